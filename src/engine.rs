@@ -1,0 +1,246 @@
+//! Judges messages: asks the policy, and puts its answer into the words of the
+//! protocol.
+//!
+//! No HTTP and no JSON in here: a message comes in, a verdict goes out.
+
+use crate::mcp::list::{List, Visibility};
+use crate::mcp::message::{Call, Message};
+use crate::mcp::method::{self, Kind, Subject};
+use crate::mcp::params::{Name, Param, Reference, Subscriptions};
+use crate::mcp::reply::{Place, Refusal, Thing};
+use crate::mcp::shown;
+use crate::policy::{Action, DefaultAction, Outcome, Policy};
+
+/// Judges messages by one policy.
+#[derive(Clone, Debug)]
+pub(crate) struct Engine {
+    policy: Policy,
+}
+
+impl Engine {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self { policy }
+    }
+
+    /// Whether a message may go on; if not, how it is refused.
+    pub(crate) fn judge(&self, message: &Message<'_>) -> Result<(), Refusal> {
+        let (call, kind) = match message {
+            Message::Request(_, call) => (call, Kind::Request),
+            Message::Notification(call) => (call, Kind::Notification),
+            // The answer to a request that the server made.
+            Message::Response => return Ok(()),
+        };
+        match method::lookup(&call.method) {
+            Some(known) if known.kind != kind => Err(wrong_kind(known.kind)),
+            Some(known) => self.judge_known(known.subject, call),
+            None => self.judge_unknown(call, kind),
+        }
+    }
+
+    fn judge_known(&self, subject: Subject, call: &Call<'_>) -> Result<(), Refusal> {
+        match subject {
+            Subject::Nothing => Ok(()),
+            Subject::Tool => {
+                let name = self.name(call, Param::Name, "a tool name")?;
+                check_arguments(call)?;
+                self.call_tool(name)
+            }
+            Subject::Prompt => {
+                let name = self.name(call, Param::Name, "a prompt name")?;
+                check_arguments(call)?;
+                self.use_thing(Thing::Prompt, name)
+            }
+            Subject::Resource => {
+                let uri = self.name(call, Param::Uri, "a URI")?;
+                self.use_thing(Thing::Resource, uri)
+            }
+            Subject::Reference => self.complete(call),
+            Subject::Subscriptions => self.listen(call),
+            // Which task belongs to whom is not known, so none is anybody's.
+            Subject::Task => {
+                let id = self.name(call, Param::TaskId, "a task id")?;
+                Err(unknown(Thing::Task, id))
+            }
+            Subject::AllTasks => Err(Refusal::UnknownMethod {
+                method: call.method.to_string(),
+            }),
+        }
+    }
+
+    /// A method that only `methods` can allow.
+    fn judge_unknown(&self, call: &Call<'_>, kind: Kind) -> Result<(), Refusal> {
+        if call.method.starts_with("notifications/") && kind == Kind::Request {
+            return Err(wrong_kind(Kind::Notification));
+        }
+        let decision = self.policy.decide(&Action::other_method(&call.method));
+        if decision.is_allowed() {
+            return Ok(());
+        }
+        Err(Refusal::UnknownMethod {
+            method: call.method.to_string(),
+        })
+    }
+
+    fn call_tool(&self, name: &str) -> Result<(), Refusal> {
+        let decision = self.policy.decide(&Action::call_tool(name));
+        match decision.outcome() {
+            Outcome::Allow => Ok(()),
+            Outcome::Hide if self.policy.default_action() != DefaultAction::Deny => {
+                Err(unknown(Thing::Tool, name))
+            }
+            // Under `"default": "deny"` a hidden tool is answered like one that
+            // nothing names, whether the server has it or not.
+            Outcome::Hide => Err(refused_tool(name, DEFAULT_DENY, None)),
+            _ => Err(refused_tool(name, decision.rule(), decision.reason())),
+        }
+    }
+
+    fn use_thing(&self, what: Thing, name: &str) -> Result<(), Refusal> {
+        let action = match what {
+            Thing::Prompt => Action::get_prompt(name),
+            _ => Action::read_resource(name),
+        };
+        let decision = self.policy.decide(&action);
+        match decision.outcome() {
+            Outcome::Allow => Ok(()),
+            Outcome::Hide if self.policy.default_action() != DefaultAction::Deny => {
+                Err(unknown(what, name))
+            }
+            Outcome::Hide => Err(refused(what, name, DEFAULT_DENY, None)),
+            _ => Err(refused(what, name, decision.rule(), decision.reason())),
+        }
+    }
+
+    /// `completion/complete` tells of what it refers to, so it is judged as a
+    /// use of that.
+    fn complete(&self, call: &Call<'_>) -> Result<(), Refusal> {
+        match call
+            .params
+            .as_ref()
+            .and_then(|params| params.reference.as_ref())
+        {
+            Some(Reference::Prompt(name)) => self.use_thing(Thing::Prompt, name),
+            Some(Reference::Resource(uri)) => self.use_thing(Thing::Resource, uri),
+            Some(Reference::Unreadable) | None => Err(Refusal::Params {
+                text: "params.ref must be an object with the type ref/prompt and a name, \
+                       or the type ref/resource and a uri."
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// One refused URI refuses the whole subscription.
+    fn listen(&self, call: &Call<'_>) -> Result<(), Refusal> {
+        let subscriptions = call
+            .params
+            .as_ref()
+            .and_then(|params| params.subscriptions.as_ref());
+        match subscriptions {
+            None => Ok(()),
+            Some(Subscriptions::To { tasks: true, .. }) => Err(Refusal::Params {
+                text: "params.notifications.taskIds names a task that is not known.".to_owned(),
+            }),
+            Some(Subscriptions::To { resources, .. }) => resources
+                .iter()
+                .try_for_each(|uri| self.use_thing(Thing::Resource, uri)),
+            Some(Subscriptions::Unreadable) => Err(Refusal::Params {
+                text: "params.notifications must be an object in which resourceSubscriptions \
+                       and taskIds are lists of strings."
+                    .to_owned(),
+            }),
+        }
+    }
+
+    /// The member that names what the call acts on.
+    fn name<'c>(&self, call: &'c Call<'_>, param: Param, what: &str) -> Result<&'c str, Refusal> {
+        match call.params.as_ref().and_then(|params| params.named(param)) {
+            Some(Name::Text(name)) => Ok(name),
+            Some(Name::Unreadable) | None => Err(Refusal::Params {
+                text: format!("The parameters of {} must hold {what}.", call.method),
+            }),
+        }
+    }
+}
+
+impl Visibility for Engine {
+    fn may_hide(&self, list: List) -> bool {
+        match list {
+            List::Tools => self.policy.can_hide_tools(),
+            List::Prompts => self.policy.can_hide_prompts(),
+            List::Resources | List::ResourceTemplates => self.policy.can_hide_resources(),
+        }
+    }
+
+    fn shows(&self, list: List, name: &str) -> bool {
+        let action = match list {
+            List::Tools => Action::call_tool(name),
+            List::Prompts => Action::get_prompt(name),
+            List::Resources | List::ResourceTemplates => Action::read_resource(name),
+        };
+        self.policy.decide(&action).outcome() != Outcome::Hide
+    }
+}
+
+/// The rule that refuses what nothing names.
+const DEFAULT_DENY: &str = "(default deny)";
+
+fn wrong_kind(right: Kind) -> Refusal {
+    let text = match right {
+        Kind::Request => "This method is a request and needs an id.",
+        Kind::Notification => "This method is a notification and must not have an id.",
+    };
+    Refusal::Malformed {
+        code: -32600,
+        text: text.to_owned(),
+    }
+}
+
+fn check_arguments(call: &Call<'_>) -> Result<(), Refusal> {
+    match &call.params {
+        Some(params) if !params.has_readable_arguments() => Err(Refusal::Params {
+            text: "params.arguments must be an object.".to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+fn unknown(what: Thing, name: &str) -> Refusal {
+    Refusal::Unknown {
+        what,
+        name: name.to_owned(),
+    }
+}
+
+fn refused_tool(name: &str, rule: &str, reason: Option<&str>) -> Refusal {
+    let (text, place) = refusal_text("tool", name, rule, reason);
+    Refusal::Tool { text, place }
+}
+
+fn refused(what: Thing, name: &str, rule: &str, reason: Option<&str>) -> Refusal {
+    let what = match what {
+        Thing::Tool => "tool",
+        Thing::Prompt => "prompt",
+        Thing::Resource => "resource",
+        Thing::Task => "task",
+    };
+    let (text, place) = refusal_text(what, name, rule, reason);
+    Refusal::Denied { text, place }
+}
+
+/// A text that a model can act on: what was refused, why, and what to do.
+fn refusal_text(what: &str, name: &str, rule: &str, reason: Option<&str>) -> (String, Place) {
+    let reason = reason.unwrap_or(match rule {
+        DEFAULT_DENY => "Only what the policy names is allowed.",
+        _ => "The policy does not allow it.",
+    });
+    let text = format!(
+        "Policy violation: the {what} \"{}\" was not used. {reason} \
+         Trying again will not help; use something else or ask the operator. [rule {rule}]",
+        shown(name)
+    );
+    let place = Place {
+        rule: rule.to_owned(),
+        reason: reason.to_owned(),
+    };
+    (text, place)
+}

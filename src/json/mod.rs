@@ -1,0 +1,14 @@
+//! A strict one-pass JSON reader over a byte slice.
+//!
+//! Whatever two JSON parsers could read differently is an error here, so that
+//! the bytes that were judged mean the same to whoever receives them. Nothing
+//! is copied: values are spans of the input.
+
+mod error;
+mod reader;
+mod splice;
+pub(crate) mod tree;
+
+pub(crate) use error::{Error, ErrorKind};
+pub(crate) use reader::{Kind, Profile, Reader};
+pub(crate) use splice::{Edit, splice};

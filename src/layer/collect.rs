@@ -1,0 +1,139 @@
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use pin_project::pin_project;
+
+use super::budget::{Budget, Hold};
+
+/// Frames that are read before others get a turn: a body that is always ready
+/// must not keep the thread.
+const FRAMES_PER_POLL: u32 = 64;
+
+/// Reads a whole body, at most `limit` bytes of it. Trailers are dropped.
+#[pin_project]
+#[derive(Debug)]
+pub(crate) struct Collect<B> {
+    #[pin]
+    body: B,
+    limit: usize,
+    hold: Option<Hold>,
+    chunks: Chunks,
+}
+
+/// What has been read so far. A single chunk, the common case, is not copied.
+#[derive(Debug)]
+enum Chunks {
+    None,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+/// A whole body, and its share of the budget.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    pub(crate) bytes: Bytes,
+    pub(crate) hold: Option<Hold>,
+}
+
+/// Why a body could not be read whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CollectError {
+    /// It is larger than the limit.
+    TooLarge,
+    /// Too much is being held already.
+    Busy,
+    /// It broke off.
+    Incomplete,
+}
+
+impl<B: Body<Data = Bytes>> Collect<B> {
+    pub(crate) fn new(body: B, limit: usize, budget: &Arc<Budget>) -> Self {
+        Self {
+            body,
+            limit,
+            hold: Some(budget.hold()),
+            chunks: Chunks::None,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Future for Collect<B> {
+    type Output = Result<Collected, CollectError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        // What is announced to be too large need not be read.
+        if this.body.size_hint().lower() > *this.limit as u64 {
+            return Poll::Ready(Err(CollectError::TooLarge));
+        }
+        for _ in 0..FRAMES_PER_POLL {
+            let chunk = match ready!(this.body.as_mut().poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => chunk,
+                    Err(_trailers) => continue,
+                },
+                Some(Err(_)) => return Poll::Ready(Err(CollectError::Incomplete)),
+                None => {
+                    return Poll::Ready(Ok(Collected {
+                        bytes: std::mem::replace(this.chunks, Chunks::None).into_bytes(),
+                        hold: this.hold.take(),
+                    }));
+                }
+            };
+            let length = this.chunks.len().saturating_add(chunk.len());
+            if length > *this.limit {
+                return Poll::Ready(Err(CollectError::TooLarge));
+            }
+            if this
+                .hold
+                .as_mut()
+                .is_some_and(|hold| hold.resize(length).is_err())
+            {
+                return Poll::Ready(Err(CollectError::Busy));
+            }
+            this.chunks.push(chunk);
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Chunks {
+    fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(chunk) => chunk.len(),
+            Self::Many(buffer) => buffer.len(),
+        }
+    }
+
+    fn push(&mut self, chunk: Bytes) {
+        if chunk.is_empty() {
+            return;
+        }
+        *self = match std::mem::replace(self, Self::None) {
+            Self::None => Self::One(chunk),
+            Self::One(first) => {
+                let mut buffer = BytesMut::with_capacity((first.len() + chunk.len()) * 2);
+                buffer.extend_from_slice(&first);
+                buffer.extend_from_slice(&chunk);
+                Self::Many(buffer)
+            }
+            Self::Many(mut buffer) => {
+                buffer.extend_from_slice(&chunk);
+                Self::Many(buffer)
+            }
+        };
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::None => Bytes::new(),
+            Self::One(chunk) => chunk,
+            Self::Many(buffer) => buffer.freeze(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use super::budget::Budget;
+use super::config::Config;
+use super::service::PolicyService;
+use crate::engine::Engine;
+use crate::policy::Policy;
+
+/// Puts a policy in front of an MCP server.
+///
+/// What is mounted behind it is taken to be an MCP endpoint, all of it: POST
+/// bodies are judged, GET streams are filtered, DELETE passes, and everything
+/// else is refused with 405. Paths that are not MCP go beside it.
+///
+/// The layer has no type parameters, is cheap to clone, and is
+/// `Send + Sync`. All services made from one layer and its clones share its
+/// memory budgets.
+///
+/// ```
+/// use mcp_policy::{Policy, PolicyLayer};
+/// use tower::{ServiceBuilder, service_fn};
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::Full;
+///
+/// let policy: Policy = r#"{ "version": "1", "default": "deny", "tools": { "get_weather": {} } }"#
+///     .parse()?;
+/// let service = ServiceBuilder::new()
+///     .layer(PolicyLayer::new(policy).max_body_size(1 << 20))
+///     .service(service_fn(|_: Request<mcp_policy::RequestBody<Full<Bytes>>>| async {
+///         Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
+///     }));
+/// # fn is_service<S: tower::Service<Request<Full<Bytes>>>>(_: S) {}
+/// # is_service(service);
+/// # Ok::<(), mcp_policy::LoadError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PolicyLayer {
+    config: Arc<Config>,
+}
+
+/// Options that weaken a [`PolicyLayer`], so that a review can search for
+/// them. Made by [`PolicyLayer::dangerous`].
+#[derive(Debug)]
+pub struct Dangerous {
+    layer: PolicyLayer,
+}
+
+impl PolicyLayer {
+    /// A layer that enforces `policy`.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            config: Arc::new(Config::new(Engine::new(policy))),
+        }
+    }
+
+    /// Bytes that the body of one request may have; 4 MiB unless it is set. A
+    /// larger one is refused with 413.
+    #[must_use]
+    pub fn max_body_size(self, bytes: usize) -> Self {
+        self.with(|config| config.max_body_size = bytes)
+    }
+
+    /// Bytes that one answer may have, or one event of a stream; 32 MiB unless
+    /// it is set. A larger one is replaced by an error which says that the call
+    /// was made.
+    #[must_use]
+    pub fn max_response_size(self, bytes: usize) -> Self {
+        self.with(|config| config.max_response_size = bytes)
+    }
+
+    /// Bytes of request bodies that are held at once by everything made from
+    /// this layer; 256 MiB unless it is set. When they are used up, requests
+    /// are refused with 503 and `Retry-After`.
+    #[must_use]
+    pub fn request_budget(self, bytes: usize) -> Self {
+        self.with(|config| config.requests = Budget::new(bytes))
+    }
+
+    /// Bytes of answers that are held at once by everything made from this
+    /// layer; 512 MiB unless it is set. When they are used up, answers are
+    /// replaced by an error.
+    #[must_use]
+    pub fn response_budget(self, bytes: usize) -> Self {
+        self.with(|config| config.responses = Budget::new(bytes))
+    }
+
+    /// Access to options that weaken the layer.
+    #[must_use]
+    pub fn dangerous(self) -> Dangerous {
+        Dangerous { layer: self }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(Arc::make_mut(&mut self.config));
+        self
+    }
+}
+
+impl Dangerous {
+    /// Lets every request for exactly this path pass unread, and its answer
+    /// too: a health check, or a gRPC method that is served beside MCP.
+    ///
+    /// The path is compared as the layer sees it, byte by byte, without the
+    /// query. Routers may have removed the prefix of a nested service.
+    #[must_use]
+    pub fn unguarded_path(self, path: impl Into<String>) -> PolicyLayer {
+        let path = path.into();
+        self.layer.with(|config| config.unguarded_paths.push(path))
+    }
+}
+
+impl<S> Layer<S> for PolicyLayer {
+    type Service = PolicyService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        PolicyService::new(inner, Arc::clone(&self.config))
+    }
+}

@@ -1,0 +1,26 @@
+//! The tower side: reads requests, hands them to the engine, and passes on
+//! what may pass.
+
+mod answer;
+mod budget;
+mod collect;
+mod config;
+mod events;
+mod future;
+#[expect(
+    clippy::module_inception,
+    reason = "the file is named after what it holds"
+)]
+mod layer;
+mod permit;
+mod request;
+mod request_body;
+mod response_body;
+mod service;
+
+pub use future::ResponseFuture;
+pub use layer::{Dangerous, PolicyLayer};
+pub use permit::Permit;
+pub use request_body::RequestBody;
+pub use response_body::ResponseBody;
+pub use service::PolicyService;

@@ -1,0 +1,43 @@
+use std::fmt;
+
+use bytes::Bytes;
+
+/// Proof, in the extensions of a request that goes on to the inner service,
+/// that the message in its body was judged and may pass.
+///
+/// Only a [`PolicyLayer`](crate::PolicyLayer) makes one. A service behind the
+/// layer can require it, and can use it to answer a message that it cannot
+/// read any more:
+///
+/// ```
+/// use mcp_policy::Permit;
+///
+/// fn upstream_is_down<B>(request: &http::Request<B>) -> String {
+///     let permit = request.extensions().get::<Permit>();
+///     let id = permit.and_then(Permit::request_id).unwrap_or("null");
+///     format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32603,"message":"down"}}}}"#)
+/// }
+/// # assert!(upstream_is_down(&http::Request::new(())).contains("null"));
+/// ```
+#[derive(Clone)]
+pub struct Permit {
+    request_id: Option<Bytes>,
+}
+
+impl Permit {
+    pub(super) fn new(request_id: Option<Bytes>) -> Self {
+        Self { request_id }
+    }
+
+    /// The JSON-RPC request id, as the JSON text that it was written as;
+    /// `None` for notifications, responses, and requests without a message.
+    pub fn request_id(&self) -> Option<&str> {
+        std::str::from_utf8(self.request_id.as_deref()?).ok()
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Permit").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! What becomes of a request: whether it may go on, and with which head.
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT,
+    HeaderName, IF_RANGE, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderValue, Method, Version, request};
+
+use super::answer::Asked;
+use super::collect::CollectError;
+use super::config::Config;
+use super::permit::Permit;
+use crate::mcp::headers;
+use crate::mcp::message::{Fault, Id, Message};
+use crate::mcp::recover;
+use crate::mcp::reply::Refusal;
+
+/// How a request is treated, told by its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Its path is not guarded.
+    Around,
+    /// Its body is a message that has to be judged.
+    Judge,
+    /// It opens a stream or ends a session, and has no body.
+    Pass,
+}
+
+/// Decides by the head of a request alone. Nothing that the client chooses
+/// here makes a message pass unread.
+pub(super) fn route(config: &Config, head: &request::Parts) -> Result<Route, Refusal> {
+    let path = head.uri.path();
+    if config
+        .unguarded_paths
+        .iter()
+        .any(|unguarded| unguarded == path)
+    {
+        return Ok(Route::Around);
+    }
+    if head
+        .headers
+        .get_all(UPGRADE)
+        .iter()
+        .any(|value| !is_http2(value))
+    {
+        return Err(Refusal::HttpMethod);
+    }
+    match head.method {
+        Method::POST => Ok(Route::Judge),
+        Method::GET | Method::DELETE => Ok(Route::Pass),
+        _ => Err(Refusal::HttpMethod),
+    }
+}
+
+/// Some HTTP clients offer to go on in HTTP/2 with every first request. A
+/// server may ignore the offer, and this one does.
+fn is_http2(upgrade: &HeaderValue) -> bool {
+    upgrade.as_bytes().trim_ascii().eq_ignore_ascii_case(b"h2c")
+}
+
+/// What is known of a request before its body is read.
+pub(super) fn unread(head: &request::Parts) -> Asked {
+    Asked {
+        era: headers::era_of(&head.headers),
+        id: None,
+        version: head.version,
+        for_list: false,
+    }
+}
+
+/// Whether the body is declared to be plain JSON in UTF-8.
+pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let encoded = headers
+        .get_all(CONTENT_ENCODING)
+        .iter()
+        .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if encoded {
+        return Err(Refusal::MediaType {
+            text: "The body is compressed. Send it without a content-encoding.",
+        });
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    match (types.next(), types.next()) {
+        (Some(media_type), None) if is_json(media_type) => Ok(()),
+        _ => Err(Refusal::MediaType {
+            text: "Send one header content-type: application/json, in UTF-8 if it says a charset.",
+        }),
+    }
+}
+
+fn is_json(media_type: &HeaderValue) -> bool {
+    let Ok(media_type) = media_type.to_str() else {
+        return false;
+    };
+    let mut parts = media_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    essence.eq_ignore_ascii_case("application/json")
+        && !media_type.contains(',')
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+                let value = value.trim().trim_matches('"');
+                value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8")
+            }
+            _ => true,
+        })
+}
+
+/// The refusal of a body that could not be read whole.
+pub(super) fn unreadable(config: &Config, error: CollectError) -> Refusal {
+    match error {
+        CollectError::TooLarge => Refusal::TooLarge {
+            limit: config.max_body_size,
+        },
+        CollectError::Busy => Refusal::Busy,
+        CollectError::Incomplete => Refusal::Incomplete,
+    }
+}
+
+/// Judges a whole body. `Err` holds the refusal and what it refers to.
+pub(super) fn judge(
+    config: &Config,
+    headers: &HeaderMap,
+    version: Version,
+    body: &Bytes,
+) -> Result<Asked, (Refusal, Asked)> {
+    let asked = |era, id: Option<Id<'_>>| Asked {
+        era,
+        id: id.map(|id| body.slice_ref(id.raw())),
+        version,
+        for_list: false,
+    };
+    let message = match Message::parse(body) {
+        Ok(message) => message,
+        Err(fault) => {
+            let era = headers::era_of(headers);
+            let asked = asked(era, recover::request_id(body));
+            return Err((malformed(fault), asked));
+        }
+    };
+    let era = headers::era_of_message(headers, &message);
+    let asked = match &message {
+        Message::Request(id, call) => Asked {
+            for_list: call.method.ends_with("/list"),
+            ..asked(era, Some(*id))
+        },
+        Message::Notification(_) | Message::Response => asked(era, None),
+    };
+    let verdict = headers::check(headers, &message)
+        .map_err(|fault| Refusal::Headers {
+            code: fault.code(),
+            text: fault.to_string(),
+        })
+        .and_then(|()| config.engine.judge(&message));
+    match verdict {
+        Ok(()) => Ok(asked),
+        Err(refusal) => Err((refusal, asked)),
+    }
+}
+
+fn malformed(fault: Fault) -> Refusal {
+    Refusal::Malformed {
+        code: fault.code(),
+        text: fault.to_string(),
+    }
+}
+
+/// Makes the head of a request fit what goes on of it.
+pub(super) fn prepare(head: &mut request::Parts, length: Option<usize>, asked: &Asked) {
+    const OVERRIDES: [HeaderName; 4] = [
+        HeaderName::from_static("x-http-method-override"),
+        HeaderName::from_static("x-http-method"),
+        HeaderName::from_static("x-method-override"),
+        HeaderName::from_static("http2-settings"),
+    ];
+    let dropped = [
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        TRANSFER_ENCODING,
+        TRAILER,
+        TE,
+        EXPECT,
+        // Half a list cannot be judged.
+        RANGE,
+        IF_RANGE,
+    ];
+    for header in dropped.iter().chain(&OVERRIDES) {
+        head.headers.remove(header);
+    }
+    if head.headers.remove(UPGRADE).is_some() {
+        head.headers.remove(CONNECTION);
+    }
+    if let Some(length) = length {
+        head.headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    // What is compressed cannot be judged on its way back.
+    head.headers
+        .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    head.extensions.insert(Permit::new(asked.id.clone()));
+}

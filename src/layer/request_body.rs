@@ -1,0 +1,93 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project::pin_project;
+
+use super::budget::Hold;
+use super::collect::Collected;
+
+/// The body of a request that a [`PolicyService`](crate::PolicyService) lets
+/// through: the very bytes that were judged.
+///
+/// Inner services that are generic over their request body take it as it is.
+/// One that is written for a single body type names this type around it, or
+/// gets `tower_http::map_request_body::MapRequestBodyLayer` in front.
+#[pin_project]
+#[derive(Debug)]
+pub struct RequestBody<B> {
+    #[pin]
+    inner: Inner<B>,
+}
+
+#[pin_project(project = InnerProject)]
+#[derive(Debug)]
+enum Inner<B> {
+    Judged {
+        bytes: Option<Bytes>,
+        hold: Option<Hold>,
+    },
+    /// From a path that is not guarded.
+    Untouched(#[pin] B),
+}
+
+impl<B> RequestBody<B> {
+    pub(super) fn judged(collected: Collected) -> Self {
+        Self {
+            inner: Inner::Judged {
+                bytes: Some(collected.bytes).filter(|bytes| !bytes.is_empty()),
+                hold: collected.hold,
+            },
+        }
+    }
+
+    pub(super) fn empty() -> Self {
+        Self {
+            inner: Inner::Judged {
+                bytes: None,
+                hold: None,
+            },
+        }
+    }
+
+    pub(super) fn untouched(body: B) -> Self {
+        Self {
+            inner: Inner::Untouched(body),
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        match self.project().inner.project() {
+            InnerProject::Judged { bytes, hold } => {
+                *hold = None;
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            InnerProject::Untouched(body) => body.poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.inner {
+            Inner::Judged { bytes, .. } => bytes.is_none(),
+            Inner::Untouched(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.inner {
+            Inner::Judged { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            Inner::Untouched(body) => body.size_hint(),
+        }
+    }
+}

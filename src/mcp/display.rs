@@ -1,0 +1,46 @@
+//! Names from outside, made fit to be shown.
+
+use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
+
+/// Characters of a name that are shown.
+const SHOWN: usize = 128;
+
+/// A name as it may stand in an error or a log: cut to 128 characters, with
+/// control and format characters (bidirectional ones among them) escaped, so
+/// that it cannot pretend to be something else.
+pub(crate) fn shown(name: &str) -> String {
+    let mut shown = String::with_capacity(name.len().min(SHOWN));
+    for (index, character) in name.chars().enumerate() {
+        if index == SHOWN {
+            shown.push('…');
+            break;
+        }
+        match character.general_category() {
+            GeneralCategory::Control
+            | GeneralCategory::Format
+            | GeneralCategory::LineSeparator
+            | GeneralCategory::ParagraphSeparator
+            | GeneralCategory::PrivateUse
+            | GeneralCategory::Unassigned => shown.extend(character.escape_unicode()),
+            _ => shown.push(character),
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn honest_names_stay_as_they_are() {
+        assert_eq!(shown("get_weather"), "get_weather");
+        assert_eq!(shown("naïve tool 日本"), "naïve tool 日本");
+    }
+
+    #[test]
+    fn others_are_cut_and_escaped() {
+        assert_eq!(shown("a\u{202e}b\n"), "a\\u{202e}b\\u{a}");
+        assert_eq!(shown(&"x".repeat(200)).chars().count(), 129);
+    }
+}

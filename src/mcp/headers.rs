@@ -1,0 +1,226 @@
+//! The request headers that mirror the body (2026-07-28, SEP-2243).
+//!
+//! What is decided rests on the body alone. These checks keep a server or a
+//! router behind us from acting on something else than what was judged.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::{AsHeaderName, HeaderName};
+
+use super::message::{Call, Message};
+use super::method::{self, Subject};
+use super::params::{Name, Param};
+use super::version::Era;
+use crate::json::Kind;
+
+const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
+const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+const NAME: HeaderName = HeaderName::from_static("mcp-name");
+
+/// The methods whose `Mcp-Name` header is required, and what it mirrors.
+const NAMED_BY_HEADER: [(&str, Param); 6] = [
+    ("tools/call", Param::Name),
+    ("prompts/get", Param::Name),
+    ("resources/read", Param::Uri),
+    ("tasks/get", Param::TaskId),
+    ("tasks/update", Param::TaskId),
+    ("tasks/cancel", Param::TaskId),
+];
+
+/// Why the headers and the body of a request do not belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderFault {
+    /// A modern request without the members of `_meta` that it must have.
+    MissingMeta,
+    /// The header stands there more than once, or is not readable text.
+    Unreadable(&'static str),
+    /// The header is required and missing.
+    Missing(&'static str),
+    /// The header says something else than the body.
+    Mismatch(&'static str),
+    /// A client of the modern era sends no responses.
+    Response,
+}
+
+/// The era that the headers alone speak of, for bodies that cannot be read.
+pub(crate) fn era_of(headers: &HeaderMap) -> Era {
+    headers
+        .get_all(PROTOCOL_VERSION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .map(|version| Era::of_version(version.trim()))
+        .find(|era| *era == Era::Modern)
+        .unwrap_or(Era::Legacy)
+}
+
+/// The era of a message, from its headers and its `_meta`.
+pub(crate) fn era_of_message(headers: &HeaderMap, message: &Message<'_>) -> Era {
+    let (Message::Request(_, call) | Message::Notification(call)) = message else {
+        return era_of(headers);
+    };
+    if version_in_meta(call).is_some() {
+        return Era::Modern;
+    }
+    era_of(headers)
+}
+
+/// Checks that the headers fit the message, in the order of `protocol.md` 2.7.
+pub(crate) fn check(headers: &HeaderMap, message: &Message<'_>) -> Result<(), HeaderFault> {
+    let era = era_of_message(headers, message);
+    let version = single(headers, PROTOCOL_VERSION, "MCP-Protocol-Version")?;
+    let method = single(headers, METHOD, "Mcp-Method")?;
+    let name = single(headers, NAME, "Mcp-Name")?;
+    let (call, is_request) = match message {
+        Message::Request(_, call) => (call, true),
+        Message::Notification(call) => (call, false),
+        Message::Response if era == Era::Modern => return Err(HeaderFault::Response),
+        Message::Response if method.is_some() => return Err(HeaderFault::Mismatch("Mcp-Method")),
+        Message::Response if name.is_some() => return Err(HeaderFault::Mismatch("Mcp-Name")),
+        Message::Response => return Ok(()),
+    };
+    let required = is_request && era == Era::Modern;
+    if required && !has_required_meta(call) {
+        return Err(HeaderFault::MissingMeta);
+    }
+    check_version(version, call)?;
+    match method {
+        Some(method) if method != call.method => return Err(HeaderFault::Mismatch("Mcp-Method")),
+        None if required => return Err(HeaderFault::Missing("Mcp-Method")),
+        _ => {}
+    }
+    check_name(name, call, required)
+}
+
+/// `_meta` must hold a version and an object of capabilities.
+fn has_required_meta(call: &Call<'_>) -> bool {
+    call.params.as_ref().is_some_and(|params| {
+        matches!(params.meta.protocol_version, Some(Name::Text(_)))
+            && params.meta.client_capabilities == Some(Kind::Object)
+    })
+}
+
+fn version_in_meta<'c>(call: &'c Call<'_>) -> Option<&'c Name<'c>> {
+    call.params.as_ref()?.meta.protocol_version.as_ref()
+}
+
+fn check_version(header: Option<&str>, call: &Call<'_>) -> Result<(), HeaderFault> {
+    const HEADER: &str = "MCP-Protocol-Version";
+    match (header, version_in_meta(call)) {
+        (Some(header), Some(Name::Text(version))) if header == version => Ok(()),
+        (None, Some(_)) => Err(HeaderFault::Missing(HEADER)),
+        (Some(_), Some(_)) => Err(HeaderFault::Mismatch(HEADER)),
+        // A legacy request, or a modern notification without `_meta`.
+        (_, None) => Ok(()),
+    }
+}
+
+fn check_name(header: Option<&str>, call: &Call<'_>, required: bool) -> Result<(), HeaderFault> {
+    const HEADER: &str = "Mcp-Name";
+    let text = |param| match call.params.as_ref()?.named(param)? {
+        Name::Text(name) => Some(&**name),
+        Name::Unreadable => None,
+    };
+    let row = NAMED_BY_HEADER.iter().find(|row| row.0 == call.method);
+    let Some(header) = header else {
+        // Without a name in the body there is nothing to mirror; the body
+        // itself is refused for that, with a better reason.
+        return match row.and_then(|row| text(row.1)) {
+            Some(_) if required => Err(HeaderFault::Missing(HEADER)),
+            _ => Ok(()),
+        };
+    };
+    let header = decode(header).ok_or(HeaderFault::Unreadable(HEADER))?;
+    let says = |param| text(param) == Some(&*header);
+    let mirrors = match row {
+        Some(row) => says(row.1),
+        None => match method::lookup(&call.method).map(|method| method.subject) {
+            Some(Subject::Resource) => says(Param::Uri),
+            Some(Subject::Task) => says(Param::TaskId),
+            Some(_) => false,
+            // An extension may mirror any of the three.
+            None => [Param::Name, Param::Uri, Param::TaskId]
+                .into_iter()
+                .any(says),
+        },
+    };
+    if mirrors {
+        Ok(())
+    } else {
+        Err(HeaderFault::Mismatch(HEADER))
+    }
+}
+
+/// The value of a header that may stand there once, without the white space
+/// around it.
+fn single<'h>(
+    headers: &'h HeaderMap,
+    header: impl AsHeaderName,
+    name: &'static str,
+) -> Result<Option<&'h str>, HeaderFault> {
+    let mut values = headers.get_all(header).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => Ok(Some(text.trim_matches([' ', '\t']))),
+            Err(_) => Err(HeaderFault::Unreadable(name)),
+        },
+        (Some(_), Some(_)) => Err(HeaderFault::Unreadable(name)),
+    }
+}
+
+/// Resolves the sentinel `=?base64?…?=`; `None` if what it holds is not padded
+/// standard Base64 of UTF-8.
+fn decode(value: &str) -> Option<std::borrow::Cow<'_, str>> {
+    let sentinel = value
+        .strip_prefix("=?base64?")
+        .and_then(|rest| rest.strip_suffix("?="));
+    match sentinel {
+        None => Some(value.into()),
+        Some(encoded) => {
+            let decoded = STANDARD.decode(encoded).ok()?;
+            Some(String::from_utf8(decoded).ok()?.into())
+        }
+    }
+}
+
+impl HeaderFault {
+    /// The JSON-RPC error code for it.
+    pub(crate) const fn code(self) -> i32 {
+        match self {
+            Self::MissingMeta => -32602,
+            Self::Response => -32600,
+            Self::Unreadable(_) | Self::Missing(_) | Self::Mismatch(_) => -32020,
+        }
+    }
+}
+
+impl fmt::Display for HeaderFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingMeta => f.write_str(
+                "The request needs params._meta with io.modelcontextprotocol/protocolVersion \
+                 and io.modelcontextprotocol/clientCapabilities.",
+            ),
+            Self::Unreadable(header) => write!(
+                f,
+                "The header {header} must stand once and be plain text or padded Base64 \
+                 between =?base64? and ?=."
+            ),
+            Self::Missing(header) => {
+                write!(
+                    f,
+                    "The header {header} is missing. It must repeat the body."
+                )
+            }
+            Self::Mismatch(header) => {
+                write!(f, "The header {header} does not say what the body says.")
+            }
+            Self::Response => f.write_str("Clients send no responses in this protocol version."),
+        }
+    }
+}
+
+impl std::error::Error for HeaderFault {}

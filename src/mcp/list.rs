@@ -1,0 +1,495 @@
+//! Takes entries out of the lists in a server's answer.
+//!
+//! A list is recognised by its shape, wherever it comes from: an answer may
+//! arrive on another stream than the question, so nothing here depends on what
+//! was asked. Entries that stay are not touched by a byte.
+
+use std::fmt;
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use super::key;
+use crate::json::{self, Edit, Kind, Profile, Reader, splice};
+
+/// The longest time, in milliseconds, for which a client may keep a list that
+/// was cut for it: a change of policy shows after at most this long.
+const LONGEST_TTL_MS: u64 = 60_000;
+
+/// A kind of list that a server can answer with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum List {
+    Tools,
+    Prompts,
+    Resources,
+    ResourceTemplates,
+}
+
+/// What a caller may see.
+pub(crate) trait Visibility {
+    /// Whether any entry of such a list could be hidden from the caller. A
+    /// list of which this is not true stays as it is.
+    fn may_hide(&self, list: List) -> bool;
+
+    /// Whether the caller may see the entry with this name or URI.
+    fn shows(&self, list: List, name: &str) -> bool;
+}
+
+/// Why an answer cannot be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// It is not JSON.
+    Json(json::Error),
+    /// A member stands there twice, or in two spellings, so that readers
+    /// differ in which list they see.
+    Ambiguous,
+    /// Something stands in the place of a list that is no list.
+    NotAList,
+}
+
+/// The member that holds a list, the same in lower case, and the member of an
+/// entry that names it.
+const LISTS: [(&str, &str, List, &str); 4] = [
+    ("tools", "tools", List::Tools, "name"),
+    ("prompts", "prompts", List::Prompts, "name"),
+    ("resources", "resources", List::Resources, "uri"),
+    (
+        "resourceTemplates",
+        "resourcetemplates",
+        List::ResourceTemplates,
+        "uriTemplate",
+    ),
+];
+
+/// The members besides the lists themselves that decide where a list stands and
+/// for how long it is kept, in lower case.
+const DECISIVE: [&str; 4] = ["result", "params", "cachescope", "ttlms"];
+
+/// How deep a result may stand in another: a task's answer holds the answer of
+/// the call that it was made for.
+const NESTED_RESULTS: u32 = 2;
+
+/// The text without the entries that the caller may not see; `None` if it
+/// stays as it is.
+pub(crate) fn filter(
+    text: &[u8],
+    visibility: &dyn Visibility,
+) -> Result<Option<Vec<u8>>, Unreadable> {
+    let hiding = LISTS
+        .iter()
+        .filter(|(_, _, list, _)| visibility.may_hide(*list))
+        .map(|(_, lower, ..)| *lower);
+    let mut decisive: SmallVec<[&str; 8]> = hiding.collect();
+    if !decisive.is_empty() {
+        decisive.extend(DECISIVE);
+    }
+    let mut scan = Scan {
+        visibility,
+        decisive,
+        edits: Vec::new(),
+    };
+    let mut reader = Reader::new(text, Profile::ANSWER)?;
+    match reader.kind()? {
+        Kind::Array => reader.array(|reader| scan.message(reader))?,
+        _ => scan.message(&mut reader)?,
+    }
+    reader.finish()?;
+    if scan.edits.is_empty() {
+        return Ok(None);
+    }
+    scan.edits.sort_by_key(|edit| edit.span.start);
+    splice(text, &scan.edits)
+        .map(Some)
+        .ok_or(Unreadable::Ambiguous)
+}
+
+struct Scan<'v> {
+    visibility: &'v dyn Visibility,
+    /// The members on which all readers must agree; none if nothing can be
+    /// hidden.
+    decisive: SmallVec<[&'static str; 8]>,
+    edits: Vec<Edit>,
+}
+
+/// Which decisive members an object has shown so far.
+#[derive(Default)]
+struct Seen(u32);
+
+/// How long and for whom a result may be kept.
+#[derive(Default)]
+struct Caching {
+    scope: Option<Range<usize>>,
+    ttl: Option<Range<usize>>,
+}
+
+impl Scan<'_> {
+    /// One message: a result can stand in it directly, or in the parameters of
+    /// a notification about a task.
+    fn message(&mut self, reader: &mut Reader<'_>) -> Result<(), Unreadable> {
+        if reader.kind()? != Kind::Object {
+            reader.skip()?;
+            return Ok(());
+        }
+        let mut seen = Seen::default();
+        reader.object(|reader, key| {
+            let key = reader.decode(key);
+            match &*key {
+                "result" => {
+                    self.once(&mut seen, &key)?;
+                    self.result(reader, NESTED_RESULTS)
+                }
+                "params" => {
+                    self.once(&mut seen, &key)?;
+                    self.params(reader)
+                }
+                _ => self.foreign(reader, &key),
+            }
+        })
+    }
+
+    /// Parameters can hold a result, but no list of the server's: the tools
+    /// that a server offers to the client's model are not its own.
+    fn params(&mut self, reader: &mut Reader<'_>) -> Result<(), Unreadable> {
+        if reader.kind()? != Kind::Object {
+            reader.skip()?;
+            return Ok(());
+        }
+        let mut seen = Seen::default();
+        reader.object(|reader, key| {
+            let key = reader.decode(key);
+            if key == "result" {
+                self.once(&mut seen, &key)?;
+                return self.result(reader, NESTED_RESULTS);
+            }
+            reader.skip()?;
+            self.check_look_alike(&key, &["result"])
+        })
+    }
+
+    /// A result: lists stand directly in it.
+    fn result(&mut self, reader: &mut Reader<'_>, nested: u32) -> Result<(), Unreadable> {
+        if reader.kind()? != Kind::Object {
+            reader.skip()?;
+            return Ok(());
+        }
+        let mut seen = Seen::default();
+        let mut caching = Caching::default();
+        let mut cut = false;
+        reader.object(|reader, key| {
+            let key = reader.decode(key);
+            let row = LISTS
+                .iter()
+                .find(|(name, _, list, _)| *name == key && self.visibility.may_hide(*list));
+            if let Some((_, _, list, naming)) = row {
+                self.once(&mut seen, &key)?;
+                cut = true;
+                return self.list(reader, *list, naming);
+            }
+            match &*key {
+                "cacheScope" => {
+                    self.once(&mut seen, &key)?;
+                    caching.scope = Some(reader.skip()?);
+                }
+                "ttlMs" => {
+                    self.once(&mut seen, &key)?;
+                    caching.ttl = Some(reader.skip()?);
+                }
+                "result" if nested > 0 => {
+                    self.once(&mut seen, &key)?;
+                    self.result(reader, nested.saturating_sub(1))?;
+                }
+                _ => self.foreign(reader, &key)?,
+            }
+            Ok(())
+        })?;
+        if cut {
+            self.restrict(reader, caching);
+        }
+        Ok(())
+    }
+
+    /// A member that means nothing here, unless some reader takes it for one
+    /// that does.
+    fn foreign(&self, reader: &mut Reader<'_>, key: &str) -> Result<(), Unreadable> {
+        reader.skip()?;
+        let exact = LISTS.iter().any(|(name, ..)| *name == key)
+            || matches!(key, "result" | "params" | "cacheScope" | "ttlMs");
+        if exact {
+            return Ok(());
+        }
+        self.check_look_alike(key, &self.decisive)
+    }
+
+    fn check_look_alike(&self, key: &str, names: &[&str]) -> Result<(), Unreadable> {
+        if !self.decisive.is_empty() && key::folds_onto(key, names) {
+            return Err(Unreadable::Ambiguous);
+        }
+        Ok(())
+    }
+
+    /// Refuses the second member of a name.
+    fn once(&self, seen: &mut Seen, key: &str) -> Result<(), Unreadable> {
+        let bit = self
+            .decisive
+            .iter()
+            .position(|name| name.eq_ignore_ascii_case(key))
+            .map_or(0, |index| 1 << index);
+        if seen.0 & bit != 0 {
+            return Err(Unreadable::Ambiguous);
+        }
+        seen.0 |= bit;
+        Ok(())
+    }
+
+    /// Cuts the hidden entries out, each with the comma that it had.
+    fn list(
+        &mut self,
+        reader: &mut Reader<'_>,
+        list: List,
+        naming: &str,
+    ) -> Result<(), Unreadable> {
+        match reader.kind()? {
+            Kind::Array => {}
+            // Servers written in Go say `null` for an empty list.
+            Kind::Null => {
+                reader.skip()?;
+                return Ok(());
+            }
+            _ => return Err(Unreadable::NotAList),
+        }
+        let mut end_of_last = None;
+        let mut shown_before = false;
+        // Where a hidden entry begins that has no shown one before it.
+        let mut hidden_from = None;
+        reader.array(|reader| {
+            let start = reader.position();
+            if let Some(from) = hidden_from.take() {
+                self.edits.push(Edit::cut(from..start));
+            }
+            let shown = match entry_name(reader, naming)? {
+                Some(name) => self.visibility.shows(list, &name),
+                None => false,
+            };
+            let end = reader.position();
+            match end_of_last {
+                _ if shown => shown_before = true,
+                Some(end_of_last) if shown_before => self.edits.push(Edit::cut(end_of_last..end)),
+                _ => hidden_from = Some(start),
+            }
+            end_of_last = Some(end);
+            Ok::<(), Unreadable>(())
+        })?;
+        if let (Some(from), Some(end)) = (hidden_from, end_of_last) {
+            self.edits.push(Edit::cut(from..end));
+        }
+        Ok(())
+    }
+
+    /// A list that was cut for one caller must not be shown to another, nor
+    /// kept for long.
+    fn restrict(&mut self, reader: &Reader<'_>, caching: Caching) {
+        if let Some(scope) = caching.scope {
+            if reader.raw(&scope) != b"\"private\"" {
+                self.edits.push(Edit::replace(scope, b"\"private\""));
+            }
+        }
+        if let Some(ttl) = caching.ttl {
+            let short = std::str::from_utf8(reader.raw(&ttl))
+                .ok()
+                .and_then(|token| token.parse::<u64>().ok())
+                .is_some_and(|milliseconds| milliseconds <= LONGEST_TTL_MS);
+            if !short {
+                self.edits.push(Edit::replace(ttl, b"60000"));
+            }
+        }
+    }
+}
+
+/// The name of an entry; `None` if it has none that every reader agrees on.
+fn entry_name<'a>(
+    reader: &mut Reader<'a>,
+    naming: &str,
+) -> Result<Option<std::borrow::Cow<'a, str>>, json::Error> {
+    if reader.kind()? != Kind::Object {
+        reader.skip()?;
+        return Ok(None);
+    }
+    let mut name = None;
+    let mut ambiguous = false;
+    let lower = naming.to_ascii_lowercase();
+    reader.object(|reader, key| {
+        let key = reader.decode(key);
+        if key == naming {
+            ambiguous |= name.is_some();
+            if reader.kind()? == Kind::String {
+                let text = reader.string()?;
+                name = Some(reader.decode(text));
+                return Ok(());
+            }
+            ambiguous = true;
+        } else {
+            ambiguous |= key::folds_onto(&key, &[&lower]);
+        }
+        reader.skip().map(drop)
+    })?;
+    Ok(name.filter(|_| !ambiguous))
+}
+
+impl From<json::Error> for Unreadable {
+    fn from(error: json::Error) -> Self {
+        Self::Json(error)
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json(error) => write!(f, "it is not readable JSON: {error}"),
+            Self::Ambiguous => f.write_str("clients differ in which list they would read in it"),
+            Self::NotAList => f.write_str("something else stands in the place of a list"),
+        }
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Hides tools whose names begin with `x`, and every prompt.
+    struct Rules;
+
+    impl Visibility for Rules {
+        fn may_hide(&self, list: List) -> bool {
+            matches!(list, List::Tools | List::Prompts)
+        }
+
+        fn shows(&self, list: List, name: &str) -> bool {
+            list == List::Tools && !name.starts_with('x')
+        }
+    }
+
+    fn filtered(text: &str) -> Result<String, Unreadable> {
+        let filtered = filter(text.as_bytes(), &Rules)?;
+        Ok(filtered.map_or(text.to_owned(), |bytes| String::from_utf8(bytes).unwrap()))
+    }
+
+    fn tools(list: &str) -> String {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":{list},"nextCursor":"c"}}}}"#)
+    }
+
+    #[test]
+    fn hidden_entries_go_with_their_commas() {
+        for (before, after) in [
+            ("[]", "[]"),
+            ("null", "null"),
+            (
+                r#"[ {"name":"a"} , {"name":"b", "n":1.0} ]"#,
+                r#"[ {"name":"a"} , {"name":"b", "n":1.0} ]"#,
+            ),
+            (r#"[{"name":"x1"}]"#, "[]"),
+            (r#"[{"name":"x1"},{"name":"x2"}]"#, "[]"),
+            (r#"[{"name":"x1"},{"name":"a"}]"#, r#"[{"name":"a"}]"#),
+            (r#"[{"name":"a"},{"name":"x1"}]"#, r#"[{"name":"a"}]"#),
+            (
+                r#"[{"name":"a"}, {"name":"x1"}, {"name":"b"}]"#,
+                r#"[{"name":"a"}, {"name":"b"}]"#,
+            ),
+            (
+                r#"[{"name":"x1"},{"name":"a"},{"name":"x2"},{"name":"x3"},{"name":"b"},{"name":"x4"}]"#,
+                r#"[{"name":"a"},{"name":"b"}]"#,
+            ),
+        ] {
+            assert_eq!(filtered(&tools(before)).unwrap(), tools(after), "{before}");
+        }
+    }
+
+    #[test]
+    fn entries_without_a_readable_name_are_left_out() {
+        for entry in [
+            "7",
+            "null",
+            "{}",
+            r#"{"name":7}"#,
+            r#"{"name":"a","name":"a"}"#,
+            r#"{"name":"a","Name":"x"}"#,
+            r#"{"name":"a","name\u0000":"x"}"#,
+            r#"{"n\u0061me":"x1"}"#,
+        ] {
+            let list = format!(r#"[{{"name":"a"}},{entry}]"#);
+            assert_eq!(
+                filtered(&tools(&list)).unwrap(),
+                tools(r#"[{"name":"a"}]"#),
+                "{entry}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_are_found_wherever_a_client_reads_them() {
+        for text in [
+            r#"[{"id":1,"result":{"tools":[{"name":"x"}]}}]"#,
+            r#"{"method":"notifications/x","result":{"tools":[{"name":"x"}]}}"#,
+            r#"{"result":{"result":{"tools":[{"name":"x"}]}}}"#,
+            r#"{"method":"notifications/tasks","params":{"result":{"tools":[{"name":"x"}]}}}"#,
+            r#"{"res\u0075lt":{"to\u006fls":[{"name":"\u0078"}]}}"#,
+            r#"{"result":{"prompts":[{"name":"x"}]}}"#,
+        ] {
+            let after = filtered(text).unwrap();
+            assert!(after.contains(":[]"), "{after}");
+        }
+    }
+
+    #[test]
+    fn other_values_stay() {
+        for text in [
+            r#"{"result":{"content":[],"structuredContent":{"tools":[{"name":"x"}]}}}"#,
+            r#"{"method":"sampling/createMessage","params":{"tools":[{"name":"x"}]}}"#,
+            r#"{"result":{"resources":[{"uri":"x"}]}}"#,
+            r#"{"result":{"resources":{},"Resources":1,"a":"\ud800","a":1e999}}"#,
+            "7",
+        ] {
+            assert_eq!(filtered(text).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn caching_is_restricted_where_a_list_stands() {
+        assert_eq!(
+            filtered(r#"{"result":{"cacheScope":"public","tools":[],"ttlMs":3600000}}"#).unwrap(),
+            r#"{"result":{"cacheScope":"private","tools":[],"ttlMs":60000}}"#,
+        );
+        for stays in [
+            r#"{"result":{"cacheScope":"private","tools":[],"ttlMs":60000}}"#,
+            r#"{"result":{"cacheScope":"public","resources":[],"ttlMs":3600000}}"#,
+            r#"{"result":{"tools":[]}}"#,
+        ] {
+            assert_eq!(filtered(stays).unwrap(), stays);
+        }
+        for odd in ["-1", "1e9", "\"5\"", "6e4", "99999999999999999999", "1.5"] {
+            let text = format!(r#"{{"result":{{"tools":[],"ttlMs":{odd}}}}}"#);
+            assert_eq!(
+                filtered(&text).unwrap(),
+                r#"{"result":{"tools":[],"ttlMs":60000}}"#
+            );
+        }
+    }
+
+    #[test]
+    fn what_clients_read_differently_is_unreadable() {
+        for text in [
+            r#"{"result":{"tools":[]},"result":{"tools":[{"name":"x"}]}}"#,
+            r#"{"result":{"tools":[],"tools":[{"name":"x"}]}}"#,
+            r#"{"result":{"tools":[],"Tools":[{"name":"x"}]}}"#,
+            r#"{"Result":{"tools":[{"name":"x"}]}}"#,
+            r#"{"result":{"tools":{"a":{"name":"x"}}}}"#,
+            r#"{"result":{"tools":"[]"}}"#,
+            "",
+            "{",
+            r#"{"result":{"tools":[{"name":"x"}]}} {}"#,
+        ] {
+            assert!(filtered(text).is_err(), "{text}");
+        }
+    }
+}

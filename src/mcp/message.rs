@@ -1,0 +1,286 @@
+//! One JSON-RPC message: what it is, what it names, and where its parts stand.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use super::key;
+use super::params::Params;
+use crate::json::{self, ErrorKind, Kind, Profile, Reader};
+
+/// Bytes that a request id may have, quotes included.
+const LONGEST_ID: usize = 1024;
+/// Bytes that a method name may have.
+const LONGEST_METHOD: usize = 256;
+/// The largest integer that every JSON reader keeps exactly: 2^53 - 1.
+const LARGEST_ID: u64 = (1 << 53) - 1;
+
+/// A message that every reader understands in the same way.
+#[derive(Debug)]
+pub(crate) enum Message<'a> {
+    /// It has an id and waits for an answer.
+    Request(Id<'a>, Call<'a>),
+    /// It has no id and gets no answer.
+    Notification(Call<'a>),
+    /// The answer to a request of the server.
+    Response,
+}
+
+/// The part that requests and notifications have in common.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) method: Cow<'a, str>,
+    pub(crate) params: Option<Params<'a>>,
+}
+
+/// A request id as it was written, to be echoed byte for byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Id<'a> {
+    raw: &'a [u8],
+}
+
+/// Why a body is not a message. Says nothing of what the body held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It is not JSON, or JSON that parsers read differently.
+    Json(json::Error),
+    /// It is an array of messages.
+    Batch,
+    /// It is a JSON value other than an object.
+    NotAnObject,
+    /// A member that no message has.
+    UnknownMember,
+    /// A member whose name resembles one of the protocol's.
+    LookAlikeMember,
+    /// `jsonrpc` is not `"2.0"`.
+    Version,
+    /// The id is neither a string nor an integer that every reader keeps.
+    Id,
+    /// `method` is not a string, or an excessively long one.
+    Method,
+    /// The members do not make up a request, a notification or a response.
+    Shape,
+    /// `params` is not an object.
+    ParamsNotAnObject,
+    /// `params._meta` is not an object.
+    MetaNotAnObject,
+}
+
+impl<'a> Message<'a> {
+    /// Reads one message strictly, in one pass.
+    pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
+        let mut reader = Reader::new(body, Profile::MESSAGE)?;
+        match reader.kind()? {
+            Kind::Object => {}
+            Kind::Array => return Err(Fault::Batch),
+            _ => {
+                reader.skip()?;
+                reader.finish()?;
+                return Err(Fault::NotAnObject);
+            }
+        }
+        let mut envelope = Envelope::default();
+        // A fault in what the message says waits until the whole text is known
+        // to be JSON, so that a syntax error is always reported as one.
+        let mut fault = None;
+        reader.object(|reader, key| {
+            let key = reader.decode(key);
+            match envelope.member(reader, &key) {
+                Err(Fault::Json(error)) => Err(error),
+                Err(other) => {
+                    fault.get_or_insert(other);
+                    Ok(())
+                }
+                Ok(()) => Ok(()),
+            }
+        })?;
+        reader.finish()?;
+        match fault {
+            Some(fault) => Err(fault),
+            None => envelope.classify(),
+        }
+    }
+}
+
+impl<'a> Id<'a> {
+    /// Reads an id from its token; `None` unless it is one.
+    pub(crate) fn from_raw(raw: &'a [u8]) -> Option<Self> {
+        if raw.len() > LONGEST_ID {
+            return None;
+        }
+        let digits = match raw {
+            [b'"', .., b'"'] => return Some(Self { raw }),
+            [b'-', digits @ ..] => digits,
+            digits => digits,
+        };
+        let number: u64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
+        // `-0` is read as a float by some.
+        let negative_zero = number == 0 && raw.starts_with(b"-");
+        // `parse` takes a plus sign and leading zeros, which JSON does not.
+        let canonical = digits.first().is_some_and(u8::is_ascii_digit)
+            && (digits.len() == 1 || !digits.starts_with(b"0"));
+        (number <= LARGEST_ID && !negative_zero && canonical).then_some(Self { raw })
+    }
+
+    /// The id as it was written.
+    pub(crate) const fn raw(self) -> &'a [u8] {
+        self.raw
+    }
+}
+
+/// The members of a message as they are met.
+#[derive(Debug, Default)]
+struct Envelope<'a> {
+    version: bool,
+    id: Option<Id<'a>>,
+    method: Option<Cow<'a, str>>,
+    params: Option<Params<'a>>,
+    result: bool,
+    error: bool,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads the value of one member. The value is always read to its end,
+    /// whether it is right or wrong.
+    fn member(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), Fault> {
+        match key {
+            "jsonrpc" => {
+                let span = reader.skip()?;
+                self.version = says_two(reader, &span);
+                if !self.version {
+                    return Err(Fault::Version);
+                }
+            }
+            "id" => {
+                let span = reader.skip()?;
+                self.id = Some(Id::from_raw(reader.raw(&span)).ok_or(Fault::Id)?);
+            }
+            "method" => {
+                if reader.kind()? != Kind::String {
+                    reader.skip()?;
+                    return Err(Fault::Method);
+                }
+                let text = reader.string()?;
+                if text.len() > LONGEST_METHOD {
+                    return Err(Fault::Method);
+                }
+                self.method = Some(reader.decode(text));
+            }
+            "params" => {
+                if reader.kind()? != Kind::Object {
+                    reader.skip()?;
+                    return Err(Fault::ParamsNotAnObject);
+                }
+                self.params = Some(Params::read(reader)?);
+            }
+            "result" => {
+                reader.skip()?;
+                self.result = true;
+            }
+            "error" => {
+                reader.skip()?;
+                self.error = true;
+            }
+            _ => {
+                reader.skip()?;
+                return Err(if key::is_look_alike(key) {
+                    Fault::LookAlikeMember
+                } else {
+                    Fault::UnknownMember
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Requests, notifications and responses have exactly the members that
+    /// JSON-RPC gives them; a mixture is refused, because servers differ in
+    /// what they take it for.
+    fn classify(self) -> Result<Message<'a>, Fault> {
+        if !self.version {
+            return Err(Fault::Version);
+        }
+        let answered = self.result || self.error;
+        match (self.method, self.id) {
+            (Some(method), id) if !answered => {
+                let call = Call {
+                    method,
+                    params: self.params,
+                };
+                Ok(match id {
+                    Some(id) => Message::Request(id, call),
+                    None => Message::Notification(call),
+                })
+            }
+            (None, Some(_)) if self.result != self.error && self.params.is_none() => {
+                Ok(Message::Response)
+            }
+            _ => Err(Fault::Shape),
+        }
+    }
+}
+
+fn says_two(reader: &Reader<'_>, span: &Range<usize>) -> bool {
+    reader.raw(span) == b"\"2.0\""
+}
+
+impl Fault {
+    /// The JSON-RPC error code for it.
+    pub(crate) const fn code(self) -> i32 {
+        match self {
+            Self::Json(error) if error.kind().breaks_grammar() => -32700,
+            Self::ParamsNotAnObject | Self::MetaNotAnObject => -32602,
+            _ => -32600,
+        }
+    }
+}
+
+impl From<json::Error> for Fault {
+    fn from(error: json::Error) -> Self {
+        Self::Json(error)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json(error) => match error.kind() {
+                ErrorKind::Empty => {
+                    return f.write_str("The body is empty. Send one JSON-RPC message.");
+                }
+                kind if kind.breaks_grammar() => {
+                    return write!(f, "The body is not a JSON text in UTF-8: {error}.");
+                }
+                _ => {
+                    return write!(
+                        f,
+                        "JSON readers differ on this body, so it is not let through: {error}."
+                    );
+                }
+            },
+            Self::Batch => "Batches are not accepted. Send each message in a request of its own.",
+            Self::NotAnObject => "The body is not a JSON-RPC message, which is an object.",
+            Self::UnknownMember => {
+                "The message has a member other than jsonrpc, id, method, params, result and error."
+            }
+            Self::LookAlikeMember => {
+                "The message has a member whose name some servers take for another. \
+                 Use the names of the protocol exactly, without control characters."
+            }
+            Self::Version => "The member jsonrpc must be \"2.0\".",
+            Self::Id => {
+                "The id must be a string of at most 1024 bytes, or an integer between \
+                 -(2^53-1) and 2^53-1 without fraction, exponent or negative zero."
+            }
+            Self::Method => "The method must be a string of at most 256 bytes.",
+            Self::Shape => {
+                "The message is neither a request (id, method), nor a notification (method), \
+                 nor a response (id and either result or error)."
+            }
+            Self::ParamsNotAnObject => "The member params must be an object.",
+            Self::MetaNotAnObject => "The member params._meta must be an object.",
+        })
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,156 @@
+//! The method table: which messages exist and what each of them names.
+//!
+//! One row per method of every protocol version from 2024-11-05 to 2026-07-28.
+//! A method that has no row is unknown, and an unknown method is never let
+//! through because it looks harmless.
+
+/// Whether a method is a request (it has an `id` and gets an answer) or a
+/// notification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Request,
+    Notification,
+}
+
+/// What a message of some method acts on, and so what it is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// Nothing runs by it: it always passes.
+    Nothing,
+    /// The tool in `params.name`.
+    Tool,
+    /// The prompt in `params.name`.
+    Prompt,
+    /// The resource in `params.uri`.
+    Resource,
+    /// The prompt or resource in `params.ref`.
+    Reference,
+    /// Every URI and task id in `params.notifications`.
+    Subscriptions,
+    /// The task in `params.taskId`.
+    Task,
+    /// All tasks of the server.
+    AllTasks,
+}
+
+/// One row of the method table.
+#[derive(Debug)]
+pub(crate) struct Method {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) subject: Subject,
+}
+
+const fn request(name: &'static str, subject: Subject) -> Method {
+    Method {
+        name,
+        kind: Kind::Request,
+        subject,
+    }
+}
+
+const fn notification(name: &'static str) -> Method {
+    Method {
+        name,
+        kind: Kind::Notification,
+        subject: Subject::Nothing,
+    }
+}
+
+/// Every method that the policy language judges or always passes
+/// (policy-language, section 6).
+pub(crate) const METHODS: &[Method] = &[
+    request("initialize", Subject::Nothing),
+    request("ping", Subject::Nothing),
+    request("server/discover", Subject::Nothing),
+    request("logging/setLevel", Subject::Nothing),
+    request("tools/list", Subject::Nothing),
+    request("tools/call", Subject::Tool),
+    request("prompts/list", Subject::Nothing),
+    request("prompts/get", Subject::Prompt),
+    request("resources/list", Subject::Nothing),
+    request("resources/templates/list", Subject::Nothing),
+    request("resources/read", Subject::Resource),
+    request("resources/subscribe", Subject::Resource),
+    request("resources/unsubscribe", Subject::Nothing),
+    request("completion/complete", Subject::Reference),
+    request("subscriptions/listen", Subject::Subscriptions),
+    request("tasks/get", Subject::Task),
+    request("tasks/result", Subject::Task),
+    request("tasks/update", Subject::Task),
+    request("tasks/cancel", Subject::Task),
+    request("tasks/list", Subject::AllTasks),
+    notification("notifications/initialized"),
+    notification("notifications/cancelled"),
+    notification("notifications/progress"),
+    notification("notifications/roots/list_changed"),
+];
+
+/// The row of a method, compared byte by byte.
+pub(crate) fn lookup(name: &str) -> Option<&'static Method> {
+    METHODS.iter().find(|method| method.name == name)
+}
+
+/// The known method that `name` differs from only by case, white space,
+/// control characters or trailing slashes, which some server might ignore.
+pub(crate) fn resembles(name: &str) -> Option<&'static Method> {
+    let folded = fold(name);
+    METHODS.iter().find(|method| fold(method.name) == folded)
+}
+
+fn fold(name: &str) -> String {
+    let mut folded: String = name
+        .chars()
+        .filter(|c| !c.is_whitespace() && !c.is_control())
+        .flat_map(char::to_lowercase)
+        .collect();
+    folded.truncate(folded.trim_end_matches('/').len());
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lookup_is_exact() {
+        assert_eq!(lookup("tools/call").map(|m| m.subject), Some(Subject::Tool));
+        for odd in [
+            "Tools/Call",
+            "tools/call/",
+            "tools/call ",
+            "tools/call\0",
+            "",
+        ] {
+            assert!(lookup(odd).is_none(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn look_alikes_are_recognised() {
+        for odd in [
+            "Tools/Call",
+            "tools/call//",
+            " tools/\tcall",
+            "tools/call\0",
+        ] {
+            assert_eq!(
+                resembles(odd).map(|m| m.name),
+                Some("tools/call"),
+                "{odd:?}"
+            );
+        }
+        assert!(resembles("tools/calls").is_none());
+        assert!(resembles("skills/list").is_none());
+    }
+
+    #[test]
+    fn no_two_rows_resemble_each_other() {
+        for (index, method) in METHODS.iter().enumerate() {
+            let first = METHODS
+                .iter()
+                .position(|m| fold(m.name) == fold(method.name));
+            assert_eq!(first, Some(index), "{}", method.name);
+        }
+    }
+}

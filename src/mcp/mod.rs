@@ -1,0 +1,17 @@
+//! The protocol: what a message is, what it names, and how it is answered.
+//!
+//! Nothing here knows what a policy is.
+
+mod display;
+pub(crate) mod headers;
+mod key;
+pub(crate) mod list;
+pub(crate) mod message;
+pub(crate) mod method;
+pub(crate) mod params;
+pub(crate) mod recover;
+pub(crate) mod reply;
+pub(crate) mod sse;
+pub(crate) mod version;
+
+pub(crate) use display::shown;

@@ -1,0 +1,300 @@
+//! The parameters of a message, as far as the protocol gives them a meaning.
+
+use std::borrow::Cow;
+
+use super::key;
+use super::message::Fault;
+use crate::json::{Kind, Reader};
+
+/// Bytes that a tool name, prompt name, URI or task id may have.
+const LONGEST_NAME: usize = 8 * 1024;
+
+/// The members of `params` that the protocol knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Param {
+    Name,
+    Uri,
+    TaskId,
+    Arguments,
+    Meta,
+    Cursor,
+    Ref,
+    InputResponses,
+    RequestState,
+    Notifications,
+    Task,
+}
+
+const PARAMS: [(&str, Param); 11] = [
+    ("name", Param::Name),
+    ("uri", Param::Uri),
+    ("taskId", Param::TaskId),
+    ("arguments", Param::Arguments),
+    ("_meta", Param::Meta),
+    ("cursor", Param::Cursor),
+    ("ref", Param::Ref),
+    ("inputResponses", Param::InputResponses),
+    ("requestState", Param::RequestState),
+    ("notifications", Param::Notifications),
+    ("task", Param::Task),
+];
+
+/// An object of parameters.
+#[derive(Debug, Default)]
+pub(crate) struct Params<'a> {
+    /// The value of each [`Param`], as the span of the body that it is.
+    spans: [Option<&'a [u8]>; PARAMS.len()],
+    name: Option<Name<'a>>,
+    uri: Option<Name<'a>>,
+    task_id: Option<Name<'a>>,
+    pub(crate) meta: Meta<'a>,
+    pub(crate) reference: Option<Reference<'a>>,
+    pub(crate) subscriptions: Option<Subscriptions<'a>>,
+}
+
+/// A member that should name something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Name<'a> {
+    Text(Cow<'a, str>),
+    /// Not a string, or one longer than any name.
+    Unreadable,
+}
+
+/// What `params._meta` says of the client (2026-07-28).
+#[derive(Debug, Default)]
+pub(crate) struct Meta<'a> {
+    pub(crate) protocol_version: Option<Name<'a>>,
+    /// The type of `clientCapabilities`.
+    pub(crate) client_capabilities: Option<Kind>,
+}
+
+/// What `params.ref` of `completion/complete` refers to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reference<'a> {
+    Prompt(Cow<'a, str>),
+    Resource(Cow<'a, str>),
+    Unreadable,
+}
+
+/// What `params.notifications` of `subscriptions/listen` asks to hear of.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Subscriptions<'a> {
+    To {
+        resources: Vec<Cow<'a, str>>,
+        /// Whether any task is named.
+        tasks: bool,
+    },
+    Unreadable,
+}
+
+impl<'a> Params<'a> {
+    /// Reads the object that comes next.
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut params = Self::default();
+        let mut fault = None;
+        reader.object(|reader, key| {
+            let key = reader.decode(key);
+            match params.member(reader, &key) {
+                Err(json @ Fault::Json(_)) => Err(json),
+                Err(other) => {
+                    fault.get_or_insert(other);
+                    Ok(())
+                }
+                Ok(()) => Ok(()),
+            }
+        })?;
+        fault.map_or(Ok(params), Err)
+    }
+
+    /// The value of a member as it is written in the body.
+    pub(crate) fn span(&self, param: Param) -> Option<&'a [u8]> {
+        self.spans.get(param as usize).copied().flatten()
+    }
+
+    /// A member that names what the message acts on.
+    pub(crate) fn named(&self, param: Param) -> Option<&Name<'a>> {
+        match param {
+            Param::Name => self.name.as_ref(),
+            Param::Uri => self.uri.as_ref(),
+            Param::TaskId => self.task_id.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whether `arguments` are absent, `null` or an object.
+    pub(crate) fn has_readable_arguments(&self) -> bool {
+        matches!(
+            self.span(Param::Arguments),
+            None | Some(b"null" | [b'{', ..])
+        )
+    }
+
+    fn member(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), Fault> {
+        let kind = reader.kind()?;
+        let start = reader.position();
+        let param = PARAMS
+            .iter()
+            .find(|(name, _)| *name == key)
+            .map(|row| row.1);
+        match param {
+            Some(Param::Name) => self.name = Some(Name::read(reader)?),
+            Some(Param::Uri) => self.uri = Some(Name::read(reader)?),
+            Some(Param::TaskId) => self.task_id = Some(Name::read(reader)?),
+            Some(Param::Meta) if kind == Kind::Object => self.meta = Meta::read(reader)?,
+            Some(Param::Meta) => {
+                reader.skip()?;
+                return Err(Fault::MetaNotAnObject);
+            }
+            Some(Param::Ref) => self.reference = Some(Reference::read(reader)?),
+            Some(Param::Notifications) => self.subscriptions = Some(Subscriptions::read(reader)?),
+            Some(
+                Param::Arguments
+                | Param::Cursor
+                | Param::InputResponses
+                | Param::RequestState
+                | Param::Task,
+            ) => {
+                reader.skip()?;
+            }
+            None => {
+                reader.skip()?;
+                if key::is_look_alike(key) {
+                    return Err(Fault::LookAlikeMember);
+                }
+            }
+        }
+        let span = param.and_then(|param| self.spans.get_mut(param as usize));
+        if let Some(span) = span {
+            *span = Some(reader.raw(&(start..reader.position())));
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Name<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+        if reader.kind()? != Kind::String {
+            reader.skip()?;
+            return Ok(Self::Unreadable);
+        }
+        let text = reader.string()?;
+        Ok(if text.len() > LONGEST_NAME {
+            Self::Unreadable
+        } else {
+            Self::Text(reader.decode(text))
+        })
+    }
+}
+
+impl<'a> Meta<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut meta = Self::default();
+        let mut look_alike = false;
+        reader.object(|reader, key| {
+            match &*reader.decode(key) {
+                "io.modelcontextprotocol/protocolVersion" => {
+                    meta.protocol_version = Some(Name::read(reader)?);
+                }
+                "io.modelcontextprotocol/clientCapabilities" => {
+                    meta.client_capabilities = Some(reader.kind()?);
+                    reader.skip()?;
+                }
+                other => {
+                    look_alike |= key::is_look_alike(other);
+                    reader.skip()?;
+                }
+            }
+            Ok::<(), Fault>(())
+        })?;
+        if look_alike {
+            return Err(Fault::LookAlikeMember);
+        }
+        Ok(meta)
+    }
+}
+
+impl<'a> Reference<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+        if reader.kind()? != Kind::Object {
+            reader.skip()?;
+            return Ok(Self::Unreadable);
+        }
+        let (mut kind, mut name, mut uri) = (None, None, None);
+        let mut look_alike = false;
+        reader.object(|reader, key| {
+            match &*reader.decode(key) {
+                "type" => kind = Some(Name::read(reader)?),
+                "name" => name = Some(Name::read(reader)?),
+                "uri" => uri = Some(Name::read(reader)?),
+                other => {
+                    look_alike |= key::is_look_alike(other) || key::folds_onto(other, &["type"]);
+                    reader.skip()?;
+                }
+            }
+            Ok::<(), Fault>(())
+        })?;
+        if look_alike {
+            return Err(Fault::LookAlikeMember);
+        }
+        let Some(Name::Text(kind)) = kind else {
+            return Ok(Self::Unreadable);
+        };
+        // A reference that names both could be read as either.
+        Ok(match (&*kind, name, uri) {
+            ("ref/prompt", Some(Name::Text(name)), None) => Self::Prompt(name),
+            ("ref/resource", None, Some(Name::Text(uri))) => Self::Resource(uri),
+            _ => Self::Unreadable,
+        })
+    }
+}
+
+impl<'a> Subscriptions<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+        if reader.kind()? != Kind::Object {
+            reader.skip()?;
+            return Ok(Self::Unreadable);
+        }
+        let mut resources = Some(Vec::new());
+        let mut tasks = Some(Vec::new());
+        let mut look_alike = false;
+        reader.object(|reader, key| {
+            match &*reader.decode(key) {
+                "resourceSubscriptions" => resources = read_names(reader)?,
+                "taskIds" => tasks = read_names(reader)?,
+                other => {
+                    look_alike |= key::is_look_alike(other)
+                        || key::folds_onto(other, &["resourcesubscriptions", "taskids"]);
+                    reader.skip()?;
+                }
+            }
+            Ok::<(), Fault>(())
+        })?;
+        if look_alike {
+            return Err(Fault::LookAlikeMember);
+        }
+        Ok(match (resources, tasks) {
+            (Some(resources), Some(tasks)) => Self::To {
+                resources,
+                tasks: !tasks.is_empty(),
+            },
+            _ => Self::Unreadable,
+        })
+    }
+}
+
+/// A list of names; `None` if it is not one.
+fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<Cow<'a, str>>>, Fault> {
+    if reader.kind()? != Kind::Array {
+        reader.skip()?;
+        return Ok(None);
+    }
+    let mut names = Some(Vec::new());
+    reader.array(|reader| {
+        match (Name::read(reader)?, &mut names) {
+            (Name::Text(name), Some(names)) => names.push(name),
+            _ => names = None,
+        }
+        Ok::<(), Fault>(())
+    })?;
+    Ok(names)
+}

@@ -1,0 +1,419 @@
+//! Server-sent events, split without losing a byte and judged one by one.
+//!
+//! The framing is that of the WHATWG specification: lines end with LF, CR or
+//! CRLF, an empty line ends an event. Lines that not every client understands
+//! in the same way are not passed on.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Lines that an event may have: each costs memory beside its bytes.
+const MOST_LINES: usize = 64 * 1024;
+
+/// What becomes of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes on as it is.
+    Forward,
+    /// Its data is replaced.
+    Rewrite(Vec<u8>),
+    /// It is left out.
+    Drop,
+}
+
+/// More bytes without the end of an event than may be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TooLarge;
+
+/// Splits a stream of bytes into events.
+#[derive(Debug)]
+pub(crate) struct Splitter {
+    /// The beginning of an event whose end has not come yet.
+    held: BytesMut,
+    /// How far `held` has been looked at.
+    scanned: usize,
+    line_start: usize,
+    /// The lines of the event so far.
+    lines: Vec<Line>,
+    /// Bytes that may be held.
+    limit: usize,
+    /// Whether nothing has been read: a byte order mark may come.
+    at_start: bool,
+    /// The last byte was a CR, and whether what it ended was passed on: a LF
+    /// that follows belongs to it.
+    after_return: Option<bool>,
+}
+
+#[derive(Clone, Debug)]
+struct Line {
+    kind: LineKind,
+    /// With its line end.
+    whole: Range<usize>,
+    /// The value of the field.
+    value: Range<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineKind {
+    /// The end of an event.
+    Empty,
+    Data,
+    /// `event`, `id` or `retry`.
+    Field,
+    Comment,
+    /// Anything else, and comments with a brace: some lenient clients would
+    /// read it as data.
+    Odd,
+}
+
+impl Splitter {
+    /// A splitter that holds at most `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            held: BytesMut::new(),
+            scanned: 0,
+            line_start: 0,
+            lines: Vec::new(),
+            limit,
+            at_start: true,
+            after_return: None,
+        }
+    }
+
+    /// Bytes that are held at the moment.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Takes the next bytes of the stream and appends what may go on to `out`.
+    /// `judge` is given the data of each event that has any.
+    pub(crate) fn push(
+        &mut self,
+        mut chunk: Bytes,
+        judge: &mut dyn FnMut(&[u8]) -> Verdict,
+        out: &mut VecDeque<Bytes>,
+    ) -> Result<(), TooLarge> {
+        while !chunk.is_empty() {
+            if let Some(passed_on) = self.after_return.take() {
+                if chunk.first() == Some(&b'\n') {
+                    let line_feed = chunk.split_to(1);
+                    if passed_on {
+                        out.push_back(line_feed);
+                    }
+                    continue;
+                }
+            }
+            let piece = if self.held.is_empty() {
+                match self.scan(&chunk) {
+                    Some(end) => chunk.split_to(end),
+                    None => {
+                        self.held.extend_from_slice(&std::mem::take(&mut chunk));
+                        break;
+                    }
+                }
+            } else {
+                let already = self.held.len();
+                self.held.extend_from_slice(&chunk);
+                let held = std::mem::take(&mut self.held);
+                match self.scan(&held) {
+                    Some(end) => {
+                        // What follows the event is still there in `chunk`.
+                        let mut event = held;
+                        event.truncate(end);
+                        let _ = chunk.split_to(end.saturating_sub(already));
+                        event.freeze()
+                    }
+                    None => {
+                        self.held = held;
+                        break;
+                    }
+                }
+            };
+            self.complete(piece, judge, out);
+        }
+        if self.held.len() > self.limit || self.lines.len() > MOST_LINES {
+            return Err(TooLarge);
+        }
+        Ok(())
+    }
+
+    /// Looks for the end of the piece that begins with `bytes`: an event, or a
+    /// line that belongs to none. Goes on where it stopped the last time.
+    fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
+        loop {
+            let rest = bytes.get(self.scanned..).unwrap_or_default();
+            let Some(offset) = memchr::memchr2(b'\n', b'\r', rest) else {
+                self.scanned = bytes.len();
+                return None;
+            };
+            let end = self.scanned.saturating_add(offset);
+            let mut next = end.saturating_add(1);
+            let line_feed = bytes.get(end..).is_some_and(|end| end.starts_with(b"\r\n"));
+            if line_feed {
+                next = next.saturating_add(1);
+            }
+            let line = self.line(bytes, end, next);
+            let ends = match line.kind {
+                LineKind::Empty => true,
+                // Outside an event, a line stands alone and does not wait.
+                LineKind::Comment | LineKind::Odd => self.lines.is_empty(),
+                LineKind::Data | LineKind::Field => false,
+            };
+            if bytes.get(end..) == Some(b"\r") {
+                if !ends {
+                    // A LF may follow that belongs to this line.
+                    self.scanned = end;
+                    return None;
+                }
+                self.after_return = Some(false);
+            }
+            self.at_start = false;
+            self.scanned = next;
+            self.line_start = next;
+            self.lines.push(line);
+            if ends {
+                return Some(next);
+            }
+        }
+    }
+
+    /// The line that ends at `end`; the next one begins at `next`.
+    fn line(&self, bytes: &[u8], end: usize, next: usize) -> Line {
+        let mut start = self.line_start;
+        let text = |start| bytes.get(start..end).unwrap_or_default();
+        if self.at_start && text(start).starts_with(BYTE_ORDER_MARK) {
+            start = start.saturating_add(BYTE_ORDER_MARK.len());
+        }
+        let line = text(start);
+        let colon = line.iter().position(|byte| *byte == b':');
+        let (field, value_start) = match colon {
+            Some(colon) => (line.get(..colon).unwrap_or_default(), start + colon + 1),
+            None => (line, end),
+        };
+        let kind = match field {
+            b"" if colon.is_none() => LineKind::Empty,
+            b"" if line.contains(&b'{') => LineKind::Odd,
+            b"" => LineKind::Comment,
+            b"data" => LineKind::Data,
+            b"event" | b"id" | b"retry" => LineKind::Field,
+            _ => LineKind::Odd,
+        };
+        let space = usize::from(text(value_start).starts_with(b" "));
+        Line {
+            kind,
+            whole: self.line_start..next,
+            value: value_start.saturating_add(space)..end,
+        }
+    }
+
+    /// Passes on what may go on of a complete piece.
+    fn complete(
+        &mut self,
+        piece: Bytes,
+        judge: &mut dyn FnMut(&[u8]) -> Verdict,
+        out: &mut VecDeque<Bytes>,
+    ) {
+        let lines = std::mem::take(&mut self.lines);
+        self.scanned = 0;
+        self.line_start = 0;
+        let data = data_of(&piece, &lines);
+        let verdict = match &data {
+            Some(data) if !data.is_empty() => judge(data),
+            _ => Verdict::Forward,
+        };
+        let before = out.len();
+        match verdict {
+            Verdict::Forward if lines.iter().all(|line| line.kind != LineKind::Odd) => {
+                out.push_back(piece);
+            }
+            Verdict::Forward => out.extend(
+                lines
+                    .iter()
+                    .filter(|line| line.kind != LineKind::Odd)
+                    .map(|line| piece.slice(line.whole.clone())),
+            ),
+            Verdict::Rewrite(data) => out.push_back(rewrite(&piece, &lines, &data)),
+            Verdict::Drop => {}
+        }
+        let ends_as_it_was =
+            out.len() > before && out.back().is_some_and(|last| last.last() == Some(&b'\r'));
+        if let Some(passed_on) = &mut self.after_return {
+            *passed_on = ends_as_it_was;
+        }
+    }
+}
+
+/// The data of an event: its data lines, joined with LF.
+fn data_of<'p>(piece: &'p [u8], lines: &[Line]) -> Option<Cow<'p, [u8]>> {
+    let mut values = lines
+        .iter()
+        .filter(|line| line.kind == LineKind::Data)
+        .map(|line| piece.get(line.value.clone()).unwrap_or_default());
+    let first = values.next()?;
+    let Some(second) = values.next() else {
+        return Some(Cow::Borrowed(first));
+    };
+    let mut joined = first.to_vec();
+    for value in std::iter::once(second).chain(values) {
+        joined.push(b'\n');
+        joined.extend_from_slice(value);
+    }
+    Some(Cow::Owned(joined))
+}
+
+/// The event with other data. Its other fields stay as they are.
+fn rewrite(piece: &[u8], lines: &[Line], data: &[u8]) -> Bytes {
+    let mut event = Vec::with_capacity(piece.len().saturating_add(16));
+    for line in lines {
+        if matches!(line.kind, LineKind::Field | LineKind::Comment) {
+            event.extend_from_slice(piece.get(line.whole.clone()).unwrap_or_default());
+        }
+    }
+    write_data(data, &mut event);
+    event.into()
+}
+
+/// An event of the type `message` that holds `data`.
+pub(crate) fn event(data: &[u8]) -> Bytes {
+    let mut event = b"event: message\n".to_vec();
+    write_data(data, &mut event);
+    event.into()
+}
+
+fn write_data(data: &[u8], event: &mut Vec<u8>) {
+    for line in data.split(|byte| *byte == b'\n') {
+        event.extend_from_slice(b"data: ");
+        event.extend_from_slice(line);
+        event.push(b'\n');
+    }
+    event.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Drops events whose data holds `drop`, rewrites those that hold `swap`.
+    fn judge(data: &[u8]) -> Verdict {
+        let data = String::from_utf8_lossy(data);
+        if data.contains("drop") {
+            Verdict::Drop
+        } else if data.contains("swap") {
+            Verdict::Rewrite(data.replace("swap", "SWAP").into_bytes())
+        } else {
+            Verdict::Forward
+        }
+    }
+
+    fn passed(chunks: &[&[u8]]) -> String {
+        let mut splitter = Splitter::new(1024);
+        let mut out = VecDeque::new();
+        for chunk in chunks {
+            let chunk = Bytes::copy_from_slice(chunk);
+            splitter.push(chunk, &mut judge, &mut out).unwrap();
+        }
+        String::from_utf8(out.iter().flatten().copied().collect()).unwrap()
+    }
+
+    const STREAMS: &[(&str, &str)] = &[
+        ("data: a\n\n", "data: a\n\n"),
+        ("data:a\r\n\r\ndata: b\r\r", "data:a\r\n\r\ndata: b\r\r"),
+        ("data: a\r\r\ndata: b\n\n", "data: a\r\r\ndata: b\n\n"),
+        ("\u{feff}data: drop\n\ndata: b\n\n", "data: b\n\n"),
+        ("\u{feff}data: a\n\n", "\u{feff}data: a\n\n"),
+        ("id: 1\ndata:\nretry: 5\n\n", "id: 1\ndata:\nretry: 5\n\n"),
+        (": keep-alive\r\n", ": keep-alive\r\n"),
+        (":\n\n:\r:\r\n\n", ":\n\n:\r:\r\n\n"),
+        ("data: drop\r\n\r\ndata: a\n\n", "data: a\n\n"),
+        ("data: dr\ndata: op\n\n", "data: dr\ndata: op\n\n"),
+        (
+            "id: 1\nevent: message\r\ndata: swap\r\n\r\n",
+            "id: 1\nevent: message\r\ndata: SWAP\n\n",
+        ),
+        (
+            "data: {\ndata: swap}\r\rdata: a\n\n",
+            "data: {\ndata: SWAP}\n\ndata: a\n\n",
+        ),
+        ("junk\ndata: a\nDATA: {}\n: {\"x\"\n\n", "data: a\n\n"),
+        ("data: a\n: note\n\n", "data: a\n: note\n\n"),
+        ("data\n\n", "data\n\n"),
+        ("data: never ends", ""),
+        ("data: a\n\ndata: drop\n", "data: a\n\n"),
+    ];
+
+    #[test]
+    fn events_are_judged_and_the_rest_keeps_its_bytes() {
+        for (stream, expected) in STREAMS {
+            assert_eq!(passed(&[stream.as_bytes()]), *expected, "{stream:?}");
+        }
+    }
+
+    #[test]
+    fn where_the_stream_is_cut_changes_nothing() {
+        for (stream, expected) in STREAMS {
+            let bytes = stream.as_bytes();
+            let single: Vec<&[u8]> = bytes.chunks(1).collect();
+            assert_eq!(passed(&single), *expected, "{stream:?}, byte by byte");
+            for first in 0..=bytes.len() {
+                for second in first..=bytes.len() {
+                    let chunks = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+                    assert_eq!(
+                        passed(&chunks),
+                        *expected,
+                        "{stream:?} at {first}, {second}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keep_alives_and_complete_events_do_not_wait() {
+        let mut splitter = Splitter::new(1024);
+        let mut out = VecDeque::new();
+        for (chunk, expected) in [
+            (":\r", ":\r"),
+            ("\n", "\n"),
+            ("data: a\n", ""),
+            ("\r", "data: a\n\r"),
+            ("data: b", ""),
+            ("\n\ndata: c", "data: b\n\n"),
+        ] {
+            splitter.push(chunk.into(), &mut judge, &mut out).unwrap();
+            let passed: Vec<u8> = out.drain(..).flatten().collect();
+            assert_eq!(
+                String::from_utf8(passed).unwrap(),
+                expected,
+                "after {chunk:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn untouched_events_are_slices_of_the_input() {
+        let chunk = Bytes::from_static(b"data: a\n\ndata: b\n\n");
+        let mut out = VecDeque::new();
+        Splitter::new(64)
+            .push(chunk.clone(), &mut judge, &mut out)
+            .unwrap();
+        assert_eq!(out[1].as_ptr(), chunk[9..].as_ptr());
+    }
+
+    #[test]
+    fn an_endless_event_is_refused() {
+        let mut splitter = Splitter::new(100);
+        let mut out = VecDeque::new();
+        let chunk = Bytes::from_static(b"data: 0123456789\n");
+        let results: Vec<_> = (0..8)
+            .map(|_| splitter.push(chunk.clone(), &mut judge, &mut out))
+            .collect();
+        assert!(results[..5].iter().all(Result::is_ok));
+        assert_eq!(results[7], Err(TooLarge));
+        assert!(out.is_empty());
+    }
+}

@@ -1,0 +1,311 @@
+use super::Policy;
+use super::compile::{Entry, MethodEntry, Rules, fold_method, known_method};
+use super::document::{DefaultAction, MethodRule, RuleAction};
+use super::fold::{Folded, fold_name};
+
+impl Policy {
+    /// Decides whether a caller may do something.
+    ///
+    /// The same action always gets the same decision: there is no clock, no
+    /// counter and no I/O in it. See sections 1 and 6 of the policy language.
+    ///
+    /// ```
+    /// use mcp_policy::{Action, Outcome, Policy};
+    ///
+    /// let policy: Policy = r#"{
+    ///     "version": "1",
+    ///     "default": "deny",
+    ///     "hide": ["admin_*"],
+    ///     "tools": { "read_*": {}, "read_mail": { "action": "deny", "reason": "Private." } }
+    /// }"#.parse()?;
+    ///
+    /// assert!(policy.decide(&Action::call_tool("read_file")).is_allowed());
+    ///
+    /// let refused = policy.decide(&Action::call_tool("read_mail"));
+    /// assert_eq!(refused.outcome(), Outcome::Deny);
+    /// assert_eq!(refused.rule(), "/tools/read_mail/action");
+    /// assert_eq!(refused.reason(), Some("Private."));
+    ///
+    /// let unlisted = policy.decide(&Action::call_tool("write_file"));
+    /// assert_eq!((unlisted.outcome(), unlisted.rule()), (Outcome::Deny, "(default deny)"));
+    ///
+    /// let hidden = policy.decide(&Action::call_tool("admin_reset"));
+    /// assert_eq!((hidden.outcome(), hidden.rule()), (Outcome::Hide, "(hidden)"));
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    pub fn decide(&self, action: &Action<'_>) -> Decision<'_> {
+        let rules = &self.inner.rules;
+        match action {
+            Action::CallTool { name } => rules.call_tool(name),
+            Action::GetPrompt { .. } | Action::ReadResource { .. } => rules.by_default(),
+            Action::OtherMethod { method } => rules.other_method(method),
+        }
+    }
+}
+
+/// What a caller wants to do.
+///
+/// ```
+/// use mcp_policy::Action;
+///
+/// let action = Action::call_tool("read_file");
+/// assert!(matches!(action, Action::CallTool { name: "read_file", .. }));
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action<'a> {
+    /// Call a tool, or see it in a list.
+    #[non_exhaustive]
+    CallTool {
+        /// The name of the tool.
+        name: &'a str,
+    },
+    /// Get a prompt, complete its arguments, or see it in a list.
+    #[non_exhaustive]
+    GetPrompt {
+        /// The name of the prompt.
+        name: &'a str,
+    },
+    /// Read a resource, subscribe to it, complete its template, or see it in a
+    /// list.
+    #[non_exhaustive]
+    ReadResource {
+        /// The URI of the resource.
+        uri: &'a str,
+    },
+    /// Send a request or notification that the language neither judges by
+    /// what it names nor always lets pass.
+    #[non_exhaustive]
+    OtherMethod {
+        /// The JSON-RPC method.
+        method: &'a str,
+    },
+}
+
+impl<'a> Action<'a> {
+    /// Calling the tool of this name.
+    pub fn call_tool(name: &'a str) -> Self {
+        Self::CallTool { name }
+    }
+
+    /// Getting the prompt of this name.
+    pub fn get_prompt(name: &'a str) -> Self {
+        Self::GetPrompt { name }
+    }
+
+    /// Reading the resource at this URI.
+    pub fn read_resource(uri: &'a str) -> Self {
+        Self::ReadResource { uri }
+    }
+
+    /// Sending a message of this method.
+    pub fn other_method(method: &'a str) -> Self {
+        Self::OtherMethod { method }
+    }
+}
+
+/// What a policy says to an [`Action`], and by which rule.
+///
+/// See "The rule that fired" in section 2 of the policy language, and
+/// [`Policy::decide`] for an example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision<'p> {
+    outcome: Outcome,
+    rule: &'p str,
+    reason: Option<&'p str>,
+}
+
+impl<'p> Decision<'p> {
+    /// Whether it passes.
+    pub fn is_allowed(&self) -> bool {
+        self.outcome == Outcome::Allow
+    }
+
+    /// What is to be done.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// What decided: a JSON Pointer into the document, or a name in
+    /// parentheses where no place in the document did.
+    ///
+    /// - `/tools/NAME/action`, `/methods/NAME`: the rule that refuses.
+    /// - `/tools/NAME`, `/methods/NAME`, `/default`: what allows.
+    /// - `/tools/NAME` of a refusal: the name in question is not this one, but
+    ///   can be mistaken for it.
+    /// - `(default deny)`: nothing in the document speaks of it.
+    /// - `(hidden)`: hidden, by whatever part of the document. It is the same
+    ///   for a name that is not in the document where these are hidden.
+    /// - `(protocol)`: no tool has such a name.
+    pub fn rule(&self) -> &'p str {
+        self.rule
+    }
+
+    /// Text for the caller, where the document has one, or where the refusal
+    /// needs to be explained. Never there for what is hidden.
+    pub fn reason(&self) -> Option<&'p str> {
+        self.reason
+    }
+
+    const HIDDEN: Self = Self::refuse(Outcome::Hide, "(hidden)", None);
+    const DENIED_BY_DEFAULT: Self = Self::refuse(Outcome::Deny, "(default deny)", None);
+    const NO_SUCH_NAME: Self = Self::refuse(
+        Outcome::Deny,
+        "(protocol)",
+        Some(
+            "This name is longer than tool names are, or has characters that do not belong \
+             into one.",
+        ),
+    );
+
+    const fn allow(rule: &'p str) -> Self {
+        Self {
+            outcome: Outcome::Allow,
+            rule,
+            reason: None,
+        }
+    }
+
+    const fn refuse(outcome: Outcome, rule: &'p str, reason: Option<&'p str>) -> Self {
+        Self {
+            outcome,
+            rule,
+            reason,
+        }
+    }
+
+    /// What an entry says of names that are its own.
+    fn of_entry(entry: &'p Entry) -> Self {
+        match entry.action {
+            RuleAction::Allow => Self::allow(entry.place()),
+            RuleAction::Deny => {
+                Self::refuse(Outcome::Deny, entry.action_place(), entry.reason.as_deref())
+            }
+            RuleAction::Hide => Self::HIDDEN,
+        }
+    }
+
+    /// What an entry says of a name that can be mistaken for its own.
+    fn of_look_alike(entry: &'p Entry) -> Self {
+        let reason = "This name can be mistaken for one that the policy restricts.";
+        Self::refuse(Outcome::Deny, entry.place(), Some(reason))
+    }
+
+    fn of_method(entry: &'p MethodEntry) -> Self {
+        match entry.rule {
+            MethodRule::Allow => Self::allow(&entry.place),
+            MethodRule::Deny => Self::refuse(Outcome::Deny, &entry.place, None),
+        }
+    }
+}
+
+/// What a [`Decision`] comes to.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It passes.
+    Allow,
+    /// It is refused; what it names is still listed.
+    Deny,
+    /// It is refused as if what it names did not exist, and that is left out
+    /// of lists. Under `"default": "deny"` this is answered like
+    /// `(default deny)`, because there a name that does not exist is.
+    Hide,
+}
+
+impl Rules {
+    /// What is hidden comes first, whichever way: else a refusal could tell
+    /// that a hidden name is in the document.
+    fn call_tool(&self, name: &str) -> Decision<'_> {
+        let tools = &self.tools;
+        if tools.hide.contains(name.as_bytes()) {
+            return Decision::HIDDEN;
+        }
+        if let Some(entry) = tools.entries.exact(name.as_bytes()) {
+            return Decision::of_entry(entry);
+        }
+        let matching = tools.entries.patterns(name.as_bytes());
+        let pattern = matching.max_by_key(|entry| entry.rank());
+        if pattern.is_some_and(|entry| entry.action == RuleAction::Hide) {
+            return Decision::HIDDEN;
+        }
+        let folded = self.fold(name);
+        if let Some(folded) = &folded {
+            if tools.like_hidden.contains(folded) {
+                return Decision::HIDDEN;
+            }
+        }
+        let free = self.default == DefaultAction::Allow && !tools.restrict_any();
+        if !free && !is_ordinary(name) {
+            return match self.default {
+                DefaultAction::Allow => Decision::NO_SUCH_NAME,
+                DefaultAction::Deny | DefaultAction::Hide => self.by_default(),
+            };
+        }
+        if let Some(entry) = pattern.filter(|entry| entry.restricts()) {
+            return Decision::of_entry(entry);
+        }
+        match (folded.and_then(|folded| self.restricted(&folded)), pattern) {
+            // Nothing names it, so it stays out of lists.
+            (Some(_), None) if self.default == DefaultAction::Hide => Decision::HIDDEN,
+            (Some(entry), _) => Decision::of_look_alike(entry),
+            (None, Some(entry)) => Decision::of_entry(entry),
+            (None, None) => self.by_default(),
+        }
+    }
+
+    /// The folded name, if there is anything to compare it with.
+    fn fold(&self, name: &str) -> Option<Folded> {
+        // A longer name is refused for its length; what it looks like is not
+        // worth the work that somebody may want to cause.
+        (self.tools.restrict_any() && name.len() <= LONGEST_FOLDED).then(|| fold_name(name))
+    }
+
+    /// The entry whose name or pattern the folded name is or matches.
+    fn restricted(&self, folded: &[u8]) -> Option<&Entry> {
+        let like = &self.tools.like_restricted;
+        let entry = like
+            .exact(folded)
+            .or_else(|| like.patterns(folded).max_by_key(|entry| entry.rank()));
+        entry.map(AsRef::as_ref)
+    }
+
+    fn other_method(&self, method: &str) -> Decision<'_> {
+        let methods = &self.methods;
+        if let Some(entry) = methods.named.get(method) {
+            return Decision::of_method(entry);
+        }
+        let Some(others) = &methods.others else {
+            return Decision::DENIED_BY_DEFAULT;
+        };
+        if known_method(method).is_some() {
+            return Decision::DENIED_BY_DEFAULT;
+        }
+        let denied = methods.like_denied.get(&fold_method(method));
+        Decision::of_method(denied.unwrap_or(others))
+    }
+
+    fn by_default(&self) -> Decision<'_> {
+        match self.default {
+            DefaultAction::Allow => Decision::allow("/default"),
+            DefaultAction::Deny => Decision::DENIED_BY_DEFAULT,
+            DefaultAction::Hide => Decision::HIDDEN,
+        }
+    }
+}
+
+/// The most characters that a tool name has, unless an entry names it exactly.
+pub(super) const LONGEST_NAME: usize = 256;
+
+/// In bytes: enough for any name of that many characters.
+const LONGEST_FOLDED: usize = 4 * LONGEST_NAME;
+
+/// Whether all of the name is what tool names are made of.
+fn is_ordinary(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_ordinary_byte)
+}
+
+/// Whether tool names are made of such bytes.
+pub(super) fn is_ordinary_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_.-/ :".contains(&byte)
+}

@@ -1,0 +1,193 @@
+//! The policy: what a document says, checked, compiled and asked.
+//!
+//! Nothing here knows HTTP. A document is read ([`load`]), its meaning is
+//! checked and brought into a form that answers fast ([`compile`]), and
+//! [`Policy::decide`] is a pure function over that.
+
+mod compile;
+mod decide;
+mod diagnostic;
+mod document;
+mod error;
+mod fold;
+mod index;
+mod load;
+mod pattern;
+mod tie;
+mod warn;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::Arc;
+
+pub use self::decide::{Action, Decision, Outcome};
+pub use self::diagnostic::{Diagnostic, Severity};
+pub use self::document::{DefaultAction, MethodRule, PolicyDocument, Rule, RuleAction};
+pub use self::error::LoadError;
+
+use self::compile::Rules;
+use self::diagnostic::{Problem, Problems};
+use crate::json::tree;
+
+/// A policy: decides what callers may do on one MCP server.
+///
+/// Made from a JSON document, which is checked whole before anything is
+/// decided by it. Cloning is cheap; clones share what was compiled.
+///
+/// ```
+/// use mcp_policy::{Action, Policy};
+///
+/// let policy: Policy = r#"{
+///     "version": "1",
+///     "default": "deny",
+///     "tools": { "download_execution_logs": {} }
+/// }"#.parse()?;
+///
+/// assert!(policy.decide(&Action::call_tool("download_execution_logs")).is_allowed());
+/// assert!(!policy.decide(&Action::call_tool("delete_flow")).is_allowed());
+/// # Ok::<(), mcp_policy::LoadError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Policy {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    document: PolicyDocument,
+    rules: Rules,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Policy {
+    /// Loads a policy from a file.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or what it holds is not a policy document; the
+    /// error then has every problem, each with its place. See section 8 of the
+    /// policy language.
+    ///
+    /// ```no_run
+    /// use mcp_policy::Policy;
+    ///
+    /// let policy = Policy::from_path("policy.json")?;
+    /// for warning in policy.warnings() {
+    ///     eprintln!("{warning}");
+    /// }
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    pub fn from_path(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let path = path.as_ref();
+        let bytes = read_bounded(path).map_err(|error| LoadError::io(path, error))?;
+        load(&bytes).map_err(|error| error.of_file(path))
+    }
+
+    /// The document that the policy was made from.
+    pub fn document(&self) -> &PolicyDocument {
+        &self.inner.document
+    }
+
+    /// What is probably not meant in the document, though it can be loaded.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.inner.warnings
+    }
+
+    /// What happens to whatever the document does not name.
+    pub(crate) fn default_action(&self) -> DefaultAction {
+        self.inner.rules.default
+    }
+
+    /// Whether any tool could be left out of a list.
+    pub(crate) fn can_hide_tools(&self) -> bool {
+        self.hides_by_default() || !self.inner.rules.tools.like_hidden.is_empty()
+    }
+
+    /// Whether any prompt could be left out of a list.
+    pub(crate) fn can_hide_prompts(&self) -> bool {
+        self.hides_by_default()
+    }
+
+    /// Whether any resource or template could be left out of a list.
+    pub(crate) fn can_hide_resources(&self) -> bool {
+        self.hides_by_default()
+    }
+
+    fn hides_by_default(&self) -> bool {
+        self.default_action() == DefaultAction::Hide
+    }
+}
+
+impl FromStr for Policy {
+    type Err = LoadError;
+
+    /// Loads a policy from the text of its document. Every problem is reported
+    /// at once.
+    fn from_str(text: &str) -> Result<Self, LoadError> {
+        load(text.as_bytes())
+    }
+}
+
+impl TryFrom<PolicyDocument> for Policy {
+    type Error = LoadError;
+
+    /// Checks and compiles a document that was built in Rust.
+    ///
+    /// It is written as JSON and loaded like any other, so that it is held to
+    /// the same rules; the places in an error are places in that text.
+    fn try_from(document: PolicyDocument) -> Result<Self, LoadError> {
+        load(document.to_json_string().as_bytes())
+    }
+}
+
+/// Reads no more of a file than shows that it is too large.
+fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let bound = load::MAX_BYTES as u64 + 1;
+    File::open(path)?.take(bound).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn load(bytes: &[u8]) -> Result<Policy, LoadError> {
+    let mut problems = Problems::default();
+    if bytes.len() > load::MAX_BYTES {
+        problems.report(|| {
+            let message = format!("the document is larger than {} bytes", load::MAX_BYTES);
+            Problem::at_bytes(0..0, message)
+        });
+        return Err(refuse(problems, None, None));
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let root = match tree::parse(bytes) {
+        Ok(root) => root,
+        Err(error) => {
+            problems.report(|| {
+                let offset = error.offset();
+                let end = text.get(offset..).and_then(|rest| rest.chars().next());
+                let end = offset + end.map_or(0, char::len_utf8);
+                Problem::at_bytes(offset..end, format!("this is not JSON: {error}"))
+            });
+            return Err(refuse(problems, Some(&text), None));
+        }
+    };
+    let document = load::read(&root, &mut problems);
+    let rules = Rules::compile(&document, &mut problems);
+    if !problems.is_empty() {
+        return Err(refuse(problems, Some(&text), Some(&root)));
+    }
+    let warnings = warn::warnings(&document, &rules).locate(Severity::Warning, &text, Some(&root));
+    let inner = Arc::new(Inner {
+        document,
+        rules,
+        warnings,
+    });
+    Ok(Policy { inner })
+}
+
+fn refuse(problems: Problems, text: Option<&str>, root: Option<&tree::Node>) -> LoadError {
+    let omitted = problems.omitted();
+    let diagnostics = problems.locate(Severity::Error, text.unwrap_or_default(), root);
+    LoadError::document(text.map(str::to_owned), diagnostics, omitted)
+}

@@ -2,7 +2,7 @@
 //! takes for them.
 
 /// Every member name that decides what a message is or what it acts on
-/// (`protocol.md`, row R1), in lower case.
+/// (`protocol.md`, row R1).
 const PROTOCOL_KEYS: &[&str] = &[
     "jsonrpc",
     "id",
@@ -13,16 +13,16 @@ const PROTOCOL_KEYS: &[&str] = &[
     "name",
     "arguments",
     "uri",
-    "taskid",
+    "taskId",
     "cursor",
     "ref",
     "_meta",
-    "inputresponses",
-    "requeststate",
+    "inputResponses",
+    "requestState",
     "task",
     "notifications",
-    "io.modelcontextprotocol/protocolversion",
-    "io.modelcontextprotocol/clientcapabilities",
+    "io.modelcontextprotocol/protocolVersion",
+    "io.modelcontextprotocol/clientCapabilities",
 ];
 
 /// The longest of [`PROTOCOL_KEYS`], in characters.
@@ -32,14 +32,12 @@ const LONGEST: usize = 42;
 /// readers ignore case (ASCII, U+017F for `s`, U+212A for `k`), some stop at a
 /// NUL. No honest name holds a control character, so those are refused too.
 pub(crate) fn is_look_alike(key: &str) -> bool {
-    if key.chars().any(char::is_control) {
-        return true;
-    }
-    folds_onto(key, PROTOCOL_KEYS)
+    key.chars().any(char::is_control)
+        || (!PROTOCOL_KEYS.contains(&key) && folds_onto(key, PROTOCOL_KEYS))
 }
 
-/// Whether `key` equals one of `names`, which are in lower case, once case is
-/// ignored and trailing NULs are removed.
+/// Whether `key` equals one of `names` once case is ignored and trailing NULs
+/// are removed.
 pub(crate) fn folds_onto(key: &str, names: &[&str]) -> bool {
     let key = key.trim_end_matches('\0');
     if key.len() > LONGEST * 3 {
@@ -47,7 +45,7 @@ pub(crate) fn folds_onto(key: &str, names: &[&str]) -> bool {
     }
     names
         .iter()
-        .any(|name| key.chars().map(fold).eq(name.chars()))
+        .any(|name| key.chars().map(fold).eq(name.chars().map(fold)))
 }
 
 fn fold(character: char) -> char {
@@ -82,7 +80,15 @@ mod tests {
         ] {
             assert!(is_look_alike(key), "{key:?}");
         }
-        for key in ["names", "my_name", "progressToken", "naïve", "_meta2"] {
+        for key in [
+            "name",
+            "taskId",
+            "names",
+            "my_name",
+            "progressToken",
+            "naïve",
+            "_meta2",
+        ] {
             assert!(!is_look_alike(key), "{key:?}");
         }
     }

@@ -47,23 +47,17 @@ pub(crate) enum Unreadable {
     NotAList,
 }
 
-/// The member that holds a list, the same in lower case, and the member of an
-/// entry that names it.
-const LISTS: [(&str, &str, List, &str); 4] = [
-    ("tools", "tools", List::Tools, "name"),
-    ("prompts", "prompts", List::Prompts, "name"),
-    ("resources", "resources", List::Resources, "uri"),
-    (
-        "resourceTemplates",
-        "resourcetemplates",
-        List::ResourceTemplates,
-        "uriTemplate",
-    ),
+/// The member that holds a list, and the member of an entry that names it.
+const LISTS: [(&str, List, &str); 4] = [
+    ("tools", List::Tools, "name"),
+    ("prompts", List::Prompts, "name"),
+    ("resources", List::Resources, "uri"),
+    ("resourceTemplates", List::ResourceTemplates, "uriTemplate"),
 ];
 
 /// The members besides the lists themselves that decide where a list stands and
-/// for how long it is kept, in lower case.
-const DECISIVE: [&str; 4] = ["result", "params", "cachescope", "ttlms"];
+/// for how long it is kept.
+const DECISIVE: [&str; 4] = ["result", "params", "cacheScope", "ttlMs"];
 
 /// How deep a result may stand in another: a task's answer holds the answer of
 /// the call that it was made for.
@@ -77,8 +71,8 @@ pub(crate) fn filter(
 ) -> Result<Option<Vec<u8>>, Unreadable> {
     let hiding = LISTS
         .iter()
-        .filter(|(_, _, list, _)| visibility.may_hide(*list))
-        .map(|(_, lower, ..)| *lower);
+        .filter(|(_, list, _)| visibility.may_hide(*list))
+        .map(|(member, ..)| *member);
     let mut decisive: SmallVec<[&str; 8]> = hiding.collect();
     if !decisive.is_empty() {
         decisive.extend(DECISIVE);
@@ -179,8 +173,8 @@ impl Scan<'_> {
             let key = reader.decode(key);
             let row = LISTS
                 .iter()
-                .find(|(name, _, list, _)| *name == key && self.visibility.may_hide(*list));
-            if let Some((_, _, list, naming)) = row {
+                .find(|(name, list, _)| *name == key && self.visibility.may_hide(*list));
+            if let Some((_, list, naming)) = row {
                 self.once(&mut seen, &key)?;
                 cut = true;
                 return self.list(reader, *list, naming);
@@ -212,9 +206,7 @@ impl Scan<'_> {
     /// that does.
     fn foreign(&self, reader: &mut Reader<'_>, key: &str) -> Result<(), Unreadable> {
         reader.skip()?;
-        let exact = LISTS.iter().any(|(name, ..)| *name == key)
-            || matches!(key, "result" | "params" | "cacheScope" | "ttlMs");
-        if exact {
+        if self.decisive.contains(&key) {
             return Ok(());
         }
         self.check_look_alike(key, &self.decisive)
@@ -232,7 +224,7 @@ impl Scan<'_> {
         let bit = self
             .decisive
             .iter()
-            .position(|name| name.eq_ignore_ascii_case(key))
+            .position(|name| *name == key)
             .map_or(0, |index| 1 << index);
         if seen.0 & bit != 0 {
             return Err(Unreadable::Ambiguous);
@@ -316,7 +308,6 @@ fn entry_name<'a>(
     }
     let mut name = None;
     let mut ambiguous = false;
-    let lower = naming.to_ascii_lowercase();
     reader.object(|reader, key| {
         let key = reader.decode(key);
         if key == naming {
@@ -328,7 +319,7 @@ fn entry_name<'a>(
             }
             ambiguous = true;
         } else {
-            ambiguous |= key::folds_onto(&key, &[&lower]);
+            ambiguous |= key::folds_onto(&key, &[naming]);
         }
         reader.skip().map(drop)
     })?;

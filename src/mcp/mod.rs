@@ -12,6 +12,8 @@ pub(crate) mod params;
 pub(crate) mod recover;
 pub(crate) mod reply;
 pub(crate) mod sse;
+#[cfg(test)]
+mod twin;
 pub(crate) mod version;
 
 pub(crate) use display::shown;

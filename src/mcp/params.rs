@@ -263,7 +263,7 @@ impl<'a> Subscriptions<'a> {
                 "taskIds" => tasks = read_names(reader)?,
                 other => {
                     look_alike |= key::is_look_alike(other)
-                        || key::folds_onto(other, &["resourcesubscriptions", "taskids"]);
+                        || key::folds_onto(other, &["resourceSubscriptions", "taskIds"]);
                     reader.skip()?;
                 }
             }

@@ -1,1 +1,88 @@
-fn main() {}
+//! `mcp-policy-proxy` keeps a JSON policy in front of an MCP server that it
+//! does not have to trust, link or restart.
+//!
+//! Each file tells one story: [`cli`] what may be typed, [`gateway`] how the
+//! layers are stacked, [`access`] who may talk to the proxy, [`headers`] which
+//! headers go on, [`upstream`] and [`connect`] how the server behind is asked,
+//! [`server`] and [`shutdown`] how connections are accepted and let go,
+//! [`diagnostics`] and [`failure`] how the program says why it does not start,
+//! [`serve`] and [`demo`] what there is to start.
+
+mod access;
+mod cli;
+mod connect;
+mod demo;
+mod diagnostics;
+mod failure;
+mod gateway;
+mod headers;
+mod serve;
+mod server;
+mod shutdown;
+mod upstream;
+
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+use clap::Parser;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    cli::{Cli, Command},
+    failure::Failure,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr();
+    match start(&cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(cli.json),
+    }
+}
+
+fn start(cli: &Cli) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::start(format!("cannot start the async runtime: {error}")))?;
+    match (&cli.command, cli.listen) {
+        (Some(Command::Serve(args)), None) => runtime.block_on(serve::run(args)),
+        (Some(_), Some(_)) => Err(Failure::usage(
+            "`--listen` before the subcommand is for the demo: put it after `serve`",
+        )),
+        (None, listen) => runtime.block_on(demo::run(listen)),
+    }
+}
+
+/// Logs go to stderr, because stdout belongs to what a command was asked for.
+///
+/// Nothing in this program hands a header value, an argument or a token to
+/// `tracing`, so no level can bring one out.
+fn log_to_stderr() {
+    let usual = || {
+        Targets::new()
+            .with_default(tracing::Level::WARN)
+            .with_target("mcp_policy", tracing::Level::INFO)
+            .with_target("mcp_policy_proxy", tracing::Level::INFO)
+    };
+    let asked = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|text| !text.is_empty());
+    let parsed = asked.as_deref().map(str::parse::<Targets>);
+    let unreadable = matches!(parsed, Some(Err(_)));
+    let targets = parsed.and_then(Result::ok).unwrap_or_else(usual);
+    tracing_subscriber::registry()
+        .with(targets)
+        .with(
+            tracing_subscriber::fmt::layer()
+                .with_writer(io::stderr)
+                .with_ansi(diagnostics::colours(io::stderr().is_terminal())),
+        )
+        .init();
+    if unreadable {
+        tracing::warn!("RUST_LOG is not understood and ignored; it reads like `info,hyper=debug`");
+    }
+}

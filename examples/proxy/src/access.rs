@@ -1,0 +1,240 @@
+//! Who may talk to the proxy.
+//!
+//! A proxy on loopback is not out of reach: any web page can make a browser
+//! send requests to it, under a name of the attacker's that resolves to
+//! 127.0.0.1 (DNS rebinding). So the name under which it was called has to be
+//! one of its own, and a page has to come from an origin that was allowed.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode,
+    header::{self, HOST, ORIGIN},
+    uri::Authority,
+};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+
+use crate::headers;
+
+/// The one path that is served.
+pub(crate) const ENDPOINT: &str = "/mcp";
+
+/// Decides who is admitted; cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Access(Arc<Rules>);
+
+#[derive(Debug)]
+struct Rules {
+    listen: IpAddr,
+    hosts: Vec<Host>,
+    origins: Vec<String>,
+    pass_authorization: bool,
+}
+
+/// A host in lower case, and the port if only that one is meant.
+#[derive(Debug, PartialEq)]
+struct Host {
+    name: String,
+    port: Option<u16>,
+}
+
+impl Access {
+    /// Admits callers that name the proxy by a loopback name or by the
+    /// address it listens on, and no web pages.
+    pub(crate) fn new(listen: SocketAddr) -> Self {
+        Self(Arc::new(Rules {
+            listen: listen.ip(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            pass_authorization: false,
+        }))
+    }
+
+    /// The same with what the command line adds.
+    pub(crate) fn with(
+        listen: SocketAddr,
+        hosts: &[String],
+        origins: &[String],
+        pass_authorization: bool,
+    ) -> Result<Self, String> {
+        Ok(Self(Arc::new(Rules {
+            listen: listen.ip(),
+            hosts: hosts
+                .iter()
+                .map(|text| {
+                    Host::parse(text.as_bytes()).ok_or_else(|| {
+                        format!("`--allowed-host {text}` is not a host name or HOST:PORT")
+                    })
+                })
+                .collect::<Result<_, _>>()?,
+            origins: origins
+                .iter()
+                .map(|text| {
+                    origin(text.as_bytes()).ok_or_else(|| {
+                        format!(
+                            "`--allowed-origin {text}` is not an origin: it reads like \
+                             https://app.example.com, without a path"
+                        )
+                    })
+                })
+                .collect::<Result<_, _>>()?,
+            pass_authorization,
+        })))
+    }
+
+    /// CORS for the pages of allowed origins; `None` when there are none, so
+    /// that OPTIONS is then an ordinary unknown method.
+    pub(crate) fn cors(&self) -> Option<CorsLayer> {
+        if self.0.origins.is_empty() {
+            return None;
+        }
+        let rules = Arc::clone(&self.0);
+        Some(
+            CorsLayer::new()
+                .allow_origin(AllowOrigin::predicate(move |value, _| {
+                    rules.knows_origin(value)
+                }))
+                .allow_methods([Method::POST, Method::GET, Method::DELETE])
+                // Mirrored, because the `Mcp-Param-*` headers carry names that
+                // the servers choose. An allowed origin may send any header;
+                // which of them go on is decided below.
+                .allow_headers(AllowHeaders::mirror_request())
+                .expose_headers([
+                    HeaderName::from_static("mcp-session-id"),
+                    HeaderName::from_static("mcp-protocol-version"),
+                    header::WWW_AUTHENTICATE,
+                    header::RETRY_AFTER,
+                ])
+                .max_age(Duration::from_secs(600)),
+        )
+    }
+
+    /// Lets a request in, without the headers that are not the caller's to
+    /// send, or says why not.
+    pub(crate) fn admit<B, R: From<Bytes>>(
+        &self,
+        request: &mut Request<B>,
+    ) -> Result<(), Response<R>> {
+        let rules = &*self.0;
+        if !rules.is_addressed(request) {
+            return Err(forbidden(
+                "The Host header names no host that this proxy serves. Call it by a loopback name, \
+                 or have its operator add the name with --allowed-host.",
+            ));
+        }
+        let mut origins = request.headers().get_all(ORIGIN).iter();
+        if let Some(value) = origins.next()
+            && !(origins.next().is_none() && rules.knows_origin(value))
+        {
+            return Err(forbidden(
+                "Web pages of this origin may not call this proxy. Its operator can add the origin \
+                 with --allowed-origin.",
+            ));
+        }
+        if request.uri().path() != ENDPOINT {
+            return Err(answer(
+                StatusCode::NOT_FOUND,
+                "text/plain; charset=utf-8",
+                "Nothing is here. The MCP endpoint is /mcp.\n",
+            ));
+        }
+        headers::keep_what_is_the_callers(request.headers_mut(), rules.pass_authorization);
+        Ok(())
+    }
+}
+
+impl Rules {
+    /// Every name in the request has to be one of ours: HTTP/2 and the
+    /// absolute form carry it in the target, and `Host` may stand beside that.
+    fn is_addressed<B>(&self, request: &Request<B>) -> bool {
+        let target = request.uri().authority().map(Authority::as_str);
+        let mut names = request
+            .headers()
+            .get_all(HOST)
+            .iter()
+            .map(HeaderValue::as_bytes)
+            .chain(target.map(str::as_bytes))
+            .peekable();
+        names.peek().is_some() && names.all(|name| self.knows_host(name))
+    }
+
+    fn knows_host(&self, text: &[u8]) -> bool {
+        let Some(host) = Host::parse(text) else {
+            return false;
+        };
+        let bare = host.name.trim_start_matches('[').trim_end_matches(']');
+        host.name == "localhost"
+            || bare
+                .parse::<IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback() || ip == self.listen)
+            || self.hosts.iter().any(|known| {
+                known.name == host.name && (known.port.is_none() || known.port == host.port)
+            })
+    }
+
+    fn knows_origin(&self, value: &HeaderValue) -> bool {
+        origin(value.as_bytes()).is_some_and(|origin| self.origins.contains(&origin))
+    }
+}
+
+impl Host {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let authority = Authority::try_from(text).ok()?;
+        let (name, rest) = authority
+            .as_str()
+            .split_at_checked(authority.host().len())?;
+        let port = match rest.strip_prefix(':') {
+            None => None,
+            Some(digits) => Some(digits.parse().ok()?),
+        };
+        // What is left over or in front would be user information.
+        if name != authority.host() || (port.is_none() && !rest.is_empty()) {
+            return None;
+        }
+        Some(Self {
+            name: name.to_ascii_lowercase(),
+            port,
+        })
+    }
+}
+
+/// An origin in lower case and without the port that its scheme implies.
+fn origin(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok()?.to_ascii_lowercase();
+    let (scheme, authority) = text.split_once("://")?;
+    let host = Host::parse(authority.as_bytes())?;
+    let implied = matches!(
+        (scheme, host.port),
+        ("http", Some(80)) | ("https", Some(443))
+    );
+    Some(match host.port {
+        Some(port) if !implied => format!("{scheme}://{}:{port}", host.name),
+        _ => format!("{scheme}://{}", host.name),
+    })
+}
+
+fn forbidden<R: From<Bytes>>(message: &'static str) -> Response<R> {
+    let body = serde_json::json!({
+        "jsonrpc": "2.0",
+        "error": { "code": -32600, "message": message },
+    });
+    answer(StatusCode::FORBIDDEN, "application/json", body.to_string())
+}
+
+fn answer<R: From<Bytes>>(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<R> {
+    let mut response = Response::new(R::from(body.into()));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

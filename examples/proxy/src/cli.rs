@@ -1,0 +1,125 @@
+//! What may be typed.
+
+use std::{convert::Infallible, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Where the proxy listens when nothing else is said.
+pub(crate) const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
+
+/// Enforces a JSON policy in front of MCP servers.
+///
+/// Without a subcommand it starts a demo: an embedded MCP server behind a
+/// small policy, and three commands to try on it.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// Where the demo listens [default: 127.0.0.1:8787]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Answer in JSON, on stdout
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Guard an MCP server that speaks streamable HTTP
+    Serve(ServeArgs),
+}
+
+/// The options of `serve`.
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// The policy document
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+
+    /// The MCP endpoint to guard, for example `http://127.0.0.1:3000/mcp`
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Secret,
+
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_LISTEN)]
+    pub(crate) listen: SocketAddr,
+
+    /// A header for the upstream, for example a token; may be repeated
+    #[arg(long = "header", value_name = "K: V")]
+    pub(crate) headers: Vec<Secret>,
+
+    /// A host name by which callers reach this proxy, with or without a port;
+    /// loopback names and the listen address always work
+    #[arg(long = "allowed-host", value_name = "HOST")]
+    pub(crate) allowed_hosts: Vec<String>,
+
+    /// An origin whose web pages may call this proxy, for example
+    /// `https://app.example.com`; by default none may
+    #[arg(long = "allowed-origin", value_name = "ORIGIN")]
+    pub(crate) allowed_origins: Vec<String>,
+
+    /// Listen on an address that others can reach, although nobody has to
+    /// prove who they are
+    #[arg(long)]
+    pub(crate) allow_unauthenticated: bool,
+
+    /// Let the callers' Authorization, cookies and forwarding headers through
+    /// to the upstream
+    #[arg(long)]
+    pub(crate) pass_authorization: bool,
+}
+
+/// An option that may hold a credential.
+///
+/// It is taken as it comes and looked at later, because clap repeats a value
+/// that it refuses, and `Debug` does not show it.
+#[derive(Clone)]
+pub(crate) struct Secret(String);
+
+impl Secret {
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_header_value_is_not_in_debug() {
+        let cli = Cli::parse_from([
+            "mcp-policy-proxy",
+            "serve",
+            "--policy=p.json",
+            "--upstream=http://user:hunter2@localhost/",
+            "--header=authorization: Bearer hunter2",
+        ]);
+        assert!(!format!("{cli:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,65 @@
+//! How a connection to the upstream is made.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::net::TcpStream;
+use tower::{BoxError, Service};
+
+/// For name lookup, TCP and TLS together. There is no limit on the answer,
+/// because streams live long.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Silence after which the kernel asks whether the other side is still there,
+/// so that a stream to a server that lost its power does not hang for hours.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Connects by HTTP or HTTPS, within a time.
+#[derive(Clone, Debug)]
+pub(crate) struct Connector(HttpsConnector<HttpConnector>);
+
+impl Connector {
+    pub(crate) fn new() -> Result<Self, rustls::Error> {
+        // Named, because with two providers in a build rustls takes neither.
+        let provider = rustls::crypto::ring::default_provider();
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_keepalive(Some(KEEPALIVE));
+        Ok(Self(
+            HttpsConnectorBuilder::new()
+                .with_provider_and_webpki_roots(provider)?
+                .https_or_http()
+                .enable_http1()
+                .enable_http2()
+                .wrap_connector(tcp),
+        ))
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let connecting = self.0.call(uri);
+        // hyper's own connect timeout is for TCP alone: a server that accepts
+        // and then never answers the handshake would get around it.
+        Box::pin(async move {
+            tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+                .await
+                .map_err(|_| "the connection was not made in 10 s")?
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! Shows what is wrong with a policy, the way rustc shows what is wrong with
+//! a program.
+
+use std::{ops::Range, path::Path};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use mcp_policy::{Diagnostic, LoadError, Severity};
+
+/// Whether to colour what goes to a stream.
+pub(crate) fn colours(is_terminal: bool) -> bool {
+    is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// One sentence, introduced by `error:`.
+pub(crate) fn sentence(text: &str, colour: bool) -> String {
+    renderer(colour).render(&[Group::with_title(Level::ERROR.primary_title(text))])
+}
+
+/// Every problem with the place it is at, and how many there were.
+pub(crate) fn text(path: &Path, error: &LoadError, colour: bool) -> String {
+    let found = error.diagnostics();
+    if found.is_empty() {
+        return sentence(&format!("{}: {error}", path.display()), colour);
+    }
+    let mut out = String::new();
+    for diagnostic in found {
+        out += &one(path, error.source_text(), diagnostic, colour);
+        out += "\n\n";
+    }
+    let errors = found
+        .iter()
+        .filter(|diagnostic| matches!(diagnostic.severity(), Severity::Error))
+        .count();
+    let summary = match errors {
+        1 => "the policy was not loaded because of the error above".to_owned(),
+        _ => format!("the policy was not loaded because of the {errors} errors above"),
+    };
+    out + &sentence(&summary, colour)
+}
+
+/// The same as a JSON array; never empty.
+pub(crate) fn json(error: &LoadError) -> String {
+    match serde_json::to_string(error.diagnostics()) {
+        Ok(array) if !error.diagnostics().is_empty() => array,
+        // The file could not be read, so that there is no place to name.
+        _ => serde_json::json!([{ "severity": "error", "message": error.to_string() }]).to_string(),
+    }
+}
+
+/// One problem with its line of the document.
+pub(crate) fn one(
+    path: &Path,
+    source: Option<&str>,
+    diagnostic: &Diagnostic,
+    colour: bool,
+) -> String {
+    let level = match diagnostic.severity() {
+        Severity::Error => Level::ERROR,
+        _ => Level::WARNING,
+    };
+    let title = level.primary_title(diagnostic.message());
+    let path = path.display().to_string();
+    let mut group = match source.and_then(|source| lines_around(source, diagnostic.span())) {
+        Some((lines, span)) => {
+            let label = match diagnostic.pointer() {
+                "" => String::new(),
+                pointer => format!("at `{pointer}`"),
+            };
+            title.element(
+                Snippet::source(lines)
+                    .path(path)
+                    .line_start(diagnostic.line())
+                    .annotation(
+                        AnnotationKind::Primary
+                            .span(span)
+                            .label((!label.is_empty()).then_some(label)),
+                    ),
+            )
+        }
+        None => title.element(
+            Origin::path(path)
+                .line(diagnostic.line())
+                .char_column(diagnostic.column()),
+        ),
+    };
+    if let Some(help) = diagnostic.help() {
+        group = group.element(Level::HELP.message(help));
+    }
+    renderer(colour).render(&[group])
+}
+
+/// The whole lines that a span touches, and the span within them, so that a
+/// long document is not walked again for each of its problems.
+fn lines_around(source: &str, span: Range<usize>) -> Option<(&str, Range<usize>)> {
+    let before = source.get(..span.start)?;
+    let after = source.get(span.end..)?;
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let end = span.end + after.find('\n').unwrap_or(after.len());
+    let lines = source.get(start..end)?;
+    Some((lines, span.start - start..span.end - start))
+}
+
+fn renderer(colour: bool) -> Renderer {
+    if colour {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_span() {
+        let text = "one\ntwo three\nfour";
+        assert_eq!(lines_around(text, 8..13), Some(("two three", 4..9)));
+        assert_eq!(lines_around(text, 0..3), Some(("one", 0..3)));
+        assert_eq!(lines_around(text, 18..18), Some(("four", 4..4)));
+        assert_eq!(lines_around(text, 4..15), Some(("two three\nfour", 0..11)));
+        assert_eq!(lines_around(text, 18..19), None);
+        assert_eq!(lines_around("é", 1..2), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! The whole gateway, made of parts that any tower user has.
+
+use std::{convert::Infallible, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use mcp_policy::{Policy, PolicyLayer, RequestBody};
+use tower::{BoxError, Service, ServiceBuilder};
+use tower_http::{trace::TraceLayer, validate_request::ValidateRequestHeaderLayer};
+use tracing::Span;
+
+use crate::{access::Access, upstream::Upstream};
+
+/// Stacks the layers, the first one being the first to see a request.
+#[expect(
+    clippy::result_large_err,
+    reason = "a refusal is the whole response, as tower-http asks for it"
+)]
+pub(crate) fn gateway(
+    policy: Policy,
+    access: Access,
+    upstream: Upstream<RequestBody<Incoming>>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ 'static {
+    let cors = access.cors();
+    ServiceBuilder::new()
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span::<Incoming>)
+                .on_request(())
+                .on_response(answered)
+                .on_failure(()),
+        )
+        .layer(ValidateRequestHeaderLayer::custom(
+            move |request: &mut Request<Incoming>| access.admit(request),
+        ))
+        .option_layer(cors)
+        .layer(PolicyLayer::new(policy))
+        .service(upstream)
+}
+
+/// Only what says nothing about the caller's data: the query is left out, and
+/// `?` keeps a path from writing lines of its own into the log.
+fn span<B>(request: &Request<B>) -> Span {
+    tracing::debug_span!("request", method = %request.method(), path = ?request.uri().path())
+}
+
+fn answered<B>(response: &Response<B>, latency: Duration, _: &Span) {
+    tracing::debug!(
+        status = response.status().as_u16(),
+        ms = latency.as_secs_f64() * 1e3,
+        "answered"
+    );
+}

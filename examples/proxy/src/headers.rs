@@ -1,0 +1,140 @@
+//! Which headers go on, towards the upstream and back.
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{self, CONNECTION},
+};
+
+/// Takes out what the caller may not tell the upstream.
+pub(crate) fn keep_what_is_the_callers(headers: &mut HeaderMap, pass_authorization: bool) {
+    let refused: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let folded;
+            let mut name = name.as_str();
+            // CGI and WSGI servers read `X_Forwarded_For` as `X-Forwarded-For`.
+            if name.contains('_') {
+                folded = name.replace('_', "-");
+                name = &folded;
+            }
+            is_reserved(name) || (!pass_authorization && is_credential(name))
+        })
+        .cloned()
+        .collect();
+    for name in refused {
+        headers.remove(name);
+    }
+}
+
+/// Belongs between the caller and the proxy: a token for the proxy is none
+/// for the upstream (the MCP specification forbids passing it on), and the
+/// address of the caller is what the caller says it is.
+fn is_credential(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization" | "proxy-authorization" | "cookie" | "cookie2" | "forwarded" | "x-real-ip"
+    ) || name.starts_with("x-forwarded-")
+}
+
+/// Set by gateways, believed by the servers behind them, and never a
+/// caller's to send: who was authenticated, and which method or path is meant.
+fn is_reserved(name: &str) -> bool {
+    const NAMES: [&str; 15] = [
+        "cf-connecting-ip",
+        "remote-user",
+        "true-client-ip",
+        "x-authenticated-user",
+        "x-client-cert",
+        "x-client-ip",
+        "x-forwarded-client-cert",
+        "x-http-method",
+        "x-http-method-override",
+        "x-mcp-authorized",
+        "x-method-override",
+        "x-original-url",
+        "x-remote-user",
+        "x-rewrite-url",
+        "x-webauth-user",
+    ];
+    const FAMILIES: [&str; 8] = [
+        "cf-access-",
+        "tailscale-user-",
+        "x-amzn-oidc-",
+        "x-auth-request-",
+        "x-goog-authenticated-user-",
+        "x-mcp-policy-",
+        "x-ms-client-principal",
+        "x-ssl-client-",
+    ];
+    // Of `Mcp-*` the protocol knows these; another one is some gateway's own.
+    let is_protocol = || {
+        matches!(
+            name,
+            "mcp-method" | "mcp-name" | "mcp-protocol-version" | "mcp-session-id"
+        ) || name.starts_with("mcp-param-")
+    };
+    NAMES.contains(&name)
+        || FAMILIES.iter().any(|family| name.starts_with(family))
+        || (name.starts_with("mcp-") && !is_protocol())
+}
+
+/// What an upstream may not tell the proxy's callers: another place where the
+/// same service is to be had, without the policy, and which pages may read the
+/// answers, which is this proxy's to say.
+pub(crate) fn keep_what_is_the_upstreams(headers: &mut HeaderMap) {
+    headers.remove(header::ALT_SVC);
+    let cors: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("access-control-"))
+        .cloned()
+        .collect();
+    for name in cors {
+        headers.remove(name);
+    }
+}
+
+/// Removes what holds for one connection only (RFC 9110, 7.6.1), including
+/// what `Connection` names.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| !is_end_to_end(name))
+        .collect();
+    for name in named.iter().chain(&HOP_BY_HOP) {
+        headers.remove(name);
+    }
+}
+
+/// What the policy layer reads or sets is not to be had removed by naming it
+/// in `Connection`: both sides of the layer have to see the same message.
+fn is_end_to_end(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        header::ACCEPT
+            | header::ACCEPT_ENCODING
+            | header::CONTENT_ENCODING
+            | header::CONTENT_LENGTH
+            | header::CONTENT_TYPE
+    ) || name.as_str().starts_with("mcp-")
+}
+
+const HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Whether a header holds for one connection only.
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}

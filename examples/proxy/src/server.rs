@@ -1,0 +1,213 @@
+//! Accepts connections, and lets go of them.
+
+use std::{
+    fmt, io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{sleep, timeout},
+};
+use tower::{BoxError, Service, ServiceExt};
+
+/// How long a connection may take for the head of a request, and how long it
+/// may stay without one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long open calls get to finish once the server was told to stop.
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How serving ended.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Ended {
+    /// Every call was answered.
+    Drained,
+    /// Some were not when the time was up.
+    CutOff,
+    /// Someone would not wait.
+    Interrupted,
+}
+
+/// Serves HTTP/1.1, and HTTP/2 to those who know (h2c), until `stop` is done;
+/// then finishes the open calls, for [`DRAIN_TIMEOUT`] or until `stop`, asked
+/// once more, is done again.
+pub(crate) async fn serve<S, B>(
+    listener: TcpListener,
+    service: S,
+    mut stop: impl AsyncFnMut(),
+) -> Ended
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    // Notices a peer that went without a word, and with it ends its streams.
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_TIMEOUT);
+    let open = GracefulShutdown::new();
+    {
+        let mut stopped = pin!(stop());
+        loop {
+            let stream = tokio::select! {
+                stream = accept(&listener) => stream,
+                () = &mut stopped => break,
+            };
+            let asked = Arc::new(AtomicBool::new(false));
+            let note = Arc::clone(&asked);
+            let service = service.clone().map_request(move |request| {
+                note.store(true, Ordering::Relaxed);
+                request
+            });
+            let connection = http
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+                .into_owned();
+            tokio::spawn(drive(open.watch(connection), asked));
+        }
+    }
+    // New callers are refused at once, rather than left in the queue.
+    drop(listener);
+    tracing::info!(
+        connections = open.count(),
+        "stopping once the open calls are answered"
+    );
+    tokio::select! {
+        () = open.shutdown() => Ended::Drained,
+        () = stop() => Ended::Interrupted,
+        () = sleep(DRAIN_TIMEOUT) => Ended::CutOff,
+    }
+}
+
+/// Drives a connection to its end.
+///
+/// hyper's own timer starts only once it knows which HTTP is spoken, so a
+/// connection that says nothing at all needs another one.
+async fn drive<E: fmt::Display>(
+    connection: impl Future<Output = Result<(), E>>,
+    asked: Arc<AtomicBool>,
+) {
+    let mut connection = pin!(connection);
+    let result = match timeout(HEAD_TIMEOUT, &mut connection).await {
+        Err(_) if !asked.load(Ordering::Relaxed) => return,
+        Err(_) => connection.await,
+        Ok(result) => result,
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Events are small and must not wait for each other.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            // The caller went before it was accepted.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted
+                        | io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::ConnectionRefused
+                ) => {}
+            // Out of file descriptors, most likely: others have to end first.
+            Err(error) => {
+                tracing::error!(%error, "cannot accept connections; trying again in 1 s");
+                sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::Full;
+    use std::{convert::Infallible, future::pending, net::SocketAddr};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::Notify,
+        task::JoinHandle,
+        time::Instant,
+    };
+
+    /// A server that never answers, and says when it was asked and stops when told.
+    async fn silent_server() -> (SocketAddr, Arc<Notify>, Arc<Notify>, JoinHandle<Ended>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let tell = Arc::clone(&asked);
+        let service = tower::service_fn(move |_: Request<Incoming>| {
+            tell.notify_one();
+            pending::<Result<Response<Full<Bytes>>, Infallible>>()
+        });
+        let told = Arc::clone(&stop);
+        let serving = serve(listener, service, async move || told.notified().await);
+        (address, asked, stop, tokio::spawn(serving))
+    }
+
+    // The clock is stopped in these, and goes on to the next timer whenever
+    // everything waits.
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_asks_for_nothing_is_closed() {
+        let (address, ..) = silent_server().await;
+        // The second one may still become HTTP/2, the third one is HTTP/1.
+        for beginning in ["", "PRI * HT", "POST /mcp HTTP/1.1\r\nhost"] {
+            let before = Instant::now();
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(beginning.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer).await;
+            let waited = before.elapsed();
+            assert!(waited >= HEAD_TIMEOUT && waited < HEAD_TIMEOUT * 2);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn open_calls_are_waited_for_but_not_forever() {
+        let (address, asked, stop, serving) = silent_server().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"POST /mcp HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        asked.notified().await;
+        let before = Instant::now();
+        stop.notify_one();
+        assert_eq!(serving.await.unwrap(), Ended::CutOff);
+        assert!(before.elapsed() >= DRAIN_TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_may_take_longer_than_its_head() {
+        let (address, asked, _stop, _serving) = silent_server().await;
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"POST /mcp HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        asked.notified().await;
+        let mut answer = [0; 1];
+        let read = timeout(HEAD_TIMEOUT * 100, stream.read(&mut answer)).await;
+        assert!(read.is_err(), "the connection was closed");
+    }
+}

@@ -1,0 +1,50 @@
+//! The signals that ask the program to stop.
+
+use std::io;
+
+/// Gets SIGTERM and ctrl-c from now on.
+///
+/// Made before the program says that it is ready, so that a signal that comes
+/// right after that is not the kernel's to handle.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    pub(crate) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next of them.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Gets ctrl-c; there is no SIGTERM here.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub(crate) struct Signals(());
+
+#[cfg(not(unix))]
+impl Signals {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self(()))
+    }
+
+    /// The next ctrl-c.
+    pub(crate) async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}

@@ -1,0 +1,272 @@
+//! The MCP server behind the proxy, as a tower service.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version,
+    header::{self, CONTENT_TYPE, HOST},
+    uri::Scheme,
+};
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Incoming};
+use hyper_util::{
+    client::legacy::{self, Client},
+    rt::{TokioExecutor, TokioTimer},
+};
+use mcp_policy::Permit;
+use tower::{BoxError, Service};
+
+use crate::{connect::Connector, headers};
+
+/// Shorter than the 5 s after which node and uvicorn close an idle
+/// connection, so that a call is not sent into one that is just being closed:
+/// it could not be repeated, because nobody would know whether it ran.
+const IDLE: Duration = Duration::from_secs(4);
+
+/// Connections kept for the next call; more may be in use.
+const MAX_IDLE: usize = 256;
+
+/// Where requests go, and what is added to them. Read once, at the start.
+pub(crate) struct Target {
+    uri: Uri,
+    headers: HeaderMap,
+}
+
+impl Target {
+    /// Reads `--upstream` and every `--header`. The errors name no values.
+    pub(crate) fn new<'a>(
+        url: &str,
+        headers: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, String> {
+        let mut all = HeaderMap::new();
+        for text in headers {
+            let (name, value) = header(text)?;
+            all.append(name, value);
+        }
+        Ok(Self {
+            uri: endpoint(url)?,
+            headers: all,
+        })
+    }
+
+    /// Host and port, without path and query, which may hold a key.
+    pub(crate) fn authority(&self) -> &str {
+        self.uri
+            .authority()
+            .map_or("", |authority| authority.as_str())
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Target").field(&self.authority()).finish()
+    }
+}
+
+fn endpoint(url: &str) -> Result<Uri, String> {
+    let uri = Uri::try_from(url).map_err(|error| format!("`--upstream` is not a URL: {error}"))?;
+    let by_http = [Scheme::HTTP, Scheme::HTTPS]
+        .iter()
+        .any(|scheme| uri.scheme() == Some(scheme));
+    match uri.authority() {
+        Some(authority) if authority.as_str().contains('@') => Err(
+            "`--upstream` holds a user name or password: give them as `--header 'Authorization: …'`"
+                .to_owned(),
+        ),
+        Some(authority) if by_http && !authority.host().is_empty() => Ok(uri),
+        _ => Err("`--upstream` has to begin with http:// or https:// and a host".to_owned()),
+    }
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("`--header` has to read like 'Name: value'")?;
+    let name: HeaderName = name
+        .trim()
+        .parse()
+        .map_err(|_| "the name in `--header` is not the name of a header")?;
+    if headers::is_hop_by_hop(&name) || matches!(name, HOST | header::CONTENT_LENGTH) {
+        return Err(format!(
+            "`--header {name}` cannot be set: the proxy speaks HTTP to the upstream by itself"
+        ));
+    }
+    let mut value = HeaderValue::from_str(value.trim()).map_err(|_| {
+        format!("the value of `--header {name}` holds characters no header can hold")
+    })?;
+    // Kept out of `Debug` output and of HPACK's tables.
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+/// Sends requests to the upstream, whatever their target was.
+///
+/// It never fails: when there is no answer, it gives one.
+pub(crate) struct Upstream<B> {
+    client: Client<Connector, B>,
+    target: Arc<Target>,
+}
+
+impl<B> Upstream<B>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
+    pub(crate) fn new(target: Target) -> Result<Self, rustls::Error> {
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MAX_IDLE)
+            .build(Connector::new()?);
+        Ok(Self {
+            client,
+            target: Arc::new(target),
+        })
+    }
+}
+
+impl<B> Clone for Upstream<B> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            target: Arc::clone(&self.target),
+        }
+    }
+}
+
+impl<B> fmt::Debug for Upstream<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Upstream").field(&self.target).finish()
+    }
+}
+
+impl<B> Service<Request<B>> for Upstream<B>
+where
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<AnswerBody>;
+    type Error = Infallible;
+    type Future = Answer;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Answer {
+        let map = request.headers_mut();
+        headers::remove_hop_by_hop(map);
+        // The client writes it anew from the target.
+        map.remove(HOST);
+        // Answered by this server already, which has the body or streams it.
+        map.remove(header::EXPECT);
+        for name in self.target.headers.keys() {
+            map.remove(name);
+        }
+        for (name, value) in &self.target.headers {
+            map.append(name, value.clone());
+        }
+        // Path and query are the operator's: the policy has not judged the caller's.
+        *request.uri_mut() = self.target.uri.clone();
+        // HTTP/2 is used where TLS negotiates it, however the caller came.
+        *request.version_mut() = Version::HTTP_11;
+        let permit = request.extensions().get().cloned();
+        Answer {
+            response: self.client.request(request),
+            target: Arc::clone(&self.target),
+            permit,
+        }
+    }
+}
+
+/// What the upstream streams, or what the proxy says in its place.
+pub(crate) type AnswerBody = Either<Incoming, Full<Bytes>>;
+
+/// The answer of the upstream. Dropping it, or the body that it gives, closes
+/// the upstream's stream: that is how a cancelled call gets there.
+pub(crate) struct Answer {
+    response: legacy::ResponseFuture,
+    target: Arc<Target>,
+    permit: Option<Permit>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Answer").field(&self.target).finish()
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Response<AnswerBody>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let response = match ready!(Pin::new(&mut self.response).poll(cx)) {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => self
+                .bad_gateway(
+                    "The MCP server behind this proxy changed to another protocol unasked.",
+                ),
+            Ok(mut response) => {
+                headers::remove_hop_by_hop(response.headers_mut());
+                headers::keep_what_is_the_upstreams(response.headers_mut());
+                response.map(Either::Left)
+            }
+            Err(error) => {
+                tracing::warn!(
+                    upstream = self.target.authority(),
+                    cause = %Causes(&error),
+                    "no answer from the upstream"
+                );
+                self.bad_gateway(if error.is_connect() {
+                    "The MCP server behind this proxy cannot be reached, so the call was not made. \
+                     Start the server, or correct the proxy's --upstream, and try again."
+                } else {
+                    "The MCP server behind this proxy broke off before it answered. The call may \
+                     have run: check that before you repeat it."
+                })
+            }
+        };
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl Answer {
+    /// A JSON-RPC error with the id of the request, which the policy layer
+    /// left in its permit: without it, some clients wait for ever.
+    fn bad_gateway(&self, message: &'static str) -> Response<AnswerBody> {
+        let id = self.permit.as_ref().and_then(Permit::request_id);
+        let id = id.map(|id| format!("\"id\":{id},")).unwrap_or_default();
+        let error = serde_json::json!({ "code": -32603, "message": message });
+        let body = format!("{{\"jsonrpc\":\"2.0\",{id}\"error\":{error}}}");
+        let mut response = Response::new(Either::Right(Full::from(body)));
+        *response.status_mut() = StatusCode::BAD_GATEWAY;
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+    }
+}
+
+/// An error and what it comes from, in one line.
+struct Causes<'a>(&'a dyn Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,18 @@
+//! The built proxy, started as a user starts it, between a client and an
+//! upstream that these tests play themselves.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod access;
+mod demo;
+mod fake;
+mod shutdown;
+mod start;
+mod support;
+mod upstream;

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT,
-    HeaderName, IF_RANGE, RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, IF_RANGE,
+    RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, Version, request};
 
@@ -180,15 +180,13 @@ pub(super) fn prepare(head: &mut request::Parts, length: Option<usize>, asked: &
         TRAILER,
         TE,
         EXPECT,
+        UPGRADE,
         // Half a list cannot be judged.
         RANGE,
         IF_RANGE,
     ];
     for header in dropped.iter().chain(&OVERRIDES) {
         head.headers.remove(header);
-    }
-    if head.headers.remove(UPGRADE).is_some() {
-        head.headers.remove(CONNECTION);
     }
     if let Some(length) = length {
         head.headers

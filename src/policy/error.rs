@@ -172,7 +172,8 @@ fn render(f: &mut fmt::Formatter<'_>, diagnostic: &Diagnostic, text: Option<&str
     let number = line.to_string();
     let margin = " ".repeat(number.len() + 2);
     writeln!(f, "{severity}: {}", diagnostic.message())?;
-    write!(f, "{margin}--> line {line}, column {column}")?;
+    let arrow = " ".repeat(number.len() + 1);
+    write!(f, "{arrow}--> line {line}, column {column}")?;
     if !diagnostic.pointer().is_empty() {
         write!(f, " ({})", printable(diagnostic.pointer()))?;
     }

@@ -24,7 +24,9 @@ impl<T> NameSet<T> {
 
     /// What belongs to each pattern that matches, in no particular order.
     pub(super) fn patterns(&self, text: &[u8]) -> impl Iterator<Item = &T> {
-        self.leaves(text).map(|leaf| &leaf.value)
+        self.candidates(text)
+            .filter(move |leaf| leaf.pattern.matches(text))
+            .map(|leaf| &leaf.value)
     }
 
     /// Whether anything here names or matches the text.
@@ -34,21 +36,27 @@ impl<T> NameSet<T> {
 
     /// What belongs to some pattern that matches everything that `pattern`
     /// does.
+    ///
+    /// For advice only: where there are very many candidates, not all are
+    /// tried, because this is asked for every pattern of a document.
     pub(super) fn covering(&self, pattern: &Pattern) -> Option<&T> {
+        const MOST_TRIED: usize = 64;
         let skeleton = pattern.skeleton();
-        self.leaves(&skeleton).next().map(|leaf| &leaf.value)
+        self.candidates(&skeleton)
+            .take(MOST_TRIED)
+            .find(|leaf| leaf.pattern.matches(&skeleton))
+            .map(|leaf| &leaf.value)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.by_prefix.0.is_empty() && self.by_suffix.0.is_empty()
     }
 
-    fn leaves<'s>(&'s self, text: &[u8]) -> impl Iterator<Item = &'s Leaf<T>> {
+    /// The patterns that could match, as far as their one end tells.
+    fn candidates(&self, text: &[u8]) -> impl Iterator<Item = &Leaf<T>> {
         let by_prefix = self.by_prefix.walk(text.iter().copied());
         let by_suffix = self.by_suffix.walk(text.iter().rev().copied());
-        by_prefix
-            .chain(by_suffix)
-            .filter(move |leaf| leaf.pattern.matches(text))
+        by_prefix.chain(by_suffix)
     }
 }
 

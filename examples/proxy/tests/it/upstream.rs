@@ -179,7 +179,7 @@ async fn headers_of_one_connection_stay_on_it() {
         .header("x-private", "request")
         .header("keep-alive", "timeout=9")
         .header("te", "trailers")
-        .header("upgrade", "websocket")
+        .header("upgrade", "h2c")
         .header("proxy-connection", "keep-alive")
         .header("proxy-authorization", "Basic Y2FsbGVy")
         .header("x-public", "request")

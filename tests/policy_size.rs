@@ -1,0 +1,91 @@
+//! How large a document may be, and that loading it is no more work than that,
+//! through the public API.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use mcp_policy::{Action, LoadError, Policy};
+
+/// A document that is right but for these members.
+fn with(members: &str) -> String {
+    format!(r#"{{"version":"1","default":"deny",{members}}}"#)
+}
+
+#[test]
+fn only_the_first_problems_are_listed() {
+    let wrong: Vec<String> = (0..1_000).map(|i| format!(r#""t{i}":7"#)).collect();
+    let text = with(&format!(r#""tools":{{{}}}"#, wrong.join(",")));
+    let error = text.parse::<Policy>().unwrap_err();
+    assert_eq!(error.diagnostics().len(), 200);
+    assert!(
+        error
+            .to_string()
+            .starts_with("the policy is not loaded: 1000 problems")
+    );
+    assert!(
+        error
+            .to_string()
+            .ends_with("\n\nand 800 more that are not shown")
+    );
+}
+
+/// A policy with so many tools, or why there is none.
+fn load(count: usize, entry: impl Fn(usize) -> String) -> Result<Policy, LoadError> {
+    let entries: Vec<String> = (0..count).map(entry).collect();
+    with(&format!(r#""tools":{{{}}}"#, entries.join(","))).parse()
+}
+
+#[test]
+fn a_document_may_have_a_hundred_thousand_entries() {
+    assert!(load(100_000, |i| format!(r#""tool_{i}":{{}}"#)).is_ok());
+    assert!(load(100_000, |i| format!(r#""tool_{i:06}_*":{{}}"#)).is_ok());
+}
+
+/// Not timed: each of these would take minutes if the work were quadratic.
+#[test]
+fn loading_is_no_more_work_than_reading() {
+    const MANY: usize = 30_000;
+    assert!(load(MANY, |i| format!(r#""*_{i:06}":{{}}"#)).is_ok());
+    assert!(load(MANY, |i| format!(r#""a{i}*":{{"action":"deny"}}"#)).is_ok());
+    assert!(load(MANY, |i| format!(r#""*{i:06}*":{{"action":"deny"}}"#)).is_ok());
+    let mixed = load(MANY, |i| match i % 2 {
+        0 => format!(r#""*{i:06}*":{{"action":"deny"}}"#),
+        _ => format!(r#""p{i:06}*":{{}}"#),
+    });
+    assert!(mixed.is_ok());
+    for entry in [
+        |i| format!(r#""*{i:06}*":{{}}"#),
+        |i| format!(r#""{i:06}":{{"x{i}":1}}"#),
+        |_| r#""x":{}"#.to_owned(),
+    ] {
+        let error = load(MANY, entry).unwrap_err().to_string();
+        assert!(error.ends_with("more that are not shown"), "{error}");
+    }
+}
+
+#[test]
+fn too_many_entries_are_refused_at_once() {
+    let entries: Vec<String> = (0..100_001).map(|i| format!(r#""{i}":7"#)).collect();
+    let tools = format!(r#""tools":{{{}}}"#, entries.join(","));
+    let hide = format!(r#""hide":[{}1]"#, "1,".repeat(100_000));
+    for text in [with(&tools), with(&hide), with(&entries.join(","))] {
+        let error = text.parse::<Policy>().unwrap_err();
+        assert_eq!(error.diagnostics().len(), 1);
+        let message = error.diagnostics()[0].message();
+        assert!(
+            message.ends_with("entries, at most 100000 are read"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn pathological_patterns_answer() {
+    let stars = "*a".repeat(2_000);
+    let policy: Policy = with(&format!(
+        r#""tools":{{"{stars}*b":{{"action":"deny"}},"{stars}*c*":{{}}}}"#
+    ))
+    .parse()
+    .unwrap();
+    let name = "a".repeat(10_000);
+    let decision = policy.decide(&Action::call_tool(&name));
+    assert_eq!(decision.rule(), "(default deny)");
+}

@@ -1,0 +1,17 @@
+//! What goes over the wire: raw requests in, and what the server behind the
+//! layer executed and the client got.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed, which is the point"
+)]
+
+mod headers;
+mod http_faults;
+mod judged;
+mod lists;
+mod malformed;
+mod server;
+mod streams;

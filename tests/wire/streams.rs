@@ -1,0 +1,179 @@
+//! Event streams: judged event by event, and not held back.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use http::{Method, Response};
+use http_body::{Body as _, Frame};
+use http_body_util::StreamBody;
+use mcp_policy::PolicyLayer;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+
+use crate::server::{Body, Exchange, POLICY, call, pieces, post};
+
+fn stream_of(chunks: &[&[u8]]) -> Response<Body> {
+    let mut response = Response::new(pieces(chunks));
+    let headers = response.headers_mut();
+    headers.insert(
+        "content-type",
+        "text/event-stream; charset=utf-8".parse().unwrap(),
+    );
+    headers.insert("content-length", "9999".parse().unwrap());
+    headers.insert("x-accel-buffering", "no".parse().unwrap());
+    response
+}
+
+async fn passed(method: Method, chunks: &[&[u8]]) -> String {
+    let mut request = post(call("safe"));
+    *request.method_mut() = method;
+    let (_, answer) = Exchange::answering(POLICY, stream_of(chunks))
+        .send(request)
+        .await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(
+        answer.headers["content-type"],
+        "text/event-stream; charset=utf-8"
+    );
+    assert_eq!(answer.headers["x-accel-buffering"], "no");
+    assert!(!answer.headers.contains_key("content-length"));
+    answer.text().to_owned()
+}
+
+const LIST: &str =
+    r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"secret"},{"name":"safe"}]}}"#;
+const SHOWN: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"safe"}]}}"#;
+
+#[tokio::test]
+async fn lists_are_filtered_on_every_stream() {
+    let stream = format!("id: 0\r\ndata:\r\n\r\nid: 1\r\nevent: message\r\ndata: {LIST}\r\n\r\n");
+    let expected = format!("id: 0\r\ndata:\r\n\r\nid: 1\r\nevent: message\r\ndata: {SHOWN}\n\n");
+    for method in [Method::POST, Method::GET] {
+        assert_eq!(passed(method, &[stream.as_bytes()]).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn in_whatever_framing() {
+    let split = LIST.replace("[{", "[\n{");
+    for stream in [
+        format!("data:{LIST}\n\n"),
+        format!("data: {LIST}\r\r"),
+        format!("\u{feff}data: {LIST}\n\n"),
+        format!("event: foo\ndata: {LIST}\n\n"),
+        format!("data: [{LIST}]\n\n"),
+        format!("junk: {LIST}\n\n"),
+        format!(": {LIST}\n\n"),
+        format!("junk: x\ndata: {LIST}\n\n"),
+        split
+            .lines()
+            .map(|line| format!("data: {line}\n"))
+            .collect::<String>()
+            + "\n",
+        format!("data: {LIST}"),
+        format!("data: {LIST}\n"),
+        format!("data: \u{feff}{LIST}\n\n"),
+        format!("data: {LIST} {LIST}\n\n"),
+        format!("data: {{\"result\"\r:{{\"tools\":[{{\"name\":\"secret\"}}]}}}}\n\n"),
+    ] {
+        let bytes = stream.as_bytes();
+        for size in [1, 2, 5, bytes.len()] {
+            let chunks: Vec<&[u8]> = bytes.chunks(size).collect();
+            let passed = passed(Method::GET, &chunks).await;
+            assert!(
+                !passed.contains("secret"),
+                "{stream:?} in pieces of {size}: {passed:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn untouched_events_keep_every_byte() {
+    let stream = concat!(
+        ": keep-alive\n\nretry: 500\nid: 9\ndata:\n\n",
+        "event: endpoint\r\ndata: /messages?sessionId=1\r\n\r\n",
+        "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/progress\",\"params\":{\"progress\":1.0}}\r\r",
+        "data: {\"jsonrpc\":\"2.0\",\"id\":1,\ndata: \"result\":{\"content\":[]}}\n\n",
+    );
+    let bytes = stream.as_bytes();
+    for size in 1..bytes.len() {
+        let chunks: Vec<&[u8]> = bytes.chunks(size).collect();
+        assert_eq!(
+            passed(Method::POST, &chunks).await,
+            stream,
+            "in pieces of {size}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_unreadable_event_becomes_the_error_of_its_call() {
+    let broken = r#"{"jsonrpc":"2.0","id":"other","result":{"a":NaN}}"#;
+    let text = passed(
+        Method::GET,
+        &[format!("id: 4\ndata: {broken}\n\n").as_bytes()],
+    )
+    .await;
+    assert!(
+        text.starts_with("id: 4\ndata: {\"jsonrpc\":\"2.0\",\"id\":\"other\",\"error\":"),
+        "{text}"
+    );
+    // Without an id of its own it can only be about the call on whose stream it is.
+    let text = passed(Method::POST, &[b"data: {broken\n\n"]).await;
+    assert!(
+        text.starts_with("data: {\"jsonrpc\":\"2.0\",\"id\":1,\"error\":"),
+        "{text}"
+    );
+    assert_eq!(passed(Method::GET, &[b"data: {broken\n\n"]).await, "");
+    // A broken request of the server's answers nothing.
+    let request = b"data: {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"params\":NaN}\n\n";
+    assert_eq!(passed(Method::POST, &[request]).await, "");
+}
+
+#[tokio::test]
+async fn an_event_over_the_cap_ends_the_stream_with_an_error() {
+    let chunk = [b"data: ".as_slice(), &[b'x'; 94]].concat();
+    let chunks = vec![chunk.as_slice(); 100];
+    for (method, error) in [(Method::POST, true), (Method::GET, false)] {
+        let mut request = post(call("safe"));
+        *request.method_mut() = method;
+        let mut exchange = Exchange::answering(POLICY, stream_of(&chunks));
+        exchange.layer = exchange.layer.max_response_size(1_000);
+        let (_, answer) = exchange.send(request).await;
+        assert_eq!(
+            answer
+                .text()
+                .starts_with("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,"),
+            error
+        );
+        assert!(answer.text().len() < 500);
+    }
+}
+
+#[tokio::test]
+async fn keep_alives_and_events_do_not_wait_for_more() {
+    let server = service_fn(|_| async {
+        let chunks = [": ping\r", "\n", "data: {}\n", "\n", "data: {}\n\nda"];
+        let frames = chunks.map(|chunk| Ok::<_, Infallible>(Frame::data(Bytes::from(chunk))));
+        let endless = stream::iter(frames).chain(stream::pending());
+        let response = Response::builder()
+            .header("content-type", "text/event-stream")
+            .body(StreamBody::new(endless));
+        Ok::<_, Infallible>(response.unwrap())
+    });
+    let layer = PolicyLayer::new(POLICY.parse().unwrap());
+    let request = post(call("safe"));
+    let response = layer.layer(server).oneshot(request).await.unwrap();
+    let mut body = pin!(response.into_body());
+    let mut context = Context::from_waker(Waker::noop());
+    let mut arrived = Vec::new();
+    while let Poll::Ready(Some(frame)) = body.as_mut().poll_frame(&mut context) {
+        let data = frame.unwrap().into_data().unwrap();
+        arrived.push(String::from_utf8(data.to_vec()).unwrap());
+    }
+    assert_eq!(arrived, [": ping\r", "\n", "data: {}\n\n", "data: {}\n\n"]);
+    assert!(!body.is_end_stream());
+}

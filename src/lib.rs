@@ -1,4 +1,4 @@
-//! Tower middleware that enforces a JSON policy on MCP servers.
+#![doc = include_str!("docs/crate.md")]
 #![forbid(unsafe_code)]
 
 mod engine;
@@ -14,3 +14,20 @@ pub use policy::{
     Action, Decision, DefaultAction, Diagnostic, LoadError, MethodRule, Outcome, Policy,
     PolicyDocument, Rule, RuleAction, Severity,
 };
+
+/// Pages about the crate.
+pub mod docs {
+    #[doc = include_str!("docs/layers.md")]
+    pub mod layers {}
+
+    #[doc = include_str!("docs/policy.md")]
+    pub mod policy {}
+
+    #[doc = include_str!("docs/refusals.md")]
+    pub mod refusals {}
+}
+
+/// The example of the README has to compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -268,3 +268,156 @@ fn envelope(id: Option<Id<'_>>, member: &str, value: &impl Serialize) -> Vec<u8>
     body.push(b'}');
     body
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::Reader;
+    use crate::mcp::headers::HeaderFault;
+    use crate::mcp::message::Fault;
+
+    fn place() -> Place {
+        Place {
+            rule: "/tools/x/action".to_owned(),
+            reason: "No.".to_owned(),
+        }
+    }
+
+    fn malformed(code: i32) -> Refusal {
+        Refusal::Malformed {
+            code,
+            text: String::new(),
+        }
+    }
+
+    fn headers(fault: HeaderFault) -> Refusal {
+        Refusal::Headers {
+            code: fault.code(),
+            text: fault.to_string(),
+        }
+    }
+
+    fn unknown_thing(what: Thing) -> Refusal {
+        Refusal::Unknown {
+            what,
+            name: "x".to_owned(),
+        }
+    }
+
+    /// Every row of the table in the documentation, and what it speaks of.
+    fn rows() -> Vec<(&'static str, Refusal)> {
+        let text = String::new;
+        let not_json = Fault::from(Reader::new(b"", crate::json::Profile::MESSAGE).unwrap_err());
+        vec![
+            ("body is not JSON in UTF-8", malformed(not_json.code())),
+            (
+                "body that JSON readers understand differently, batch, not a message, method in the wrong kind",
+                malformed(Fault::Batch.code()),
+            ),
+            (
+                "header missing, repeated, or at odds with the body",
+                headers(HeaderFault::Missing("x")),
+            ),
+            (
+                "request without the `_meta` of its version",
+                headers(HeaderFault::MissingMeta),
+            ),
+            (
+                "parameters of the wrong type",
+                Refusal::Params { text: text() },
+            ),
+            (
+                "method not known and not allowed by `methods`",
+                Refusal::UnknownMethod { method: text() },
+            ),
+            (
+                "tool, prompt or task hidden or unknown",
+                unknown_thing(Thing::Tool),
+            ),
+            (
+                "tool, prompt or task hidden or unknown",
+                unknown_thing(Thing::Prompt),
+            ),
+            (
+                "tool, prompt or task hidden or unknown",
+                unknown_thing(Thing::Task),
+            ),
+            ("resource hidden or unknown", unknown_thing(Thing::Resource)),
+            (
+                "tool denied",
+                Refusal::Tool {
+                    text: text(),
+                    place: place(),
+                },
+            ),
+            (
+                "prompt or resource denied",
+                Refusal::Denied {
+                    text: text(),
+                    place: place(),
+                },
+            ),
+            ("other HTTP method, or upgrade", Refusal::HttpMethod),
+            (
+                "body compressed, or not declared as JSON in UTF-8",
+                Refusal::MediaType { text: "" },
+            ),
+            ("body too large", Refusal::TooLarge { limit: 1 }),
+            ("body broken off", Refusal::Incomplete),
+            ("too much held at once", Refusal::Busy),
+            (
+                "answer of the server that cannot be checked",
+                Refusal::BadAnswer { text: text() },
+            ),
+        ]
+    }
+
+    fn replied(refusal: &Refusal, era: Era) -> (u16, String) {
+        let id = Id::from_raw(b"1");
+        let reply = reply(refusal, Asked { era, id });
+        let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        assert_eq!(body["id"], 1);
+        let code = match &body["error"]["code"] {
+            serde_json::Value::Null => "none: a result with `isError`".to_owned(),
+            code => code.to_string(),
+        };
+        (reply.status.as_u16(), code)
+    }
+
+    #[test]
+    fn the_table_in_the_documentation_says_what_the_code_does() {
+        let page = include_str!("../docs/refusals.md");
+        for (title, refusal) in rows() {
+            let (legacy_status, legacy_code) = replied(&refusal, Era::Legacy);
+            let (modern_status, modern_code) = replied(&refusal, Era::Modern);
+            let code = if legacy_code == modern_code {
+                legacy_code
+            } else {
+                format!("{legacy_code} legacy, {modern_code} modern")
+            };
+            let row = format!("| {title} | {legacy_status} | {modern_status} | {code} |\n");
+            assert!(page.contains(&row), "the table lacks {row}");
+        }
+        let redirect = "| redirect or protocol switch by the server | 502 | 502 | -32603 |";
+        let tested_elsewhere = usize::from(page.contains(redirect));
+        let titles = page.lines().filter(|line| line.starts_with("| ")).count() - 1;
+        let mut known: Vec<_> = rows().into_iter().map(|row| row.0).collect();
+        known.dedup();
+        assert_eq!(titles, known.len() + tested_elsewhere);
+    }
+
+    #[test]
+    fn without_an_id_the_answer_has_none_and_is_no_success() {
+        for (title, refusal) in rows() {
+            for era in [Era::Legacy, Era::Modern] {
+                let reply = reply(&refusal, Asked { era, id: None });
+                assert!(!reply.status.is_success(), "{title}");
+                let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+                assert!(
+                    body.get("id").is_none() && body["error"].is_object(),
+                    "{title}"
+                );
+            }
+        }
+    }
+}

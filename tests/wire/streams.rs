@@ -76,7 +76,7 @@ async fn in_whatever_framing() {
         format!("data: {LIST}\n"),
         format!("data: \u{feff}{LIST}\n\n"),
         format!("data: {LIST} {LIST}\n\n"),
-        format!("data: {{\"result\"\r:{{\"tools\":[{{\"name\":\"secret\"}}]}}}}\n\n"),
+        "data: {\"result\"\r:{\"tools\":[{\"name\":\"secret\"}]}}\n\n".to_owned(),
     ] {
         let bytes = stream.as_bytes();
         for size in [1, 2, 5, bytes.len()] {

@@ -5,14 +5,16 @@ use http::header::{
     ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
     RETRY_AFTER, TRAILER, TRANSFER_ENCODING,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Version, response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version, response};
 
 use super::collect::{CollectError, Collected};
 use super::config::Config;
+use super::endpoints::Endpoints;
 use super::response_body::ResponseBody;
 use crate::mcp::list::{self, Unreadable};
 use crate::mcp::message::Id;
 use crate::mcp::reply::{self, Refusal, reply};
+use crate::mcp::sse;
 use crate::mcp::version::Era;
 
 /// What is remembered of a request while its answer is awaited.
@@ -24,6 +26,8 @@ pub(super) struct Asked {
     pub(super) version: Version,
     /// Whether the answer should hold a list.
     pub(super) for_list: bool,
+    /// Whether it is a GET.
+    pub(super) opens_stream: bool,
 }
 
 /// How the body of an answer has to be treated.
@@ -66,6 +70,27 @@ impl Asked {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
             _ => {}
+        }
+        response
+    }
+
+    /// The response that refuses a message. A client of 2024-11-05 hears the
+    /// refusal on the stream that it has open, and here only that it was heard.
+    pub(super) fn refuse_message<R>(
+        &self,
+        refusal: &Refusal,
+        endpoints: &Endpoints,
+        target: &Uri,
+    ) -> Response<ResponseBody<R>> {
+        let event = || sse::event(&reply(refusal, self.in_words()).body);
+        if self.id.is_some() && self.era == Era::Legacy && endpoints.deliver(target, event) {
+            let mut response = Response::new(ResponseBody::default());
+            *response.status_mut() = StatusCode::ACCEPTED;
+            return response;
+        }
+        let mut response = self.refuse(refusal);
+        if Endpoints::is_elsewhere(target) {
+            *response.status_mut() = StatusCode::BAD_REQUEST;
         }
         response
     }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use super::budget::Budget;
+use super::endpoints::Endpoints;
 use crate::engine::Engine;
 
 /// Everything that the services made by one layer share.
@@ -17,6 +18,8 @@ pub(crate) struct Config {
     pub(crate) responses: Arc<Budget>,
     /// Paths whose requests are not judged.
     pub(crate) unguarded_paths: Vec<String>,
+    /// Where refusals go that a client hears on another stream.
+    pub(crate) endpoints: Arc<Endpoints>,
 }
 
 /// 4 MiB: what rmcp reads at most, so that nothing passes that it refuses.
@@ -34,6 +37,7 @@ impl Config {
             requests: Budget::new(REQUEST_BUDGET),
             responses: Budget::new(RESPONSE_BUDGET),
             unguarded_paths: Vec::new(),
+            endpoints: Arc::default(),
         }
     }
 }

@@ -9,10 +9,11 @@ use http_body::{Body, Frame};
 use super::answer::Asked;
 use super::budget::Hold;
 use super::config::Config;
+use super::endpoints::Announcement;
 use crate::mcp::list::{self, Unreadable};
 use crate::mcp::recover;
 use crate::mcp::reply::{Refusal, reply};
-use crate::mcp::sse::{self, Splitter, Verdict};
+use crate::mcp::sse::{self, Event, Splitter, Verdict};
 
 /// Frames that are read before others get a turn.
 const FRAMES_PER_POLL: u32 = 64;
@@ -26,6 +27,8 @@ pub(super) struct Events {
     hold: Hold,
     config: Arc<Config>,
     asked: Asked,
+    /// Where the client was told to POST to, if it was.
+    announcement: Option<Announcement>,
 }
 
 impl Events {
@@ -36,6 +39,7 @@ impl Events {
             hold: config.responses.hold(),
             config,
             asked,
+            announcement: None,
         }
     }
 
@@ -53,6 +57,13 @@ impl Events {
             let Some(inner) = body.as_mut().as_pin_mut() else {
                 return Poll::Ready(None);
             };
+            let refusal = self
+                .announcement
+                .as_ref()
+                .map(|stream| stream.poll(context));
+            if let Some(Poll::Ready(event)) = refusal {
+                return Poll::Ready(Some(Ok(Frame::data(event))));
+            }
             match ready!(inner.poll_frame(context)) {
                 Some(Ok(frame)) => {
                     // Trailers have no place in this transport.
@@ -77,7 +88,13 @@ impl Events {
 
     fn take(&mut self, chunk: Bytes) -> Result<(), ()> {
         let (config, asked) = (&self.config, &self.asked);
-        let mut judge = |data: &[u8]| judge(config, asked, data);
+        let announcement = &mut self.announcement;
+        let mut judge = |event: Event<'_>| {
+            if event.name == b"endpoint" && asked.opens_stream {
+                *announcement = config.endpoints.announce(event.data);
+            }
+            judge(config, asked, event.data)
+        };
         self.splitter
             .push(chunk, &mut judge, &mut self.out)
             .map_err(drop)?;

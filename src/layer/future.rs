@@ -172,7 +172,10 @@ where
         return refused(&unread, &refusal);
     }
     match request::judge(&config, &head.headers, head.version, &collected.bytes) {
-        Err((refusal, asked)) => refused(&asked, &refusal),
+        Err((refusal, asked)) => {
+            let answer = asked.refuse_message(&refusal, &config.endpoints, &head.uri);
+            State::Answered(Some(Box::new(answer)))
+        }
         Ok(asked) => {
             request::prepare(&mut head, Some(collected.bytes.len()), &asked);
             let request = Request::from_parts(head, RequestBody::judged(collected));

@@ -66,6 +66,7 @@ pub(super) fn unread(head: &request::Parts) -> Asked {
         id: None,
         version: head.version,
         for_list: false,
+        opens_stream: head.method == Method::GET,
     }
 }
 
@@ -97,12 +98,17 @@ fn is_json(media_type: &HeaderValue) -> bool {
     let essence = parts.next().unwrap_or_default();
     essence.eq_ignore_ascii_case("application/json")
         && !media_type.contains(',')
-        && parts.all(|parameter| match parameter.split_once('=') {
-            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
-                let value = value.trim().trim_matches('"');
-                value.eq_ignore_ascii_case("utf-8") || value.eq_ignore_ascii_case("utf8")
+        && parts.all(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let name = name.trim().to_ascii_lowercase();
+            let value = value.trim().trim_matches('"');
+            match name.as_str() {
+                "charset" => ["utf-8", "utf8"]
+                    .iter()
+                    .any(|utf| value.eq_ignore_ascii_case(utf)),
+                // The extended spellings `charset*` and `charset*0` among them.
+                _ => !name.starts_with("charset"),
             }
-            _ => true,
         })
 }
 
@@ -129,6 +135,7 @@ pub(super) fn judge(
         id: id.map(|id| body.slice_ref(id.raw())),
         version,
         for_list: false,
+        opens_stream: false,
     };
     let message = match Message::parse(body) {
         Ok(message) => message,

@@ -16,6 +16,8 @@ pub(crate) fn shown(name: &str) -> String {
             break;
         }
         match character.general_category() {
+            // Letters and marks that show as nothing.
+            _ if is_blank(character) => shown.extend(character.escape_unicode()),
             GeneralCategory::Control
             | GeneralCategory::Format
             | GeneralCategory::LineSeparator
@@ -26,6 +28,24 @@ pub(crate) fn shown(name: &str) -> String {
         }
     }
     shown
+}
+
+/// Characters of other categories that are drawn as nothing at all.
+fn is_blank(character: char) -> bool {
+    matches!(
+        character,
+        '\u{34f}'
+            | '\u{115f}'
+            | '\u{1160}'
+            | '\u{17b4}'
+            | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}'
+            | '\u{ffa0}'
+            | '\u{e0100}'..='\u{e01ef}'
+    )
 }
 
 #[cfg(test)]
@@ -41,6 +61,7 @@ mod tests {
     #[test]
     fn others_are_cut_and_escaped() {
         assert_eq!(shown("a\u{202e}b\n"), "a\\u{202e}b\\u{a}");
+        assert_eq!(shown("a\u{3164}"), "a\\u{3164}");
         assert_eq!(shown(&"x".repeat(200)).chars().count(), 129);
     }
 }

@@ -70,6 +70,11 @@ pub(crate) fn era_of_message(headers: &HeaderMap, message: &Message<'_>) -> Era 
 /// Checks that the headers fit the message, in the order of `protocol.md` 2.7.
 pub(crate) fn check(headers: &HeaderMap, message: &Message<'_>) -> Result<(), HeaderFault> {
     let era = era_of_message(headers, message);
+    if let Message::Request(_, call) = message {
+        if era == Era::Modern && !has_required_meta(call) {
+            return Err(HeaderFault::MissingMeta);
+        }
+    }
     let version = single(headers, PROTOCOL_VERSION, "MCP-Protocol-Version")?;
     let method = single(headers, METHOD, "Mcp-Method")?;
     let name = single(headers, NAME, "Mcp-Name")?;
@@ -82,9 +87,6 @@ pub(crate) fn check(headers: &HeaderMap, message: &Message<'_>) -> Result<(), He
         Message::Response => return Ok(()),
     };
     let required = is_request && era == Era::Modern;
-    if required && !has_required_meta(call) {
-        return Err(HeaderFault::MissingMeta);
-    }
     check_version(version, call)?;
     match method {
         Some(method) if method != call.method => return Err(HeaderFault::Mismatch("Mcp-Method")),

@@ -1,6 +1,11 @@
 //! Member names that the protocol gives a meaning, and names that some reader
 //! takes for them.
 
+use std::str::Chars;
+
+use unicase::UniCase;
+use unicode_normalization::UnicodeNormalization as _;
+
 /// Every member name that decides what a message is or what it acts on
 /// (`protocol.md`, row R1).
 const PROTOCOL_KEYS: &[&str] = &[
@@ -25,46 +30,41 @@ const PROTOCOL_KEYS: &[&str] = &[
     "io.modelcontextprotocol/clientCapabilities",
 ];
 
-/// The longest of [`PROTOCOL_KEYS`], in characters.
-const LONGEST: usize = 42;
-
-/// Whether a name that is not itself a protocol key could be read as one: some
-/// readers ignore case (ASCII, U+017F for `s`, U+212A for `k`), some stop at a
-/// NUL. No honest name holds a control character, so those are refused too.
+/// Whether a name that is not itself a protocol key could be read as one.
+///
+/// Some readers ignore case or fold letters, some stop at a NUL, some trim,
+/// some take `task_id` for `taskId`, and some turn `__proto__` into whatever
+/// they like. No honest name holds a control character.
 pub(crate) fn is_look_alike(key: &str) -> bool {
-    key.chars().any(char::is_control)
+    key == "__proto__"
+        || key.chars().any(char::is_control)
         || (!PROTOCOL_KEYS.contains(&key) && folds_onto(key, PROTOCOL_KEYS))
 }
 
-/// Whether `key` equals one of `names` once case is ignored and trailing NULs
-/// are removed.
+/// Whether `key` equals one of `names` in the eyes of some reader.
 pub(crate) fn folds_onto(key: &str, names: &[&str]) -> bool {
-    let key = key.trim_end_matches('\0');
-    if key.len() > LONGEST * 3 {
-        return false;
+    if key.is_ascii() {
+        return names
+            .iter()
+            .any(|name| significant(key.chars()).eq(significant(name.chars())));
     }
+    let folded = UniCase::unicode(key.nfkc().collect::<String>()).to_folded_case();
     names
         .iter()
-        .any(|name| key.chars().map(fold).eq(name.chars().map(fold)))
+        .any(|name| significant(folded.chars()).eq(significant(name.chars())))
 }
 
-fn fold(character: char) -> char {
-    match character {
-        '\u{17f}' => 's',
-        '\u{212a}' => 'k',
-        other => other.to_ascii_lowercase(),
-    }
+/// The letters, digits and slashes, in lower case: what is left when nothing
+/// counts that some reader ignores.
+fn significant(characters: Chars<'_>) -> impl Iterator<Item = char> {
+    characters
+        .filter(|character| character.is_alphanumeric() || *character == '/')
+        .map(|character| character.to_ascii_lowercase())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_longest_key_is_named() {
-        let longest = PROTOCOL_KEYS.iter().map(|key| key.len()).max();
-        assert_eq!(longest, Some(LONGEST));
-    }
 
     #[test]
     fn look_alikes_are_found() {
@@ -77,6 +77,15 @@ mod tests {
             "name\0\0",
             "taskID",
             "x\u{1}",
+            " name",
+            "name ",
+            "n\u{200b}ame",
+            "\u{feff}name",
+            "\u{ff4e}ame",
+            "task_id",
+            "input-responses",
+            "meta",
+            "__proto__",
         ] {
             assert!(is_look_alike(key), "{key:?}");
         }
@@ -87,7 +96,10 @@ mod tests {
             "my_name",
             "progressToken",
             "naïve",
+            "_meta",
             "_meta2",
+            "",
+            "_",
         ] {
             assert!(!is_look_alike(key), "{key:?}");
         }

@@ -91,21 +91,19 @@ pub(crate) fn lookup(name: &str) -> Option<&'static Method> {
     METHODS.iter().find(|method| method.name == name)
 }
 
-/// The known method that `name` differs from only by case, white space,
-/// control characters or trailing slashes, which some server might ignore.
+/// The known method that is spelt with the same letters in the same order. Some
+/// server might ignore the rest: case, white space, control characters, and
+/// slashes that are doubled, missing, leading or trailing.
 pub(crate) fn resembles(name: &str) -> Option<&'static Method> {
     let folded = fold(name);
     METHODS.iter().find(|method| fold(method.name) == folded)
 }
 
 fn fold(name: &str) -> String {
-    let mut folded: String = name
-        .chars()
-        .filter(|c| !c.is_whitespace() && !c.is_control())
+    name.chars()
+        .filter(|character| character.is_alphanumeric())
         .flat_map(char::to_lowercase)
-        .collect();
-    folded.truncate(folded.trim_end_matches('/').len());
-    folded
+        .collect()
 }
 
 #[cfg(test)]

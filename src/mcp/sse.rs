@@ -15,6 +15,14 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// Lines that an event may have: each costs memory beside its bytes.
 const MOST_LINES: usize = 64 * 1024;
 
+/// An event that has data.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Event<'a> {
+    /// Its type; empty where none is named.
+    pub(crate) name: &'a [u8],
+    pub(crate) data: &'a [u8],
+}
+
 /// What becomes of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
@@ -63,7 +71,9 @@ enum LineKind {
     /// The end of an event.
     Empty,
     Data,
-    /// `event`, `id` or `retry`.
+    /// `event`.
+    Name,
+    /// `id` or `retry`.
     Field,
     Comment,
     /// Anything else, and comments with a brace: some lenient clients would
@@ -91,11 +101,11 @@ impl Splitter {
     }
 
     /// Takes the next bytes of the stream and appends what may go on to `out`.
-    /// `judge` is given the data of each event that has any.
+    /// `judge` is given each event that has data.
     pub(crate) fn push(
         &mut self,
         mut chunk: Bytes,
-        judge: &mut dyn FnMut(&[u8]) -> Verdict,
+        judge: &mut dyn FnMut(Event<'_>) -> Verdict,
         out: &mut VecDeque<Bytes>,
     ) -> Result<(), TooLarge> {
         while !chunk.is_empty() {
@@ -162,7 +172,7 @@ impl Splitter {
                 LineKind::Empty => true,
                 // Outside an event, a line stands alone and does not wait.
                 LineKind::Comment | LineKind::Odd => self.lines.is_empty(),
-                LineKind::Data | LineKind::Field => false,
+                LineKind::Data | LineKind::Name | LineKind::Field => false,
             };
             if bytes.get(end..) == Some(b"\r") {
                 if !ends {
@@ -200,7 +210,8 @@ impl Splitter {
             b"" if line.contains(&b'{') => LineKind::Odd,
             b"" => LineKind::Comment,
             b"data" => LineKind::Data,
-            b"event" | b"id" | b"retry" => LineKind::Field,
+            b"event" => LineKind::Name,
+            b"id" | b"retry" => LineKind::Field,
             _ => LineKind::Odd,
         };
         let space = usize::from(text(value_start).starts_with(b" "));
@@ -215,7 +226,7 @@ impl Splitter {
     fn complete(
         &mut self,
         piece: Bytes,
-        judge: &mut dyn FnMut(&[u8]) -> Verdict,
+        judge: &mut dyn FnMut(Event<'_>) -> Verdict,
         out: &mut VecDeque<Bytes>,
     ) {
         let lines = std::mem::take(&mut self.lines);
@@ -223,7 +234,10 @@ impl Splitter {
         self.line_start = 0;
         let data = data_of(&piece, &lines);
         let verdict = match &data {
-            Some(data) if !data.is_empty() => judge(data),
+            Some(data) if !data.is_empty() => judge(Event {
+                name: name_of(&piece, &lines),
+                data,
+            }),
             _ => Verdict::Forward,
         };
         let before = out.len();
@@ -248,6 +262,15 @@ impl Splitter {
     }
 }
 
+/// The type of an event: the last one named counts.
+fn name_of<'p>(piece: &'p [u8], lines: &[Line]) -> &'p [u8] {
+    lines
+        .iter()
+        .rfind(|line| line.kind == LineKind::Name)
+        .and_then(|line| piece.get(line.value.clone()))
+        .unwrap_or_default()
+}
+
 /// The data of an event: its data lines, joined with LF.
 fn data_of<'p>(piece: &'p [u8], lines: &[Line]) -> Option<Cow<'p, [u8]>> {
     let mut values = lines
@@ -270,7 +293,10 @@ fn data_of<'p>(piece: &'p [u8], lines: &[Line]) -> Option<Cow<'p, [u8]>> {
 fn rewrite(piece: &[u8], lines: &[Line], data: &[u8]) -> Bytes {
     let mut event = Vec::with_capacity(piece.len().saturating_add(16));
     for line in lines {
-        if matches!(line.kind, LineKind::Field | LineKind::Comment) {
+        if matches!(
+            line.kind,
+            LineKind::Name | LineKind::Field | LineKind::Comment
+        ) {
             event.extend_from_slice(piece.get(line.whole.clone()).unwrap_or_default());
         }
     }
@@ -299,8 +325,8 @@ mod tests {
     use super::*;
 
     /// Drops events whose data holds `drop`, rewrites those that hold `swap`.
-    fn judge(data: &[u8]) -> Verdict {
-        let data = String::from_utf8_lossy(data);
+    fn judge(event: Event<'_>) -> Verdict {
+        let data = String::from_utf8_lossy(event.data);
         if data.contains("drop") {
             Verdict::Drop
         } else if data.contains("swap") {

@@ -133,12 +133,15 @@ const KNOWN: &[&str] = &[
 ];
 
 fn looks_like(key: &str, known: &str) -> bool {
-    let folded: String = key
-        .trim_end_matches('\0')
-        .replace('\u{17f}', "s")
-        .replace('\u{212a}', "k")
-        .to_ascii_lowercase();
-    key != known && folded == known.to_ascii_lowercase()
+    let plain = |text: &str| {
+        let mut text = text
+            .replace('\u{17f}', "s")
+            .replace('\u{212a}', "k")
+            .to_lowercase();
+        text.retain(|c| c.is_alphanumeric() || c == '/');
+        text
+    };
+    key != known && plain(key) == plain(known)
 }
 
 /// Whether every key is either foreign or spelt right.
@@ -147,7 +150,8 @@ fn keys_are_plain(object: &Tree, more: &[&str]) -> bool {
         let known = KNOWN.iter().chain(more);
         let mut exact = KNOWN.iter().chain(more);
         exact.any(|name| name == key)
-            || (!key.chars().any(char::is_control)
+            || (key != "__proto__"
+                && !key.chars().any(char::is_control)
                 && !known.into_iter().any(|name| looks_like(key, name)))
     })
 }
@@ -254,6 +258,9 @@ fn key() -> impl Strategy<Value = String> {
         r#""Type""#,
         r#""taskIds""#,
         r#""resourceSubscriptions""#,
+        r#""task_id""#,
+        r#"" name""#,
+        r#""__proto__""#,
         r#""""#,
         r#""a\"b""#,
     ])

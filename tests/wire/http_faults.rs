@@ -81,6 +81,8 @@ async fn the_content_type_is_json_or_nothing() {
         ("application/json ;charset=\"UTF-8\"; x=y", true),
         ("application/json; charset=utf-16", false),
         ("application/json; charset=utf-8; charset=utf-16", false),
+        ("application/json; charset*=utf-7''utf-7", false),
+        ("application/json; charset", false),
         ("application/json, text/plain", false),
         ("application/jsonx", false),
         ("application/vnd.api+json", false),

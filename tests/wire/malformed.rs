@@ -46,6 +46,18 @@ const ODD: &[(&str, i64)] = &[
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"safe","a\u0001":1}}"#,
         -32600,
     ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"safe","__proto__":{"name":"danger"}}}"#,
+        -32600,
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"safe"," name":"danger"}}"#,
+        -32600,
+    ),
+    (
+        r#"{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"resource_subscriptions":["a:b"]}}}"#,
+        -32600,
+    ),
     // Not JSON, though some reader takes it.
     (
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"safe","arguments":{"a":NaN}}}"#,

@@ -177,3 +177,67 @@ async fn keep_alives_and_events_do_not_wait_for_more() {
     assert_eq!(arrived, [": ping\r", "\n", "data: {}\n\n", "data: {}\n\n"]);
     assert!(!body.is_end_stream());
 }
+
+/// The inner service of the two-endpoint transport: a stream that announces
+/// where to POST, and that endpoint.
+#[tokio::test]
+async fn a_refusal_on_the_transport_of_2024_11_05_goes_to_its_stream() {
+    let server = service_fn(
+        |request: http::Request<mcp_policy::RequestBody<Body>>| async move {
+            let announced = Ok::<_, Infallible>(Frame::data(Bytes::from(
+                "event: endpoint\ndata: /prefix/messages?sessionId=1\n\n",
+            )));
+            let frames = if request.method() == Method::GET {
+                vec![announced]
+            } else {
+                vec![]
+            };
+            let endless = stream::iter(frames).chain(stream::pending());
+            let response = Response::builder()
+                .header("content-type", "text/event-stream")
+                .body(StreamBody::new(endless));
+            Ok::<_, Infallible>(response.unwrap())
+        },
+    );
+    let service = PolicyLayer::new(POLICY.parse().unwrap()).layer(server);
+    let post_to = |target: &str| {
+        let mut request = post(call("danger"));
+        *request.uri_mut() = target.parse().unwrap();
+        service.clone().oneshot(request)
+    };
+    let mut open = post("");
+    *open.method_mut() = Method::GET;
+    let stream = service.clone().oneshot(open).await.unwrap();
+    let mut body = Box::pin(stream.into_body());
+    let mut context = Context::from_waker(Waker::noop());
+    let mut next = move || match body.as_mut().poll_frame(&mut context) {
+        Poll::Ready(Some(frame)) => {
+            String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap()
+        }
+        _ => String::new(),
+    };
+    assert!(next().starts_with("event: endpoint"));
+
+    assert_eq!(
+        post_to("/messages?sessionId=1").await.unwrap().status(),
+        202
+    );
+    let event = next();
+    assert!(
+        event.starts_with("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,"),
+        "{event}"
+    );
+    assert!(event.contains("It is dangerous."), "{event}");
+
+    // Another session's stream is not here: the refusal comes with the POST.
+    assert_eq!(
+        post_to("/messages?sessionId=2").await.unwrap().status(),
+        200
+    );
+    assert_eq!(next(), "");
+    drop(next);
+    assert_eq!(
+        post_to("/messages?sessionId=1").await.unwrap().status(),
+        200
+    );
+}

@@ -4,13 +4,24 @@ use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Incoming};
 use mcp_policy::{Policy, PolicyLayer, RequestBody};
 use tower::{BoxError, Service, ServiceBuilder};
-use tower_http::{trace::TraceLayer, validate_request::ValidateRequestHeaderLayer};
+use tower_http::{
+    map_request_body::MapRequestBodyLayer, timeout::RequestBodyDeadlineLayer, trace::TraceLayer,
+    validate_request::ValidateRequestHeaderLayer,
+};
 use tracing::Span;
 
 use crate::{access::Access, upstream::Upstream};
+
+/// How long a request body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(30);
+
+/// A request body that arrives in time or breaks off. In a box, because the
+/// client needs to be able to move it.
+pub(crate) type Timely = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Stacks the layers, the first one being the first to see a request.
 #[expect(
@@ -20,7 +31,7 @@ use crate::{access::Access, upstream::Upstream};
 pub(crate) fn gateway(
     policy: Policy,
     access: Access,
-    upstream: Upstream<RequestBody<Incoming>>,
+    upstream: Upstream<RequestBody<Timely>>,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
@@ -42,6 +53,10 @@ pub(crate) fn gateway(
             move |request: &mut Request<Incoming>| access.admit(request),
         ))
         .option_layer(cors)
+        // A body that is announced and never comes would hold its share of the
+        // policy layer's memory for ever.
+        .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
+        .layer(MapRequestBodyLayer::new(BodyExt::boxed_unsync))
         .layer(PolicyLayer::new(policy))
         .service(upstream)
 }

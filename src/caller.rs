@@ -1,0 +1,152 @@
+//! Who calls.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use http::request::Parts;
+use serde_json::{Map, Value};
+
+/// Who sent a request: the name under which a policy is chosen and things are
+/// counted.
+///
+/// An authentication layer above puts one into the extensions of the request,
+/// or [`PolicyLayer::caller_with`](crate::PolicyLayer::caller_with) finds it
+/// out. Without either, the caller is the peer address, if the embedder puts a
+/// [`SocketAddr`] or [`IpAddr`] into the extensions (an IPv6 address counts by
+/// its /64 network), and else [anonymous](Caller::anonymous): then all callers
+/// are one.
+///
+/// ```
+/// use mcp_policy::Caller;
+///
+/// let caller = Caller::new("alice");
+/// assert_eq!(caller.id(), "alice");
+/// assert_eq!(Caller::anonymous().id(), "(anonymous)");
+/// ```
+#[derive(Clone, PartialEq)]
+pub struct Caller {
+    id: Arc<str>,
+    claims: Arc<Map<String, Value>>,
+}
+
+/// Finds out who sent a request, from its head. Any closure
+/// `Fn(&Parts) -> Option<Caller>` does.
+///
+/// `None` leaves it to what [`Caller`] says of requests without one. What must
+/// not be called without authentication is refused by the layer that
+/// authenticates, above.
+pub trait IdentifyCaller: Send + Sync + 'static {
+    /// The caller, if this can tell.
+    fn identify(&self, head: &Parts) -> Option<Caller>;
+}
+
+impl<F> IdentifyCaller for F
+where
+    F: Fn(&Parts) -> Option<Caller> + Send + Sync + 'static,
+{
+    fn identify(&self, head: &Parts) -> Option<Caller> {
+        self(head)
+    }
+}
+
+const ANONYMOUS: &str = "(anonymous)";
+
+impl Caller {
+    /// A caller of this name. The name should be one that the caller cannot
+    /// choose, like the subject of a verified token.
+    pub fn new(id: impl AsRef<str>) -> Self {
+        Self {
+            id: id.as_ref().into(),
+            claims: Arc::default(),
+        }
+    }
+
+    /// The caller of whom nothing is known.
+    pub fn anonymous() -> Self {
+        Self::new(ANONYMOUS)
+    }
+
+    /// The same caller with verified claims, like those of a token.
+    #[must_use]
+    pub fn with_claims(self, claims: Map<String, Value>) -> Self {
+        Self {
+            claims: Arc::new(claims),
+            ..self
+        }
+    }
+
+    /// The name.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The verified claims; empty unless they were given.
+    pub fn claims(&self) -> &Map<String, Value> {
+        &self.claims
+    }
+
+    /// The caller that the extensions of a request tell of.
+    pub(crate) fn of(head: &Parts) -> Self {
+        let extensions = &head.extensions;
+        if let Some(caller) = extensions.get::<Self>() {
+            return caller.clone();
+        }
+        let peer = extensions
+            .get::<SocketAddr>()
+            .map(SocketAddr::ip)
+            .or_else(|| extensions.get::<IpAddr>().copied());
+        peer.map_or_else(Self::anonymous, Self::from_address)
+    }
+
+    fn from_address(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::new(address.to_string()),
+            // Whoever has one address of a /64 has them all.
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                let network = Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0);
+                Self::new(format!("{network}/64"))
+            }
+        }
+    }
+}
+
+/// Claims may hold what is nobody's business: only their names are shown.
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caller")
+            .field("id", &self.id)
+            .field("claims", &self.claims.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of<T: Clone + Send + Sync + 'static>(extension: T) -> String {
+        let (mut head, ()) = http::Request::new(()).into_parts();
+        head.extensions.insert(extension);
+        Caller::of(&head).id().to_owned()
+    }
+
+    #[test]
+    fn addresses_count_by_network() {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(of(address("192.0.2.7")), "192.0.2.7");
+        assert_eq!(of(address("::ffff:192.0.2.7")), "192.0.2.7");
+        assert_eq!(of(address("2001:db8:1:2:3:4:5:6")), "2001:db8:1:2::/64");
+        assert_eq!(of(SocketAddr::new(address("2001:db8:1:2::9"), 80)), "2001:db8:1:2::/64");
+        assert_eq!(of(()), "(anonymous)");
+        assert_eq!(of(Caller::new("alice")), "alice");
+    }
+
+    #[test]
+    fn claim_values_are_not_shown() {
+        let claims = Map::from_iter([("team".to_owned(), Value::from("hunter2"))]);
+        let shown = format!("{:?}", Caller::new("alice").with_claims(claims));
+        assert!(shown.contains("team") && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,10 +1,7 @@
-//! Who calls.
-
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use http::request::Parts;
 use serde_json::{Map, Value};
 
 /// Who sent a request: the name under which a policy is chosen and things are
@@ -13,9 +10,9 @@ use serde_json::{Map, Value};
 /// An authentication layer above puts one into the extensions of the request,
 /// or [`PolicyLayer::caller_with`](crate::PolicyLayer::caller_with) finds it
 /// out. Without either, the caller is the peer address, if the embedder puts a
-/// [`SocketAddr`] or [`IpAddr`] into the extensions (an IPv6 address counts by
-/// its /64 network), and else [anonymous](Caller::anonymous): then all callers
-/// are one.
+/// [`SocketAddr`](std::net::SocketAddr) or [`IpAddr`] into the extensions (an
+/// IPv6 address counts by its /64 network), and else
+/// [anonymous](Caller::anonymous): then all callers are one.
 ///
 /// ```
 /// use mcp_policy::Caller;
@@ -30,30 +27,10 @@ pub struct Caller {
     claims: Arc<Map<String, Value>>,
 }
 
-/// Finds out who sent a request, from its head. Any closure
-/// `Fn(&Parts) -> Option<Caller>` does.
-///
-/// `None` leaves it to what [`Caller`] says of requests without one. What must
-/// not be called without authentication is refused by the layer that
-/// authenticates, above.
-pub trait IdentifyCaller: Send + Sync + 'static {
-    /// The caller, if this can tell.
-    fn identify(&self, head: &Parts) -> Option<Caller>;
-}
-
-impl<F> IdentifyCaller for F
-where
-    F: Fn(&Parts) -> Option<Caller> + Send + Sync + 'static,
-{
-    fn identify(&self, head: &Parts) -> Option<Caller> {
-        self(head)
-    }
-}
-
 const ANONYMOUS: &str = "(anonymous)";
 
 impl Caller {
-    /// A caller of this name. The name should be one that the caller cannot
+    /// A caller of this name, which should be one that the caller cannot
     /// choose, like the subject of a verified token.
     pub fn new(id: impl AsRef<str>) -> Self {
         Self {
@@ -85,21 +62,10 @@ impl Caller {
     pub fn claims(&self) -> &Map<String, Value> {
         &self.claims
     }
+}
 
-    /// The caller that the extensions of a request tell of.
-    pub(crate) fn of(head: &Parts) -> Self {
-        let extensions = &head.extensions;
-        if let Some(caller) = extensions.get::<Self>() {
-            return caller.clone();
-        }
-        let peer = extensions
-            .get::<SocketAddr>()
-            .map(SocketAddr::ip)
-            .or_else(|| extensions.get::<IpAddr>().copied());
-        peer.map_or_else(Self::anonymous, Self::from_address)
-    }
-
-    fn from_address(address: IpAddr) -> Self {
+impl From<IpAddr> for Caller {
+    fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::new(address.to_string()),
             // Whoever has one address of a /64 has them all.
@@ -126,27 +92,21 @@ impl fmt::Debug for Caller {
 mod tests {
     use super::*;
 
-    fn of<T: Clone + Send + Sync + 'static>(extension: T) -> String {
-        let (mut head, ()) = http::Request::new(()).into_parts();
-        head.extensions.insert(extension);
-        Caller::of(&head).id().to_owned()
-    }
-
     #[test]
     fn addresses_count_by_network() {
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        assert_eq!(of(address("192.0.2.7")), "192.0.2.7");
-        assert_eq!(of(address("::ffff:192.0.2.7")), "192.0.2.7");
-        assert_eq!(of(address("2001:db8:1:2:3:4:5:6")), "2001:db8:1:2::/64");
-        assert_eq!(of(SocketAddr::new(address("2001:db8:1:2::9"), 80)), "2001:db8:1:2::/64");
-        assert_eq!(of(()), "(anonymous)");
-        assert_eq!(of(Caller::new("alice")), "alice");
+        let caller = |text: &str| Caller::from(text.parse::<IpAddr>().unwrap());
+        assert_eq!(caller("192.0.2.7").id(), "192.0.2.7");
+        assert_eq!(caller("::ffff:192.0.2.7").id(), "192.0.2.7");
+        assert_eq!(caller("2001:db8:1:2:3:4:5:6").id(), "2001:db8:1:2::/64");
     }
 
     #[test]
     fn claim_values_are_not_shown() {
         let claims = Map::from_iter([("team".to_owned(), Value::from("hunter2"))]);
         let shown = format!("{:?}", Caller::new("alice").with_claims(claims));
-        assert!(shown.contains("team") && !shown.contains("hunter2"), "{shown}");
+        assert!(
+            shown.contains("team") && !shown.contains("hunter2"),
+            "{shown}"
+        );
     }
 }

@@ -3,25 +3,62 @@
 //!
 //! No HTTP and no JSON in here: a message comes in, a verdict goes out.
 
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::caller::Caller;
 use crate::mcp::list::{List, Visibility};
 use crate::mcp::message::{Call, Message};
 use crate::mcp::method::{self, Kind, Subject};
 use crate::mcp::params::{Name, Param, Reference, Subscriptions};
 use crate::mcp::reply::{Place, Refusal, Thing};
 use crate::mcp::shown;
-use crate::policy::{Action, DefaultAction, Outcome, Policy};
+use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy};
+use crate::source::PolicySource;
 
-/// Judges messages by one policy.
-#[derive(Clone, Debug)]
+/// Finds the policy that a request is judged by.
+#[derive(Clone)]
 pub(crate) struct Engine {
-    policy: Policy,
+    source: Arc<dyn PolicySource>,
+}
+
+/// Judges one request and its answer, by one policy.
+#[derive(Clone, Debug)]
+pub(crate) struct Judge {
+    /// `None` for a caller without a policy.
+    policy: Option<Policy>,
+    /// Whether another caller could get another verdict.
+    per_caller: bool,
 }
 
 impl Engine {
-    pub(crate) fn new(policy: Policy) -> Self {
-        Self { policy }
+    pub(crate) fn new(source: impl PolicySource) -> Self {
+        Self {
+            source: Arc::new(source),
+        }
     }
 
+    /// The judge for a request of this caller.
+    pub(crate) fn judge_for(&self, caller: &Caller) -> Result<Judge, Refusal> {
+        let ask = AssertUnwindSafe(|| Judge {
+            policy: self.source.policy_for(caller),
+            per_caller: self.source.depends_on_caller(),
+        });
+        catch_unwind(ask).map_err(|_| {
+            tracing::error!("the policy source panicked; the request is refused");
+            Refusal::Failed
+        })
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Judge {
     /// Whether a message may go on; if not, how it is refused.
     pub(crate) fn judge(&self, message: &Message<'_>) -> Result<(), Refusal> {
         let (call, kind) = match message {
@@ -35,6 +72,18 @@ impl Engine {
             Some(known) => self.judge_known(known.subject, call),
             None => self.judge_unknown(call, kind),
         }
+    }
+
+    /// What the policy says; `None` without one.
+    fn decide(&self, action: &Action<'_>) -> Option<Decision<'_>> {
+        self.policy.as_ref().map(|policy| policy.decide(action))
+    }
+
+    /// Whether something hidden is answered with the refusal of what nothing
+    /// names, rather than as unknown.
+    fn hides_by_denying(&self) -> bool {
+        let default = self.policy.as_ref().map(Policy::default_action);
+        default == Some(DefaultAction::Deny)
     }
 
     fn judge_known(&self, subject: Subject, call: &Call<'_>) -> Result<(), Refusal> {
@@ -72,8 +121,8 @@ impl Engine {
         if call.method.starts_with("notifications/") && kind == Kind::Request {
             return Err(wrong_kind(Kind::Notification));
         }
-        let decision = self.policy.decide(&Action::other_method(&call.method));
-        if decision.is_allowed() {
+        let decision = self.decide(&Action::other_method(&call.method));
+        if decision.is_some_and(|decision| decision.is_allowed()) {
             return Ok(());
         }
         Err(Refusal::UnknownMethod {
@@ -82,12 +131,12 @@ impl Engine {
     }
 
     fn call_tool(&self, name: &str) -> Result<(), Refusal> {
-        let decision = self.policy.decide(&Action::call_tool(name));
+        let Some(decision) = self.decide(&Action::call_tool(name)) else {
+            return Err(refused_tool(name, NO_POLICY, None));
+        };
         match decision.outcome() {
             Outcome::Allow => Ok(()),
-            Outcome::Hide if self.policy.default_action() != DefaultAction::Deny => {
-                Err(unknown(Thing::Tool, name))
-            }
+            Outcome::Hide if !self.hides_by_denying() => Err(unknown(Thing::Tool, name)),
             // Under `"default": "deny"` a hidden tool is answered like one that
             // nothing names, whether the server has it or not.
             Outcome::Hide => Err(refused_tool(name, DEFAULT_DENY, None)),
@@ -100,12 +149,12 @@ impl Engine {
             Thing::Prompt => Action::get_prompt(name),
             _ => Action::read_resource(name),
         };
-        let decision = self.policy.decide(&action);
+        let Some(decision) = self.decide(&action) else {
+            return Err(refused(what, name, NO_POLICY, None));
+        };
         match decision.outcome() {
             Outcome::Allow => Ok(()),
-            Outcome::Hide if self.policy.default_action() != DefaultAction::Deny => {
-                Err(unknown(what, name))
-            }
+            Outcome::Hide if !self.hides_by_denying() => Err(unknown(what, name)),
             Outcome::Hide => Err(refused(what, name, DEFAULT_DENY, None)),
             _ => Err(refused(what, name, decision.rule(), decision.reason())),
         }
@@ -162,12 +211,15 @@ impl Engine {
     }
 }
 
-impl Visibility for Engine {
+impl Visibility for Judge {
     fn may_hide(&self, list: List) -> bool {
+        let Some(policy) = self.policy.as_ref().filter(|_| !self.per_caller) else {
+            return true;
+        };
         match list {
-            List::Tools => self.policy.can_hide_tools(),
-            List::Prompts => self.policy.can_hide_prompts(),
-            List::Resources | List::ResourceTemplates => self.policy.can_hide_resources(),
+            List::Tools => policy.can_hide_tools(),
+            List::Prompts => policy.can_hide_prompts(),
+            List::Resources | List::ResourceTemplates => policy.can_hide_resources(),
         }
     }
 
@@ -177,12 +229,16 @@ impl Visibility for Engine {
             List::Prompts => Action::get_prompt(name),
             List::Resources | List::ResourceTemplates => Action::read_resource(name),
         };
-        self.policy.decide(&action).outcome() != Outcome::Hide
+        self.decide(&action)
+            .is_some_and(|decision| decision.outcome() != Outcome::Hide)
     }
 }
 
 /// The rule that refuses what nothing names.
 const DEFAULT_DENY: &str = "(default deny)";
+
+/// The rule that refuses callers for whom there is no policy.
+const NO_POLICY: &str = "(no policy)";
 
 fn wrong_kind(right: Kind) -> Refusal {
     let text = match right {
@@ -231,6 +287,7 @@ fn refused(what: Thing, name: &str, rule: &str, reason: Option<&str>) -> Refusal
 fn refusal_text(what: &str, name: &str, rule: &str, reason: Option<&str>) -> (String, Place) {
     let reason = reason.unwrap_or(match rule {
         DEFAULT_DENY => "Only what the policy names is allowed.",
+        NO_POLICY => "There is no policy for this caller, so nothing is allowed.",
         _ => "The policy does not allow it.",
     });
     let text = format!(

@@ -1,19 +1,24 @@
 #![doc = include_str!("docs/crate.md")]
 #![forbid(unsafe_code)]
 
+mod caller;
 mod engine;
 mod json;
 mod layer;
 mod mcp;
 mod policy;
+mod source;
 
+pub use caller::Caller;
 pub use layer::{
-    Dangerous, Permit, PolicyLayer, PolicyService, RequestBody, ResponseBody, ResponseFuture,
+    Dangerous, IdentifyCaller, Permit, PolicyLayer, PolicyService, RequestBody, ResponseBody,
+    ResponseFuture,
 };
 pub use policy::{
     Action, Decision, DefaultAction, Diagnostic, LoadError, MethodRule, Outcome, Policy,
     PolicyDocument, Rule, RuleAction, Severity,
 };
+pub use source::PolicySource;
 
 /// Pages about the crate.
 pub mod docs {

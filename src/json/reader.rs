@@ -5,10 +5,6 @@ use smallvec::SmallVec;
 
 use super::error::{Error, ErrorKind};
 
-/// The deepest nesting that any [`Profile`] may allow: [`Reader::skip`] keeps
-/// one bit for each open container.
-const DEEPEST: u32 = 128;
-
 /// Objects with more keys than this are sorted to find duplicates; below,
 /// comparing every pair is faster.
 const FEW_KEYS: usize = 12;
@@ -40,7 +36,7 @@ impl Profile {
     /// list can stand. Values that nobody looks at may be as odd as they like,
     /// because an answer is shown, not executed.
     pub(crate) const ANSWER: Self = Self {
-        max_depth: DEEPEST,
+        max_depth: 1024,
         max_keys: usize::MAX,
         unique_keys: false,
         portable_scalars: false,
@@ -228,17 +224,14 @@ impl<'a> Reader<'a> {
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Error> {
         self.skip_space();
         let start = self.position;
-        let outer_depth = self.depth;
-        // One bit for each container that this call opened: 1 for an object.
-        let mut objects: u128 = 0;
-        let mut first_keys: SmallVec<[usize; 16]> = SmallVec::new();
+        // The containers that are open: for an object, where its keys begin.
+        let mut open: SmallVec<[Option<usize>; 16]> = SmallVec::new();
         loop {
             self.skip_space();
             match self.byte() {
                 Some(b'{') => {
                     self.open(b'{')?;
-                    objects = objects << 1 | 1;
-                    first_keys.push(self.keys.len());
+                    open.push(Some(self.keys.len()));
                     self.skip_space();
                     if self.byte() != Some(b'}') {
                         self.key(self.keys.len())?;
@@ -247,7 +240,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(b'[') => {
                     self.open(b'[')?;
-                    objects <<= 1;
+                    open.push(None);
                     self.skip_space();
                     if self.byte() != Some(b']') {
                         continue;
@@ -258,27 +251,26 @@ impl<'a> Reader<'a> {
             }
             // A value has ended, or an empty container is about to.
             loop {
-                if self.depth == outer_depth {
+                let Some(innermost) = open.last().copied() else {
                     return Ok(start..self.position);
-                }
+                };
                 self.skip_space();
-                let in_object = objects & 1 == 1;
-                match self.byte() {
-                    Some(b',') => {
+                match (self.byte(), innermost) {
+                    (Some(b','), first_key) => {
                         self.position += 1;
-                        if in_object {
-                            self.key(first_keys.last().copied().unwrap_or(0))?;
+                        if let Some(first_key) = first_key {
+                            self.key(first_key)?;
                         }
                         break;
                     }
-                    Some(b'}') if in_object => {
+                    (Some(b'}'), Some(first_key)) => {
                         self.position += 1;
-                        self.close_object(first_keys.pop().unwrap_or(0))?;
+                        self.close_object(first_key)?;
                     }
-                    Some(b']') if !in_object => self.position += 1,
+                    (Some(b']'), None) => self.position += 1,
                     _ => return Err(self.unexpected()),
                 }
-                objects >>= 1;
+                open.pop();
                 self.depth = self.depth.saturating_sub(1);
             }
         }
@@ -344,7 +336,7 @@ impl<'a> Reader<'a> {
         self.skip_space();
         self.expect(bracket)?;
         self.depth = self.depth.saturating_add(1);
-        if self.depth > self.profile.max_depth.min(DEEPEST) {
+        if self.depth > self.profile.max_depth {
             return Err(self.error(ErrorKind::TooDeep));
         }
         Ok(())

@@ -1,5 +1,7 @@
 //! What becomes of the inner service's answer.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
@@ -11,6 +13,7 @@ use super::collect::{CollectError, Collected};
 use super::config::Config;
 use super::endpoints::Endpoints;
 use super::response_body::ResponseBody;
+use crate::engine::Judge;
 use crate::mcp::list::{self, Unreadable};
 use crate::mcp::message::Id;
 use crate::mcp::reply::{self, Refusal, reply};
@@ -30,9 +33,21 @@ pub(super) struct Asked {
     pub(super) opens_stream: bool,
 }
 
+/// A request that may pass, and everything that its answer is judged by.
+#[derive(Clone, Debug)]
+pub(super) struct Exchange {
+    pub(super) config: Arc<Config>,
+    pub(super) judge: Judge,
+    pub(super) asked: Asked,
+}
+
 /// How the body of an answer has to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Treatment {
+    /// It must not be passed on: it would lead the client elsewhere.
+    Redirect,
+    /// It is compressed, and cannot be judged if it has a body.
+    Encoded,
     /// It is an event stream: judged event by event.
     Events,
     /// It is held until it has been judged.
@@ -114,18 +129,13 @@ impl Asked {
 }
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
-/// Decides by the head of an answer alone. `Err` holds the refusal of an
-/// answer that must not be passed on whatever it holds.
-pub(super) fn treatment(head: &response::Parts) -> Result<Treatment, Refusal> {
+/// Decides by the head of an answer alone.
+pub(super) fn treatment(head: &response::Parts) -> Treatment {
     if head.status.is_informational() || head.status.is_redirection() {
-        return Err(Refusal::BadAnswer {
-            text: format!(
-                "The server answered with the HTTP status {}, which is not passed on: \
-                 it could lead around the policy.",
-                head.status.as_u16()
-            ),
-        });
+        return Treatment::Redirect;
     }
     let encoded = head
         .headers
@@ -133,35 +143,46 @@ pub(super) fn treatment(head: &response::Parts) -> Result<Treatment, Refusal> {
         .iter()
         .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if encoded {
-        return Err(Refusal::BadAnswer {
-            text: "The server compressed its answer although it was asked not to, \
-                   so the answer cannot be checked."
-                .to_owned(),
-        });
+        return Treatment::Encoded;
     }
-    Ok(
-        if media_type(&head.headers).starts_with("text/event-stream") {
-            Treatment::Events
-        } else {
-            Treatment::Hold
-        },
-    )
+    // Some clients look for it anywhere in the header.
+    if media_type(&head.headers).contains("text/event-stream") {
+        return Treatment::Events;
+    }
+    Treatment::Hold
 }
 
-/// The response for a head that must not be passed on.
-pub(super) fn refuse_head<R>(asked: &Asked, refusal: &Refusal) -> Response<ResponseBody<R>> {
-    let mut response = asked.refuse(refusal);
+/// The response in the place of a redirect or a switch of protocols.
+pub(super) fn refuse_redirect<R>(
+    asked: &Asked,
+    head: &response::Parts,
+) -> Response<ResponseBody<R>> {
+    let text = format!(
+        "The server answered with the HTTP status {}, which is not passed on: \
+         it could lead around the policy.",
+        head.status.as_u16()
+    );
+    let mut response = asked.refuse(&Refusal::BadAnswer { text });
     *response.status_mut() = StatusCode::BAD_GATEWAY;
     response
 }
 
+/// The response in the place of a compressed answer.
+pub(super) fn refuse_encoded<R>(asked: &Asked, head: response::Parts) -> Response<ResponseBody<R>> {
+    let text = "The server compressed its answer although it was asked not to, so the answer \
+                cannot be checked. If this was a call, it was made and may have had its effect; \
+                do not repeat it blindly.";
+    let text = text.to_owned();
+    asked.replace(&Refusal::BadAnswer { text }, head)
+}
+
 /// Judges an answer that was held whole.
 pub(super) fn judge_held<R>(
-    config: &Config,
-    asked: &Asked,
+    exchange: &Exchange,
     mut head: response::Parts,
     collected: Result<Collected, CollectError>,
 ) -> Response<ResponseBody<R>> {
+    let asked = &exchange.asked;
     let collected = match collected {
         Ok(collected) => collected,
         Err(error) => return asked.replace(&unheld(error), head),
@@ -169,13 +190,13 @@ pub(super) fn judge_held<R>(
     // A true length is set below; trailers are not passed on.
     head.headers.remove(TRANSFER_ENCODING);
     head.headers.remove(TRAILER);
-    let is_json = media_type(&head.headers).starts_with("application/json");
-    // Without a brace there is no object, and so no list, in any reading.
-    let may_hold_list = is_json || collected.bytes.contains(&b'{');
-    if collected.bytes.is_empty() {
+    let bytes = &collected.bytes;
+    if bytes.is_empty() {
         return Response::from_parts(head, ResponseBody::default());
     }
-    if !is_json && asked.for_list && head.status.is_success() {
+    let is_json = media_type(&head.headers).starts_with("application/json");
+    let is_list = asked.for_list && head.status == StatusCode::OK;
+    if !is_json && is_list {
         let refusal = Refusal::BadAnswer {
             text: "The server answered with something else than JSON or an event stream, \
                    so its list cannot be checked."
@@ -183,18 +204,25 @@ pub(super) fn judge_held<R>(
         };
         return asked.replace(&refusal, head);
     }
-    if !may_hold_list {
+    let fallback = if is_json { JSON } else { TEXT };
+    // Without a brace there is no object, and so no list, in UTF-8 at least;
+    // and as UTF-8 it is passed on.
+    if !is_json && !bytes.contains(&b'{') {
+        declare_utf_8(&mut head.headers, fallback);
         return pass(head, collected);
     }
-    match list::filter(&collected.bytes, &config.engine) {
-        Ok(None) => pass(head, collected),
+    match list::filter(bytes, &exchange.judge) {
+        Ok(None) => {
+            declare_utf_8(&mut head.headers, fallback);
+            pass(head, collected)
+        }
         Ok(Some(filtered)) => {
+            declare_utf_8(&mut head.headers, fallback);
             let content_type = head.headers.get(CONTENT_TYPE).cloned();
             forget_body(&mut head.headers);
             head.headers
                 .insert(CONTENT_TYPE, content_type.unwrap_or(JSON));
-            let bytes = Bytes::from(filtered);
-            pass(head, Collected { bytes, ..collected })
+            pass(head, collected.replace(filtered))
         }
         Err(unreadable) => {
             let text = unreadable_text(&unreadable);
@@ -206,7 +234,28 @@ pub(super) fn judge_held<R>(
 fn pass<R>(mut head: response::Parts, collected: Collected) -> Response<ResponseBody<R>> {
     let length = HeaderValue::from(collected.bytes.len());
     head.headers.insert(CONTENT_LENGTH, length);
-    Response::from_parts(head, ResponseBody::whole(collected.bytes, collected.hold))
+    Response::from_parts(head, ResponseBody::whole(collected.into_bytes()))
+}
+
+/// Replaces a content type that would make a client read the body in another
+/// way than it was judged: with another charset, or as one of several types.
+fn declare_utf_8(headers: &mut HeaderMap, plain: HeaderValue) {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let honest = match (types.next().map(HeaderValue::to_str), types.next()) {
+        (None, _) => true,
+        (Some(Ok(content_type)), None) => content_type.split(';').skip(1).all(|parameter| {
+            let parameter = parameter.trim().to_ascii_lowercase();
+            !parameter.starts_with("charset")
+                || matches!(
+                    parameter.as_str(),
+                    "charset=utf-8" | "charset=\"utf-8\"" | "charset=utf8" | "charset=us-ascii"
+                )
+        }),
+        _ => false,
+    };
+    if !honest {
+        headers.insert(CONTENT_TYPE, plain);
+    }
 }
 
 /// The text for an answer that clients could read in different ways.
@@ -259,13 +308,11 @@ fn forget_body(headers: &mut HeaderMap) {
     }
 }
 
-/// Makes the head of an event stream fit what is passed on of it.
+/// Makes the head of an event stream fit what is passed on of it: events in
+/// UTF-8, whatever the server declared.
 pub(super) fn prepare_events(headers: &mut HeaderMap) {
-    let content_type = headers.get(CONTENT_TYPE).cloned();
     forget_body(headers);
-    if let Some(content_type) = content_type {
-        headers.insert(CONTENT_TYPE, content_type);
-    }
+    headers.insert(CONTENT_TYPE, EVENTS);
 }
 
 /// The media type without parameters, in lower case; empty if there is none or

@@ -38,6 +38,36 @@ pub(crate) struct Collected {
     pub(crate) hold: Option<Hold>,
 }
 
+impl Collected {
+    /// The same share for what has become of the bytes.
+    pub(crate) fn replace(mut self, bytes: Vec<u8>) -> Self {
+        // Nothing is ever added to an answer but a few digits.
+        if let Some(hold) = &mut self.hold {
+            let _ = hold.resize(bytes.len());
+        }
+        Self {
+            bytes: bytes.into(),
+            hold: self.hold,
+        }
+    }
+
+    /// Bytes that give their share back when the last of them is dropped,
+    /// wherever they went: a slow reader on the other side holds them as much
+    /// as we do.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        if self.bytes.is_empty() {
+            return Bytes::new();
+        }
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Collected {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// Why a body could not be read whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CollectError {
@@ -77,10 +107,9 @@ impl<B: Body<Data = Bytes>> Future for Collect<B> {
                 },
                 Some(Err(_)) => return Poll::Ready(Err(CollectError::Incomplete)),
                 None => {
-                    return Poll::Ready(Ok(Collected {
-                        bytes: std::mem::replace(this.chunks, Chunks::None).into_bytes(),
-                        hold: this.hold.take(),
-                    }));
+                    let bytes = std::mem::replace(this.chunks, Chunks::None).into_bytes();
+                    let hold = this.hold.take();
+                    return Poll::Ready(Ok(Collected { bytes, hold }));
                 }
             };
             let length = this.chunks.len().saturating_add(chunk.len());

@@ -1,13 +1,22 @@
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+use http::request::Parts;
 
 use super::budget::Budget;
 use super::endpoints::Endpoints;
-use crate::engine::Engine;
+use super::identify::{self, IdentifyCaller};
+use crate::caller::Caller;
+use crate::engine::{Engine, Judge};
+use crate::mcp::reply::Refusal;
 
 /// Everything that the services made by one layer share.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Config {
-    pub(crate) engine: Engine,
+    engine: Engine,
+    /// Finds out who calls, before the extensions of the request are asked.
+    pub(crate) identify: Option<Arc<dyn IdentifyCaller>>,
     /// Bytes of one request body.
     pub(crate) max_body_size: usize,
     /// Bytes of one answer, or of one event in a stream of them.
@@ -32,6 +41,7 @@ impl Config {
     pub(crate) fn new(engine: Engine) -> Self {
         Self {
             engine,
+            identify: None,
             max_body_size: MAX_BODY_SIZE,
             max_response_size: MAX_RESPONSE_SIZE,
             requests: Budget::new(REQUEST_BUDGET),
@@ -39,5 +49,33 @@ impl Config {
             unguarded_paths: Vec::new(),
             endpoints: Arc::default(),
         }
+    }
+    /// The judge for a request with this head.
+    pub(crate) fn judge_for(&self, head: &Parts) -> Result<Judge, Refusal> {
+        self.engine.judge_for(&self.caller(head)?)
+    }
+
+    fn caller(&self, head: &Parts) -> Result<Caller, Refusal> {
+        let Some(identify) = &self.identify else {
+            return Ok(identify::from_extensions(head));
+        };
+        let identified = catch_unwind(AssertUnwindSafe(|| identify.identify(head)));
+        match identified {
+            Ok(caller) => Ok(caller.unwrap_or_else(|| identify::from_extensions(head))),
+            Err(_) => {
+                tracing::error!("finding the caller panicked; the request is refused");
+                Err(Refusal::Failed)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("max_body_size", &self.max_body_size)
+            .field("max_response_size", &self.max_response_size)
+            .field("unguarded_paths", &self.unguarded_paths)
+            .finish_non_exhaustive()
     }
 }

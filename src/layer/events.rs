@@ -1,17 +1,15 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-use super::answer::Asked;
-use super::budget::Hold;
-use super::config::Config;
+use super::answer::Exchange;
+use super::budget::{Hold, Spent};
 use super::endpoints::Announcement;
 use crate::mcp::list::{self, Unreadable};
-use crate::mcp::recover;
+use crate::mcp::recover::{self, Unread};
 use crate::mcp::reply::{Refusal, reply};
 use crate::mcp::sse::{self, Event, Splitter, Verdict};
 
@@ -24,21 +22,23 @@ pub(super) struct Events {
     splitter: Splitter,
     /// What may go on and has not been taken yet.
     out: VecDeque<Bytes>,
+    /// The bytes in `out`.
+    waiting: usize,
     hold: Hold,
-    config: Arc<Config>,
-    asked: Asked,
+    exchange: Exchange,
     /// Where the client was told to POST to, if it was.
     announcement: Option<Announcement>,
 }
 
 impl Events {
-    pub(super) fn new(config: Arc<Config>, asked: Asked) -> Self {
+    pub(super) fn new(exchange: Exchange) -> Self {
+        let config = &exchange.config;
         Self {
             splitter: Splitter::new(config.max_response_size),
             out: VecDeque::new(),
+            waiting: 0,
             hold: config.responses.hold(),
-            config,
-            asked,
+            exchange,
             announcement: None,
         }
     }
@@ -52,6 +52,9 @@ impl Events {
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         for _ in 0..FRAMES_PER_POLL {
             if let Some(bytes) = self.out.pop_front() {
+                self.waiting = self.waiting.saturating_sub(bytes.len());
+                // Less is always granted.
+                let _ = self.count();
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             let Some(inner) = body.as_mut().as_pin_mut() else {
@@ -68,8 +71,8 @@ impl Events {
                 Some(Ok(frame)) => {
                     // Trailers have no place in this transport.
                     if let Ok(chunk) = frame.into_data() {
-                        if self.take(chunk).is_err() {
-                            self.give_up();
+                        if let Err(why) = self.take(chunk) {
+                            self.give_up(why);
                             body.set(None);
                         }
                     }
@@ -86,38 +89,47 @@ impl Events {
         Poll::Pending
     }
 
-    fn take(&mut self, chunk: Bytes) -> Result<(), ()> {
-        let (config, asked) = (&self.config, &self.asked);
+    fn take(&mut self, chunk: Bytes) -> Result<(), &'static str> {
+        let exchange = &self.exchange;
         let announcement = &mut self.announcement;
         let mut judge = |event: Event<'_>| {
-            if event.name == b"endpoint" && asked.opens_stream {
-                *announcement = config.endpoints.announce(event.data);
+            if event.name == b"endpoint" && exchange.asked.opens_stream {
+                *announcement = exchange.config.endpoints.announce(event.data);
             }
-            judge(config, asked, event.data)
+            judge(exchange, event.data)
         };
-        self.splitter
-            .push(chunk, &mut judge, &mut self.out)
-            .map_err(drop)?;
-        self.hold.resize(self.splitter.held()).map_err(drop)
+        // Nothing waits when more is read.
+        let result = self.splitter.push(chunk, &mut judge, &mut self.out);
+        self.waiting = self.out.iter().map(Bytes::len).sum();
+        result.map_err(|_| "an event of its answer is too large to be checked")?;
+        self.count()
+            .map_err(|_| "too many large answers are being checked at the moment")
+    }
+
+    /// Takes a share of the budget for everything that is held.
+    fn count(&mut self) -> Result<(), Spent> {
+        let bytes = self.splitter.held().saturating_add(self.waiting);
+        self.hold.resize(bytes)
     }
 
     /// The stream ends here: the client is told why, if it waits for an answer.
-    fn give_up(&mut self) {
-        if self.asked.id().is_some() {
+    fn give_up(&mut self, why: &str) {
+        if self.exchange.asked.id().is_some() {
             let refusal = Refusal::BadAnswer {
-                text: "The call was made, but an event of its answer is too large to be checked. \
-                       Do not repeat the call blindly: it may have had its effect."
-                    .to_owned(),
+                text: format!(
+                    "The call was made, but {why}. Do not repeat the call blindly: \
+                     it may have had its effect."
+                ),
             };
-            let reply = reply(&refusal, self.asked.in_words());
+            let reply = reply(&refusal, self.exchange.asked.in_words());
             self.out.push_back(sse::event(&reply.body));
         }
     }
 }
 
 /// Judges the data of one event.
-fn judge(config: &Config, asked: &Asked, data: &[u8]) -> Verdict {
-    let unreadable = match list::filter(data, &config.engine) {
+fn judge(exchange: &Exchange, data: &[u8]) -> Verdict {
+    let unreadable = match list::filter(data, &exchange.judge) {
         Ok(None) => return Verdict::Forward,
         Ok(Some(filtered)) => return Verdict::Rewrite(filtered),
         Err(unreadable) => unreadable,
@@ -130,12 +142,12 @@ fn judge(config: &Config, asked: &Asked, data: &[u8]) -> Verdict {
     let refusal = Refusal::BadAnswer {
         text: super::answer::unreadable_text(&unreadable),
     };
-    let mut words = asked.in_words();
-    match recover::answer_id(data) {
-        Some(id) => words.id = Some(id),
-        // A broken request or notification of the server's answers nothing.
-        None if recover::request_id(data).is_some() => return Verdict::Drop,
-        None => {}
+    let mut words = exchange.asked.in_words();
+    match recover::server_message(data) {
+        Unread::Answer(id) => words.id = Some(id),
+        // It answers nothing, so there is nobody to tell.
+        Unread::Call => return Verdict::Drop,
+        Unread::Unknown => {}
     }
     match words.id {
         Some(_) => Verdict::Rewrite(reply(&refusal, words).body),

@@ -11,7 +11,7 @@ use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::answer::{self, Asked, Treatment};
+use super::answer::{self, Asked, Exchange, Treatment};
 use super::collect::{Collect, CollectError, Collected};
 use super::config::Config;
 use super::events::Events;
@@ -40,7 +40,7 @@ enum State<S, F, B, R> {
     /// The request body is being read.
     Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
     /// The inner service has been called.
-    Calling(#[pin] F, Arc<Config>, Asked),
+    Calling(#[pin] F, Option<Box<Exchange>>),
     /// The inner service has been called on a path that is not guarded.
     Around(#[pin] F),
     /// The answer is being held.
@@ -57,8 +57,7 @@ struct Admission<S> {
 /// What waits for the answer's body.
 struct Held {
     head: ResponseHead,
-    config: Arc<Config>,
-    asked: Asked,
+    exchange: Exchange,
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
@@ -77,9 +76,9 @@ where
         }
     }
 
-    pub(super) fn calling(future: S::Future, config: Arc<Config>, asked: Asked) -> Self {
+    pub(super) fn calling(future: S::Future, exchange: Exchange) -> Self {
         Self {
-            state: State::Calling(future, config, asked),
+            state: State::Calling(future, Some(Box::new(exchange))),
         }
     }
 
@@ -123,9 +122,12 @@ where
                         None => return Poll::Pending,
                     }
                 }
-                StateProject::Calling(future, config, asked) => {
+                StateProject::Calling(future, exchange) => {
                     let answer = ready!(future.poll(context))?;
-                    receive(answer, Arc::clone(config), asked.clone())
+                    match exchange.take() {
+                        Some(exchange) => receive(answer, *exchange),
+                        None => return Poll::Pending,
+                    }
                 }
                 StateProject::Around(future) => {
                     let answer = ready!(future.poll(context))?;
@@ -135,8 +137,7 @@ where
                     let collected = ready!(collect.poll(context));
                     match held.take() {
                         Some(held) => State::Answered(Some(Box::new(answer::judge_held(
-                            &held.config,
-                            &held.asked,
+                            &held.exchange,
                             held.head,
                             collected,
                         )))),
@@ -171,15 +172,15 @@ where
     if let Err(refusal) = request::check_media_type(&head.headers) {
         return refused(&unread, &refusal);
     }
-    match request::judge(&config, &head.headers, head.version, &collected.bytes) {
+    match request::judge(&config, &head, &collected.bytes) {
         Err((refusal, asked)) => {
             let answer = asked.refuse_message(&refusal, &config.endpoints, &head.uri);
             State::Answered(Some(Box::new(answer)))
         }
-        Ok(asked) => {
-            request::prepare(&mut head, Some(collected.bytes.len()), &asked);
-            let request = Request::from_parts(head, RequestBody::judged(collected));
-            State::Calling(inner.call(request), config, asked)
+        Ok(exchange) => {
+            request::prepare(&mut head, Some(collected.bytes.len()), &exchange.asked);
+            let request = Request::from_parts(head, RequestBody::judged(collected.into_bytes()));
+            State::Calling(inner.call(request), Some(Box::new(exchange)))
         }
     }
 }
@@ -187,25 +188,27 @@ where
 /// Decides how the answer of the inner service goes on.
 fn receive<S, F, B, R: Body<Data = Bytes>>(
     answer: Response<R>,
-    config: Arc<Config>,
-    asked: Asked,
+    exchange: Exchange,
 ) -> State<S, F, B, R> {
     let (mut head, body) = answer.into_parts();
     match answer::treatment(&head) {
-        Err(refusal) => State::Answered(Some(Box::new(answer::refuse_head(&asked, &refusal)))),
-        Ok(Treatment::Events) => {
+        Treatment::Redirect => {
+            let answer = answer::refuse_redirect(&exchange.asked, &head);
+            State::Answered(Some(Box::new(answer)))
+        }
+        Treatment::Encoded if !body.is_end_stream() => {
+            let answer = answer::refuse_encoded(&exchange.asked, head);
+            State::Answered(Some(Box::new(answer)))
+        }
+        Treatment::Events => {
             answer::prepare_events(&mut head.headers);
-            let body = ResponseBody::events(Events::new(config, asked), body);
+            let body = ResponseBody::events(Events::new(exchange), body);
             State::Answered(Some(Box::new(Response::from_parts(head, body))))
         }
-        Ok(Treatment::Hold) => {
+        Treatment::Hold | Treatment::Encoded => {
+            let config = &exchange.config;
             let collect = Collect::new(body, config.max_response_size, &config.responses);
-            let held = Held {
-                head,
-                config,
-                asked,
-            };
-            State::Holding(collect, Some(Box::new(held)))
+            State::Holding(collect, Some(Box::new(Held { head, exchange })))
         }
     }
 }

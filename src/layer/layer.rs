@@ -4,9 +4,13 @@ use tower_layer::Layer;
 
 use super::budget::Budget;
 use super::config::Config;
+use super::identify::IdentifyCaller;
 use super::service::PolicyService;
+#[cfg(doc)]
+use crate::caller::Caller;
 use crate::engine::Engine;
 use crate::policy::Policy;
+use crate::source::PolicySource;
 
 /// Puts a policy in front of an MCP server.
 ///
@@ -49,11 +53,36 @@ pub struct Dangerous {
 }
 
 impl PolicyLayer {
-    /// A layer that enforces `policy`.
+    /// A layer that enforces `policy`, whoever calls.
     pub fn new(policy: Policy) -> Self {
+        Self::from_source(policy)
+    }
+
+    /// A layer that enforces whichever policy the source has for who calls.
+    pub fn from_source(source: impl PolicySource) -> Self {
         Self {
-            config: Arc::new(Config::new(Engine::new(policy))),
+            config: Arc::new(Config::new(Engine::new(source))),
         }
+    }
+
+    /// Finds out who calls. Where it gives `None`, it is as [`Caller`] says.
+    ///
+    /// ```
+    /// use http::request::Parts;
+    /// use mcp_policy::{Caller, Policy, PolicyLayer};
+    ///
+    /// #[derive(Clone)]
+    /// struct Claims { subject: String }
+    ///
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+    /// let layer = PolicyLayer::new(policy).caller_with(|head: &Parts| {
+    ///     head.extensions.get::<Claims>().map(|claims| Caller::new(&claims.subject))
+    /// });
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    #[must_use]
+    pub fn caller_with(self, identify: impl IdentifyCaller) -> Self {
+        self.with(|config| config.identify = Some(Arc::new(identify)))
     }
 
     /// Bytes that the body of one request may have; 4 MiB unless it is set. A

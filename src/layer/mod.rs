@@ -8,6 +8,7 @@ mod config;
 mod endpoints;
 mod events;
 mod future;
+mod identify;
 #[expect(
     clippy::module_inception,
     reason = "the file is named after what it holds"
@@ -20,6 +21,7 @@ mod response_body;
 mod service;
 
 pub use future::ResponseFuture;
+pub use identify::IdentifyCaller;
 pub use layer::{Dangerous, PolicyLayer};
 pub use permit::Permit;
 pub use request_body::RequestBody;

@@ -1,13 +1,15 @@
 //! What becomes of a request: whether it may go on, and with which head.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, IF_RANGE,
     RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, Version, request};
+use http::{HeaderMap, HeaderValue, Method, request};
 
-use super::answer::Asked;
+use super::answer::{Asked, Exchange};
 use super::collect::CollectError;
 use super::config::Config;
 use super::permit::Permit;
@@ -125,14 +127,15 @@ pub(super) fn unreadable(config: &Config, error: CollectError) -> Refusal {
 
 /// Judges a whole body. `Err` holds the refusal and what it refers to.
 pub(super) fn judge(
-    config: &Config,
-    headers: &HeaderMap,
-    version: Version,
-    body: &Bytes,
-) -> Result<Asked, (Refusal, Asked)> {
+    config: &Arc<Config>,
+    head: &request::Parts,
+    body: &[u8],
+) -> Result<Exchange, (Refusal, Asked)> {
+    let (headers, version) = (&head.headers, head.version);
     let asked = |era, id: Option<Id<'_>>| Asked {
         era,
-        id: id.map(|id| body.slice_ref(id.raw())),
+        // A copy: a slice would keep the whole body while the answer lasts.
+        id: id.map(|id| Bytes::copy_from_slice(id.raw())),
         version,
         for_list: false,
         opens_stream: false,
@@ -158,9 +161,14 @@ pub(super) fn judge(
             code: fault.code(),
             text: fault.to_string(),
         })
-        .and_then(|()| config.engine.judge(&message));
+        .and_then(|()| config.judge_for(head))
+        .and_then(|judge| judge.judge(&message).map(|()| judge));
     match verdict {
-        Ok(()) => Ok(asked),
+        Ok(judge) => Ok(Exchange {
+            config: Arc::clone(config),
+            judge,
+            asked,
+        }),
         Err(refusal) => Err((refusal, asked)),
     }
 }

@@ -5,9 +5,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-use super::budget::Hold;
-use super::collect::Collected;
-
 /// The body of a request that a [`PolicyService`](crate::PolicyService) lets
 /// through: the very bytes that were judged.
 ///
@@ -24,31 +21,20 @@ pub struct RequestBody<B> {
 #[pin_project(project = InnerProject)]
 #[derive(Debug)]
 enum Inner<B> {
-    Judged {
-        bytes: Option<Bytes>,
-        hold: Option<Hold>,
-    },
+    Judged(Option<Bytes>),
     /// From a path that is not guarded.
     Untouched(#[pin] B),
 }
 
 impl<B> RequestBody<B> {
-    pub(super) fn judged(collected: Collected) -> Self {
+    pub(super) fn judged(bytes: Bytes) -> Self {
         Self {
-            inner: Inner::Judged {
-                bytes: Some(collected.bytes).filter(|bytes| !bytes.is_empty()),
-                hold: collected.hold,
-            },
+            inner: Inner::Judged(Some(bytes).filter(|bytes| !bytes.is_empty())),
         }
     }
 
     pub(super) fn empty() -> Self {
-        Self {
-            inner: Inner::Judged {
-                bytes: None,
-                hold: None,
-            },
-        }
+        Self::judged(Bytes::new())
     }
 
     pub(super) fn untouched(body: B) -> Self {
@@ -67,8 +53,7 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         match self.project().inner.project() {
-            InnerProject::Judged { bytes, hold } => {
-                *hold = None;
+            InnerProject::Judged(bytes) => {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             InnerProject::Untouched(body) => body.poll_frame(context),
@@ -77,14 +62,14 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
-            Inner::Judged { bytes, .. } => bytes.is_none(),
+            Inner::Judged(bytes) => bytes.is_none(),
             Inner::Untouched(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Judged { bytes, .. } => {
+            Inner::Judged(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
             Inner::Untouched(body) => body.size_hint(),

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
-use super::budget::Hold;
 use super::events::Events;
 
 /// The body of a response from a [`PolicyService`](crate::PolicyService).
@@ -23,22 +22,16 @@ pub struct ResponseBody<R> {
 #[pin_project(project = InnerProject)]
 #[derive(Debug)]
 enum Inner<R> {
-    Whole {
-        bytes: Option<Bytes>,
-        hold: Option<Hold>,
-    },
+    Whole(Option<Bytes>),
     Events(Box<Events>, #[pin] Option<R>),
     /// From a path that is not guarded.
     Untouched(#[pin] R),
 }
 
 impl<R> ResponseBody<R> {
-    pub(super) fn whole(bytes: Bytes, hold: Option<Hold>) -> Self {
+    pub(super) fn whole(bytes: Bytes) -> Self {
         Self {
-            inner: Inner::Whole {
-                bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
-                hold,
-            },
+            inner: Inner::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())),
         }
     }
 
@@ -57,13 +50,13 @@ impl<R> ResponseBody<R> {
 
 impl<R> Default for ResponseBody<R> {
     fn default() -> Self {
-        Self::whole(Bytes::new(), None)
+        Self::whole(Bytes::new())
     }
 }
 
 impl<R> From<Bytes> for ResponseBody<R> {
     fn from(bytes: Bytes) -> Self {
-        Self::whole(bytes, None)
+        Self::whole(bytes)
     }
 }
 
@@ -76,8 +69,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().inner.project() {
-            InnerProject::Whole { bytes, hold } => {
-                *hold = None;
+            InnerProject::Whole(bytes) => {
                 Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
             }
             InnerProject::Events(events, body) => events.poll(body, context),
@@ -87,7 +79,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
 
     fn is_end_stream(&self) -> bool {
         match &self.inner {
-            Inner::Whole { bytes, .. } => bytes.is_none(),
+            Inner::Whole(bytes) => bytes.is_none(),
             // More may be held than the inner body still has.
             Inner::Events(..) => false,
             Inner::Untouched(body) => body.is_end_stream(),
@@ -96,7 +88,7 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
 
     fn size_hint(&self) -> SizeHint {
         match &self.inner {
-            Inner::Whole { bytes, .. } => {
+            Inner::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
             Inner::Events(..) => SizeHint::default(),

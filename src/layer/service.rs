@@ -6,12 +6,14 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use super::answer::{Asked, Exchange};
 use super::collect::Collect;
 use super::config::Config;
 use super::future::ResponseFuture;
 use super::request::{self, Route};
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
+use crate::mcp::reply::Refusal;
 
 /// Judges the messages of an MCP endpoint before `S` sees them, and filters
 /// what `S` answers. Made by [`PolicyLayer`](crate::PolicyLayer).
@@ -53,6 +55,18 @@ impl<S> PolicyService<S> {
     }
 }
 
+impl<S: Clone> PolicyService<S> {
+    /// Refuses without a call. The service that was polled ready goes, and a
+    /// permit or slot that it may hold with it.
+    fn refuse<B, R>(&mut self, asked: &Asked, refusal: &Refusal) -> ResponseFuture<S, B, R>
+    where
+        S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+    {
+        self.inner = self.inner.clone();
+        ResponseFuture::refused(asked.refuse(refusal))
+    }
+}
+
 // ===== impl Service =====
 
 impl<S, B, R> Service<Request<B>> for PolicyService<S>
@@ -73,17 +87,25 @@ where
         let (mut head, body) = request.into_parts();
         let asked = request::unread(&head);
         match request::route(&self.config, &head) {
-            Err(refusal) => ResponseFuture::refused(asked.refuse(&refusal)),
+            Err(refusal) => self.refuse(&asked, &refusal),
             Ok(Route::Around) => {
                 let request = Request::from_parts(head, RequestBody::untouched(body));
                 ResponseFuture::around(self.inner.call(request))
             }
             Ok(Route::Pass) => {
+                let judge = match self.config.judge_for(&head) {
+                    Ok(judge) => judge,
+                    Err(refusal) => return self.refuse(&asked, &refusal),
+                };
                 request::prepare(&mut head, None, &asked);
                 // A body would go on unread, and neither method has one.
                 let request = Request::from_parts(head, RequestBody::empty());
-                let future = self.inner.call(request);
-                ResponseFuture::calling(future, Arc::clone(&self.config), asked)
+                let exchange = Exchange {
+                    config: Arc::clone(&self.config),
+                    judge,
+                    asked,
+                };
+                ResponseFuture::calling(self.inner.call(request), exchange)
             }
             Ok(Route::Judge) => {
                 let config = Arc::clone(&self.config);

@@ -27,8 +27,8 @@ pub(crate) enum List {
 
 /// What a caller may see.
 pub(crate) trait Visibility {
-    /// Whether any entry of such a list could be hidden from the caller. A
-    /// list of which this is not true stays as it is.
+    /// Whether any entry of such a list could be hidden from this caller or
+    /// another. A list of which this is not true stays as it is.
     fn may_hide(&self, list: List) -> bool;
 
     /// Whether the caller may see the entry with this name or URI.
@@ -120,8 +120,7 @@ impl Scan<'_> {
     /// One message: a result can stand in it directly, or in the parameters of
     /// a notification about a task.
     fn message(&mut self, reader: &mut Reader<'_>) -> Result<(), Unreadable> {
-        if reader.kind()? != Kind::Object {
-            reader.skip()?;
+        if !self.is_object(reader)? {
             return Ok(());
         }
         let mut seen = Seen::default();
@@ -144,8 +143,7 @@ impl Scan<'_> {
     /// Parameters can hold a result, but no list of the server's: the tools
     /// that a server offers to the client's model are not its own.
     fn params(&mut self, reader: &mut Reader<'_>) -> Result<(), Unreadable> {
-        if reader.kind()? != Kind::Object {
-            reader.skip()?;
+        if !self.is_object(reader)? {
             return Ok(());
         }
         let mut seen = Seen::default();
@@ -160,10 +158,23 @@ impl Scan<'_> {
         })
     }
 
+    /// Whether an object comes next; anything else is skipped.
+    ///
+    /// Some readers take an array for an object, its items for the members in
+    /// the order that they have in the reader's code. No message has an array
+    /// there, so one is not passed on.
+    fn is_object(&self, reader: &mut Reader<'_>) -> Result<bool, Unreadable> {
+        match reader.kind()? {
+            Kind::Object => return Ok(true),
+            Kind::Array if !self.decisive.is_empty() => return Err(Unreadable::NotAList),
+            _ => reader.skip()?,
+        };
+        Ok(false)
+    }
+
     /// A result: lists stand directly in it.
     fn result(&mut self, reader: &mut Reader<'_>, nested: u32) -> Result<(), Unreadable> {
-        if reader.kind()? != Kind::Object {
-            reader.skip()?;
+        if !self.is_object(reader)? {
             return Ok(());
         }
         let mut seen = Seen::default();
@@ -476,6 +487,10 @@ mod tests {
             r#"{"Result":{"tools":[{"name":"x"}]}}"#,
             r#"{"result":{"tools":{"a":{"name":"x"}}}}"#,
             r#"{"result":{"tools":"[]"}}"#,
+            r#"{"result":[null,null,null,null,null,[{"name":"x"}]]}"#,
+            r#"{"result":{"result":[[{"name":"x"}]]}}"#,
+            r#"{"params":[{"tools":[{"name":"x"}]}]}"#,
+            r#"[["2.0",1,{"tools":[{"name":"x"}]}]]"#,
             "",
             "{",
             r#"{"result":{"tools":[{"name":"x"}]}} {}"#,

@@ -13,65 +13,86 @@ use crate::json::{Error, Profile, Reader};
 /// `None` for responses: their id is the server's, and an error with it would
 /// be taken for the answer to a request of the client's own.
 pub(crate) fn request_id(body: &[u8]) -> Option<Id<'_>> {
-    only_id(body)
-        .filter(|found| found.with_method)
-        .map(|found| found.id)
+    let outline = outline(body);
+    outline.id.filter(|_| outline.has_method)
 }
 
-/// The id of a server's answer that cannot be read whole.
-pub(crate) fn answer_id(text: &[u8]) -> Option<Id<'_>> {
-    only_id(text)
-        .filter(|found| !found.with_method)
-        .map(|found| found.id)
+/// What a server's message is that cannot be read whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread<'a> {
+    /// A request or notification of the server's own.
+    Call,
+    /// The answer to the request with this id.
+    Answer(Id<'a>),
+    /// That cannot be told.
+    Unknown,
 }
 
-struct Found<'a> {
-    id: Id<'a>,
+/// What a server's message is that cannot be read whole.
+pub(crate) fn server_message(text: &[u8]) -> Unread<'_> {
+    match outline(text) {
+        Outline {
+            has_method: true, ..
+        } => Unread::Call,
+        Outline { id: Some(id), .. } => Unread::Answer(id),
+        Outline { id: None, .. } => Unread::Unknown,
+    }
+}
+
+#[derive(Default)]
+struct Outline<'a> {
+    /// The one `id` that stands directly in the outermost object. `None` if
+    /// there is none, more than one, a second member that some reader takes for
+    /// it, or if it is no valid id.
+    id: Option<Id<'a>>,
     /// Whether a `method` stands beside it.
-    with_method: bool,
+    has_method: bool,
 }
 
-/// The one `id` that stands directly in the outermost object. `None` if there
-/// is none, more than one, a second member that some reader takes for it, or
-/// if it is no valid id.
-fn only_id(body: &[u8]) -> Option<Found<'_>> {
-    let mut tokens = Tokens { rest: body };
-    let mut depth = 0_usize;
+fn outline(text: &[u8]) -> Outline<'_> {
+    let mut tokens = Tokens { rest: text };
+    let mut outline = Outline::default();
+    if tokens.next() != Some(Token::Open(b'{')) {
+        return outline;
+    }
+    let mut depth = 1_usize;
     let mut key: Option<&[u8]> = None;
     let mut last_string: Option<&[u8]> = None;
-    let mut found = None;
-    let mut with_method = false;
-    if tokens.next()? != Token::Open(b'{') {
-        return None;
-    }
-    depth += 1;
+    let mut ids = 0_usize;
     for token in tokens {
         let at_top = depth == 1;
-        match token {
-            Token::Open(b'[') if depth == 0 => return None,
-            Token::Open(_) => depth = depth.saturating_add(1),
-            Token::Close => depth = depth.saturating_sub(1),
+        let value = match token {
+            Token::Open(_) => {
+                // A second text, of which nobody knows who reads it.
+                ids = ids.saturating_add(usize::from(depth == 0));
+                depth = depth.saturating_add(1);
+                Some(None)
+            }
+            Token::Close => {
+                depth = depth.saturating_sub(1);
+                None
+            }
             Token::Colon if at_top => {
                 key = last_string.take();
-                with_method |= key == Some(b"\"method\"");
+                outline.has_method |= key == Some(b"\"method\"");
+                None
             }
-            Token::Colon | Token::Comma => {}
-            Token::String(raw) | Token::Other(raw) if at_top => match key.take() {
-                Some(key) if is_id(key) => {
-                    if key != b"\"id\"" || found.is_some() {
-                        return None;
-                    }
-                    found = Some(read_id(raw)?);
-                }
-                _ => last_string = Some(raw),
-            },
-            Token::String(_) | Token::Other(_) => {}
-        }
-        if at_top && matches!(token, Token::Open(_)) && key.take().is_some_and(is_id) {
-            return None;
+            Token::String(raw) | Token::Other(raw) => {
+                last_string = Some(raw);
+                Some(Some(raw))
+            }
+            Token::Colon | Token::Comma => None,
+        };
+        let (true, Some(value)) = (at_top, value) else {
+            continue;
+        };
+        if let Some(name) = key.take().filter(|name| is_id(name)) {
+            ids = ids.saturating_add(1);
+            outline.id = value.filter(|_| name == b"\"id\"").and_then(read_id);
         }
     }
-    found.map(|id| Found { id, with_method })
+    outline.id = outline.id.filter(|_| ids == 1);
+    outline
 }
 
 /// The id in this token, if it can be echoed as it is.
@@ -186,8 +207,12 @@ mod tests {
     fn answers_are_told_from_requests() {
         let answer = br#"{"id":1,"result":{"x":NaN}}"#;
         assert_eq!(request_id(answer), None);
-        assert_eq!(answer_id(answer), Id::from_raw(b"1"));
-        assert_eq!(answer_id(br#"{"id":1,"method":"m"}"#), None);
+        let id = Id::from_raw(b"1").unwrap();
+        assert_eq!(server_message(answer), Unread::Answer(id));
+        for call in [r#"{"id":1,"method":"m"}"#, r#"{"method":"m","params":NaN}"#] {
+            assert_eq!(server_message(call.as_bytes()), Unread::Call);
+        }
+        assert_eq!(server_message(b"{broken"), Unread::Unknown);
     }
 
     #[test]

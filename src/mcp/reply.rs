@@ -46,6 +46,8 @@ pub(crate) enum Refusal {
     Busy,
     /// The server answered something that cannot be passed on.
     BadAnswer { text: String },
+    /// Something of ours failed, so nothing could be decided.
+    Failed,
 }
 
 /// What kind of thing a name stands for.
@@ -122,6 +124,19 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
         Refusal::Denied { text, place } => (
             per_call(StatusCode::OK),
             error(asked, DENIED, text, Some(place)),
+        ),
+        Refusal::Failed => (
+            if asked.id.is_some() {
+                StatusCode::OK
+            } else {
+                StatusCode::INTERNAL_SERVER_ERROR
+            },
+            error(
+                asked,
+                INTERNAL,
+                "The policy could not be asked, so nothing is let through. Tell the operator.",
+                None,
+            ),
         ),
         Refusal::BadAnswer { text } => (
             if asked.id.is_some() {
@@ -369,6 +384,7 @@ mod tests {
                 "answer of the server that cannot be checked",
                 Refusal::BadAnswer { text: text() },
             ),
+            ("policy could not be asked", Refusal::Failed),
         ]
     }
 

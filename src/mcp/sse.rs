@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Lines that an event may have: each costs memory beside its bytes.
-const MOST_LINES: usize = 64 * 1024;
+const MOST_LINES: usize = 16 * 1024;
 
 /// An event that has data.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +76,8 @@ enum LineKind {
     /// `id` or `retry`.
     Field,
     Comment,
-    /// Anything else, and comments with a brace: some lenient clients would
-    /// read it as data.
+    /// Anything else, and what is not plain: some lenient clients would read
+    /// it as data.
     Odd,
 }
 
@@ -108,45 +108,76 @@ impl Splitter {
         judge: &mut dyn FnMut(Event<'_>) -> Verdict,
         out: &mut VecDeque<Bytes>,
     ) -> Result<(), TooLarge> {
-        while !chunk.is_empty() {
-            if let Some(passed_on) = self.after_return.take() {
-                if chunk.first() == Some(&b'\n') {
-                    let line_feed = chunk.split_to(1);
-                    if passed_on {
-                        out.push_back(line_feed);
+        if !self.held.is_empty() {
+            let Some(rest) = self.push_held(chunk, judge, out)? else {
+                return Ok(());
+            };
+            chunk = rest;
+        }
+        // What lies between the two goes on as it is, in one slice.
+        let (mut passed, mut start) = (0, 0);
+        loop {
+            let rest = chunk.get(start..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            if let Some(goes_on) = self.after_return.take() {
+                if rest.first() == Some(&b'\n') {
+                    if !goes_on {
+                        pass(&chunk, passed..start, out);
+                        passed = start.saturating_add(1);
                     }
+                    start = start.saturating_add(1);
                     continue;
                 }
             }
-            let piece = if self.held.is_empty() {
-                match self.scan(&chunk) {
-                    Some(end) => chunk.split_to(end),
-                    None => {
-                        self.held.extend_from_slice(&std::mem::take(&mut chunk));
-                        break;
-                    }
-                }
-            } else {
-                let already = self.held.len();
-                self.held.extend_from_slice(&chunk);
-                let held = std::mem::take(&mut self.held);
-                match self.scan(&held) {
-                    Some(end) => {
-                        // What follows the event is still there in `chunk`.
-                        let mut event = held;
-                        event.truncate(end);
-                        let _ = chunk.split_to(end.saturating_sub(already));
-                        event.freeze()
-                    }
-                    None => {
-                        self.held = held;
-                        break;
-                    }
-                }
+            let Some(length) = self.scan(rest)? else {
+                break;
             };
-            self.complete(piece, judge, out);
+            let piece = rest.get(..length).unwrap_or_default();
+            let end = start.saturating_add(length);
+            let instead = match self.complete(piece, judge) {
+                Outcome::Whole => None,
+                Outcome::Instead(event) => Some(event),
+            };
+            if let Some(event) = instead {
+                pass(&chunk, passed..start, out);
+                out.extend(Some(event).filter(|event| !event.is_empty()));
+                passed = end;
+            }
+            start = end;
         }
-        if self.held.len() > self.limit || self.lines.len() > MOST_LINES {
+        pass(&chunk, passed..start, out);
+        self.held
+            .extend_from_slice(chunk.get(start..).unwrap_or_default());
+        self.check_limit()
+    }
+
+    /// Goes on with an event that began in an earlier chunk. Gives what follows
+    /// it in this one; `None` if it has not ended yet.
+    fn push_held(
+        &mut self,
+        mut chunk: Bytes,
+        judge: &mut dyn FnMut(Event<'_>) -> Verdict,
+        out: &mut VecDeque<Bytes>,
+    ) -> Result<Option<Bytes>, TooLarge> {
+        let before = self.held.len();
+        self.held.extend_from_slice(&chunk);
+        let mut held = std::mem::take(&mut self.held);
+        let Some(length) = self.scan(&held)? else {
+            self.held = held;
+            return self.check_limit().map(|()| None);
+        };
+        held.truncate(length);
+        match self.complete(&held, judge) {
+            Outcome::Whole => out.push_back(held.freeze()),
+            Outcome::Instead(event) => out.extend(Some(event).filter(|event| !event.is_empty())),
+        }
+        Ok(Some(chunk.split_off(length.saturating_sub(before))))
+    }
+
+    fn check_limit(&self) -> Result<(), TooLarge> {
+        if self.held.len() > self.limit {
             return Err(TooLarge);
         }
         Ok(())
@@ -154,17 +185,17 @@ impl Splitter {
 
     /// Looks for the end of the piece that begins with `bytes`: an event, or a
     /// line that belongs to none. Goes on where it stopped the last time.
-    fn scan(&mut self, bytes: &[u8]) -> Option<usize> {
+    fn scan(&mut self, bytes: &[u8]) -> Result<Option<usize>, TooLarge> {
         loop {
             let rest = bytes.get(self.scanned..).unwrap_or_default();
             let Some(offset) = memchr::memchr2(b'\n', b'\r', rest) else {
                 self.scanned = bytes.len();
-                return None;
+                return Ok(None);
             };
             let end = self.scanned.saturating_add(offset);
             let mut next = end.saturating_add(1);
-            let line_feed = bytes.get(end..).is_some_and(|end| end.starts_with(b"\r\n"));
-            if line_feed {
+            let line_end = bytes.get(end..).unwrap_or_default();
+            if line_end.starts_with(b"\r\n") {
                 next = next.saturating_add(1);
             }
             let line = self.line(bytes, end, next);
@@ -174,11 +205,11 @@ impl Splitter {
                 LineKind::Comment | LineKind::Odd => self.lines.is_empty(),
                 LineKind::Data | LineKind::Name | LineKind::Field => false,
             };
-            if bytes.get(end..) == Some(b"\r") {
+            if line_end == b"\r" {
                 if !ends {
                     // A LF may follow that belongs to this line.
                     self.scanned = end;
-                    return None;
+                    return Ok(None);
                 }
                 self.after_return = Some(false);
             }
@@ -186,8 +217,11 @@ impl Splitter {
             self.scanned = next;
             self.line_start = next;
             self.lines.push(line);
+            if self.lines.len() > MOST_LINES {
+                return Err(TooLarge);
+            }
             if ends {
-                return Some(next);
+                return Ok(Some(next));
             }
         }
     }
@@ -207,9 +241,9 @@ impl Splitter {
         };
         let kind = match field {
             b"" if colon.is_none() => LineKind::Empty,
-            b"" if line.contains(&b'{') => LineKind::Odd,
-            b"" => LineKind::Comment,
             b"data" => LineKind::Data,
+            _ if !is_plain(line) => LineKind::Odd,
+            b"" => LineKind::Comment,
             b"event" => LineKind::Name,
             b"id" | b"retry" => LineKind::Field,
             _ => LineKind::Odd,
@@ -222,43 +256,57 @@ impl Splitter {
         }
     }
 
-    /// Passes on what may go on of a complete piece.
-    fn complete(
-        &mut self,
-        piece: Bytes,
-        judge: &mut dyn FnMut(Event<'_>) -> Verdict,
-        out: &mut VecDeque<Bytes>,
-    ) {
+    /// What goes on of a complete piece.
+    fn complete(&mut self, piece: &[u8], judge: &mut dyn FnMut(Event<'_>) -> Verdict) -> Outcome {
         let lines = std::mem::take(&mut self.lines);
         self.scanned = 0;
         self.line_start = 0;
-        let data = data_of(&piece, &lines);
+        let data = data_of(piece, &lines);
         let verdict = match &data {
             Some(data) if !data.is_empty() => judge(Event {
-                name: name_of(&piece, &lines),
+                name: name_of(piece, &lines),
                 data,
             }),
             _ => Verdict::Forward,
         };
-        let before = out.len();
-        match verdict {
+        let outcome = match verdict {
             Verdict::Forward if lines.iter().all(|line| line.kind != LineKind::Odd) => {
-                out.push_back(piece);
+                Outcome::Whole
             }
-            Verdict::Forward => out.extend(
-                lines
-                    .iter()
-                    .filter(|line| line.kind != LineKind::Odd)
-                    .map(|line| piece.slice(line.whole.clone())),
-            ),
-            Verdict::Rewrite(data) => out.push_back(rewrite(&piece, &lines, &data)),
-            Verdict::Drop => {}
+            Verdict::Forward => Outcome::Instead(write(piece, &lines, None)),
+            Verdict::Rewrite(data) => Outcome::Instead(write(piece, &lines, Some(&data))),
+            Verdict::Drop => Outcome::Instead(Bytes::new()),
+        };
+        if let Some(goes_on) = &mut self.after_return {
+            *goes_on = matches!(outcome, Outcome::Whole);
         }
-        let ends_as_it_was =
-            out.len() > before && out.back().is_some_and(|last| last.last() == Some(&b'\r'));
-        if let Some(passed_on) = &mut self.after_return {
-            *passed_on = ends_as_it_was;
-        }
+        outcome
+    }
+}
+
+/// Whether a line that nobody judges can be nothing but what it seems: some
+/// clients end lines at other characters too, and some read every line.
+fn is_plain(line: &[u8]) -> bool {
+    std::str::from_utf8(line).is_ok_and(|line| {
+        line.chars().all(|character| match character {
+            '{' | '\u{2028}' | '\u{2029}' => false,
+            '\t' => true,
+            other => !other.is_control(),
+        })
+    })
+}
+
+/// What goes on in the place of a piece.
+enum Outcome {
+    /// The piece itself.
+    Whole,
+    /// This, which may be nothing.
+    Instead(Bytes),
+}
+
+fn pass(chunk: &Bytes, span: Range<usize>, out: &mut VecDeque<Bytes>) {
+    if !span.is_empty() {
+        out.push_back(chunk.slice(span));
     }
 }
 
@@ -289,18 +337,28 @@ fn data_of<'p>(piece: &'p [u8], lines: &[Line]) -> Option<Cow<'p, [u8]>> {
     Some(Cow::Owned(joined))
 }
 
-/// The event with other data. Its other fields stay as they are.
-fn rewrite(piece: &[u8], lines: &[Line], data: &[u8]) -> Bytes {
+/// The event without its odd lines, and with other data if there is any.
+///
+/// Every line ends with LF then: what a CR and a LF mean depends on what
+/// stands between them, and that may have gone.
+fn write(piece: &[u8], lines: &[Line], data: Option<&[u8]>) -> Bytes {
     let mut event = Vec::with_capacity(piece.len().saturating_add(16));
     for line in lines {
-        if matches!(
-            line.kind,
-            LineKind::Name | LineKind::Field | LineKind::Comment
-        ) {
-            event.extend_from_slice(piece.get(line.whole.clone()).unwrap_or_default());
+        match line.kind {
+            LineKind::Odd => {}
+            LineKind::Data if data.is_some() => {}
+            // Comes last, behind the new data.
+            LineKind::Empty if data.is_some() => {}
+            _ => {
+                let text = line.whole.start..line.value.end;
+                event.extend_from_slice(piece.get(text).unwrap_or_default());
+                event.push(b'\n');
+            }
         }
     }
-    write_data(data, &mut event);
+    if let Some(data) = data {
+        write_data(data, &mut event);
+    }
     event.into()
 }
 
@@ -359,13 +417,14 @@ mod tests {
         ("data: dr\ndata: op\n\n", "data: dr\ndata: op\n\n"),
         (
             "id: 1\nevent: message\r\ndata: swap\r\n\r\n",
-            "id: 1\nevent: message\r\ndata: SWAP\n\n",
+            "id: 1\nevent: message\ndata: SWAP\n\n",
         ),
         (
             "data: {\ndata: swap}\r\rdata: a\n\n",
             "data: {\ndata: SWAP}\n\ndata: a\n\n",
         ),
         ("junk\ndata: a\nDATA: {}\n: {\"x\"\n\n", "data: a\n\n"),
+        ("data: a\rjunk\n\ndata: b\n\n", "data: a\n\ndata: b\n\n"),
         ("data: a\n: note\n\n", "data: a\n: note\n\n"),
         ("data\n\n", "data\n\n"),
         ("data: never ends", ""),
@@ -421,13 +480,38 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_some_client_splits_differently_are_left_out() {
+        for separator in [
+            "\u{2028}", "\u{85}", "\u{b}", "\u{c}", "\u{1c}", "{", "\u{7f}",
+        ] {
+            for field in ["id: ", "event: ", "retry: ", ": "] {
+                let stream = format!("{field}1{separator}data: x\ndata: a\n\n");
+                assert_eq!(passed(&[stream.as_bytes()]), "data: a\n\n", "{stream:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_event_of_very_many_lines_is_refused() {
+        let mut splitter = Splitter::new(1 << 30);
+        let chunk = Bytes::from("data\n".repeat(MOST_LINES + 1));
+        let result = splitter.push(chunk, &mut judge, &mut VecDeque::new());
+        assert_eq!(result, Err(TooLarge));
+        // Empty lines are no event, and one slice.
+        let mut out = VecDeque::new();
+        let chunk = Bytes::from("\n".repeat(100_000));
+        Splitter::new(64).push(chunk, &mut judge, &mut out).unwrap();
+        assert_eq!(out.len(), 1);
+    }
+
+    #[test]
     fn untouched_events_are_slices_of_the_input() {
-        let chunk = Bytes::from_static(b"data: a\n\ndata: b\n\n");
+        let chunk = Bytes::from_static(b"data: drop\n\ndata: b\n\n");
         let mut out = VecDeque::new();
         Splitter::new(64)
             .push(chunk.clone(), &mut judge, &mut out)
             .unwrap();
-        assert_eq!(out[1].as_ptr(), chunk[9..].as_ptr());
+        assert_eq!(out[0].as_ptr(), chunk[12..].as_ptr());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Lists in whole answers: what is hidden is in none of them.
 
 use http::{Method, Response, StatusCode};
+use mcp_policy::PolicyLayer;
 use serde_json::json;
 
 use crate::server::{Answer, Body, Exchange, POLICY, pieces, post};
@@ -121,6 +122,91 @@ async fn what_cannot_be_read_is_never_shown() {
         );
         assert!(!answer.headers.contains_key("content-encoding"));
     }
+}
+
+#[tokio::test]
+async fn an_answer_is_declared_in_the_encoding_in_which_it_was_judged() {
+    let utf_7 = SHOWN.replace('{', "+AHs-");
+    for (content_type, body, declared) in [
+        (
+            "text/event-stream; charset=utf-7",
+            format!("data: {utf_7}\n\n"),
+            "text/event-stream",
+        ),
+        (
+            "x; y=text/event-stream",
+            "hello".to_owned(),
+            "x; y=text/event-stream",
+        ),
+        (
+            "application/json; charset=utf-16",
+            SHOWN.to_owned(),
+            "application/json",
+        ),
+        (
+            "application/json; charset=\"utf-8\"",
+            SHOWN.to_owned(),
+            "application/json; charset=\"utf-8\"",
+        ),
+        (
+            "text/plain; charset=utf-7",
+            utf_7.clone(),
+            "text/plain; charset=utf-8",
+        ),
+    ] {
+        let call = post(crate::server::call("safe"));
+        let (_, answer) = Exchange::answering(POLICY, answer(content_type, &body))
+            .send(call)
+            .await;
+        assert_eq!(answer.headers["content-type"], declared);
+        assert_eq!(answer.text(), body);
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_answer_keeps_its_head() {
+    for (status, shown) in [(200, 200), (401, 401), (404, 404)] {
+        let mut response = answer("application/json", LIST);
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        response
+            .headers_mut()
+            .insert("content-encoding", "gzip".parse().unwrap());
+        response
+            .headers_mut()
+            .insert("www-authenticate", "Bearer".parse().unwrap());
+        let answer = through(response).await;
+        assert_eq!((answer.status.as_u16(), answer.code()), (shown, -32603));
+        assert_eq!(answer.headers["www-authenticate"], "Bearer");
+        assert!(answer.text().contains("may have had its effect"));
+    }
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::ACCEPTED;
+    response
+        .headers_mut()
+        .insert("content-encoding", "gzip".parse().unwrap());
+    assert_eq!(through(response).await.status, 202);
+}
+
+#[tokio::test]
+async fn what_is_held_counts_until_it_is_gone() {
+    let layer = PolicyLayer::new(POLICY.parse().unwrap()).response_budget(SHOWN.len());
+    let send = || {
+        let exchange = Exchange {
+            layer: layer.clone(),
+            answer: answer("application/json", SHOWN),
+        };
+        exchange.send(post(ASK))
+    };
+    let (_, first) = send().await;
+    assert_eq!(first.text(), SHOWN);
+    let (_, second) = send().await;
+    assert!(
+        second.text().contains("Too many large answers"),
+        "{}",
+        second.text()
+    );
+    drop(first);
+    assert_eq!(send().await.1.text(), SHOWN);
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
     reason = "a test that panics has failed, which is the point"
 )]
 
+mod callers;
 mod headers;
 mod http_faults;
 mod judged;

@@ -33,7 +33,7 @@ fn is_credential(name: &str) -> bool {
     matches!(
         name,
         "authorization" | "proxy-authorization" | "cookie" | "cookie2" | "forwarded" | "x-real-ip"
-    ) || name.starts_with("x-forwarded-")
+    ) || name.starts_with("x-forwarded")
 }
 
 /// Set by gateways, believed by the servers behind them, and never a
@@ -78,11 +78,19 @@ fn is_reserved(name: &str) -> bool {
         || (name.starts_with("mcp-") && !is_protocol())
 }
 
-/// What an upstream may not tell the proxy's callers: another place where the
-/// same service is to be had, without the policy, and which pages may read the
-/// answers, which is this proxy's to say.
+/// What an upstream may not tell the proxy's callers, or a server between: other
+/// places where the same service is to be had, without the policy, and which
+/// pages may read the answers, which is this proxy's to say.
 pub(crate) fn keep_what_is_the_upstreams(headers: &mut HeaderMap) {
-    headers.remove(header::ALT_SVC);
+    const ELSEWHERE: [HeaderName; 4] = [
+        header::ALT_SVC,
+        header::LOCATION,
+        header::REFRESH,
+        HeaderName::from_static("x-accel-redirect"),
+    ];
+    for name in &ELSEWHERE {
+        headers.remove(name);
+    }
     let cors: Vec<HeaderName> = headers
         .keys()
         .filter(|name| name.as_str().starts_with("access-control-"))

@@ -1,0 +1,57 @@
+use crate::caller::Caller;
+use crate::policy::Policy;
+
+/// Where the policy for a request comes from; see
+/// [`PolicyLayer::from_source`](crate::PolicyLayer::from_source).
+///
+/// A [`Policy`] is a source: of itself, for everybody. A closure
+/// `Fn(&Caller) -> Option<Policy>` is one that chooses by who calls:
+///
+/// ```
+/// use mcp_policy::{Caller, Policy, PolicyLayer};
+///
+/// let operators: Policy = r#"{ "version": "1", "default": "allow" }"#.parse()?;
+/// let readers: Policy = r#"{ "version": "1", "default": "deny", "tools": { "read_*": {} } }"#.parse()?;
+///
+/// let layer = PolicyLayer::from_source(move |caller: &Caller| match caller.id() {
+///     "alice" => Some(operators.clone()),
+///     "bob" => Some(readers.clone()),
+///     _ => None,
+/// });
+/// # Ok::<(), mcp_policy::LoadError>(())
+/// ```
+///
+/// It is asked once for each request, which is then judged and answered by that
+/// one policy. A caller without a policy may initialise and ping; its lists are
+/// empty, and everything else is refused with the rule `(no policy)`.
+///
+/// If it panics, the request is refused.
+pub trait PolicySource: Send + Sync + 'static {
+    /// The policy for this caller, if there is one. Must not block.
+    fn policy_for(&self, caller: &Caller) -> Option<Policy>;
+
+    /// Whether callers may have different policies. If so, no list may be kept
+    /// for anybody else, whatever it holds.
+    fn depends_on_caller(&self) -> bool {
+        true
+    }
+}
+
+impl PolicySource for Policy {
+    fn policy_for(&self, _: &Caller) -> Option<Policy> {
+        Some(self.clone())
+    }
+
+    fn depends_on_caller(&self) -> bool {
+        false
+    }
+}
+
+impl<F> PolicySource for F
+where
+    F: Fn(&Caller) -> Option<Policy> + Send + Sync + 'static,
+{
+    fn policy_for(&self, caller: &Caller) -> Option<Policy> {
+        self(caller)
+    }
+}

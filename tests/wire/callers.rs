@@ -1,0 +1,165 @@
+//! Who calls decides which policy is asked.
+
+use http::request::Parts;
+use http::{Method, Request, Response};
+use mcp_policy::{Caller, Policy, PolicyLayer};
+
+use crate::server::{Answer, Body, Exchange, OK, Received, call, modern_call, pieces, post};
+
+const LIST: &str = r#"{"jsonrpc":"2.0","id":1,"result":{"cacheScope":"public","ttlMs":5,"tools":[{"name":"read"},{"name":"write"}]}}"#;
+
+fn policy(text: &str) -> Policy {
+    text.parse().unwrap()
+}
+
+/// Alice may do everything, bob may read and sees nothing else, and nobody
+/// else has a policy.
+fn layer() -> PolicyLayer {
+    let everything = policy(r#"{"version":"1","default":"allow"}"#);
+    let reading = policy(r#"{"version":"1","default":"hide","tools":{"read":{}}}"#);
+    PolicyLayer::from_source(move |caller: &Caller| match caller.id() {
+        "alice" => Some(everything.clone()),
+        "bob" => Some(reading.clone()),
+        "panic" => panic!("a source that panics"),
+        _ => None,
+    })
+}
+
+async fn send(
+    caller: &str,
+    mut request: Request<Body>,
+    answer: &str,
+    content_type: &str,
+) -> (Option<Received>, Answer) {
+    request.extensions_mut().insert(Caller::new(caller));
+    let answer = Response::builder()
+        .header("content-type", content_type)
+        .body(pieces([answer]))
+        .unwrap();
+    let exchange = Exchange {
+        layer: layer(),
+        answer,
+    };
+    exchange.send(request).await
+}
+
+async fn calls(caller: &str, tool: &str) -> bool {
+    send(caller, post(call(tool)), OK, "application/json")
+        .await
+        .0
+        .is_some()
+}
+
+#[tokio::test]
+async fn each_gets_the_verdict_of_its_own_policy() {
+    assert!(calls("alice", "read").await && calls("alice", "write").await);
+    assert!(calls("bob", "read").await && !calls("bob", "write").await);
+    assert!(!calls("carol", "read").await);
+}
+
+#[tokio::test]
+async fn each_sees_its_own_list_on_every_way() {
+    for (caller, seen) in [
+        ("alice", r#"[{"name":"read"},{"name":"write"}]"#),
+        ("bob", r#"[{"name":"read"}]"#),
+        ("carol", "[]"),
+    ] {
+        let expected = format!(r#""tools":{seen}"#);
+        let ask = || post(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+        let (_, answer) = send(caller, ask(), LIST, "application/json").await;
+        assert!(
+            answer.text().contains(&expected),
+            "{caller}: {}",
+            answer.text()
+        );
+        // Somebody else's list is different, so nobody may keep it.
+        assert!(answer.text().contains(r#""cacheScope":"private""#));
+        let event = format!("data: {LIST}\n\n");
+        for method in [Method::POST, Method::GET] {
+            let mut request = ask();
+            *request.method_mut() = method;
+            let (_, answer) = send(caller, request, &event, "text/event-stream").await;
+            assert!(
+                answer.text().contains(&expected),
+                "{caller}: {}",
+                answer.text()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_policy_only_the_handshake_passes() {
+    for method in ["initialize", "ping", "tools/list"] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}"}}"#);
+        assert!(
+            send("carol", post(body), OK, "application/json")
+                .await
+                .0
+                .is_some()
+        );
+    }
+    let (received, answer) = send("carol", post(call("read")), OK, "application/json").await;
+    assert!(received.is_none());
+    assert!(answer.tool_error().contains("(no policy)"));
+    for (method, params, code) in [
+        ("prompts/get", r#"{"name":"p"}"#, -31403),
+        ("resources/read", r#"{"uri":"a:b"}"#, -31403),
+        ("skills/list", "{}", -32601),
+    ] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let (received, answer) = send("carol", post(body), OK, "application/json").await;
+        assert!(received.is_none());
+        assert_eq!(answer.code(), code);
+    }
+}
+
+#[tokio::test]
+async fn a_closure_tells_who_calls() {
+    let layer = layer().caller_with(|head: &Parts| {
+        let name = head.headers.get("x-verified")?.to_str().ok()?;
+        assert_ne!(name, "panic in the closure");
+        Some(Caller::new(name))
+    });
+    for (name, passes) in [("alice", true), ("carol", false), ("", false)] {
+        let mut request = post(call("write"));
+        if !name.is_empty() {
+            request
+                .headers_mut()
+                .insert("x-verified", name.parse().unwrap());
+        }
+        let exchange = Exchange {
+            layer: layer.clone(),
+            ..Exchange::new(crate::server::POLICY)
+        };
+        assert_eq!(exchange.send(request).await.0.is_some(), passes, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_seam_that_panics_refuses() {
+    for mut request in [post(call("read")), modern_call("read")] {
+        request.extensions_mut().insert(Caller::new("panic"));
+        let exchange = Exchange {
+            layer: layer(),
+            ..Exchange::new(crate::server::POLICY)
+        };
+        let (received, answer) = exchange.send(request).await;
+        assert!(received.is_none());
+        assert_eq!((answer.status.as_u16(), answer.code()), (200, -32603));
+        assert_eq!(answer.json()["id"], 1);
+    }
+    let layer =
+        layer().caller_with(|_: &Parts| -> Option<Caller> { panic!("a closure that panics") });
+    for method in [Method::POST, Method::GET] {
+        let mut request = post(call("read"));
+        *request.method_mut() = method.clone();
+        let exchange = Exchange {
+            layer: layer.clone(),
+            ..Exchange::new(crate::server::POLICY)
+        };
+        let (received, answer) = exchange.send(request).await;
+        assert!(received.is_none());
+        assert_eq!(answer.code(), -32603, "{method}");
+    }
+}

@@ -44,6 +44,11 @@ impl Caller {
         Self::new(ANONYMOUS)
     }
 
+    /// The caller on the other end of stdio: whoever started the process.
+    pub fn local() -> Self {
+        Self::new("(local)")
+    }
+
     /// The same caller with verified claims, like those of a token.
     #[must_use]
     pub fn with_claims(self, claims: Map<String, Value>) -> Self {

@@ -3,6 +3,7 @@
 
 mod caller;
 mod engine;
+mod frames;
 mod json;
 mod layer;
 mod mcp;
@@ -10,6 +11,7 @@ mod policy;
 mod source;
 
 pub use caller::Caller;
+pub use frames::{FromClient, FromServer, MessageGuard};
 pub use layer::{
     Dangerous, IdentifyCaller, Permit, PolicyLayer, PolicyService, RequestBody, ResponseBody,
     ResponseFuture,

@@ -14,7 +14,7 @@ use super::config::Config;
 use super::endpoints::Endpoints;
 use super::response_body::ResponseBody;
 use crate::engine::Judge;
-use crate::mcp::list::{self, Unreadable};
+use crate::mcp::list;
 use crate::mcp::message::Id;
 use crate::mcp::reply::{self, Refusal, reply};
 use crate::mcp::sse;
@@ -225,7 +225,7 @@ pub(super) fn judge_held<R>(
             pass(head, collected.replace(filtered))
         }
         Err(unreadable) => {
-            let text = unreadable_text(&unreadable);
+            let text = unreadable.explain();
             asked.replace(&Refusal::BadAnswer { text }, head)
         }
     }
@@ -256,14 +256,6 @@ fn declare_utf_8(headers: &mut HeaderMap, plain: HeaderValue) {
     if !honest {
         headers.insert(CONTENT_TYPE, plain);
     }
-}
-
-/// The text for an answer that clients could read in different ways.
-pub(super) fn unreadable_text(unreadable: &Unreadable) -> String {
-    format!(
-        "The server's answer cannot be passed on: {unreadable}. If this was a call, \
-         it was made and may have had its effect; do not repeat it blindly."
-    )
 }
 
 /// The refusal of an answer that could not be held whole.

@@ -140,7 +140,7 @@ fn judge(exchange: &Exchange, data: &[u8]) -> Verdict {
         return Verdict::Forward;
     }
     let refusal = Refusal::BadAnswer {
-        text: super::answer::unreadable_text(&unreadable),
+        text: unreadable.explain(),
     };
     let mut words = exchange.asked.in_words();
     match recover::server_message(data) {

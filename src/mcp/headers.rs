@@ -58,13 +58,10 @@ pub(crate) fn era_of(headers: &HeaderMap) -> Era {
 
 /// The era of a message, from its headers and its `_meta`.
 pub(crate) fn era_of_message(headers: &HeaderMap, message: &Message<'_>) -> Era {
-    let (Message::Request(_, call) | Message::Notification(call)) = message else {
-        return era_of(headers);
-    };
-    if version_in_meta(call).is_some() {
-        return Era::Modern;
+    match message.era() {
+        Era::Modern => Era::Modern,
+        Era::Legacy => era_of(headers),
     }
-    era_of(headers)
 }
 
 /// Checks that the headers fit the message, in the order of `protocol.md` 2.7.

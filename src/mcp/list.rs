@@ -343,6 +343,16 @@ impl From<json::Error> for Unreadable {
     }
 }
 
+impl Unreadable {
+    /// The text for a client that waits for the answer.
+    pub(crate) fn explain(self) -> String {
+        format!(
+            "The server's answer cannot be passed on: {self}. If this was a call, it was made \
+             and may have had its effect; do not repeat it blindly."
+        )
+    }
+}
+
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

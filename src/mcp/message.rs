@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::key;
 use super::params::Params;
+use super::version::Era;
 use crate::json::{self, ErrorKind, Kind, Profile, Reader};
 
 /// Bytes that a request id may have, quotes included.
@@ -99,6 +100,28 @@ impl<'a> Message<'a> {
             Some(fault) => Err(fault),
             None => envelope.classify(),
         }
+    }
+}
+
+impl Message<'_> {
+    /// The era that the message itself speaks of.
+    pub(crate) fn era(&self) -> Era {
+        match self {
+            Self::Request(_, call) | Self::Notification(call) if call.names_version() => {
+                Era::Modern
+            }
+            _ => Era::Legacy,
+        }
+    }
+}
+
+impl Call<'_> {
+    /// Whether `_meta` holds a protocol version, which it does since
+    /// 2026-07-28.
+    fn names_version(&self) -> bool {
+        self.params
+            .as_ref()
+            .is_some_and(|params| params.meta.protocol_version.is_some())
     }
 }
 

@@ -3,7 +3,8 @@
 //! A proxy on loopback is not out of reach: any web page can make a browser
 //! send requests to it, under a name of the attacker's that resolves to
 //! 127.0.0.1 (DNS rebinding). So the name under which it was called has to be
-//! one of its own, and a page has to come from an origin that was allowed.
+//! one of its own, and a page has to come from the proxy's own origin or from one
+//! that was allowed.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -45,7 +46,7 @@ struct Host {
 
 impl Access {
     /// Admits callers that name the proxy by a loopback name or by the
-    /// address it listens on, and no web pages.
+    /// address it listens on, and no web pages of other origins.
     pub(crate) fn new(listen: SocketAddr) -> Self {
         Self(Arc::new(Rules {
             listen: listen.ip(),
@@ -129,7 +130,8 @@ impl Access {
         }
         let mut origins = request.headers().get_all(ORIGIN).iter();
         if let Some(value) = origins.next()
-            && !(origins.next().is_none() && rules.knows_origin(value))
+            && !(origins.next().is_none()
+                && (rules.knows_origin(value) || is_own_origin(value, request)))
         {
             return Err(forbidden(
                 "Web pages of this origin may not call this proxy. Its operator can add the origin \
@@ -201,6 +203,20 @@ impl Host {
             port,
         })
     }
+}
+
+/// Whether a page of the proxy's own origin sends the request: then it did not
+/// come from elsewhere. The host has been admitted by now.
+fn is_own_origin<B>(value: &HeaderValue, request: &Request<B>) -> bool {
+    let target = request.uri().authority().map(Authority::as_str);
+    let host = request.headers().get(HOST).map(HeaderValue::as_bytes);
+    let Some(host) = host.or(target.map(str::as_bytes)) else {
+        return false;
+    };
+    ["http", "https"].iter().any(|scheme| {
+        let own = [scheme.as_bytes(), b"://", host].concat();
+        origin(&own).is_some_and(|own| origin(value.as_bytes()) == Some(own))
+    })
 }
 
 /// An origin in lower case and without the port that its scheme implies.

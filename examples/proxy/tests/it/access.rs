@@ -40,6 +40,17 @@ async fn t38_a_foreign_host_or_origin_is_refused() {
 }
 
 #[tokio::test]
+async fn a_page_of_the_proxy_itself_may_call() {
+    let upstream = Upstream::bind().await;
+    let proxy = Proxy::serve(upstream.address(), &[]).await;
+    let own = format!("http://{}", proxy.address);
+    let (answer, _) = tokio::join!(with_header(&proxy, "origin", &own), upstream.answers());
+    assert_eq!(answer.status(), 200);
+    let other_port = with_header(&proxy, "origin", "http://127.0.0.1:1").await;
+    assert_eq!(other_port.status(), 403);
+}
+
+#[tokio::test]
 async fn own_names_are_served_with_any_port() {
     let upstream = Upstream::bind().await;
     let proxy = Proxy::serve(

@@ -32,6 +32,9 @@ pub mod docs {
 
     #[doc = include_str!("docs/refusals.md")]
     pub mod refusals {}
+
+    #[doc = include_str!("docs/verdicts.md")]
+    pub mod verdicts {}
 }
 
 /// The example of the README has to compile.

@@ -16,3 +16,4 @@ mod lists;
 mod malformed;
 mod server;
 mod streams;
+mod verdicts;

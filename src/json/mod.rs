@@ -5,8 +5,10 @@
 //! is copied: values are spans of the input.
 
 mod error;
+mod keys;
 mod reader;
 mod splice;
+mod string;
 pub(crate) mod tree;
 
 pub(crate) use error::{Error, ErrorKind};

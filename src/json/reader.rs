@@ -4,10 +4,8 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::error::{Error, ErrorKind};
-
-/// Objects with more keys than this are sorted to find duplicates; below,
-/// comparing every pair is faster.
-const FEW_KEYS: usize = 12;
+use super::keys::{Key, find_duplicate};
+use super::string::{Text, plain_run, unescape};
 
 /// How much a [`Reader`] tolerates. The grammar is never relaxed.
 #[derive(Clone, Copy, Debug)]
@@ -63,22 +61,6 @@ pub(crate) enum Kind {
     Object,
 }
 
-/// A string of the input: the span between its quotes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Text {
-    start: usize,
-    end: usize,
-    escaped: bool,
-}
-
-/// A member name that is remembered while its object is open.
-#[derive(Clone, Copy, Debug)]
-struct Key {
-    text: Text,
-    /// The first eight bytes, so that most comparisons are one of integers.
-    head: u64,
-}
-
 /// A pull reader over one JSON text.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
@@ -88,18 +70,6 @@ pub(crate) struct Reader<'a> {
     depth: u32,
     profile: Profile,
     keys: SmallVec<[Key; 24]>,
-}
-
-impl Text {
-    /// The span with its quotes.
-    pub(crate) const fn quoted(self) -> Range<usize> {
-        self.start.saturating_sub(1)..self.end.saturating_add(1)
-    }
-
-    /// Bytes between the quotes, escape sequences counted as they are written.
-    pub(crate) const fn len(self) -> usize {
-        self.end.saturating_sub(self.start)
-    }
 }
 
 impl<'a> Reader<'a> {
@@ -367,8 +337,7 @@ impl<'a> Reader<'a> {
             if self.keys.len().saturating_sub(first_key) >= self.profile.max_keys {
                 return Err(self.error(ErrorKind::TooManyKeys));
             }
-            let head = head(self.bytes, text);
-            self.keys.push(Key { text, head });
+            self.keys.push(Key::new(self.bytes, text));
         }
         self.skip_space();
         self.expect(b':')?;
@@ -501,147 +470,4 @@ impl<'a> Reader<'a> {
         self.position = end;
         Ok(unit)
     }
-}
-
-/// Where the run of bytes ends that need no attention inside a string: the
-/// next quote, backslash or control character, or the end.
-fn plain_run(bytes: &[u8], mut position: usize) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
-    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
-    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
-
-    while let Some(chunk) = bytes.get(position..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
-        // Each term has the high bit set in the lowest byte that matches;
-        // bytes above that one may be marked by a borrow, and do not count.
-        let quote = word ^ QUOTES;
-        let backslash = word ^ BACKSLASHES;
-        let found = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(SPACES) & !word);
-        let found = found & HIGHS;
-        if found != 0 {
-            return position.saturating_add(found.trailing_zeros() as usize / 8);
-        }
-        position = position.saturating_add(8);
-    }
-    while let Some(&byte) = bytes.get(position) {
-        if byte == b'"' || byte == b'\\' || byte < b' ' {
-            break;
-        }
-        position = position.saturating_add(1);
-    }
-    position
-}
-
-/// The first eight bytes of a string, padded with zeros.
-fn head(bytes: &[u8], text: Text) -> u64 {
-    if let Some(chunk) = bytes.get(text.start..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
-        return match text.len() {
-            length @ 0..8 => word & !(u64::MAX << (length * 8)),
-            _ => word,
-        };
-    }
-    let mut padded = [0; 8];
-    let raw = bytes.get(text.start..text.end).unwrap_or_default();
-    for (to, from) in padded.iter_mut().zip(raw) {
-        *to = *from;
-    }
-    u64::from_le_bytes(padded)
-}
-
-/// A name that stands twice among `keys`. Sorts them when there are many.
-fn find_duplicate(bytes: &[u8], text: &str, keys: &mut [Key]) -> Option<Text> {
-    if keys.iter().any(|key| key.text.escaped) {
-        return find_escaped_duplicate(text, keys);
-    }
-    let raw = |key: &Key| bytes.get(key.text.start..key.text.end);
-    let same = |one: &Key, other: &Key| {
-        one.head == other.head && one.text.len() == other.text.len() && raw(one) == raw(other)
-    };
-    if keys.len() <= FEW_KEYS {
-        let mut rest = &*keys;
-        while let Some((key, others)) = rest.split_first() {
-            if let Some(duplicate) = others.iter().find(|other| same(key, other)) {
-                return Some(duplicate.text);
-            }
-            rest = others;
-        }
-        return None;
-    }
-    keys.sort_unstable_by(|one, other| {
-        (one.head, one.text.len())
-            .cmp(&(other.head, other.text.len()))
-            .then_with(|| raw(one).cmp(&raw(other)))
-    });
-    keys.iter()
-        .zip(keys.iter().skip(1))
-        .find(|(one, other)| same(one, other))
-        .map(|(_, other)| other.text)
-}
-
-/// Names that hold escape sequences are compared by what they say.
-fn find_escaped_duplicate(text: &str, keys: &[Key]) -> Option<Text> {
-    let mut names: Vec<(String, Text)> = keys
-        .iter()
-        .map(|key| {
-            let raw = text.get(key.text.start..key.text.end).unwrap_or_default();
-            (unescape(raw), key.text)
-        })
-        .collect();
-    names.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-    names
-        .iter()
-        .zip(names.iter().skip(1))
-        .find(|(one, other)| one.0 == other.0)
-        .map(|(_, other)| other.1)
-}
-
-/// Resolves the escape sequences of a string that has been read before. A lone
-/// surrogate, where a profile lets it pass, becomes U+FFFD.
-fn unescape(raw: &str) -> String {
-    let mut said = String::with_capacity(raw.len());
-    let mut rest = raw;
-    while let Some((plain, escape)) = rest.split_once('\\') {
-        said.push_str(plain);
-        let mut characters = escape.chars();
-        match characters.next() {
-            Some('b') => said.push('\u{8}'),
-            Some('f') => said.push('\u{c}'),
-            Some('n') => said.push('\n'),
-            Some('r') => said.push('\r'),
-            Some('t') => said.push('\t'),
-            Some('u') => {
-                rest = unescape_unicode(escape, &mut said);
-                continue;
-            }
-            Some(other) => said.push(other),
-            None => {}
-        }
-        rest = characters.as_str();
-    }
-    said.push_str(rest);
-    said
-}
-
-/// Resolves one `uXXXX`, or a surrogate pair of two, and gives what follows.
-fn unescape_unicode<'a>(escape: &'a str, said: &mut String) -> &'a str {
-    let unit = |text: &str| {
-        let digits = text.strip_prefix('u')?.get(..4)?;
-        u16::from_str_radix(digits, 16).ok()
-    };
-    let Some(first) = unit(escape) else {
-        return "";
-    };
-    let after_first = escape.get(5..).unwrap_or_default();
-    let second = after_first.strip_prefix('\\').and_then(unit);
-    if let Some(second @ 0xDC00..=0xDFFF) = second.filter(|_| (0xD800..=0xDBFF).contains(&first)) {
-        said.extend(char::decode_utf16([first, second]).flatten());
-        return after_first.get(6..).unwrap_or_default();
-    }
-    said.push(char::from_u32(u32::from(first)).unwrap_or(char::REPLACEMENT_CHARACTER));
-    after_first
 }

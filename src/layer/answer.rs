@@ -1,7 +1,5 @@
 //! What becomes of the inner service's answer.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
@@ -10,36 +8,13 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version, response};
 
 use super::collect::{CollectError, Collected};
-use super::config::Config;
 use super::endpoints::Endpoints;
+use super::exchange::{Asked, Exchange};
 use super::response_body::ResponseBody;
-use crate::engine::Judge;
 use crate::mcp::list;
-use crate::mcp::message::Id;
-use crate::mcp::reply::{self, Refusal, reply};
+use crate::mcp::reply::{Refusal, reply};
 use crate::mcp::sse;
 use crate::mcp::version::Era;
-
-/// What is remembered of a request while its answer is awaited.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    pub(super) era: Era,
-    /// The id as it was written.
-    pub(super) id: Option<Bytes>,
-    pub(super) version: Version,
-    /// Whether the answer should hold a list.
-    pub(super) for_list: bool,
-    /// Whether it is a GET.
-    pub(super) opens_stream: bool,
-}
-
-/// A request that may pass, and everything that its answer is judged by.
-#[derive(Clone, Debug)]
-pub(super) struct Exchange {
-    pub(super) config: Arc<Config>,
-    pub(super) judge: Judge,
-    pub(super) asked: Asked,
-}
 
 /// How the body of an answer has to be treated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,17 +30,6 @@ pub(super) enum Treatment {
 }
 
 impl Asked {
-    pub(super) fn id(&self) -> Option<Id<'_>> {
-        Id::from_raw(self.id.as_deref()?)
-    }
-
-    pub(super) fn in_words(&self) -> reply::Asked<'_> {
-        reply::Asked {
-            era: self.era,
-            id: self.id(),
-        }
-    }
-
     /// The response that refuses the request.
     pub(super) fn refuse<R>(&self, refusal: &Refusal) -> Response<ResponseBody<R>> {
         let reply = reply(refusal, self.in_words());

@@ -5,9 +5,9 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 
-use super::answer::Exchange;
 use super::budget::{Hold, Spent};
 use super::endpoints::Announcement;
+use super::exchange::Exchange;
 use crate::mcp::list::{self, Unreadable};
 use crate::mcp::recover::{self, Unread};
 use crate::mcp::reply::{Refusal, reply};

@@ -11,10 +11,11 @@ use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::answer::{self, Asked, Exchange, Treatment};
+use super::answer::{self, Treatment};
 use super::collect::{Collect, CollectError, Collected};
 use super::config::Config;
 use super::events::Events;
+use super::exchange::{Asked, Exchange};
 use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;

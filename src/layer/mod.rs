@@ -7,6 +7,7 @@ mod collect;
 mod config;
 mod endpoints;
 mod events;
+mod exchange;
 mod future;
 mod identify;
 #[expect(

@@ -9,12 +9,13 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, request};
 
-use super::answer::{Asked, Exchange};
 use super::collect::CollectError;
 use super::config::Config;
+use super::exchange::{Asked, Exchange};
 use super::permit::Permit;
+use crate::mcp::fault::Fault;
 use crate::mcp::headers;
-use crate::mcp::message::{Fault, Id, Message};
+use crate::mcp::message::{Id, Message};
 use crate::mcp::recover;
 use crate::mcp::reply::Refusal;
 

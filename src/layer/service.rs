@@ -6,9 +6,9 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::answer::{Asked, Exchange};
 use super::collect::Collect;
 use super::config::Config;
+use super::exchange::{Asked, Exchange};
 use super::future::ResponseFuture;
 use super::request::{self, Route};
 use super::request_body::RequestBody;

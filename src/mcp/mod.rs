@@ -3,6 +3,7 @@
 //! Nothing here knows what a policy is.
 
 mod display;
+pub(crate) mod fault;
 pub(crate) mod headers;
 mod key;
 pub(crate) mod list;

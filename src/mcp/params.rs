@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::fault::Fault;
 use super::key;
-use super::message::Fault;
 use crate::json::{Kind, Reader};
 
 /// Bytes that a tool name, prompt name, URI or task id may have.

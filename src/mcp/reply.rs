@@ -288,8 +288,8 @@ fn envelope(id: Option<Id<'_>>, member: &str, value: &impl Serialize) -> Vec<u8>
 mod tests {
     use super::*;
     use crate::json::Reader;
+    use crate::mcp::fault::Fault;
     use crate::mcp::headers::HeaderFault;
-    use crate::mcp::message::Fault;
 
     fn place() -> Place {
         Place {

@@ -175,7 +175,8 @@ impl Visibility for Engine {
         let action = match list {
             List::Tools => Action::call_tool(name),
             List::Prompts => Action::get_prompt(name),
-            List::Resources | List::ResourceTemplates => Action::read_resource(name),
+            List::Resources => Action::read_resource(name),
+            List::ResourceTemplates => return self.policy.shows_template(name),
         };
         self.policy.decide(&action).outcome() != Outcome::Hide
     }

@@ -79,11 +79,17 @@ impl Judge {
         self.policy.as_ref().map(|policy| policy.decide(action))
     }
 
-    /// Whether something hidden is answered with the refusal of what nothing
-    /// names, rather than as unknown.
-    fn hides_by_denying(&self) -> bool {
-        let default = self.policy.as_ref().map(Policy::default_action);
-        default == Some(DefaultAction::Deny)
+    /// The rule and reason with which something hidden is refused: those with
+    /// which it would be if it were not in the document. `None` if it is
+    /// answered as unknown.
+    fn like_unnamed(&self, action: &Action<'_>) -> Option<(&str, Option<&str>)> {
+        let policy = self.policy.as_ref()?;
+        let decision = policy.decide_unnamed(action);
+        match decision.outcome() {
+            Outcome::Deny => Some((decision.rule(), decision.reason())),
+            _ if policy.default_action() == DefaultAction::Deny => Some((DEFAULT_DENY, None)),
+            _ => None,
+        }
     }
 
     fn judge_known(&self, subject: Subject, call: &Call<'_>) -> Result<(), Refusal> {
@@ -136,10 +142,10 @@ impl Judge {
         };
         match decision.outcome() {
             Outcome::Allow => Ok(()),
-            Outcome::Hide if !self.hides_by_denying() => Err(unknown(Thing::Tool, name)),
-            // Under `"default": "deny"` a hidden tool is answered like one that
-            // nothing names, whether the server has it or not.
-            Outcome::Hide => Err(refused_tool(name, DEFAULT_DENY, None)),
+            Outcome::Hide => Err(match self.like_unnamed(&Action::call_tool(name)) {
+                Some((rule, reason)) => refused_tool(name, rule, reason),
+                None => unknown(Thing::Tool, name),
+            }),
             _ => Err(refused_tool(name, decision.rule(), decision.reason())),
         }
     }
@@ -154,8 +160,10 @@ impl Judge {
         };
         match decision.outcome() {
             Outcome::Allow => Ok(()),
-            Outcome::Hide if !self.hides_by_denying() => Err(unknown(what, name)),
-            Outcome::Hide => Err(refused(what, name, DEFAULT_DENY, None)),
+            Outcome::Hide => Err(match self.like_unnamed(&action) {
+                Some((rule, reason)) => refused(what, name, rule, reason),
+                None => unknown(what, name),
+            }),
             _ => Err(refused(what, name, decision.rule(), decision.reason())),
         }
     }
@@ -227,7 +235,11 @@ impl Visibility for Judge {
         let action = match list {
             List::Tools => Action::call_tool(name),
             List::Prompts => Action::get_prompt(name),
-            List::Resources | List::ResourceTemplates => Action::read_resource(name),
+            List::Resources => Action::read_resource(name),
+            List::ResourceTemplates => {
+                let policy = self.policy.as_ref();
+                return policy.is_some_and(|policy| policy.shows_template(name));
+            }
         };
         self.decide(&action)
             .is_some_and(|decision| decision.outcome() != Outcome::Hide)

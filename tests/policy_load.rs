@@ -193,15 +193,7 @@ fn wrong_types() {
 
 #[test]
 fn what_comes_later_is_not_supported_yet() {
-    for field in [
-        "mode",
-        "all_tools",
-        "resources",
-        "prompts",
-        "risk",
-        "pins",
-        "instructions",
-    ] {
+    for field in ["mode", "all_tools", "risk", "pins", "instructions"] {
         let message = format!("field `{field}` is not supported yet");
         one(
             &with(&format!(r#""{field}":{{}}"#)),
@@ -219,21 +211,123 @@ fn what_comes_later_is_not_supported_yet() {
         "unwrap",
         "mode",
     ] {
-        let message = format!("field `{field}` is not supported yet");
-        let text = with(&format!(r#""tools":{{"x":{{"{field}":[]}}}}"#));
-        one(&text, &format!("/tools/x/{field}"), &message);
+        for section in ["tools", "resources", "prompts"] {
+            let message = match (section, field) {
+                ("resources" | "prompts", "unwrap") => "unknown field `unwrap`".to_owned(),
+                _ => format!("field `{field}` is not supported yet"),
+            };
+            let text = with(&format!(r#""{section}":{{"x":{{"{field}":[]}}}}"#));
+            one(&text, &format!("/{section}/x/{field}"), &message);
+        }
     }
-    let text = with(r#""tools":{"x":{"action":"require_approval"}}"#);
-    one(
-        &text,
-        "/tools/x/action",
-        r#""require_approval" is not supported yet"#,
-    );
+    for section in ["tools", "resources", "prompts"] {
+        let text = with(&format!(
+            r#""{section}":{{"x":{{"action":"require_approval"}}}}"#
+        ));
+        one(
+            &text,
+            &format!("/{section}/x/action"),
+            r#""require_approval" is not supported yet"#,
+        );
+        assert!(
+            error(&text).diagnostics()[0]
+                .help()
+                .unwrap()
+                .contains("leave it out")
+        );
+    }
+}
+
+#[test]
+fn every_section_is_read_alike() {
+    for section in ["tools", "resources", "prompts"] {
+        let at = |pointer: &str| format!("/{section}{pointer}");
+        for (value, pointer, message) in [
+            ("[]", "", "found a list, expected an object"),
+            (r#"{"x":7}"#, "/x", "found the number 7, expected an object"),
+            (
+                r#"{"x":{"reason":7}}"#,
+                "/x/reason",
+                "found the number 7, expected a string",
+            ),
+            (
+                r#"{"x":{"action":"dney"}}"#,
+                "/x/action",
+                r#"found "dney", expected "allow", "deny" or "hide""#,
+            ),
+            (
+                r#"{"a/~b":{"reasn":""}}"#,
+                "/a~1~0b/reasn",
+                "unknown field `reasn`",
+            ),
+            (r#"{"x":{},"x":{}}"#, "/x", "`x` is here twice"),
+            (r#"{"":{}}"#, "/", "a name or pattern cannot be empty"),
+            (
+                r#"{"x\\":{}}"#,
+                r"/x\",
+                "a backslash at the end escapes nothing",
+            ),
+            (
+                r#"{"a*":{},"*b":{}}"#,
+                "/a*",
+                "this pattern and the one at `AT/*b` can match the same name, and neither has \
+                 more literal characters",
+            ),
+        ] {
+            let text = with(&format!(r#""{section}":{value}"#));
+            one(&text, &at(pointer), &message.replace("AT", &at("")));
+        }
+    }
+    // `hide` is for tools only, and stands beside every section.
+    let text = with(r#""hide":["x"],"resources":{"x:y":{}},"prompts":{"x":{}}"#);
+    assert!(text.parse::<Policy>().is_ok());
+    for section in ["resources", "prompts"] {
+        let text = with(&format!(r#""{section}":{{"hide":["x"]}}"#));
+        one(
+            &text,
+            &format!("/{section}/hide"),
+            "found a list, expected an object",
+        );
+    }
+}
+
+#[test]
+fn uris_that_are_the_same() {
+    for (resources, same) in [
+        (
+            r#"{"FILE:///a":{},"file:///a":{}}"#,
+            Some(("FILE:///a", "file:///a")),
+        ),
+        (
+            r#"{"File:///a":{},"FILE:///a":{"action":"deny"}}"#,
+            Some(("File:///a", "FILE:///a")),
+        ),
+        (
+            r#"{"x://A*":{},"x://a*":{"action":"deny"}}"#,
+            Some(("x://A*", "x://a*")),
+        ),
+        (
+            r#"{"x://u@A/b":{},"x://u@a/b":{}}"#,
+            Some(("x://u@A/b", "x://u@a/b")),
+        ),
+        (r#"{"x://U@a/b":{},"x://u@a/b":{}}"#, None),
+        (r#"{"x://a/B":{},"x://a/b":{}}"#, None),
+        (r#"{"x:B":{},"x:b":{}}"#, None),
+    ] {
+        let text = with(&format!(r#""resources":{resources}"#));
+        let Some((later, earlier)) = same else {
+            assert!(text.parse::<Policy>().is_ok(), "{text}");
+            continue;
+        };
+        let escaped = |key: &str| format!("/resources/{}", key.replace('/', "~1"));
+        let message = format!("this is the same as `{}`", escaped(earlier));
+        one(&text, &escaped(later), &message);
+    }
+    // Prompts are no URIs.
     assert!(
-        error(&text).diagnostics()[0]
-            .help()
-            .unwrap()
-            .contains("leave it out")
+        with(r#""prompts":{"X:a":{},"x:a":{}}"#)
+            .parse::<Policy>()
+            .is_ok()
     );
 }
 
@@ -294,13 +388,10 @@ fn duplicates_at_any_depth() {
         "/default",
         "`default` is here twice",
     );
-    let deep = problems(&with(r#""resources":{"a":[0,{"b":{"c":1,"c":1}}]}"#));
+    let deep = problems(&with(r#""pins":{"a":[0,{"b":{"c":1,"c":1}}]}"#));
     assert_eq!(
         deep[1],
-        (
-            "/resources/a/1/b/c".to_owned(),
-            "`c` is here twice".to_owned()
-        )
+        ("/pins/a/1/b/c".to_owned(), "`c` is here twice".to_owned())
     );
 }
 
@@ -511,6 +602,51 @@ fn what_is_probably_not_meant_is_told() {
             "/default",
             "a caller can tell hidden tools",
         ),
+        (
+            r#"{"version":"1","default":"allow","resources":{"x:y":{"action":"hide"}}}"#.to_owned(),
+            "/default",
+            "a caller can tell hidden resources",
+        ),
+        (
+            r#"{"version":"1","default":"allow","prompts":{"x":{"action":"hide"}}}"#.to_owned(),
+            "/default",
+            "a caller can tell hidden prompts",
+        ),
+        (
+            with(r#""prompts":{"d*":{"action":"hide"},"delete_*":{}}"#),
+            "/prompts/delete_*",
+            "this entry never applies: a pattern that hides",
+        ),
+        (
+            with(r#""resources":{"X://a/*":{"action":"hide"},"x://A/B/*":{"action":"deny"}}"#),
+            "/resources/x:~1~1A~1B~1*",
+            "this entry never applies: a pattern that hides",
+        ),
+        (
+            with(r#""resources":{"x:/a/*":{},"x:/*":{"action":"deny"}}"#),
+            "/resources/x:~1a~1*",
+            "this pattern never allows anything: `/resources/x:~1*` denies",
+        ),
+        (
+            with(r#""resources":{"*%20*":{"action":"deny"}}"#),
+            "/resources/*%20*",
+            "every name looks like this pattern, so it refuses every resource",
+        ),
+        (
+            with(r#""prompts":{"x":{"action":"hide","reason":"x"}}"#),
+            "/prompts/x/reason",
+            "this reason is never given",
+        ),
+        (
+            with(r#""prompts":{"l\u00f6_*":{}}"#),
+            "/prompts/lö_*",
+            "this pattern can never allow a prompt",
+        ),
+        (
+            r#"{"version":"1","default":"allow","resources":{"x:#*":{}}}"#.to_owned(),
+            "/resources/x:#*",
+            "this pattern can never match",
+        ),
     ] {
         let found = warnings(&text);
         assert_eq!(found.len(), 1, "{text} {found:?}");
@@ -524,9 +660,54 @@ fn what_is_probably_not_meant_is_told() {
         ),
         with(r#""tools":{"lö":{},"a":{"action":"deny","reason":"x"}}"#),
         r#"{"version":"1","default":"allow","tools":{"ö*":{}}}"#.to_owned(),
+        with(r#""resources":{"x:/ö*":{},"file:/x":{},"x:/a#b":{"action":"deny"},"x:/*%2":{}}"#),
+        with(r#""hide":["p*"],"prompts":{"p*":{},"ö":{}},"resources":{"p:*":{}}"#),
     ] {
         assert_eq!(warnings(&text), [], "{text}");
     }
+}
+
+#[test]
+fn patterns_that_match_no_uri_are_told() {
+    for (pattern, hopeless) in [
+        ("x:/*#", true),
+        ("*#*", true),
+        (r"*\\\\*", true),
+        (r"*\u0007*", true),
+        ("x:/*%41", true),
+        ("x:/*%zz", true),
+        ("x:/../*", true),
+        ("x:/a/./b*", true),
+        ("x:/a//*", true),
+        ("x:/..?*", true),
+        ("file://h*", true),
+        ("file:/a*", true),
+        ("/etc/*", true),
+        ("1*", true),
+        ("../*", true),
+        ("*", false),
+        ("f*", false),
+        ("file*", false),
+        ("file:*", false),
+        ("file:/*", false),
+        ("file://*", false),
+        ("FILE:///*", false),
+        ("x:/..*", false),
+        ("x:/*/../b", false),
+        ("x:/a/*", false),
+        ("x:/%*", false),
+        ("x:/%C3*", false),
+        ("*://h/x", false),
+    ] {
+        let found = warnings(&with(&format!(r#""resources":{{"{pattern}":{{}}}}"#)));
+        let starts =
+            |(_, message): &(String, String)| message.starts_with("this pattern can never match");
+        assert_eq!(found.iter().any(starts), hopeless, "{pattern} {found:?}");
+        assert!(found.len() <= 1);
+    }
+    // What matches nothing does not tie with anything.
+    let text = with(r#""resources":{"x:/a*b#":{},"x:/a*#b*":{}}"#);
+    assert_eq!(warnings(&text).len(), 2);
 }
 
 #[test]

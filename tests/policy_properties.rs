@@ -33,28 +33,35 @@ fn document() -> impl Strategy<Value = PolicyDocument> {
         prop::option::of(".{0,4}"),
         prop::collection::vec(name, 0..3),
         prop::collection::btree_map(name, rule(), 0..5),
+        // No two that are the same once scheme and host are in lower case.
+        prop::collection::btree_map(r"x:(//[ab])?/([abAB%\u{e9}/]|\*){1,4}", rule(), 0..4),
+        prop::collection::btree_map(name, rule(), 0..3),
         prop::collection::btree_map("[xyXY]{1,2}/", prop::bool::ANY, 0..3),
     )
-        .prop_map(|(default, text, hide, tools, methods)| {
-            let mut document = PolicyDocument::new(default);
-            document.schema = text.clone();
-            document.name = text.clone();
-            document.description = text;
-            document.hide = hide;
-            document.tools = tools;
-            let method = |allow| {
-                if allow {
-                    MethodRule::Allow
-                } else {
-                    MethodRule::Deny
-                }
-            };
-            let methods = methods
-                .into_iter()
-                .map(|(name, allow)| (name, method(allow)));
-            document.methods = methods.collect();
-            document
-        })
+        .prop_map(
+            |(default, text, hide, tools, resources, prompts, methods)| {
+                let mut document = PolicyDocument::new(default);
+                document.schema = text.clone();
+                document.name = text.clone();
+                document.description = text;
+                document.hide = hide;
+                document.tools = tools;
+                document.resources = resources;
+                document.prompts = prompts;
+                let method = |allow| {
+                    if allow {
+                        MethodRule::Allow
+                    } else {
+                        MethodRule::Deny
+                    }
+                };
+                let methods = methods
+                    .into_iter()
+                    .map(|(name, allow)| (name, method(allow)));
+                document.methods = methods.collect();
+                document
+            },
+        )
 }
 
 /// The members of every object in the opposite order.
@@ -104,8 +111,14 @@ proptest! {
             prop_assert_eq!(one.document(), other.document());
             for name in &names {
                 prop_assert_eq!(call(&one, name), call(&other, name));
-                let method = Action::other_method(name);
-                prop_assert_eq!(one.decide(&method), other.decide(&method));
+                let uri = format!("X:/{name}");
+                for action in [
+                    Action::other_method(name),
+                    Action::get_prompt(name),
+                    Action::read_resource(&uri),
+                ] {
+                    prop_assert_eq!(one.decide(&action), other.decide(&action));
+                }
             }
         }
     }
@@ -116,8 +129,12 @@ proptest! {
         names in prop::collection::vec("[abAB _\u{e9}*\u{200b}]{0,5}", 20),
     ) {
         if let Ok(policy) = Policy::try_from(document) {
-            for name in &names {
-                let decision = call(&policy, name);
+            let uris: Vec<String> = names.iter().map(|name| format!("X:/{name}")).collect();
+            let actions = names.iter().zip(&uris).flat_map(|(name, uri)| {
+                [Action::call_tool(name), Action::get_prompt(name), Action::read_resource(uri)]
+            });
+            for action in actions {
+                let decision = policy.decide(&action);
                 match decision.outcome() {
                     Outcome::Hide => {
                         prop_assert_eq!(decision.rule(), "(hidden)");

@@ -62,11 +62,49 @@ fn loading_is_no_more_work_than_reading() {
 }
 
 #[test]
+fn resources_are_no_more_work_than_tools() {
+    const MANY: usize = 30_000;
+    for entry in [
+        |i| format!(r#""X://H{i}/*":{{}}"#),
+        |i| format!(r#""*://h/{i:06}":{{"action":"deny"}}"#),
+        |i| format!(r#""x://h/%C3{i:06}*/":{{"action":"hide"}}"#),
+        |i| format!(r#""x://H{i}/a":{{"action":"hide"}}"#),
+    ] {
+        let entries: Vec<String> = (0..MANY).map(entry).collect();
+        let policy: Policy = with(&format!(r#""resources":{{{}}}"#, entries.join(",")))
+            .parse()
+            .unwrap();
+        for i in 0..200 {
+            let uri = format!("x://u@h:{i}/%C3%A9/?{i}");
+            assert!(!policy.decide(&Action::read_resource(&uri)).is_allowed());
+        }
+    }
+    // Longer than what patterns are tried on.
+    let stars = "*a".repeat(2_000);
+    let policy: Policy = with(&format!(
+        r#""resources":{{"x:{stars}*b":{{"action":"deny"}}}}"#
+    ))
+    .parse()
+    .unwrap();
+    let uri = format!("x:{}", "a".repeat(1_000_000));
+    let decision = policy.decide(&Action::read_resource(&uri));
+    assert_eq!(decision.rule(), "(default deny)");
+}
+
+#[test]
 fn too_many_entries_are_refused_at_once() {
     let entries: Vec<String> = (0..100_001).map(|i| format!(r#""{i}":7"#)).collect();
     let tools = format!(r#""tools":{{{}}}"#, entries.join(","));
     let hide = format!(r#""hide":[{}1]"#, "1,".repeat(100_000));
-    for text in [with(&tools), with(&hide), with(&entries.join(","))] {
+    let resources: Vec<String> = (0..50_001).map(|i| format!(r#""x:{i}":7"#)).collect();
+    let resources = resources.join(",");
+    let both = format!(r#""resources":{{{resources}}},"prompts":{{{resources}}}"#);
+    for text in [
+        with(&tools),
+        with(&hide),
+        with(&entries.join(",")),
+        with(&both),
+    ] {
         let error = text.parse::<Policy>().unwrap_err();
         assert_eq!(error.diagnostics().len(), 1);
         let message = error.diagnostics()[0].message();

@@ -1,7 +1,11 @@
+use smallvec::SmallVec;
+
 use super::Policy;
-use super::compile::{Entry, MethodEntry, Rules, fold_method, known_method};
+use super::compile::{MethodEntry, Rules, fold_method, known_method};
 use super::document::{DefaultAction, MethodRule, RuleAction};
-use super::fold::{Folded, fold_name};
+use super::fold::Folded;
+use super::section::{Entry, Kind, Section, is_ordinary};
+use super::uri;
 
 impl Policy {
     /// Decides whether a caller may do something.
@@ -36,9 +40,25 @@ impl Policy {
     pub fn decide(&self, action: &Action<'_>) -> Decision<'_> {
         let rules = &self.inner.rules;
         match action {
-            Action::CallTool { name } => rules.call_tool(name),
-            Action::GetPrompt { .. } | Action::ReadResource { .. } => rules.by_default(),
+            Action::CallTool { name } => rules.judge(&rules.tools, name),
+            Action::GetPrompt { name } => rules.judge(&rules.prompts, name),
+            Action::ReadResource { uri } => rules.judge(&rules.resources, uri),
             Action::OtherMethod { method } => rules.other_method(method),
+        }
+    }
+
+    /// What this policy says of a name that is nowhere in the document, and is
+    /// otherwise like this one: only patterns and look-alikes speak of it.
+    ///
+    /// A hidden name is answered in these words, so that nobody can tell it
+    /// from one that does not exist.
+    pub(crate) fn decide_unnamed(&self, action: &Action<'_>) -> Decision<'_> {
+        let rules = &self.inner.rules;
+        match action {
+            Action::CallTool { name } => rules.judge_unnamed(&rules.tools, name),
+            Action::GetPrompt { name } => rules.judge_unnamed(&rules.prompts, name),
+            Action::ReadResource { uri } => rules.judge_unnamed(&rules.resources, uri),
+            Action::OtherMethod { .. } => rules.by_default(),
         }
     }
 }
@@ -133,10 +153,12 @@ impl<'p> Decision<'p> {
     /// - `/tools/NAME`, `/methods/NAME`, `/default`: what allows.
     /// - `/tools/NAME` of a refusal: the name in question is not this one, but
     ///   can be mistaken for it.
+    /// - `/resources/URI` and `/prompts/NAME`: likewise.
     /// - `(default deny)`: nothing in the document speaks of it.
     /// - `(hidden)`: hidden, by whatever part of the document. It is the same
     ///   for a name that is not in the document where these are hidden.
-    /// - `(protocol)`: no tool has such a name.
+    /// - `(protocol)`: no tool or prompt has such a name, or the URI is one
+    ///   that can be read in more than one way.
     pub fn rule(&self) -> &'p str {
         self.rule
     }
@@ -152,10 +174,12 @@ impl<'p> Decision<'p> {
     const NO_SUCH_NAME: Self = Self::refuse(
         Outcome::Deny,
         "(protocol)",
-        Some(
-            "This name is longer than tool names are, or has characters that do not belong \
-             into one.",
-        ),
+        Some("This name is longer than names are, or has characters that do not belong into one."),
+    );
+    const NOT_CANONICAL: Self = Self::refuse(
+        Outcome::Deny,
+        "(protocol)",
+        Some("This URI can be read in more than one way, and the policy does not name it."),
     );
 
     const fn allow(rule: &'p str) -> Self {
@@ -186,8 +210,13 @@ impl<'p> Decision<'p> {
     }
 
     /// What an entry says of a name that can be mistaken for its own.
-    fn of_look_alike(entry: &'p Entry) -> Self {
-        let reason = "This name can be mistaken for one that the policy restricts.";
+    fn of_look_alike(kind: Kind, entry: &'p Entry) -> Self {
+        let reason = match kind {
+            Kind::Tools | Kind::Prompts => {
+                "This name can be mistaken for one that the policy restricts."
+            }
+            Kind::Resources => "This URI can be mistaken for one that the policy restricts.",
+        };
         Self::refuse(Outcome::Deny, entry.place(), Some(reason))
     }
 
@@ -216,27 +245,43 @@ pub enum Outcome {
 impl Rules {
     /// What is hidden comes first, whichever way: else a refusal could tell
     /// that a hidden name is in the document.
-    fn call_tool(&self, name: &str) -> Decision<'_> {
-        let tools = &self.tools;
-        if tools.hide.contains(name.as_bytes()) {
+    pub(super) fn judge<'r>(&'r self, section: &'r Section, name: &str) -> Decision<'r> {
+        let name = &*section.kind.spelled(name);
+        if section.hide.exact(name.as_bytes()).is_some() {
             return Decision::HIDDEN;
         }
-        if let Some(entry) = tools.entries.exact(name.as_bytes()) {
+        let exact = section.entries.exact(name.as_bytes());
+        // Trying every pattern on a name that is refused for its length anyway
+        // would only be work that somebody wants to cause.
+        if exact.is_none() && section.kind.is_too_long(name) && !self.is_free(section) {
+            return self.too_long(section);
+        }
+        if section.hide.patterns(name.as_bytes()).next().is_some() {
+            return Decision::HIDDEN;
+        }
+        if let Some(entry) = exact {
             return Decision::of_entry(entry);
         }
-        let matching = tools.entries.patterns(name.as_bytes());
+        if section.kind == Kind::Resources && !uri::is_canonical(name) {
+            return self.not_canonical(section);
+        }
+        let matching = section.entries.patterns(name.as_bytes());
         let pattern = matching.max_by_key(|entry| entry.rank());
         if pattern.is_some_and(|entry| entry.action == RuleAction::Hide) {
             return Decision::HIDDEN;
         }
-        let folded = self.fold(name);
-        if let Some(folded) = &folded {
-            if tools.like_hidden.contains(folded) {
-                return Decision::HIDDEN;
-            }
+        if self.is_free(section) {
+            return pattern.map_or_else(|| self.by_default(), |entry| Decision::of_entry(entry));
         }
-        let free = self.default == DefaultAction::Allow && !tools.restrict_any();
-        if !free && !is_ordinary(name) {
+        let looks = if section.restricts_any() {
+            section.kind.looks(name)
+        } else {
+            SmallVec::new()
+        };
+        if looks.iter().any(|look| section.like_hidden.contains(look)) {
+            return Decision::HIDDEN;
+        }
+        if section.kind != Kind::Resources && !is_ordinary(name) {
             return match self.default {
                 DefaultAction::Allow => Decision::NO_SUCH_NAME,
                 DefaultAction::Deny | DefaultAction::Hide => self.by_default(),
@@ -245,29 +290,60 @@ impl Rules {
         if let Some(entry) = pattern.filter(|entry| entry.restricts()) {
             return Decision::of_entry(entry);
         }
-        match (folded.and_then(|folded| self.restricted(&folded)), pattern) {
+        match (section.restricted(&looks), pattern) {
             // Nothing names it, so it stays out of lists.
             (Some(_), None) if self.default == DefaultAction::Hide => Decision::HIDDEN,
-            (Some(entry), _) => Decision::of_look_alike(entry),
+            (Some(entry), _) => Decision::of_look_alike(section.kind, entry),
             (None, Some(entry)) => Decision::of_entry(entry),
             (None, None) => self.by_default(),
         }
     }
 
-    /// The folded name, if there is anything to compare it with.
-    fn fold(&self, name: &str) -> Option<Folded> {
-        // A longer name is refused for its length; what it looks like is not
-        // worth the work that somebody may want to cause.
-        (self.tools.restrict_any() && name.len() <= LONGEST_FOLDED).then(|| fold_name(name))
+    /// What [`judge`](Self::judge) says of a name that no entry names.
+    fn judge_unnamed<'r>(&'r self, section: &'r Section, name: &str) -> Decision<'r> {
+        let name = &*section.kind.spelled(name);
+        let can_match = match section.kind {
+            Kind::Resources => uri::is_canonical(name),
+            Kind::Tools | Kind::Prompts => is_ordinary(name),
+        };
+        if !can_match || section.hide.patterns(name.as_bytes()).next().is_some() {
+            return self.by_default();
+        }
+        let matching = section.entries.patterns(name.as_bytes());
+        match matching.max_by_key(|entry| entry.rank()) {
+            Some(entry) if entry.action == RuleAction::Hide => self.by_default(),
+            Some(entry) if entry.restricts() => Decision::of_entry(entry),
+            None if self.default == DefaultAction::Hide => Decision::HIDDEN,
+            _ => section.restricted(&section.kind.looks(name)).map_or_else(
+                || self.by_default(),
+                |entry| Decision::of_look_alike(section.kind, entry),
+            ),
+        }
     }
 
-    /// The entry whose name or pattern the folded name is or matches.
-    fn restricted(&self, folded: &[u8]) -> Option<&Entry> {
-        let like = &self.tools.like_restricted;
-        let entry = like
-            .exact(folded)
-            .or_else(|| like.patterns(folded).max_by_key(|entry| entry.rank()));
-        entry.map(AsRef::as_ref)
+    /// What is said of a name that is longer than names are.
+    fn too_long(&self, section: &Section) -> Decision<'_> {
+        match self.default {
+            // One of these may match it.
+            _ if section.like_hidden.has_patterns() => Decision::HIDDEN,
+            DefaultAction::Allow => Decision::NO_SUCH_NAME,
+            DefaultAction::Deny | DefaultAction::Hide => self.by_default(),
+        }
+    }
+
+    /// Whether nothing that the section could name is refused.
+    fn is_free(&self, section: &Section) -> bool {
+        self.default == DefaultAction::Allow && !section.restricts_any()
+    }
+
+    /// What is said of a URI that no pattern may match. It can be another way
+    /// to write any other, so it is hidden if some are.
+    fn not_canonical(&self, section: &Section) -> Decision<'_> {
+        match self.default {
+            _ if section.hides_any() => Decision::HIDDEN,
+            DefaultAction::Allow if section.restricts_any() => Decision::NOT_CANONICAL,
+            _ => self.by_default(),
+        }
     }
 
     fn other_method(&self, method: &str) -> Decision<'_> {
@@ -294,18 +370,14 @@ impl Rules {
     }
 }
 
-/// The most characters that a tool name has, unless an entry names it exactly.
-pub(super) const LONGEST_NAME: usize = 256;
-
-/// In bytes: enough for any name of that many characters.
-const LONGEST_FOLDED: usize = 4 * LONGEST_NAME;
-
-/// Whether all of the name is what tool names are made of.
-fn is_ordinary(name: &str) -> bool {
-    (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_ordinary_byte)
-}
-
-/// Whether tool names are made of such bytes.
-pub(super) fn is_ordinary_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_.-/ :".contains(&byte)
+impl Section {
+    /// The entry whose name or pattern one of the folded forms is or matches.
+    fn restricted(&self, looks: &[Folded]) -> Option<&Entry> {
+        let like = &self.like_restricted;
+        let entry = looks.iter().find_map(|look| {
+            like.exact(look)
+                .or_else(|| like.patterns(look).max_by_key(|entry| entry.rank()))
+        });
+        entry.map(AsRef::as_ref)
+    }
 }

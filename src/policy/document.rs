@@ -45,6 +45,12 @@ pub struct PolicyDocument {
     /// The rule of every tool that is named, or matched by a pattern.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, Rule>,
+    /// The rule of every resource whose URI is named, or matched by a pattern.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub resources: BTreeMap<String, Rule>,
+    /// The rule of every prompt that is named, or matched by a pattern.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub prompts: BTreeMap<String, Rule>,
     /// JSON-RPC methods that the language does not judge itself, by name or
     /// `"*"`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -62,6 +68,8 @@ impl PolicyDocument {
             default,
             hide: Vec::new(),
             tools: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            prompts: BTreeMap::new(),
             methods: BTreeMap::new(),
         }
     }
@@ -108,7 +116,8 @@ pub enum DefaultAction {
     Hide,
 }
 
-/// What a policy says about one tool, or about all that match a pattern.
+/// What a policy says about one tool, resource or prompt, or about all that
+/// match a pattern.
 ///
 /// The default rule, `{}` in JSON, allows. See section 2 of the policy
 /// language.
@@ -149,8 +158,8 @@ impl Rule {
         }
     }
 
-    /// A rule that leaves the tool out of lists and refuses it as if it did
-    /// not exist.
+    /// A rule that leaves what it names out of lists and refuses it as if it
+    /// did not exist.
     pub fn hide() -> Self {
         Self {
             action: RuleAction::Hide,
@@ -159,7 +168,7 @@ impl Rule {
     }
 }
 
-/// What a [`Rule`] does with a call.
+/// What a [`Rule`] does with what it names.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -167,9 +176,9 @@ pub enum RuleAction {
     /// Lets it pass. Leaving `action` out means the same.
     #[default]
     Allow,
-    /// Refuses it; the tool stays in lists.
+    /// Refuses it; it stays in lists.
     Deny,
-    /// Refuses it as if the tool did not exist.
+    /// Refuses it as if it did not exist.
     Hide,
 }
 

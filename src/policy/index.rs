@@ -48,8 +48,30 @@ impl<T> NameSet<T> {
             .map(|leaf| &leaf.value)
     }
 
+    /// Whether some pattern of the accepted ones matches everything that
+    /// `pattern` does. All are tried.
+    pub(super) fn cover(&self, pattern: &Pattern, accept: impl Fn(&T) -> bool) -> bool {
+        let skeleton = pattern.skeleton();
+        self.candidates(&skeleton)
+            .any(|leaf| accept(&leaf.value) && leaf.pattern.matches(&skeleton))
+    }
+
+    /// The patterns that match anything that begins with `prefix`, as far as
+    /// their own beginning tells.
+    pub(super) fn beginning_like(&self, prefix: &[u8]) -> impl Iterator<Item = (&Pattern, &T)> {
+        let by_prefix = self.by_prefix.walk(prefix.iter().copied());
+        by_prefix
+            .and_below()
+            .chain(&self.by_suffix.0)
+            .map(|leaf| (&leaf.pattern, &leaf.value))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && self.by_prefix.0.is_empty() && self.by_suffix.0.is_empty()
+        self.exact.is_empty() && !self.has_patterns()
+    }
+
+    pub(super) fn has_patterns(&self) -> bool {
+        !self.by_prefix.0.is_empty() || !self.by_suffix.0.is_empty()
     }
 
     /// The patterns that could match, as far as their one end tells.
@@ -133,6 +155,25 @@ struct Walk<'t, T, B> {
     /// How many bytes that is.
     depth: usize,
     bytes: B,
+}
+
+impl<'t, T, B: Iterator<Item = u8>> Walk<'t, T, B> {
+    /// Goes on, when all bytes are read, to every leaf whose key begins with
+    /// them.
+    fn and_below(mut self) -> impl Iterator<Item = &'t Leaf<T>> {
+        let mut walking = true;
+        std::iter::from_fn(move || {
+            if walking {
+                if let Some(leaf) = self.next() {
+                    return Some(leaf);
+                }
+                walking = false;
+            }
+            let (first, others) = self.below.split_first()?;
+            self.below = others;
+            Some(first)
+        })
+    }
 }
 
 impl<'t, T, B: Iterator<Item = u8>> Iterator for Walk<'t, T, B> {

@@ -3,7 +3,7 @@
 //! What the well-shaped document means, and whether that makes sense, is the
 //! business of [`compile`](super::compile).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::diagnostic::{Problem, Problems, join, printable, quote};
 use super::document::{DefaultAction, MethodRule, PolicyDocument, Rule, RuleAction, Version};
@@ -43,21 +43,18 @@ const DOCUMENT: Fields = Fields {
         "default",
         "hide",
         "tools",
-        "methods",
-    ],
-    later: &[
-        "mode",
-        "all_tools",
         "resources",
         "prompts",
-        "risk",
-        "pins",
-        "instructions",
+        "methods",
     ],
+    later: &["mode", "all_tools", "risk", "pins", "instructions"],
 };
 
-const RULE: Fields = Fields {
-    known: &["action", "reason", "description"],
+const RULE_FIELDS: &[&str] = &["action", "reason", "description"];
+
+/// A rule in `tools`.
+const TOOL: Fields = Fields {
+    known: RULE_FIELDS,
     later: &[
         "require",
         "deny_if",
@@ -66,6 +63,20 @@ const RULE: Fields = Fields {
         "max_concurrent",
         "require_approval",
         "unwrap",
+        "mode",
+    ],
+};
+
+/// A rule in `resources` or `prompts`.
+const RULE: Fields = Fields {
+    known: RULE_FIELDS,
+    later: &[
+        "require",
+        "deny_if",
+        "limits",
+        "rate_limit",
+        "max_concurrent",
+        "require_approval",
         "mode",
     ],
 };
@@ -126,7 +137,9 @@ impl Reader<'_> {
                     }
                 }
                 "hide" => self.hide(node, &pointer, document),
-                "tools" => self.tools(node, &pointer, document),
+                "tools" => self.section(&TOOL, node, &pointer, &mut document.tools),
+                "resources" => self.section(&RULE, node, &pointer, &mut document.resources),
+                "prompts" => self.section(&RULE, node, &pointer, &mut document.prompts),
                 "methods" => self.methods(node, &pointer, document),
                 _ => self.no_field(&DOCUMENT, member, ""),
             }
@@ -167,17 +180,23 @@ impl Reader<'_> {
         }
     }
 
-    fn tools(&mut self, node: &Node, pointer: &str, document: &mut PolicyDocument) {
+    fn section(
+        &mut self,
+        fields: &Fields,
+        node: &Node,
+        pointer: &str,
+        rules: &mut BTreeMap<String, Rule>,
+    ) {
         for member in self.object(node, pointer).unwrap_or_default() {
-            let rule = self.rule(&member.value, &join(pointer, &member.key));
-            document.tools.insert(member.key.clone(), rule);
+            let rule = self.rule(fields, &member.value, &join(pointer, &member.key));
+            rules.insert(member.key.clone(), rule);
         }
     }
 
     /// A rule with a mistake in it is read as one that denies: two of those
     /// never contradict each other, so nothing is reported that may be no
     /// mistake once this one is mended.
-    fn rule(&mut self, node: &Node, pointer: &str) -> Rule {
+    fn rule(&mut self, fields: &Fields, node: &Node, pointer: &str) -> Rule {
         let mut rule = Rule::allow();
         let Some(members) = self.object(node, pointer) else {
             rule.action = RuleAction::Deny;
@@ -193,12 +212,12 @@ impl Reader<'_> {
                 }
                 "reason" => rule.reason = self.text(node, &at()),
                 "description" => rule.description = self.text(node, &at()),
-                _ => self.no_field(&RULE, member, pointer),
+                _ => self.no_field(fields, member, pointer),
             }
         }
         if members
             .iter()
-            .any(|member| !RULE.known.contains(&member.key.as_str()))
+            .any(|member| !fields.known.contains(&member.key.as_str()))
         {
             rule.action = RuleAction::Deny;
         }

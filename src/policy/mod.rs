@@ -13,7 +13,10 @@ mod fold;
 mod index;
 mod load;
 mod pattern;
+mod section;
+mod template;
 mod tie;
+mod uri;
 mod warn;
 
 use std::fs::File;
@@ -102,17 +105,17 @@ impl Policy {
 
     /// Whether any tool could be left out of a list.
     pub(crate) fn can_hide_tools(&self) -> bool {
-        self.hides_by_default() || !self.inner.rules.tools.like_hidden.is_empty()
+        self.hides_by_default() || self.inner.rules.tools.hides_any()
     }
 
     /// Whether any prompt could be left out of a list.
     pub(crate) fn can_hide_prompts(&self) -> bool {
-        self.hides_by_default()
+        self.hides_by_default() || self.inner.rules.prompts.hides_any()
     }
 
     /// Whether any resource or template could be left out of a list.
     pub(crate) fn can_hide_resources(&self) -> bool {
-        self.hides_by_default()
+        self.hides_by_default() || self.inner.rules.resources.hides_any()
     }
 
     fn hides_by_default(&self) -> bool {

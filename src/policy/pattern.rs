@@ -66,6 +66,20 @@ impl Pattern {
         }
     }
 
+    /// Everything that begins and ends so, whatever is between.
+    pub(super) fn between(prefix: String, suffix: String) -> Self {
+        Self::new(prefix, std::iter::empty(), suffix)
+    }
+
+    /// The pattern with a star between each of these runs and the next. The
+    /// first and the last run are the same one if there is no other.
+    pub(super) fn from_runs(runs: Vec<String>) -> Self {
+        let mut runs = runs.into_iter();
+        let prefix = runs.next().unwrap_or_default();
+        let suffix = runs.next_back().unwrap_or_default();
+        Self::new(prefix, runs, suffix)
+    }
+
     /// Whether the pattern matches the whole of `text`.
     ///
     /// Every run is taken at its first place: what then follows has the most
@@ -132,7 +146,7 @@ const NO_NAME_HOLDS_THIS: u8 = 0xff;
 
 /// What follows the first place of `run` in `text`.
 fn after<'t>(text: &'t [u8], run: &[u8]) -> Option<&'t [u8]> {
-    let start = text.windows(run.len()).position(|window| window == run)?;
+    let start = memchr::memmem::find(text, run)?;
     text.get(start + run.len()..)
 }
 
@@ -148,7 +162,7 @@ pub(super) enum NameError {
 impl NameError {
     pub(super) fn help(self) -> &'static str {
         match self {
-            Self::Empty => "write the name of a tool, or `*` for all of them",
+            Self::Empty => "write a name, or `*` for all of them",
             Self::Escape(_) => {
                 r#"a backslash is written `\\` and a star that is part of a name `\*` (in JSON `"\\\\"` and `"\\*"`)"#
             }

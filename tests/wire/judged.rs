@@ -86,6 +86,28 @@ async fn hidden_is_like_never_existing() {
 }
 
 #[tokio::test]
+async fn a_hidden_name_is_answered_like_an_unknown_one_that_patterns_speak_of() {
+    for default in ["deny", "hide"] {
+        for hidden in [
+            r#""hide":["secret_admin"],"tools":{"secret_*":{"action":"deny","reason":"No."}}"#,
+            r#""tools":{"secret_*":{"action":"deny"},"secret_admin":{"action":"hide"}}"#,
+            r#""hide":["secret_admin"],"tools":{"secret_*":{"action":"deny"},"secret_admin":{"action":"deny"}}"#,
+            r#""hide":["secret_admin"],"tools":{"SECRET_*":{"action":"deny"}}"#,
+            r#""hide":["secret_*"],"tools":{"secret_*":{"action":"deny"}}"#,
+        ] {
+            let policy = format!(r#"{{"version":"1","default":"{default}",{hidden}}}"#);
+            let mut answers = Vec::new();
+            for name in ["secret_admin", "secret_zzzzz"] {
+                let (received, answer) = Exchange::new(&policy).send(post(call(name))).await;
+                assert!(received.is_none());
+                answers.push(answer.text().replace(name, "NAME"));
+            }
+            assert_eq!(answers[0], answers[1], "{policy}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn prompts_and_resources_follow_the_default() {
     let requests = [
         (r#""method":"prompts/get","params":{"name":"p"}"#, -32602),
@@ -130,6 +152,91 @@ async fn prompts_and_resources_follow_the_default() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn prompts_and_resources_have_sections_of_their_own() {
+    let policy = r#"{
+        "version": "1", "default": "deny",
+        "prompts": { "greet": {}, "scold": { "action": "hide" } },
+        "resources": { "kestra://flows/*": {}, "file:///etc/*": { "action": "deny", "reason": "Private." } }
+    }"#;
+    for (request, code) in [
+        (r#""method":"prompts/get","params":{"name":"greet"}"#, 0),
+        (
+            r#""method":"prompts/get","params":{"name":"scold"}"#,
+            -31403,
+        ),
+        (
+            r#""method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"greet"}}"#,
+            0,
+        ),
+        (
+            r#""method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"scold"}}"#,
+            -31403,
+        ),
+        (
+            r#""method":"resources/read","params":{"uri":"kestra://flows/a"}"#,
+            0,
+        ),
+        (
+            r#""method":"resources/read","params":{"uri":"KESTRA://flows/a"}"#,
+            0,
+        ),
+        (
+            r#""method":"resources/read","params":{"uri":"kestra://flows/../admin"}"#,
+            -31403,
+        ),
+        (
+            r#""method":"resources/read","params":{"uri":"kestra://flows/%2e%2e/admin"}"#,
+            -31403,
+        ),
+        (
+            r#""method":"resources/read","params":{"uri":"file:///etc/passwd"}"#,
+            -31403,
+        ),
+        (
+            r#""method":"resources/read","params":{"uri":"FILE:///etc/passwd"}"#,
+            -31403,
+        ),
+        (
+            r#""method":"resources/subscribe","params":{"uri":"file:///etc/passwd"}"#,
+            -31403,
+        ),
+        (
+            r#""method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":["kestra://flows/a"]}}"#,
+            0,
+        ),
+        (
+            r#""method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":["kestra://flows/a","file:///etc/passwd"]}}"#,
+            -31403,
+        ),
+        (
+            r#""method":"completion/complete","params":{"ref":{"type":"ref/resource","uri":"file:///etc/{name}"}}"#,
+            -31403,
+        ),
+    ] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,{request}}}"#);
+        let (received, answer) = Exchange::new(policy).send(post(body)).await;
+        assert_eq!(received.is_some(), code == 0, "{request}");
+        assert_eq!(answer.code(), code, "{request}");
+        assert_eq!(
+            answer.text().contains("Private."),
+            answer.text().contains("/resources/")
+        );
+    }
+    let hiding = policy.replace(r#""default": "deny""#, r#""default": "hide""#);
+    let lists = r#"{"result":{"prompts":[{"name":"greet"},{"name":"scold"}],"resources":[{"uri":"kestra://flows/a"},{"uri":"file:///etc/passwd"},{"uri":"x:y"}],"resourceTemplates":[{"uriTemplate":"kestra://flows/{id}"},{"uriTemplate":"x:{y}"}]}}"#;
+    let answer = http::Response::builder()
+        .header("content-type", "application/json")
+        .body(crate::server::pieces([lists]))
+        .unwrap();
+    let ask = post(r#"{"jsonrpc":"2.0","id":1,"method":"prompts/list"}"#);
+    let (_, answer) = Exchange::answering(&hiding, answer).send(ask).await;
+    assert_eq!(
+        answer.text(),
+        r#"{"result":{"prompts":[{"name":"greet"}],"resources":[{"uri":"kestra://flows/a"},{"uri":"file:///etc/passwd"}],"resourceTemplates":[{"uriTemplate":"kestra://flows/{id}"}]}}"#
+    );
 }
 
 #[tokio::test]

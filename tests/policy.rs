@@ -476,27 +476,6 @@ fn allow_all_allows_all() {
 }
 
 #[test]
-fn a_very_long_name_costs_no_pattern_and_hides_where_a_pattern_could() {
-    let long = "x".repeat(257);
-    for (default, hide, outcome, rule) in [
-        ("deny", r#"["x*"]"#, HIDDEN.0, HIDDEN.1),
-        ("allow", r#"["x*"]"#, HIDDEN.0, HIDDEN.1),
-        ("allow", r#"["x"]"#, Deny, "(protocol)"),
-        ("deny", r#"["x"]"#, DEFAULT.0, DEFAULT.1),
-    ] {
-        check(&tools(default, hide, "{}"), &[(&long, outcome, rule)]);
-    }
-    // What names it exactly still counts, and what hides it goes before that.
-    let named = format!(r#"{{"{long}":{{}}}}"#);
-    let place = format!("/tools/{long}");
-    check(&tools("deny", "[]", &named), &[(&long, Allow, &place)]);
-    check(
-        &tools("deny", r#"["x*"]"#, &named),
-        &[(&long, HIDDEN.0, HIDDEN.1)],
-    );
-}
-
-#[test]
 fn a_hidden_tool_that_a_pattern_would_allow_is_warned_of() {
     for document in [
         r#"{"version":"1","default":"deny","hide":["secret_admin"],"tools":{"secret_*":{}}}"#,

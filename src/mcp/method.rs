@@ -100,10 +100,9 @@ pub(crate) fn resembles(name: &str) -> Option<&'static Method> {
 }
 
 fn fold(name: &str) -> String {
-    name.chars()
-        .filter(|character| character.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
+    let mut folded = name.to_lowercase().replace("%2f", "/");
+    folded.retain(char::is_alphanumeric);
+    folded
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use super::fault::Fault;
 use super::key;
 use crate::json::{Kind, Reader};
 
-/// Bytes that a tool name, prompt name, URI or task id may have.
-const LONGEST_NAME: usize = 8 * 1024;
+/// Bytes that the name of a tool or prompt may have.
+const LONGEST_NAME: usize = 1024;
+/// Bytes that a URI or task id may have.
+const LONGEST_URI: usize = 8 * 1024;
 
 /// The members of `params` that the protocol knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,9 +139,9 @@ impl<'a> Params<'a> {
             .find(|(name, _)| *name == key)
             .map(|row| row.1);
         match param {
-            Some(Param::Name) => self.name = Some(Name::read(reader)?),
-            Some(Param::Uri) => self.uri = Some(Name::read(reader)?),
-            Some(Param::TaskId) => self.task_id = Some(Name::read(reader)?),
+            Some(Param::Name) => self.name = Some(Name::read(reader, LONGEST_NAME)?),
+            Some(Param::Uri) => self.uri = Some(Name::read(reader, LONGEST_URI)?),
+            Some(Param::TaskId) => self.task_id = Some(Name::read(reader, LONGEST_URI)?),
             Some(Param::Meta) if kind == Kind::Object => self.meta = Meta::read(reader)?,
             Some(Param::Meta) => {
                 reader.skip()?;
@@ -172,13 +174,13 @@ impl<'a> Params<'a> {
 }
 
 impl<'a> Name<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+    fn read(reader: &mut Reader<'a>, longest: usize) -> Result<Self, Fault> {
         if reader.kind()? != Kind::String {
             reader.skip()?;
             return Ok(Self::Unreadable);
         }
         let text = reader.string()?;
-        Ok(if text.len() > LONGEST_NAME {
+        Ok(if text.len() > longest {
             Self::Unreadable
         } else {
             Self::Text(reader.decode(text))
@@ -193,7 +195,7 @@ impl<'a> Meta<'a> {
         reader.object(|reader, key| {
             match &*reader.decode(key) {
                 "io.modelcontextprotocol/protocolVersion" => {
-                    meta.protocol_version = Some(Name::read(reader)?);
+                    meta.protocol_version = Some(Name::read(reader, LONGEST_NAME)?);
                 }
                 "io.modelcontextprotocol/clientCapabilities" => {
                     meta.client_capabilities = Some(reader.kind()?);
@@ -223,9 +225,9 @@ impl<'a> Reference<'a> {
         let mut look_alike = false;
         reader.object(|reader, key| {
             match &*reader.decode(key) {
-                "type" => kind = Some(Name::read(reader)?),
-                "name" => name = Some(Name::read(reader)?),
-                "uri" => uri = Some(Name::read(reader)?),
+                "type" => kind = Some(Name::read(reader, LONGEST_NAME)?),
+                "name" => name = Some(Name::read(reader, LONGEST_NAME)?),
+                "uri" => uri = Some(Name::read(reader, LONGEST_URI)?),
                 other => {
                     look_alike |= key::is_look_alike(other) || key::folds_onto(other, &["type"]);
                     reader.skip()?;
@@ -290,7 +292,7 @@ fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<Cow<'a, str>>>, 
     }
     let mut names = Some(Vec::new());
     reader.array(|reader| {
-        match (Name::read(reader)?, &mut names) {
+        match (Name::read(reader, LONGEST_URI)?, &mut names) {
             (Name::Text(name), Some(names)) => names.push(name),
             _ => names = None,
         }

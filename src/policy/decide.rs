@@ -247,19 +247,10 @@ impl Rules {
     /// that a hidden name is in the document.
     pub(super) fn judge<'r>(&'r self, section: &'r Section, name: &str) -> Decision<'r> {
         let name = &*section.kind.spelled(name);
-        if section.hide.exact(name.as_bytes()).is_some() {
+        if section.hide.contains(name.as_bytes()) {
             return Decision::HIDDEN;
         }
-        let exact = section.entries.exact(name.as_bytes());
-        // Trying every pattern on a name that is refused for its length anyway
-        // would only be work that somebody wants to cause.
-        if exact.is_none() && section.kind.is_too_long(name) && !self.is_free(section) {
-            return self.too_long(section);
-        }
-        if section.hide.patterns(name.as_bytes()).next().is_some() {
-            return Decision::HIDDEN;
-        }
-        if let Some(entry) = exact {
+        if let Some(entry) = section.entries.exact(name.as_bytes()) {
             return Decision::of_entry(entry);
         }
         if section.kind == Kind::Resources && !uri::is_canonical(name) {
@@ -318,16 +309,6 @@ impl Rules {
                 || self.by_default(),
                 |entry| Decision::of_look_alike(section.kind, entry),
             ),
-        }
-    }
-
-    /// What is said of a name that is longer than names are.
-    fn too_long(&self, section: &Section) -> Decision<'_> {
-        match self.default {
-            // One of these may match it.
-            _ if section.like_hidden.has_patterns() => Decision::HIDDEN,
-            DefaultAction::Allow => Decision::NO_SUCH_NAME,
-            DefaultAction::Deny | DefaultAction::Hide => self.by_default(),
         }
     }
 

@@ -67,11 +67,7 @@ impl<T> NameSet<T> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.exact.is_empty() && !self.has_patterns()
-    }
-
-    pub(super) fn has_patterns(&self) -> bool {
-        !self.by_prefix.0.is_empty() || !self.by_suffix.0.is_empty()
+        self.exact.is_empty() && self.by_prefix.0.is_empty() && self.by_suffix.0.is_empty()
     }
 
     /// The patterns that could match, as far as their one end tells.

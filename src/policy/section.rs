@@ -74,14 +74,6 @@ impl Kind {
         }
     }
 
-    /// Whether a name is longer than names are. A URI may have any length.
-    pub(super) fn is_too_long(self, name: &str) -> bool {
-        match self {
-            Self::Tools | Self::Prompts => name.len() > LONGEST_NAME,
-            Self::Resources => false,
-        }
-    }
-
     /// All that what a caller names could be mistaken for.
     pub(super) fn looks(self, name: &str) -> SmallVec<[Folded; 1]> {
         match self {

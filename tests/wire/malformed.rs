@@ -276,7 +276,8 @@ async fn depth_keys_and_lengths_are_bounded() {
         (false, wide(100_000)),
         (true, long_id(1022)),
         (false, long_id(1023)),
-        (false, call(&"x".repeat(9_000))),
+        (true, call(&"x".repeat(1_024))),
+        (false, call(&"x".repeat(1_025))),
     ] {
         let (received, _) = Exchange::new(ALLOW_ALL).send(post(&body)).await;
         assert_eq!(received.is_some(), passes, "{}…", &body[..60]);
@@ -306,7 +307,7 @@ async fn names_in_errors_are_cut_and_escaped() {
         r"Unknown tool: a\u{202e}b"
     );
     let (_, answer) = Exchange::new(policy)
-        .send(post(call(&"x".repeat(5_000))))
+        .send(post(call(&"x".repeat(1_000))))
         .await;
     assert!(answer.text().len() < 300);
 }

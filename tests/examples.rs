@@ -26,6 +26,7 @@ example!(on_auth_and_tracing, "../examples/auth_and_tracing.rs");
 example!(on_axum, "../examples/axum.rs");
 example!(on_hyper, "../examples/hyper.rs");
 example!(on_rmcp, "../examples/rmcp.rs");
+example!(on_stdio, "../examples/stdio.rs");
 example!(on_tonic, "../examples/tonic.rs");
 
 use bytes::Bytes;
@@ -123,6 +124,35 @@ async fn rmcp() {
     let text = &denied.content[0].as_text().unwrap().text;
     assert!(text.contains("Deleting is for people."), "{text}");
     soon(client.cancel()).await.unwrap();
+}
+
+#[tokio::test]
+async fn stdio() {
+    use ::rmcp::ServiceExt;
+    use ::rmcp::model::{CallToolRequestParams, ClientConfig};
+
+    let (client_side, our_side) = tokio::io::duplex(1024);
+    let (input, output) = tokio::io::split(our_side);
+    let serving = tokio::spawn(on_stdio::serve(input, output));
+    let client = soon(ClientConfig::default().serve(client_side))
+        .await
+        .unwrap();
+    let tools = soon(client.list_all_tools()).await.unwrap();
+    let mut names: Vec<_> = tools.iter().map(|tool| &*tool.name).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["delete_everything", "time"]);
+    let mut texts = Vec::new();
+    for tool in ["time", "delete_everything", "debug_dump", "time"] {
+        let answer = soon(client.call_tool(CallToolRequestParams::new(tool)))
+            .await
+            .unwrap();
+        texts.push(answer.content[0].as_text().unwrap().text.clone());
+    }
+    assert_eq!((&*texts[0], &*texts[3]), ("high time", "high time"));
+    assert!(texts[1].contains("Deleting is for people."), "{texts:?}");
+    assert!(texts[2].contains("(default deny)"), "{texts:?}");
+    soon(client.cancel()).await.unwrap();
+    soon(serving).await.unwrap().unwrap();
 }
 
 #[tokio::test]

@@ -30,6 +30,7 @@ pub(crate) struct Judge {
     policy: Option<Policy>,
     /// Whether another caller could get another verdict.
     per_caller: bool,
+    caller: Caller,
 }
 
 impl Engine {
@@ -44,6 +45,7 @@ impl Engine {
         let ask = AssertUnwindSafe(|| Judge {
             policy: self.source.policy_for(caller),
             per_caller: self.source.depends_on_caller(),
+            caller: caller.clone(),
         });
         catch_unwind(ask).map_err(|_| {
             tracing::error!("the policy source panicked; the request is refused");
@@ -98,16 +100,16 @@ impl Judge {
             Subject::Tool => {
                 let name = self.name(call, Param::Name, "a tool name")?;
                 check_arguments(call)?;
-                self.call_tool(name)
+                self.use_thing(call, Thing::Tool, name)
             }
             Subject::Prompt => {
                 let name = self.name(call, Param::Name, "a prompt name")?;
                 check_arguments(call)?;
-                self.use_thing(Thing::Prompt, name)
+                self.use_thing(call, Thing::Prompt, name)
             }
             Subject::Resource => {
                 let uri = self.name(call, Param::Uri, "a URI")?;
-                self.use_thing(Thing::Resource, uri)
+                self.use_thing(call, Thing::Resource, uri)
             }
             Subject::Reference => self.complete(call),
             Subject::Subscriptions => self.listen(call),
@@ -128,6 +130,7 @@ impl Judge {
             return Err(wrong_kind(Kind::Notification));
         }
         let decision = self.decide(&Action::other_method(&call.method));
+        self.report(call, None, decision.as_ref());
         if decision.is_some_and(|decision| decision.is_allowed()) {
             return Ok(());
         }
@@ -136,26 +139,16 @@ impl Judge {
         })
     }
 
-    fn call_tool(&self, name: &str) -> Result<(), Refusal> {
-        let Some(decision) = self.decide(&Action::call_tool(name)) else {
-            return Err(refused_tool(name, NO_POLICY, None));
-        };
-        match decision.outcome() {
-            Outcome::Allow => Ok(()),
-            Outcome::Hide => Err(match self.like_unnamed(&Action::call_tool(name)) {
-                Some((rule, reason)) => refused_tool(name, rule, reason),
-                None => unknown(Thing::Tool, name),
-            }),
-            _ => Err(refused_tool(name, decision.rule(), decision.reason())),
-        }
-    }
-
-    fn use_thing(&self, what: Thing, name: &str) -> Result<(), Refusal> {
+    /// A use of something that the policy names.
+    fn use_thing(&self, call: &Call<'_>, what: Thing, name: &str) -> Result<(), Refusal> {
         let action = match what {
+            Thing::Tool => Action::call_tool(name),
             Thing::Prompt => Action::get_prompt(name),
-            _ => Action::read_resource(name),
+            Thing::Resource | Thing::Task => Action::read_resource(name),
         };
-        let Some(decision) = self.decide(&action) else {
+        let decision = self.decide(&action);
+        self.report(call, Some(name), decision.as_ref());
+        let Some(decision) = decision else {
             return Err(refused(what, name, NO_POLICY, None));
         };
         match decision.outcome() {
@@ -168,6 +161,30 @@ impl Judge {
         }
     }
 
+    /// Tells the log what was decided: names and rules, never a value.
+    fn report(&self, call: &Call<'_>, name: Option<&str>, decision: Option<&Decision<'_>>) {
+        let allowed = decision.is_some_and(Decision::is_allowed);
+        let level_is_on = match allowed {
+            true => tracing::enabled!(target: LOG, tracing::Level::DEBUG),
+            false => tracing::enabled!(target: LOG, tracing::Level::INFO),
+        };
+        if !level_is_on {
+            return;
+        }
+        let method = shown(&call.method);
+        // What follows the path of a URI is more of a value than of a name.
+        let name = name
+            .and_then(|name| name.split(['?', '#']).next())
+            .map(shown);
+        let rule = decision.map_or(NO_POLICY, Decision::rule);
+        let caller = self.caller.id();
+        if allowed {
+            tracing::debug!(target: LOG, caller, method, name, rule, "allowed");
+        } else {
+            tracing::info!(target: LOG, caller, method, name, rule, "refused");
+        }
+    }
+
     /// `completion/complete` tells of what it refers to, so it is judged as a
     /// use of that.
     fn complete(&self, call: &Call<'_>) -> Result<(), Refusal> {
@@ -176,8 +193,8 @@ impl Judge {
             .as_ref()
             .and_then(|params| params.reference.as_ref())
         {
-            Some(Reference::Prompt(name)) => self.use_thing(Thing::Prompt, name),
-            Some(Reference::Resource(uri)) => self.use_thing(Thing::Resource, uri),
+            Some(Reference::Prompt(name)) => self.use_thing(call, Thing::Prompt, name),
+            Some(Reference::Resource(uri)) => self.use_thing(call, Thing::Resource, uri),
             Some(Reference::Unreadable) | None => Err(Refusal::Params {
                 text: "params.ref must be an object with the type ref/prompt and a name, \
                        or the type ref/resource and a uri."
@@ -199,7 +216,7 @@ impl Judge {
             }),
             Some(Subscriptions::To { resources, .. }) => resources
                 .iter()
-                .try_for_each(|uri| self.use_thing(Thing::Resource, uri)),
+                .try_for_each(|uri| self.use_thing(call, Thing::Resource, uri)),
             Some(Subscriptions::Unreadable) => Err(Refusal::Params {
                 text: "params.notifications must be an object in which resourceSubscriptions \
                        and taskIds are lists of strings."
@@ -246,6 +263,9 @@ impl Visibility for Judge {
     }
 }
 
+/// The target of what is logged.
+const LOG: &str = "mcp_policy";
+
 /// The rule that refuses what nothing names.
 const DEFAULT_DENY: &str = "(default deny)";
 
@@ -279,20 +299,18 @@ fn unknown(what: Thing, name: &str) -> Refusal {
     }
 }
 
-fn refused_tool(name: &str, rule: &str, reason: Option<&str>) -> Refusal {
-    let (text, place) = refusal_text("tool", name, rule, reason);
-    Refusal::Tool { text, place }
-}
-
 fn refused(what: Thing, name: &str, rule: &str, reason: Option<&str>) -> Refusal {
-    let what = match what {
+    let noun = match what {
         Thing::Tool => "tool",
         Thing::Prompt => "prompt",
         Thing::Resource => "resource",
         Thing::Task => "task",
     };
-    let (text, place) = refusal_text(what, name, rule, reason);
-    Refusal::Denied { text, place }
+    let (text, place) = refusal_text(noun, name, rule, reason);
+    match what {
+        Thing::Tool => Refusal::Tool { text, place },
+        Thing::Prompt | Thing::Resource | Thing::Task => Refusal::Denied { text, place },
+    }
 }
 
 /// A text that a model can act on: what was refused, why, and what to do.

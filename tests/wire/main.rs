@@ -13,6 +13,7 @@ mod headers;
 mod http_faults;
 mod judged;
 mod lists;
+mod log;
 mod malformed;
 mod server;
 mod streams;

@@ -1,0 +1,66 @@
+//! What is logged of a decision, and what never is.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use mcp_policy::Caller;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::server::{Exchange, POLICY, post};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'w> MakeWriter<'w> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'w self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_decision_is_logged_with_names_and_without_values() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    let guard = tracing::subscriber::set_default(subscriber);
+    for body in [
+        r#""method":"tools/call","params":{"name":"danger","arguments":{"token":"hunter2"}}"#,
+        r#""method":"tools/call","params":{"name":"safe","arguments":{"token":"hunter2"}}"#,
+        r#""method":"tools/call","params":{"name":"secret","arguments":{"hunter2":"hunter2"}}"#,
+        r#""method":"resources/read","params":{"uri":"https://h/p?token=hunter2"}"#,
+        r#""method":"x/y","params":{"token":"hunter2"}"#,
+        r#""method":"tools/call","params":{"name":"safe","arguments":"hunter2"}"#,
+    ] {
+        let mut request = post(format!(r#"{{"jsonrpc":"2.0","id":1,{body}}}"#));
+        request.extensions_mut().insert(Caller::new("alice"));
+        Exchange::new(POLICY).send(request).await;
+    }
+    drop(guard);
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(!log.contains("hunter2"), "{log}");
+    for line in [
+        r#"INFO mcp_policy: refused caller="alice" method="tools/call" name="danger" rule="/tools/danger/action""#,
+        r#"DEBUG mcp_policy: allowed caller="alice" method="tools/call" name="safe" rule="/tools/safe""#,
+        r#"INFO mcp_policy: refused caller="alice" method="tools/call" name="secret" rule="(hidden)""#,
+        r#"INFO mcp_policy: refused caller="alice" method="resources/read" name="https://h/p" rule="(default deny)""#,
+        r#"INFO mcp_policy: refused caller="alice" method="x/y" rule="(default deny)""#,
+    ] {
+        assert!(log.contains(line), "{line} not in\n{log}");
+    }
+}

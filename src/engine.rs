@@ -61,6 +61,11 @@ impl fmt::Debug for Engine {
 }
 
 impl Judge {
+    /// Who sent the request.
+    pub(crate) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Whether a message may go on; if not, how it is refused.
     pub(crate) fn judge(&self, message: &Message<'_>) -> Result<(), Refusal> {
         let (call, kind) = match message {

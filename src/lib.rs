@@ -8,6 +8,7 @@ mod json;
 mod layer;
 mod mcp;
 mod policy;
+mod session;
 mod source;
 
 pub use caller::Caller;

@@ -10,6 +10,7 @@ use super::identify::{self, IdentifyCaller};
 use crate::caller::Caller;
 use crate::engine::{Engine, Judge};
 use crate::mcp::reply::Refusal;
+use crate::session::Sessions;
 
 /// Everything that the services made by one layer share.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) unguarded_paths: Vec<String>,
     /// Where refusals go that a client hears on another stream.
     pub(crate) endpoints: Arc<Endpoints>,
+    /// Which session belongs to whom.
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// 4 MiB: what rmcp reads at most, so that nothing passes that it refuses.
@@ -48,6 +51,7 @@ impl Config {
             responses: Budget::new(RESPONSE_BUDGET),
             unguarded_paths: Vec::new(),
             endpoints: Arc::default(),
+            sessions: Arc::default(),
         }
     }
     /// The judge for a request with this head.

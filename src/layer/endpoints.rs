@@ -10,6 +10,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use http::Uri;
 
+use crate::caller::Caller;
+
 /// Streams that are remembered; those beyond it get their refusals with the
 /// POST, like those of later transports.
 const MOST_STREAMS: usize = 10_000;
@@ -24,7 +26,8 @@ pub(crate) struct Endpoints {
 }
 
 enum Announced {
-    By(Arc<Mailbox>),
+    /// The stream of this caller.
+    By(Arc<Mailbox>, Caller),
     /// More than one stream has announced it, so it tells nothing.
     Shared(usize),
 }
@@ -51,15 +54,19 @@ pub(super) struct Announcement {
 
 impl Endpoints {
     /// Remembers what an `endpoint` event announced.
-    pub(super) fn announce(self: &Arc<Self>, address: &[u8]) -> Option<Announcement> {
+    pub(super) fn announce(
+        self: &Arc<Self>,
+        address: &[u8],
+        caller: &Caller,
+    ) -> Option<Announcement> {
         let uri = Uri::try_from(address).ok()?;
         let key = key(&uri)?.to_owned();
         let mailbox = Arc::<Mailbox>::default();
         let mut streams = lock(&self.streams);
         let announced = match streams.remove(&key) {
             None if streams.len() >= MOST_STREAMS => return None,
-            None => Announced::By(Arc::clone(&mailbox)),
-            Some(Announced::By(_)) => Announced::Shared(2),
+            None => Announced::By(Arc::clone(&mailbox), caller.clone()),
+            Some(Announced::By(..)) => Announced::Shared(2),
             Some(Announced::Shared(streams)) => Announced::Shared(streams.saturating_add(1)),
         };
         streams.insert(key.clone(), announced);
@@ -77,7 +84,7 @@ impl Endpoints {
             return false;
         };
         let mailbox = match lock(&self.streams).get(key) {
-            Some(Announced::By(mailbox)) => Arc::clone(mailbox),
+            Some(Announced::By(mailbox, _)) => Arc::clone(mailbox),
             Some(Announced::Shared(_)) | None => return false,
         };
         let mut waiting = lock(&mailbox.waiting);
@@ -89,6 +96,18 @@ impl Endpoints {
             reader.wake();
         }
         true
+    }
+
+    /// Whether this caller may POST to the target: it is no address that another
+    /// caller's stream announced.
+    pub(super) fn may_post(&self, target: &Uri, caller: &Caller) -> bool {
+        let Some(key) = key(target) else {
+            return true;
+        };
+        match lock(&self.streams).get(key) {
+            Some(Announced::By(_, owner)) => owner.id() == caller.id(),
+            Some(Announced::Shared(_)) | None => true,
+        }
     }
 
     /// Whether a target looks like one that such a stream announced, although
@@ -175,9 +194,14 @@ mod tests {
     #[test]
     fn a_stream_is_found_by_what_it_announced() {
         let endpoints = Arc::<Endpoints>::default();
-        let stream = endpoints.announce(b"/mcp/messages?sessionId=1").unwrap();
+        let stream = endpoints
+            .announce(b"/mcp/messages?sessionId=1", &Caller::new("alice"))
+            .unwrap();
         assert!(delivers(&endpoints, "/messages?sessionId=1"));
         assert!(!delivers(&endpoints, "/messages?sessionId=2"));
+        let target = Uri::from_static("/messages?sessionId=1");
+        assert!(endpoints.may_post(&target, &Caller::new("alice")));
+        assert!(!endpoints.may_post(&target, &Caller::new("bob")));
         let mut context = Context::from_waker(Waker::noop());
         assert_eq!(stream.poll(&mut context), Poll::Ready(event()));
         assert!(stream.poll(&mut context).is_pending());
@@ -190,7 +214,7 @@ mod tests {
     fn an_address_of_two_streams_is_nobodys() {
         let endpoints = Arc::<Endpoints>::default();
         let streams: Vec<_> = (0..3)
-            .map(|_| endpoints.announce(b"http://h/messages"))
+            .map(|_| endpoints.announce(b"http://h/messages", &Caller::anonymous()))
             .collect();
         assert!(!delivers(&endpoints, "/messages"));
         drop(streams);
@@ -200,7 +224,7 @@ mod tests {
     #[test]
     fn a_stream_that_is_not_read_takes_no_more() {
         let endpoints = Arc::<Endpoints>::default();
-        let _stream = endpoints.announce(b"/m?s=1").unwrap();
+        let _stream = endpoints.announce(b"/m?s=1", &Caller::anonymous()).unwrap();
         let delivered = (0..100).filter(|_| delivers(&endpoints, "/m?s=1")).count();
         assert_eq!(delivered, MOST_WAITING);
     }

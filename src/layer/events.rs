@@ -94,7 +94,10 @@ impl Events {
         let announcement = &mut self.announcement;
         let mut judge = |event: Event<'_>| {
             if event.name == b"endpoint" && exchange.asked.opens_stream {
-                *announcement = exchange.config.endpoints.announce(event.data);
+                *announcement = exchange
+                    .config
+                    .endpoints
+                    .announce(event.data, exchange.judge.caller());
             }
             judge(exchange, event.data)
         };

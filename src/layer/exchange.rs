@@ -22,6 +22,18 @@ pub(super) struct Asked {
     pub(super) for_list: bool,
     /// Whether it is a GET.
     pub(super) opens_stream: bool,
+    pub(super) session: SessionStep,
+}
+
+/// What a request does to its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum SessionStep {
+    /// It may begin one.
+    Begin,
+    /// It asks for this one to be ended.
+    End(String),
+    /// Nothing.
+    None,
 }
 
 /// A request that may pass, and everything that its answer is judged by.

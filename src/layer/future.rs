@@ -174,7 +174,8 @@ where
         return refused(&unread, &refusal);
     }
     match request::judge(&config, &head, &collected.bytes) {
-        Err((refusal, asked)) => {
+        Err(refused) => {
+            let (refusal, asked) = *refused;
             let answer = asked.refuse_message(&refusal, &config.endpoints, &head.uri);
             State::Answered(Some(Box::new(answer)))
         }
@@ -192,6 +193,7 @@ fn receive<S, F, B, R: Body<Data = Bytes>>(
     exchange: Exchange,
 ) -> State<S, F, B, R> {
     let (mut head, body) = answer.into_parts();
+    request::follow_session(&exchange, &head);
     match answer::treatment(&head) {
         Treatment::Redirect => {
             let answer = answer::refuse_redirect(&exchange.asked, &head);

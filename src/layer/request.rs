@@ -1,23 +1,28 @@
 //! What becomes of a request: whether it may go on, and with which head.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, IF_RANGE,
     RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Method, request};
+use http::{HeaderMap, HeaderValue, Method, request, response};
 
 use super::collect::CollectError;
 use super::config::Config;
-use super::exchange::{Asked, Exchange};
+use super::exchange::{Asked, Exchange, SessionStep};
 use super::permit::Permit;
+use crate::caller::Caller;
 use crate::mcp::fault::Fault;
 use crate::mcp::headers;
 use crate::mcp::message::{Id, Message};
 use crate::mcp::recover;
 use crate::mcp::reply::Refusal;
+use crate::mcp::version::Era;
+
+const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
 /// How a request is treated, told by its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,12 @@ pub(super) fn unread(head: &request::Parts) -> Asked {
         version: head.version,
         for_list: false,
         opens_stream: head.method == Method::GET,
+        session: match session_id(&head.headers) {
+            Ok(Some(session)) if head.method == Method::DELETE => {
+                SessionStep::End(session.to_owned())
+            }
+            _ => SessionStep::None,
+        },
     }
 }
 
@@ -131,7 +142,7 @@ pub(super) fn judge(
     config: &Arc<Config>,
     head: &request::Parts,
     body: &[u8],
-) -> Result<Exchange, (Refusal, Asked)> {
+) -> Result<Exchange, Box<(Refusal, Asked)>> {
     let (headers, version) = (&head.headers, head.version);
     let asked = |era, id: Option<Id<'_>>| Asked {
         era,
@@ -140,19 +151,24 @@ pub(super) fn judge(
         version,
         for_list: false,
         opens_stream: false,
+        session: SessionStep::None,
     };
     let message = match Message::parse(body) {
         Ok(message) => message,
         Err(fault) => {
             let era = headers::era_of(headers);
             let asked = asked(era, recover::request_id(body));
-            return Err((malformed(fault), asked));
+            return Err(Box::new((malformed(fault), asked)));
         }
     };
     let era = headers::era_of_message(headers, &message);
     let asked = match &message {
         Message::Request(id, call) => Asked {
             for_list: call.method.ends_with("/list"),
+            session: match &*call.method {
+                "initialize" => SessionStep::Begin,
+                _ => SessionStep::None,
+            },
             ..asked(era, Some(*id))
         },
         Message::Notification(_) | Message::Response => asked(era, None),
@@ -163,6 +179,7 @@ pub(super) fn judge(
             text: fault.to_string(),
         })
         .and_then(|()| config.judge_for(head))
+        .and_then(|judge| check_session(config, head, era, judge.caller()).map(|()| judge))
         .and_then(|judge| judge.judge(&message).map(|()| judge));
     match verdict {
         Ok(judge) => Ok(Exchange {
@@ -170,7 +187,57 @@ pub(super) fn judge(
             judge,
             asked,
         }),
-        Err(refusal) => Err((refusal, asked)),
+        Err(refusal) => Err(Box::new((refusal, asked))),
+    }
+}
+
+/// Refuses a session that is known to be another caller's. In the modern era
+/// there are none, and the header means nothing.
+pub(super) fn check_session(
+    config: &Config,
+    head: &request::Parts,
+    era: Era,
+    caller: &Caller,
+) -> Result<(), Refusal> {
+    if era == Era::Modern {
+        return Ok(());
+    }
+    let is_own = match session_id(&head.headers)? {
+        Some(session) => config.sessions.may_use(session, caller, Instant::now()),
+        None => true,
+    };
+    if is_own && config.endpoints.may_post(&head.uri, caller) {
+        Ok(())
+    } else {
+        Err(Refusal::NoSession)
+    }
+}
+
+/// The session that a request names.
+fn session_id(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+    let mut ids = headers.get_all(SESSION_ID).iter();
+    match (ids.next().map(HeaderValue::to_str), ids.next()) {
+        (None, _) => Ok(None),
+        (Some(Ok(id)), None) => Ok(Some(id)),
+        // Nobody knows which of several a server would take.
+        _ => Err(Refusal::NoSession),
+    }
+}
+
+/// Remembers what an answer did to the session.
+pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
+    if !answer.status.is_success() {
+        return;
+    }
+    let sessions = &exchange.config.sessions;
+    match &exchange.asked.session {
+        SessionStep::Begin => {
+            if let Ok(Some(session)) = session_id(&answer.headers) {
+                sessions.issue(session, exchange.judge.caller(), Instant::now());
+            }
+        }
+        SessionStep::End(session) => sessions.end(session),
+        SessionStep::None => {}
     }
 }
 

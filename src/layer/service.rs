@@ -97,6 +97,10 @@ where
                     Ok(judge) => judge,
                     Err(refusal) => return self.refuse(&asked, &refusal),
                 };
+                let own = request::check_session(&self.config, &head, asked.era, judge.caller());
+                if let Err(refusal) = own {
+                    return self.refuse(&asked, &refusal);
+                }
                 request::prepare(&mut head, None, &asked);
                 // A body would go on unread, and neither method has one.
                 let request = Request::from_parts(head, RequestBody::empty());

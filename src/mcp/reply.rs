@@ -14,6 +14,8 @@ use super::version::Era;
 pub(crate) const DENIED: i32 = -31403;
 /// There is no room for the message at the moment.
 pub(crate) const UNAVAILABLE: i32 = -31503;
+/// The code with which MCP servers say that a session does not exist.
+const SESSION_NOT_FOUND: i32 = -32001;
 /// The server's answer cannot be passed on.
 pub(crate) const INTERNAL: i32 = -32603;
 
@@ -34,6 +36,8 @@ pub(crate) enum Refusal {
     Tool { text: String, place: Place },
     /// Another method that may not be used in this way.
     Denied { text: String, place: Place },
+    /// The session does not exist, or is another caller's.
+    NoSession,
     /// The HTTP method is not one of the transport.
     HttpMethod,
     /// The body is compressed or not declared to be JSON in UTF-8.
@@ -157,6 +161,12 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
 /// Refusals that are about HTTP rather than about one call.
 fn http_fault(refusal: &Refusal) -> (StatusCode, i32, String) {
     match refusal {
+        // The status is what tells a client to begin a new session.
+        Refusal::NoSession => (
+            StatusCode::NOT_FOUND,
+            SESSION_NOT_FOUND,
+            "Session not found".to_owned(),
+        ),
         Refusal::HttpMethod => (
             StatusCode::METHOD_NOT_ALLOWED,
             -32600,
@@ -372,6 +382,7 @@ mod tests {
                     place: place(),
                 },
             ),
+            ("session of another caller", Refusal::NoSession),
             ("other HTTP method, or upgrade", Refusal::HttpMethod),
             (
                 "body compressed, or not declared as JSON in UTF-8",

@@ -163,3 +163,83 @@ async fn a_seam_that_panics_refuses() {
         assert_eq!(answer.code(), -32603, "{method}");
     }
 }
+
+/// Sends through one layer, as one service that lives on: sessions are
+/// remembered between requests.
+async fn over_time(steps: &[(&str, Method, Option<&str>, &str, u16)]) {
+    let layer = PolicyLayer::new(policy(r#"{"version":"1","default":"allow"}"#));
+    for (caller, method, session, message, expected) in steps {
+        let body = match *message {
+            "initialize" => r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#.to_owned(),
+            tool => call(tool),
+        };
+        let mut request = post(body);
+        *request.method_mut() = method.clone();
+        request.extensions_mut().insert(Caller::new(caller));
+        if let Some(session) = session {
+            request
+                .headers_mut()
+                .insert("mcp-session-id", session.parse().unwrap());
+        }
+        let answer = Response::builder()
+            .header("content-type", "application/json")
+            .header("mcp-session-id", "issued")
+            .body(pieces([OK]))
+            .unwrap();
+        let exchange = Exchange {
+            layer: layer.clone(),
+            answer,
+        };
+        let (received, answer) = exchange.send(request).await;
+        assert_eq!(
+            answer.status, *expected,
+            "{caller} {method} {session:?} {message}"
+        );
+        assert_eq!(received.is_some(), *expected == 200);
+        if *expected == 404 {
+            assert_eq!(answer.code(), -32001);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_another_caller_does_not_exist() {
+    let (post, get, delete) = (Method::POST, Method::GET, Method::DELETE);
+    over_time(&[
+        ("alice", post.clone(), None, "initialize", 200),
+        ("alice", post.clone(), Some("issued"), "read", 200),
+        ("alice", get.clone(), Some("issued"), "", 200),
+        ("bob", post.clone(), Some("issued"), "read", 404),
+        ("bob", post.clone(), Some("issued"), "initialize", 404),
+        ("bob", get.clone(), Some("issued"), "", 404),
+        ("bob", delete.clone(), Some("issued"), "", 404),
+        ("alice", post.clone(), Some("issued"), "read", 200),
+        // One that was not seen to be issued may be another replica's.
+        ("bob", post.clone(), Some("unknown"), "read", 200),
+        ("alice", delete, Some("issued"), "", 200),
+        ("bob", post, Some("issued"), "read", 200),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_does_not_issue_sessions() {
+    over_time(&[
+        ("alice", Method::POST, None, "read", 200),
+        ("bob", Method::POST, Some("issued"), "read", 200),
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn a_request_names_one_session() {
+    let mut request = post(call("read"));
+    for session in ["a", "b"] {
+        request
+            .headers_mut()
+            .append("mcp-session-id", session.parse().unwrap());
+    }
+    let (received, answer) = send("alice", request, OK, "application/json").await;
+    assert!(received.is_none());
+    assert_eq!((answer.status.as_u16(), answer.code()), (404, -32001));
+}

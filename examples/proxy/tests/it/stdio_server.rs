@@ -64,8 +64,10 @@ fn serve() {
         );
     }
     eprintln!("stdin is closed");
-    while lingers {
-        std::thread::park();
+    if lingers {
+        loop {
+            std::thread::park();
+        }
     }
     // Before the harness has a say.
     std::process::exit(0);

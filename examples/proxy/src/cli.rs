@@ -1,6 +1,6 @@
 //! What may be typed.
 
-use std::{convert::Infallible, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{convert::Infallible, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -32,6 +32,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Guard an MCP server that speaks streamable HTTP
     Serve(ServeArgs),
+    /// Guard an MCP server that a client starts and talks to over stdio
+    Stdio(StdioArgs),
 }
 
 /// The options of `serve`.
@@ -72,6 +74,28 @@ pub(crate) struct ServeArgs {
     /// to the upstream
     #[arg(long)]
     pub(crate) pass_authorization: bool,
+}
+
+/// The options of `stdio`.
+#[derive(Args)]
+pub(crate) struct StdioArgs {
+    /// The policy document
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+
+    /// The server to start, and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+// Not derived, because arguments of servers tend to hold credentials.
+impl fmt::Debug for StdioArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StdioArgs")
+            .field("policy", &self.policy)
+            .field("command", &self.command.first())
+            .finish_non_exhaustive()
+    }
 }
 
 /// An option that may hold a credential.
@@ -121,5 +145,13 @@ mod tests {
             "--header=authorization: Bearer hunter2",
         ]);
         assert!(!format!("{cli:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_argument_of_the_server_is_not_in_debug() {
+        let stdio = ["mcp-policy-proxy", "stdio", "--policy=p.json", "--"];
+        let cli = Cli::parse_from(stdio.into_iter().chain(["npx", "--token=hunter2"]));
+        let shown = format!("{cli:?}");
+        assert!(shown.contains("npx") && !shown.contains("hunter2"));
     }
 }

@@ -1,10 +1,14 @@
 //! Shows what is wrong with a policy, the way rustc shows what is wrong with
 //! a program.
 
-use std::{ops::Range, path::Path};
+use std::{
+    io::{self, IsTerminal, Write},
+    ops::Range,
+    path::Path,
+};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
-use mcp_policy::{Diagnostic, LoadError, Severity};
+use mcp_policy::{Diagnostic, LoadError, Policy, Severity};
 
 /// Whether to colour what goes to a stream.
 pub(crate) fn colours(is_terminal: bool) -> bool {
@@ -47,13 +51,18 @@ pub(crate) fn json(error: &LoadError) -> String {
     }
 }
 
+/// Shows on stderr what is doubtful in a policy that loads.
+pub(crate) fn warn(path: &Path, policy: &Policy) {
+    let source = std::fs::read_to_string(path).ok();
+    let colour = colours(io::stderr().is_terminal());
+    for warning in policy.warnings() {
+        let text = one(path, source.as_deref(), warning, colour);
+        let _ = writeln!(io::stderr(), "{text}\n");
+    }
+}
+
 /// One problem with its line of the document.
-pub(crate) fn one(
-    path: &Path,
-    source: Option<&str>,
-    diagnostic: &Diagnostic,
-    colour: bool,
-) -> String {
+fn one(path: &Path, source: Option<&str>, diagnostic: &Diagnostic, colour: bool) -> String {
     let level = match diagnostic.severity() {
         Severity::Error => Level::ERROR,
         _ => Level::WARNING,

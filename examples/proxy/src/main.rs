@@ -6,9 +6,12 @@
 //! headers go on, [`upstream`] and [`connect`] how the server behind is asked,
 //! [`server`] and [`shutdown`] how connections are accepted and let go,
 //! [`diagnostics`] and [`failure`] how the program says why it does not start,
-//! [`serve`] and [`demo`] what there is to start.
+//! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
+//! without HTTP: [`child`] is the server that it starts, [`lines`] how messages
+//! are told apart.
 
 mod access;
+mod child;
 mod cli;
 mod connect;
 mod demo;
@@ -16,9 +19,11 @@ mod diagnostics;
 mod failure;
 mod gateway;
 mod headers;
+mod lines;
 mod serve;
 mod server;
 mod shutdown;
+mod stdio;
 mod upstream;
 
 use std::{
@@ -48,13 +53,18 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::start(format!("cannot start the async runtime: {error}")))?;
-    match (&cli.command, cli.listen) {
+    let ended = match (&cli.command, cli.listen) {
         (Some(Command::Serve(args)), None) => runtime.block_on(serve::run(args)),
+        (Some(Command::Stdio(args)), None) => runtime.block_on(stdio::run(args)),
         (Some(_), Some(_)) => Err(Failure::usage(
             "`--listen` before the subcommand is for the demo: put it after `serve`",
         )),
         (None, listen) => runtime.block_on(demo::run(listen)),
-    }
+    };
+    // A read of stdin cannot be called off, and dropping the runtime would wait
+    // for the client's next line.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Logs go to stderr, because stdout belongs to what a command was asked for.

@@ -1,7 +1,7 @@
 //! The `serve` command: one policy in front of one upstream.
 
 use std::{
-    io::{self, ErrorKind, IsTerminal, Write},
+    io::{self, ErrorKind, Write},
     net::SocketAddr,
     process::ExitCode,
 };
@@ -39,7 +39,12 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     .map_err(Failure::Usage)?;
     let policy =
         Policy::from_path(&args.policy).map_err(|error| Failure::policy(&args.policy, error))?;
-    warn(args, &policy);
+    diagnostics::warn(&args.policy, &policy);
+    if args.listen.ip().is_unspecified() && args.allowed_hosts.is_empty() {
+        tracing::warn!(
+            "callers have to use a loopback name: name the host that others use with --allowed-host"
+        );
+    }
 
     let listener = bind(args.listen, "choose another address with --listen").await?;
     tracing::info!(
@@ -105,18 +110,4 @@ fn exposed(listen: SocketAddr) -> Failure {
          --allow-unauthenticated if something in front of this proxy authenticates callers",
         listen.port()
     ))
-}
-
-fn warn(args: &ServeArgs, policy: &Policy) {
-    let source = std::fs::read_to_string(&args.policy).ok();
-    let colour = diagnostics::colours(io::stderr().is_terminal());
-    for warning in policy.warnings() {
-        let text = diagnostics::one(&args.policy, source.as_deref(), warning, colour);
-        let _ = writeln!(io::stderr(), "{text}\n");
-    }
-    if args.listen.ip().is_unspecified() && args.allowed_hosts.is_empty() {
-        tracing::warn!(
-            "callers have to use a loopback name: name the host that others use with --allowed-host"
-        );
-    }
 }

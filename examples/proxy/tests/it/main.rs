@@ -14,5 +14,7 @@ mod demo;
 mod fake;
 mod shutdown;
 mod start;
+mod stdio;
+mod stdio_server;
 mod support;
 mod upstream;

@@ -1,0 +1,79 @@
+//! A server that this program starts, and does not leave behind.
+
+use std::{
+    ffi::OsString,
+    io::{self, ErrorKind},
+    process::{ExitStatus, Stdio},
+};
+
+#[cfg(unix)]
+use process_wrap::tokio::ProcessGroup;
+use process_wrap::tokio::{ChildWrapper, CommandWrap};
+use tokio::process::{ChildStdin, ChildStdout};
+
+use crate::failure::Failure;
+
+/// A running server. Dropping it kills it, and every process of its group. Where there
+/// are no process groups it is only the server itself.
+#[derive(Debug)]
+pub(crate) struct Server {
+    child: Box<dyn ChildWrapper>,
+    /// The command, without its arguments, which may hold credentials.
+    name: String,
+}
+
+impl Server {
+    /// Starts the server in a process group of its own: launchers such as `npx`
+    /// and `uv run` start the actual server as a child of theirs.
+    ///
+    /// Its stderr is ours.
+    pub(crate) fn start(command: &[OsString]) -> Result<(Self, ChildStdin, ChildStdout), Failure> {
+        let [program, arguments @ ..] = command else {
+            return Err(Failure::usage("there is no command after `--`"));
+        };
+        let name = program.to_string_lossy().into_owned();
+        let mut command = CommandWrap::with_new(program, |command| {
+            command
+                .args(arguments)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped());
+        });
+        #[cfg(unix)]
+        command.wrap(ProcessGroup::leader());
+        let child = command.spawn().map_err(|error| {
+            Failure::start(match error.kind() {
+                ErrorKind::NotFound => format!("there is no command `{name}` to start"),
+                _ => format!("cannot start `{name}`: {error}"),
+            })
+        })?;
+        let mut server = Self { child, name };
+        match (server.child.stdin().take(), server.child.stdout().take()) {
+            (Some(stdin), Some(stdout)) => Ok((server, stdin, stdout)),
+            _ => Err(Failure::start(format!(
+                "cannot talk to `{}`: it has no stdin or stdout",
+                server.name
+            ))),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits until the server has ended.
+    pub(crate) async fn end(&mut self) -> io::Result<ExitStatus> {
+        self.child.wait().await
+    }
+
+    /// Kills the whole group.
+    pub(crate) fn kill(&mut self) {
+        // There is nobody left, or nobody whom we may kill.
+        let _ = self.child.start_kill();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,262 @@
+//! The `stdio` command: one policy between a client and a server that talk
+//! over stdin and stdout.
+//!
+//! Nothing but messages goes to stdout.
+
+use std::{
+    borrow::Cow,
+    pin::pin,
+    process::{ExitCode, ExitStatus},
+    time::Duration,
+};
+
+use mcp_policy::{Caller, FromClient, FromServer, MessageGuard, Policy};
+use serde::Deserialize;
+use tokio::{
+    io::{BufReader, Stdin, Stdout},
+    process::{ChildStdin, ChildStdout},
+    time::timeout,
+};
+
+use crate::{
+    child::Server,
+    cli::StdioArgs,
+    diagnostics,
+    failure::Failure,
+    lines::{self, Line, LineWriter},
+    shutdown::Signals,
+};
+
+/// The longest line of the client's, as long as the library's longest request.
+const CLIENT_LINE: u64 = 4 << 20;
+/// The longest line of the server's, as long as the library's longest answer.
+const SERVER_LINE: u64 = 32 << 20;
+/// How long the server may take to end, once nobody talks to it any more.
+const GRACE: Duration = Duration::from_secs(2);
+/// The longest method name that is logged; no version of MCP has one like that.
+const METHOD_SHOWN: usize = 64;
+
+/// Runs until one side ends it, or a signal.
+pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
+    let policy =
+        Policy::from_path(&args.policy).map_err(|error| Failure::policy(&args.policy, error))?;
+    diagnostics::warn(&args.policy, &policy);
+    let mut signals = Signals::listen()
+        .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
+    let (mut server, stdin, stdout) = Server::start(&args.command)?;
+    let guard = Guard {
+        guard: MessageGuard::new(policy),
+        caller: Caller::local(),
+        client: LineWriter::new(tokio::io::stdout()),
+    };
+    let ended = tokio::select! {
+        () = signals.next() => Ok(()),
+        ended = session(&mut server, &guard, stdin, stdout) => ended,
+    };
+    // Waited for, so that whoever starts the server again finds what it locked.
+    server.kill();
+    let _ = timeout(GRACE, server.end()).await;
+    ended.map(|()| ExitCode::SUCCESS)
+}
+
+/// Carries messages both ways until the client or the server is done.
+async fn session(
+    server: &mut Server,
+    guard: &Guard,
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+) -> Result<(), Failure> {
+    let mut from_client = pin!(guard.pass_to_server(tokio::io::stdin(), stdin));
+    let mut from_server = pin!(guard.pass_to_client(stdout));
+    let mut silent = false;
+    let done = tokio::select! {
+        // A client that left explains a server that ends at the same time.
+        biased;
+        done = &mut from_client => done?,
+        said = &mut from_server => {
+            said?;
+            silent = true;
+            Done::Server
+        }
+        _ = server.end() => Done::Server,
+    };
+    // What the server has said by now still arrives.
+    let rest = async { if silent { Ok(()) } else { from_server.await } };
+    let ended = timeout(GRACE, async { tokio::join!(rest, server.end()) }).await;
+    match (done, ended) {
+        (_, Ok((Err(failure), _))) => Err(failure),
+        (Done::Client, Ok((_, Ok(status)))) if status.success() => Ok(()),
+        (Done::Client, Err(_)) => {
+            tracing::warn!(
+                after = GRACE.as_secs(),
+                "the server did not end after the client left, and is killed"
+            );
+            Ok(())
+        }
+        (_, Ok((_, Ok(status)))) => Err(ended_early(server, status)),
+        (_, Ok((_, Err(error)))) => Err(Failure::start(format!(
+            "cannot tell how `{}` ended: {error}",
+            server.name()
+        ))),
+        (Done::Server, Err(_)) => Err(match timeout(Duration::ZERO, server.end()).await {
+            Ok(Ok(status)) => ended_early(server, status),
+            _ => Failure::start(format!("`{}` no longer talks to the client", server.name())),
+        }),
+    }
+}
+
+/// Whose end it was.
+#[derive(Clone, Copy, Debug)]
+enum Done {
+    /// The client closed our stdin.
+    Client,
+    /// The server ended, or takes or says nothing any more.
+    Server,
+}
+
+fn ended_early(server: &Server, status: ExitStatus) -> Failure {
+    Failure::start(format!("the server `{}` ended: {status}", server.name()))
+}
+
+/// Judges what comes from either side.
+struct Guard {
+    guard: MessageGuard,
+    caller: Caller,
+    client: LineWriter<Stdout>,
+}
+
+impl Guard {
+    /// Carries the client's messages until there are no more, and closes the
+    /// server's stdin then.
+    async fn pass_to_server(&self, client: Stdin, server: ChildStdin) -> Result<Done, Failure> {
+        let mut client = BufReader::new(client);
+        let server = LineWriter::new(server);
+        loop {
+            let line = lines::next(&mut client, CLIENT_LINE)
+                .await
+                .map_err(|error| Failure::start(format!("cannot read from the client: {error}")))?;
+            let message = match line {
+                None => return Ok(Done::Client),
+                // Who would be answered stands anywhere in it.
+                Some(Line::TooLong) => {
+                    tracing::warn!(
+                        limit = CLIENT_LINE,
+                        "a line of the client's is too long and was dropped"
+                    );
+                    continue;
+                }
+                Some(Line::Whole(message)) => message,
+            };
+            match self.guard.from_client(&self.caller, &message) {
+                FromClient::Forward => {
+                    if server.write(message).await.is_err() {
+                        return Ok(Done::Server);
+                    }
+                }
+                FromClient::Refuse(answer) => {
+                    tracing::info!(method = method(&message), "refused");
+                    self.tell_client(answer).await?;
+                }
+                _ => tracing::warn!(
+                    method = method(&message),
+                    "a message of the client's is not allowed or not MCP and was dropped"
+                ),
+            }
+        }
+    }
+
+    /// Carries the server's messages until there are no more.
+    async fn pass_to_client(&self, server: ChildStdout) -> Result<(), Failure> {
+        let mut server = BufReader::new(server);
+        loop {
+            let line = lines::next(&mut server, SERVER_LINE)
+                .await
+                .map_err(|error| Failure::start(format!("cannot read from the server: {error}")))?;
+            let message = match line {
+                None => return Ok(()),
+                Some(Line::TooLong) => {
+                    tracing::warn!(
+                        limit = SERVER_LINE,
+                        "a line of the server's is too long and was dropped"
+                    );
+                    continue;
+                }
+                Some(Line::Whole(message)) => message,
+            };
+            match self.guard.from_server(&self.caller, &message) {
+                FromServer::Forward if is_message(&message) => self.tell_client(message).await?,
+                FromServer::Replace(other) => self.tell_client(other).await?,
+                _ => tracing::warn!(
+                    method = method(&message),
+                    "a line of the server's is not MCP and was dropped"
+                ),
+            }
+        }
+    }
+
+    async fn tell_client(&self, message: Vec<u8>) -> Result<(), Failure> {
+        self.client
+            .write(message)
+            .await
+            .map_err(|error| Failure::start(format!("cannot write to the client: {error}")))
+    }
+}
+
+/// Whether this is a JSON-RPC message, and not a line of a JSON log, say, which
+/// the guard has nothing against.
+fn is_message(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Versioned<'a> {
+        #[serde(borrow)]
+        jsonrpc: Cow<'a, str>,
+    }
+    // Or serde would also take an array for a struct.
+    line.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice(line).is_ok_and(|Versioned { jsonrpc }| jsonrpc == "2.0")
+}
+
+/// The method of a message, for the log, if it can be told and looks like one.
+fn method(message: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        method: Cow<'a, str>,
+    }
+    let Named { method } = serde_json::from_slice(message).ok()?;
+    let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
+    (method.len() <= METHOD_SHOWN && method.chars().all(usual)).then(|| method.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_not_yet_a_message() {
+        assert!(is_message(br#" {"id":1,"result":[{}],"jsonrpc":"2.0"}"#));
+        for other in [
+            r#"{"level":"info"}"#,
+            r#"{"jsonrpc":"1.0"}"#,
+            r#"{"jsonrpc":2.0}"#,
+            r#"{"a":{"jsonrpc":"2.0"}}"#,
+            r#"["2.0"]"#,
+            r#"[{"jsonrpc":"2.0"}]"#,
+            "42",
+            "",
+        ] {
+            assert!(!is_message(other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
+    fn only_what_looks_like_a_method_is_shown() {
+        let shown = |method_name: &str| {
+            method(format!(r#"{{"method":"{method_name}","params":{{}}}}"#).as_bytes())
+        };
+        assert_eq!(shown("tools/call").as_deref(), Some("tools/call"));
+        assert_eq!(shown("my password"), None);
+        assert_eq!(shown("a\\nb"), None);
+        assert_eq!(shown(&"x".repeat(65)), None);
+        assert_eq!(method(b"plain text"), None);
+    }
+}

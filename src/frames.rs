@@ -14,6 +14,11 @@ use crate::source::PolicySource;
 /// Each frame is one message without the line end or length around it. Whoever
 /// uses this bounds how long a frame may be.
 ///
+/// Where line ends part the messages, as on stdio, write a space for every
+/// carriage return and line feed in what goes on. To JSON they mean the same,
+/// but some readers, Python's among them, end a line at a carriage return as
+/// well and would see several messages where one was judged.
+///
 /// ```
 /// use mcp_policy::{Caller, FromClient, FromServer, MessageGuard, Policy};
 ///

@@ -154,7 +154,7 @@ impl Guard {
                     }
                 }
                 FromClient::Refuse(answer) => {
-                    tracing::info!(method = method(&message), "refused");
+                    tracing::debug!(method = method(&message), "answered in the server's place");
                     self.tell_client(answer).await?;
                 }
                 _ => tracing::warn!(

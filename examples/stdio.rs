@@ -91,7 +91,7 @@ pub(crate) async fn serve(
             message = from_client.next() => {
                 let Some(message) = message.transpose()? else { break };
                 match guard.from_client(&caller, message.as_bytes()) {
-                    FromClient::Forward => to_server.send(one_line(&message)).await?,
+                    FromClient::Forward => to_server.send(message).await?,
                     FromClient::Refuse(answer) => to_client.send(String::from_utf8(answer)?).await?,
                     // Nobody waits for an answer to it.
                     _ => {}
@@ -100,7 +100,7 @@ pub(crate) async fn serve(
             message = from_server.next() => {
                 let Some(message) = message.transpose()? else { break };
                 match guard.from_server(&caller, message.as_bytes()) {
-                    FromServer::Forward => to_client.send(one_line(&message)).await?,
+                    FromServer::Forward => to_client.send(message).await?,
                     FromServer::Replace(message) => to_client.send(String::from_utf8(message)?).await?,
                     _ => {}
                 }
@@ -109,12 +109,6 @@ pub(crate) async fn serve(
     }
     server.abort();
     Ok(())
-}
-
-/// To JSON a carriage return is a space, but some readers end a line there and
-/// would see more messages than were judged.
-fn one_line(message: &str) -> String {
-    message.replace('\r', " ")
 }
 
 #[tokio::main]

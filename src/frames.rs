@@ -14,10 +14,11 @@ use crate::source::PolicySource;
 /// Each frame is one message without the line end or length around it. Whoever
 /// uses this bounds how long a frame may be.
 ///
-/// Where line ends part the messages, as on stdio, write a space for every
-/// carriage return and line feed in what goes on. To JSON they mean the same,
-/// but some readers, Python's among them, end a line at a carriage return as
-/// well and would see several messages where one was judged.
+/// On stdio line ends part the messages, and some readers, Python's among them,
+/// end a line at a carriage return as well. So a message of the client's with a
+/// line end inside is refused, and in one of the server's a space is written
+/// for it, which to JSON means the same: what goes on is one message to every
+/// reader.
 ///
 /// ```
 /// use mcp_policy::{Caller, FromClient, FromServer, MessageGuard, Policy};
@@ -79,6 +80,13 @@ impl MessageGuard {
 
     /// Judges a message on its way to the server.
     pub fn from_client(&self, caller: &Caller, frame: &[u8]) -> FromClient {
+        if has_line_end(frame) {
+            let refusal = Refusal::Malformed {
+                code: -32600,
+                text: "A message must stand on one line.".to_owned(),
+            };
+            return refuse(&refusal, Era::Legacy, recover::request_id(frame));
+        }
         let message = match Message::parse(frame) {
             Ok(message) => message,
             Err(fault) => {
@@ -121,13 +129,29 @@ fn refuse(refusal: &Refusal, era: Era, id: Option<Id<'_>>) -> FromClient {
 
 fn filter(judge: &Judge, frame: &[u8]) -> FromServer {
     match list::filter(frame, judge) {
+        Ok(None) if has_line_end(frame) => FromServer::Replace(on_one_line(frame.to_vec())),
         Ok(None) => FromServer::Forward,
-        Ok(Some(filtered)) => FromServer::Replace(filtered),
+        Ok(Some(filtered)) => FromServer::Replace(on_one_line(filtered)),
         Err(unreadable) => {
             let text = unreadable.explain();
             replace(&Refusal::BadAnswer { text }, frame)
         }
     }
+}
+
+/// Whether a line ends inside of a message, rather than behind it.
+fn has_line_end(frame: &[u8]) -> bool {
+    memchr::memchr2(b'\r', b'\n', frame.trim_ascii_end()).is_some()
+}
+
+/// Outside of strings a line end is a space to JSON, and inside there is none.
+fn on_one_line(mut message: Vec<u8>) -> Vec<u8> {
+    for byte in &mut message {
+        if matches!(byte, b'\r' | b'\n') {
+            *byte = b' ';
+        }
+    }
+    message
 }
 
 fn replace(refusal: &Refusal, frame: &[u8]) -> FromServer {
@@ -181,6 +205,33 @@ mod tests {
             r#"{"jsonrpc":"2.0","method":"notifications/unheard"}"#,
         ] {
             assert_eq!(from_client(dropped), FromClient::Drop, "{dropped}");
+        }
+    }
+
+    #[test]
+    fn what_goes_on_is_one_message_to_every_reader() {
+        let hidden = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"wipe"}}"#;
+        let list = r#"{"id":2,"result":{"tools":[{"name":"wipe"}]}}"#;
+        for end in ["\r", "\n", "\r\n"] {
+            let ping = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"ping","params":{{"x":{end}{hidden}{end}}}}}"#
+            );
+            assert!(matches!(from_client(&ping), FromClient::Refuse(_)));
+            assert_eq!(from_client(&ping.replace(end, " ")), FromClient::Forward);
+            for message in [
+                format!(r#"{{"method":"x","params":{{"data":{end}{list}{end}}}}}"#),
+                format!(
+                    r#"{{"id":1,"result":{{"tools":[{{"name":"wipe"}}],"x":{end}{list}{end}}}}}"#
+                ),
+            ] {
+                let FromServer::Replace(shown) = from_server(&message) else {
+                    panic!("{message:?}");
+                };
+                assert!(!shown.contains(&b'\r') && !shown.contains(&b'\n'));
+            }
+            let trailing = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"ping"}}{end}"#);
+            assert_eq!(from_client(&trailing), FromClient::Forward);
+            assert_eq!(from_server(&trailing), FromServer::Forward);
         }
     }
 

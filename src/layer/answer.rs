@@ -11,6 +11,7 @@ use super::collect::{CollectError, Collected};
 use super::endpoints::Endpoints;
 use super::exchange::{Asked, Exchange};
 use super::response_body::ResponseBody;
+use crate::caller::Caller;
 use crate::mcp::list;
 use crate::mcp::reply::{Refusal, reply};
 use crate::mcp::sse;
@@ -60,9 +61,11 @@ impl Asked {
         refusal: &Refusal,
         endpoints: &Endpoints,
         target: &Uri,
+        caller: Option<&Caller>,
     ) -> Response<ResponseBody<R>> {
         let event = || sse::event(&reply(refusal, self.in_words()).body);
-        if self.id.is_some() && self.era == Era::Legacy && endpoints.deliver(target, event) {
+        let by_stream = caller.filter(|_| self.id.is_some() && self.era == Era::Legacy);
+        if by_stream.is_some_and(|caller| endpoints.deliver(target, caller, event)) {
             let mut response = Response::new(ResponseBody::default());
             *response.status_mut() = StatusCode::ACCEPTED;
             return response;

@@ -16,8 +16,9 @@ use crate::caller::Caller;
 /// POST, like those of later transports.
 const MOST_STREAMS: usize = 10_000;
 
-/// Events that wait on one stream. A client that does not read gets no more.
-const MOST_WAITING: usize = 64;
+/// Bytes of events that wait on one stream. A client that does not read gets no
+/// more.
+const MOST_WAITING: usize = 64 << 10;
 
 /// The open streams, by the address that each has announced.
 #[derive(Default)]
@@ -59,8 +60,11 @@ impl Endpoints {
         address: &[u8],
         caller: &Caller,
     ) -> Option<Announcement> {
-        let uri = Uri::try_from(address).ok()?;
-        let key = key(&uri)?.to_owned();
+        // It may be relative to the stream's own address.
+        let address = std::str::from_utf8(address).ok()?;
+        let address = address.split('#').next()?;
+        let (path, query) = address.split_once('?').unwrap_or((address, ""));
+        let key = key(path, query)?.to_owned();
         let mailbox = Arc::<Mailbox>::default();
         let mut streams = lock(&self.streams);
         let announced = match streams.remove(&key) {
@@ -77,22 +81,32 @@ impl Endpoints {
         })
     }
 
-    /// Sends an event into the stream that announced the target of a POST;
-    /// whether there is one that takes it.
-    pub(super) fn deliver(&self, target: &Uri, event: impl FnOnce() -> Bytes) -> bool {
-        let Some(key) = key(target) else {
+    /// Sends an event into the stream of this caller that announced the target
+    /// of a POST; whether there is one that takes it.
+    pub(super) fn deliver(
+        &self,
+        target: &Uri,
+        caller: &Caller,
+        event: impl FnOnce() -> Bytes,
+    ) -> bool {
+        let Some(key) = key_of(target) else {
             return false;
         };
         let mailbox = match lock(&self.streams).get(key) {
-            Some(Announced::By(mailbox, _)) => Arc::clone(mailbox),
-            Some(Announced::Shared(_)) | None => return false,
+            Some(Announced::By(mailbox, owner)) if owner.id() == caller.id() => Arc::clone(mailbox),
+            _ => return false,
         };
+        let event = event();
         let mut waiting = lock(&mailbox.waiting);
-        if waiting.events.len() >= MOST_WAITING {
+        let bytes: usize = waiting.events.iter().map(Bytes::len).sum();
+        if bytes.saturating_add(event.len()) > MOST_WAITING {
             return false;
         }
-        waiting.events.push_back(event());
-        if let Some(reader) = waiting.reader.take() {
+        waiting.events.push_back(event);
+        let reader = waiting.reader.take();
+        // Whoever is woken may want to read at once.
+        drop(waiting);
+        if let Some(reader) = reader {
             reader.wake();
         }
         true
@@ -101,7 +115,7 @@ impl Endpoints {
     /// Whether this caller may POST to the target: it is no address that another
     /// caller's stream announced.
     pub(super) fn may_post(&self, target: &Uri, caller: &Caller) -> bool {
-        let Some(key) = key(target) else {
+        let Some(key) = key_of(target) else {
             return true;
         };
         match lock(&self.streams).get(key) {
@@ -155,10 +169,15 @@ impl Drop for Announcement {
 /// What is the same in the address that the server announces and in the one
 /// that the layer sees, although a router may have removed a prefix in between:
 /// the query, or else the last segment of the path.
-fn key(uri: &Uri) -> Option<&str> {
-    uri.query()
+fn key<'a>(path: &'a str, query: &'a str) -> Option<&'a str> {
+    let segment = || path.rsplit('/').find(|segment| !segment.is_empty());
+    Some(query)
         .filter(|query| !query.is_empty())
-        .or_else(|| uri.path().rsplit('/').find(|segment| !segment.is_empty()))
+        .or_else(segment)
+}
+
+fn key_of(target: &Uri) -> Option<&str> {
+    key(target.path(), target.query().unwrap_or_default())
 }
 
 /// Nothing is ever left half done under these locks, so a panic of another
@@ -188,7 +207,7 @@ mod tests {
     }
 
     fn delivers(endpoints: &Endpoints, target: &'static str) -> bool {
-        endpoints.deliver(&Uri::from_static(target), event)
+        endpoints.deliver(&Uri::from_static(target), &Caller::new("alice"), event)
     }
 
     #[test]
@@ -211,10 +230,33 @@ mod tests {
     }
 
     #[test]
+    fn nobody_hears_what_another_caller_is_refused() {
+        let endpoints = Arc::<Endpoints>::default();
+        let _stream = endpoints.announce(b"/messages", &Caller::new("bob"));
+        assert!(!delivers(&endpoints, "/messages"));
+    }
+
+    #[test]
+    fn addresses_may_be_relative() {
+        for address in [
+            "messages?sessionId=1",
+            "?sessionId=1",
+            "http://h/m?sessionId=1#x",
+        ] {
+            let endpoints = Arc::<Endpoints>::default();
+            let stream = endpoints.announce(address.as_bytes(), &Caller::new("alice"));
+            assert!(
+                stream.is_some() && delivers(&endpoints, "/m?sessionId=1"),
+                "{address}"
+            );
+        }
+    }
+
+    #[test]
     fn an_address_of_two_streams_is_nobodys() {
         let endpoints = Arc::<Endpoints>::default();
         let streams: Vec<_> = (0..3)
-            .map(|_| endpoints.announce(b"http://h/messages", &Caller::anonymous()))
+            .map(|_| endpoints.announce(b"http://h/messages", &Caller::new("alice")))
             .collect();
         assert!(!delivers(&endpoints, "/messages"));
         drop(streams);
@@ -224,8 +266,12 @@ mod tests {
     #[test]
     fn a_stream_that_is_not_read_takes_no_more() {
         let endpoints = Arc::<Endpoints>::default();
-        let _stream = endpoints.announce(b"/m?s=1", &Caller::anonymous()).unwrap();
-        let delivered = (0..100).filter(|_| delivers(&endpoints, "/m?s=1")).count();
-        assert_eq!(delivered, MOST_WAITING);
+        let _stream = endpoints
+            .announce(b"/m?s=1", &Caller::new("alice"))
+            .unwrap();
+        let delivered = (0..10_000)
+            .filter(|_| delivers(&endpoints, "/m?s=1"))
+            .count();
+        assert_eq!(delivered, MOST_WAITING / event().len());
     }
 }

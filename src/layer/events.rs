@@ -94,6 +94,8 @@ impl Events {
         let announcement = &mut self.announcement;
         let mut judge = |event: Event<'_>| {
             if event.name == b"endpoint" && exchange.asked.opens_stream {
+                // The new one could be the same as the old one.
+                *announcement = None;
                 *announcement = exchange
                     .config
                     .endpoints

@@ -19,6 +19,7 @@ use super::exchange::{Asked, Exchange};
 use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
+use crate::engine::Judge;
 
 type Answer<R> = Response<ResponseBody<R>>;
 
@@ -176,7 +177,9 @@ where
     match request::judge(&config, &head, &collected.bytes) {
         Err(refused) => {
             let (refusal, asked) = *refused;
-            let answer = asked.refuse_message(&refusal, &config.endpoints, &head.uri);
+            let judge = config.judge_for(&head).ok();
+            let caller = judge.as_ref().map(Judge::caller);
+            let answer = asked.refuse_message(&refusal, &config.endpoints, &head.uri, caller);
             State::Answered(Some(Box::new(answer)))
         }
         Ok(exchange) => {

@@ -41,6 +41,26 @@ pub(crate) fn is_look_alike(key: &str) -> bool {
         || (!PROTOCOL_KEYS.contains(&key) && folds_onto(key, PROTOCOL_KEYS))
 }
 
+/// The same in `_meta`, where applications keep names of their own: only case,
+/// trailing NULs and control characters count there, except against the names
+/// that the protocol itself has in it.
+pub(crate) fn is_look_alike_in_meta(key: &str) -> bool {
+    const OWN: &[&str] = &[
+        "io.modelcontextprotocol/protocolVersion",
+        "io.modelcontextprotocol/clientCapabilities",
+    ];
+    let fold = |character: char| match character {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    let same = |name: &&str| key.chars().map(fold).eq(name.chars().map(fold));
+    let known = PROTOCOL_KEYS.contains(&key);
+    key == "__proto__"
+        || key.chars().any(char::is_control)
+        || (!known && (PROTOCOL_KEYS.iter().any(same) || folds_onto(key, OWN)))
+}
+
 /// Whether `key` equals one of `names` in the eyes of some reader.
 pub(crate) fn folds_onto(key: &str, names: &[&str]) -> bool {
     if key.is_ascii() {
@@ -65,6 +85,30 @@ fn significant(characters: Chars<'_>) -> impl Iterator<Item = char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn applications_have_names_of_their_own_in_meta() {
+        for key in [
+            "Name",
+            "ID",
+            "ta\u{17f}k",
+            "name\0",
+            "__proto__",
+            "io.modelcontextprotocol/protocol_version",
+        ] {
+            assert!(is_look_alike_in_meta(key), "{key:?}");
+        }
+        for key in [
+            "task_id",
+            "request-state",
+            "meta",
+            "com.example/name",
+            "traceparent",
+            "name",
+        ] {
+            assert!(!is_look_alike_in_meta(key), "{key:?}");
+        }
+    }
 
     #[test]
     fn look_alikes_are_found() {

@@ -202,7 +202,7 @@ impl<'a> Meta<'a> {
                     reader.skip()?;
                 }
                 other => {
-                    look_alike |= key::is_look_alike(other);
+                    look_alike |= key::is_look_alike_in_meta(other);
                     reader.skip()?;
                 }
             }

@@ -144,8 +144,19 @@ fn looks_like(key: &str, known: &str) -> bool {
     key != known && plain(key) == plain(known)
 }
 
+/// The same in `_meta`, where the names of applications may hold anything.
+fn looks_like_in_meta(key: &str, known: &str) -> bool {
+    let same_case = |text: &str| {
+        text.replace('\u{17f}', "s")
+            .replace('\u{212a}', "k")
+            .to_ascii_lowercase()
+    };
+    let own = known.starts_with("io.modelcontextprotocol/");
+    key != known && (same_case(key) == same_case(known) || (own && looks_like(key, known)))
+}
+
 /// Whether every key is either foreign or spelt right.
-fn keys_are_plain(object: &Tree, more: &[&str]) -> bool {
+fn keys_are_plain(object: &Tree, more: &[&str], looks_like: fn(&str, &str) -> bool) -> bool {
     object.members().unwrap_or_default().iter().all(|(key, _)| {
         let known = KNOWN.iter().chain(more);
         let mut exact = KNOWN.iter().chain(more);
@@ -154,6 +165,14 @@ fn keys_are_plain(object: &Tree, more: &[&str]) -> bool {
                 && !key.chars().any(char::is_control)
                 && !known.into_iter().any(|name| looks_like(key, name)))
     })
+}
+
+fn in_meta(member: &str) -> fn(&str, &str) -> bool {
+    if member == "_meta" {
+        looks_like_in_meta
+    } else {
+        looks_like
+    }
 }
 
 fn twin(body: &[u8]) -> Option<Reading> {
@@ -185,7 +204,7 @@ fn twin(body: &[u8]) -> Option<Reading> {
     };
     if let Some(params) = tree.get("params") {
         params.members()?;
-        if !keys_are_plain(params, &[]) {
+        if !keys_are_plain(params, &[], looks_like) {
             return None;
         }
         for (nested, more) in [
@@ -194,7 +213,11 @@ fn twin(body: &[u8]) -> Option<Reading> {
             ("notifications", &["resourceSubscriptions", "taskIds"][..]),
         ] {
             match params.get(nested) {
-                Some(object @ Tree::Object(_)) if !keys_are_plain(object, more) => return None,
+                Some(object @ Tree::Object(_))
+                    if !keys_are_plain(object, more, in_meta(nested)) =>
+                {
+                    return None;
+                }
                 Some(Tree::Object(_)) | None => {}
                 Some(_) if nested == "_meta" => return None,
                 Some(_) => {}

@@ -66,6 +66,17 @@ impl<'u> Parts<'u> {
         })
     }
 
+    /// Whether something beside the path could be taken for a part of it: by a
+    /// server that takes the host for the first segment, or a query for more of
+    /// the path.
+    fn leads_elsewhere(&self) -> bool {
+        let host = self.authority.map_or("", after_userinfo);
+        let query = self.query.unwrap_or_default();
+        is_misleading(host)
+            || query.split(['/', '?']).any(is_misleading)
+            || (self.authority.is_some() && self.path.is_empty() && self.query.is_some())
+    }
+
     /// The bytes that compare in lower case: scheme and host. The port is
     /// digits.
     fn without_case(&self) -> [Range<usize>; 2] {
@@ -176,6 +187,7 @@ pub(super) fn is_canonical(uri: &str) -> bool {
         && (!uri.contains('%') || is_text(&decode(uri)))
         && !segments(parts.path).any(is_misleading)
         && !inner_segments(parts.path).any(is_empty)
+        && !parts.leads_elsewhere()
 }
 
 const FILE: &str = "file:///";
@@ -243,10 +255,11 @@ fn is_empty(segment: &str) -> bool {
 }
 
 /// Whether a segment is `.` or `..`, or a server could take it for one, or for
-/// several. What follows a semicolon is no part of the name for some.
+/// several. What follows a semicolon is no part of the name for some, nor what
+/// follows an escaped question mark or number sign.
 fn is_misleading(segment: &str) -> bool {
     let seen = seen(segment);
-    let name = seen.split(';').next();
+    let name = seen.split([';', '?', '#']).next();
     matches!(name, Some("." | "..")) || seen.contains(['/', '\\', '%'])
 }
 
@@ -311,8 +324,9 @@ fn is_text(bytes: &[u8]) -> bool {
 /// The forms of a canonical URI that are compared with folded entries.
 ///
 /// A server can take a URI for another one: because it resolves escapes, does
-/// not care for a trailing slash, for the query or for user information, or
-/// knows the port that a scheme has. So there is a form with and without each.
+/// not care for a trailing slash, for what follows a semicolon, for the query or
+/// for user information, knows the port that a scheme has, or takes the host for
+/// the first segment of the path. So there is a form with and without each.
 pub(super) fn looks(uri: &str) -> SmallVec<[Folded; 1]> {
     let mut looks = SmallVec::new();
     looks.push(look(uri));
@@ -324,16 +338,55 @@ pub(super) fn looks(uri: &str) -> SmallVec<[Folded; 1]> {
         .map(|authority| same_authority(&parts, authority));
     let starts = others.iter().flatten().map(String::as_str);
     for start in std::iter::once(parts.start).chain(starts) {
-        for path in once_or_twice(parts.path, without_slash(parts.path)) {
+        for path in [
+            parts.path,
+            without_slash(parts.path),
+            without_rest(parts.path),
+        ] {
             for query in once_or_twice(parts.query, None) {
-                let look = look(&joined(start, path, query));
-                if !looks.contains(&look) {
-                    looks.push(look);
+                for uri in other_slashes(parts.scheme, joined(start, path, query)) {
+                    let look = look(&uri);
+                    if !looks.contains(&look) {
+                        looks.push(look);
+                    }
                 }
             }
         }
     }
     looks
+}
+
+/// A path up to what some readers take for its end: a semicolon, or an escaped
+/// question mark or number sign.
+fn without_rest(path: &str) -> &str {
+    let ends = path.char_indices().find_map(|(at, c)| {
+        let rest = path.get(at..)?;
+        let escaped = ["%3b", "%3f", "%23"].iter().any(|escape| {
+            rest.get(..3)
+                .is_some_and(|it| it.eq_ignore_ascii_case(escape))
+        });
+        (c == ';' || escaped).then_some(at)
+    });
+    path.get(..ends.unwrap_or(path.len())).unwrap_or(path)
+}
+
+/// The URI with every number of slashes behind its scheme that there can be:
+/// some servers cut the scheme off and take the rest for a path. Of files there
+/// is only one canonical form.
+fn other_slashes(scheme: &str, uri: String) -> SmallVec<[String; 4]> {
+    let mut uris = SmallVec::new();
+    if scheme != "file" {
+        let rest = uri.get(scheme.len() + 1..).unwrap_or_default();
+        let rest = rest.trim_start_matches('/');
+        for slashes in ["", "/", "//", "///"] {
+            let other = format!("{scheme}:{slashes}{rest}");
+            if other != uri {
+                uris.push(other);
+            }
+        }
+    }
+    uris.insert(0, uri);
+    uris
 }
 
 fn once_or_twice<T: PartialEq>(one: T, other: T) -> impl Iterator<Item = T> {
@@ -377,7 +430,8 @@ fn same_authority(parts: &Parts<'_>, authority: &str) -> SmallVec<[String; 2]> {
     let host = host.strip_suffix('.').unwrap_or(host);
     let port: Option<u16> = port.parse().ok().or(usual);
     let mut starts = SmallVec::new();
-    if port == usual {
+    // Without a usual port, a port is nothing that a server would look at.
+    if port == usual || usual.is_none() {
         starts.push(format!("{}://{host}", parts.scheme));
     }
     if let Some(port) = port {

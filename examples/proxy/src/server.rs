@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -68,16 +69,20 @@ where
     {
         let mut stopped = pin!(stop());
         loop {
-            let stream = tokio::select! {
-                stream = accept(&listener) => stream,
+            let (stream, peer) = tokio::select! {
+                accepted = accept(&listener) => accepted,
                 () = &mut stopped => break,
             };
             let asked = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&asked);
-            let service = service.clone().map_request(move |request| {
-                note.store(true, Ordering::Relaxed);
-                request
-            });
+            let service = service
+                .clone()
+                .map_request(move |mut request: Request<Incoming>| {
+                    note.store(true, Ordering::Relaxed);
+                    // Without anything better, this is who calls.
+                    request.extensions_mut().insert(peer);
+                    request
+                });
             let connection = http
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
                 .into_owned();
@@ -116,13 +121,13 @@ async fn drive<E: fmt::Display>(
     }
 }
 
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Events are small and must not wait for each other.
                 let _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, peer);
             }
             // The caller went before it was accepted.
             Err(error)
@@ -145,7 +150,7 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 mod tests {
     use super::*;
     use http_body_util::Full;
-    use std::{convert::Infallible, future::pending, net::SocketAddr};
+    use std::{convert::Infallible, future::pending};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         sync::Notify,

@@ -100,6 +100,8 @@ async fn every_dangerous_tool_is_stopped() {
     }
     let _ = curl(&demo, &commands[1]).await;
     assert_eq!(demo.line().await, "executed: list_executions");
+    demo.logs(r#"refused caller="127.0.0.1" method="tools/call" name="run_shell" rule="(hidden)""#)
+        .await;
 }
 
 #[tokio::test]

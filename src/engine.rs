@@ -103,24 +103,24 @@ impl Judge {
         match subject {
             Subject::Nothing => Ok(()),
             Subject::Tool => {
-                let name = self.name(call, Param::Name, "a tool name")?;
+                let name = name_in(call, Param::Name, "a tool name")?;
                 check_arguments(call)?;
                 self.use_thing(call, Thing::Tool, name)
             }
             Subject::Prompt => {
-                let name = self.name(call, Param::Name, "a prompt name")?;
+                let name = name_in(call, Param::Name, "a prompt name")?;
                 check_arguments(call)?;
                 self.use_thing(call, Thing::Prompt, name)
             }
             Subject::Resource => {
-                let uri = self.name(call, Param::Uri, "a URI")?;
+                let uri = name_in(call, Param::Uri, "a URI")?;
                 self.use_thing(call, Thing::Resource, uri)
             }
             Subject::Reference => self.complete(call),
             Subject::Subscriptions => self.listen(call),
             // Which task belongs to whom is not known, so none is anybody's.
             Subject::Task => {
-                let id = self.name(call, Param::TaskId, "a task id")?;
+                let id = name_in(call, Param::TaskId, "a task id")?;
                 Err(unknown(Thing::Task, id))
             }
             Subject::AllTasks => Err(Refusal::UnknownMethod {
@@ -168,25 +168,18 @@ impl Judge {
 
     /// Tells the log what was decided: names and rules, never a value.
     fn report(&self, call: &Call<'_>, name: Option<&str>, decision: Option<&Decision<'_>>) {
-        let allowed = decision.is_some_and(Decision::is_allowed);
-        let level_is_on = match allowed {
-            true => tracing::enabled!(target: LOG, tracing::Level::DEBUG),
-            false => tracing::enabled!(target: LOG, tracing::Level::INFO),
-        };
-        if !level_is_on {
-            return;
-        }
-        let method = shown(&call.method);
         // What follows the path of a URI is more of a value than of a name.
-        let name = name
-            .and_then(|name| name.split(['?', '#']).next())
-            .map(shown);
+        let name = || {
+            name.and_then(|name| name.split(['?', '#']).next())
+                .map(shown)
+        };
         let rule = decision.map_or(NO_POLICY, Decision::rule);
         let caller = self.caller.id();
-        if allowed {
-            tracing::debug!(target: LOG, caller, method, name, rule, "allowed");
+        // The fields are only worked out where somebody listens.
+        if decision.is_some_and(Decision::is_allowed) {
+            tracing::debug!(target: LOG, caller, method = shown(&call.method), name = name(), rule, "allowed");
         } else {
-            tracing::info!(target: LOG, caller, method, name, rule, "refused");
+            tracing::info!(target: LOG, caller, method = shown(&call.method), name = name(), rule, "refused");
         }
     }
 
@@ -226,16 +219,6 @@ impl Judge {
                 text: "params.notifications must be an object in which resourceSubscriptions \
                        and taskIds are lists of strings."
                     .to_owned(),
-            }),
-        }
-    }
-
-    /// The member that names what the call acts on.
-    fn name<'c>(&self, call: &'c Call<'_>, param: Param, what: &str) -> Result<&'c str, Refusal> {
-        match call.params.as_ref().and_then(|params| params.named(param)) {
-            Some(Name::Text(name)) => Ok(name),
-            Some(Name::Unreadable) | None => Err(Refusal::Params {
-                text: format!("The parameters of {} must hold {what}.", call.method),
             }),
         }
     }
@@ -285,6 +268,16 @@ fn wrong_kind(right: Kind) -> Refusal {
     Refusal::Malformed {
         code: -32600,
         text: text.to_owned(),
+    }
+}
+
+/// The member that names what the call acts on.
+fn name_in<'c>(call: &'c Call<'_>, param: Param, what: &str) -> Result<&'c str, Refusal> {
+    match call.params.as_ref().and_then(|params| params.named(param)) {
+        Some(Name::Text(name)) => Ok(name),
+        Some(Name::Unreadable) | None => Err(Refusal::Params {
+            text: format!("The parameters of {} must hold {what}.", call.method),
+        }),
     }
 }
 

@@ -90,11 +90,7 @@ impl MessageGuard {
         let message = match Message::parse(frame) {
             Ok(message) => message,
             Err(fault) => {
-                let refusal = Refusal::Malformed {
-                    code: fault.code(),
-                    text: fault.to_string(),
-                };
-                return refuse(&refusal, Era::Legacy, recover::request_id(frame));
+                return refuse(&fault.into(), Era::Legacy, recover::request_id(frame));
             }
         };
         let judged = self

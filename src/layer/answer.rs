@@ -8,10 +8,11 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version, response};
 
 use super::collect::{CollectError, Collected};
+use super::encoding::is_encoded;
 use super::endpoints::Endpoints;
 use super::exchange::{Asked, Exchange};
+use super::request::Refused;
 use super::response_body::ResponseBody;
-use crate::caller::Caller;
 use crate::mcp::list;
 use crate::mcp::reply::{Refusal, reply};
 use crate::mcp::sse;
@@ -54,29 +55,6 @@ impl Asked {
         response
     }
 
-    /// The response that refuses a message. A client of 2024-11-05 hears the
-    /// refusal on the stream that it has open, and here only that it was heard.
-    pub(super) fn refuse_message<R>(
-        &self,
-        refusal: &Refusal,
-        endpoints: &Endpoints,
-        target: &Uri,
-        caller: Option<&Caller>,
-    ) -> Response<ResponseBody<R>> {
-        let event = || sse::event(&reply(refusal, self.in_words()).body);
-        let by_stream = caller.filter(|_| self.id.is_some() && self.era == Era::Legacy);
-        if by_stream.is_some_and(|caller| endpoints.deliver(target, caller, event)) {
-            let mut response = Response::new(ResponseBody::default());
-            *response.status_mut() = StatusCode::ACCEPTED;
-            return response;
-        }
-        let mut response = self.refuse(refusal);
-        if Endpoints::is_elsewhere(target) {
-            *response.status_mut() = StatusCode::BAD_REQUEST;
-        }
-        response
-    }
-
     /// The response in the place of an answer that cannot be passed on. What
     /// its head said stays, so that a client still learns that its session has
     /// ended or that it has to authenticate.
@@ -95,6 +73,29 @@ impl Asked {
     }
 }
 
+/// The response that refuses a message. A client of 2024-11-05 hears the refusal
+/// on the stream that it has open, and here only that it was heard.
+pub(super) fn refuse_message<R>(
+    refused: &Refused,
+    endpoints: &Endpoints,
+    target: &Uri,
+) -> Response<ResponseBody<R>> {
+    let (refusal, asked) = (&refused.refusal, &refused.asked);
+    let event = || sse::event(&reply(refusal, asked.in_words()).body);
+    let is_legacy_request = asked.id.is_some() && asked.era == Era::Legacy;
+    let caller = refused.caller.as_ref().filter(|_| is_legacy_request);
+    if caller.is_some_and(|caller| endpoints.deliver(target, caller, event)) {
+        let mut response = Response::new(ResponseBody::default());
+        *response.status_mut() = StatusCode::ACCEPTED;
+        return response;
+    }
+    let mut response = asked.refuse(refusal);
+    if Endpoints::is_elsewhere(target) {
+        *response.status_mut() = StatusCode::BAD_REQUEST;
+    }
+    response
+}
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
@@ -104,12 +105,7 @@ pub(super) fn treatment(head: &response::Parts) -> Treatment {
     if head.status.is_informational() || head.status.is_redirection() {
         return Treatment::Redirect;
     }
-    let encoded = head
-        .headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded {
+    if is_encoded(&head.headers) {
         return Treatment::Encoded;
     }
     // Some clients look for it anywhere in the header.
@@ -171,24 +167,17 @@ pub(super) fn judge_held<R>(
         };
         return asked.replace(&refusal, head);
     }
-    let fallback = if is_json { JSON } else { TEXT };
+    declare_utf_8(&mut head.headers, if is_json { JSON } else { TEXT });
     // Without a brace there is no object, and so no list, in UTF-8 at least;
     // and as UTF-8 it is passed on.
     if !is_json && !bytes.contains(&b'{') {
-        declare_utf_8(&mut head.headers, fallback);
         return pass(head, collected);
     }
     match list::filter(bytes, &exchange.judge) {
-        Ok(None) => {
-            declare_utf_8(&mut head.headers, fallback);
-            pass(head, collected)
-        }
+        Ok(None) => pass(head, collected),
         Ok(Some(filtered)) => {
-            declare_utf_8(&mut head.headers, fallback);
-            let content_type = head.headers.get(CONTENT_TYPE).cloned();
             forget_body(&mut head.headers);
-            head.headers
-                .insert(CONTENT_TYPE, content_type.unwrap_or(JSON));
+            head.headers.entry(CONTENT_TYPE).or_insert(JSON);
             pass(head, collected.replace(filtered))
         }
         Err(unreadable) => {
@@ -246,7 +235,7 @@ fn unheld(error: CollectError) -> Refusal {
     }
 }
 
-/// Removes what a head says of the body that it had.
+/// Removes what a head says of the body that it had, but for its media type.
 fn forget_body(headers: &mut HeaderMap) {
     const DIGESTS: [HeaderName; 4] = [
         HeaderName::from_static("digest"),
@@ -256,7 +245,6 @@ fn forget_body(headers: &mut HeaderMap) {
     ];
     let framing = [
         CONTENT_LENGTH,
-        CONTENT_TYPE,
         CONTENT_ENCODING,
         ETAG,
         TRAILER,

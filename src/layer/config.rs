@@ -54,12 +54,13 @@ impl Config {
             sessions: Arc::default(),
         }
     }
-    /// The judge for a request with this head.
-    pub(crate) fn judge_for(&self, head: &Parts) -> Result<Judge, Refusal> {
-        self.engine.judge_for(&self.caller(head)?)
+    /// The judge for a request of this caller.
+    pub(crate) fn judge_for(&self, caller: &Caller) -> Result<Judge, Refusal> {
+        self.engine.judge_for(caller)
     }
 
-    fn caller(&self, head: &Parts) -> Result<Caller, Refusal> {
+    /// Who sent a request with this head.
+    pub(crate) fn caller(&self, head: &Parts) -> Result<Caller, Refusal> {
         let Some(identify) = &self.identify else {
             return Ok(identify::from_extensions(head));
         };

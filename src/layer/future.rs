@@ -19,7 +19,6 @@ use super::exchange::{Asked, Exchange};
 use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
-use crate::engine::Judge;
 
 type Answer<R> = Response<ResponseBody<R>>;
 
@@ -174,12 +173,9 @@ where
     if let Err(refusal) = request::check_media_type(&head.headers) {
         return refused(&unread, &refusal);
     }
-    match request::judge(&config, &head, &collected.bytes) {
+    match request::judge(&config, &head, unread, &collected.bytes) {
         Err(refused) => {
-            let (refusal, asked) = *refused;
-            let judge = config.judge_for(&head).ok();
-            let caller = judge.as_ref().map(Judge::caller);
-            let answer = asked.refuse_message(&refusal, &config.endpoints, &head.uri, caller);
+            let answer = answer::refuse_message(&refused, &config.endpoints, &head.uri);
             State::Answered(Some(Box::new(answer)))
         }
         Ok(exchange) => {

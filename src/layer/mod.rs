@@ -5,6 +5,7 @@ mod answer;
 mod budget;
 mod collect;
 mod config;
+mod encoding;
 mod endpoints;
 mod events;
 mod exchange;

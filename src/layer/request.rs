@@ -12,10 +12,10 @@ use http::{HeaderMap, HeaderValue, Method, request, response};
 
 use super::collect::CollectError;
 use super::config::Config;
+use super::encoding::is_encoded;
 use super::exchange::{Asked, Exchange, SessionStep};
 use super::permit::Permit;
 use crate::caller::Caller;
-use crate::mcp::fault::Fault;
 use crate::mcp::headers;
 use crate::mcp::message::{Id, Message};
 use crate::mcp::recover;
@@ -86,11 +86,7 @@ pub(super) fn unread(head: &request::Parts) -> Asked {
 
 /// Whether the body is declared to be plain JSON in UTF-8.
 pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
-    let encoded = headers
-        .get_all(CONTENT_ENCODING)
-        .iter()
-        .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
-    if encoded {
+    if is_encoded(headers) {
         return Err(Refusal::MediaType {
             text: "The body is compressed. Send it without a content-encoding.",
         });
@@ -137,57 +133,70 @@ pub(super) fn unreadable(config: &Config, error: CollectError) -> Refusal {
     }
 }
 
-/// Judges a whole body. `Err` holds the refusal and what it refers to.
+/// A message that may not go on.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    pub(super) asked: Asked,
+    /// `None` if that could not be found out.
+    pub(super) caller: Option<Caller>,
+}
+
+/// Judges a whole body. `unread` is what was known before it was read.
 pub(super) fn judge(
     config: &Arc<Config>,
     head: &request::Parts,
+    unread: Asked,
     body: &[u8],
-) -> Result<Exchange, Box<(Refusal, Asked)>> {
-    let (headers, version) = (&head.headers, head.version);
-    let asked = |era, id: Option<Id<'_>>| Asked {
-        era,
-        // A copy: a slice would keep the whole body while the answer lasts.
-        id: id.map(|id| Bytes::copy_from_slice(id.raw())),
-        version,
-        for_list: false,
-        opens_stream: false,
-        session: SessionStep::None,
+) -> Result<Exchange, Box<Refused>> {
+    let caller = config.caller(head);
+    let refused = |refusal, asked, caller: Result<Caller, _>| {
+        let caller = caller.ok();
+        Box::new(Refused {
+            refusal,
+            asked,
+            caller,
+        })
     };
+    // A copy: a slice would keep the whole body while the answer lasts.
+    let copy = |id: Id<'_>| Bytes::copy_from_slice(id.raw());
     let message = match Message::parse(body) {
         Ok(message) => message,
         Err(fault) => {
-            let era = headers::era_of(headers);
-            let asked = asked(era, recover::request_id(body));
-            return Err(Box::new((malformed(fault), asked)));
+            let id = recover::request_id(body).map(copy);
+            let asked = Asked { id, ..unread };
+            return Err(refused(fault.into(), asked, caller));
         }
     };
-    let era = headers::era_of_message(headers, &message);
+    let era = headers::era_of_message(&head.headers, &message);
     let asked = match &message {
         Message::Request(id, call) => Asked {
+            era,
+            id: Some(copy(*id)),
             for_list: call.method.ends_with("/list"),
             session: match &*call.method {
                 "initialize" => SessionStep::Begin,
                 _ => SessionStep::None,
             },
-            ..asked(era, Some(*id))
+            ..unread
         },
-        Message::Notification(_) | Message::Response => asked(era, None),
+        Message::Notification(_) | Message::Response => Asked { era, ..unread },
     };
-    let verdict = headers::check(headers, &message)
-        .map_err(|fault| Refusal::Headers {
-            code: fault.code(),
-            text: fault.to_string(),
-        })
-        .and_then(|()| config.judge_for(head))
-        .and_then(|judge| check_session(config, head, era, judge.caller()).map(|()| judge))
-        .and_then(|judge| judge.judge(&message).map(|()| judge));
-    match verdict {
+    let judged = headers::check(&head.headers, &message)
+        .map_err(Refusal::from)
+        .and_then(|()| caller.clone())
+        .and_then(|caller| {
+            check_session(config, head, era, &caller)?;
+            let judge = config.judge_for(&caller)?;
+            judge.judge(&message).map(|()| judge)
+        });
+    match judged {
         Ok(judge) => Ok(Exchange {
             config: Arc::clone(config),
             judge,
             asked,
         }),
-        Err(refusal) => Err(Box::new((refusal, asked))),
+        Err(refusal) => Err(refused(refusal, asked, caller)),
     }
 }
 
@@ -238,13 +247,6 @@ pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
         }
         SessionStep::End(session) => sessions.end(session),
         SessionStep::None => {}
-    }
-}
-
-fn malformed(fault: Fault) -> Refusal {
-    Refusal::Malformed {
-        code: fault.code(),
-        text: fault.to_string(),
     }
 }
 

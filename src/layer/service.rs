@@ -93,14 +93,14 @@ where
                 ResponseFuture::around(self.inner.call(request))
             }
             Ok(Route::Pass) => {
-                let judge = match self.config.judge_for(&head) {
+                let judged = self.config.caller(&head).and_then(|caller| {
+                    request::check_session(&self.config, &head, asked.era, &caller)?;
+                    self.config.judge_for(&caller)
+                });
+                let judge = match judged {
                     Ok(judge) => judge,
                     Err(refusal) => return self.refuse(&asked, &refusal),
                 };
-                let own = request::check_session(&self.config, &head, asked.era, judge.caller());
-                if let Err(refusal) = own {
-                    return self.refuse(&asked, &refusal);
-                }
                 request::prepare(&mut head, None, &asked);
                 // A body would go on unread, and neither method has one.
                 let request = Request::from_parts(head, RequestBody::empty());

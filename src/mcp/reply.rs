@@ -7,6 +7,8 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::display::shown;
+use super::fault::Fault;
+use super::headers::HeaderFault;
 use super::message::Id;
 use super::version::Era;
 
@@ -54,6 +56,24 @@ pub(crate) enum Refusal {
     Failed,
 }
 
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Self {
+        Self::Malformed {
+            code: fault.code(),
+            text: fault.to_string(),
+        }
+    }
+}
+
+impl From<HeaderFault> for Refusal {
+    fn from(fault: HeaderFault) -> Self {
+        Self::Headers {
+            code: fault.code(),
+            text: fault.to_string(),
+        }
+    }
+}
+
 /// What kind of thing a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Thing {
@@ -96,6 +116,11 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
         Asked { id: Some(_), .. } => modern,
         Asked { id: None, .. } => StatusCode::BAD_REQUEST,
     };
+    // Faults of ours or of the server's, not of the request.
+    let or_without_id = |status| match asked.id {
+        Some(_) => StatusCode::OK,
+        None => status,
+    };
     let (status, body) = match refusal {
         Refusal::Malformed { code, text } => (
             per_call(StatusCode::BAD_REQUEST),
@@ -130,11 +155,7 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
             error(asked, DENIED, text, Some(place)),
         ),
         Refusal::Failed => (
-            if asked.id.is_some() {
-                StatusCode::OK
-            } else {
-                StatusCode::INTERNAL_SERVER_ERROR
-            },
+            or_without_id(StatusCode::INTERNAL_SERVER_ERROR),
             error(
                 asked,
                 INTERNAL,
@@ -143,11 +164,7 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
             ),
         ),
         Refusal::BadAnswer { text } => (
-            if asked.id.is_some() {
-                StatusCode::OK
-            } else {
-                StatusCode::BAD_GATEWAY
-            },
+            or_without_id(StatusCode::BAD_GATEWAY),
             error(asked, INTERNAL, text, None),
         ),
         other => {
@@ -298,8 +315,6 @@ fn envelope(id: Option<Id<'_>>, member: &str, value: &impl Serialize) -> Vec<u8>
 mod tests {
     use super::*;
     use crate::json::Reader;
-    use crate::mcp::fault::Fault;
-    use crate::mcp::headers::HeaderFault;
 
     fn place() -> Place {
         Place {
@@ -312,13 +327,6 @@ mod tests {
         Refusal::Malformed {
             code,
             text: String::new(),
-        }
-    }
-
-    fn headers(fault: HeaderFault) -> Refusal {
-        Refusal::Headers {
-            code: fault.code(),
-            text: fault.to_string(),
         }
     }
 
@@ -341,11 +349,11 @@ mod tests {
             ),
             (
                 "header missing, repeated, or at odds with the body",
-                headers(HeaderFault::Missing("x")),
+                HeaderFault::Missing("x").into(),
             ),
             (
                 "request without the `_meta` of its version",
-                headers(HeaderFault::MissingMeta),
+                HeaderFault::MissingMeta.into(),
             ),
             (
                 "parameters of the wrong type",

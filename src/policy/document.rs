@@ -184,7 +184,6 @@ pub enum RuleAction {
 
 impl RuleAction {
     // serde's `skip_serializing_if` passes a reference.
-    #[allow(clippy::trivially_copy_pass_by_ref)]
     fn is_allow(&self) -> bool {
         *self == Self::Allow
     }

@@ -243,3 +243,36 @@ async fn a_request_names_one_session() {
     assert!(received.is_none());
     assert_eq!((answer.status.as_u16(), answer.code()), (404, -32001));
 }
+
+#[tokio::test]
+async fn each_seam_is_asked_once_for_each_request() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let (sources, callers) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let (asked, identified) = (Arc::clone(&sources), Arc::clone(&callers));
+    let reading = policy(r#"{"version":"1","default":"hide","tools":{"read":{}}}"#);
+    let layer = PolicyLayer::from_source(move |_: &Caller| {
+        asked.fetch_add(1, Ordering::SeqCst);
+        Some(reading.clone())
+    })
+    .caller_with(move |_: &Parts| {
+        identified.fetch_add(1, Ordering::SeqCst);
+        None
+    });
+    // What is no message is refused before any policy is asked.
+    for (body, asked) in [(call("read"), 1), (call("write"), 1), ("{".to_owned(), 0)] {
+        for method in [Method::POST, Method::GET] {
+            let mut request = post(&body);
+            *request.method_mut() = method.clone();
+            let exchange = Exchange {
+                layer: layer.clone(),
+                ..Exchange::new(crate::server::POLICY)
+            };
+            exchange.send(request).await;
+            let asked = if method == Method::GET { 1 } else { asked };
+            assert_eq!(sources.swap(0, Ordering::SeqCst), asked, "{method} {body}");
+            assert_eq!(callers.swap(0, Ordering::SeqCst), 1, "{method} {body}");
+        }
+    }
+}

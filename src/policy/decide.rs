@@ -362,3 +362,40 @@ impl Section {
         entry.map(AsRef::as_ref)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A hidden name is answered in the words for one that is nowhere in the
+        /// document: so these have to be the words that such a name gets.
+        #[test]
+        fn a_name_that_nothing_names_is_refused_in_the_same_words(
+            hide in prop::collection::vec("[ab]{0,2}[*]?[ab]{1,2}", 0..3),
+            entries in prop::collection::btree_map("[abB]{0,2}[*]?[abB]{1,2}", 0..3_usize, 0..4),
+            default in prop::sample::select(vec!["deny", "hide"]),
+            name in "[abAB]{1,4}",
+        ) {
+            let actions = ["allow", "deny", "hide"];
+            let tools: serde_json::Map<_, _> = entries
+                .iter()
+                .map(|(key, action)| (key.clone(), serde_json::json!({ "action": actions[*action] })))
+                .collect();
+            let document = serde_json::json!({
+                "version": "1", "default": default, "hide": hide, "tools": tools,
+            });
+            // Some have ties, and are no policies.
+            let Ok(policy) = document.to_string().parse::<Policy>() else {
+                return Ok(());
+            };
+            let action = Action::call_tool(&name);
+            let decision = policy.decide(&action);
+            if decision.outcome() == Outcome::Deny && !entries.contains_key(&name) {
+                prop_assert_eq!(policy.decide_unnamed(&action), decision, "{}", document);
+            }
+        }
+    }
+}

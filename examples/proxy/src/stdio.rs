@@ -185,7 +185,7 @@ impl Guard {
             };
             match self.guard.from_server(&self.caller, &message) {
                 FromServer::Forward if is_message(&message) => self.tell_client(message).await?,
-                FromServer::Replace(other) => self.tell_client(other).await?,
+                FromServer::Replace(other) if is_message(&other) => self.tell_client(other).await?,
                 _ => tracing::warn!(
                     method = method(&message),
                     "a line of the server's is not MCP and was dropped"

@@ -222,6 +222,7 @@ async fn what_the_server_prints_beside_mcp_is_dropped() {
         "{not json}",
         "\u{1b}[32mready\u{1b}[0m",
         r#"{"level":"info","msg":"ready"}"#,
+        "{\"level\":\"info\",\r\"msg\":\"ready\"}",
         "42",
         "null",
         "[]",

@@ -66,8 +66,7 @@ pub(crate) async fn serve(
     output: impl AsyncWrite + Unpin,
 ) -> Result<(), Error> {
     let policy: Policy = POLICY.parse()?;
-    let guard = MessageGuard::new(policy);
-    let caller = Caller::local();
+    let guard = MessageGuard::new(policy).connect(Caller::local());
 
     // The server believes that this is its client.
     let (server_side, our_side) = tokio::io::duplex(64 * 1024);
@@ -90,7 +89,7 @@ pub(crate) async fn serve(
         tokio::select! {
             message = from_client.next() => {
                 let Some(message) = message.transpose()? else { break };
-                match guard.from_client(&caller, message.as_bytes()) {
+                match guard.from_client(message.as_bytes()).await {
                     FromClient::Forward => to_server.send(message).await?,
                     FromClient::Refuse(answer) => to_client.send(String::from_utf8(answer)?).await?,
                     // Nobody waits for an answer to it.
@@ -99,7 +98,7 @@ pub(crate) async fn serve(
             }
             message = from_server.next() => {
                 let Some(message) = message.transpose()? else { break };
-                match guard.from_server(&caller, message.as_bytes()) {
+                match guard.from_server(message.as_bytes()).await {
                     FromServer::Forward => to_client.send(message).await?,
                     FromServer::Replace(message) => to_client.send(String::from_utf8(message)?).await?,
                     _ => {}

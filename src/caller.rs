@@ -63,6 +63,11 @@ impl Caller {
         &self.id
     }
 
+    /// The name, for whoever keeps it.
+    pub(crate) fn shared_id(&self) -> Arc<str> {
+        Arc::clone(&self.id)
+    }
+
     /// The verified claims; empty unless they were given.
     pub fn claims(&self) -> &Map<String, Value> {
         &self.claims

@@ -1,15 +1,33 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::audit::{AuditSink, Ending, MessageKind, OpenDecision, Receipt, Settlement, Unrecorded};
 use crate::caller::Caller;
-use crate::engine::{Engine, Judge};
-use crate::mcp::list;
+use crate::engine::{self, Arrival, Engine, Judge, Judgement, Seen};
+use crate::mcp::list::{self, Answer, Filtered, Unreadable};
 use crate::mcp::message::{Id, Message};
 use crate::mcp::recover::{self, Unread};
 use crate::mcp::reply::{Asked, Refusal, reply};
 use crate::mcp::version::Era;
 use crate::policy::Policy;
+use crate::session::{SessionStore, TaskOwner};
 use crate::source::PolicySource;
 
-/// Judges bare JSON-RPC messages, one at a time: for stdio and other transports
-/// that are not HTTP.
+/// Requests of one connection whose answers are awaited. What comes beyond
+/// pushes out the oldest.
+const MOST_AWAITED: usize = 1024;
+
+/// Judges bare JSON-RPC messages: for stdio and other transports that are not
+/// HTTP.
+///
+/// Each connection between a client and a server has a [`MessageConnection`],
+/// which is handed the messages of both sides. See there for an example.
+#[derive(Clone, Debug)]
+pub struct MessageGuard {
+    engine: Engine,
+}
+
+/// Judges the messages of one client and one server, one at a time.
 ///
 /// Each frame is one message without the line end or length around it. Whoever
 /// uses this bounds how long a frame may be.
@@ -23,22 +41,26 @@ use crate::source::PolicySource;
 /// ```
 /// use mcp_policy::{Caller, FromClient, FromServer, MessageGuard, Policy};
 ///
+/// # futures::executor::block_on(async {
 /// let policy: Policy = r#"{ "version": "1", "default": "deny", "hide": ["wipe"], "tools": { "read": {} } }"#
 ///     .parse()?;
-/// let guard = MessageGuard::new(policy);
-/// let caller = Caller::local();
+/// let connection = MessageGuard::new(policy).connect(Caller::local());
 ///
 /// let call = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"wipe"}}"#;
-/// assert!(matches!(guard.from_client(&caller, call), FromClient::Refuse(_)));
+/// assert!(matches!(connection.from_client(call).await, FromClient::Refuse(_)));
 ///
 /// let list = br#"{"jsonrpc":"2.0","id":2,"result":{"tools":[{"name":"read"},{"name":"wipe"}]}}"#;
-/// let FromServer::Replace(shown) = guard.from_server(&caller, list) else { panic!() };
+/// let FromServer::Replace(shown) = connection.from_server(list).await else { panic!() };
 /// assert_eq!(shown, br#"{"jsonrpc":"2.0","id":2,"result":{"tools":[{"name":"read"}]}}"#);
 /// # Ok::<(), mcp_policy::LoadError>(())
+/// # })?;
+/// # Ok::<(), mcp_policy::LoadError>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct MessageGuard {
+#[derive(Debug)]
+pub struct MessageConnection {
     engine: Engine,
+    caller: Caller,
+    awaited: Mutex<VecDeque<Awaited>>,
 }
 
 /// What becomes of a message of the client's.
@@ -78,41 +100,202 @@ impl MessageGuard {
         }
     }
 
-    /// Judges a message on its way to the server.
-    pub fn from_client(&self, caller: &Caller, frame: &[u8]) -> FromClient {
-        if has_line_end(frame) {
-            let refusal = Refusal::Malformed {
-                code: -32600,
-                text: "A message must stand on one line.".to_owned(),
-            };
-            return refuse(&refusal, Era::Legacy, recover::request_id(frame));
+    /// Records every decision in this sink, too; see
+    /// [`PolicyLayer::audit`](crate::PolicyLayer::audit).
+    #[must_use]
+    pub fn audit(mut self, sink: impl AuditSink) -> Self {
+        self.engine.set_audit(sink);
+        self
+    }
+
+    /// What the server is called in records.
+    #[must_use]
+    pub fn server_name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.engine.set_server(name.into());
+        self
+    }
+
+    /// Remembers in this store which tasks belong to whom; see
+    /// [`PolicyLayer::session_store`](crate::PolicyLayer::session_store).
+    #[must_use]
+    pub fn session_store(mut self, store: impl SessionStore) -> Self {
+        self.engine.set_sessions(store);
+        self
+    }
+
+    /// A connection of this caller's.
+    pub fn connect(&self, caller: Caller) -> MessageConnection {
+        MessageConnection {
+            engine: self.engine.clone(),
+            caller,
+            awaited: Mutex::default(),
         }
-        let message = match Message::parse(frame) {
-            Ok(message) => message,
-            Err(fault) => {
-                return refuse(&fault.into(), Era::Legacy, recover::request_id(frame));
+    }
+}
+
+impl MessageConnection {
+    /// Judges a message on its way to the server.
+    ///
+    /// If this is dropped before it is done, the message must not go on.
+    pub async fn from_client(&self, frame: &[u8]) -> FromClient {
+        let arrival = Arrival::now();
+        let message = parse(frame);
+        let judge = self.engine.judge_for(&self.caller);
+        let judgement = match (&message, &judge) {
+            (Err(refusal), _) | (_, Err(refusal)) => refusal.clone().into(),
+            (Ok(message), Ok(judge)) => judge.judge(message, arrival.decision),
+        };
+        let (era, id) = match &message {
+            Ok(Message::Request(id, call)) => (call.era(), Some(*id)),
+            Ok(message) => (message.era(), None),
+            Err(_) => (Era::Legacy, recover::request_id(frame)),
+        };
+        let message = message.as_ref().ok();
+        let (open, receipt) = self.record(arrival, era, message, &judgement, judge.as_ref().ok());
+        if let Some(refusal) = &judgement.refusal {
+            let _ = settled(receipt.and(open.end(Ending::Refused))).await;
+            return refuse(refusal, era, id);
+        }
+        if settled(receipt).await.is_err() && judgement.runs {
+            let _ = open.end(Ending::Refused);
+            return refuse(&engine::unrecorded(), era, id);
+        }
+        match (id, message) {
+            (Some(id), Some(Message::Request(_, call))) => self.await_answer(id, call.tool(), open),
+            _ => {
+                let _ = settled(open.end(Ending::Sent)).await;
             }
-        };
-        let judged = self
-            .engine
-            .judge_for(caller)
-            .and_then(|judge| judge.judge(&message));
-        let Err(refusal) = judged else {
-            return FromClient::Forward;
-        };
-        let id = match &message {
-            Message::Request(id, _) => Some(*id),
-            Message::Notification(_) | Message::Response => None,
-        };
-        refuse(&refusal, message.era(), id)
+        }
+        FromClient::Forward
     }
 
     /// Judges a message on its way to the client.
-    pub fn from_server(&self, caller: &Caller, frame: &[u8]) -> FromServer {
-        match self.engine.judge_for(caller) {
-            Ok(judge) => filter(&judge, frame),
-            Err(refusal) => replace(&refusal, frame),
+    pub async fn from_server(&self, frame: &[u8]) -> FromServer {
+        let judge = match self.engine.judge_for(&self.caller) {
+            Ok(judge) => judge,
+            Err(refusal) => return self.withhold(&refusal, frame).await,
+        };
+        let Filtered { text, answers } = match list::filter(frame, &judge) {
+            Ok(filtered) => filtered,
+            Err(unreadable) => return self.withhold(&bad_answer(unreadable), frame).await,
+        };
+        for Answer { id, task } in answers {
+            let Some(awaited) = self.take_awaited(id) else {
+                continue;
+            };
+            if let (Some(task), Some(tool)) = (task, awaited.tool) {
+                let owner = TaskOwner::new(&self.caller, tool);
+                self.engine.sessions().begin_task(&task, owner);
+            }
+            let _ = settled(awaited.open.end(Ending::Answered)).await;
         }
+        match text {
+            None if has_line_end(frame) => FromServer::Replace(on_one_line(frame.to_vec())),
+            None => FromServer::Forward,
+            Some(filtered) => FromServer::Replace(on_one_line(filtered)),
+        }
+    }
+
+    fn record(
+        &self,
+        arrival: Arrival,
+        era: Era,
+        message: Option<&Message<'_>>,
+        judgement: &Judgement,
+        judge: Option<&Judge>,
+    ) -> (OpenDecision, Receipt) {
+        let seen = Seen {
+            caller: Some(&self.caller),
+            session: None,
+            era,
+            kind: MessageKind::Unreadable,
+            call: None,
+        };
+        let seen = match message {
+            Some(message) => seen.with_message(message),
+            None => seen,
+        };
+        let policy = judge.and_then(Judge::policy);
+        self.engine.decided(arrival, seen, judgement, policy)
+    }
+
+    fn await_answer(&self, id: Id<'_>, tool: Option<&str>, open: OpenDecision) {
+        let mut awaited = self.awaited();
+        if awaited.len() >= MOST_AWAITED {
+            awaited.pop_front();
+        }
+        // Nobody can tell which of two with one id a task was made of.
+        let mut tool = tool.map(Arc::from);
+        for other in awaited.iter_mut().filter(|other| other.has_id(id.raw())) {
+            other.tool = None;
+            tool = None;
+        }
+        awaited.push_back(Awaited {
+            id: id.raw().into(),
+            tool,
+            open,
+        });
+    }
+
+    fn take_awaited(&self, id: &[u8]) -> Option<Awaited> {
+        let mut awaited = self.awaited();
+        let index = awaited.iter().position(|awaited| awaited.has_id(id))?;
+        awaited.remove(index)
+    }
+
+    /// Nothing is left half done under the lock, so a panic of another thread
+    /// spoils nothing.
+    fn awaited(&self) -> MutexGuard<'_, VecDeque<Awaited>> {
+        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the client is sent in the place of a message that cannot be passed
+    /// on.
+    async fn withhold(&self, refusal: &Refusal, frame: &[u8]) -> FromServer {
+        let Unread::Answer(id) = recover::server_message(frame) else {
+            return FromServer::Drop;
+        };
+        if let Some(awaited) = self.take_awaited(id.raw()) {
+            let _ = settled(awaited.open.end(Ending::Withheld)).await;
+        }
+        let asked = Asked {
+            era: Era::Legacy,
+            id: Some(id),
+        };
+        FromServer::Replace(reply(refusal, asked).body)
+    }
+}
+
+/// A request that the server has not answered yet.
+#[derive(Debug)]
+struct Awaited {
+    id: Box<[u8]>,
+    /// The tool that it calls.
+    tool: Option<Arc<str>>,
+    open: OpenDecision,
+}
+
+impl Awaited {
+    fn has_id(&self, raw: &[u8]) -> bool {
+        Id::from_raw(&self.id).is_some_and(|id| id.is_echoed_by(raw))
+    }
+}
+
+fn parse(frame: &[u8]) -> Result<Message<'_>, Refusal> {
+    if has_line_end(frame) {
+        return Err(Refusal::Malformed {
+            code: -32600,
+            text: "A message must stand on one line.".to_owned(),
+        });
+    }
+    Ok(Message::parse(frame)?)
+}
+
+/// Waits for a record, but not for long.
+async fn settled(receipt: Receipt) -> Result<(), Unrecorded> {
+    match receipt.settle() {
+        Settlement::Known(result) => result,
+        Settlement::Awaited(settling) => settling.await,
     }
 }
 
@@ -123,16 +306,9 @@ fn refuse(refusal: &Refusal, era: Era, id: Option<Id<'_>>) -> FromClient {
     }
 }
 
-fn filter(judge: &Judge, frame: &[u8]) -> FromServer {
-    match list::filter(frame, judge) {
-        Ok(None) if has_line_end(frame) => FromServer::Replace(on_one_line(frame.to_vec())),
-        Ok(None) => FromServer::Forward,
-        Ok(Some(filtered)) => FromServer::Replace(on_one_line(filtered)),
-        Err(unreadable) => {
-            let text = unreadable.explain();
-            replace(&Refusal::BadAnswer { text }, frame)
-        }
-    }
+fn bad_answer(unreadable: Unreadable) -> Refusal {
+    let text = unreadable.explain();
+    Refusal::BadAnswer { text }
 }
 
 /// Whether a line ends inside of a message, rather than behind it.
@@ -150,34 +326,24 @@ fn on_one_line(mut message: Vec<u8>) -> Vec<u8> {
     message
 }
 
-fn replace(refusal: &Refusal, frame: &[u8]) -> FromServer {
-    match recover::server_message(frame) {
-        Unread::Answer(id) => {
-            let asked = Asked {
-                era: Era::Legacy,
-                id: Some(id),
-            };
-            FromServer::Replace(reply(refusal, asked).body)
-        }
-        Unread::Call | Unread::Unknown => FromServer::Drop,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use futures::executor::block_on;
 
-    fn guard() -> MessageGuard {
+    use super::*;
+    use crate::audit::AuditRecord;
+
+    fn connection() -> MessageConnection {
         let policy = r#"{"version":"1","default":"deny","hide":["wipe"],"tools":{"read":{}}}"#;
-        MessageGuard::new(policy.parse().unwrap())
+        MessageGuard::new(policy.parse().unwrap()).connect(Caller::local())
     }
 
     fn from_client(frame: &str) -> FromClient {
-        guard().from_client(&Caller::local(), frame.as_bytes())
+        block_on(connection().from_client(frame.as_bytes()))
     }
 
     fn from_server(frame: &str) -> FromServer {
-        guard().from_server(&Caller::local(), frame.as_bytes())
+        block_on(connection().from_server(frame.as_bytes()))
     }
 
     #[test]
@@ -250,5 +416,104 @@ mod tests {
         ] {
             assert_eq!(from_server(dropped), FromServer::Drop, "{dropped}");
         }
+    }
+
+    #[test]
+    fn a_task_is_known_by_the_answer_to_its_call() {
+        let policy = r#"{"version":"1","default":"allow"}"#;
+        let guard = MessageGuard::new(policy.parse().unwrap());
+        let connection = guard.connect(Caller::local());
+        let call = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#;
+        let get = br#"{"jsonrpc":"2.0","id":2,"method":"tasks/get","params":{"taskId":"t"}}"#;
+        let task = br#"{"jsonrpc":"2.0","id":1,"result":{"task":{"taskId":"t"}}}"#;
+        let asks = |connection: &MessageConnection| block_on(connection.from_client(get));
+        block_on(connection.from_server(task));
+        assert!(matches!(asks(&connection), FromClient::Refuse(_)));
+        assert_eq!(block_on(connection.from_client(call)), FromClient::Forward);
+        assert_eq!(block_on(connection.from_server(task)), FromServer::Forward);
+        assert_eq!(asks(&connection), FromClient::Forward);
+        let other = guard.connect(Caller::new("other"));
+        assert!(matches!(asks(&other), FromClient::Refuse(_)));
+    }
+
+    #[test]
+    fn of_two_calls_with_one_id_no_task_is_known() {
+        let policy = r#"{"version":"1","default":"allow"}"#;
+        let connection = MessageGuard::new(policy.parse().unwrap()).connect(Caller::local());
+        for tool in ["a", "b"] {
+            let call = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}"}}}}"#
+            );
+            block_on(connection.from_client(call.as_bytes()));
+        }
+        for task in ["t1", "t2"] {
+            let answer =
+                format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"task":{{"taskId":"{task}"}}}}}}"#);
+            block_on(connection.from_server(answer.as_bytes()));
+        }
+        for task in ["t1", "t2"] {
+            let get = format!(
+                r#"{{"jsonrpc":"2.0","id":2,"method":"tasks/get","params":{{"taskId":"{task}"}}}}"#
+            );
+            let verdict = block_on(connection.from_client(get.as_bytes()));
+            assert!(matches!(verdict, FromClient::Refuse(_)), "{task}");
+        }
+    }
+
+    /// A sink that tells how each message ended.
+    #[derive(Clone, Default)]
+    struct Endings(Arc<Mutex<Vec<Ending>>>);
+
+    impl AuditSink for Endings {
+        fn record(&self, record: &AuditRecord) -> Receipt {
+            if let AuditRecord::Outcome(outcome) = record {
+                self.0.lock().unwrap().push(outcome.ending());
+            }
+            Receipt::recorded()
+        }
+    }
+
+    #[test]
+    fn every_message_leaves_an_outcome() {
+        let endings = Endings::default();
+        let policy = r#"{"version":"1","default":"deny","tools":{"read":{}}}"#;
+        let guard = MessageGuard::new(policy.parse().unwrap()).audit(endings.clone());
+        let connection = guard.connect(Caller::local());
+        let ask = |id: u32, rest: &str| {
+            let message = format!(r#"{{"jsonrpc":"2.0","id":{id},{rest}}}"#);
+            block_on(connection.from_client(message.as_bytes()))
+        };
+        let answer = |id: u32, rest: &str| {
+            let message = format!(r#"{{"jsonrpc":"2.0","id":{id},{rest}}}"#);
+            block_on(connection.from_server(message.as_bytes()))
+        };
+        let taken = || std::mem::take(&mut *endings.0.lock().unwrap());
+        let call = r#""method":"tools/call","params":{"name":"read"}"#;
+        ask(1, r#""method":"tools/call","params":{"name":"write"}"#);
+        assert_eq!(taken(), [Ending::Refused]);
+        ask(2, r#""result":{}"#);
+        assert_eq!(taken(), [Ending::Sent]);
+        ask(3, call);
+        ask(4, call);
+        ask(5, call);
+        assert_eq!(taken(), []);
+        answer(4, r#""result":{"a":NaN}"#);
+        assert_eq!(taken(), [Ending::Withheld]);
+        answer(3, r#""result":{}"#);
+        assert_eq!(taken(), [Ending::Answered]);
+        drop(connection);
+        assert_eq!(taken(), [Ending::Cancelled]);
+    }
+
+    #[test]
+    fn what_is_awaited_is_bounded() {
+        let connection = connection();
+        for id in 0..=MOST_AWAITED {
+            let ping = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
+            block_on(connection.from_client(ping.as_bytes()));
+        }
+        assert_eq!(connection.awaited().len(), MOST_AWAITED);
+        assert!(connection.take_awaited(b"0").is_none());
+        assert!(connection.take_awaited(b"1").is_some());
     }
 }

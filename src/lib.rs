@@ -1,7 +1,9 @@
 #![doc = include_str!("docs/crate.md")]
 #![forbid(unsafe_code)]
 
+mod audit;
 mod caller;
+mod digest;
 mod engine;
 mod frames;
 mod json;
@@ -11,8 +13,12 @@ mod policy;
 mod session;
 mod source;
 
+pub use audit::{
+    AuditRecord, AuditSink, DecisionId, DecisionRecord, Ending, JsonLines, MessageKind,
+    OutcomeRecord, Receipt, Unrecorded, Verdict,
+};
 pub use caller::Caller;
-pub use frames::{FromClient, FromServer, MessageGuard};
+pub use frames::{FromClient, FromServer, MessageConnection, MessageGuard};
 pub use layer::{
     Dangerous, IdentifyCaller, Permit, PolicyLayer, PolicyService, RequestBody, ResponseBody,
     ResponseFuture,
@@ -21,10 +27,14 @@ pub use policy::{
     Action, Decision, DefaultAction, Diagnostic, LoadError, MethodRule, Outcome, Policy,
     PolicyDocument, Rule, RuleAction, Severity,
 };
+pub use session::{MemorySessionStore, SessionStore, TaskOwner};
 pub use source::PolicySource;
 
 /// Pages about the crate.
 pub mod docs {
+    #[doc = include_str!("docs/audit.md")]
+    pub mod audit {}
+
     #[doc = include_str!("docs/layers.md")]
     pub mod layers {}
 

@@ -409,17 +409,17 @@ async fn the_very_bytes_go_on() {
 
 #[tokio::test]
 async fn the_permit_has_the_id_as_it_was_written() {
-    for id in ["7", "-1", "\"\"", "\"\\ud83d\\ude00\"", "9007199254740991"] {
+    for id in ["7", "-1", "\"\"", "\"\\ud83d\\ude00\"", "\"hunter2\""] {
         let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
         let (head, _) = inner_sees(post("http://localhost/", text)).await;
         let permit = head.extensions.get::<Permit>().unwrap();
         assert_eq!(permit.request_id(), Some(id));
+        assert!(!format!("{permit:?}").contains("hunter2"));
     }
     let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
     let (head, _) = inner_sees(post("http://localhost/", notification)).await;
     let permit = head.extensions.get::<Permit>().unwrap();
     assert_eq!(permit.request_id(), None);
-    assert!(!format!("{permit:?}").contains('7'));
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use super::endpoints::Endpoints;
 use super::exchange::{Asked, Exchange};
 use super::request::Refused;
 use super::response_body::ResponseBody;
-use crate::mcp::list;
+use crate::audit::Ending;
+use crate::mcp::list::{self, Filtered};
 use crate::mcp::reply::{Refusal, reply};
 use crate::mcp::sse;
 use crate::mcp::version::Era;
@@ -73,17 +74,17 @@ impl Asked {
     }
 }
 
-/// The response that refuses a message. A client of 2024-11-05 hears the refusal
-/// on the stream that it has open, and here only that it was heard.
-pub(super) fn refuse_message<R>(
-    refused: &Refused,
-    endpoints: &Endpoints,
-    target: &Uri,
-) -> Response<ResponseBody<R>> {
+/// The response that refuses a request. A client of 2024-11-05 hears the refusal
+/// of a message on the stream that it has open, and here only that it was heard.
+pub(super) fn refuse<R>(refused: &Refused, target: &Uri) -> Response<ResponseBody<R>> {
     let (refusal, asked) = (&refused.refusal, &refused.asked);
+    if !refused.is_message {
+        return asked.refuse(refusal);
+    }
     let event = || sse::event(&reply(refusal, asked.in_words()).body);
     let is_legacy_request = asked.id.is_some() && asked.era == Era::Legacy;
     let caller = refused.caller.as_ref().filter(|_| is_legacy_request);
+    let endpoints = &refused.config.endpoints;
     if caller.is_some_and(|caller| endpoints.deliver(target, caller, event)) {
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::ACCEPTED;
@@ -139,23 +140,39 @@ pub(super) fn refuse_encoded<R>(asked: &Asked, head: response::Parts) -> Respons
     asked.replace(&Refusal::BadAnswer { text }, head)
 }
 
-/// Judges an answer that was held whole.
+/// Judges an answer that was held whole, and says whether it is passed on.
 pub(super) fn judge_held<R>(
+    exchange: &Exchange,
+    head: response::Parts,
+    collected: Result<Collected, CollectError>,
+) -> (Response<ResponseBody<R>>, Ending) {
+    let (head, result) = check_held(exchange, head, collected);
+    match result {
+        Ok(collected) if collected.bytes.is_empty() => {
+            let response = Response::from_parts(head, ResponseBody::default());
+            (response, Ending::Answered)
+        }
+        Ok(collected) => (pass(head, collected), Ending::Answered),
+        Err(refusal) => (exchange.asked.replace(&refusal, head), Ending::Withheld),
+    }
+}
+
+/// What may be passed on of an answer.
+fn check_held(
     exchange: &Exchange,
     mut head: response::Parts,
     collected: Result<Collected, CollectError>,
-) -> Response<ResponseBody<R>> {
+) -> (response::Parts, Result<Collected, Refusal>) {
     let asked = &exchange.asked;
     let collected = match collected {
         Ok(collected) => collected,
-        Err(error) => return asked.replace(&unheld(error), head),
+        Err(error) => return (head, Err(unheld(error))),
     };
-    // A true length is set below; trailers are not passed on.
+    // A true length is set later; trailers are not passed on.
     head.headers.remove(TRANSFER_ENCODING);
     head.headers.remove(TRAILER);
-    let bytes = &collected.bytes;
-    if bytes.is_empty() {
-        return Response::from_parts(head, ResponseBody::default());
+    if collected.bytes.is_empty() {
+        return (head, Ok(collected));
     }
     let is_json = media_type(&head.headers).starts_with("application/json");
     let is_list = asked.for_list && head.status == StatusCode::OK;
@@ -165,26 +182,29 @@ pub(super) fn judge_held<R>(
                    so its list cannot be checked."
                 .to_owned(),
         };
-        return asked.replace(&refusal, head);
+        return (head, Err(refusal));
     }
     declare_utf_8(&mut head.headers, if is_json { JSON } else { TEXT });
     // Without a brace there is no object, and so no list, in UTF-8 at least;
     // and as UTF-8 it is passed on.
-    if !is_json && !bytes.contains(&b'{') {
-        return pass(head, collected);
+    if !is_json && !collected.bytes.contains(&b'{') {
+        return (head, Ok(collected));
     }
-    match list::filter(bytes, &exchange.judge) {
-        Ok(None) => pass(head, collected),
-        Ok(Some(filtered)) => {
-            forget_body(&mut head.headers);
-            head.headers.entry(CONTENT_TYPE).or_insert(JSON);
-            pass(head, collected.replace(filtered))
-        }
+    let Filtered { text, answers } = match list::filter(&collected.bytes, &exchange.judge) {
+        Ok(filtered) => filtered,
         Err(unreadable) => {
             let text = unreadable.explain();
-            asked.replace(&Refusal::BadAnswer { text }, head)
+            return (head, Err(Refusal::BadAnswer { text }));
         }
-    }
+    };
+    exchange.remember_tasks(&answers);
+    drop(answers);
+    let Some(text) = text else {
+        return (head, Ok(collected));
+    };
+    forget_body(&mut head.headers);
+    head.headers.entry(CONTENT_TYPE).or_insert(JSON);
+    (head, Ok(collected.replace(text)))
 }
 
 fn pass<R>(mut head: response::Parts, collected: Collected) -> Response<ResponseBody<R>> {

@@ -1,5 +1,4 @@
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -8,14 +7,13 @@ use super::budget::Budget;
 use super::endpoints::Endpoints;
 use super::identify::{self, IdentifyCaller};
 use crate::caller::Caller;
-use crate::engine::{Engine, Judge};
+use crate::engine::{Engine, asked};
 use crate::mcp::reply::Refusal;
-use crate::session::Sessions;
 
 /// Everything that the services made by one layer share.
 #[derive(Clone)]
 pub(crate) struct Config {
-    engine: Engine,
+    pub(crate) engine: Engine,
     /// Finds out who calls, before the extensions of the request are asked.
     pub(crate) identify: Option<Arc<dyn IdentifyCaller>>,
     /// Bytes of one request body.
@@ -30,8 +28,6 @@ pub(crate) struct Config {
     pub(crate) unguarded_paths: Vec<String>,
     /// Where refusals go that a client hears on another stream.
     pub(crate) endpoints: Arc<Endpoints>,
-    /// Which session belongs to whom.
-    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// 4 MiB: what rmcp reads at most, so that nothing passes that it refuses.
@@ -51,12 +47,7 @@ impl Config {
             responses: Budget::new(RESPONSE_BUDGET),
             unguarded_paths: Vec::new(),
             endpoints: Arc::default(),
-            sessions: Arc::default(),
         }
-    }
-    /// The judge for a request of this caller.
-    pub(crate) fn judge_for(&self, caller: &Caller) -> Result<Judge, Refusal> {
-        self.engine.judge_for(caller)
     }
 
     /// Who sent a request with this head.
@@ -64,14 +55,8 @@ impl Config {
         let Some(identify) = &self.identify else {
             return Ok(identify::from_extensions(head));
         };
-        let identified = catch_unwind(AssertUnwindSafe(|| identify.identify(head)));
-        match identified {
-            Ok(caller) => Ok(caller.unwrap_or_else(|| identify::from_extensions(head))),
-            Err(_) => {
-                tracing::error!("finding the caller panicked; the request is refused");
-                Err(Refusal::Failed)
-            }
-        }
+        let caller = asked("caller closure", || identify.identify(head))?;
+        Ok(caller.unwrap_or_else(|| identify::from_extensions(head)))
     }
 }
 

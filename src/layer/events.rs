@@ -135,8 +135,10 @@ impl Events {
 /// Judges the data of one event.
 fn judge(exchange: &Exchange, data: &[u8]) -> Verdict {
     let unreadable = match list::filter(data, &exchange.judge) {
-        Ok(None) => return Verdict::Forward,
-        Ok(Some(filtered)) => return Verdict::Rewrite(filtered),
+        Ok(filtered) => {
+            exchange.remember_tasks(&filtered.answers);
+            return filtered.text.map_or(Verdict::Forward, Verdict::Rewrite);
+        }
         Err(unreadable) => unreadable,
     };
     // Without an object there is no list in any reading: the address that

@@ -7,9 +7,11 @@ use http::Version;
 
 use super::config::Config;
 use crate::engine::Judge;
+use crate::mcp::list::Answer;
 use crate::mcp::message::Id;
 use crate::mcp::reply;
 use crate::mcp::version::Era;
+use crate::session::TaskOwner;
 
 /// What is remembered of a request while its answer is awaited.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub(super) struct Asked {
     pub(super) for_list: bool,
     /// Whether it is a GET.
     pub(super) opens_stream: bool,
+    /// The tool that it calls.
+    pub(super) tool: Option<Arc<str>>,
     pub(super) session: SessionStep,
 }
 
@@ -37,11 +41,28 @@ pub(super) enum SessionStep {
 }
 
 /// A request that may pass, and everything that its answer is judged by.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) config: Arc<Config>,
     pub(super) judge: Judge,
     pub(super) asked: Asked,
+}
+
+impl Exchange {
+    /// Remembers the tasks that the server made of the call, before the client
+    /// hears of them.
+    pub(super) fn remember_tasks(&self, answers: &[Answer<'_>]) {
+        let (Some(tool), Some(asked)) = (&self.asked.tool, self.asked.id()) else {
+            return;
+        };
+        let own = answers
+            .iter()
+            .filter(|answer| asked.is_echoed_by(answer.id));
+        for task in own.filter_map(|answer| answer.task.as_deref()) {
+            let owner = TaskOwner::new(self.judge.caller(), Arc::clone(tool));
+            self.config.engine.sessions().begin_task(task, owner);
+        }
+    }
 }
 
 impl Asked {

@@ -15,10 +15,14 @@ use super::answer::{self, Treatment};
 use super::collect::{Collect, CollectError, Collected};
 use super::config::Config;
 use super::events::Events;
-use super::exchange::{Asked, Exchange};
-use super::request;
+use super::exchange::Exchange;
+use super::request::{self, Incoming, Judged, Refused};
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
+use crate::audit::{
+    DecisionRecord, Ending, OpenDecision, Receipt, Settlement, Settling, Unrecorded,
+};
+use crate::engine::{self, Arrival};
 
 type Answer<R> = Response<ResponseBody<R>>;
 
@@ -38,10 +42,14 @@ where
 enum State<S, F, B, R> {
     /// There is an answer: a refusal, or one of the inner service.
     Answered(Option<Box<Answer<R>>>),
+    /// There is an answer, of which the records are being kept.
+    Settling(Settling, Option<Box<Answer<R>>>),
     /// The request body is being read.
     Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
+    /// The request may go on, once that is recorded.
+    Recording(Settling, Option<Box<Permitted<S, B>>>),
     /// The inner service has been called.
-    Calling(#[pin] F, Option<Box<Exchange>>),
+    Calling(#[pin] F, Option<Box<Called>>),
     /// The inner service has been called on a path that is not guarded.
     Around(#[pin] F),
     /// The answer is being held.
@@ -53,33 +61,44 @@ struct Admission<S> {
     head: RequestHead,
     inner: S,
     config: Arc<Config>,
+    arrival: Arrival,
+}
+
+/// A request that may go on, and where to.
+struct Permitted<S, B> {
+    request: Request<RequestBody<B>>,
+    inner: S,
+    called: Called,
+    /// Whether something runs by it.
+    runs: bool,
+}
+
+/// What waits for the answer.
+struct Called {
+    exchange: Exchange,
+    open: OpenDecision,
 }
 
 /// What waits for the answer's body.
 struct Held {
     head: ResponseHead,
-    exchange: Exchange,
+    called: Called,
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
-    pub(super) fn refused(answer: Answer<R>) -> Self {
-        Self {
-            state: State::Answered(Some(Box::new(answer))),
-        }
-    }
-
     pub(super) fn around(future: S::Future) -> Self {
         Self {
             state: State::Around(future),
         }
     }
 
-    pub(super) fn calling(future: S::Future, exchange: Exchange) -> Self {
+    /// For a request whose body does not count.
+    pub(super) fn without_body(judged: Judged, head: RequestHead, inner: S) -> Self {
         Self {
-            state: State::Calling(future, Some(Box::new(exchange))),
+            state: proceed(judged, head, None, inner),
         }
     }
 
@@ -88,11 +107,13 @@ where
         head: RequestHead,
         inner: S,
         config: Arc<Config>,
+        arrival: Arrival,
     ) -> Self {
         let admission = Admission {
             head,
             inner,
             config,
+            arrival,
         };
         Self {
             state: State::Reading(collect, Some(Box::new(admission))),
@@ -116,6 +137,12 @@ where
                     Some(answer) => return Poll::Ready(Ok(*answer)),
                     None => return Poll::Pending,
                 },
+                StateProject::Settling(settling, answer) => {
+                    // What was decided and done is not changed by a record that
+                    // is lost.
+                    let _ = ready!(Pin::new(settling).poll(context));
+                    State::Answered(answer.take())
+                }
                 StateProject::Reading(collect, admission) => {
                     let collected = ready!(collect.poll(context));
                     match admission.take() {
@@ -123,11 +150,23 @@ where
                         None => return Poll::Pending,
                     }
                 }
-                StateProject::Calling(future, exchange) => {
-                    let answer = ready!(future.poll(context))?;
-                    match exchange.take() {
-                        Some(exchange) => receive(answer, *exchange),
+                StateProject::Recording(settling, permitted) => {
+                    let recorded = ready!(Pin::new(settling).poll(context));
+                    match permitted.take() {
+                        Some(permitted) => forward(*permitted, recorded),
                         None => return Poll::Pending,
+                    }
+                }
+                StateProject::Calling(future, called) => {
+                    let answer = ready!(future.poll(context));
+                    match (called.take(), answer) {
+                        (Some(called), Ok(answer)) => receive(answer, *called),
+                        (Some(called), Err(error)) => {
+                            // The client learns nothing that would have to wait.
+                            let _ = called.open.end(Ending::Failed);
+                            return Poll::Ready(Err(error));
+                        }
+                        (None, _) => return Poll::Pending,
                     }
                 }
                 StateProject::Around(future) => {
@@ -137,11 +176,12 @@ where
                 StateProject::Holding(collect, held) => {
                     let collected = ready!(collect.poll(context));
                     match held.take() {
-                        Some(held) => State::Answered(Some(Box::new(answer::judge_held(
-                            &held.exchange,
-                            held.head,
-                            collected,
-                        )))),
+                        Some(held) => {
+                            let Held { head, called } = *held;
+                            let (answer, ending) =
+                                answer::judge_held(&called.exchange, head, collected);
+                            conclude(called.open, ending, answer)
+                        }
                         None => return Poll::Pending,
                     }
                 }
@@ -151,7 +191,7 @@ where
     }
 }
 
-/// Calls the inner service with a request body that may pass.
+/// Judges a request whose body was read.
 fn admit<S, B, R>(
     admission: Admission<S>,
     collected: Result<Collected, CollectError>,
@@ -160,58 +200,171 @@ where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
     let Admission {
-        mut head,
-        mut inner,
+        head,
+        inner,
         config,
+        arrival,
     } = admission;
-    let refused = |asked: &Asked, refusal| State::Answered(Some(Box::new(asked.refuse(refusal))));
     let unread = request::unread(&head);
-    let collected = match collected {
-        Ok(collected) => collected,
-        Err(error) => return refused(&unread, &request::unreadable(&config, error)),
+    let incoming = Incoming {
+        config: &config,
+        head: &head,
+        arrival,
     };
-    if let Err(refusal) = request::check_media_type(&head.headers) {
-        return refused(&unread, &refusal);
-    }
-    match request::judge(&config, &head, unread, &collected.bytes) {
+    let collected = collected
+        .map_err(|error| request::unreadable(&config, error))
+        .and_then(|collected| {
+            request::check_media_type(&head.headers)?;
+            Ok(collected)
+        });
+    let (judged, body) = match collected {
+        Ok(collected) => {
+            let judged = incoming.judge(unread, &collected.bytes);
+            (judged, Some(collected))
+        }
+        Err(refusal) => (incoming.refuse(unread, refusal), None),
+    };
+    proceed(judged, head, body, inner)
+}
+
+/// Lets a request go on that may, once that is recorded, and answers one that
+/// may not.
+fn proceed<S, B, R>(
+    judged: Judged,
+    mut head: RequestHead,
+    body: Option<Collected>,
+    inner: S,
+) -> State<S, S::Future, B, R>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+{
+    let Judged {
+        result,
+        open,
+        receipt,
+        runs,
+    } = judged;
+    let exchange = match result {
+        Ok(exchange) => exchange,
         Err(refused) => {
-            let answer = answer::refuse_message(&refused, &config.endpoints, &head.uri);
-            State::Answered(Some(Box::new(answer)))
+            let mut answer = answer::refuse(&refused, &head.uri);
+            note(&mut answer, open.record());
+            return settle(receipt.and(open.end(Ending::Refused)), answer);
         }
-        Ok(exchange) => {
-            request::prepare(&mut head, Some(collected.bytes.len()), &exchange.asked);
-            let request = Request::from_parts(head, RequestBody::judged(collected.into_bytes()));
-            State::Calling(inner.call(request), Some(Box::new(exchange)))
-        }
+    };
+    let length = body.as_ref().map(|body| body.bytes.len());
+    request::prepare(&mut head, length, &exchange.asked, open.record());
+    let body = match body {
+        Some(body) => RequestBody::judged(body.into_bytes()),
+        // A body would go on unread.
+        None => RequestBody::empty(),
+    };
+    let permitted = Permitted {
+        request: Request::from_parts(head, body),
+        inner,
+        called: Called { exchange, open },
+        runs,
+    };
+    match receipt.settle() {
+        Settlement::Known(recorded) => forward(permitted, recorded),
+        Settlement::Awaited(settling) => State::Recording(settling, Some(Box::new(permitted))),
     }
+}
+
+/// Calls the inner service, unless something runs by it that is not recorded.
+fn forward<S, B, R>(
+    permitted: Permitted<S, B>,
+    recorded: Result<(), Unrecorded>,
+) -> State<S, S::Future, B, R>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+{
+    let Permitted {
+        request,
+        mut inner,
+        called,
+        runs,
+    } = permitted;
+    if runs && recorded.is_err() {
+        let Called { exchange, open } = called;
+        let decision = open.record().taken_back();
+        let refused = Refused {
+            refusal: engine::unrecorded(),
+            caller: Some(exchange.judge.caller().clone()),
+            config: exchange.config,
+            asked: exchange.asked,
+            is_message: true,
+        };
+        let mut answer = answer::refuse(&refused, request.uri());
+        note(&mut answer, &decision);
+        // Whoever keeps no record of the decision keeps none of this.
+        let _ = open.end(Ending::Refused);
+        return State::Answered(Some(Box::new(answer)));
+    }
+    State::Calling(inner.call(request), Some(Box::new(called)))
 }
 
 /// Decides how the answer of the inner service goes on.
 fn receive<S, F, B, R: Body<Data = Bytes>>(
     answer: Response<R>,
-    exchange: Exchange,
+    mut called: Called,
 ) -> State<S, F, B, R> {
     let (mut head, body) = answer.into_parts();
-    request::follow_session(&exchange, &head);
+    request::follow_session(&called.exchange, &head);
+    called.open.answered_with(head.status.as_u16());
+    let asked = &called.exchange.asked;
     match answer::treatment(&head) {
         Treatment::Redirect => {
-            let answer = answer::refuse_redirect(&exchange.asked, &head);
-            State::Answered(Some(Box::new(answer)))
+            let answer = answer::refuse_redirect(asked, &head);
+            conclude(called.open, Ending::Withheld, answer)
         }
         Treatment::Encoded if !body.is_end_stream() => {
-            let answer = answer::refuse_encoded(&exchange.asked, head);
-            State::Answered(Some(Box::new(answer)))
+            let answer = answer::refuse_encoded(asked, head);
+            conclude(called.open, Ending::Withheld, answer)
         }
         Treatment::Events => {
             answer::prepare_events(&mut head.headers);
-            let body = ResponseBody::events(Events::new(exchange), body);
-            State::Answered(Some(Box::new(Response::from_parts(head, body))))
+            let body = ResponseBody::events(Events::new(called.exchange), body);
+            let answer = Response::from_parts(head, body);
+            conclude(called.open, Ending::Answered, answer)
         }
         Treatment::Hold | Treatment::Encoded => {
-            let config = &exchange.config;
+            let config = &called.exchange.config;
             let collect = Collect::new(body, config.max_response_size, &config.responses);
-            State::Holding(collect, Some(Box::new(Held { head, exchange })))
+            State::Holding(collect, Some(Box::new(Held { head, called })))
         }
+    }
+}
+
+/// Records how it ended, and answers.
+fn conclude<S, F, B, R>(
+    open: OpenDecision,
+    ending: Ending,
+    mut answer: Answer<R>,
+) -> State<S, F, B, R> {
+    note(&mut answer, open.record());
+    settle(open.end(ending), answer)
+}
+
+/// Leaves the decision where a layer above finds it. A refusal by another policy
+/// layer behind this one stays there.
+fn note<R>(answer: &mut Answer<R>, decision: &DecisionRecord) {
+    let extensions = answer.extensions_mut();
+    let refused_inside = extensions
+        .get::<DecisionRecord>()
+        .is_some_and(|decision| !decision.is_allowed());
+    if !refused_inside {
+        extensions.insert(decision.clone());
+    }
+}
+
+/// Answers once the records are kept: an answer that was seen is one that was
+/// recorded.
+fn settle<S, F, B, R>(receipt: Receipt, answer: Answer<R>) -> State<S, F, B, R> {
+    let answer = Some(Box::new(answer));
+    match receipt.settle() {
+        Settlement::Known(_) => State::Answered(answer),
+        Settlement::Awaited(settling) => State::Settling(settling, answer),
     }
 }
 

@@ -6,10 +6,12 @@ use super::budget::Budget;
 use super::config::Config;
 use super::identify::IdentifyCaller;
 use super::service::PolicyService;
+use crate::audit::AuditSink;
 #[cfg(doc)]
 use crate::caller::Caller;
 use crate::engine::Engine;
 use crate::policy::Policy;
+use crate::session::SessionStore;
 use crate::source::PolicySource;
 
 /// Puts a policy in front of an MCP server.
@@ -83,6 +85,34 @@ impl PolicyLayer {
     #[must_use]
     pub fn caller_with(self, identify: impl IdentifyCaller) -> Self {
         self.with(|config| config.identify = Some(Arc::new(identify)))
+    }
+
+    /// Records every decision in this sink, too, and what came of it; see
+    /// [`AuditSink`].
+    ///
+    /// ```no_run
+    /// use mcp_policy::{JsonLines, Policy, PolicyLayer};
+    ///
+    /// let policy = Policy::from_path("policy.json")?;
+    /// let layer = PolicyLayer::new(policy).audit(JsonLines::append_to("audit.jsonl")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn audit(self, sink: impl AuditSink) -> Self {
+        self.with(|config| config.engine.set_audit(sink))
+    }
+
+    /// What the server behind the layer is called in records.
+    #[must_use]
+    pub fn server_name(self, name: impl Into<Arc<str>>) -> Self {
+        self.with(|config| config.engine.set_server(name.into()))
+    }
+
+    /// Remembers in this store which sessions and tasks belong to whom, rather
+    /// than in one of the layer's own; see [`SessionStore`].
+    #[must_use]
+    pub fn session_store(self, store: impl SessionStore) -> Self {
+        self.with(|config| config.engine.set_sessions(store))
     }
 
     /// Bytes that the body of one request may have; 4 MiB unless it is set. A

@@ -2,6 +2,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::audit::DecisionRecord;
+
 /// Proof, in the extensions of a request that goes on to the inner service,
 /// that the message in its body was judged and may pass.
 ///
@@ -22,11 +24,20 @@ use bytes::Bytes;
 #[derive(Clone)]
 pub struct Permit {
     request_id: Option<Bytes>,
+    decision: DecisionRecord,
 }
 
 impl Permit {
-    pub(super) fn new(request_id: Option<Bytes>) -> Self {
-        Self { request_id }
+    pub(super) fn new(request_id: Option<Bytes>, decision: DecisionRecord) -> Self {
+        Self {
+            request_id,
+            decision,
+        }
+    }
+
+    /// The decision that let it pass: who calls what, and by which rule.
+    pub fn decision(&self) -> &DecisionRecord {
+        &self.decision
     }
 
     /// The JSON-RPC request id, as the JSON text that it was written as;
@@ -38,6 +49,8 @@ impl Permit {
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").finish_non_exhaustive()
+        f.debug_struct("Permit")
+            .field("decision", &self.decision)
+            .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,6 @@
 //! What becomes of a request: whether it may go on, and with which head.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
@@ -15,12 +14,15 @@ use super::config::Config;
 use super::encoding::is_encoded;
 use super::exchange::{Asked, Exchange, SessionStep};
 use super::permit::Permit;
+use crate::audit::{DecisionRecord, MessageKind, OpenDecision, Receipt};
 use crate::caller::Caller;
+use crate::engine::{Arrival, Judge, Judgement, Seen};
 use crate::mcp::headers;
 use crate::mcp::message::{Id, Message};
 use crate::mcp::recover;
 use crate::mcp::reply::Refusal;
 use crate::mcp::version::Era;
+use crate::policy::Policy;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -75,6 +77,7 @@ pub(super) fn unread(head: &request::Parts) -> Asked {
         version: head.version,
         for_list: false,
         opens_stream: head.method == Method::GET,
+        tool: None,
         session: match session_id(&head.headers) {
             Ok(Some(session)) if head.method == Method::DELETE => {
                 SessionStep::End(session.to_owned())
@@ -133,76 +136,173 @@ pub(super) fn unreadable(config: &Config, error: CollectError) -> Refusal {
     }
 }
 
-/// A message that may not go on.
+/// A request that was judged, and what is still to be recorded of it.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) result: Result<Exchange, Box<Refused>>,
+    pub(super) open: OpenDecision,
+    /// Of the record of the decision.
+    pub(super) receipt: Receipt,
+    /// Whether something runs by it.
+    pub(super) runs: bool,
+}
+
+/// A request that may not go on.
 #[derive(Debug)]
 pub(super) struct Refused {
+    pub(super) config: Arc<Config>,
     pub(super) refusal: Refusal,
     pub(super) asked: Asked,
     /// `None` if that could not be found out.
     pub(super) caller: Option<Caller>,
+    /// Whether its body is, or should have been, a message.
+    pub(super) is_message: bool,
 }
 
-/// Judges a whole body. `unread` is what was known before it was read.
-pub(super) fn judge(
-    config: &Arc<Config>,
-    head: &request::Parts,
-    unread: Asked,
-    body: &[u8],
-) -> Result<Exchange, Box<Refused>> {
-    let caller = config.caller(head);
-    let refused = |refusal, asked, caller: Result<Caller, _>| {
-        let caller = caller.ok();
-        Box::new(Refused {
-            refusal,
-            asked,
-            caller,
-        })
-    };
-    // A copy: a slice would keep the whole body while the answer lasts.
-    let copy = |id: Id<'_>| Bytes::copy_from_slice(id.raw());
-    let message = match Message::parse(body) {
-        Ok(message) => message,
-        Err(fault) => {
-            let id = recover::request_id(body).map(copy);
-            let asked = Asked { id, ..unread };
-            return Err(refused(fault.into(), asked, caller));
-        }
-    };
-    let era = headers::era_of_message(&head.headers, &message);
-    let asked = match &message {
-        Message::Request(id, call) => Asked {
-            era,
-            id: Some(copy(*id)),
-            for_list: call.method.ends_with("/list"),
-            session: match &*call.method {
-                "initialize" => SessionStep::Begin,
-                _ => SessionStep::None,
-            },
-            ..unread
-        },
-        Message::Notification(_) | Message::Response => Asked { era, ..unread },
-    };
-    let judged = headers::check(&head.headers, &message)
-        .map_err(Refusal::from)
-        .and_then(|()| caller.clone())
-        .and_then(|caller| {
-            check_session(config, head, era, &caller)?;
-            let judge = config.judge_for(&caller)?;
-            judge.judge(&message).map(|()| judge)
+/// A request on its way through the layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming<'r> {
+    pub(super) config: &'r Arc<Config>,
+    pub(super) head: &'r request::Parts,
+    pub(super) arrival: Arrival,
+}
+
+impl Incoming<'_> {
+    /// Refuses it for what can be told without reading a message.
+    pub(super) fn refuse(self, asked: Asked, refusal: Refusal) -> Judged {
+        let caller = self.config.caller(self.head).ok();
+        self.judged(None, asked, caller, Err((refusal.into(), None)))
+    }
+
+    /// Judges a request that has no message: one that opens a stream or ends a
+    /// session.
+    pub(super) fn judge_head(self, asked: Asked) -> Judged {
+        let caller = self.config.caller(self.head);
+        let judge = caller.as_ref().map_err(Refusal::clone).and_then(|caller| {
+            check_session(self.config, self.head, asked.era, caller)?;
+            self.config.engine.judge_for(caller)
         });
-    match judged {
-        Ok(judge) => Ok(Exchange {
-            config: Arc::clone(config),
-            judge,
-            asked,
-        }),
-        Err(refusal) => Err(refused(refusal, asked, caller)),
+        let judged = match judge {
+            Ok(judge) => Ok((Judgement::PASSES, judge)),
+            Err(refusal) => Err((refusal.into(), None)),
+        };
+        self.judged(None, asked, caller.ok(), judged)
+    }
+
+    /// Judges a whole body. `unread` is what was known before it was read.
+    pub(super) fn judge(self, unread: Asked, body: &[u8]) -> Judged {
+        let caller = self.config.caller(self.head);
+        // A copy: a slice would keep the whole body while the answer lasts.
+        let copy = |id: Id<'_>| Bytes::copy_from_slice(id.raw());
+        let message = match Message::parse(body) {
+            Ok(message) => message,
+            Err(fault) => {
+                let id = recover::request_id(body).map(copy);
+                let asked = Asked { id, ..unread };
+                let refusal = Refusal::from(fault);
+                let mut judged = self.judged(None, asked, caller.ok(), Err((refusal.into(), None)));
+                if let Err(refused) = &mut judged.result {
+                    refused.is_message = true;
+                }
+                return judged;
+            }
+        };
+        let era = headers::era_of_message(&self.head.headers, &message);
+        let asked = match &message {
+            Message::Request(id, call) => Asked {
+                era,
+                id: Some(copy(*id)),
+                for_list: call.method.ends_with("/list"),
+                tool: call.tool().map(Arc::from),
+                session: match &*call.method {
+                    "initialize" => SessionStep::Begin,
+                    _ => SessionStep::None,
+                },
+                ..unread
+            },
+            Message::Notification(_) | Message::Response => Asked { era, ..unread },
+        };
+        let judge = headers::check(&self.head.headers, &message)
+            .map_err(Refusal::from)
+            .and_then(|()| caller.clone())
+            .and_then(|caller| {
+                check_session(self.config, self.head, era, &caller)?;
+                self.config.engine.judge_for(&caller)
+            });
+        let judged = match judge {
+            Ok(judge) => {
+                let judgement = judge.judge(&message, self.arrival.decision);
+                match judgement.refusal {
+                    None => Ok((judgement, judge)),
+                    Some(_) => Err((judgement, judge.policy().cloned())),
+                }
+            }
+            Err(refusal) => Err((refusal.into(), None)),
+        };
+        self.judged(Some(&message), asked, caller.ok(), judged)
+    }
+
+    /// Records what was decided.
+    fn judged(
+        self,
+        message: Option<&Message<'_>>,
+        asked: Asked,
+        caller: Option<Caller>,
+        judged: Result<(Judgement, Judge), (Judgement, Option<Policy>)>,
+    ) -> Judged {
+        let session = match asked.era {
+            Era::Legacy => session_id(&self.head.headers).ok().flatten(),
+            Era::Modern => None,
+        };
+        let kind = match self.head.method {
+            Method::GET => MessageKind::OpenStream,
+            Method::DELETE => MessageKind::EndSession,
+            _ => MessageKind::Unreadable,
+        };
+        let mut seen = Seen {
+            caller: caller.as_ref(),
+            session,
+            era: asked.era,
+            kind,
+            call: None,
+        };
+        if let Some(message) = message {
+            seen = seen.with_message(message);
+        }
+        let (judgement, policy) = match &judged {
+            Ok((judgement, judge)) => (judgement, judge.policy()),
+            Err((judgement, policy)) => (judgement, policy.as_ref()),
+        };
+        let engine = &self.config.engine;
+        let (open, receipt) = engine.decided(self.arrival, seen, judgement, policy);
+        let runs = judgement.runs;
+        let result = match judged {
+            Ok((_, judge)) => Ok(Exchange {
+                config: Arc::clone(self.config),
+                judge,
+                asked,
+            }),
+            Err((judgement, _)) => Err(Box::new(Refused {
+                config: Arc::clone(self.config),
+                // There is none only where nothing is refused.
+                refusal: judgement.refusal.unwrap_or(Refusal::Failed),
+                asked,
+                caller,
+                is_message: message.is_some(),
+            })),
+        };
+        Judged {
+            result,
+            open,
+            receipt,
+            runs,
+        }
     }
 }
 
 /// Refuses a session that is known to be another caller's. In the modern era
 /// there are none, and the header means nothing.
-pub(super) fn check_session(
+fn check_session(
     config: &Config,
     head: &request::Parts,
     era: Era,
@@ -212,7 +312,7 @@ pub(super) fn check_session(
         return Ok(());
     }
     let is_own = match session_id(&head.headers)? {
-        Some(session) => config.sessions.may_use(session, caller, Instant::now()),
+        Some(session) => config.engine.sessions().may_use(session, caller)?,
         None => true,
     };
     if is_own && config.endpoints.may_post(&head.uri, caller) {
@@ -238,11 +338,11 @@ pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
     if !answer.status.is_success() {
         return;
     }
-    let sessions = &exchange.config.sessions;
+    let sessions = exchange.config.engine.sessions();
     match &exchange.asked.session {
         SessionStep::Begin => {
             if let Ok(Some(session)) = session_id(&answer.headers) {
-                sessions.issue(session, exchange.judge.caller(), Instant::now());
+                sessions.begin(session, exchange.judge.caller());
             }
         }
         SessionStep::End(session) => sessions.end(session),
@@ -251,7 +351,12 @@ pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
 }
 
 /// Makes the head of a request fit what goes on of it.
-pub(super) fn prepare(head: &mut request::Parts, length: Option<usize>, asked: &Asked) {
+pub(super) fn prepare(
+    head: &mut request::Parts,
+    length: Option<usize>,
+    asked: &Asked,
+    decision: &DecisionRecord,
+) {
     const OVERRIDES: [HeaderName; 4] = [
         HeaderName::from_static("x-http-method-override"),
         HeaderName::from_static("x-http-method"),
@@ -280,5 +385,6 @@ pub(super) fn prepare(head: &mut request::Parts, length: Option<usize>, asked: &
     // What is compressed cannot be judged on its way back.
     head.headers
         .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    head.extensions.insert(Permit::new(asked.id.clone()));
+    let permit = Permit::new(asked.id.clone(), decision.clone());
+    head.extensions.insert(permit);
 }

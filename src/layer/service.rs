@@ -8,12 +8,11 @@ use tower_service::Service;
 
 use super::collect::Collect;
 use super::config::Config;
-use super::exchange::{Asked, Exchange};
 use super::future::ResponseFuture;
-use super::request::{self, Route};
+use super::request::{self, Incoming, Route};
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
-use crate::mcp::reply::Refusal;
+use crate::engine::Arrival;
 
 /// Judges the messages of an MCP endpoint before `S` sees them, and filters
 /// what `S` answers. Made by [`PolicyLayer`](crate::PolicyLayer).
@@ -55,18 +54,6 @@ impl<S> PolicyService<S> {
     }
 }
 
-impl<S: Clone> PolicyService<S> {
-    /// Refuses without a call. The service that was polled ready goes, and a
-    /// permit or slot that it may hold with it.
-    fn refuse<B, R>(&mut self, asked: &Asked, refusal: &Refusal) -> ResponseFuture<S, B, R>
-    where
-        S: Service<Request<RequestBody<B>>, Response = Response<R>>,
-    {
-        self.inner = self.inner.clone();
-        ResponseFuture::refused(asked.refuse(refusal))
-    }
-}
-
 // ===== impl Service =====
 
 impl<S, B, R> Service<Request<B>> for PolicyService<S>
@@ -84,42 +71,32 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (mut head, body) = request.into_parts();
+        let arrival = Arrival::now();
+        let (head, body) = request.into_parts();
+        let route = request::route(&self.config, &head);
+        if let Ok(Route::Around) = route {
+            let request = Request::from_parts(head, RequestBody::untouched(body));
+            return ResponseFuture::around(self.inner.call(request));
+        }
+        // The clone may not be ready; the service that is goes with the request,
+        // and with it a permit or slot that it may hold.
+        let clone = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, clone);
+        let incoming = Incoming {
+            config: &self.config,
+            head: &head,
+            arrival,
+        };
         let asked = request::unread(&head);
-        match request::route(&self.config, &head) {
-            Err(refusal) => self.refuse(&asked, &refusal),
-            Ok(Route::Around) => {
-                let request = Request::from_parts(head, RequestBody::untouched(body));
-                ResponseFuture::around(self.inner.call(request))
-            }
-            Ok(Route::Pass) => {
-                let judged = self.config.caller(&head).and_then(|caller| {
-                    request::check_session(&self.config, &head, asked.era, &caller)?;
-                    self.config.judge_for(&caller)
-                });
-                let judge = match judged {
-                    Ok(judge) => judge,
-                    Err(refusal) => return self.refuse(&asked, &refusal),
-                };
-                request::prepare(&mut head, None, &asked);
-                // A body would go on unread, and neither method has one.
-                let request = Request::from_parts(head, RequestBody::empty());
-                let exchange = Exchange {
-                    config: Arc::clone(&self.config),
-                    judge,
-                    asked,
-                };
-                ResponseFuture::calling(self.inner.call(request), exchange)
-            }
+        let judged = match route {
+            Err(refusal) => incoming.refuse(asked, refusal),
+            Ok(Route::Pass | Route::Around) => incoming.judge_head(asked),
             Ok(Route::Judge) => {
                 let config = Arc::clone(&self.config);
                 let collect = Collect::new(body, config.max_body_size, &config.requests);
-                // The clone may not be ready; the service that is goes with the
-                // request.
-                let clone = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, clone);
-                ResponseFuture::reading(collect, head, ready, config)
+                return ResponseFuture::reading(collect, head, ready, config, arrival);
             }
-        }
+        };
+        ResponseFuture::without_body(judged, head, ready)
     }
 }

@@ -4,6 +4,7 @@
 //! arrive on another stream than the question, so nothing here depends on what
 //! was asked. Entries that stay are not touched by a byte.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -23,6 +24,8 @@ pub(crate) enum List {
     Prompts,
     Resources,
     ResourceTemplates,
+    /// Of 2025-11-25.
+    Tasks,
 }
 
 /// What a caller may see.
@@ -48,11 +51,12 @@ pub(crate) enum Unreadable {
 }
 
 /// The member that holds a list, and the member of an entry that names it.
-const LISTS: [(&str, List, &str); 4] = [
+const LISTS: [(&str, List, &str); 5] = [
     ("tools", List::Tools, "name"),
     ("prompts", List::Prompts, "name"),
     ("resources", List::Resources, "uri"),
     ("resourceTemplates", List::ResourceTemplates, "uriTemplate"),
+    ("tasks", List::Tasks, "taskId"),
 ];
 
 /// The members besides the lists themselves that decide where a list stands and
@@ -63,17 +67,34 @@ const DECISIVE: [&str; 4] = ["result", "params", "cacheScope", "ttlMs"];
 /// the call that it was made for.
 const NESTED_RESULTS: u32 = 2;
 
-/// The text without the entries that the caller may not see; `None` if it
-/// stays as it is.
-pub(crate) fn filter(
-    text: &[u8],
+/// A text that was read, and what it answers.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Filtered<'a> {
+    /// The text without the entries that the caller may not see; `None` if it
+    /// stays as it is.
+    pub(crate) text: Option<Vec<u8>>,
+    pub(crate) answers: SmallVec<[Answer<'a>; 1]>,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answer<'a> {
+    /// The id of the request, as it is written in the answer.
+    pub(crate) id: &'a [u8],
+    /// The task that the server made of the request, if it did.
+    pub(crate) task: Option<Cow<'a, str>>,
+}
+
+/// Takes out the entries that the caller may not see.
+pub(crate) fn filter<'a>(
+    text: &'a [u8],
     visibility: &dyn Visibility,
-) -> Result<Option<Vec<u8>>, Unreadable> {
+) -> Result<Filtered<'a>, Unreadable> {
     let hiding = LISTS
         .iter()
         .filter(|(_, list, _)| visibility.may_hide(*list))
         .map(|(member, ..)| *member);
-    let mut decisive: SmallVec<[&str; 8]> = hiding.collect();
+    let mut decisive: SmallVec<[&str; 9]> = hiding.collect();
     if !decisive.is_empty() {
         decisive.extend(DECISIVE);
     }
@@ -81,6 +102,7 @@ pub(crate) fn filter(
         visibility,
         decisive,
         edits: Vec::new(),
+        answers: SmallVec::new(),
     };
     let mut reader = Reader::new(text, Profile::ANSWER)?;
     match reader.kind()? {
@@ -88,21 +110,25 @@ pub(crate) fn filter(
         _ => scan.message(&mut reader)?,
     }
     reader.finish()?;
-    if scan.edits.is_empty() {
-        return Ok(None);
+    let mut filtered = Filtered {
+        text: None,
+        answers: scan.answers,
+    };
+    if !scan.edits.is_empty() {
+        scan.edits.sort_by_key(|edit| edit.span.start);
+        let spliced = splice(text, &scan.edits).ok_or(Unreadable::Ambiguous)?;
+        filtered.text = Some(spliced);
     }
-    scan.edits.sort_by_key(|edit| edit.span.start);
-    splice(text, &scan.edits)
-        .map(Some)
-        .ok_or(Unreadable::Ambiguous)
+    Ok(filtered)
 }
 
-struct Scan<'v> {
+struct Scan<'v, 'a> {
     visibility: &'v dyn Visibility,
     /// The members on which all readers must agree; none if nothing can be
     /// hidden.
-    decisive: SmallVec<[&'static str; 8]>,
+    decisive: SmallVec<[&'static str; 9]>,
     edits: Vec<Edit>,
+    answers: SmallVec<[Answer<'a>; 1]>,
 }
 
 /// Which decisive members an object has shown so far.
@@ -116,33 +142,47 @@ struct Caching {
     ttl: Option<Range<usize>>,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'_, 'a> {
     /// One message: a result can stand in it directly, or in the parameters of
     /// a notification about a task.
-    fn message(&mut self, reader: &mut Reader<'_>) -> Result<(), Unreadable> {
+    fn message(&mut self, reader: &mut Reader<'a>) -> Result<(), Unreadable> {
         if !self.is_object(reader)? {
             return Ok(());
         }
         let mut seen = Seen::default();
+        let (mut id, mut task, mut asks) = (None, None, false);
         reader.object(|reader, key| {
             let key = reader.decode(key);
             match &*key {
                 "result" => {
                     self.once(&mut seen, &key)?;
-                    self.result(reader, NESTED_RESULTS)
+                    task = self.result(reader, NESTED_RESULTS)?;
+                    Ok(())
                 }
                 "params" => {
                     self.once(&mut seen, &key)?;
                     self.params(reader)
                 }
-                _ => self.foreign(reader, &key),
+                "id" => {
+                    let span = reader.skip()?;
+                    id = Some(reader.raw(&span));
+                    Ok(())
+                }
+                other => {
+                    asks |= other == "method";
+                    self.foreign(reader, &key)
+                }
             }
-        })
+        })?;
+        if let Some(id) = id.filter(|_| !asks) {
+            self.answers.push(Answer { id, task });
+        }
+        Ok(())
     }
 
     /// Parameters can hold a result, but no list of the server's: the tools
     /// that a server offers to the client's model are not its own.
-    fn params(&mut self, reader: &mut Reader<'_>) -> Result<(), Unreadable> {
+    fn params(&mut self, reader: &mut Reader<'a>) -> Result<(), Unreadable> {
         if !self.is_object(reader)? {
             return Ok(());
         }
@@ -151,7 +191,7 @@ impl Scan<'_> {
             let key = reader.decode(key);
             if key == "result" {
                 self.once(&mut seen, &key)?;
-                return self.result(reader, NESTED_RESULTS);
+                return self.result(reader, NESTED_RESULTS).map(drop);
             }
             reader.skip()?;
             self.check_look_alike(&key, &["result"])
@@ -163,7 +203,7 @@ impl Scan<'_> {
     /// Some readers take an array for an object, its items for the members in
     /// the order that they have in the reader's code. No message has an array
     /// there, so one is not passed on.
-    fn is_object(&self, reader: &mut Reader<'_>) -> Result<bool, Unreadable> {
+    fn is_object(&self, reader: &mut Reader<'a>) -> Result<bool, Unreadable> {
         match reader.kind()? {
             Kind::Object => return Ok(true),
             Kind::Array if !self.decisive.is_empty() => return Err(Unreadable::NotAList),
@@ -172,11 +212,16 @@ impl Scan<'_> {
         Ok(false)
     }
 
-    /// A result: lists stand directly in it.
-    fn result(&mut self, reader: &mut Reader<'_>, nested: u32) -> Result<(), Unreadable> {
+    /// A result: lists stand directly in it. Gives the task that it tells of.
+    fn result(
+        &mut self,
+        reader: &mut Reader<'a>,
+        nested: u32,
+    ) -> Result<Option<Cow<'a, str>>, Unreadable> {
         if !self.is_object(reader)? {
-            return Ok(());
+            return Ok(None);
         }
+        let mut task = None;
         let mut seen = Seen::default();
         let mut caching = Caching::default();
         let mut cut = false;
@@ -203,6 +248,9 @@ impl Scan<'_> {
                     self.once(&mut seen, &key)?;
                     self.result(reader, nested.saturating_sub(1))?;
                 }
+                // Of 2026-07-28, and of 2025-11-25.
+                "taskId" => task = text(reader)?,
+                "task" => task = member_text(reader, "taskId")?.or(task.take()),
                 _ => self.foreign(reader, &key)?,
             }
             Ok(())
@@ -210,12 +258,12 @@ impl Scan<'_> {
         if cut {
             self.restrict(reader, caching);
         }
-        Ok(())
+        Ok(task)
     }
 
     /// A member that means nothing here, unless some reader takes it for one
     /// that does.
-    fn foreign(&self, reader: &mut Reader<'_>, key: &str) -> Result<(), Unreadable> {
+    fn foreign(&self, reader: &mut Reader<'a>, key: &str) -> Result<(), Unreadable> {
         reader.skip()?;
         if self.decisive.contains(&key) {
             return Ok(());
@@ -247,7 +295,7 @@ impl Scan<'_> {
     /// Cuts the hidden entries out, each with the comma that it had.
     fn list(
         &mut self,
-        reader: &mut Reader<'_>,
+        reader: &mut Reader<'a>,
         list: List,
         naming: &str,
     ) -> Result<(), Unreadable> {
@@ -308,11 +356,41 @@ impl Scan<'_> {
     }
 }
 
+/// A string; `None` of anything else.
+fn text<'a>(reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>, json::Error> {
+    if reader.kind()? == Kind::String {
+        let text = reader.string()?;
+        return Ok(Some(reader.decode(text)));
+    }
+    reader.skip()?;
+    Ok(None)
+}
+
+/// The string that a member of an object holds.
+fn member_text<'a>(
+    reader: &mut Reader<'a>,
+    member: &str,
+) -> Result<Option<Cow<'a, str>>, json::Error> {
+    if reader.kind()? != Kind::Object {
+        reader.skip()?;
+        return Ok(None);
+    }
+    let mut found = None;
+    reader.object(|reader, key| {
+        if reader.decode(key) == member {
+            found = text(reader)?;
+            return Ok(());
+        }
+        reader.skip().map(drop)
+    })?;
+    Ok(found)
+}
+
 /// The name of an entry; `None` if it has none that every reader agrees on.
 fn entry_name<'a>(
     reader: &mut Reader<'a>,
     naming: &str,
-) -> Result<Option<std::borrow::Cow<'a, str>>, json::Error> {
+) -> Result<Option<Cow<'a, str>>, json::Error> {
     if reader.kind()? != Kind::Object {
         reader.skip()?;
         return Ok(None);
@@ -323,15 +401,11 @@ fn entry_name<'a>(
         let key = reader.decode(key);
         if key == naming {
             ambiguous |= name.is_some();
-            if reader.kind()? == Kind::String {
-                let text = reader.string()?;
-                name = Some(reader.decode(text));
-                return Ok(());
-            }
-            ambiguous = true;
-        } else {
-            ambiguous |= key::folds_onto(&key, &[naming]);
+            name = text(reader)?;
+            ambiguous |= name.is_none();
+            return Ok(());
         }
+        ambiguous |= key::folds_onto(&key, &[naming]);
         reader.skip().map(drop)
     })?;
     Ok(name.filter(|_| !ambiguous))
@@ -383,7 +457,7 @@ mod tests {
     }
 
     fn filtered(text: &str) -> Result<String, Unreadable> {
-        let filtered = filter(text.as_bytes(), &Rules)?;
+        let filtered = filter(text.as_bytes(), &Rules)?.text;
         Ok(filtered.map_or(text.to_owned(), |bytes| String::from_utf8(bytes).unwrap()))
     }
 

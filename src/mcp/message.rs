@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use super::fault::Fault;
 use super::key;
-use super::params::Params;
+use super::method::{self, Subject};
+use super::params::{Name, Param, Params};
 use super::version::Era;
 use crate::json::{Kind, Profile, Reader};
 
@@ -80,21 +81,28 @@ impl Message<'_> {
     /// The era that the message itself speaks of.
     pub(crate) fn era(&self) -> Era {
         match self {
-            Self::Request(_, call) | Self::Notification(call) if call.names_version() => {
-                Era::Modern
-            }
-            _ => Era::Legacy,
+            Self::Request(_, call) | Self::Notification(call) => call.era(),
+            Self::Response => Era::Legacy,
         }
     }
 }
 
 impl Call<'_> {
-    /// Whether `_meta` holds a protocol version, which it does since
-    /// 2026-07-28.
-    fn names_version(&self) -> bool {
-        self.params
-            .as_ref()
-            .is_some_and(|params| params.meta.protocol_version.is_some())
+    /// The tool that it calls.
+    pub(crate) fn tool(&self) -> Option<&str> {
+        let is_tool_call = method::lookup(&self.method)?.subject == Subject::Tool;
+        match self.params.as_ref()?.named(Param::Name)? {
+            Name::Text(name) if is_tool_call => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Since 2026-07-28 `_meta` holds a protocol version.
+    pub(crate) fn era(&self) -> Era {
+        match &self.params {
+            Some(params) if params.meta.protocol_version.is_some() => Era::Modern,
+            _ => Era::Legacy,
+        }
     }
 }
 
@@ -118,9 +126,22 @@ impl<'a> Id<'a> {
         (number <= LARGEST_ID && !negative_zero && canonical).then_some(Self { raw })
     }
 
+    /// Whether an answer with this id is the answer to the request with this
+    /// one. Clients take the string `"1"` for the number 1.
+    pub(crate) fn is_echoed_by(self, raw: &[u8]) -> bool {
+        self.raw == raw || unquoted(self.raw) == unquoted(raw)
+    }
+
     /// The id as it was written.
     pub(crate) const fn raw(self) -> &'a [u8] {
         self.raw
+    }
+}
+
+fn unquoted(raw: &[u8]) -> &[u8] {
+    match raw {
+        [b'"', text @ .., b'"'] => text,
+        other => other,
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) enum Subject {
     Subscriptions,
     /// The task in `params.taskId`.
     Task,
-    /// All tasks of the server.
+    /// All tasks of the server, of which the answer shows the caller's own.
     AllTasks,
 }
 

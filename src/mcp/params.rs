@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use smallvec::SmallVec;
+
 use super::fault::Fault;
 use super::key;
 use crate::json::{Kind, Reader};
@@ -10,6 +12,8 @@ use crate::json::{Kind, Reader};
 const LONGEST_NAME: usize = 1024;
 /// Bytes that a URI or task id may have.
 const LONGEST_URI: usize = 8 * 1024;
+/// Names of arguments that are remembered.
+const MOST_ARGUMENT_KEYS: usize = 64;
 
 /// The members of `params` that the protocol knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,7 @@ pub(crate) struct Params<'a> {
     name: Option<Name<'a>>,
     uri: Option<Name<'a>>,
     task_id: Option<Name<'a>>,
+    argument_keys: SmallVec<[Cow<'a, str>; 8]>,
     pub(crate) meta: Meta<'a>,
     pub(crate) reference: Option<Reference<'a>>,
     pub(crate) subscriptions: Option<Subscriptions<'a>>,
@@ -83,8 +88,7 @@ pub(crate) enum Reference<'a> {
 pub(crate) enum Subscriptions<'a> {
     To {
         resources: Vec<Cow<'a, str>>,
-        /// Whether any task is named.
-        tasks: bool,
+        tasks: Vec<Cow<'a, str>>,
     },
     Unreadable,
 }
@@ -131,6 +135,11 @@ impl<'a> Params<'a> {
         )
     }
 
+    /// The names of the arguments, of the first 64.
+    pub(crate) fn argument_keys(&self) -> impl Iterator<Item = &str> {
+        self.argument_keys.iter().map(|key| &**key)
+    }
+
     fn member(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), Fault> {
         let kind = reader.kind()?;
         let start = reader.position();
@@ -149,6 +158,7 @@ impl<'a> Params<'a> {
             }
             Some(Param::Ref) => self.reference = Some(Reference::read(reader)?),
             Some(Param::Notifications) => self.subscriptions = Some(Subscriptions::read(reader)?),
+            Some(Param::Arguments) if kind == Kind::Object => self.read_arguments(reader)?,
             Some(
                 Param::Arguments
                 | Param::Cursor
@@ -170,6 +180,16 @@ impl<'a> Params<'a> {
             *span = Some(reader.raw(&(start..reader.position())));
         }
         Ok(())
+    }
+
+    fn read_arguments(&mut self, reader: &mut Reader<'a>) -> Result<(), Fault> {
+        reader.object(|reader, key| {
+            if self.argument_keys.len() < MOST_ARGUMENT_KEYS {
+                self.argument_keys.push(reader.decode(key));
+            }
+            reader.skip()?;
+            Ok(())
+        })
     }
 }
 
@@ -275,10 +295,7 @@ impl<'a> Subscriptions<'a> {
             return Err(Fault::LookAlikeMember);
         }
         Ok(match (resources, tasks) {
-            (Some(resources), Some(tasks)) => Self::To {
-                resources,
-                tasks: !tasks.is_empty(),
-            },
+            (Some(resources), Some(tasks)) => Self::To { resources, tasks },
             _ => Self::Unreadable,
         })
     }

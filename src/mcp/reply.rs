@@ -54,6 +54,8 @@ pub(crate) enum Refusal {
     BadAnswer { text: String },
     /// Something of ours failed, so nothing could be decided.
     Failed,
+    /// It could not be recorded.
+    Unrecorded { place: Place },
 }
 
 impl From<Fault> for Refusal {
@@ -88,6 +90,8 @@ pub(crate) enum Thing {
 pub(crate) struct Place {
     pub(crate) rule: String,
     pub(crate) reason: String,
+    /// By which the operator finds it in the records.
+    pub(crate) decision: Option<String>,
 }
 
 /// A refusal, ready to be sent.
@@ -162,6 +166,10 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
                 "The policy could not be asked, so nothing is let through. Tell the operator.",
                 None,
             ),
+        ),
+        Refusal::Unrecorded { place } => (
+            or_without_id(StatusCode::SERVICE_UNAVAILABLE),
+            error(asked, UNAVAILABLE, &place.reason, Some(place)),
         ),
         Refusal::BadAnswer { text } => (
             or_without_id(StatusCode::BAD_GATEWAY),
@@ -239,6 +247,8 @@ struct ErrorObject<'a> {
 struct ErrorData<'a> {
     rule: &'a str,
     reason: &'a str,
+    #[serde(rename = "decisionId", skip_serializing_if = "Option::is_none")]
+    decision: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -264,6 +274,11 @@ struct ResultMeta<'a> {
     rule: &'a str,
     #[serde(rename = "io.github.mcp-policy/reason")]
     reason: &'a str,
+    #[serde(
+        rename = "io.github.mcp-policy/decisionId",
+        skip_serializing_if = "Option::is_none"
+    )]
+    decision: Option<&'a str>,
 }
 
 /// A JSON-RPC error; without an id, where there is none to echo.
@@ -274,6 +289,7 @@ fn error(asked: Asked<'_>, code: i32, message: &str, place: Option<&Place>) -> V
         data: place.map(|place| ErrorData {
             rule: &place.rule,
             reason: &place.reason,
+            decision: place.decision.as_deref(),
         }),
     };
     envelope(asked.id, "error", &error)
@@ -291,6 +307,7 @@ fn tool_error(id: Id<'_>, era: Era, text: &str, place: &Place) -> Vec<u8> {
         meta: ResultMeta {
             rule: &place.rule,
             reason: &place.reason,
+            decision: place.decision.as_deref(),
         },
     };
     envelope(Some(id), "result", &result)
@@ -320,6 +337,7 @@ mod tests {
         Place {
             rule: "/tools/x/action".to_owned(),
             reason: "No.".to_owned(),
+            decision: Some("d".to_owned()),
         }
     }
 
@@ -404,6 +422,10 @@ mod tests {
                 Refusal::BadAnswer { text: text() },
             ),
             ("policy could not be asked", Refusal::Failed),
+            (
+                "decision could not be recorded",
+                Refusal::Unrecorded { place: place() },
+            ),
         ]
     }
 

@@ -32,6 +32,7 @@ pub use self::error::LoadError;
 
 use self::compile::Rules;
 use self::diagnostic::{Problem, Problems};
+use crate::digest::sha256;
 use crate::json::tree;
 
 /// A policy: decides what callers may do on one MCP server.
@@ -60,6 +61,7 @@ pub struct Policy {
 #[derive(Debug)]
 struct Inner {
     document: PolicyDocument,
+    digest: String,
     rules: Rules,
     warnings: Vec<Diagnostic>,
 }
@@ -91,6 +93,22 @@ impl Policy {
     /// The document that the policy was made from.
     pub fn document(&self) -> &PolicyDocument {
         &self.inner.document
+    }
+
+    /// Tells the document from all others: `sha256:` and the hexadecimal SHA-256
+    /// of its text. Of one that was built in Rust it is that of its
+    /// [JSON text](PolicyDocument::to_json_string).
+    ///
+    /// ```
+    /// use mcp_policy::Policy;
+    ///
+    /// let policy: Policy = r#"{"version":"1","default":"deny"}"#.parse()?;
+    /// let digest = "sha256:aeaf06700126854b9186966605af6bd20042ae56be7753f94096266dbcf2d4f3";
+    /// assert_eq!(policy.digest(), digest);
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    pub fn digest(&self) -> &str {
+        &self.inner.digest
     }
 
     /// What is probably not meant in the document, though it can be loaded.
@@ -182,6 +200,7 @@ fn load(bytes: &[u8]) -> Result<Policy, LoadError> {
     }
     let warnings = warn::warnings(&document, &rules).locate(Severity::Warning, &text, Some(&root));
     let inner = Arc::new(Inner {
+        digest: format!("sha256:{}", sha256(bytes)),
         document,
         rules,
         warnings,

@@ -60,6 +60,8 @@ async fn a_decision_is_logged_with_names_and_without_values() {
         r#"INFO mcp_policy: refused caller="alice" method="tools/call" name="secret" rule="(hidden)""#,
         r#"INFO mcp_policy: refused caller="alice" method="resources/read" name="https://h/p" rule="(default deny)""#,
         r#"INFO mcp_policy: refused caller="alice" method="x/y" rule="(default deny)""#,
+        r#"INFO mcp_policy: refused caller="alice" method="tools/call" rule="(protocol)""#,
+        "DEBUG mcp_policy: ended decision=",
     ] {
         assert!(log.contains(line), "{line} not in\n{log}");
     }

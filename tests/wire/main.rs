@@ -8,6 +8,7 @@
     reason = "a test that panics has failed, which is the point"
 )]
 
+mod audit;
 mod callers;
 mod headers;
 mod http_faults;
@@ -17,4 +18,5 @@ mod log;
 mod malformed;
 mod server;
 mod streams;
+mod tasks;
 mod verdicts;

@@ -64,6 +64,17 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
+    /// The text with the same decision id in it as in all others.
+    pub(crate) fn without_decision_id(&self) -> String {
+        let mut text = self.text().to_owned();
+        let start = text.find("decisionId\":\"").map(|at| at + 13);
+        if let Some((start, rest)) = start.and_then(|start| Some((start, text.get(start..)?))) {
+            let end = start + rest.find('"').unwrap();
+            text.replace_range(start..end, "ID");
+        }
+        text
+    }
+
     /// The JSON-RPC error code.
     pub(crate) fn code(&self) -> i64 {
         self.json()["error"]["code"].as_i64().unwrap_or_default()

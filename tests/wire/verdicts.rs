@@ -1,5 +1,7 @@
 //! Every method under every `default`, as the documentation says it.
 
+use mcp_policy::{Caller, MemorySessionStore, SessionStore as _, TaskOwner};
+
 use crate::server::{Exchange, post};
 
 /// A message of each kind that names something which no policy names.
@@ -32,6 +34,14 @@ const PARAMS: &[(&str, &str)] = &[
     ("tasks/result", r#"{"taskId":"t"}"#),
     ("tasks/update", r#"{"taskId":"t"}"#),
     ("tasks/cancel", r#"{"taskId":"t"}"#),
+    ("tasks/get (own)", r#"{"taskId":"own"}"#),
+    ("tasks/result (own)", r#"{"taskId":"own"}"#),
+    ("tasks/update (own)", r#"{"taskId":"own"}"#),
+    ("tasks/cancel (own)", r#"{"taskId":"own"}"#),
+    (
+        "subscriptions/listen (own tasks)",
+        r#"{"notifications":{"taskIds":["own"]}}"#,
+    ),
 ];
 
 async fn verdict(message: &str, policy: &str) -> String {
@@ -49,7 +59,12 @@ async fn verdict(message: &str, policy: &str) -> String {
         }
         _ => format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#),
     };
-    let (received, answer) = Exchange::new(policy).send(post(body)).await;
+    let sessions = MemorySessionStore::default();
+    let owner = TaskOwner::new(&Caller::anonymous(), "other");
+    sessions.begin_task("own", owner);
+    let mut exchange = Exchange::new(policy);
+    exchange.layer = exchange.layer.session_store(sessions);
+    let (received, answer) = exchange.send(post(body)).await;
     if received.is_some() {
         return "passes".to_owned();
     }
@@ -68,7 +83,7 @@ async fn the_documentation_says_what_happens_to_every_method() {
         .filter(|line| line.starts_with("| `") || line.starts_with("| a"))
         .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
         .collect();
-    assert_eq!(rows.len(), 30, "{rows:?}");
+    assert_eq!(rows.len(), 35, "{rows:?}");
     for row in &rows {
         let [message, deny, hide, allow] = row[..] else {
             panic!("{row:?}");

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use mcp_policy::{Caller, FromClient, FromServer, MessageGuard, Policy};
+use mcp_policy::{Caller, FromClient, FromServer, MessageConnection, MessageGuard, Policy};
 use serde::Deserialize;
 use tokio::{
     io::{BufReader, Stdin, Stdout},
@@ -45,8 +45,7 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
     let (mut server, stdin, stdout) = Server::start(&args.command)?;
     let guard = Guard {
-        guard: MessageGuard::new(policy),
-        caller: Caller::local(),
+        connection: MessageGuard::new(policy).connect(Caller::local()),
         client: LineWriter::new(tokio::io::stdout()),
     };
     let ended = tokio::select! {
@@ -120,8 +119,7 @@ fn ended_early(server: &Server, status: ExitStatus) -> Failure {
 
 /// Judges what comes from either side.
 struct Guard {
-    guard: MessageGuard,
-    caller: Caller,
+    connection: MessageConnection,
     client: LineWriter<Stdout>,
 }
 
@@ -147,7 +145,7 @@ impl Guard {
                 }
                 Some(Line::Whole(message)) => message,
             };
-            match self.guard.from_client(&self.caller, &message) {
+            match self.connection.from_client(&message).await {
                 FromClient::Forward => {
                     if server.write(message).await.is_err() {
                         return Ok(Done::Server);
@@ -183,7 +181,7 @@ impl Guard {
                 }
                 Some(Line::Whole(message)) => message,
             };
-            match self.guard.from_server(&self.caller, &message) {
+            match self.connection.from_server(&message).await {
                 FromServer::Forward if is_message(&message) => self.tell_client(message).await?,
                 FromServer::Replace(other) if is_message(&other) => self.tell_client(other).await?,
                 _ => tracing::warn!(

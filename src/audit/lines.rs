@@ -1,0 +1,366 @@
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use futures_channel::oneshot;
+
+use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
+
+/// Bytes that may wait to be written.
+const MOST_WAITING: usize = 16 << 20;
+
+/// Appends records to a file, one JSON object in each line.
+///
+/// A record counts as recorded once the operating system has it: it survives the
+/// end of this process, however sudden, but perhaps not that of the machine. A
+/// thread of its own writes, so that a slow disk keeps nobody from anything
+/// else. When 16 MiB wait for the disk, nothing more is taken.
+///
+/// The file can be rotated at any time: if it was moved away or removed, the next
+/// record goes to a new file of the same name; if it was truncated, to its
+/// beginning. Several processes may append to one file. On Unix only the owner
+/// may read a file that is made here.
+///
+/// ```no_run
+/// use mcp_policy::{JsonLines, Policy, PolicyLayer};
+///
+/// let policy = Policy::from_path("policy.json")?;
+/// let layer = PolicyLayer::new(policy).audit(JsonLines::append_to("audit.jsonl")?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct JsonLines {
+    queue: Arc<Queue>,
+}
+
+impl JsonLines {
+    /// Opens the file, or makes it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be opened, or no thread can be started.
+    pub fn append_to(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let mut log = LogFile::open(path.into())?;
+        let queue = Arc::<Queue>::default();
+        let other_end = Arc::clone(&queue);
+        thread::Builder::new()
+            .name("mcp-policy-audit".to_owned())
+            .spawn(move || write_all(&other_end, &mut log))?;
+        Ok(Self { queue })
+    }
+}
+
+impl AuditSink for JsonLines {
+    fn record(&self, record: &AuditRecord) -> Receipt {
+        let Ok(mut line) = serde_json::to_vec(record) else {
+            return Receipt::unrecorded();
+        };
+        line.push(b'\n');
+        match self.queue.push(&line) {
+            Some(written) => Receipt::pending(async {
+                // Without an answer the writer has ended.
+                written.await.unwrap_or(Err(Unrecorded))
+            }),
+            None => Receipt::unrecorded(),
+        }
+    }
+}
+
+/// What is written already is; the writer ends once it has written the rest.
+impl Drop for JsonLines {
+    fn drop(&mut self) {
+        self.queue.lock().is_closed = true;
+        self.queue.filled.notify_one();
+    }
+}
+
+impl fmt::Debug for JsonLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JsonLines").finish_non_exhaustive()
+    }
+}
+
+type Written = oneshot::Sender<Result<(), Unrecorded>>;
+
+/// Lines on their way to the writer.
+#[derive(Default)]
+struct Queue {
+    batch: Mutex<Batch>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Batch {
+    lines: Vec<u8>,
+    waiting: Vec<Written>,
+    is_closed: bool,
+}
+
+impl Queue {
+    /// Takes a line; `None` if too many are waiting.
+    fn push(&self, line: &[u8]) -> Option<oneshot::Receiver<Result<(), Unrecorded>>> {
+        let mut batch = self.lock();
+        if batch.lines.len().saturating_add(line.len()) > MOST_WAITING {
+            return None;
+        }
+        let (written, receiver) = oneshot::channel();
+        batch.lines.extend_from_slice(line);
+        batch.waiting.push(written);
+        drop(batch);
+        self.filled.notify_one();
+        Some(receiver)
+    }
+
+    /// Everything that waits, as soon as there is something; `None` at the end.
+    fn take(&self) -> Option<Batch> {
+        let mut batch = self
+            .filled
+            .wait_while(self.lock(), |batch| {
+                batch.lines.is_empty() && !batch.is_closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        if batch.lines.is_empty() {
+            return None;
+        }
+        let lines = std::mem::take(&mut batch.lines);
+        let waiting = std::mem::take(&mut batch.waiting);
+        Some(Batch {
+            lines,
+            waiting,
+            is_closed: batch.is_closed,
+        })
+    }
+
+    /// Nothing is left half done under the lock, so a panic of another thread
+    /// spoils nothing.
+    fn lock(&self) -> MutexGuard<'_, Batch> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn write_all(queue: &Queue, log: &mut LogFile) {
+    let mut failing = false;
+    while let Some(batch) = queue.take() {
+        let result = log.append(&batch.lines);
+        match &result {
+            Err(error) if !failing => {
+                tracing::error!(%error, "cannot write audit records: calls are refused until it works again");
+            }
+            Ok(()) if failing => tracing::info!("audit records can be written again"),
+            _ => {}
+        }
+        failing = result.is_err();
+        for written in batch.waiting {
+            // Whoever waited may have gone.
+            let _ = written.send(result.as_ref().map_err(|_| Unrecorded).copied());
+        }
+    }
+}
+
+/// A file that is only appended to, and may be moved away.
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    /// Whether the last line of the file has no end.
+    is_torn: bool,
+}
+
+impl LogFile {
+    fn open(path: PathBuf) -> io::Result<Self> {
+        let mut options = OpenOptions::new();
+        options.create(true).append(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path)?;
+        let is_torn = ends_in_a_line(&path);
+        Ok(Self {
+            path,
+            file,
+            is_torn,
+        })
+    }
+
+    fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        if self.was_moved() {
+            *self = Self::open(self.path.clone())?;
+        }
+        // What was torn off stays a line of its own.
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+        }
+        self.is_torn = true;
+        self.file.write_all(lines)?;
+        self.is_torn = false;
+        Ok(())
+    }
+
+    /// Whether the path leads to another file by now, or to none.
+    #[cfg(unix)]
+    fn was_moved(&self) -> bool {
+        use std::os::unix::fs::MetadataExt as _;
+        let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        match (std::fs::metadata(&self.path), self.file.metadata()) {
+            (Ok(path), Ok(file)) => id(path) != id(file),
+            (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
+            (_, Err(_)) => false,
+        }
+    }
+
+    /// An open file cannot be moved here.
+    #[cfg(not(unix))]
+    fn was_moved(&self) -> bool {
+        false
+    }
+}
+
+/// Whether a regular file ends in the middle of a line, as one does whose writer
+/// was killed. One that cannot be read is taken for whole.
+fn ends_in_a_line(path: &Path) -> bool {
+    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        return false;
+    }
+    let last_byte = || {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::End(-1))?;
+        let mut byte = [0];
+        file.read_exact(&mut byte)?;
+        Ok::<_, io::Error>(byte)
+    };
+    last_byte().is_ok_and(|byte| byte != *b"\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::fs;
+    use std::time::SystemTime;
+
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::audit::{DecisionId, DecisionRecord, Facts, MessageKind, Settlement, Verdict};
+
+    fn record() -> AuditRecord {
+        AuditRecord::Decision(DecisionRecord::new(Facts {
+            time: SystemTime::UNIX_EPOCH,
+            id: DecisionId::next(),
+            caller: Some("alice".to_owned()),
+            session: None,
+            server: Some("s".into()),
+            era: "legacy",
+            kind: MessageKind::Request,
+            method: Some("tools/call".to_owned()),
+            name: Some("a\"\n".to_owned()),
+            argument_keys: Vec::new(),
+            policy: None,
+            verdict: Verdict::Allowed,
+            rule: Cow::Borrowed("/tools/a"),
+        }))
+    }
+
+    /// Whether a record was kept.
+    fn keep(lines: &JsonLines) -> bool {
+        match lines.record(&record()).settle() {
+            Settlement::Known(result) => result.is_ok(),
+            Settlement::Awaited(settling) => block_on(settling).is_ok(),
+        }
+    }
+
+    fn ids(path: &Path) -> Vec<String> {
+        let text = fs::read_to_string(path).unwrap();
+        assert!(text.ends_with('\n'));
+        text.lines()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+            .map(|row| row["decision"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn a_record_is_a_line_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let lines = JsonLines::append_to(&path).unwrap();
+        assert!(keep(&lines));
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.matches('\n').count(), 1);
+        let row: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(row["event"], "decision");
+        assert_eq!(row["time"], "1970-01-01T00:00:00.000000Z");
+        assert_eq!(row["name"], "a\"\n");
+        assert!(row.get("policy").is_none() && row.get("session").is_none());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let lines = JsonLines::append_to(&path).unwrap();
+        assert!(keep(&lines));
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_moved_away_is_followed_by_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let (moved, truncated) = (folder.path().join("audit.1"), &path);
+        let lines = JsonLines::append_to(&path).unwrap();
+        assert!(keep(&lines));
+        fs::rename(&path, &moved).unwrap();
+        assert!(keep(&lines) && keep(&lines));
+        assert_eq!((ids(&moved).len(), ids(&path).len()), (1, 2));
+        fs::File::create(truncated).unwrap();
+        assert!(keep(&lines));
+        assert_eq!(ids(&path).len(), 1);
+        fs::remove_file(&path).unwrap();
+        assert!(keep(&lines));
+        assert_eq!(ids(&path).len(), 1);
+    }
+
+    #[test]
+    fn what_was_torn_off_stays_a_line_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        fs::write(&path, "{\"event\":\"deci").unwrap();
+        assert!(keep(&JsonLines::append_to(&path).unwrap()));
+        assert_eq!(ids(&path).len(), 1);
+    }
+
+    #[test]
+    fn several_writers_share_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                let lines = JsonLines::append_to(&path).unwrap();
+                scope.spawn(move || (0..500).for_each(|_| assert!(keep(&lines))));
+            }
+        });
+        let mut ids = ids(&path);
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 2000);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_keeps_nothing() {
+        let lines = JsonLines::append_to("/dev/full").unwrap();
+        assert!(!keep(&lines));
+        assert!(!keep(&lines));
+    }
+
+    #[test]
+    fn a_disk_that_hangs_gets_no_more_than_so_much() {
+        let queue = Queue::default();
+        let line = vec![b'x'; MOST_WAITING / 4];
+        let taken = (0..8).filter(|_| queue.push(&line).is_some()).count();
+        assert_eq!(taken, 4);
+    }
+}

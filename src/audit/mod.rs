@@ -1,0 +1,67 @@
+//! What is recorded of every message: who sent it, what it named, what was
+//! decided by which rule, and what came of it. Never a value.
+
+mod lines;
+mod receipt;
+mod record;
+mod trail;
+
+pub use lines::JsonLines;
+pub use receipt::{Receipt, Unrecorded};
+pub(crate) use receipt::{Settlement, Settling};
+pub use record::{
+    AuditRecord, DecisionId, DecisionRecord, Ending, MessageKind, OutcomeRecord, Verdict,
+};
+pub(crate) use record::{Facts, UNRECORDED, argument_keys, session_digest};
+pub(crate) use trail::{OpenDecision, Trail};
+
+/// Takes what is recorded; see [`PolicyLayer::audit`](crate::PolicyLayer::audit).
+///
+/// There are two records of every message. The first says what was decided, and
+/// is handed over before an allowed message goes on; the second says what came
+/// of it, and is handed over before the answer does. A decision whose outcome is
+/// missing was overtaken by the end of the process.
+///
+/// A message by which something runs goes on once its first record is
+/// [recorded](Receipt::recorded), and is refused with the rule `(audit)` if it is
+/// not within 100 ms. What runs nothing by itself, like `ping` and the lists, and
+/// every answer, waits as long and then goes on.
+///
+/// [`JsonLines`] is a sink. The same facts are also events for `tracing`,
+/// whatever the sink.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use mcp_policy::{AuditRecord, AuditSink, Policy, PolicyLayer, Receipt};
+///
+/// /// Counts what was refused.
+/// #[derive(Default)]
+/// struct Refusals(Mutex<u64>);
+///
+/// impl AuditSink for Refusals {
+///     fn record(&self, record: &AuditRecord) -> Receipt {
+///         if let AuditRecord::Decision(decision) = record {
+///             let Ok(mut refusals) = self.0.lock() else { return Receipt::unrecorded() };
+///             *refusals += u64::from(!decision.is_allowed());
+///         }
+///         Receipt::recorded()
+///     }
+/// }
+///
+/// let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+/// let refusals = Arc::new(Refusals::default());
+/// let layer = PolicyLayer::new(policy).audit(refusals.clone());
+/// # Ok::<(), mcp_policy::LoadError>(())
+/// ```
+pub trait AuditSink: Send + Sync + 'static {
+    /// Takes a record. Must not block: what takes time goes on in the receipt.
+    ///
+    /// If it panics, nothing was recorded.
+    fn record(&self, record: &AuditRecord) -> Receipt;
+}
+
+impl<S: AuditSink + ?Sized> AuditSink for std::sync::Arc<S> {
+    fn record(&self, record: &AuditRecord) -> Receipt {
+        (**self).record(record)
+    }
+}

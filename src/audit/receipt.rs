@@ -1,0 +1,123 @@
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_timer::Delay;
+
+/// How long anything waits for what was handed to a sink.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+type Writing = Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send>>;
+
+/// What became of a record that a sink was handed.
+#[must_use = "what is not recorded may not go on"]
+pub struct Receipt(State);
+
+enum State {
+    Done(Result<(), Unrecorded>),
+    Writing(Writing),
+}
+
+/// A record could not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unrecorded;
+
+impl Receipt {
+    /// The record is kept: it outlives this process.
+    pub fn recorded() -> Self {
+        Self(State::Done(Ok(())))
+    }
+
+    /// The record could not be kept.
+    pub fn unrecorded() -> Self {
+        Self(State::Done(Err(Unrecorded)))
+    }
+
+    /// The record is on its way. It counts as lost if that takes more than
+    /// 100 ms.
+    pub fn pending(writing: impl Future<Output = Result<(), Unrecorded>> + Send + 'static) -> Self {
+        Self(State::Writing(Box::pin(writing)))
+    }
+
+    /// What has become of it, or how to wait for that.
+    pub(crate) fn settle(self) -> Settlement {
+        match self.0 {
+            State::Done(result) => Settlement::Known(result),
+            State::Writing(writing) => Settlement::Awaited(Settling {
+                writing,
+                patience: Delay::new(PATIENCE),
+            }),
+        }
+    }
+
+    /// Both of two.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (State::Done(Ok(())), other) | (other, State::Done(Ok(()))) => Self(other),
+            (State::Done(Err(lost)), _) | (_, State::Done(Err(lost))) => {
+                Self(State::Done(Err(lost)))
+            }
+            (State::Writing(one), State::Writing(other)) => Self::pending(async {
+                one.await?;
+                other.await
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            State::Done(result) => f.debug_tuple("Receipt").field(result).finish(),
+            State::Writing(_) => f.write_str("Receipt(..)"),
+        }
+    }
+}
+
+impl fmt::Display for Unrecorded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the record could not be kept")
+    }
+}
+
+impl std::error::Error for Unrecorded {}
+
+/// What is known of a receipt.
+#[derive(Debug)]
+pub(crate) enum Settlement {
+    Known(Result<(), Unrecorded>),
+    Awaited(Settling),
+}
+
+/// Waits until a record is kept or lost, but not for long.
+pub(crate) struct Settling {
+    writing: Writing,
+    patience: Delay,
+}
+
+impl Future for Settling {
+    type Output = Result<(), Unrecorded>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let writing = AssertUnwindSafe(|| self.writing.as_mut().poll(context));
+        match catch_unwind(writing) {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(result)) => return Poll::Ready(result),
+            Err(_) => {
+                tracing::error!("the audit sink panicked; what it was handed is not recorded");
+                return Poll::Ready(Err(Unrecorded));
+            }
+        }
+        Pin::new(&mut self.patience)
+            .poll(context)
+            .map(|()| Err(Unrecorded))
+    }
+}
+
+impl fmt::Debug for Settling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settling").finish_non_exhaustive()
+    }
+}

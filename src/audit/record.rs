@@ -1,0 +1,412 @@
+use std::borrow::Cow;
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use crate::digest::sha256;
+use crate::mcp::shown;
+use crate::policy::Policy;
+
+/// Names of arguments that are recorded of one call.
+const MOST_KEYS: usize = 64;
+
+/// The rule that refuses what cannot be recorded.
+pub(crate) const UNRECORDED: &str = "(audit)";
+
+/// What an [`AuditSink`](super::AuditSink) is handed.
+///
+/// As JSON it is one object whose member `event` is `decision` or `outcome`. The
+/// names of the members are those of the [page on records](crate::docs::audit).
+#[non_exhaustive]
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum AuditRecord {
+    /// What was decided about a message.
+    Decision(DecisionRecord),
+    /// What came of it.
+    Outcome(OutcomeRecord),
+}
+
+/// What was decided about a message, and what it was about.
+///
+/// Names and keys only: whatever was given for an argument is nowhere in it.
+/// What comes from outside is cut to 128 characters, with control and invisible
+/// characters escaped. Cloning is cheap.
+///
+/// The layer leaves one in the extensions of every response, for a layer above
+/// that logs, and in the [`Permit`](crate::Permit) of what goes on.
+///
+/// ```
+/// use mcp_policy::DecisionRecord;
+///
+/// fn refused_by<B>(response: &http::Response<B>) -> Option<&str> {
+///     let decision = response.extensions().get::<DecisionRecord>()?;
+///     (!decision.is_allowed()).then(|| decision.rule())
+/// }
+/// # assert_eq!(refused_by(&http::Response::new(())), None);
+/// ```
+#[derive(Clone)]
+pub struct DecisionRecord {
+    facts: Arc<Facts>,
+}
+
+/// The fields of a [`DecisionRecord`].
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Facts {
+    #[serde(serialize_with = "as_rfc_3339")]
+    pub(crate) time: SystemTime,
+    #[serde(rename = "decision")]
+    pub(crate) id: DecisionId,
+    /// `None` if who calls could not be found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) caller: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) session: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub(crate) server: Option<Arc<str>>,
+    pub(crate) era: &'static str,
+    pub(crate) kind: MessageKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) argument_keys: Vec<String>,
+    #[serde(flatten, serialize_with = "name_and_digest")]
+    pub(crate) policy: Option<Policy>,
+    pub(crate) verdict: Verdict,
+    pub(crate) rule: Cow<'static, str>,
+}
+
+impl DecisionRecord {
+    pub(crate) fn new(facts: Facts) -> Self {
+        Self {
+            facts: Arc::new(facts),
+        }
+    }
+
+    /// The same decision, if it has to be taken back because it could not be
+    /// recorded.
+    pub(crate) fn taken_back(&self) -> Self {
+        Self::new(Facts {
+            verdict: Verdict::Unavailable,
+            rule: Cow::Borrowed(UNRECORDED),
+            ..Facts::clone(&self.facts)
+        })
+    }
+
+    /// When it was decided.
+    pub fn time(&self) -> SystemTime {
+        self.facts.time
+    }
+
+    /// Tells this decision from all others.
+    pub fn id(&self) -> DecisionId {
+        self.facts.id
+    }
+
+    /// Who sent the message; `None` if that could not be found out.
+    pub fn caller(&self) -> Option<&str> {
+        self.facts.caller.as_deref()
+    }
+
+    /// The session that the message named: the beginning of the SHA-256 of its
+    /// id, by which records belong together. The id itself would let whoever
+    /// reads the records into the session.
+    pub fn session(&self) -> Option<&str> {
+        self.facts.session.as_deref()
+    }
+
+    /// What the server is called; see
+    /// [`PolicyLayer::server_name`](crate::PolicyLayer::server_name).
+    pub fn server(&self) -> Option<&str> {
+        self.facts.server.as_deref()
+    }
+
+    /// `"modern"` for a message of 2026-07-28 or later, else `"legacy"`.
+    pub fn era(&self) -> &'static str {
+        self.facts.era
+    }
+
+    /// What kind of message it is.
+    pub fn kind(&self) -> MessageKind {
+        self.facts.kind
+    }
+
+    /// The JSON-RPC method, if there is one.
+    pub fn method(&self) -> Option<&str> {
+        self.facts.method.as_deref()
+    }
+
+    /// The tool, prompt or resource that the message is about; of a URI what
+    /// stands before its query, and of a task the tool that it was made with.
+    pub fn name(&self) -> Option<&str> {
+        self.facts.name.as_deref()
+    }
+
+    /// The names of the arguments, in alphabetical order; at most 64.
+    pub fn argument_keys(&self) -> impl Iterator<Item = &str> {
+        self.facts.argument_keys.iter().map(String::as_str)
+    }
+
+    /// The policy that decided; `None` for a caller without one, and for what
+    /// was refused before the policy was asked.
+    pub fn policy(&self) -> Option<&Policy> {
+        self.facts.policy.as_ref()
+    }
+
+    /// What was decided.
+    pub fn verdict(&self) -> Verdict {
+        self.facts.verdict
+    }
+
+    /// Whether the message may go on.
+    pub fn is_allowed(&self) -> bool {
+        self.facts.verdict == Verdict::Allowed
+    }
+
+    /// What decided, as in [`Decision::rule`](crate::Decision::rule). Besides,
+    /// `(protocol)` for what the protocol decides, `(session)` for sessions and
+    /// tasks that are not the caller's, `(store)` for what could not be decided,
+    /// and `(audit)` for what could not be recorded.
+    pub fn rule(&self) -> &str {
+        &self.facts.rule
+    }
+}
+
+impl Serialize for DecisionRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.facts.serialize(serializer)
+    }
+}
+
+impl fmt::Debug for DecisionRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecisionRecord")
+            .field("id", &self.facts.id)
+            .field("method", &self.facts.method)
+            .field("name", &self.facts.name)
+            .field("verdict", &self.facts.verdict)
+            .field("rule", &self.facts.rule)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of a message.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutcomeRecord {
+    #[serde(serialize_with = "as_rfc_3339")]
+    pub(crate) time: SystemTime,
+    #[serde(flatten)]
+    pub(crate) decision: DecisionOf,
+    pub(crate) ending: Ending,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<u16>,
+    #[serde(rename = "latency_us", serialize_with = "in_microseconds")]
+    pub(crate) latency: Duration,
+}
+
+/// A decision, of which only the id is written.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct DecisionOf {
+    #[serde(rename = "decision", serialize_with = "its_id")]
+    pub(crate) record: DecisionRecord,
+}
+
+impl OutcomeRecord {
+    /// When it ended.
+    pub fn time(&self) -> SystemTime {
+        self.time
+    }
+
+    /// The decision whose outcome it is.
+    pub fn decision(&self) -> &DecisionRecord {
+        &self.decision.record
+    }
+
+    /// How it ended.
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
+    /// The HTTP status of the server's answer; `None` if it gave none, and
+    /// without HTTP.
+    pub fn status(&self) -> Option<u16> {
+        self.status
+    }
+
+    /// How long it took, from the arrival of the message until its answer could
+    /// go out. For an event stream until the stream began.
+    pub fn latency(&self) -> Duration {
+        self.latency
+    }
+}
+
+/// Tells a decision from all others, of this process and of others.
+///
+/// As text it looks like `5f2c9a0e7b1d4c3a-17`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DecisionId {
+    process: u64,
+    number: u64,
+}
+
+impl DecisionId {
+    pub(crate) fn next() -> Self {
+        static PROCESS: OnceLock<u64> = OnceLock::new();
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        Self {
+            // The standard library seeds this with 64 random bits.
+            process: *PROCESS.get_or_init(|| RandomState::new().build_hasher().finish()),
+            number: NUMBER.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+impl fmt::Display for DecisionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.process, self.number)
+    }
+}
+
+impl Serialize for DecisionId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What kind of message a client sent.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageKind {
+    /// A JSON-RPC request.
+    Request,
+    /// A JSON-RPC notification.
+    Notification,
+    /// The answer to a request of the server's.
+    Response,
+    /// A GET, which opens a stream of events.
+    OpenStream,
+    /// A DELETE, which ends a session.
+    EndSession,
+    /// None that could be read.
+    Unreadable,
+}
+
+/// What was decided.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It may go on.
+    Allowed,
+    /// The policy refuses it.
+    Denied,
+    /// The policy hides what it names. The caller was not told so.
+    Hidden,
+    /// It is not a message that may be sent like this.
+    Invalid,
+    /// It could not be decided or recorded.
+    Unavailable,
+}
+
+/// How it ended.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The server answered, and its answer was passed on.
+    Answered,
+    /// The server answered, but its answer was not passed on: it could not be
+    /// checked, or would have led elsewhere.
+    Withheld,
+    /// It was refused.
+    Refused,
+    /// The server did not answer: the service behind the layer failed.
+    Failed,
+    /// Nobody waited for the answer any more. The server may have been asked.
+    Cancelled,
+    /// It went on, and gets no answer that is seen here.
+    Sent,
+}
+
+/// By what the records of one session belong together, without telling its id.
+pub(crate) fn session_digest(session: &str) -> String {
+    let mut digest = sha256(session.as_bytes());
+    digest.truncate(16);
+    digest
+}
+
+/// The names of arguments as they are recorded.
+pub(crate) fn argument_keys<'k>(keys: impl Iterator<Item = &'k str>) -> Vec<String> {
+    let mut keys: Vec<String> = keys.take(MOST_KEYS).map(shown).collect();
+    keys.sort_unstable();
+    keys
+}
+
+fn as_text<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().serialize(serializer)
+}
+
+fn as_rfc_3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    // Out of the range of four-digit years the clock is wrong anyway.
+    let time = Timestamp::try_from(*time).unwrap_or(Timestamp::UNIX_EPOCH);
+    serializer.collect_str(&format_args!("{time:.6}"))
+}
+
+fn in_microseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+}
+
+fn its_id<S: Serializer>(record: &DecisionRecord, serializer: S) -> Result<S::Ok, S::Error> {
+    record.id().serialize(serializer)
+}
+
+fn name_and_digest<S: Serializer>(
+    policy: &Option<Policy>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Named<'p> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        policy: Option<&'p str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        policy_digest: Option<&'p str>,
+    }
+    let document = policy.as_ref().map(Policy::document);
+    let named = Named {
+        policy: document.and_then(|document| document.name.as_deref()),
+        policy_digest: policy.as_ref().map(Policy::digest),
+    };
+    named.serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_decisions_have_one_id() {
+        let (one, other) = (DecisionId::next(), DecisionId::next());
+        assert_ne!(one.to_string(), other.to_string());
+        assert_eq!(one.to_string().split('-').next().map(str::len), Some(16));
+    }
+
+    #[test]
+    fn names_of_arguments_are_bounded_sorted_and_escaped() {
+        let many: Vec<String> = (0..100).map(|index| format!("k{index:03}")).collect();
+        let keys = argument_keys(many.iter().rev().map(String::as_str));
+        assert_eq!(keys.len(), MOST_KEYS);
+        assert!(keys.is_sorted());
+        let odd = argument_keys(["a\u{202e}\n", &"x".repeat(200)].into_iter());
+        assert_eq!(odd[0], "a\\u{202e}\\u{a}");
+        assert_eq!(odd[1].chars().count(), 129);
+    }
+}

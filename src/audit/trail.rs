@@ -1,0 +1,125 @@
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use super::record::{AuditRecord, DecisionOf, DecisionRecord, Ending, OutcomeRecord};
+use super::{AuditSink, Receipt};
+
+/// The target of what is logged.
+const LOG: &str = "mcp_policy";
+
+/// Where records go: always to `tracing`, and to a sink if there is one.
+#[derive(Clone, Default)]
+pub(crate) struct Trail {
+    sink: Option<Arc<dyn AuditSink>>,
+}
+
+impl Trail {
+    /// Records go to this sink, too.
+    pub(crate) fn to(sink: impl AuditSink) -> Self {
+        Self {
+            sink: Some(Arc::new(sink)),
+        }
+    }
+
+    /// Records a decision. What is returned records its outcome.
+    pub(crate) fn decided(
+        &self,
+        record: DecisionRecord,
+        since: Instant,
+    ) -> (OpenDecision, Receipt) {
+        log(&record);
+        let receipt = self.hand_over(|| AuditRecord::Decision(record.clone()));
+        let open = OpenDecision {
+            trail: self.clone(),
+            record,
+            since,
+            status: None,
+            has_ended: false,
+        };
+        (open, receipt)
+    }
+
+    fn hand_over(&self, record: impl FnOnce() -> AuditRecord) -> Receipt {
+        let Some(sink) = &self.sink else {
+            return Receipt::recorded();
+        };
+        let record = record();
+        catch_unwind(AssertUnwindSafe(|| sink.record(&record))).unwrap_or_else(|_| {
+            tracing::error!("the audit sink panicked; what it was handed is not recorded");
+            Receipt::unrecorded()
+        })
+    }
+}
+
+/// The fields are only worked out where somebody listens.
+fn log(record: &DecisionRecord) {
+    let (caller, method, name) = (record.caller(), record.method(), record.name());
+    let (rule, decision) = (record.rule(), record.id());
+    if record.is_allowed() {
+        tracing::debug!(target: LOG, caller, method, name, rule, %decision, "allowed");
+    } else {
+        tracing::info!(target: LOG, caller, method, name, rule, %decision, "refused");
+    }
+}
+
+impl fmt::Debug for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trail").finish_non_exhaustive()
+    }
+}
+
+/// A decision whose outcome is still to be recorded. If it is dropped before,
+/// nobody waits for the answer any more, and that is recorded.
+#[derive(Debug)]
+pub(crate) struct OpenDecision {
+    trail: Trail,
+    record: DecisionRecord,
+    since: Instant,
+    status: Option<u16>,
+    has_ended: bool,
+}
+
+impl OpenDecision {
+    pub(crate) fn record(&self) -> &DecisionRecord {
+        &self.record
+    }
+
+    /// The server answered with this HTTP status.
+    pub(crate) fn answered_with(&mut self, status: u16) {
+        self.status = Some(status);
+    }
+
+    /// Records how it ended.
+    pub(crate) fn end(mut self, ending: Ending) -> Receipt {
+        self.record_end(ending)
+    }
+
+    fn record_end(&mut self, ending: Ending) -> Receipt {
+        self.has_ended = true;
+        let (status, latency) = (self.status, self.since.elapsed());
+        let decision = self.record.id();
+        tracing::debug!(target: LOG, %decision, ?ending, status, ?latency, "ended");
+        self.trail.hand_over(|| {
+            AuditRecord::Outcome(OutcomeRecord {
+                time: SystemTime::now(),
+                decision: DecisionOf {
+                    record: self.record.clone(),
+                },
+                ending,
+                status,
+                latency,
+            })
+        })
+    }
+}
+
+impl Drop for OpenDecision {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            // Nobody is there to wait for it.
+            let _ = self.record_end(Ending::Cancelled);
+        }
+    }
+}

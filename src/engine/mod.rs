@@ -1,0 +1,137 @@
+//! Puts everything in order that a message meets: who may use the session, what
+//! the policy says, and what is recorded of it.
+//!
+//! No HTTP in here, and no JSON: a message comes in, a judgement goes out.
+
+mod account;
+mod judge;
+mod words;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+pub(crate) use account::{Arrival, Seen};
+pub(crate) use judge::{Judge, Judgement};
+pub(crate) use words::unrecorded;
+
+use crate::audit::{AuditSink, Trail};
+use crate::caller::Caller;
+use crate::mcp::reply::Refusal;
+use crate::session::{MemorySessionStore, SessionStore, TaskOwner};
+use crate::source::PolicySource;
+
+/// Everything that judging needs besides the message.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    source: Arc<dyn PolicySource>,
+    sessions: Sessions,
+    trail: Trail,
+    /// What the server is called in records.
+    server: Option<Arc<str>>,
+}
+
+impl Engine {
+    pub(crate) fn new(source: impl PolicySource) -> Self {
+        Self {
+            source: Arc::new(source),
+            sessions: Sessions(Arc::new(MemorySessionStore::default())),
+            trail: Trail::default(),
+            server: None,
+        }
+    }
+
+    pub(crate) fn set_sessions(&mut self, store: impl SessionStore) {
+        self.sessions = Sessions(Arc::new(store));
+    }
+
+    pub(crate) fn set_audit(&mut self, sink: impl AuditSink) {
+        self.trail = Trail::to(sink);
+    }
+
+    pub(crate) fn set_server(&mut self, name: Arc<str>) {
+        self.server = Some(name);
+    }
+
+    /// Which sessions and tasks belong to whom.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// The judge for a request of this caller.
+    pub(crate) fn judge_for(&self, caller: &Caller) -> Result<Judge, Refusal> {
+        let (policy, per_caller) = asked("policy source", || {
+            (
+                self.source.policy_for(caller),
+                self.source.depends_on_caller(),
+            )
+        })?;
+        Ok(Judge::new(
+            policy,
+            per_caller,
+            caller.clone(),
+            self.sessions.clone(),
+        ))
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+/// A [`SessionStore`] whose panics are refusals.
+#[derive(Clone)]
+pub(crate) struct Sessions(Arc<dyn SessionStore>);
+
+impl Sessions {
+    /// Remembers a session. If that fails it is not known, as if another replica
+    /// had it.
+    pub(crate) fn begin(&self, session: &str, caller: &Caller) {
+        let _ = self.ask(|store| store.begin_session(session, caller));
+    }
+
+    pub(crate) fn end(&self, session: &str) {
+        let _ = self.ask(|store| store.end_session(session));
+    }
+
+    /// Whether the caller may use the session: it is its own, or nobody's who
+    /// is known here.
+    pub(crate) fn may_use(&self, session: &str, caller: &Caller) -> Result<bool, Refusal> {
+        let owner = self.ask(|store| store.session_owner(session))?;
+        Ok(owner.is_none_or(|owner| *owner == *caller.id()))
+    }
+
+    /// Remembers a task. If that fails it is not known, and refused.
+    pub(crate) fn begin_task(&self, task: &str, owner: TaskOwner) {
+        let _ = self.ask(|store| store.begin_task(task, owner));
+    }
+
+    /// The tool that the caller made the task with; `None` if the task is not
+    /// known to be the caller's.
+    pub(crate) fn tool_of(&self, task: &str, caller: &Caller) -> Result<Option<String>, Refusal> {
+        let owner = self.ask(|store| store.task_owner(task))?;
+        Ok(owner
+            .filter(|owner| owner.caller() == caller.id())
+            .map(|owner| owner.tool().to_owned()))
+    }
+
+    fn ask<T>(&self, question: impl FnOnce(&dyn SessionStore) -> T) -> Result<T, Refusal> {
+        asked("session store", || question(&*self.0))
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}
+
+/// Asks something that the embedder brought. If it panics, nothing is decided.
+pub(crate) fn asked<T>(whom: &str, question: impl FnOnce() -> T) -> Result<T, Refusal> {
+    catch_unwind(AssertUnwindSafe(question)).map_err(|_| {
+        tracing::error!(seam = whom, "panicked; the request is refused");
+        Refusal::Failed
+    })
+}

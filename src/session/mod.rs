@@ -1,0 +1,106 @@
+//! Which session and which task belongs to whom.
+//!
+//! Neither a session id nor a task id proves who somebody is, but a server takes
+//! whoever names one for its owner. So what was given to one caller does not
+//! exist for another.
+
+mod memory;
+mod table;
+
+use std::sync::Arc;
+
+use crate::caller::Caller;
+
+pub use memory::MemorySessionStore;
+
+/// Remembers which sessions and tasks the server gave to whom; see
+/// [`PolicyLayer::session_store`](crate::PolicyLayer::session_store). The default
+/// is [`MemorySessionStore`].
+///
+/// What a store does not know is read strictly: a task that is not known is
+/// refused. A session that is not known is nobody's, and may be another
+/// replica's; whatever is counted by session is counted by caller then.
+///
+/// Layers that share a store have to stand in front of the same server. No
+/// method may block, and whatever comes from outside has to be bounded. If one
+/// panics, the request is refused.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mcp_policy::{MemorySessionStore, Policy, PolicyLayer};
+///
+/// let sessions = Arc::new(MemorySessionStore::default());
+/// let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+/// // Two endpoints of one server: a session of the one is known to the other.
+/// let tools = PolicyLayer::new(policy.clone()).session_store(sessions.clone());
+/// let admin = PolicyLayer::new(policy).session_store(sessions);
+/// # Ok::<(), mcp_policy::LoadError>(())
+/// ```
+pub trait SessionStore: Send + Sync + 'static {
+    /// Remembers that the server began this session for this caller. Whoever
+    /// had it first keeps it.
+    fn begin_session(&self, session: &str, caller: &Caller);
+
+    /// The [id](Caller::id) of the caller whose session this is; `None` if it
+    /// is not known. Asking counts as a use.
+    fn session_owner(&self, session: &str) -> Option<Arc<str>>;
+
+    /// Forgets a session that has ended.
+    fn end_session(&self, session: &str);
+
+    /// Remembers that the server made this task out of a call of a tool.
+    /// Whoever had it first keeps it.
+    fn begin_task(&self, task: &str, owner: TaskOwner);
+
+    /// Whose task this is; `None` if it is not known. Asking counts as a use.
+    fn task_owner(&self, task: &str) -> Option<TaskOwner>;
+}
+
+impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
+    fn begin_session(&self, session: &str, caller: &Caller) {
+        (**self).begin_session(session, caller);
+    }
+
+    fn session_owner(&self, session: &str) -> Option<Arc<str>> {
+        (**self).session_owner(session)
+    }
+
+    fn end_session(&self, session: &str) {
+        (**self).end_session(session);
+    }
+
+    fn begin_task(&self, task: &str, owner: TaskOwner) {
+        (**self).begin_task(task, owner);
+    }
+
+    fn task_owner(&self, task: &str) -> Option<TaskOwner> {
+        (**self).task_owner(task)
+    }
+}
+
+/// Who made a task, and with which tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskOwner {
+    caller: Arc<str>,
+    tool: Arc<str>,
+}
+
+impl TaskOwner {
+    /// The owner of a task that this caller made with this tool.
+    pub fn new(caller: &Caller, tool: impl Into<Arc<str>>) -> Self {
+        Self {
+            caller: caller.shared_id(),
+            tool: tool.into(),
+        }
+    }
+
+    /// The [id](Caller::id) of the caller.
+    pub fn caller(&self) -> &str {
+        &self.caller
+    }
+
+    /// The name of the tool.
+    pub fn tool(&self) -> &str {
+        &self.tool
+    }
+}

@@ -1,0 +1,213 @@
+//! A task belongs to the caller whose call it was made of.
+
+use std::sync::Arc;
+
+use http::{Method, Request, Response};
+use mcp_policy::{Caller, MemorySessionStore, Policy, PolicyLayer, SessionStore, TaskOwner};
+
+use crate::server::{Answer, Body, Exchange, META, Received, call, modern_call, pieces, post};
+
+const ALLOW: &str = r#"{"version":"1","default":"allow"}"#;
+
+async fn exchange(
+    layer: &PolicyLayer,
+    caller: &str,
+    mut request: Request<Body>,
+    content_type: &str,
+    answer: &str,
+) -> (Option<Received>, Answer) {
+    request.extensions_mut().insert(Caller::new(caller));
+    let answer = Response::builder()
+        .header("content-type", content_type)
+        .body(pieces([answer]))
+        .unwrap();
+    let layer = layer.clone();
+    Exchange { layer, answer }.send(request).await
+}
+
+/// Whether the caller may ask for a task, and with which code it is refused.
+async fn asks(layer: &PolicyLayer, caller: &str, method: &str, task: &str) -> i64 {
+    let body =
+        format!(r#"{{"jsonrpc":"2.0","id":9,"method":"{method}","params":{{"taskId":"{task}"}}}}"#);
+    let answer = r#"{"jsonrpc":"2.0","id":9,"result":{}}"#;
+    let (received, answer) = exchange(layer, caller, post(body), "application/json", answer).await;
+    if received.is_some() { 0 } else { answer.code() }
+}
+
+fn layer(policy: &str) -> PolicyLayer {
+    PolicyLayer::new(policy.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_task_is_its_makers_alone_in_either_version_and_on_either_way() {
+    let legacy = r#"{"task":{"taskId":"t","status":"working"}}"#;
+    let modern = r#"{"resultType":"task","taskId":"t","status":"working"}"#;
+    for (request, result) in [
+        (post as fn(String) -> _, legacy),
+        (|_| modern_call("safe"), modern),
+    ] {
+        for id in ["1", "\"1\""] {
+            let json = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
+            let events = format!("data:\n\nevent: message\ndata: {json}\n\n");
+            for (content_type, answer) in
+                [("application/json", &json), ("text/event-stream", &events)]
+            {
+                let layer = layer(ALLOW);
+                assert_eq!(asks(&layer, "alice", "tasks/get", "t").await, -32602);
+                let made = request(call("safe"));
+                exchange(&layer, "alice", made, content_type, answer).await;
+                for method in ["tasks/get", "tasks/result", "tasks/update", "tasks/cancel"] {
+                    assert_eq!(asks(&layer, "alice", method, "t").await, 0, "{answer}");
+                    assert_eq!(asks(&layer, "bob", method, "t").await, -32602);
+                    assert_eq!(asks(&layer, "alice", method, "T").await, -32602);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_for_a_task_of_another_hears_what_everybody_hears() {
+    let layer = layer(ALLOW);
+    let answer = r#"{"jsonrpc":"2.0","id":1,"result":{"task":{"taskId":"first"}}}"#;
+    exchange(
+        &layer,
+        "alice",
+        post(call("safe")),
+        "application/json",
+        answer,
+    )
+    .await;
+    let mut answers = Vec::new();
+    for task in ["first", "other"] {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{{"taskId":"{task}"}}}}"#
+        );
+        let (_, answer) = exchange(&layer, "bob", post(body), "application/json", "{}").await;
+        answers.push(answer.text().replace(task, "TASK"));
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+#[tokio::test]
+async fn only_the_answer_to_a_call_tells_of_a_task() {
+    let layer = layer(ALLOW);
+    let answer =
+        |id: u32| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"task":{{"taskId":"t"}}}}}}"#);
+    let prompt = r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"p"}}"#;
+    let json = "application/json";
+    exchange(&layer, "alice", post(prompt), json, &answer(1)).await;
+    // The answer to somebody else's request.
+    exchange(&layer, "alice", post(call("safe")), json, &answer(2)).await;
+    let mut stream = post("");
+    *stream.method_mut() = Method::GET;
+    let event = format!("data: {}\n\n", answer(1));
+    exchange(&layer, "alice", stream, "text/event-stream", &event).await;
+    assert_eq!(asks(&layer, "alice", "tasks/get", "t").await, -32602);
+}
+
+#[tokio::test]
+async fn a_list_of_tasks_shows_the_callers_own() {
+    let sessions = Arc::new(MemorySessionStore::default());
+    sessions.begin_task("a", TaskOwner::new(&Caller::new("alice"), "safe"));
+    sessions.begin_task("b", TaskOwner::new(&Caller::new("bob"), "safe"));
+    sessions.begin_task("h", TaskOwner::new(&Caller::new("bob"), "hidden"));
+    let policy = r#"{"version":"1","default":"allow","hide":["hidden"]}"#;
+    let layer = layer(policy).session_store(sessions);
+    let list = r#"{"jsonrpc":"2.0","id":1,"result":{"tasks":[{"taskId":"a","status":"working"},{"taskId":"h"},{"taskId":"b"},{"taskId":"unknown"},{"status":"x"}],"nextCursor":"c"}}"#;
+    for (caller, shown) in [
+        ("alice", r#"[{"taskId":"a","status":"working"}]"#),
+        ("bob", r#"[{"taskId":"b"}]"#),
+        ("carol", "[]"),
+    ] {
+        let body = || post(r#"{"jsonrpc":"2.0","id":1,"method":"tasks/list"}"#);
+        let expected = format!(r#"{{"tasks":{shown},"nextCursor":"c"}}"#);
+        let (_, answer) = exchange(&layer, caller, body(), "application/json", list).await;
+        assert!(answer.text().contains(&expected), "{}", answer.text());
+        let event = format!("data: {list}\n\n");
+        let mut stream = body();
+        *stream.method_mut() = Method::GET;
+        let (_, answer) = exchange(&layer, caller, stream, "text/event-stream", &event).await;
+        assert!(answer.text().contains(&expected), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn what_may_not_be_called_now_has_no_task() {
+    let sessions = Arc::new(MemorySessionStore::default());
+    sessions.begin_task("t", TaskOwner::new(&Caller::new("alice"), "tool"));
+    for (policy, code) in [
+        (r#"{"version":"1","default":"allow"}"#, 0),
+        (
+            r#"{"version":"1","default":"allow","tools":{"tool":{"action":"deny"}}}"#,
+            -31403,
+        ),
+        (
+            r#"{"version":"1","default":"allow","hide":["tool"]}"#,
+            -32602,
+        ),
+        (r#"{"version":"1","default":"deny"}"#, -31403),
+    ] {
+        let layer = layer(policy).session_store(Arc::clone(&sessions));
+        assert_eq!(
+            asks(&layer, "alice", "tasks/get", "t").await,
+            code,
+            "{policy}"
+        );
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{{"notifications":{{"taskIds":["t"]}},{META}}}}}"#
+        );
+        let mut listen = post(body);
+        for (header, value) in [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "subscriptions/listen"),
+        ] {
+            listen.headers_mut().insert(header, value.parse().unwrap());
+        }
+        let (received, _) = exchange(&layer, "alice", listen, "text/event-stream", "").await;
+        assert_eq!(received.is_some(), code == 0, "{policy}");
+    }
+}
+
+/// A store that fails.
+struct Broken;
+
+impl SessionStore for Broken {
+    fn begin_session(&self, _: &str, _: &Caller) {
+        panic!("no session is begun")
+    }
+
+    fn session_owner(&self, _: &str) -> Option<Arc<str>> {
+        panic!("no session is known")
+    }
+
+    fn end_session(&self, _: &str) {
+        panic!("no session is ended")
+    }
+
+    fn begin_task(&self, _: &str, _: TaskOwner) {
+        panic!("no task is begun")
+    }
+
+    fn task_owner(&self, _: &str) -> Option<TaskOwner> {
+        panic!("no task is known")
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_panics_refuses_and_breaks_no_answer() {
+    let policy: Policy = ALLOW.parse().unwrap();
+    let layer = PolicyLayer::new(policy).session_store(Broken);
+    assert_eq!(asks(&layer, "alice", "tasks/get", "t").await, -32603);
+    let task = r#"{"jsonrpc":"2.0","id":1,"result":{"task":{"taskId":"t"}}}"#;
+    let json = "application/json";
+    let (received, answer) = exchange(&layer, "alice", post(call("safe")), json, task).await;
+    assert!(received.is_some());
+    assert_eq!(answer.text(), task);
+    let mut in_session = post(call("safe"));
+    let session = "s".parse().unwrap();
+    in_session.headers_mut().insert("mcp-session-id", session);
+    let (received, answer) = exchange(&layer, "alice", in_session, json, task).await;
+    assert!(received.is_none());
+    assert_eq!(answer.code(), -32603);
+}

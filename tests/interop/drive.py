@@ -334,14 +334,9 @@ def drive_server(server: Server, commands: Commands, logs: Path) -> list[bool]:
     return verdicts
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--installed", type=Path, required=True, help="where `run` installed servers and clients")
-    parser.add_argument("--proxy", type=Path, required=True, help="the binary under test")
-    parser.add_argument("--rmcp-client", type=Path, required=True, help="the binary of clients/rmcp_client.rs")
-    options = parser.parse_args()
+def end_children_on_signals() -> None:
+    """Turn signals into an exception, so that every `finally` above ends its child."""
 
-    # Turned into an exception, so that every `finally` above ends its child.
     def leave(number: int, _frame: object) -> None:
         for stopping in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(stopping, signal.SIG_IGN)
@@ -349,6 +344,16 @@ def main() -> int:
 
     for stopping in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stopping, leave)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--installed", type=Path, required=True, help="where `run` installed servers and clients")
+    parser.add_argument("--proxy", type=Path, required=True, help="the binary under test")
+    parser.add_argument("--rmcp-client", type=Path, required=True, help="the binary of clients/rmcp_client.rs")
+    options = parser.parse_args()
+
+    end_children_on_signals()
 
     logs = options.installed / "logs"
     logs.mkdir(exist_ok=True)

@@ -5,6 +5,7 @@ import json
 import sys
 
 from mcp import ClientSession, StdioServerParameters
+from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -13,17 +14,19 @@ def report(line: dict) -> None:
     print(json.dumps(line), flush=True)
 
 
-def connect(server: str, command: list[str]):
+def connect(server: str, mode: str, command: list[str]):
     if server == "stdio":
         return stdio_client(StdioServerParameters(command=command[0], args=command[1:]))
+    if mode == "sse":
+        return sse_client(server)
     return streamable_http_client(server)
 
 
 async def main(server: str, mode: str, *command: str) -> None:
-    if mode != "legacy":
+    if mode not in ("legacy", "sse"):
         raise ValueError(f"unknown mode {mode}")
     # A third value, of the one transport that gives it, tells the session id.
-    async with connect(server, list(command)) as (read, write, *_), ClientSession(read, write) as session:
+    async with connect(server, mode, list(command)) as (read, write, *_), ClientSession(read, write) as session:
         initialized = await session.initialize()
         report({"event": "connected", "protocol": initialized.protocolVersion})
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Puts the proxy in front of real MCP servers, lets real MCP clients talk through it, and checks what happened.
+"""Puts a policy in front of real MCP servers, lets real MCP clients talk through it, and checks what happened.
 
 `run` installs everything and calls this. A client is a program that gets the URL and a mode as arguments and the
 calls to make as JSON lines on its standard input; it prints one JSON line for the connection, one for the list of
@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -48,6 +48,8 @@ class Server:
     """A server, and what its policy document in policies/ makes of its tools."""
 
     name: str
+    transport: str  # "http": streamable HTTP; "sse": the two addresses of 2024-11-05
+    policy: str
     modern: bool  # also speaks 2026-07-28
     allowed: tuple[Call, Call, Call, Call]
     denied: str
@@ -61,26 +63,36 @@ class Client:
     """A client program and the way in which it is told to agree on a protocol version."""
 
     name: str
-    mode: str  # for the client program: "legacy" or "auto"
+    mode: str  # for the client program: "legacy", "auto", or "sse", which is legacy over the transport of 2024-11-05
 
+    def speaks_to(self, server: Server) -> bool:
+        return (self.mode == "sse") == (server.transport == "sse")
+
+
+EVERYTHING = Server(
+    name="everything",
+    transport="http",
+    policy="everything.json",
+    modern=False,
+    allowed=(
+        Call("echo", {"message": "one"}, "Echo: one"),
+        Call("get-sum", {"a": 2, "b": 3}, "The sum of 2 and 3 is 5."),
+        Call("echo", {"message": "zwei, три, 四"}, "Echo: zwei, три, 四"),
+        Call("get-sum", {"a": 40, "b": 2}, "The sum of 40 and 2 is 42."),
+    ),
+    denied="toggle-simulated-logging",
+    denied_reason="Logging stays as it is.",
+    hidden="get-env",
+    unlisted="get-tiny-image",
+)
 
 SERVERS = (
-    Server(
-        name="everything",
-        modern=False,
-        allowed=(
-            Call("echo", {"message": "one"}, "Echo: one"),
-            Call("get-sum", {"a": 2, "b": 3}, "The sum of 2 and 3 is 5."),
-            Call("echo", {"message": "zwei, три, 四"}, "Echo: zwei, три, 四"),
-            Call("get-sum", {"a": 40, "b": 2}, "The sum of 40 and 2 is 42."),
-        ),
-        denied="toggle-simulated-logging",
-        denied_reason="Logging stays as it is.",
-        hidden="get-env",
-        unlisted="get-tiny-image",
-    ),
+    EVERYTHING,
+    replace(EVERYTHING, name="everything-sse", transport="sse"),
     Server(
         name="fastmcp",
+        transport="http",
+        policy="fastmcp.json",
         modern=True,
         allowed=(
             Call("echo", {"message": "one"}, "Echo: one"),
@@ -97,11 +109,15 @@ SERVERS = (
 
 CLIENTS = (
     Client("typescript-1", "legacy"),
+    Client("typescript-1", "sse"),
     Client("typescript-2", "legacy"),
     Client("typescript-2", "auto"),
+    Client("typescript-2", "sse"),
     Client("python-1", "legacy"),
+    Client("python-1", "sse"),
     Client("python-2", "legacy"),
     Client("python-2", "auto"),
+    Client("python-2", "sse"),
     Client("rmcp", "legacy"),
     Client("rmcp", "auto"),
 )
@@ -113,20 +129,24 @@ UNKNOWN_TOOL = "no_such_tool"
 class Commands:
     """Where the installed programs are."""
 
-    def __init__(self, installed: Path, proxy: Path, rmcp_client: Path) -> None:
+    def __init__(self, installed: Path, proxy: Path, rmcp_client: Path, sse_gateway: Path) -> None:
         self.installed = installed
         self.proxy = proxy
         self.rmcp_client = rmcp_client
+        self.sse_gateway = sse_gateway
 
     def server(self, server: Server) -> list:
         if server.name == "fastmcp":
             return [self.installed / "python-2/bin/python", HERE / "servers/fastmcp_server.py"]
         node = self.installed / "node"
         everything = node / "node_modules/@modelcontextprotocol/server-everything/dist/index.js"
-        return ["node", "--import", node / "record_calls.mjs", everything, "streamableHttp"]
+        transport = "sse" if server.transport == "sse" else "streamableHttp"
+        return ["node", "--import", node / "record_calls.mjs", everything, transport]
 
     def proxy_for(self, server: Server, upstream: str) -> list:
-        policy = HERE / "policies" / f"{server.name}.json"
+        policy = HERE / "policies" / server.policy
+        if server.transport == "sse":
+            return [self.sse_gateway, policy, upstream]
         return [self.proxy, "serve", "--policy", policy, "--upstream", upstream, "--listen", "127.0.0.1:0"]
 
     def client(self, client: Client, url: str) -> list:
@@ -157,7 +177,7 @@ def listening(command: list, output: Path, variables: dict):
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, env=variables)
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not (ready := re.search(rb"listening on (http://127\.0\.0\.1:\d+/mcp)\s", output.read_bytes())):
+        while not (ready := re.search(rb"listening on (http://127\.0\.0\.1:\d+/(?:mcp|sse))\s", output.read_bytes())):
             if process.poll() is not None:
                 raise Failure(f"{output.stem} ended with {process.returncode} before it was ready")
             if time.monotonic() > deadline:
@@ -302,6 +322,7 @@ def drive_server(server: Server, commands: Commands, logs: Path) -> list[bool]:
     proxy_output = logs / f"{server.name}-proxy.log"
     call_log = logs / f"{server.name}-calls.jsonl"
     call_log.touch()
+    clients = [client for client in CLIENTS if client.speaks_to(server)]
     verdicts = []
     with contextlib.ExitStack() as stack:
         try:
@@ -312,8 +333,8 @@ def drive_server(server: Server, commands: Commands, logs: Path) -> list[bool]:
         except (Failure, OSError) as failure:
             print(f"FAILED {server.name}: {failure}")
             print_tails([server_output, proxy_output])
-            return [False] * len(CLIENTS)
-        for client in CLIENTS:
+            return [False] * len(clients)
+        for client in clients:
             name = f"{server.name} {client.name} {client.mode}"
             errors = logs / f"{name.replace(' ', '-')}.log"
             before = read_calls(call_log)
@@ -334,14 +355,9 @@ def drive_server(server: Server, commands: Commands, logs: Path) -> list[bool]:
     return verdicts
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--installed", type=Path, required=True, help="where `run` installed servers and clients")
-    parser.add_argument("--proxy", type=Path, required=True, help="the binary under test")
-    parser.add_argument("--rmcp-client", type=Path, required=True, help="the binary of clients/rmcp_client.rs")
-    options = parser.parse_args()
+def end_children_on_signals() -> None:
+    """Turn signals into an exception, so that every `finally` above ends its child."""
 
-    # Turned into an exception, so that every `finally` above ends its child.
     def leave(number: int, _frame: object) -> None:
         for stopping in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(stopping, signal.SIG_IGN)
@@ -350,12 +366,24 @@ def main() -> int:
     for stopping in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(stopping, leave)
 
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--installed", type=Path, required=True, help="where `run` installed servers and clients")
+    parser.add_argument("--proxy", type=Path, required=True, help="the binary under test")
+    parser.add_argument("--rmcp-client", type=Path, required=True, help="the binary of clients/rmcp_client.rs")
+    parser.add_argument("--sse-gateway", type=Path, required=True, help="the binary of servers/sse_gateway.rs")
+    options = parser.parse_args()
+
+    end_children_on_signals()
+
     logs = options.installed / "logs"
     logs.mkdir(exist_ok=True)
     for old in logs.iterdir():
         old.unlink()
 
-    commands = Commands(options.installed.absolute(), options.proxy.absolute(), options.rmcp_client.absolute())
+    paths = (options.installed, options.proxy, options.rmcp_client, options.sse_gateway)
+    commands = Commands(*(path.absolute() for path in paths))
     verdicts = [verdict for server in SERVERS for verdict in drive_server(server, commands, logs)]
     print(f"{verdicts.count(True)} passed, {verdicts.count(False)} failed")
     return 0 if all(verdicts) else 1

@@ -2,7 +2,9 @@
 
 use std::{convert::Infallible, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::failure::Failure;
 
 /// Where the proxy listens when nothing else is said.
 pub(crate) const DEFAULT_LISTEN: SocketAddr =
@@ -11,20 +13,35 @@ pub(crate) const DEFAULT_LISTEN: SocketAddr =
 /// Enforces a JSON policy in front of MCP servers.
 ///
 /// Without a subcommand it starts a demo: an embedded MCP server behind a
-/// small policy, and three commands to try on it.
+/// small policy or one of yours, and commands to try on it.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Where the demo listens [default: 127.0.0.1:8787]
-    #[arg(long, value_name = "ADDR")]
-    pub(crate) listen: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) demo: DemoArgs,
 
     /// Answer in JSON, on stdout
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+/// What is to be said of an option of the demo that stands before a subcommand.
+///
+/// Asked before anything else, because what a subcommand cannot do without is
+/// not behind it then, and clap would say that it is nowhere.
+pub(crate) fn misplaced(typed: impl IntoIterator<Item = OsString>) -> Option<Failure> {
+    let lenient = Cli::command().ignore_errors(true);
+    let matches = lenient.try_get_matches_from(typed).ok()?;
+    let subcommand = matches.subcommand_name()?;
+    let option = ["policy", "listen"]
+        .into_iter()
+        .find(|option| matches.contains_id(option))?;
+    Some(Failure::usage(format!(
+        "`--{option}` before `{subcommand}` is for the demo: put it after `{subcommand}`"
+    )))
 }
 
 /// What the program can do.
@@ -34,6 +51,18 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Guard an MCP server that a client starts and talks to over stdio
     Stdio(StdioArgs),
+}
+
+/// The options of the demo.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// A policy of yours for the demo, instead of its own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// Where the demo listens [default: 127.0.0.1:8787]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
 }
 
 /// The options of `serve`.
@@ -128,7 +157,6 @@ impl fmt::Debug for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -1,5 +1,8 @@
 //! What runs when nothing is asked for: an MCP server that would be dangerous
-//! if it did anything, behind a policy, and three commands to try on it.
+//! if it did anything, behind a policy, and commands to try on it. Its tools are
+//! those of a real workflow server, so that policies for that can be tried here.
+
+mod guide;
 
 use std::{
     io::{self, Write},
@@ -14,8 +17,8 @@ use mcp_policy::Policy;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ListToolsResult,
-        PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+        CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, JsonObject,
+        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
     },
     service::RequestContext,
     transport::streamable_http_server::{
@@ -26,71 +29,60 @@ use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 use crate::{
-    access::Access, cli::DEFAULT_LISTEN, failure::Failure, serve, server, upstream::Target,
+    access::Access,
+    cli::{DEFAULT_LISTEN, DemoArgs},
+    diagnostics,
+    failure::Failure,
+    serve, server,
+    upstream::Target,
 };
 
 const POLICY: &str = include_str!("../demo-policy.json");
+const POLICY_PATH: &str = "examples/proxy/demo-policy.json";
 const TOOLS: &str = include_str!("../demo-tools.json");
 
 /// Starts the server, the gateway in front of it, and says what to try.
-pub(crate) async fn run(listen: Option<SocketAddr>) -> Result<ExitCode, Failure> {
-    let listen = listen.unwrap_or(DEFAULT_LISTEN);
+pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
+    let listen = args.listen.unwrap_or(DEFAULT_LISTEN);
     if !listen.ip().is_loopback() {
         return Err(Failure::usage(
             "the demo listens on a loopback address only, such as 127.0.0.1:0",
         ));
     }
-    let policy: Policy = POLICY
-        .parse()
-        .map_err(|error| Failure::policy(Path::new("demo-policy.json"), error))?;
+    let (path, policy) = match &args.policy {
+        Some(path) => (path.as_path(), Policy::from_path(path)),
+        None => (Path::new(POLICY_PATH), POLICY.parse()),
+    };
+    let policy = policy.map_err(|error| Failure::policy(path, error))?;
+    diagnostics::warn(path, &policy);
+    let tools: Arc<[Entry]> = serde_json::from_str(TOOLS).map_err(|error| failed(error.into()))?;
     let listener = serve::bind(
         listen,
         "start the demo with --listen 127.0.0.1:0 to have a free port picked",
     )
     .await?;
-    let upstream = start_server().await?;
+    let upstream = start_server(Arc::clone(&tools)).await?;
     let target = Target::new(&format!("http://{upstream}/mcp"), []).map_err(Failure::Start)?;
     let access = Access::new(listen);
-    serve::guard(listener, policy, access, target, |address| {
+    serve::guard(listener, policy.clone(), access, target, |address| {
+        let guide = guide::text(address, &path.display().to_string(), &policy, &tools);
         // Without a stdout there is nobody to tell, but the demo still works.
-        let _ = io::stdout().write_all(guide(address).as_bytes());
+        let _ = io::stdout().write_all(guide.as_bytes());
     })
     .await
 }
 
-fn guide(address: SocketAddr) -> String {
-    let curl = format!("curl -s http://{address}/mcp -H 'content-type: application/json' -d");
-    format!(
-        r#"
-A workflow server with 13 tools runs behind a policy (examples/proxy/demo-policy.json).
-It only pretends: each call that reaches it is printed here as `executed: NAME`.
-Try in another terminal:
-
-1. What may be seen: 11 tools; run_shell and delete_execution_logs are not among them.
-   {curl} '{{"jsonrpc":"2.0","id":1,"method":"tools/list"}}'
-
-2. A call that is allowed: answered by the server, and printed here.
-   {curl} '{{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{{"name":"list_executions","arguments":{{"namespace":"shop"}}}}}}'
-
-3. A call that is denied: the answer says why, and nothing is printed here.
-   {curl} '{{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{{"name":"refund_payment","arguments":{{"payment_id":"p-1","amount":900}}}}}}'
-
-ctrl-c ends it.
-"#
-    )
+fn failed(error: io::Error) -> Failure {
+    Failure::start(format!("cannot start the demo server: {error}"))
 }
 
 /// Binds the demo server to a free port and serves it until the end.
-async fn start_server() -> Result<SocketAddr, Failure> {
-    let failed =
-        |error: io::Error| Failure::start(format!("cannot start the demo server: {error}"));
+async fn start_server(tools: Arc<[Entry]>) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .await
         .map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    let server = Server {
-        tools: serde_json::from_str(TOOLS).map_err(|error| failed(error.into()))?,
-    };
+    let server = Server { tools };
     let mcp = StreamableHttpService::new(
         move || Ok(server.clone()),
         Arc::new(NeverSessionManager::default()),
@@ -122,6 +114,8 @@ struct Server {
 #[derive(serde::Deserialize)]
 struct Entry {
     tool: Tool,
+    /// What a caller could send; nobody looks at them here.
+    arguments: JsonObject,
     answer: String,
 }
 

@@ -40,6 +40,9 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    if let Some(failure) = cli::misplaced(std::env::args_os()) {
+        return failure.report(false);
+    }
     let cli = Cli::parse();
     log_to_stderr();
     match start(&cli) {
@@ -53,13 +56,10 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::start(format!("cannot start the async runtime: {error}")))?;
-    let ended = match (&cli.command, cli.listen) {
-        (Some(Command::Serve(args)), None) => runtime.block_on(serve::run(args)),
-        (Some(Command::Stdio(args)), None) => runtime.block_on(stdio::run(args)),
-        (Some(_), Some(_)) => Err(Failure::usage(
-            "`--listen` before the subcommand is for the demo: put it after `serve`",
-        )),
-        (None, listen) => runtime.block_on(demo::run(listen)),
+    let ended = match &cli.command {
+        Some(Command::Serve(args)) => runtime.block_on(serve::run(args)),
+        Some(Command::Stdio(args)) => runtime.block_on(stdio::run(args)),
+        None => runtime.block_on(demo::run(&cli.demo)),
     };
     // A read of stdin cannot be called off, and dropping the runtime would wait
     // for the client's next line.

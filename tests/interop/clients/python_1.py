@@ -4,7 +4,9 @@ import asyncio
 import json
 import sys
 
-from mcp import ClientSession
+from mcp import ClientSession, StdioServerParameters
+from mcp.client.sse import sse_client
+from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
 
@@ -12,13 +14,19 @@ def report(line: dict) -> None:
     print(json.dumps(line), flush=True)
 
 
-async def main(url: str, mode: str) -> None:
-    if mode != "legacy":
+def connect(server: str, mode: str, command: list[str]):
+    if server == "stdio":
+        return stdio_client(StdioServerParameters(command=command[0], args=command[1:]))
+    if mode == "sse":
+        return sse_client(server)
+    return streamable_http_client(server)
+
+
+async def main(server: str, mode: str, *command: str) -> None:
+    if mode not in ("legacy", "sse"):
         raise ValueError(f"unknown mode {mode}")
-    async with (
-        streamable_http_client(url) as (read_stream, write_stream, _),
-        ClientSession(read_stream, write_stream) as session,
-    ):
+    # A third value, of the one transport that gives it, tells the session id.
+    async with connect(server, mode, list(command)) as (read, write, *_), ClientSession(read, write) as session:
         initialized = await session.initialize()
         report({"event": "connected", "protocol": initialized.protocolVersion})
 

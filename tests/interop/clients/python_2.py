@@ -5,6 +5,7 @@ import json
 import sys
 
 from mcp import Client
+from mcp.client.sse import sse_client
 
 
 def report(line: dict) -> None:
@@ -12,9 +13,9 @@ def report(line: dict) -> None:
 
 
 async def main(url: str, mode: str) -> None:
-    if mode not in ("auto", "legacy"):
+    if mode not in ("auto", "legacy", "sse"):
         raise ValueError(f"unknown mode {mode}")
-    async with Client(url, mode=mode) as client:
+    async with Client(sse_client(url), mode="legacy") if mode == "sse" else Client(url, mode=mode) as client:
         report({"event": "connected", "protocol": client.protocol_version})
 
         listed = await client.list_tools()

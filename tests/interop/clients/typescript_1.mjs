@@ -1,12 +1,28 @@
 // The TypeScript SDK v1 as a client. Usage and output: see README.md.
 
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { runSession } from './typescript_session.mjs';
 
-const [url, mode] = process.argv.slice(2);
-if (mode !== 'legacy') throw new Error(`unknown mode ${mode}`);
+const [server, mode, command, ...args] = process.argv.slice(2);
+if (!['legacy', 'sse'].includes(mode)) throw new Error(`unknown mode ${mode}`);
+
+function transportToServer() {
+  if (server === 'stdio') return new StdioClientTransport({ command, args });
+  if (mode === 'sse') return new SSEClientTransport(new URL(server));
+  return new StreamableHTTPClientTransport(new URL(server));
+}
 
 const client = new Client({ name: 'interop-typescript-1', version: '1.0.0' });
-const transport = new StreamableHTTPClientTransport(new URL(url));
-await runSession(client, transport, () => transport.protocolVersion);
+const transport = transportToServer();
+
+// The client tells the transport which version was negotiated, and nobody else.
+let negotiated;
+const setProtocolVersion = transport.setProtocolVersion?.bind(transport);
+transport.setProtocolVersion = (version) => {
+  negotiated = version;
+  setProtocolVersion?.(version);
+};
+await runSession(client, transport, () => negotiated);

@@ -1,11 +1,19 @@
 // The TypeScript SDK v2 as a client. Usage and output: see README.md.
 
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
 import { runSession } from './typescript_session.mjs';
 
-const [url, mode] = process.argv.slice(2);
-if (!['auto', 'legacy'].includes(mode)) throw new Error(`unknown mode ${mode}`);
+const [server, mode, command, ...args] = process.argv.slice(2);
+if (!['auto', 'legacy', 'sse'].includes(mode)) throw new Error(`unknown mode ${mode}`);
 
-const client = new Client({ name: 'interop-typescript-2', version: '1.0.0' }, { versionNegotiation: { mode } });
-const transport = new StreamableHTTPClientTransport(new URL(url));
+function transportToServer() {
+  if (server === 'stdio') return new StdioClientTransport({ command, args });
+  if (mode === 'sse') return new SSEClientTransport(new URL(server));
+  return new StreamableHTTPClientTransport(new URL(server));
+}
+
+const versionNegotiation = { mode: mode === 'sse' ? 'legacy' : mode };
+const client = new Client({ name: 'interop-typescript-2', version: '1.0.0' }, { versionNegotiation });
+const transport = transportToServer();
 await runSession(client, transport, () => client.getNegotiatedProtocolVersion());

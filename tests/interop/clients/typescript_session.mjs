@@ -21,6 +21,6 @@ export async function runSession(client, transport, negotiatedVersion) {
     }
   }
 
-  await transport.terminateSession();
+  await transport.terminateSession?.(); // where the transport has sessions
   await client.close();
 }

@@ -8,10 +8,13 @@ import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 const callLog = process.env.CALL_LOG;
 if (!callLog) throw new Error('CALL_LOG is not set');
 
+// What the last argument, its transport, makes it serve.
+const path = process.argv.at(-1) === 'sse' ? '/sse' : '/mcp';
+
 // server-everything asks for all interfaces and offers no setting for it.
 const listen = Server.prototype.listen;
 Server.prototype.listen = function listenOnLoopback(port, onListening) {
-  this.once('listening', () => console.error(`listening on http://127.0.0.1:${this.address().port}/mcp`));
+  this.once('listening', () => console.error(`listening on http://127.0.0.1:${this.address().port}${path}`));
   return listen.call(this, { host: '127.0.0.1', port: Number(port) }, onListening);
 };
 

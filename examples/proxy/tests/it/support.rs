@@ -131,10 +131,14 @@ impl Proxy {
 
     /// The next line on stdout.
     pub(crate) async fn line(&mut self) -> String {
+        self.next_line().await.expect("stdout is closed")
+    }
+
+    /// The next line on stdout, unless that is closed.
+    pub(crate) async fn next_line(&mut self) -> Option<String> {
         within("a line on stdout", self.stdout.next_line())
             .await
             .unwrap()
-            .expect("stdout is closed")
     }
 
     /// What was logged so far.

@@ -9,9 +9,7 @@ use std::{
 #[cfg(unix)]
 use process_wrap::tokio::ProcessGroup;
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
-use tokio::process::{ChildStdin, ChildStdout};
-
-use crate::failure::Failure;
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 /// A running server. Dropping it kills it, and every process of its group. Where there
 /// are no process groups it is only the server itself.
@@ -26,34 +24,41 @@ impl Server {
     /// Starts the server in a process group of its own: launchers such as `npx`
     /// and `uv run` start the actual server as a child of theirs.
     ///
-    /// Its stderr is ours.
-    pub(crate) fn start(command: &[OsString]) -> Result<(Self, ChildStdin, ChildStdout), Failure> {
+    /// The error names the program, and none of its arguments.
+    pub(crate) fn start(
+        command: &[OsString],
+        stderr: Stdio,
+    ) -> Result<(Self, ChildStdin, ChildStdout), String> {
         let [program, arguments @ ..] = command else {
-            return Err(Failure::usage("there is no command after `--`"));
+            return Err("there is no command after `--`".to_owned());
         };
         let name = program.to_string_lossy().into_owned();
         let mut command = CommandWrap::with_new(program, |command| {
             command
                 .args(arguments)
                 .stdin(Stdio::piped())
-                .stdout(Stdio::piped());
+                .stdout(Stdio::piped())
+                .stderr(stderr);
         });
         #[cfg(unix)]
         command.wrap(ProcessGroup::leader());
-        let child = command.spawn().map_err(|error| {
-            Failure::start(match error.kind() {
-                ErrorKind::NotFound => format!("there is no command `{name}` to start"),
-                _ => format!("cannot start `{name}`: {error}"),
-            })
+        let child = command.spawn().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => format!("there is no command `{name}` to start"),
+            _ => format!("cannot start `{name}`: {error}"),
         })?;
         let mut server = Self { child, name };
         match (server.child.stdin().take(), server.child.stdout().take()) {
             (Some(stdin), Some(stdout)) => Ok((server, stdin, stdout)),
-            _ => Err(Failure::start(format!(
+            _ => Err(format!(
                 "cannot talk to `{}`: it has no stdin or stdout",
                 server.name
-            ))),
+            )),
         }
+    }
+
+    /// Its stderr, if it was to be piped and has not been taken yet.
+    pub(crate) fn stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr().take()
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -47,7 +47,11 @@ pub(crate) fn misplaced(typed: impl IntoIterator<Item = OsString>) -> Option<Fai
 /// What the program can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Guard an MCP server that speaks streamable HTTP
+    /// Guard an MCP server for clients that speak streamable HTTP
+    ///
+    /// The server is one that speaks streamable HTTP too (--upstream), or a
+    /// command that speaks stdio (after `--`), which is started once for each
+    /// session of a client.
     Serve(ServeArgs),
     /// Guard an MCP server that a client starts and talks to over stdio
     Stdio(StdioArgs),
@@ -72,16 +76,15 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
 
-    /// The MCP endpoint to guard, for example `http://127.0.0.1:3000/mcp`
-    #[arg(long, value_name = "URL")]
-    pub(crate) upstream: Secret,
+    #[command(flatten)]
+    pub(crate) server: Guarded,
 
     /// Where to listen; port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_LISTEN)]
     pub(crate) listen: SocketAddr,
 
     /// A header for the upstream, for example a token; may be repeated
-    #[arg(long = "header", value_name = "K: V")]
+    #[arg(long = "header", value_name = "K: V", conflicts_with = "command")]
     pub(crate) headers: Vec<Secret>,
 
     /// A host name by which callers reach this proxy, with or without a port;
@@ -101,8 +104,31 @@ pub(crate) struct ServeArgs {
 
     /// Let the callers' Authorization, cookies and forwarding headers through
     /// to the upstream
-    #[arg(long)]
+    #[arg(long, conflicts_with = "command")]
     pub(crate) pass_authorization: bool,
+}
+
+/// The server that `serve` guards: one of the two.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Guarded {
+    /// The MCP endpoint to guard, for example `http://127.0.0.1:3000/mcp`
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Option<Secret>,
+
+    /// The stdio server to start for each session, and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+// Not derived, because arguments of servers tend to hold credentials.
+impl fmt::Debug for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guarded")
+            .field("upstream", &self.upstream)
+            .field("command", &self.command.first())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The options of `stdio`.
@@ -177,9 +203,32 @@ mod tests {
 
     #[test]
     fn an_argument_of_the_server_is_not_in_debug() {
-        let stdio = ["mcp-policy-proxy", "stdio", "--policy=p.json", "--"];
-        let cli = Cli::parse_from(stdio.into_iter().chain(["npx", "--token=hunter2"]));
-        let shown = format!("{cli:?}");
-        assert!(shown.contains("npx") && !shown.contains("hunter2"));
+        for subcommand in ["stdio", "serve"] {
+            let start = ["mcp-policy-proxy", subcommand, "--policy=p.json", "--"];
+            let cli = Cli::parse_from(start.into_iter().chain(["npx", "--token=hunter2"]));
+            let shown = format!("{cli:?}");
+            assert!(shown.contains("npx") && !shown.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn there_is_one_server_to_guard() {
+        let parse = |more: &[&str]| {
+            let start = ["mcp-policy-proxy", "serve", "--policy=p.json"];
+            Cli::try_parse_from(start.iter().chain(more)).map_err(|error| error.kind())
+        };
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument};
+        assert!(parse(&["--upstream=u", "--header=a: b"]).is_ok());
+        assert!(parse(&["--", "npx", "--header=a: b"]).is_ok());
+        for nothing in [&[] as &[&str], &["--"]] {
+            assert_eq!(parse(nothing).unwrap_err(), MissingRequiredArgument);
+        }
+        assert_eq!(
+            parse(&["--upstream=u", "--", "npx"]).unwrap_err(),
+            ArgumentConflict
+        );
+        for option in ["--header=a: b", "--pass-authorization"] {
+            assert!(parse(&[option, "--", "npx"]).is_err(), "{option}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The whole gateway, made of parts that any tower user has.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fmt::Display, time::Duration};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -14,7 +14,7 @@ use tower_http::{
 };
 use tracing::Span;
 
-use crate::{access::Access, upstream::Upstream};
+use crate::access::Access;
 
 /// How long a request body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
@@ -23,15 +23,16 @@ const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// client needs to be able to move it.
 pub(crate) type Timely = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Stacks the layers, the first one being the first to see a request.
+/// Stacks the layers in front of the server, the first one being the first to
+/// see a request.
 #[expect(
     clippy::result_large_err,
     reason = "a refusal is the whole response, as tower-http asks for it"
 )]
-pub(crate) fn gateway(
+pub(crate) fn gateway<S, R>(
     policy: Policy,
     access: Access,
-    upstream: Upstream<RequestBody<Timely>>,
+    server: S,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
@@ -39,7 +40,13 @@ pub(crate) fn gateway(
     Future: Send,
 > + Clone
 + Send
-+ 'static {
++ 'static
+where
+    S: Service<Request<RequestBody<Timely>>, Response = Response<R>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    R: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + 'static,
+{
     let cors = access.cors();
     ServiceBuilder::new()
         .layer(
@@ -58,7 +65,7 @@ pub(crate) fn gateway(
         .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
         .layer(MapRequestBodyLayer::new(BodyExt::boxed_unsync))
         .layer(PolicyLayer::new(policy))
-        .service(upstream)
+        .service(server)
 }
 
 /// Only what says nothing about the caller's data: the query is left out, and

@@ -11,6 +11,7 @@
 //! are told apart.
 
 mod access;
+mod bridge;
 mod child;
 mod cli;
 mod connect;
@@ -20,6 +21,7 @@ mod failure;
 mod gateway;
 mod headers;
 mod lines;
+mod message;
 mod serve;
 mod server;
 mod shutdown;

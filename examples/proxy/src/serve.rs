@@ -1,16 +1,23 @@
-//! The `serve` command: one policy in front of one upstream.
+//! The `serve` command: one policy in front of one server.
 
 use std::{
+    convert::Infallible,
+    ffi::OsString,
     io::{self, ErrorKind, Write},
     net::SocketAddr,
     process::ExitCode,
 };
 
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
 use mcp_policy::Policy;
 use tokio::net::TcpListener;
+use tower::{BoxError, Service};
 
 use crate::{
     access::{Access, ENDPOINT},
+    bridge::Bridge,
     cli::{Secret, ServeArgs},
     diagnostics,
     failure::Failure,
@@ -32,11 +39,11 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         args.pass_authorization,
     )
     .map_err(Failure::Usage)?;
-    let target = Target::new(
-        args.upstream.expose(),
-        args.headers.iter().map(Secret::expose),
-    )
-    .map_err(Failure::Usage)?;
+    let headers = args.headers.iter().map(Secret::expose);
+    let target = match &args.server.upstream {
+        Some(url) => Some(Target::new(url.expose(), headers).map_err(Failure::Usage)?),
+        None => None,
+    };
     let policy =
         Policy::from_path(&args.policy).map_err(|error| Failure::policy(&args.policy, error))?;
     diagnostics::warn(&args.policy, &policy);
@@ -47,12 +54,38 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     }
 
     let listener = bind(args.listen, "choose another address with --listen").await?;
-    tracing::info!(
-        policy = %args.policy.display(),
-        upstream = target.authority(),
-        "loaded"
-    );
-    guard(listener, policy, access, target, |_| ()).await
+    match target {
+        Some(target) => {
+            tracing::info!(
+                policy = %args.policy.display(),
+                upstream = target.authority(),
+                "loaded"
+            );
+            guard(listener, policy, access, target, |_| ()).await
+        }
+        None => {
+            let command = args.server.command.clone();
+            let program = command.first().map(|program| program.to_string_lossy());
+            tracing::info!(policy = %args.policy.display(), server = program.as_deref(), "loaded");
+            guard_command(listener, policy, access, command).await
+        }
+    }
+}
+
+/// Guards what `command` starts until the first signal, and leaves none of it
+/// behind.
+async fn guard_command(
+    listener: TcpListener,
+    policy: Policy,
+    access: Access,
+    command: Vec<OsString>,
+) -> Result<ExitCode, Failure> {
+    let bridge = Bridge::new(command, &policy);
+    let service = gateway(policy, access, bridge.clone());
+    let ended = serve_until_stopped(listener, service, |_| (), || bridge.close_server_streams());
+    let ended = ended.await;
+    bridge.end().await;
+    ended
 }
 
 /// Guards `target` until the first signal, and finishes what is open then.
@@ -66,6 +99,23 @@ pub(crate) async fn guard(
     let upstream = Upstream::new(target)
         .map_err(|error| Failure::start(format!("cannot set up TLS: {error}")))?;
     let service = gateway(policy, access, upstream);
+    serve_until_stopped(listener, service, ready, || ()).await
+}
+
+/// Serves until the first signal, of which `stopping` is told, and finishes what
+/// is open then.
+async fn serve_until_stopped<S, B>(
+    listener: TcpListener,
+    service: S,
+    ready: impl FnOnce(SocketAddr),
+    stopping: impl Fn(),
+) -> Result<ExitCode, Failure>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
     let address = listener
@@ -74,20 +124,22 @@ pub(crate) async fn guard(
     // Other programs wait for this line and read the address out of it.
     let _ = writeln!(io::stderr(), "listening on http://{address}{ENDPOINT}");
     ready(address);
-    Ok(
-        match server::serve(listener, service, async || signals.next().await).await {
-            Ended::Drained => ExitCode::SUCCESS,
-            Ended::CutOff => {
-                tracing::warn!(
-                    after = DRAIN_TIMEOUT.as_secs(),
-                    "stopped with calls or streams still open"
-                );
-                ExitCode::SUCCESS
-            }
-            // What a shell reports for a program that ctrl-c ended.
-            Ended::Interrupted => ExitCode::from(130),
-        },
-    )
+    let stop = async || {
+        signals.next().await;
+        stopping();
+    };
+    Ok(match server::serve(listener, service, stop).await {
+        Ended::Drained => ExitCode::SUCCESS,
+        Ended::CutOff => {
+            tracing::warn!(
+                after = DRAIN_TIMEOUT.as_secs(),
+                "stopped with calls or streams still open"
+            );
+            ExitCode::SUCCESS
+        }
+        // What a shell reports for a program that ctrl-c ended.
+        Ended::Interrupted => ExitCode::from(130),
+    })
 }
 
 /// Takes the address, or says what to do about it.

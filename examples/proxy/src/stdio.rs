@@ -4,14 +4,12 @@
 //! Nothing but messages goes to stdout.
 
 use std::{
-    borrow::Cow,
     pin::pin,
-    process::{ExitCode, ExitStatus},
+    process::{ExitCode, ExitStatus, Stdio},
     time::Duration,
 };
 
 use mcp_policy::{Caller, FromClient, FromServer, MessageConnection, MessageGuard, Policy};
-use serde::Deserialize;
 use tokio::{
     io::{BufReader, Stdin, Stdout},
     process::{ChildStdin, ChildStdout},
@@ -24,6 +22,7 @@ use crate::{
     diagnostics,
     failure::Failure,
     lines::{self, Line, LineWriter},
+    message::{Message, method},
     shutdown::Signals,
 };
 
@@ -33,8 +32,6 @@ const CLIENT_LINE: u64 = 4 << 20;
 const SERVER_LINE: u64 = 32 << 20;
 /// How long the server may take to end, once nobody talks to it any more.
 const GRACE: Duration = Duration::from_secs(2);
-/// The longest method name that is logged; no version of MCP has one like that.
-const METHOD_SHOWN: usize = 64;
 
 /// Runs until one side ends it, or a signal.
 pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
@@ -43,7 +40,8 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     diagnostics::warn(&args.policy, &policy);
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
-    let (mut server, stdin, stdout) = Server::start(&args.command)?;
+    let (mut server, stdin, stdout) =
+        Server::start(&args.command, Stdio::inherit()).map_err(Failure::Start)?;
     let guard = Guard {
         connection: MessageGuard::new(policy).connect(Caller::local()),
         client: LineWriter::new(tokio::io::stdout()),
@@ -203,58 +201,5 @@ impl Guard {
 /// Whether this is a JSON-RPC message, and not a line of a JSON log, say, which
 /// the guard has nothing against.
 fn is_message(line: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Versioned<'a> {
-        #[serde(borrow)]
-        jsonrpc: Cow<'a, str>,
-    }
-    // Or serde would also take an array for a struct.
-    line.trim_ascii_start().starts_with(b"{")
-        && serde_json::from_slice(line).is_ok_and(|Versioned { jsonrpc }| jsonrpc == "2.0")
-}
-
-/// The method of a message, for the log, if it can be told and looks like one.
-fn method(message: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Named<'a> {
-        #[serde(borrow)]
-        method: Cow<'a, str>,
-    }
-    let Named { method } = serde_json::from_slice(message).ok()?;
-    let usual = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '.');
-    (method.len() <= METHOD_SHOWN && method.chars().all(usual)).then(|| method.into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_is_not_yet_a_message() {
-        assert!(is_message(br#" {"id":1,"result":[{}],"jsonrpc":"2.0"}"#));
-        for other in [
-            r#"{"level":"info"}"#,
-            r#"{"jsonrpc":"1.0"}"#,
-            r#"{"jsonrpc":2.0}"#,
-            r#"{"a":{"jsonrpc":"2.0"}}"#,
-            r#"["2.0"]"#,
-            r#"[{"jsonrpc":"2.0"}]"#,
-            "42",
-            "",
-        ] {
-            assert!(!is_message(other.as_bytes()), "{other}");
-        }
-    }
-
-    #[test]
-    fn only_what_looks_like_a_method_is_shown() {
-        let shown = |method_name: &str| {
-            method(format!(r#"{{"method":"{method_name}","params":{{}}}}"#).as_bytes())
-        };
-        assert_eq!(shown("tools/call").as_deref(), Some("tools/call"));
-        assert_eq!(shown("my password"), None);
-        assert_eq!(shown("a\\nb"), None);
-        assert_eq!(shown(&"x".repeat(65)), None);
-        assert_eq!(method(b"plain text"), None);
-    }
+    Message::read(line).is_some()
 }

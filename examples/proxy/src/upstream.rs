@@ -25,7 +25,7 @@ use hyper_util::{
 use mcp_policy::Permit;
 use tower::{BoxError, Service};
 
-use crate::{connect::Connector, headers};
+use crate::{connect::Connector, headers, message};
 
 /// Shorter than the 5 s after which node and uvicorn close an idle
 /// connection, so that a call is not sent into one that is just being closed:
@@ -242,11 +242,9 @@ impl Future for Answer {
 impl Answer {
     /// A JSON-RPC error with the id of the request, which the policy layer
     /// left in its permit: without it, some clients wait for ever.
-    fn bad_gateway(&self, message: &'static str) -> Response<AnswerBody> {
+    fn bad_gateway(&self, text: &'static str) -> Response<AnswerBody> {
         let id = self.permit.as_ref().and_then(Permit::request_id);
-        let id = id.map(|id| format!("\"id\":{id},")).unwrap_or_default();
-        let error = serde_json::json!({ "code": -32603, "message": message });
-        let body = format!("{{\"jsonrpc\":\"2.0\",{id}\"error\":{error}}}");
+        let body = message::error(id, message::INTERNAL_ERROR, text);
         let mut response = Response::new(Either::Right(Full::from(body)));
         *response.status_mut() = StatusCode::BAD_GATEWAY;
         response

@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod bridge;
 mod demo;
 mod fake;
 mod shutdown;

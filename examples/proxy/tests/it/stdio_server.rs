@@ -23,6 +23,7 @@ fn serve() {
         return;
     }
     let mut seen = Vec::new();
+    let mut unanswered = Vec::new();
     let mut lingers = false;
     for line in io::stdin().lock().split(b'\n') {
         let line = String::from_utf8(line.unwrap()).unwrap();
@@ -35,7 +36,47 @@ fn serve() {
                 answer(&message, json!({ "tools": tools }));
                 continue;
             }
+            _ if message["method"] == "initialize" => {
+                eprintln!("greeted");
+                answer(&message, json!({ "capabilities": { "tools": {} } }));
+                continue;
+            }
             None => continue,
+            // Until `release` is called.
+            Some("wait") => {
+                unanswered.push(message);
+                continue;
+            }
+            Some("release") => {
+                for message in unanswered.drain(..) {
+                    answer(&message, json!({ "content": [] }));
+                }
+                "released".to_owned()
+            }
+            Some("process") => std::process::id().to_string(),
+            Some("after") => {
+                while !std::path::Path::new(argument.as_str().unwrap()).exists() {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                "gone on".to_owned()
+            }
+            Some("progress") => {
+                let token = &message["params"]["_meta"]["progressToken"];
+                let params = json!({ "progressToken": token, "progress": 1 });
+                notify("notifications/progress", params);
+                "done".to_owned()
+            }
+            Some("flood") => {
+                let text = "x".repeat(1 << 10);
+                for index in 0..argument.as_u64().unwrap() {
+                    eprintln!("flood {index}");
+                    notify(
+                        "notifications/message",
+                        json!({ "data": text, "index": index }),
+                    );
+                }
+                "flooded".to_owned()
+            }
             Some("seen") => json!(seen).to_string(),
             Some("print") => {
                 say(argument.as_str().unwrap());
@@ -79,6 +120,10 @@ fn tool(name: &str) -> Value {
 
 fn answer(message: &Value, result: Value) {
     say(&json!({ "jsonrpc": "2.0", "id": message["id"], "result": result }).to_string());
+}
+
+fn notify(method: &str, params: Value) {
+    say(&json!({ "jsonrpc": "2.0", "method": method, "params": params }).to_string());
 }
 
 /// Not `println`, which the harness takes for its own.

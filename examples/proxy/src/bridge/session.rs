@@ -1,0 +1,384 @@
+//! One client's session: what it began with, who waits in it, and which server
+//! is behind it at the moment.
+//!
+//! The server may end and be started again while the session goes on; each of a
+//! session's servers has a number.
+
+use std::{
+    ffi::OsString,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use mcp_policy::{Caller, MessageGuard};
+use tokio::{
+    sync::{OwnedMutexGuard, mpsc, oneshot},
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    backoff::Backoff,
+    routes::{Call, Place, Routes, Unfit},
+    streams::{Inlet, PATIENCE},
+    supervisor::{self, Greeting},
+};
+use crate::message::{self, INTERNAL_ERROR, INVALID_REQUEST, Id};
+
+/// How long a call that was called off is still waited for: the server may have
+/// answered before it heard of it.
+const CANCEL_GRACE: Duration = Duration::from_secs(5);
+/// A start that may be made after this long is waited for, rather than refused.
+const SHORT_WAIT: Duration = Duration::from_secs(1);
+
+/// What all sessions have in common.
+pub(super) struct Shared {
+    pub(super) command: Vec<OsString>,
+    /// Says of an answer that cannot be read whom it answers.
+    pub(super) guard: MessageGuard,
+}
+
+pub(super) struct Session {
+    pub(super) caller: Caller,
+    pub(super) shared: Arc<Shared>,
+    /// The client's `initialize`, for this server and those that follow it.
+    pub(super) initialize: Bytes,
+    state: Mutex<State>,
+    /// Held by whoever starts a server.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+pub(super) struct State {
+    pub(super) routes: Routes,
+    /// The client's `notifications/initialized`.
+    pub(super) initialized: Option<Bytes>,
+    pub(super) running: Option<Running>,
+    pub(super) backoff: Backoff,
+    /// How many servers there were.
+    pub(super) servers: u64,
+    pub(super) closed: bool,
+    last_used: Instant,
+}
+
+/// A server that was started.
+pub(super) struct Running {
+    pub(super) number: u64,
+    pub(super) started: Instant,
+    pub(super) input: mpsc::Sender<Bytes>,
+    /// Whether it has taken the handshake.
+    pub(super) is_ready: bool,
+    /// Dropped to have it end.
+    pub(super) _stop: oneshot::Sender<()>,
+    /// Done when it has ended.
+    pub(super) ended: JoinHandle<()>,
+}
+
+/// Why a request got no answer of the server's.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) code: i32,
+    pub(super) text: String,
+}
+
+impl Refused {
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self {
+            code: INTERNAL_ERROR,
+            text: text.into(),
+        }
+    }
+}
+
+impl From<Unfit> for Refused {
+    fn from(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::SameId => Self {
+                code: INVALID_REQUEST,
+                text: "A request with this id has not been answered yet. Send each request of a \
+                       session with an id of its own."
+                    .to_owned(),
+            },
+            Unfit::TooMany => Self::new(
+                "Too many calls are in flight in this session. Wait until some are answered.",
+            ),
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn new(shared: Arc<Shared>, caller: Caller, initialize: Bytes) -> Self {
+        Self {
+            caller,
+            shared,
+            initialize,
+            state: Mutex::new(State {
+                routes: Routes::default(),
+                initialized: None,
+                running: None,
+                backoff: Backoff::default(),
+                servers: 0,
+                closed: false,
+                last_used: Instant::now(),
+            }),
+            turn: Arc::default(),
+        }
+    }
+
+    /// Nothing is left half done under the lock, so a panic of another thread
+    /// spoils nothing.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn touch(&self) {
+        self.state().last_used = Instant::now();
+    }
+
+    /// Since when nobody has used the session; `None` while somebody waits.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let state = self.state();
+        state.routes.are_idle().then_some(state.last_used)
+    }
+
+    /// Starts the first server.
+    pub(super) async fn begin(self: &Arc<Self>) -> Result<Greeting, Refused> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        self.start(turn, Duration::ZERO).await
+    }
+
+    /// Passes a request on and gives the place where its answer arrives.
+    pub(super) async fn ask(
+        self: &Arc<Self>,
+        call: Call<'_>,
+        request: Bytes,
+    ) -> Result<(Seat, Inlet), Refused> {
+        self.ready().await?;
+        let (mut seat, inlet, input) = {
+            let mut state = self.state();
+            let state = &mut *state;
+            let Some(running) = state.running.as_ref().filter(|running| running.is_ready) else {
+                return Err(Refused::new(
+                    "The MCP server behind this proxy has just ended, so the call was not made. \
+                     Try again.",
+                ));
+            };
+            let (place, inlet) = state.routes.wait(call)?;
+            let seat = Seat {
+                session: Arc::clone(self),
+                place,
+                asked: false,
+            };
+            (seat, inlet, running.input.clone())
+        };
+        match timeout(PATIENCE, input.send(request)).await {
+            Ok(Ok(())) => {
+                seat.asked = true;
+                Ok((seat, inlet))
+            }
+            _ => Err(Refused::new(
+                "The MCP server behind this proxy takes no more messages at the moment, so the \
+                 call was not made. Try again later.",
+            )),
+        }
+    }
+
+    /// Passes on what is not to be answered. A server that is not there misses
+    /// nothing by it.
+    pub(super) async fn tell(&self, message: Bytes) {
+        let input = {
+            let state = self.state();
+            let running = state.running.as_ref().filter(|running| running.is_ready);
+            running.map(|running| running.input.clone())
+        };
+        let Some(input) = input else { return };
+        if timeout(PATIENCE, input.send(message)).await.is_err() {
+            tracing::warn!("the server takes no messages, so one of the client's was dropped");
+        }
+    }
+
+    /// Remembers that the client is ready too, for the servers to come.
+    pub(super) fn is_initialized(&self, notification: &Bytes) {
+        self.state()
+            .initialized
+            .get_or_insert_with(|| notification.clone());
+    }
+
+    /// Whether the client's answer is for the server that runs now.
+    pub(super) fn is_asked(&self, id: &Id) -> bool {
+        let mut state = self.state();
+        let number = state.running.as_ref().map(|running| running.number);
+        number.is_some_and(|number| state.routes.is_answer_for(id, number))
+    }
+
+    /// Ends the wait for a call that was called off, if its answer does not come
+    /// soon.
+    pub(super) fn cancel(self: &Arc<Self>, id: &Id) {
+        let Some(place) = self.state().routes.cancel(id) else {
+            return;
+        };
+        let session = Arc::downgrade(self);
+        tokio::spawn(async move {
+            sleep(CANCEL_GRACE).await;
+            if let Some(session) = session.upgrade() {
+                session.state().routes.leave(place);
+            }
+        });
+    }
+
+    /// Opens the stream for what belongs to no request.
+    pub(super) fn listen(self: &Arc<Self>) -> (Seat, Inlet) {
+        let (place, inlet) = self.state().routes.open_server_stream();
+        let seat = Seat {
+            session: Arc::clone(self),
+            place,
+            asked: true,
+        };
+        (seat, inlet)
+    }
+
+    /// The server has answered the client's `initialize`, and is told that the
+    /// client is ready, if it is. `false` if it has ended meanwhile.
+    pub(super) fn is_greeted(&self, number: u64) -> bool {
+        let mut state = self.state();
+        let initialized = state.initialized.clone();
+        let Some(running) = state.running_as(number) else {
+            return false;
+        };
+        if let Some(initialized) = initialized {
+            let _ = running.input.try_send(initialized);
+        }
+        running.is_ready = true;
+        true
+    }
+
+    /// The server has ended, or is not wanted any more: nobody waits for it from
+    /// now on. `false` if that was known.
+    pub(super) fn server_gone(&self, number: u64, text: &str) -> bool {
+        let mut state = self.state();
+        let Some(started) = state.running_as(number).map(|running| running.started) else {
+            return false;
+        };
+        state.running = None;
+        state.backoff.ended(started);
+        state.routes.server_gone(|id| error(id, text));
+        true
+    }
+
+    /// Tells the server something of this program's own, if there is room.
+    pub(super) fn tell_now(&self, number: u64, message: Bytes) {
+        if let Some(running) = self.state().running_as(number)
+            && running.input.try_send(message).is_err()
+        {
+            tracing::warn!("the server takes no messages, so one for it was dropped");
+        }
+    }
+
+    /// Ends the session and its server. Whoever wants to wait for the server's
+    /// end can.
+    pub(super) fn close(&self) -> Option<JoinHandle<()>> {
+        let mut state = self.state();
+        state.closed = true;
+        state.routes.server_gone(|id| {
+            let text = "The session was ended. If this was a call, it may have run: check that \
+                        before you repeat it.";
+            error(id, text)
+        });
+        state.routes.close_server_stream();
+        Some(state.running.take()?.ended)
+    }
+
+    /// Waits until there is a server that has taken the handshake.
+    async fn ready(self: &Arc<Self>) -> Result<(), Refused> {
+        if self.state().is_ready() {
+            return Ok(());
+        }
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let delay = {
+            let state = self.state();
+            if state.is_ready() {
+                return Ok(());
+            }
+            state.backoff.remaining()
+        };
+        if delay > SHORT_WAIT {
+            return Err(Refused::new(format!(
+                "The MCP server behind this proxy ends again and again, so the call was not made. \
+                 The next start is due in {} s: try again then.",
+                delay.as_secs().saturating_add(1)
+            )));
+        }
+        if self.start(turn, delay).await?.is_taken {
+            return Ok(());
+        }
+        Err(Refused::new(
+            "The MCP server behind this proxy was started again, but did not take the handshake \
+             of this session, so the call was not made. Try again later, or begin a new session.",
+        ))
+    }
+
+    /// Starts a server, in a task of its own: others may wait for it too, when
+    /// the client that needed it first has gone.
+    async fn start(
+        self: &Arc<Self>,
+        turn: OwnedMutexGuard<()>,
+        delay: Duration,
+    ) -> Result<Greeting, Refused> {
+        let session = Arc::clone(self);
+        let starting = tokio::spawn(async move {
+            sleep(delay).await;
+            let started = supervisor::start(&session).await;
+            drop(turn);
+            started
+        });
+        starting.await.unwrap_or_else(|_| {
+            Err(Refused::new(
+                "The MCP server behind this proxy could not be started, so the call was not made.",
+            ))
+        })
+    }
+}
+
+impl State {
+    fn is_ready(&self) -> bool {
+        matches!(&self.running, Some(running) if running.is_ready)
+    }
+
+    /// The server with this number, if it is the one that runs.
+    fn running_as(&mut self, number: u64) -> Option<&mut Running> {
+        let running = self.running.as_mut();
+        running.filter(|running| running.number == number)
+    }
+}
+
+/// The answer to a request that the server does not give.
+pub(super) fn error(raw_id: &str, text: &str) -> Bytes {
+    message::error(Some(raw_id), INTERNAL_ERROR, text).into()
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+/// A place that is let go when its reader has gone.
+pub(super) struct Seat {
+    session: Arc<Session>,
+    place: Place,
+    /// Whether the server has been asked, and may answer.
+    asked: bool,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut state = self.session.state();
+        state.last_used = Instant::now();
+        if self.asked {
+            state.routes.leave(self.place);
+        } else {
+            state.routes.take_back(self.place);
+        }
+    }
+}

@@ -102,6 +102,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) allow_unauthenticated: bool,
 
+    /// Append every decision and what came of it to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
+
     /// Let the callers' Authorization, cookies and forwarding headers through
     /// to the upstream
     #[arg(long, conflicts_with = "command")]
@@ -138,6 +142,10 @@ pub(crate) struct StdioArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
 
+    /// Append every decision and what came of it to this file, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<PathBuf>,
+
     /// The server to start, and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
@@ -148,6 +156,7 @@ impl fmt::Debug for StdioArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StdioArgs")
             .field("policy", &self.policy)
+            .field("audit", &self.audit)
             .field("command", &self.command.first())
             .finish_non_exhaustive()
     }

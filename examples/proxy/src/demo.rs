@@ -64,7 +64,8 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let upstream = start_server(Arc::clone(&tools)).await?;
     let target = Target::new(&format!("http://{upstream}/mcp"), []).map_err(Failure::Start)?;
     let access = Access::new(listen);
-    serve::guard(listener, policy.clone(), access, target, |address| {
+    let layer = serve::layer(policy.clone(), "demo", None);
+    serve::guard(listener, layer, access, target, |address| {
         let guide = guide::text(address, &path.display().to_string(), &policy, &tools);
         // Without a stdout there is nobody to tell, but the demo still works.
         let _ = io::stdout().write_all(guide.as_bytes());

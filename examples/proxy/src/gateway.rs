@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Incoming};
-use mcp_policy::{Policy, PolicyLayer, RequestBody};
+use mcp_policy::{PolicyLayer, RequestBody};
 use tower::{BoxError, Service, ServiceBuilder};
 use tower_http::{
     map_request_body::MapRequestBodyLayer, timeout::RequestBodyDeadlineLayer, trace::TraceLayer,
@@ -30,7 +30,7 @@ pub(crate) type Timely = UnsyncBoxBody<Bytes, BoxError>;
     reason = "a refusal is the whole response, as tower-http asks for it"
 )]
 pub(crate) fn gateway<S, R>(
-    policy: Policy,
+    policy: PolicyLayer,
     access: Access,
     server: S,
 ) -> impl Service<
@@ -64,7 +64,7 @@ where
         // policy layer's memory for ever.
         .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
         .layer(MapRequestBodyLayer::new(BodyExt::boxed_unsync))
-        .layer(PolicyLayer::new(policy))
+        .layer(policy)
         .service(server)
 }
 

@@ -11,6 +11,7 @@
 //! are told apart.
 
 mod access;
+mod audit;
 mod bridge;
 mod child;
 mod cli;

@@ -2,21 +2,22 @@
 
 use std::{
     convert::Infallible,
-    ffi::OsString,
     io::{self, ErrorKind, Write},
     net::SocketAddr,
+    path::Path,
     process::ExitCode,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use mcp_policy::Policy;
+use mcp_policy::{JsonLines, Policy, PolicyLayer};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service};
 
 use crate::{
     access::{Access, ENDPOINT},
+    audit,
     bridge::Bridge,
     cli::{Secret, ServeArgs},
     diagnostics,
@@ -53,6 +54,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         );
     }
 
+    let audit = audit::open(args.audit.as_deref())?;
     let listener = bind(args.listen, "choose another address with --listen").await?;
     match target {
         Some(target) => {
@@ -61,26 +63,38 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
                 upstream = target.authority(),
                 "loaded"
             );
-            guard(listener, policy, access, target, |_| ()).await
+            let layer = layer(policy, target.authority(), audit);
+            guard(listener, layer, access, target, |_| ()).await
         }
         None => {
             let command = args.server.command.clone();
-            let program = command.first().map(|program| program.to_string_lossy());
-            tracing::info!(policy = %args.policy.display(), server = program.as_deref(), "loaded");
-            guard_command(listener, policy, access, command).await
+            let program = command.first().map(Path::new).and_then(Path::file_name);
+            let program = program.unwrap_or_default().to_string_lossy();
+            tracing::info!(policy = %args.policy.display(), server = &*program, "loaded");
+            let bridge = Bridge::new(command.clone(), &policy);
+            let layer = layer(policy, &program, audit);
+            guard_command(listener, layer, access, bridge).await
         }
     }
 }
 
-/// Guards what `command` starts until the first signal, and leaves none of it
+/// The policy in front of the server of this name, and where it is recorded.
+pub(crate) fn layer(policy: Policy, server: &str, audit: Option<JsonLines>) -> PolicyLayer {
+    let layer = PolicyLayer::new(policy).server_name(server);
+    match audit {
+        Some(sink) => layer.audit(sink),
+        None => layer,
+    }
+}
+
+/// Guards what the bridge starts until the first signal, and leaves none of it
 /// behind.
 async fn guard_command(
     listener: TcpListener,
-    policy: Policy,
+    policy: PolicyLayer,
     access: Access,
-    command: Vec<OsString>,
+    bridge: Bridge,
 ) -> Result<ExitCode, Failure> {
-    let bridge = Bridge::new(command, &policy);
     let service = gateway(policy, access, bridge.clone());
     let ended = serve_until_stopped(listener, service, |_| (), || bridge.close_server_streams());
     let ended = ended.await;
@@ -91,7 +105,7 @@ async fn guard_command(
 /// Guards `target` until the first signal, and finishes what is open then.
 pub(crate) async fn guard(
     listener: TcpListener,
-    policy: Policy,
+    policy: PolicyLayer,
     access: Access,
     target: Target,
     ready: impl FnOnce(SocketAddr),

@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use crate::{
+    audit,
     child::Server,
     cli::StdioArgs,
     diagnostics,
@@ -38,12 +39,17 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     let policy =
         Policy::from_path(&args.policy).map_err(|error| Failure::policy(&args.policy, error))?;
     diagnostics::warn(&args.policy, &policy);
+    let audit = audit::open(args.audit.as_deref())?;
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
     let (mut server, stdin, stdout) =
         Server::start(&args.command, Stdio::inherit()).map_err(Failure::Start)?;
+    let mut guard = MessageGuard::new(policy).server_name(server.name());
+    if let Some(sink) = audit {
+        guard = guard.audit(sink);
+    }
     let guard = Guard {
-        connection: MessageGuard::new(policy).connect(Caller::local()),
+        connection: guard.connect(Caller::local()),
         client: LineWriter::new(tokio::io::stdout()),
     };
     let ended = tokio::select! {

@@ -25,7 +25,7 @@ pub(super) async fn route(session: &Session, number: u64, mut line: Vec<u8>) {
     }
     let line = match Message::read(&line) {
         Some(_) => Bytes::from(line),
-        None => match in_its_place(session, &line) {
+        None => match in_its_place(session, &line).await {
             Some(error) => error,
             None => {
                 tracing::warn!(
@@ -69,8 +69,9 @@ pub(super) async fn route(session: &Session, number: u64, mut line: Vec<u8>) {
 
 /// What the client is told in the place of an answer that cannot be read, if it
 /// can be told whom the answer was for. Python servers write NaN, for one.
-fn in_its_place(session: &Session, line: &[u8]) -> Option<Bytes> {
-    match session.shared.guard.from_server(&session.caller, line) {
+async fn in_its_place(session: &Session, line: &[u8]) -> Option<Bytes> {
+    let connection = session.shared.guard.connect(session.caller.clone());
+    match connection.from_server(line).await {
         FromServer::Replace(error) => {
             Message::read(&error)?;
             Some(error.into())

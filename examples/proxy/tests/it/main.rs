@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod audit;
 mod bridge;
 mod demo;
 mod fake;

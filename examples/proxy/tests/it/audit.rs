@@ -1,0 +1,349 @@
+//! `--audit`: what is recorded of a load, and what outlives a proxy that is
+//! killed.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use serde_json::{Value, json};
+use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinSet};
+
+use crate::stdio_server::{ARGUMENTS, ROLE};
+use crate::support::{ALLOW_ALL, Proxy, call, client, command, file, within};
+
+/// What may be nowhere but on the wire.
+const SECRET: &str = "hunter2";
+
+const POLICY: &str = r#"{
+  "version": "1",
+  "name": "load",
+  "default": "deny",
+  "hide": ["hidden-*"],
+  "tools": { "allowed-*": {}, "denied-*": { "action": "deny", "reason": "No." } }
+}"#;
+
+/// A server that answers every request at once, and counts them.
+async fn server() -> (SocketAddr, Arc<AtomicU32>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::<AtomicU32>::default();
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let count = Arc::clone(&count);
+            let service = service_fn(move |request: Request<Incoming>| {
+                count.fetch_add(1, Ordering::Relaxed);
+                async move {
+                    let body = request.into_body().collect().await.unwrap().to_bytes();
+                    Ok::<_, Infallible>(answer(&body))
+                }
+            });
+            tokio::spawn(async move {
+                let _ = auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    (address, asked)
+}
+
+fn answer(body: &[u8]) -> Response<Full<Bytes>> {
+    let message: Value = serde_json::from_slice(body).unwrap();
+    let result = json!({ "content": [{ "type": "text", "text": SECRET }] });
+    let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
+    Response::builder()
+        .header("content-type", "application/json")
+        .body(Full::from(answer.to_string()))
+        .unwrap()
+}
+
+async fn proxy(upstream: SocketAddr, policy: &str, log: &str) -> (Proxy, PathBuf) {
+    let policy = file("policy.json", policy);
+    let audit = policy.with_file_name("audit.jsonl");
+    let upstream = format!("http://{upstream}/mcp?key={SECRET}");
+    let args = [
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--upstream",
+        &upstream,
+        "--header",
+        "authorization: Bearer hunter2",
+        "--policy",
+        policy.to_str().unwrap(),
+        "--audit",
+        audit.to_str().unwrap(),
+    ];
+    (Proxy::start(&args, log).await, audit)
+}
+
+/// The rows of the file, those of a decision and those of an outcome.
+fn rows(path: &Path) -> (HashMap<String, Value>, HashMap<String, Value>) {
+    let (mut decisions, mut outcomes) = (HashMap::new(), HashMap::new());
+    for line in fs::read_to_string(path).unwrap().lines() {
+        // The last one may have been torn off.
+        let Ok(row) = serde_json::from_str::<Value>(line) else {
+            continue;
+        };
+        let rows = match row["event"].as_str().unwrap() {
+            "decision" => &mut decisions,
+            _ => &mut outcomes,
+        };
+        let id = row["decision"].as_str().unwrap().to_owned();
+        assert!(rows.insert(id, row).is_none(), "two rows of one kind");
+    }
+    (decisions, outcomes)
+}
+
+/// A message of some kind, the verdict that it should get, and whether it should
+/// reach the server.
+fn message(index: u32) -> (String, &'static str, bool) {
+    let tool = |kind: &str| {
+        let mut message = call(index, &format!("{kind}-{index}"));
+        message["params"]["arguments"] = json!({ "token": SECRET, "nested": { SECRET: [SECRET] } });
+        message.to_string()
+    };
+    match index % 8 {
+        0..3 => (tool("allowed"), "allowed", true),
+        3 => (tool("denied"), "denied", false),
+        4 => (tool("hidden"), "hidden", false),
+        5 => (tool("other"), "denied", false),
+        6 => {
+            let ping = json!({ "jsonrpc": "2.0", "id": SECRET, "method": "ping", "params": { "x": SECRET } });
+            (ping.to_string(), "allowed", true)
+        }
+        _ => (tool("allowed").replace("}", ",}"), "invalid", false),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_leaves_two_rows_of_each_message_and_no_value() {
+    const MESSAGES: u32 = 10_000;
+    const CLIENTS: u32 = 16;
+    let (upstream, asked) = server().await;
+    let (mut proxy, audit) = proxy(upstream, POLICY, "trace").await;
+    let proxy_address = proxy.address;
+    let mut clients = JoinSet::new();
+    for first in 0..CLIENTS {
+        clients.spawn(async move {
+            let client = client();
+            for index in (first..MESSAGES).step_by(CLIENTS as usize) {
+                let request = Request::post(format!("http://{proxy_address}/mcp"))
+                    .header("content-type", "application/json")
+                    .header("mcp-session-id", SECRET)
+                    .header("authorization", format!("Bearer {SECRET}"))
+                    .body(Full::<Bytes>::from(message(index).0))
+                    .unwrap();
+                let response = client.request(request).await.unwrap();
+                response.into_body().collect().await.unwrap();
+            }
+        });
+    }
+    within("all answers", clients.join_all()).await;
+
+    let (decisions, outcomes) = rows(&audit);
+    assert_eq!((decisions.len(), outcomes.len()), (10_000, 10_000));
+    let mut verdicts = HashMap::<&str, u32>::new();
+    for (id, decision) in &decisions {
+        let verdict = decision["verdict"].as_str().unwrap();
+        *verdicts.entry(verdict).or_default() += 1;
+        let ending = if verdict == "allowed" {
+            "answered"
+        } else {
+            "refused"
+        };
+        assert_eq!(outcomes[id]["ending"], ending);
+        assert_eq!(decision["caller"], "127.0.0.1");
+        assert_eq!(decision["server"], upstream.to_string());
+        assert!(decision["policy"] == "load" || verdict == "invalid");
+    }
+    let mut expected = HashMap::<&str, u32>::new();
+    for index in 0..MESSAGES {
+        *expected.entry(message(index).1).or_default() += 1;
+    }
+    assert_eq!(verdicts, expected);
+    let forwarded = (0..MESSAGES).filter(|index| message(*index).2).count();
+    assert_eq!(asked.load(Ordering::Relaxed) as usize, forwarded);
+
+    proxy.signal("TERM").await;
+    proxy.end().await;
+    for (sink, text) in [
+        ("file", fs::read_to_string(&audit).unwrap()),
+        ("log", proxy.log()),
+    ] {
+        assert!(!text.is_empty());
+        if let Some(at) = text.find(SECRET) {
+            let around = text[..at].len().saturating_sub(200);
+            panic!(
+                "a value in the {sink}: {}",
+                &text[around..at + SECRET.len()]
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_answered_before_a_kill_is_recorded() {
+    let (upstream, _) = server().await;
+    let (mut proxy, audit) = proxy(upstream, POLICY, "warn").await;
+    let proxy_address = proxy.address;
+    let answered = Arc::new(Mutex::new(HashSet::new()));
+    let mut clients = JoinSet::new();
+    for first in 0..8 {
+        let answered = Arc::clone(&answered);
+        clients.spawn(async move {
+            let client = client();
+            for index in (first..100_000).step_by(8) {
+                let (name, message) = match index % 3 {
+                    0 => (
+                        format!("denied-{index}"),
+                        call(1, &format!("denied-{index}")),
+                    ),
+                    _ => (
+                        format!("allowed-{index}"),
+                        call(1, &format!("allowed-{index}")),
+                    ),
+                };
+                let request = Request::post(format!("http://{proxy_address}/mcp"))
+                    .header("content-type", "application/json")
+                    .body(Full::<Bytes>::from(message.to_string()))
+                    .unwrap();
+                let Ok(response) = client.request(request).await else {
+                    return;
+                };
+                if response.into_body().collect().await.is_err() {
+                    return;
+                }
+                answered.lock().unwrap().insert(name);
+            }
+        });
+    }
+    within("some answers", async {
+        while answered.lock().unwrap().len() < 2_000 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    proxy.signal("KILL").await;
+    proxy.end().await;
+    within("the clients to notice", clients.join_all()).await;
+
+    let (decisions, outcomes) = rows(&audit);
+    let recorded: HashSet<&str> = decisions
+        .iter()
+        .filter(|(id, _)| outcomes.contains_key(*id))
+        .map(|(_, row)| row["name"].as_str().unwrap())
+        .collect();
+    let answered = answered.lock().unwrap();
+    assert!(answered.len() >= 2_000);
+    let lost: Vec<_> = answered
+        .iter()
+        .filter(|name| !recorded.contains(name.as_str()))
+        .collect();
+    assert!(lost.is_empty(), "{lost:?}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nothing_runs_that_a_full_disk_does_not_take() {
+    let (upstream, asked) = server().await;
+    let policy = file("policy.json", ALLOW_ALL);
+    let upstream = format!("http://{upstream}/mcp");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--upstream", &upstream];
+    let more = ["--audit", "/dev/full", "--policy", policy.to_str().unwrap()];
+    let proxy = Proxy::start(&[&args[..], &more[..]].concat(), "info").await;
+    let answer = proxy.post(&call(7, "a")).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.json()["id"], 7);
+    assert_eq!(answer.json()["error"]["code"], -31503);
+    assert_eq!(answer.json()["error"]["data"]["rule"], "(audit)");
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    // What keeps a session alive still works.
+    let ping = json!({ "jsonrpc": "2.0", "id": 8, "method": "ping" });
+    assert_eq!(proxy.post(&ping).await.json()["id"], 8);
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    proxy.logs("cannot write audit records").await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_keeps_the_proxy_from_starting() {
+    let policy = file("policy.json", ALLOW_ALL);
+    let folder = policy.parent().unwrap().to_str().unwrap();
+    for command in [
+        vec!["serve", "--upstream", "http://127.0.0.1:9/mcp"],
+        vec!["stdio"],
+    ] {
+        let mut args = command;
+        args.extend(["--policy", policy.to_str().unwrap(), "--audit", folder]);
+        if args[0] == "stdio" {
+            args.extend(["--", "true"]);
+        }
+        let output = crate::support::run(&args).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains("cannot append to the audit file"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn stdio_is_recorded_too() {
+    let policy = file(
+        "policy.json",
+        r#"{"version":"1","default":"deny","tools":{"echo":{}}}"#,
+    );
+    let audit = policy.with_file_name("audit.jsonl");
+    let server = std::env::current_exe().unwrap();
+    let mut args = vec!["stdio", "--policy", policy.to_str().unwrap()];
+    args.extend(["--audit", audit.to_str().unwrap(), "--"]);
+    args.push(server.to_str().unwrap());
+    args.extend(ARGUMENTS);
+    let mut proxy = command(&args)
+        .env(ROLE, "1")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = proxy.stdin.take().unwrap();
+    for message in [call(1, "echo"), call(2, "secret")] {
+        let line = format!("{message}\n");
+        stdin.write_all(line.as_bytes()).await.unwrap();
+    }
+    drop(stdin);
+    within("the end of the proxy", proxy.wait()).await.unwrap();
+    let (decisions, outcomes) = rows(&audit);
+    let endings: HashMap<&str, &str> = decisions
+        .iter()
+        .map(|(id, row)| {
+            let ending = outcomes[id]["ending"].as_str().unwrap();
+            (row["name"].as_str().unwrap(), ending)
+        })
+        .collect();
+    assert_eq!(
+        endings,
+        HashMap::from([("echo", "answered"), ("secret", "refused")])
+    );
+    assert!(decisions.values().all(|row| row["caller"] == "(local)"));
+    assert!(
+        !fs::read_to_string(&audit)
+            .unwrap()
+            .contains("argument-value")
+    );
+}

@@ -2,6 +2,8 @@
 //! decided by which rule, and what came of it. Never a value.
 
 mod lines;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod receipt;
 mod record;
 mod trail;
@@ -13,7 +15,7 @@ pub use record::{
     AuditRecord, DecisionId, DecisionRecord, Ending, MessageKind, OutcomeRecord, Verdict,
 };
 pub(crate) use record::{Facts, UNRECORDED, argument_keys, session_digest};
-pub(crate) use trail::{OpenDecision, Trail};
+pub(crate) use trail::{OpenDecision, Trail, seam_panicked};
 
 /// Takes what is recorded; see [`PolicyLayer::audit`](crate::PolicyLayer::audit).
 ///

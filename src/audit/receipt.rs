@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use futures_timer::Delay;
 
+use super::trail::seam_panicked;
+
 /// How long anything waits for what was handed to a sink.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -106,7 +108,7 @@ impl Future for Settling {
             Ok(Poll::Pending) => {}
             Ok(Poll::Ready(result)) => return Poll::Ready(result),
             Err(_) => {
-                tracing::error!("the audit sink panicked; what it was handed is not recorded");
+                seam_panicked("audit sink");
                 return Poll::Ready(Err(Unrecorded));
             }
         }

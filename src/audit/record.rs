@@ -129,6 +129,11 @@ impl DecisionRecord {
         self.facts.server.as_deref()
     }
 
+    #[cfg(feature = "metrics")]
+    pub(super) fn shared_server(&self) -> Option<Arc<str>> {
+        self.facts.server.clone()
+    }
+
     /// `"modern"` for a message of 2026-07-28 or later, else `"legacy"`.
     pub fn era(&self) -> &'static str {
         self.facts.era
@@ -283,8 +288,7 @@ impl Serialize for DecisionId {
 
 /// What kind of message a client sent.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageKind {
     /// A JSON-RPC request.
     Request,
@@ -300,10 +304,29 @@ pub enum MessageKind {
     Unreadable,
 }
 
+impl MessageKind {
+    /// As it is written in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Notification => "notification",
+            Self::Response => "response",
+            Self::OpenStream => "open_stream",
+            Self::EndSession => "end_session",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+impl Serialize for MessageKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// What was decided.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// It may go on.
     Allowed,
@@ -317,10 +340,28 @@ pub enum Verdict {
     Unavailable,
 }
 
+impl Verdict {
+    /// As it is written in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied => "denied",
+            Self::Hidden => "hidden",
+            Self::Invalid => "invalid",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl Serialize for Verdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
 /// How it ended.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
     /// The server answered, and its answer was passed on.
     Answered,
@@ -335,6 +376,26 @@ pub enum Ending {
     Cancelled,
     /// It went on, and gets no answer that is seen here.
     Sent,
+}
+
+impl Ending {
+    /// As it is written in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Withheld => "withheld",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Sent => "sent",
+        }
+    }
+}
+
+impl Serialize for Ending {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
 }
 
 /// By what the records of one session belong together, without telling its id.

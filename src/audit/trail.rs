@@ -30,6 +30,8 @@ impl Trail {
         since: Instant,
     ) -> (OpenDecision, Receipt) {
         log(&record);
+        #[cfg(feature = "metrics")]
+        super::metrics::decided(&record);
         let receipt = self.hand_over(|| AuditRecord::Decision(record.clone()));
         let open = OpenDecision {
             trail: self.clone(),
@@ -47,10 +49,18 @@ impl Trail {
         };
         let record = record();
         catch_unwind(AssertUnwindSafe(|| sink.record(&record))).unwrap_or_else(|_| {
-            tracing::error!("the audit sink panicked; what it was handed is not recorded");
+            seam_panicked("audit sink");
             Receipt::unrecorded()
         })
     }
+}
+
+/// Something that the embedder brought has failed: whatever it was asked is
+/// refused.
+pub(crate) fn seam_panicked(seam: &'static str) {
+    tracing::error!(target: LOG, seam, "panicked; what it was asked is refused");
+    #[cfg(feature = "metrics")]
+    super::metrics::panicked(seam);
 }
 
 /// The fields are only worked out where somebody listens.
@@ -100,7 +110,9 @@ impl OpenDecision {
         self.has_ended = true;
         let (status, latency) = (self.status, self.since.elapsed());
         let decision = self.record.id();
-        tracing::debug!(target: LOG, %decision, ?ending, status, ?latency, "ended");
+        tracing::debug!(target: LOG, %decision, ending = ending.as_str(), status, ?latency, "ended");
+        #[cfg(feature = "metrics")]
+        super::metrics::ended(&self.record, ending, latency);
         self.trail.hand_over(|| {
             AuditRecord::Outcome(OutcomeRecord {
                 time: SystemTime::now(),

@@ -15,7 +15,7 @@ pub(crate) use account::{Arrival, Seen};
 pub(crate) use judge::{Judge, Judgement};
 pub(crate) use words::unrecorded;
 
-use crate::audit::{AuditSink, Trail};
+use crate::audit::{AuditSink, Trail, seam_panicked};
 use crate::caller::Caller;
 use crate::mcp::reply::Refusal;
 use crate::session::{MemorySessionStore, SessionStore, TaskOwner};
@@ -129,9 +129,9 @@ impl fmt::Debug for Sessions {
 }
 
 /// Asks something that the embedder brought. If it panics, nothing is decided.
-pub(crate) fn asked<T>(whom: &str, question: impl FnOnce() -> T) -> Result<T, Refusal> {
+pub(crate) fn asked<T>(whom: &'static str, question: impl FnOnce() -> T) -> Result<T, Refusal> {
     catch_unwind(AssertUnwindSafe(question)).map_err(|_| {
-        tracing::error!(seam = whom, "panicked; the request is refused");
+        seam_panicked(whom);
         Refusal::Failed
     })
 }

@@ -18,6 +18,7 @@ mod limits;
 mod rmcp_server;
 mod tower_http_above;
 mod tower_http_below;
+mod two_callers;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -281,6 +281,7 @@ async fn the_names_of_the_fields_are_those_of_the_documentation() {
             "decision" => page.split("| of an outcome").next().unwrap(),
             _ => page.split("| of an outcome").nth(1).unwrap(),
         };
+        let table = table.split("Rules that are no place").next().unwrap();
         let table = table.split("## The fields").last().unwrap();
         let mut named: Vec<&str> = table
             .lines()

@@ -15,7 +15,7 @@ pub use record::{
     AuditRecord, DecisionId, DecisionRecord, Ending, MessageKind, OutcomeRecord, Verdict,
 };
 pub(crate) use record::{Facts, UNRECORDED, argument_keys, session_digest};
-pub(crate) use trail::{OpenDecision, Trail, seam_panicked};
+pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, seam_panicked};
 
 /// Takes what is recorded; see [`PolicyLayer::audit`](crate::PolicyLayer::audit).
 ///

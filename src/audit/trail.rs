@@ -92,12 +92,7 @@ pub(crate) struct OpenDecision {
 }
 
 impl OpenDecision {
-    pub(crate) fn record(&self) -> &DecisionRecord {
-        &self.record
-    }
-
-    /// The server answered with this HTTP status.
-    pub(crate) fn answered_with(&mut self, status: u16) {
+    fn answered_with(&mut self, status: u16) {
         self.status = Some(status);
     }
 
@@ -132,6 +127,52 @@ impl Drop for OpenDecision {
         if !self.has_ended {
             // Nobody is there to wait for it.
             let _ = self.record_end(Ending::Cancelled);
+        }
+    }
+}
+
+/// The decisions about the messages of one request: more than one in a batch.
+#[derive(Debug)]
+pub(crate) struct OpenDecisions {
+    first: OpenDecision,
+    others: Vec<OpenDecision>,
+}
+
+impl OpenDecisions {
+    /// Adds the decision about another message, and its receipt.
+    pub(crate) fn push(&mut self, mut other: OpenDecision) {
+        if self.first.record.is_allowed() && !other.record.is_allowed() {
+            std::mem::swap(&mut self.first, &mut other);
+        }
+        self.others.push(other);
+    }
+
+    /// The decision that counts for all: one that refuses, if there is any.
+    pub(crate) fn record(&self) -> &DecisionRecord {
+        &self.first.record
+    }
+
+    /// The server answered with this HTTP status.
+    pub(crate) fn answered_with(&mut self, status: u16) {
+        for open in std::iter::once(&mut self.first).chain(&mut self.others) {
+            open.answered_with(status);
+        }
+    }
+
+    /// Records how all of them ended.
+    pub(crate) fn end(self, ending: Ending) -> Receipt {
+        let others = self.others.into_iter();
+        others.fold(self.first.end(ending), |receipt, open| {
+            receipt.and(open.end(ending))
+        })
+    }
+}
+
+impl From<OpenDecision> for OpenDecisions {
+    fn from(first: OpenDecision) -> Self {
+        Self {
+            first,
+            others: Vec::new(),
         }
     }
 }

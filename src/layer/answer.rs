@@ -11,7 +11,7 @@ use super::collect::{CollectError, Collected};
 use super::encoding::is_encoded;
 use super::endpoints::Endpoints;
 use super::exchange::{Asked, Exchange};
-use super::request::Refused;
+use super::incoming::Refused;
 use super::response_body::ResponseBody;
 use crate::audit::Ending;
 use crate::mcp::list::{self, Filtered};

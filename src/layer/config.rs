@@ -24,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) requests: Arc<Budget>,
     /// Bytes of all answers that are held.
     pub(crate) responses: Arc<Budget>,
+    /// Whether a body may be an array of messages.
+    pub(crate) accepts_batches: bool,
     /// Paths whose requests are not judged.
     pub(crate) unguarded_paths: Vec<String>,
     /// Where refusals go that a client hears on another stream.
@@ -45,6 +47,7 @@ impl Config {
             max_response_size: MAX_RESPONSE_SIZE,
             requests: Budget::new(REQUEST_BUDGET),
             responses: Budget::new(RESPONSE_BUDGET),
+            accepts_batches: false,
             unguarded_paths: Vec::new(),
             endpoints: Arc::default(),
         }

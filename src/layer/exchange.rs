@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Version;
+use smallvec::SmallVec;
 
 use super::config::Config;
 use crate::engine::Judge;
@@ -24,8 +25,8 @@ pub(super) struct Asked {
     pub(super) for_list: bool,
     /// Whether it is a GET.
     pub(super) opens_stream: bool,
-    /// The tool that it calls.
-    pub(super) tool: Option<Arc<str>>,
+    /// The tools that it calls, each with the id of the call.
+    pub(super) calls: SmallVec<[(Bytes, Arc<str>); 1]>,
     pub(super) session: SessionStep,
 }
 
@@ -49,18 +50,20 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Remembers the tasks that the server made of the call, before the client
+    /// Remembers the tasks that the server made of the calls, before the client
     /// hears of them.
     pub(super) fn remember_tasks(&self, answers: &[Answer<'_>]) {
-        let (Some(tool), Some(asked)) = (&self.asked.tool, self.asked.id()) else {
-            return;
-        };
-        let own = answers
-            .iter()
-            .filter(|answer| asked.is_echoed_by(answer.id));
-        for task in own.filter_map(|answer| answer.task.as_deref()) {
-            let owner = TaskOwner::new(self.judge.caller(), Arc::clone(tool));
-            self.config.engine.sessions().begin_task(task, owner);
+        for (id, tool) in &self.asked.calls {
+            let Some(asked) = Id::from_raw(id) else {
+                continue;
+            };
+            let own = answers
+                .iter()
+                .filter(|answer| asked.is_echoed_by(answer.id));
+            for task in own.filter_map(|answer| answer.task.as_deref()) {
+                let owner = TaskOwner::new(self.judge.caller(), Arc::clone(tool));
+                self.config.engine.sessions().begin_task(task, owner);
+            }
         }
     }
 }

@@ -16,11 +16,12 @@ use super::collect::{Collect, CollectError, Collected};
 use super::config::Config;
 use super::events::Events;
 use super::exchange::Exchange;
-use super::request::{self, Incoming, Judged, Refused};
+use super::incoming::{Incoming, Judged, Refused};
+use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use crate::audit::{
-    DecisionRecord, Ending, OpenDecision, Receipt, Settlement, Settling, Unrecorded,
+    DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded,
 };
 use crate::engine::{self, Arrival};
 
@@ -76,7 +77,7 @@ struct Permitted<S, B> {
 /// What waits for the answer.
 struct Called {
     exchange: Exchange,
-    open: OpenDecision,
+    open: OpenDecisions,
 }
 
 /// What waits for the answer's body.
@@ -338,7 +339,7 @@ fn receive<S, F, B, R: Body<Data = Bytes>>(
 
 /// Records how it ended, and answers.
 fn conclude<S, F, B, R>(
-    open: OpenDecision,
+    open: OpenDecisions,
     ending: Ending,
     mut answer: Answer<R>,
 ) -> State<S, F, B, R> {

@@ -146,6 +146,18 @@ impl PolicyLayer {
         self.with(|config| config.responses = Budget::new(bytes))
     }
 
+    /// Accepts arrays of messages, which clients of 2025-03-26 may send; without
+    /// this they are refused.
+    ///
+    /// Each message is judged. If all may go on, the array goes on as it is; if
+    /// one may not, none does, and each that has an id is told why. An array
+    /// with `initialize` or with one id twice is refused, and so is one of more
+    /// than 100 messages, and any of 2026-07-28.
+    #[must_use]
+    pub fn accept_batches(self) -> Self {
+        self.with(|config| config.accepts_batches = true)
+    }
+
     /// Access to options that weaken the layer.
     #[must_use]
     pub fn dangerous(self) -> Dangerous {

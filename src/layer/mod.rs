@@ -2,6 +2,7 @@
 //! what may pass.
 
 mod answer;
+mod batch;
 mod budget;
 mod collect;
 mod config;
@@ -11,6 +12,7 @@ mod events;
 mod exchange;
 mod future;
 mod identify;
+mod incoming;
 #[expect(
     clippy::module_inception,
     reason = "the file is named after what it holds"

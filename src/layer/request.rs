@@ -1,28 +1,20 @@
 //! What becomes of a request: whether it may go on, and with which head.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, IF_RANGE,
     RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, Method, request, response};
+use smallvec::SmallVec;
 
 use super::collect::CollectError;
 use super::config::Config;
 use super::encoding::is_encoded;
 use super::exchange::{Asked, Exchange, SessionStep};
 use super::permit::Permit;
-use crate::audit::{DecisionRecord, MessageKind, OpenDecision, Receipt};
-use crate::caller::Caller;
-use crate::engine::{Arrival, Judge, Judgement, Seen};
+use crate::audit::DecisionRecord;
 use crate::mcp::headers;
-use crate::mcp::message::{Id, Message};
-use crate::mcp::recover;
 use crate::mcp::reply::Refusal;
-use crate::mcp::version::Era;
-use crate::policy::Policy;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -77,7 +69,7 @@ pub(super) fn unread(head: &request::Parts) -> Asked {
         version: head.version,
         for_list: false,
         opens_stream: head.method == Method::GET,
-        tool: None,
+        calls: SmallVec::new(),
         session: match session_id(&head.headers) {
             Ok(Some(session)) if head.method == Method::DELETE => {
                 SessionStep::End(session.to_owned())
@@ -136,194 +128,8 @@ pub(super) fn unreadable(config: &Config, error: CollectError) -> Refusal {
     }
 }
 
-/// A request that was judged, and what is still to be recorded of it.
-#[derive(Debug)]
-pub(super) struct Judged {
-    pub(super) result: Result<Exchange, Box<Refused>>,
-    pub(super) open: OpenDecision,
-    /// Of the record of the decision.
-    pub(super) receipt: Receipt,
-    /// Whether something runs by it.
-    pub(super) runs: bool,
-}
-
-/// A request that may not go on.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) config: Arc<Config>,
-    pub(super) refusal: Refusal,
-    pub(super) asked: Asked,
-    /// `None` if that could not be found out.
-    pub(super) caller: Option<Caller>,
-    /// Whether its body is, or should have been, a message.
-    pub(super) is_message: bool,
-}
-
-/// A request on its way through the layer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Incoming<'r> {
-    pub(super) config: &'r Arc<Config>,
-    pub(super) head: &'r request::Parts,
-    pub(super) arrival: Arrival,
-}
-
-impl Incoming<'_> {
-    /// Refuses it for what can be told without reading a message.
-    pub(super) fn refuse(self, asked: Asked, refusal: Refusal) -> Judged {
-        let caller = self.config.caller(self.head).ok();
-        self.judged(None, asked, caller, Err((refusal.into(), None)))
-    }
-
-    /// Judges a request that has no message: one that opens a stream or ends a
-    /// session.
-    pub(super) fn judge_head(self, asked: Asked) -> Judged {
-        let caller = self.config.caller(self.head);
-        let judge = caller.as_ref().map_err(Refusal::clone).and_then(|caller| {
-            check_session(self.config, self.head, asked.era, caller)?;
-            self.config.engine.judge_for(caller)
-        });
-        let judged = match judge {
-            Ok(judge) => Ok((Judgement::PASSES, judge)),
-            Err(refusal) => Err((refusal.into(), None)),
-        };
-        self.judged(None, asked, caller.ok(), judged)
-    }
-
-    /// Judges a whole body. `unread` is what was known before it was read.
-    pub(super) fn judge(self, unread: Asked, body: &[u8]) -> Judged {
-        let caller = self.config.caller(self.head);
-        // A copy: a slice would keep the whole body while the answer lasts.
-        let copy = |id: Id<'_>| Bytes::copy_from_slice(id.raw());
-        let message = match Message::parse(body) {
-            Ok(message) => message,
-            Err(fault) => {
-                let id = recover::request_id(body).map(copy);
-                let asked = Asked { id, ..unread };
-                let refusal = Refusal::from(fault);
-                let mut judged = self.judged(None, asked, caller.ok(), Err((refusal.into(), None)));
-                if let Err(refused) = &mut judged.result {
-                    refused.is_message = true;
-                }
-                return judged;
-            }
-        };
-        let era = headers::era_of_message(&self.head.headers, &message);
-        let asked = match &message {
-            Message::Request(id, call) => Asked {
-                era,
-                id: Some(copy(*id)),
-                for_list: call.method.ends_with("/list"),
-                tool: call.tool().map(Arc::from),
-                session: match &*call.method {
-                    "initialize" => SessionStep::Begin,
-                    _ => SessionStep::None,
-                },
-                ..unread
-            },
-            Message::Notification(_) | Message::Response => Asked { era, ..unread },
-        };
-        let judge = headers::check(&self.head.headers, &message)
-            .map_err(Refusal::from)
-            .and_then(|()| caller.clone())
-            .and_then(|caller| {
-                check_session(self.config, self.head, era, &caller)?;
-                self.config.engine.judge_for(&caller)
-            });
-        let judged = match judge {
-            Ok(judge) => {
-                let judgement = judge.judge(&message, self.arrival.decision);
-                match judgement.refusal {
-                    None => Ok((judgement, judge)),
-                    Some(_) => Err((judgement, judge.policy().cloned())),
-                }
-            }
-            Err(refusal) => Err((refusal.into(), None)),
-        };
-        self.judged(Some(&message), asked, caller.ok(), judged)
-    }
-
-    /// Records what was decided.
-    fn judged(
-        self,
-        message: Option<&Message<'_>>,
-        asked: Asked,
-        caller: Option<Caller>,
-        judged: Result<(Judgement, Judge), (Judgement, Option<Policy>)>,
-    ) -> Judged {
-        let session = match asked.era {
-            Era::Legacy => session_id(&self.head.headers).ok().flatten(),
-            Era::Modern => None,
-        };
-        let kind = match self.head.method {
-            Method::GET => MessageKind::OpenStream,
-            Method::DELETE => MessageKind::EndSession,
-            _ => MessageKind::Unreadable,
-        };
-        let mut seen = Seen {
-            caller: caller.as_ref(),
-            session,
-            era: asked.era,
-            kind,
-            call: None,
-        };
-        if let Some(message) = message {
-            seen = seen.with_message(message);
-        }
-        let (judgement, policy) = match &judged {
-            Ok((judgement, judge)) => (judgement, judge.policy()),
-            Err((judgement, policy)) => (judgement, policy.as_ref()),
-        };
-        let engine = &self.config.engine;
-        let (open, receipt) = engine.decided(self.arrival, seen, judgement, policy);
-        let runs = judgement.runs;
-        let result = match judged {
-            Ok((_, judge)) => Ok(Exchange {
-                config: Arc::clone(self.config),
-                judge,
-                asked,
-            }),
-            Err((judgement, _)) => Err(Box::new(Refused {
-                config: Arc::clone(self.config),
-                // There is none only where nothing is refused.
-                refusal: judgement.refusal.unwrap_or(Refusal::Failed),
-                asked,
-                caller,
-                is_message: message.is_some(),
-            })),
-        };
-        Judged {
-            result,
-            open,
-            receipt,
-            runs,
-        }
-    }
-}
-
-/// Refuses a session that is known to be another caller's. In the modern era
-/// there are none, and the header means nothing.
-fn check_session(
-    config: &Config,
-    head: &request::Parts,
-    era: Era,
-    caller: &Caller,
-) -> Result<(), Refusal> {
-    if era == Era::Modern {
-        return Ok(());
-    }
-    let is_own = match session_id(&head.headers)? {
-        Some(session) => config.engine.sessions().may_use(session, caller)?,
-        None => true,
-    };
-    if is_own && config.endpoints.may_post(&head.uri, caller) {
-        Ok(())
-    } else {
-        Err(Refusal::NoSession)
-    }
-}
-
 /// The session that a request names.
-fn session_id(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+pub(super) fn session_id(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     let mut ids = headers.get_all(SESSION_ID).iter();
     match (ids.next().map(HeaderValue::to_str), ids.next()) {
         (None, _) => Ok(None),

@@ -9,6 +9,8 @@ pub(crate) enum Fault {
     Json(json::Error),
     /// It is an array of messages.
     Batch,
+    /// It is an array of more messages than are judged at once.
+    TooManyInBatch,
     /// It is a JSON value other than an object.
     NotAnObject,
     /// A member that no message has.
@@ -64,6 +66,7 @@ impl fmt::Display for Fault {
                 }
             },
             Self::Batch => "Batches are not accepted. Send each message in a request of its own.",
+            Self::TooManyInBatch => "A batch may have 100 messages. Send the others in another.",
             Self::NotAnObject => "The body is not a JSON-RPC message, which is an object.",
             Self::UnknownMember => {
                 "The message has a member other than jsonrpc, id, method, params, result and error."

@@ -8,12 +8,14 @@ use super::key;
 use super::method::{self, Subject};
 use super::params::{Name, Param, Params};
 use super::version::Era;
-use crate::json::{Kind, Profile, Reader};
+use crate::json::{self, Kind, Profile, Reader};
 
 /// Bytes that a request id may have, quotes included.
 const LONGEST_ID: usize = 1024;
 /// Bytes that a method name may have.
 const LONGEST_METHOD: usize = 256;
+/// Messages that a batch may have.
+const MOST_IN_BATCH: usize = 100;
 /// The largest integer that every JSON reader keeps exactly: 2^53 - 1.
 const LARGEST_ID: u64 = (1 << 53) - 1;
 
@@ -45,18 +47,49 @@ impl<'a> Message<'a> {
     /// Reads one message strictly, in one pass.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
         let mut reader = Reader::new(body, Profile::MESSAGE)?;
-        match reader.kind()? {
-            Kind::Object => {}
-            Kind::Array => return Err(Fault::Batch),
-            _ => {
-                reader.skip()?;
-                reader.finish()?;
-                return Err(Fault::NotAnObject);
+        if reader.kind()? == Kind::Array {
+            return Err(Fault::Batch);
+        }
+        let message = Self::read(&mut reader)?;
+        reader.finish()?;
+        message
+    }
+
+    /// Reads an array of messages, which clients of 2025-03-26 may send.
+    pub(crate) fn parse_batch(body: &'a [u8]) -> Result<Vec<Self>, Fault> {
+        let mut reader = Reader::new(body, Profile::MESSAGE)?;
+        let mut messages = Vec::new();
+        let mut fault = None;
+        reader.array(|reader| {
+            match Self::read(reader)? {
+                Ok(message) if messages.len() < MOST_IN_BATCH => messages.push(message),
+                Ok(_) => fault = fault.or(Some(Fault::TooManyInBatch)),
+                Err(other) => fault = fault.or(Some(other)),
             }
+            Ok::<(), json::Error>(())
+        })?;
+        reader.finish()?;
+        match fault {
+            Some(fault) => Err(fault),
+            None if messages.is_empty() => Err(Fault::NotAnObject),
+            None => Ok(messages),
+        }
+    }
+
+    /// Whether a body is an array, and so could be a batch.
+    pub(crate) fn is_batch(body: &[u8]) -> bool {
+        body.trim_ascii_start().starts_with(b"[")
+    }
+
+    /// Reads the value that comes next. A fault in what it says waits until the
+    /// whole text is known to be JSON, so that a syntax error is always reported
+    /// as one.
+    fn read(reader: &mut Reader<'a>) -> Result<Result<Self, Fault>, json::Error> {
+        if reader.kind()? != Kind::Object {
+            reader.skip()?;
+            return Ok(Err(Fault::NotAnObject));
         }
         let mut envelope = Envelope::default();
-        // A fault in what the message says waits until the whole text is known
-        // to be JSON, so that a syntax error is always reported as one.
         let mut fault = None;
         reader.object(|reader, key| {
             let key = reader.decode(key);
@@ -69,11 +102,10 @@ impl<'a> Message<'a> {
                 Ok(()) => Ok(()),
             }
         })?;
-        reader.finish()?;
-        match fault {
+        Ok(match fault {
             Some(fault) => Err(fault),
             None => envelope.classify(),
-        }
+        })
     }
 }
 

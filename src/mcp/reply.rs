@@ -56,6 +56,9 @@ pub(crate) enum Refusal {
     Failed,
     /// It could not be recorded.
     Unrecorded { place: Place },
+    /// A batch of which some messages may not go on, and so none does: what is
+    /// said to each that has an id.
+    Batch { replies: Vec<u8> },
 }
 
 impl From<Fault> for Refusal {
@@ -171,6 +174,7 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
             or_without_id(StatusCode::SERVICE_UNAVAILABLE),
             error(asked, UNAVAILABLE, &place.reason, Some(place)),
         ),
+        Refusal::Batch { replies } => (StatusCode::OK, replies.clone()),
         Refusal::BadAnswer { text } => (
             or_without_id(StatusCode::BAD_GATEWAY),
             error(asked, INTERNAL, text, None),
@@ -181,6 +185,26 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
         }
     };
     Reply { status, body }
+}
+
+/// The answer to a batch of which nothing goes on; `None` if nobody in it waits
+/// for one.
+pub(crate) fn batch<'r>(
+    refusals: impl IntoIterator<Item = (Option<Id<'r>>, &'r Refusal)>,
+    era: Era,
+) -> Option<Refusal> {
+    let replies: Vec<Vec<u8>> = refusals
+        .into_iter()
+        .filter(|(id, _)| id.is_some())
+        .map(|(id, refusal)| reply(refusal, Asked { era, id }).body)
+        .collect();
+    if replies.is_empty() {
+        return None;
+    }
+    let mut array = b"[".to_vec();
+    array.extend(replies.join(&b','));
+    array.push(b']');
+    Some(Refusal::Batch { replies: array })
 }
 
 /// Refusals that are about HTTP rather than about one call.

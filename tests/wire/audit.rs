@@ -500,3 +500,40 @@ async fn what_was_taken_back_is_no_permission() {
         (Verdict::Unavailable, "(audit)")
     );
 }
+
+#[tokio::test]
+async fn every_message_of_a_batch_leaves_its_own_records() {
+    for (second, verdicts, ending) in [
+        ("list_x", [Verdict::Allowed; 2], Ending::Answered),
+        (
+            "danger",
+            [Verdict::Invalid, Verdict::Denied],
+            Ending::Refused,
+        ),
+    ] {
+        let sink = Sink::new();
+        let second = call(second).replace("\"id\":1", "\"id\":2");
+        let batch = post(format!("[{},{second}]", call("safe")));
+        send(layer(&sink).accept_batches(), batch, ok()).await;
+        let (mut decisions, mut outcomes) = (Vec::new(), Vec::new());
+        for record in sink.take() {
+            match record {
+                AuditRecord::Decision(decision) => decisions.push(decision),
+                AuditRecord::Outcome(outcome) => outcomes.push(outcome),
+                _ => panic!("another kind of record"),
+            }
+        }
+        let decided: Vec<_> = decisions.iter().map(DecisionRecord::verdict).collect();
+        assert_eq!(decided, verdicts);
+        assert_ne!(decisions[0].id(), decisions[1].id());
+        let mut ended: Vec<_> = outcomes
+            .iter()
+            .map(|o| o.decision().id().to_string())
+            .collect();
+        let mut ids: Vec<_> = decisions.iter().map(|d| d.id().to_string()).collect();
+        ended.sort_unstable();
+        ids.sort_unstable();
+        assert_eq!(ended, ids);
+        assert!(outcomes.iter().all(|outcome| outcome.ending() == ending));
+    }
+}

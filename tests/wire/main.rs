@@ -9,6 +9,7 @@
 )]
 
 mod audit;
+mod batches;
 mod callers;
 mod headers;
 mod http_faults;

@@ -1,0 +1,244 @@
+//! A request on its way through the layer: judged and recorded.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, request};
+
+use super::config::Config;
+use super::exchange::{Asked, Exchange, SessionStep};
+use super::request::session_id;
+use crate::audit::{DecisionId, MessageKind, OpenDecision, OpenDecisions, Receipt};
+use crate::caller::Caller;
+use crate::engine::{Arrival, Judge, Judgement, Seen};
+use crate::mcp::headers;
+use crate::mcp::message::{Call, Id, Message};
+use crate::mcp::recover;
+use crate::mcp::reply::Refusal;
+use crate::mcp::version::Era;
+use crate::policy::Policy;
+
+/// A request that was judged, and what is still to be recorded of it.
+#[derive(Debug)]
+pub(super) struct Judged {
+    pub(super) result: Result<Exchange, Box<Refused>>,
+    pub(super) open: OpenDecisions,
+    /// Of the record of the decision.
+    pub(super) receipt: Receipt,
+    /// Whether something runs by it.
+    pub(super) runs: bool,
+}
+
+/// A request that may not go on.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) config: Arc<Config>,
+    pub(super) refusal: Refusal,
+    pub(super) asked: Asked,
+    /// `None` if that could not be found out.
+    pub(super) caller: Option<Caller>,
+    /// Whether its body is, or should have been, a message.
+    pub(super) is_message: bool,
+}
+
+/// A request on its way through the layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming<'r> {
+    pub(super) config: &'r Arc<Config>,
+    pub(super) head: &'r request::Parts,
+    pub(super) arrival: Arrival,
+}
+
+impl Incoming<'_> {
+    /// Refuses it for what can be told without reading a message.
+    pub(super) fn refuse(self, asked: Asked, refusal: Refusal) -> Judged {
+        let caller = self.config.caller(self.head).ok();
+        self.judged(None, asked, caller, Err((refusal.into(), None)))
+    }
+
+    /// Judges a request that has no message: one that opens a stream or ends a
+    /// session.
+    pub(super) fn judge_head(self, asked: Asked) -> Judged {
+        let caller = self.config.caller(self.head);
+        let judged = match self.judge_for(asked.era, &caller) {
+            Ok(judge) => Ok((Judgement::PASSES, judge)),
+            Err(refusal) => Err((refusal.into(), None)),
+        };
+        self.judged(None, asked, caller.ok(), judged)
+    }
+
+    /// Judges a whole body. `unread` is what was known before it was read.
+    pub(super) fn judge(self, unread: Asked, body: &[u8]) -> Judged {
+        if self.config.accepts_batches && Message::is_batch(body) {
+            return self.judge_batch(unread, body);
+        }
+        let message = match Message::parse(body) {
+            Ok(message) => message,
+            Err(fault) => {
+                let id = recover::request_id(body).map(copy);
+                let asked = Asked { id, ..unread };
+                let mut judged = self.refuse(asked, fault.into());
+                if let Err(refused) = &mut judged.result {
+                    refused.is_message = true;
+                }
+                return judged;
+            }
+        };
+        let caller = self.config.caller(self.head);
+        let era = headers::era_of_message(&self.head.headers, &message);
+        let asked = match &message {
+            Message::Request(id, call) => Asked {
+                era,
+                id: Some(copy(*id)),
+                for_list: call.method.ends_with("/list"),
+                calls: call_of(*id, call).into_iter().collect(),
+                session: match &*call.method {
+                    "initialize" => SessionStep::Begin,
+                    _ => SessionStep::None,
+                },
+                ..unread
+            },
+            Message::Notification(_) | Message::Response => Asked { era, ..unread },
+        };
+        let judge = headers::check(&self.head.headers, &message)
+            .map_err(Refusal::from)
+            .and_then(|()| self.judge_for(era, &caller));
+        let judged = match judge {
+            Ok(judge) => {
+                let judgement = judge.judge(&message, self.arrival.decision);
+                match judgement.refusal {
+                    None => Ok((judgement, judge)),
+                    Some(_) => Err((judgement, judge.policy().cloned())),
+                }
+            }
+            Err(refusal) => Err((refusal.into(), None)),
+        };
+        self.judged(Some(&message), asked, caller.ok(), judged)
+    }
+
+    /// The judge for this caller, if the session is its own.
+    pub(super) fn judge_for(
+        self,
+        era: Era,
+        caller: &Result<Caller, Refusal>,
+    ) -> Result<Judge, Refusal> {
+        let caller = caller.as_ref().map_err(Refusal::clone)?;
+        check_session(self.config, self.head, era, caller)?;
+        self.config.engine.judge_for(caller)
+    }
+
+    /// Records what was decided.
+    pub(super) fn judged(
+        self,
+        message: Option<&Message<'_>>,
+        asked: Asked,
+        caller: Option<Caller>,
+        judged: Result<(Judgement, Judge), (Judgement, Option<Policy>)>,
+    ) -> Judged {
+        let (judgement, policy) = match &judged {
+            Ok((judgement, judge)) => (judgement, judge.policy()),
+            Err((judgement, policy)) => (judgement, policy.as_ref()),
+        };
+        let decision = self.arrival.decision;
+        let (open, receipt) = self.record(
+            decision,
+            message,
+            asked.era,
+            caller.as_ref(),
+            judgement,
+            policy,
+        );
+        let runs = judgement.runs;
+        let result = match judged {
+            Ok((_, judge)) => Ok(Exchange {
+                config: Arc::clone(self.config),
+                judge,
+                asked,
+            }),
+            Err((judgement, _)) => Err(Box::new(Refused {
+                config: Arc::clone(self.config),
+                // There is none only where nothing is refused.
+                refusal: judgement.refusal.unwrap_or(Refusal::Failed),
+                asked,
+                caller,
+                is_message: message.is_some(),
+            })),
+        };
+        Judged {
+            result,
+            open: open.into(),
+            receipt,
+            runs,
+        }
+    }
+
+    /// Records what was decided of one message.
+    pub(super) fn record(
+        self,
+        decision: DecisionId,
+        message: Option<&Message<'_>>,
+        era: Era,
+        caller: Option<&Caller>,
+        judgement: &Judgement,
+        policy: Option<&Policy>,
+    ) -> (OpenDecision, Receipt) {
+        let session = match era {
+            Era::Legacy => session_id(&self.head.headers).ok().flatten(),
+            Era::Modern => None,
+        };
+        let kind = match self.head.method {
+            Method::GET => MessageKind::OpenStream,
+            Method::DELETE => MessageKind::EndSession,
+            _ => MessageKind::Unreadable,
+        };
+        let seen = Seen {
+            caller,
+            session,
+            era,
+            kind,
+            call: None,
+        };
+        let seen = match message {
+            Some(message) => seen.with_message(message),
+            None => seen,
+        };
+        let arrival = Arrival {
+            decision,
+            ..self.arrival
+        };
+        let engine = &self.config.engine;
+        engine.decided(arrival, seen, judgement, policy)
+    }
+}
+
+/// A copy: a slice would keep the whole body while the answer lasts.
+fn copy(id: Id<'_>) -> Bytes {
+    Bytes::copy_from_slice(id.raw())
+}
+
+/// The tool that a request calls, with the id of the call.
+pub(super) fn call_of(id: Id<'_>, call: &Call<'_>) -> Option<(Bytes, Arc<str>)> {
+    Some((copy(id), call.tool()?.into()))
+}
+
+/// Refuses a session that is known to be another caller's. In the modern era
+/// there are none, and the header means nothing.
+fn check_session(
+    config: &Config,
+    head: &request::Parts,
+    era: Era,
+    caller: &Caller,
+) -> Result<(), Refusal> {
+    if era == Era::Modern {
+        return Ok(());
+    }
+    let is_own = match session_id(&head.headers)? {
+        Some(session) => config.engine.sessions().may_use(session, caller)?,
+        None => true,
+    };
+    if is_own && config.endpoints.may_post(&head.uri, caller) {
+        Ok(())
+    } else {
+        Err(Refusal::NoSession)
+    }
+}

@@ -1,0 +1,166 @@
+//! Arrays of messages: refused, unless the layer accepts them; then each is
+//! judged, and all go on or none.
+
+use http::{Request, Response};
+use mcp_policy::{Caller, MemorySessionStore, SessionStore as _};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+use crate::server::{Answer, Body, Exchange, META, POLICY, Received, call, pieces, post};
+
+fn layer() -> mcp_policy::PolicyLayer {
+    mcp_policy::PolicyLayer::new(POLICY.parse().unwrap()).accept_batches()
+}
+
+async fn exchange(request: Request<Body>, answer: &str) -> (Option<Received>, Answer) {
+    let answer = Response::builder()
+        .header("content-type", "application/json")
+        .body(pieces([answer]))
+        .unwrap();
+    let layer = layer();
+    Exchange { layer, answer }.send(request).await
+}
+
+async fn send(body: &str) -> (Option<Received>, Answer) {
+    exchange(post(body), "[]").await
+}
+
+fn call_with_id(id: &str, tool: &str) -> String {
+    call(tool).replace("\"id\":1", &format!("\"id\":{id}"))
+}
+
+#[tokio::test]
+async fn without_being_asked_to_no_batch_is_accepted() {
+    let batch = format!("[{}]", call("safe"));
+    for body in [batch.clone(), format!(" {batch}"), "[]".to_owned()] {
+        let (received, answer) = Exchange::new(POLICY).send(post(body)).await;
+        assert!(received.is_none());
+        assert_eq!((answer.status.as_u16(), answer.code()), (400, -32600));
+    }
+}
+
+#[tokio::test]
+async fn what_may_go_on_goes_on_as_it_is() {
+    let ping = r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#;
+    let note = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let response = r#"{"jsonrpc":"2.0","id":9,"result":{}}"#;
+    let body = format!(" [ {ping} ,{},\n{note},{response}] ", call("safe"));
+    let answers = r#"[{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"secret"},{"name":"x"}]}},{"jsonrpc":"2.0","id":"p","result":{}}]"#;
+    let (received, answer) = exchange(post(&body), answers).await;
+    assert_eq!(received.unwrap().body, body);
+    let shown = answers.replace(r#"{"name":"secret"},"#, "");
+    assert_eq!(answer.text(), shown);
+}
+
+#[tokio::test]
+async fn one_that_may_not_keeps_back_all() {
+    let note = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    for (tool, code) in [
+        ("danger", Value::Null),
+        ("secret", Value::Null),
+        ("other", Value::Null),
+    ] {
+        for order in [["\"a\"", "2"], ["2", "\"a\""]] {
+            let calls = [("\"a\"", "safe"), ("2", tool)];
+            let of = |id: &str| calls.iter().find(|call| call.0 == id).unwrap().1;
+            let bodies = order.map(|id| call_with_id(id, of(id)));
+            let body = format!("[{},{note},{}]", bodies[0], bodies[1]);
+            let (received, answer) = send(&body).await;
+            assert!(received.is_none(), "{tool}");
+            assert_eq!(answer.status, 200);
+            let answers = answer.json();
+            assert_eq!(answers.as_array().unwrap().len(), 2);
+            let of = |id: Value| {
+                let answers = answers.as_array().unwrap();
+                answers
+                    .iter()
+                    .find(|answer| answer["id"] == id)
+                    .unwrap()
+                    .clone()
+            };
+            assert_eq!(of(json!(2))["result"]["isError"], true, "{answers}");
+            assert_eq!(of(json!(2))["error"], code);
+            assert_eq!(of(json!("a"))["error"]["code"], -32600);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_notification_that_may_not_keeps_back_all() {
+    let note = r#"{"jsonrpc":"2.0","method":"notifications/made_up"}"#;
+    let (received, answer) = send(&format!("[{note}]")).await;
+    assert!(received.is_none());
+    assert_eq!(answer.status, 400);
+    assert!(answer.json().get("id").is_none());
+    let (received, answer) = send(&format!("[{note},{}]", call("safe"))).await;
+    assert!(received.is_none());
+    assert_eq!(answer.json()[0]["error"]["code"], -32600);
+}
+
+#[tokio::test]
+async fn what_is_no_batch_of_its_version_is_refused() {
+    let safe = call("safe");
+    let initialize = r#"{"jsonrpc":"2.0","id":2,"method":"initialize","params":{}}"#;
+    let modern = safe.replace("\"arguments\":{}", META);
+    let many = vec![r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#; 101].join(",");
+    for body in [
+        "[]".to_owned(),
+        "[[]]".to_owned(),
+        format!("[[{safe}]]"),
+        format!("[{safe},7]"),
+        format!("[{safe},null]"),
+        format!("[{safe}]{safe}"),
+        format!("[{safe},]"),
+        format!("[{safe},{safe}]"),
+        format!("[{safe},{}]", call_with_id("\"1\"", "safe")),
+        format!("[{safe},{initialize}]"),
+        format!("[{modern}]"),
+        format!("[{many}]"),
+        format!("\u{feff}[{safe}]"),
+        format!(
+            "[{}]",
+            safe.replace("\"name\":\"safe\"", "\"name\":\"safe\",\"name\":\"danger\"")
+        ),
+        format!("[{}]", safe.replace("\"id\":1", "\"id\":null")),
+    ] {
+        let (received, answer) = send(&body).await;
+        assert!(received.is_none(), "{body}");
+        assert_eq!(answer.status, 400, "{body}");
+        assert!(answer.json().get("id").is_none(), "{body}");
+    }
+    for (header, value) in [
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-name", "other"),
+        ("mcp-method", "ping"),
+    ] {
+        let mut request = post(format!("[{safe}]"));
+        request.headers_mut().insert(header, value.parse().unwrap());
+        let (received, answer) = exchange(request, "[]").await;
+        assert!(received.is_none(), "{header}");
+        assert_eq!(answer.status, 400, "{header}");
+    }
+}
+
+#[tokio::test]
+async fn each_task_of_a_batch_is_its_makers() {
+    let sessions = Arc::new(MemorySessionStore::default());
+    let body = format!(
+        "[{},{}]",
+        call_with_id("1", "safe"),
+        call_with_id("2", "list_x")
+    );
+    let answers = r#"[{"jsonrpc":"2.0","id":2,"result":{"task":{"taskId":"two"}}},{"jsonrpc":"2.0","id":1,"result":{"task":{"taskId":"one"}}}]"#;
+    let answer = Response::builder()
+        .header("content-type", "application/json")
+        .body(pieces([answers]))
+        .unwrap();
+    let layer = layer().session_store(Arc::clone(&sessions));
+    Exchange { layer, answer }.send(post(body)).await;
+    for (task, tool) in [("one", "safe"), ("two", "list_x")] {
+        let owner = sessions.task_owner(task).unwrap();
+        assert_eq!(
+            (owner.caller(), owner.tool()),
+            (Caller::anonymous().id(), tool)
+        );
+    }
+}

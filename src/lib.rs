@@ -44,6 +44,9 @@ pub mod docs {
     #[doc = include_str!("docs/refusals.md")]
     pub mod refusals {}
 
+    #[doc = include_str!("docs/threats.md")]
+    pub mod threats {}
+
     #[doc = include_str!("docs/verdicts.md")]
     pub mod verdicts {}
 }

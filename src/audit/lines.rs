@@ -1,7 +1,7 @@
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -20,9 +20,9 @@ const MOST_WAITING: usize = 16 << 20;
 /// else. When 16 MiB wait for the disk, nothing more is taken.
 ///
 /// The file can be rotated at any time: if it was moved away or removed, the next
-/// record goes to a new file of the same name; if it was truncated, to its
-/// beginning. Several processes may append to one file. On Unix only the owner
-/// may read a file that is made here.
+/// record goes to a new file of the same name. (A rotation that copies the file
+/// and then truncates it loses what is written in between.) Several processes may
+/// append to one file. On Unix only the owner may read a file that is made here.
 ///
 /// ```no_run
 /// use mcp_policy::{JsonLines, Policy, PolicyLayer};
@@ -163,8 +163,6 @@ fn write_all(queue: &Queue, log: &mut LogFile) {
 struct LogFile {
     path: PathBuf,
     file: File,
-    /// Whether the last line of the file has no end.
-    is_torn: bool,
 }
 
 impl LogFile {
@@ -173,68 +171,61 @@ impl LogFile {
         options.create(true).append(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path)?;
-        let is_torn = ends_in_a_line(&path);
-        Ok(Self {
-            path,
-            file,
-            is_torn,
-        })
+        // To look at its last byte. One that may only be written is written.
+        let file = options
+            .clone()
+            .read(true)
+            .open(&path)
+            .or_else(|_| options.open(&path))?;
+        Ok(Self { path, file })
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.was_moved() {
+        if !self.is_in_place() {
             *self = Self::open(self.path.clone())?;
         }
-        // What was torn off stays a line of its own.
-        if self.is_torn {
+        // What was torn off, by whomever, stays a line of its own.
+        if self.ends_in_a_line() {
             self.file.write_all(b"\n")?;
         }
-        self.is_torn = true;
-        self.file.write_all(lines)?;
-        self.is_torn = false;
-        Ok(())
+        self.file.write_all(lines)
     }
 
-    /// Whether the path leads to another file by now, or to none.
+    /// Whether the path still leads to this file. If that cannot be told, it
+    /// has to be opened again.
     #[cfg(unix)]
-    fn was_moved(&self) -> bool {
+    fn is_in_place(&self) -> bool {
         use std::os::unix::fs::MetadataExt as _;
         let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
         match (std::fs::metadata(&self.path), self.file.metadata()) {
-            (Ok(path), Ok(file)) => id(path) != id(file),
-            (Err(error), _) => error.kind() == io::ErrorKind::NotFound,
-            (_, Err(_)) => false,
+            (Ok(path), Ok(file)) => id(path) == id(file),
+            _ => false,
         }
     }
 
     /// An open file cannot be moved here.
     #[cfg(not(unix))]
-    fn was_moved(&self) -> bool {
-        false
+    fn is_in_place(&self) -> bool {
+        true
     }
-}
 
-/// Whether a regular file ends in the middle of a line, as one does whose writer
-/// was killed. One that cannot be read is taken for whole.
-fn ends_in_a_line(path: &Path) -> bool {
-    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
-        return false;
+    /// Whether a regular file ends in the middle of a line, as one does of which
+    /// a writer was killed. One that cannot be read is taken for whole.
+    fn ends_in_a_line(&mut self) -> bool {
+        let is_file = self.file.metadata().is_ok_and(|file| file.is_file());
+        if !is_file || self.file.seek(SeekFrom::End(-1)).is_err() {
+            return false;
+        }
+        let mut last = [0];
+        self.file.read_exact(&mut last).is_ok() && last != *b"\n"
     }
-    let last_byte = || {
-        let mut file = File::open(path)?;
-        file.seek(SeekFrom::End(-1))?;
-        let mut byte = [0];
-        file.read_exact(&mut byte)?;
-        Ok::<_, io::Error>(byte)
-    };
-    last_byte().is_ok_and(|byte| byte != *b"\n")
 }
 
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
     use std::fs;
+    use std::path::Path;
     use std::time::SystemTime;
 
     use futures::executor::block_on;
@@ -328,8 +319,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
         fs::write(&path, "{\"event\":\"deci").unwrap();
-        assert!(keep(&JsonLines::append_to(&path).unwrap()));
+        let lines = JsonLines::append_to(&path).unwrap();
+        assert!(keep(&lines));
         assert_eq!(ids(&path).len(), 1);
+        // Another process was killed while it wrote.
+        let torn = OpenOptions::new().append(true).open(&path);
+        torn.unwrap().write_all(b"{\"event\":").unwrap();
+        assert!(keep(&lines));
+        assert_eq!(ids(&path).len(), 2);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nothing_is_kept_in_a_file_that_nobody_finds() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        fs::create_dir(&log).unwrap();
+        let lines = JsonLines::append_to(log.join("audit.jsonl")).unwrap();
+        assert!(keep(&lines));
+        fs::remove_dir_all(&log).unwrap();
+        assert!(!keep(&lines), "there is no such folder");
+        fs::write(&log, "").unwrap();
+        assert!(!keep(&lines), "it is no folder");
+        fs::remove_file(&log).unwrap();
+        fs::create_dir(&log).unwrap();
+        assert!(keep(&lines));
     }
 
     #[test]

@@ -89,17 +89,20 @@ impl Sessions {
     /// Remembers a session. If that fails it is not known, as if another replica
     /// had it.
     pub(crate) fn begin(&self, session: &str, caller: &Caller) {
-        let _ = self.ask(|store| store.begin_session(session, caller));
+        let session = folded(session);
+        let _ = self.ask(|store| store.begin_session(&session, caller));
     }
 
     pub(crate) fn end(&self, session: &str) {
-        let _ = self.ask(|store| store.end_session(session));
+        let session = folded(session);
+        let _ = self.ask(|store| store.end_session(&session));
     }
 
     /// Whether the caller may use the session: it is its own, or nobody's who
     /// is known here.
     pub(crate) fn may_use(&self, session: &str, caller: &Caller) -> Result<bool, Refusal> {
-        let owner = self.ask(|store| store.session_owner(session))?;
+        let session = folded(session);
+        let owner = self.ask(|store| store.session_owner(&session, caller))?;
         Ok(owner.is_none_or(|owner| *owner == *caller.id()))
     }
 
@@ -111,7 +114,7 @@ impl Sessions {
     /// The tool that the caller made the task with; `None` if the task is not
     /// known to be the caller's.
     pub(crate) fn tool_of(&self, task: &str, caller: &Caller) -> Result<Option<String>, Refusal> {
-        let owner = self.ask(|store| store.task_owner(task))?;
+        let owner = self.ask(|store| store.task_owner(task, caller))?;
         Ok(owner
             .filter(|owner| owner.caller() == caller.id())
             .map(|owner| owner.tool().to_owned()))
@@ -126,6 +129,11 @@ impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions").finish_non_exhaustive()
     }
+}
+
+/// Some servers read a session id as a UUID, to which case means nothing.
+fn folded(session: &str) -> String {
+    session.to_ascii_lowercase()
 }
 
 /// Asks something that the embedder brought. If it panics, nothing is decided.

@@ -23,7 +23,7 @@ impl Incoming<'_> {
         let caller = self.config.caller(self.head);
         let checked = self
             .check_batch(&messages)
-            .and_then(|()| self.judge_for(unread.era, &caller));
+            .and_then(|()| self.judge_for(&caller));
         let judge = match checked {
             Ok(judge) => judge,
             Err(refusal) => {

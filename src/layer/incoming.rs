@@ -60,7 +60,7 @@ impl Incoming<'_> {
     /// session.
     pub(super) fn judge_head(self, asked: Asked) -> Judged {
         let caller = self.config.caller(self.head);
-        let judged = match self.judge_for(asked.era, &caller) {
+        let judged = match self.judge_for(&caller) {
             Ok(judge) => Ok((Judgement::PASSES, judge)),
             Err(refusal) => Err((refusal.into(), None)),
         };
@@ -102,7 +102,7 @@ impl Incoming<'_> {
         };
         let judge = headers::check(&self.head.headers, &message)
             .map_err(Refusal::from)
-            .and_then(|()| self.judge_for(era, &caller));
+            .and_then(|()| self.judge_for(&caller));
         let judged = match judge {
             Ok(judge) => {
                 let judgement = judge.judge(&message, self.arrival.decision);
@@ -117,13 +117,9 @@ impl Incoming<'_> {
     }
 
     /// The judge for this caller, if the session is its own.
-    pub(super) fn judge_for(
-        self,
-        era: Era,
-        caller: &Result<Caller, Refusal>,
-    ) -> Result<Judge, Refusal> {
+    pub(super) fn judge_for(self, caller: &Result<Caller, Refusal>) -> Result<Judge, Refusal> {
         let caller = caller.as_ref().map_err(Refusal::clone)?;
-        check_session(self.config, self.head, era, caller)?;
+        check_session(self.config, self.head, caller)?;
         self.config.engine.judge_for(caller)
     }
 
@@ -182,10 +178,6 @@ impl Incoming<'_> {
         judgement: &Judgement,
         policy: Option<&Policy>,
     ) -> (OpenDecision, Receipt) {
-        let session = match era {
-            Era::Legacy => session_id(&self.head.headers).ok().flatten(),
-            Era::Modern => None,
-        };
         let kind = match self.head.method {
             Method::GET => MessageKind::OpenStream,
             Method::DELETE => MessageKind::EndSession,
@@ -193,7 +185,7 @@ impl Incoming<'_> {
         };
         let seen = Seen {
             caller,
-            session,
+            session: session_id(&self.head.headers).ok().flatten(),
             era,
             kind,
             call: None,
@@ -222,16 +214,9 @@ pub(super) fn call_of(id: Id<'_>, call: &Call<'_>) -> Option<(Bytes, Arc<str>)> 
 }
 
 /// Refuses a session that is known to be another caller's. In the modern era
-/// there are none, and the header means nothing.
-fn check_session(
-    config: &Config,
-    head: &request::Parts,
-    era: Era,
-    caller: &Caller,
-) -> Result<(), Refusal> {
-    if era == Era::Modern {
-        return Ok(());
-    }
+/// there are none, but a server behind this layer may be older than that, and
+/// take the header for what it was.
+fn check_session(config: &Config, head: &request::Parts, caller: &Caller) -> Result<(), Refusal> {
     let is_own = match session_id(&head.headers)? {
         Some(session) => config.engine.sessions().may_use(session, caller)?,
         None => true,

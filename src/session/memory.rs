@@ -1,32 +1,41 @@
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
-use super::table::Table;
+use super::table::{Bounds, Table};
 use super::{SessionStore, TaskOwner};
 use crate::caller::Caller;
 
+const BOUNDS: Bounds = Bounds {
+    in_all: 100_000,
+    of_one: 1_000,
+};
+
 /// A [`SessionStore`] in the memory of this process.
 ///
-/// It knows 100 000 sessions and as many tasks, of which each caller has at most
-/// 1 000: those beyond push out the caller's own. What nobody used for a day
-/// makes room for others. What is not remembered for lack of room is not known.
-#[derive(Debug, Default)]
+/// It knows 100 000 sessions and as many tasks. Of one caller it knows 1 000 of
+/// each: those beyond push out what the caller has not used for longest. When it
+/// is full, whoever has the most makes room.
 pub struct MemorySessionStore {
     sessions: Mutex<Table<()>>,
     tasks: Mutex<Table<Arc<str>>>,
 }
 
-impl SessionStore for MemorySessionStore {
-    fn begin_session(&self, session: &str, caller: &Caller) {
-        let kept = lock(&self.sessions).insert(session, caller.shared_id(), (), Instant::now());
-        if !kept {
-            tracing::warn!("too many sessions are open to remember another one's owner");
+impl Default for MemorySessionStore {
+    fn default() -> Self {
+        Self {
+            sessions: Mutex::new(Table::new(BOUNDS)),
+            tasks: Mutex::new(Table::new(BOUNDS)),
         }
     }
+}
 
-    fn session_owner(&self, session: &str) -> Option<Arc<str>> {
-        let mut sessions = lock(&self.sessions);
-        let (owner, ()) = sessions.get(session, Instant::now())?;
+impl SessionStore for MemorySessionStore {
+    fn begin_session(&self, session: &str, caller: &Caller) {
+        lock(&self.sessions).insert(session, &caller.shared_id(), ());
+    }
+
+    fn session_owner(&self, session: &str, asking: &Caller) -> Option<Arc<str>> {
+        let (owner, ()) = lock(&self.sessions).get(session, asking.id())?;
         Some(owner)
     }
 
@@ -36,15 +45,19 @@ impl SessionStore for MemorySessionStore {
 
     fn begin_task(&self, task: &str, owner: TaskOwner) {
         let TaskOwner { caller, tool } = owner;
-        let kept = lock(&self.tasks).insert(task, caller, tool, Instant::now());
-        if !kept {
-            tracing::warn!("too many tasks are known to remember another one's owner");
-        }
+        lock(&self.tasks).insert(task, &caller, tool);
     }
 
-    fn task_owner(&self, task: &str) -> Option<TaskOwner> {
-        let (caller, tool) = lock(&self.tasks).get(task, Instant::now())?;
+    fn task_owner(&self, task: &str, asking: &Caller) -> Option<TaskOwner> {
+        let (caller, tool) = lock(&self.tasks).get(task, asking.id())?;
         Some(TaskOwner { caller, tool })
+    }
+}
+
+/// Session ids are nobody else's business.
+impl fmt::Debug for MemorySessionStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemorySessionStore").finish_non_exhaustive()
     }
 }
 

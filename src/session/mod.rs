@@ -17,6 +17,9 @@ pub use memory::MemorySessionStore;
 /// [`PolicyLayer::session_store`](crate::PolicyLayer::session_store). The default
 /// is [`MemorySessionStore`].
 ///
+/// Session ids come in lower case, because some servers do not tell the cases
+/// apart.
+///
 /// What a store does not know is read strictly: a task that is not known is
 /// refused. A session that is not known is nobody's, and may be another
 /// replica's; whatever is counted by session is counted by caller then.
@@ -42,8 +45,8 @@ pub trait SessionStore: Send + Sync + 'static {
     fn begin_session(&self, session: &str, caller: &Caller);
 
     /// The [id](Caller::id) of the caller whose session this is; `None` if it
-    /// is not known. Asking counts as a use.
-    fn session_owner(&self, session: &str) -> Option<Arc<str>>;
+    /// is not known. If it is the owner who is asking, that counts as a use.
+    fn session_owner(&self, session: &str, asking: &Caller) -> Option<Arc<str>>;
 
     /// Forgets a session that has ended.
     fn end_session(&self, session: &str);
@@ -52,8 +55,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Whoever had it first keeps it.
     fn begin_task(&self, task: &str, owner: TaskOwner);
 
-    /// Whose task this is; `None` if it is not known. Asking counts as a use.
-    fn task_owner(&self, task: &str) -> Option<TaskOwner>;
+    /// Whose task this is; `None` if it is not known. If it is the owner who is
+    /// asking, that counts as a use.
+    fn task_owner(&self, task: &str, asking: &Caller) -> Option<TaskOwner>;
 }
 
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
@@ -61,8 +65,8 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
         (**self).begin_session(session, caller);
     }
 
-    fn session_owner(&self, session: &str) -> Option<Arc<str>> {
-        (**self).session_owner(session)
+    fn session_owner(&self, session: &str, asking: &Caller) -> Option<Arc<str>> {
+        (**self).session_owner(session, asking)
     }
 
     fn end_session(&self, session: &str) {
@@ -73,8 +77,8 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
         (**self).begin_task(task, owner);
     }
 
-    fn task_owner(&self, task: &str) -> Option<TaskOwner> {
-        (**self).task_owner(task)
+    fn task_owner(&self, task: &str, asking: &Caller) -> Option<TaskOwner> {
+        (**self).task_owner(task, asking)
     }
 }
 

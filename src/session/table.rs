@@ -1,115 +1,129 @@
 //! What belongs to whom, bounded in all and for each owner.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// What is remembered in all.
-const MOST: usize = 100_000;
-
-/// What is remembered of one owner. What comes beyond pushes out the owner's
-/// own.
-const MOST_OF_ONE_OWNER: usize = 1_000;
-
-/// How long something is remembered that nobody uses.
-const IDLE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Bytes of an id that is remembered.
 const LONGEST_ID: usize = 1024;
 
+/// How much a [`Table`] remembers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) in_all: usize,
+    /// Of one owner. What comes beyond pushes out the owner's own.
+    pub(super) of_one: usize,
+}
+
+/// Whose each id is. Whatever is done takes no more than logarithmic time.
 #[derive(Debug)]
 pub(super) struct Table<T> {
-    entries: HashMap<Box<str>, Entry<T>>,
-    /// How many entries each owner has.
-    counts: HashMap<Arc<str>, usize>,
+    bounds: Bounds,
+    entries: HashMap<Arc<str>, Entry<T>>,
+    owners: HashMap<Arc<str>, Uses>,
+    /// How many ids each owner has.
+    sizes: BTreeSet<(usize, Arc<str>)>,
+    /// Counts the uses: what was used last has the greatest number.
+    clock: u64,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     owner: Arc<str>,
     value: T,
-    last_used: Instant,
+    last_used: u64,
 }
 
-impl<T> Default for Table<T> {
-    fn default() -> Self {
-        Self {
-            entries: HashMap::new(),
-            counts: HashMap::new(),
-        }
-    }
-}
+/// The ids of an owner, by when they were used.
+type Uses = BTreeMap<u64, Arc<str>>;
 
 impl<T: Clone> Table<T> {
-    /// Whose it is, which counts as a use.
-    pub(super) fn get(&mut self, id: &str, now: Instant) -> Option<(Arc<str>, T)> {
-        let entry = self.entries.get_mut(id)?;
-        entry.last_used = now;
-        Some((Arc::clone(&entry.owner), entry.value.clone()))
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            entries: HashMap::new(),
+            owners: HashMap::new(),
+            sizes: BTreeSet::new(),
+            clock: 0,
+        }
     }
 
-    /// Remembers whose it is; who had it first keeps it. Whether there was room.
-    pub(super) fn insert(&mut self, id: &str, owner: Arc<str>, value: T, now: Instant) -> bool {
-        if self.entries.contains_key(id) {
-            return true;
+    /// Whose it is. If it is the owner who asks, that is a use.
+    pub(super) fn get(&mut self, id: &str, asking: &str) -> Option<(Arc<str>, T)> {
+        let (key, entry) = self.entries.get_key_value(id)?;
+        let found = (Arc::clone(&entry.owner), entry.value.clone());
+        if *entry.owner == *asking {
+            let key = Arc::clone(key);
+            self.touch(&key);
         }
-        if id.len() > LONGEST_ID {
-            return false;
+        Some(found)
+    }
+
+    /// Remembers whose it is; who had it first keeps it.
+    pub(super) fn insert(&mut self, id: &str, owner: &Arc<str>, value: T) {
+        if id.len() > LONGEST_ID || self.entries.contains_key(id) {
+            return;
         }
-        let count = self.counts.get(&owner).copied().unwrap_or(0);
-        if count >= MOST_OF_ONE_OWNER {
-            self.remove_oldest_of(&owner);
+        if self.size_of(owner) >= self.bounds.of_one {
+            self.remove_oldest_of(owner);
         }
-        if self.entries.len() >= MOST {
-            self.remove_idle(now);
+        if self.entries.len() >= self.bounds.in_all {
+            // Whoever has the most can spare one.
+            let largest = self.sizes.last().map(|(_, owner)| Arc::clone(owner));
+            if let Some(largest) = largest {
+                self.remove_oldest_of(&largest);
+            }
         }
-        if self.entries.len() >= MOST {
-            return false;
-        }
-        let count = self.counts.entry(Arc::clone(&owner)).or_default();
-        *count = count.saturating_add(1);
+        let id: Arc<str> = id.into();
+        self.clock = self.clock.saturating_add(1);
         let entry = Entry {
-            owner,
+            owner: Arc::clone(owner),
             value,
-            last_used: now,
+            last_used: self.clock,
         };
-        self.entries.insert(id.into(), entry);
-        true
+        self.entries.insert(Arc::clone(&id), entry);
+        let clock = self.clock;
+        self.change(owner, |uses| drop(uses.insert(clock, id)));
     }
 
     pub(super) fn remove(&mut self, id: &str) {
-        let Some(entry) = self.entries.remove(id) else {
+        if let Some(entry) = self.entries.remove(id) {
+            self.change(&entry.owner, |uses| drop(uses.remove(&entry.last_used)));
+        }
+    }
+
+    fn touch(&mut self, id: &Arc<str>) {
+        self.clock = self.clock.saturating_add(1);
+        let Some(entry) = self.entries.get_mut(id) else {
             return;
         };
-        if let Some(count) = self.counts.get_mut(&entry.owner) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.counts.remove(&entry.owner);
-            }
+        let before = std::mem::replace(&mut entry.last_used, self.clock);
+        if let Some(uses) = self.owners.get_mut(&entry.owner) {
+            uses.remove(&before);
+            uses.insert(self.clock, Arc::clone(id));
         }
     }
 
-    fn remove_oldest_of(&mut self, owner: &str) {
-        let own = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| *entry.owner == *owner);
-        let oldest = own.min_by_key(|(_, entry)| entry.last_used);
-        if let Some(id) = oldest.map(|(id, _)| id.clone()) {
+    fn remove_oldest_of(&mut self, owner: &Arc<str>) {
+        let uses = self.owners.get(owner);
+        let oldest = uses.and_then(|uses| uses.values().next()).cloned();
+        if let Some(id) = oldest {
             self.remove(&id);
         }
     }
 
-    fn remove_idle(&mut self, now: Instant) {
-        let is_idle = |entry: &Entry<T>| now.saturating_duration_since(entry.last_used) > IDLE;
-        let idle: Vec<_> = self
-            .entries
-            .iter()
-            .filter(|(_, entry)| is_idle(entry))
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in idle {
-            self.remove(&id);
+    fn size_of(&self, owner: &str) -> usize {
+        self.owners.get(owner).map_or(0, BTreeMap::len)
+    }
+
+    /// Changes what an owner has, and with it what is known of how much.
+    fn change(&mut self, owner: &Arc<str>, change: impl FnOnce(&mut Uses)) {
+        let uses = self.owners.entry(Arc::clone(owner)).or_default();
+        self.sizes.remove(&(uses.len(), Arc::clone(owner)));
+        change(uses);
+        if uses.is_empty() {
+            self.owners.remove(owner);
+        } else {
+            self.sizes.insert((uses.len(), Arc::clone(owner)));
         }
     }
 }
@@ -118,51 +132,76 @@ impl<T: Clone> Table<T> {
 mod tests {
     use super::*;
 
-    fn owner_of(table: &mut Table<u8>, id: &str, now: Instant) -> Option<String> {
-        table.get(id, now).map(|(owner, _)| owner.to_string())
+    fn table(in_all: usize, of_one: usize) -> Table<u8> {
+        Table::new(Bounds { in_all, of_one })
+    }
+
+    fn is_known(table: &mut Table<u8>, id: &str) -> bool {
+        table.get(id, "nobody").is_some()
     }
 
     #[test]
     fn who_had_it_first_keeps_it() {
-        let mut table = Table::default();
-        let now = Instant::now();
-        assert_eq!(table.get("s", now), None);
-        assert!(table.insert("s", "alice".into(), 1, now));
-        assert!(table.insert("s", "bob".into(), 2, now));
-        assert_eq!(table.get("s", now), Some(("alice".into(), 1)));
+        let mut table = table(10, 10);
+        assert_eq!(table.get("s", "alice"), None);
+        table.insert("s", &"alice".into(), 1);
+        table.insert("s", &"bob".into(), 2);
+        assert_eq!(table.get("s", "bob"), Some(("alice".into(), 1)));
         table.remove("s");
-        assert_eq!(table.get("s", now), None);
-        assert!(table.counts.is_empty());
-        assert!(!table.insert(&"x".repeat(LONGEST_ID + 1), "bob".into(), 0, now));
+        assert_eq!(table.get("s", "alice"), None);
+        assert!(table.owners.is_empty() && table.sizes.is_empty());
+        let long = "x".repeat(LONGEST_ID + 1);
+        table.insert(&long, &"bob".into(), 0);
+        assert!(!is_known(&mut table, &long));
     }
 
     #[test]
-    fn an_owner_pushes_out_its_own_only() {
-        let mut table = Table::default();
-        let start = Instant::now();
-        table.insert("alice's", "alice".into(), 0, start);
-        for index in 0..=MOST_OF_ONE_OWNER {
-            let now = start + Duration::from_millis(index as u64);
-            table.insert(&format!("bob's {index}"), "bob".into(), 0, now);
+    fn an_owner_pushes_out_what_it_has_not_used_for_longest() {
+        let mut table = table(100, 3);
+        let (alice, bob) = ("alice".into(), "bob".into());
+        table.insert("hers", &alice, 0);
+        for id in ["1", "2", "3"] {
+            table.insert(id, &bob, 0);
         }
-        assert_eq!(table.entries.len(), MOST_OF_ONE_OWNER + 1);
-        assert!(owner_of(&mut table, "alice's", start).is_some());
-        assert!(owner_of(&mut table, "bob's 0", start).is_none());
-        assert!(owner_of(&mut table, "bob's 1", start).is_some());
+        table.get("1", "bob");
+        // Somebody else's question is no use of it.
+        table.get("2", "alice");
+        table.insert("4", &bob, 0);
+        let known = ["hers", "1", "2", "3", "4"].map(|id| is_known(&mut table, id));
+        assert_eq!(known, [true, true, false, true, true]);
     }
 
     #[test]
-    fn what_is_idle_makes_room() {
-        let mut table = Table::default();
-        let start = Instant::now();
-        for index in 0..MOST {
-            let owner = format!("caller {}", index / MOST_OF_ONE_OWNER);
-            table.insert(&index.to_string(), owner.into(), 0, start);
+    fn whoever_has_the_most_makes_room_for_others() {
+        let mut table = table(6, 5);
+        let (alice, bob) = ("alice".into(), "bob".into());
+        table.insert("hers", &alice, 0);
+        for id in ["1", "2", "3", "4", "5"] {
+            table.insert(id, &bob, 0);
         }
-        assert!(!table.insert("full", "late".into(), 0, start + IDLE));
-        assert!(owner_of(&mut table, "full", start + IDLE).is_none());
-        table.get("0", start + IDLE);
-        assert!(table.insert("later", "late".into(), 0, start + IDLE + IDLE / 2));
-        assert_eq!(table.entries.len(), 2, "one was used, and one is new");
+        table.insert("hers too", &alice, 0);
+        let known = ["hers", "1", "2", "hers too"].map(|id| is_known(&mut table, id));
+        assert_eq!(known, [true, false, true, true]);
+        assert_eq!(table.entries.len(), 6);
+    }
+
+    #[test]
+    fn what_is_known_of_how_much_there_is_stays_true() {
+        let mut table = table(50, 7);
+        for step in 0..2_000_u64 {
+            let owner: Arc<str> = (step * 7 % 11).to_string().into();
+            let id = (step * 13 % 83).to_string();
+            match step % 3 {
+                0 => table.insert(&id, &owner, 0),
+                1 => drop(table.get(&id, &owner)),
+                _ if step % 5 == 0 => table.remove(&id),
+                _ => {}
+            }
+            let sizes: usize = table.sizes.iter().map(|(size, _)| size).sum();
+            let uses: usize = table.owners.values().map(BTreeMap::len).sum();
+            assert_eq!((sizes, uses), (table.entries.len(), table.entries.len()));
+            assert!(table.entries.len() <= 50);
+            assert!(table.sizes.last().is_none_or(|(size, _)| *size <= 7));
+        }
     }
 }

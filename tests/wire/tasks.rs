@@ -177,7 +177,7 @@ impl SessionStore for Broken {
         panic!("no session is begun")
     }
 
-    fn session_owner(&self, _: &str) -> Option<Arc<str>> {
+    fn session_owner(&self, _: &str, _: &Caller) -> Option<Arc<str>> {
         panic!("no session is known")
     }
 
@@ -189,7 +189,7 @@ impl SessionStore for Broken {
         panic!("no task is begun")
     }
 
-    fn task_owner(&self, _: &str) -> Option<TaskOwner> {
+    fn task_owner(&self, _: &str, _: &Caller) -> Option<TaskOwner> {
         panic!("no task is known")
     }
 }

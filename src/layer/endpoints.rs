@@ -9,12 +9,16 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::Uri;
+use percent_encoding::percent_decode_str;
 
 use crate::caller::Caller;
 
 /// Streams that are remembered; those beyond it get their refusals with the
 /// POST, like those of later transports.
 const MOST_STREAMS: usize = 10_000;
+
+/// Segments of a path that could name a session.
+const MOST_SEGMENTS: usize = 16;
 
 /// Bytes of events that wait on one stream. A client that does not read gets no
 /// more.
@@ -24,6 +28,8 @@ const MOST_WAITING: usize = 64 << 10;
 #[derive(Default)]
 pub(crate) struct Endpoints {
     streams: Mutex<HashMap<String, Announced>>,
+    /// Who has open streams whose address holds this name of a session.
+    owners: Mutex<HashMap<String, Vec<Caller>>>,
 }
 
 enum Announced {
@@ -49,6 +55,8 @@ struct Waiting {
 /// dropped.
 pub(super) struct Announcement {
     key: String,
+    sessions: Vec<String>,
+    caller: Caller,
     mailbox: Arc<Mailbox>,
     endpoints: Arc<Endpoints>,
 }
@@ -74,8 +82,20 @@ impl Endpoints {
             Some(Announced::Shared(streams)) => Announced::Shared(streams.saturating_add(1)),
         };
         streams.insert(key.clone(), announced);
+        drop(streams);
+        let sessions = sessions(path, query, Reading::Announced);
+        let mut owners = lock(&self.owners);
+        for session in &sessions {
+            owners
+                .entry(session.clone())
+                .or_default()
+                .push(caller.clone());
+        }
+        drop(owners);
         Some(Announcement {
             key,
+            sessions,
+            caller: caller.clone(),
             mailbox,
             endpoints: Arc::clone(self),
         })
@@ -112,35 +132,47 @@ impl Endpoints {
         true
     }
 
-    /// Whether this caller may POST to the target: it is no address that another
-    /// caller's stream announced.
+    /// Whether this caller may POST to the target: it names no session of a
+    /// stream that only others have open, in whatever way it is written.
     pub(super) fn may_post(&self, target: &Uri, caller: &Caller) -> bool {
-        let Some(key) = key_of(target) else {
+        let owners = lock(&self.owners);
+        if owners.is_empty() {
             return true;
-        };
-        match lock(&self.streams).get(key) {
-            Some(Announced::By(_, owner)) => owner.id() == caller.id(),
-            Some(Announced::Shared(_)) | None => true,
         }
+        let query = target.query().unwrap_or_default();
+        sessions(target.path(), query, Reading::Asked)
+            .iter()
+            .filter_map(|session| owners.get(session))
+            .all(|owners| owners.iter().any(|owner| owner.id() == caller.id()))
     }
 
     /// Whether a target looks like one that such a stream announced, although
     /// none here did: its client reads no answers to its POSTs.
     pub(super) fn is_elsewhere(target: &Uri) -> bool {
-        target.query().is_some_and(|query| {
-            query
-                .split('&')
-                .filter_map(|pair| pair.split_once('='))
-                .any(|(name, _)| matches!(name, "sessionId" | "session_id"))
-        })
+        let query = target.query().unwrap_or_default();
+        pairs(query).any(|(name, _)| is_session(&name))
     }
 
-    fn forget(&self, key: &str) {
+    fn forget(&self, announcement: &Announcement) {
         let mut streams = lock(&self.streams);
-        match streams.get_mut(key) {
+        match streams.get_mut(&announcement.key) {
             Some(Announced::Shared(count)) if *count > 1 => *count = count.saturating_sub(1),
             _ => {
-                streams.remove(key);
+                streams.remove(&announcement.key);
+            }
+        }
+        drop(streams);
+        let mut owners = lock(&self.owners);
+        for session in &announcement.sessions {
+            let Some(callers) = owners.get_mut(session) else {
+                continue;
+            };
+            let own = |caller: &Caller| caller.id() == announcement.caller.id();
+            if let Some(index) = callers.iter().position(own) {
+                callers.swap_remove(index);
+            }
+            if callers.is_empty() {
+                owners.remove(session);
             }
         }
     }
@@ -162,7 +194,7 @@ impl Announcement {
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        self.endpoints.forget(&self.key);
+        self.endpoints.forget(self);
     }
 }
 
@@ -174,6 +206,55 @@ fn key<'a>(path: &'a str, query: &'a str) -> Option<&'a str> {
     Some(query)
         .filter(|query| !query.is_empty())
         .or_else(segment)
+}
+
+/// Whose address it is that is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// The server's: it holds one session, in the way that servers write it.
+    Announced,
+    /// A client's: it holds whatever some server could read in it.
+    Asked,
+}
+
+/// The names of sessions that an address holds, whatever the case and however
+/// it is escaped: the values that are called so; in an address without any, all
+/// of the query, or else the end of the path.
+fn sessions(path: &str, query: &str, reading: Reading) -> Vec<String> {
+    let named = pairs(query).filter(|(name, _)| is_session(name));
+    let mut sessions: Vec<String> = named.map(|(_, value)| value).collect();
+    let is_complete = reading == Reading::Announced;
+    if !query.is_empty() && (sessions.is_empty() || !is_complete) {
+        sessions.push(plain(query));
+    }
+    if sessions.is_empty() || !is_complete {
+        let segments = path.rsplit('/').filter(|segment| !segment.is_empty());
+        let most = if is_complete { 1 } else { MOST_SEGMENTS };
+        sessions.extend(segments.take(most).map(plain));
+    }
+    sessions
+}
+
+/// The names and values of a query.
+fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+    query
+        .split(['&', ';'])
+        .filter_map(|pair| pair.split_once('='))
+        .map(|(name, value)| (plain(name), plain(value)))
+}
+
+fn is_session(name: &str) -> bool {
+    name.chars()
+        .filter(|character| character.is_alphanumeric())
+        .eq("sessionid".chars())
+}
+
+/// Without escapes, and in lower case.
+fn plain(text: &str) -> String {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced)
+        .decode_utf8_lossy()
+        .to_lowercase()
 }
 
 fn key_of(target: &Uri) -> Option<&str> {
@@ -227,6 +308,59 @@ mod tests {
         drop(stream);
         assert!(!delivers(&endpoints, "/messages?sessionId=1"));
         assert!(lock(&endpoints.streams).is_empty());
+    }
+
+    #[test]
+    fn a_session_of_another_caller_is_known_however_it_is_written() {
+        for (announced, targets) in [
+            (
+                "/m?sessionId=ab-1",
+                &[
+                    "/m?sessionId=ab-1",
+                    "/m?sessionId=ab-1&x",
+                    "/m?x=y&sessionId=ab-1",
+                    "/m?&sessionId=ab-1",
+                    "/m?sessionId=%61b-1",
+                    "/m?session%49d=ab-1",
+                    "/m?sessionId=AB-1",
+                    "/m?session_id=ab-1",
+                    "/m?sessionId=bobs&sessionId=ab-1",
+                    "/m?sessionId=ab-1;x",
+                    "/other/?sessionId=ab-1",
+                ][..],
+            ),
+            (
+                "/m/ab-1",
+                &[
+                    "/m/ab-1",
+                    "/m/ab-1/",
+                    "/m/ab-1?x",
+                    "/m/%61b-1",
+                    "/m/AB-1",
+                    "/m/ab-1/x",
+                ],
+            ),
+            ("/m?ab-1", &["/m?ab-1", "/m?%61b-1", "/x?AB-1"]),
+        ] {
+            let endpoints = Arc::<Endpoints>::default();
+            let stream = endpoints.announce(announced.as_bytes(), &Caller::new("alice"));
+            let may_post = |target: &&str, caller: &str| {
+                endpoints.may_post(&target.parse().unwrap(), &Caller::new(caller))
+            };
+            for target in targets {
+                assert!(!may_post(target, "bob"), "{target} of {announced}");
+                assert!(may_post(target, "alice"), "{target} of {announced}");
+            }
+            assert!(may_post(&"/m?sessionId=bobs", "bob"));
+            // One of both callers' is nobody's secret.
+            let other = endpoints.announce(announced.as_bytes(), &Caller::new("bob"));
+            assert!(may_post(&targets[0], "bob"));
+            drop(stream);
+            assert!(!may_post(&targets[0], "alice"));
+            drop(other);
+            assert!(may_post(&targets[0], "alice"));
+            assert!(lock(&endpoints.owners).is_empty());
+        }
     }
 
     #[test]

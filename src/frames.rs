@@ -5,7 +5,7 @@ use crate::audit::{AuditSink, Ending, MessageKind, OpenDecision, Receipt, Settle
 use crate::caller::Caller;
 use crate::engine::{self, Arrival, Engine, Judge, Judgement, Seen};
 use crate::mcp::list::{self, Answer, Filtered, Unreadable};
-use crate::mcp::message::{Id, Message};
+use crate::mcp::message::{Call, Id, Message};
 use crate::mcp::recover::{self, Unread};
 use crate::mcp::reply::{Asked, Refusal, reply};
 use crate::mcp::version::Era;
@@ -60,7 +60,7 @@ pub struct MessageGuard {
 pub struct MessageConnection {
     engine: Engine,
     caller: Caller,
-    awaited: Mutex<VecDeque<Awaited>>,
+    awaited: Mutex<Awaited>,
 }
 
 /// What becomes of a message of the client's.
@@ -157,11 +157,11 @@ impl MessageConnection {
             return refuse(refusal, era, id);
         }
         if settled(receipt).await.is_err() && judgement.runs {
-            let _ = open.end(Ending::Refused);
+            open.take_back();
             return refuse(&engine::unrecorded(), era, id);
         }
         match (id, message) {
-            (Some(id), Some(Message::Request(_, call))) => self.await_answer(id, call.tool(), open),
+            (Some(id), Some(Message::Request(_, call))) => self.await_answer(id, call, open),
             _ => {
                 let _ = settled(open.end(Ending::Sent)).await;
             }
@@ -175,25 +175,34 @@ impl MessageConnection {
             Ok(judge) => judge,
             Err(refusal) => return self.withhold(&refusal, frame).await,
         };
-        let Filtered { text, answers } = match list::filter(frame, &judge) {
+        let Filtered { text, answers, .. } = match list::filter(frame, &judge) {
+            // It tells of a task that is not the caller's.
+            Ok(filtered) if filtered.is_foreign => return FromServer::Drop,
             Ok(filtered) => filtered,
             Err(unreadable) => return self.withhold(&bad_answer(unreadable), frame).await,
         };
-        for Answer { id, task } in answers {
-            let Some(awaited) = self.take_awaited(id) else {
-                continue;
-            };
-            if let (Some(task), Some(tool)) = (task, awaited.tool) {
-                let owner = TaskOwner::new(&self.caller, tool);
-                self.engine.sessions().begin_task(&task, owner);
-            }
-            let _ = settled(awaited.open.end(Ending::Answered)).await;
-        }
+        let receipts = answers
+            .into_iter()
+            .filter_map(|answer| self.receive(answer))
+            .fold(Receipt::recorded(), Receipt::and);
+        let _ = settled(receipts).await;
         match text {
             None if has_line_end(frame) => FromServer::Replace(on_one_line(frame.to_vec())),
             None => FromServer::Forward,
             Some(filtered) => FromServer::Replace(on_one_line(filtered)),
         }
+    }
+
+    /// Notes the answer to a request that was awaited.
+    fn receive(&self, answer: Answer<'_>) -> Option<Receipt> {
+        let awaited = self.take_awaited(answer.id)?;
+        if let (Some(task), Some(call)) = (answer.task, awaited.call) {
+            if call.wants_task || !task.was_asked_for {
+                let owner = TaskOwner::new(&self.caller, call.tool);
+                self.engine.sessions().begin_task(&task.id, owner);
+            }
+        }
+        Some(awaited.open.end(Ending::Answered))
     }
 
     fn record(
@@ -219,33 +228,39 @@ impl MessageConnection {
         self.engine.decided(arrival, seen, judgement, policy)
     }
 
-    fn await_answer(&self, id: Id<'_>, tool: Option<&str>, open: OpenDecision) {
+    fn await_answer(&self, id: Id<'_>, call: &Call<'_>, open: OpenDecision) {
         let mut awaited = self.awaited();
-        if awaited.len() >= MOST_AWAITED {
-            awaited.pop_front();
+        if awaited.requests.len() >= MOST_AWAITED {
+            awaited.requests.pop_front();
+            awaited.has_forgotten = true;
         }
+        let tool = call.tool().filter(|_| !awaited.has_forgotten);
+        let mut call = tool.map(|tool| ToolCall {
+            tool: tool.into(),
+            wants_task: call.wants_task(),
+        });
         // Nobody can tell which of two with one id a task was made of.
-        let mut tool = tool.map(Arc::from);
-        for other in awaited.iter_mut().filter(|other| other.has_id(id.raw())) {
-            other.tool = None;
-            tool = None;
+        let same_id = |other: &&mut Request| other.has_id(id.raw());
+        for other in awaited.requests.iter_mut().filter(same_id) {
+            other.call = None;
+            call = None;
         }
-        awaited.push_back(Awaited {
+        awaited.requests.push_back(Request {
             id: id.raw().into(),
-            tool,
+            call,
             open,
         });
     }
 
-    fn take_awaited(&self, id: &[u8]) -> Option<Awaited> {
-        let mut awaited = self.awaited();
-        let index = awaited.iter().position(|awaited| awaited.has_id(id))?;
-        awaited.remove(index)
+    fn take_awaited(&self, id: &[u8]) -> Option<Request> {
+        let requests = &mut self.awaited().requests;
+        let index = requests.iter().position(|request| request.has_id(id))?;
+        requests.remove(index)
     }
 
     /// Nothing is left half done under the lock, so a panic of another thread
     /// spoils nothing.
-    fn awaited(&self) -> MutexGuard<'_, VecDeque<Awaited>> {
+    fn awaited(&self) -> MutexGuard<'_, Awaited> {
         self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -266,16 +281,31 @@ impl MessageConnection {
     }
 }
 
-/// A request that the server has not answered yet.
-#[derive(Debug)]
+/// The requests that the server has not answered yet.
+#[derive(Debug, Default)]
 struct Awaited {
+    requests: VecDeque<Request>,
+    /// Whether one was pushed out: from then on an answer may be one to a
+    /// request that is not known any more, and tells of no task.
+    has_forgotten: bool,
+}
+
+#[derive(Debug)]
+struct Request {
     id: Box<[u8]>,
-    /// The tool that it calls.
-    tool: Option<Arc<str>>,
+    /// The call that it makes, if the answer can be told from others.
+    call: Option<ToolCall>,
     open: OpenDecision,
 }
 
-impl Awaited {
+#[derive(Debug)]
+struct ToolCall {
+    tool: Arc<str>,
+    /// Whether the client asks for a task (2025-11-25).
+    wants_task: bool,
+}
+
+impl Request {
     fn has_id(&self, raw: &[u8]) -> bool {
         Id::from_raw(&self.id).is_some_and(|id| id.is_echoed_by(raw))
     }
@@ -423,7 +453,8 @@ mod tests {
         let policy = r#"{"version":"1","default":"allow"}"#;
         let guard = MessageGuard::new(policy.parse().unwrap());
         let connection = guard.connect(Caller::local());
-        let call = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#;
+        let call =
+            br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","task":{}}}"#;
         let get = br#"{"jsonrpc":"2.0","id":2,"method":"tasks/get","params":{"taskId":"t"}}"#;
         let task = br#"{"jsonrpc":"2.0","id":1,"result":{"task":{"taskId":"t"}}}"#;
         let asks = |connection: &MessageConnection| block_on(connection.from_client(get));
@@ -441,8 +472,10 @@ mod tests {
         let policy = r#"{"version":"1","default":"allow"}"#;
         let connection = MessageGuard::new(policy.parse().unwrap()).connect(Caller::local());
         for tool in ["a", "b"] {
+            // The same id, in two spellings.
+            let id = if tool == "a" { "\"1\"" } else { "\"\\u0031\"" };
             let call = format!(
-                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}"}}}}"#
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"{tool}","task":{{}}}}}}"#
             );
             block_on(connection.from_client(call.as_bytes()));
         }
@@ -499,6 +532,9 @@ mod tests {
         assert_eq!(taken(), []);
         answer(4, r#""result":{"a":NaN}"#);
         assert_eq!(taken(), [Ending::Withheld]);
+        // Of a log, or of a server that says the id in another way.
+        answer(3, r#""level":"info""#);
+        assert_eq!(taken(), []);
         answer(3, r#""result":{}"#);
         assert_eq!(taken(), [Ending::Answered]);
         drop(connection);
@@ -512,8 +548,21 @@ mod tests {
             let ping = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
             block_on(connection.from_client(ping.as_bytes()));
         }
-        assert_eq!(connection.awaited().len(), MOST_AWAITED);
+        assert_eq!(connection.awaited().requests.len(), MOST_AWAITED);
         assert!(connection.take_awaited(b"0").is_none());
         assert!(connection.take_awaited(b"1").is_some());
+        // An answer could be one to what is forgotten.
+        let call = br#"{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{"name":"read"}}"#;
+        block_on(connection.from_client(call));
+        let request = connection.take_awaited(b"0").unwrap();
+        assert!(request.call.is_none());
+    }
+
+    #[test]
+    fn what_is_told_of_another_callers_task_is_dropped() {
+        let guard = MessageGuard::new(r#"{"version":"1","default":"allow"}"#.parse().unwrap());
+        let connection = guard.connect(Caller::local());
+        let told = br#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t","result":{}}}"#;
+        assert_eq!(block_on(connection.from_server(told)), FromServer::Drop);
     }
 }

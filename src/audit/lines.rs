@@ -244,6 +244,7 @@ mod tests {
             kind: MessageKind::Request,
             method: Some("tools/call".to_owned()),
             name: Some("a\"\n".to_owned()),
+            more_names: Vec::new(),
             argument_keys: Vec::new(),
             policy: None,
             verdict: Verdict::Allowed,

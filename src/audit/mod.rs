@@ -14,7 +14,7 @@ pub(crate) use receipt::{Settlement, Settling};
 pub use record::{
     AuditRecord, DecisionId, DecisionRecord, Ending, MessageKind, OutcomeRecord, Verdict,
 };
-pub(crate) use record::{Facts, UNRECORDED, argument_keys, session_digest};
+pub(crate) use record::{Facts, MOST_KEYS, UNRECORDED, argument_keys, session_digest};
 pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, seam_panicked};
 
 /// Takes what is recorded; see [`PolicyLayer::audit`](crate::PolicyLayer::audit).
@@ -27,7 +27,8 @@ pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, seam_panicked};
 /// A message by which something runs goes on once its first record is
 /// [recorded](Receipt::recorded), and is refused with the rule `(audit)` if it is
 /// not within 100 ms. What runs nothing by itself, like `ping` and the lists, and
-/// every answer, waits as long and then goes on.
+/// every answer, waits as long and then goes on. So does a client's answer to a
+/// request of the server's: the call that it belongs to was recorded.
 ///
 /// [`JsonLines`] is a sink. The same facts are also events for `tracing`,
 /// whatever the sink.
@@ -56,7 +57,8 @@ pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, seam_panicked};
 /// # Ok::<(), mcp_policy::LoadError>(())
 /// ```
 pub trait AuditSink: Send + Sync + 'static {
-    /// Takes a record. Must not block: what takes time goes on in the receipt.
+    /// Takes a record. Must not block: what takes time is begun here, on a thread
+    /// or in a task of its own, and the receipt tells when it is done.
     ///
     /// If it panics, nothing was recorded.
     fn record(&self, record: &AuditRecord) -> Receipt;

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_timer::Delay;
@@ -37,8 +37,11 @@ impl Receipt {
         Self(State::Done(Err(Unrecorded)))
     }
 
-    /// The record is on its way. It counts as lost if that takes more than
-    /// 100 ms.
+    /// The record is on its way, and is known to be kept once this is done. It
+    /// counts as lost if that takes more than 100 ms.
+    ///
+    /// The work itself has to have begun: where nobody waits any more, this is
+    /// dropped without being polled.
     pub fn pending(writing: impl Future<Output = Result<(), Unrecorded>> + Send + 'static) -> Self {
         Self(State::Writing(Box::pin(writing)))
     }
@@ -48,7 +51,7 @@ impl Receipt {
         match self.0 {
             State::Done(result) => Settlement::Known(result),
             State::Writing(writing) => Settlement::Awaited(Settling {
-                writing,
+                writing: Some(writing),
                 patience: Delay::new(PATIENCE),
             }),
         }
@@ -95,7 +98,8 @@ pub(crate) enum Settlement {
 
 /// Waits until a record is kept or lost, but not for long.
 pub(crate) struct Settling {
-    writing: Writing,
+    /// `None` once it is known.
+    writing: Option<Writing>,
     patience: Delay,
 }
 
@@ -103,18 +107,39 @@ impl Future for Settling {
     type Output = Result<(), Unrecorded>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let writing = AssertUnwindSafe(|| self.writing.as_mut().poll(context));
-        match catch_unwind(writing) {
-            Ok(Poll::Pending) => {}
-            Ok(Poll::Ready(result)) => return Poll::Ready(result),
+        let Some(writing) = &mut self.writing else {
+            return Poll::Ready(Err(Unrecorded));
+        };
+        let result = match catch_unwind(AssertUnwindSafe(|| writing.as_mut().poll(context))) {
+            Ok(Poll::Ready(result)) => result,
+            Ok(Poll::Pending) => {
+                ready!(Pin::new(&mut self.patience).poll(context));
+                Err(Unrecorded)
+            }
             Err(_) => {
                 seam_panicked("audit sink");
-                return Poll::Ready(Err(Unrecorded));
+                Err(Unrecorded)
+            }
+        };
+        self.let_go();
+        Poll::Ready(result)
+    }
+}
+
+impl Settling {
+    /// Drops the sink's future, which may panic.
+    fn let_go(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            if catch_unwind(AssertUnwindSafe(|| drop(writing))).is_err() {
+                seam_panicked("audit sink");
             }
         }
-        Pin::new(&mut self.patience)
-            .poll(context)
-            .map(|()| Err(Unrecorded))
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 

@@ -1,9 +1,9 @@
 use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -13,8 +13,8 @@ use crate::digest::sha256;
 use crate::mcp::shown;
 use crate::policy::Policy;
 
-/// Names of arguments that are recorded of one call.
-const MOST_KEYS: usize = 64;
+/// Names that are recorded of one message, and as many of its arguments.
+pub(crate) const MOST_KEYS: usize = 64;
 
 /// The rule that refuses what cannot be recorded.
 pub(crate) const UNRECORDED: &str = "(audit)";
@@ -31,6 +31,16 @@ pub enum AuditRecord {
     Decision(DecisionRecord),
     /// What came of it.
     Outcome(OutcomeRecord),
+}
+
+impl AuditRecord {
+    /// The decision that it is about.
+    pub fn decision(&self) -> &DecisionRecord {
+        match self {
+            Self::Decision(decision) => decision,
+            Self::Outcome(outcome) => outcome.decision(),
+        }
+    }
 }
 
 /// What was decided about a message, and what it was about.
@@ -76,6 +86,8 @@ pub(crate) struct Facts {
     pub(crate) method: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) more_names: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) argument_keys: Vec<String>,
     #[serde(flatten, serialize_with = "name_and_digest")]
@@ -149,10 +161,16 @@ impl DecisionRecord {
         self.facts.method.as_deref()
     }
 
-    /// The tool, prompt or resource that the message is about; of a URI what
-    /// stands before its query, and of a task the tool that it was made with.
+    /// The tool, prompt or resource that the message is about, or the first of
+    /// several; of a URI only what names something, without user, query and
+    /// parameters, and of a task the tool that it was made with.
     pub fn name(&self) -> Option<&str> {
         self.facts.name.as_deref()
+    }
+
+    /// The others, if the message is about several; at most 64.
+    pub fn more_names(&self) -> impl Iterator<Item = &str> {
+        self.facts.more_names.iter().map(String::as_str)
     }
 
     /// The names of the arguments, in alphabetical order; at most 64.
@@ -255,28 +273,24 @@ impl OutcomeRecord {
 
 /// Tells a decision from all others, of this process and of others.
 ///
-/// As text it looks like `5f2c9a0e7b1d4c3a-17`.
+/// As text it is 32 hexadecimal digits, which tell nothing of how many decisions
+/// there were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct DecisionId {
-    process: u64,
-    number: u64,
-}
+pub struct DecisionId([u64; 2]);
 
 impl DecisionId {
     pub(crate) fn next() -> Self {
-        static PROCESS: OnceLock<u64> = OnceLock::new();
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
-        Self {
-            // The standard library seeds this with 64 random bits.
-            process: *PROCESS.get_or_init(|| RandomState::new().build_hasher().finish()),
-            number: NUMBER.fetch_add(1, Ordering::Relaxed),
-        }
+        static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Self(KEYS.each_ref().map(|key| key.hash_one(number)))
     }
 }
 
 impl fmt::Display for DecisionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.process, self.number)
+        let [first, second] = self.0;
+        write!(f, "{first:016x}{second:016x}")
     }
 }
 
@@ -365,6 +379,9 @@ impl Serialize for Verdict {
 pub enum Ending {
     /// The server answered, and its answer was passed on.
     Answered,
+    /// The server began a stream of events, which is passed on as far as it can
+    /// be checked.
+    Streaming,
     /// The server answered, but its answer was not passed on: it could not be
     /// checked, or would have led elsewhere.
     Withheld,
@@ -383,6 +400,7 @@ impl Ending {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
+            Self::Streaming => "streaming",
             Self::Withheld => "withheld",
             Self::Refused => "refused",
             Self::Failed => "failed",
@@ -457,7 +475,7 @@ mod tests {
     fn no_two_decisions_have_one_id() {
         let (one, other) = (DecisionId::next(), DecisionId::next());
         assert_ne!(one.to_string(), other.to_string());
-        assert_eq!(one.to_string().split('-').next().map(str::len), Some(16));
+        assert_eq!(one.to_string().len(), 32);
     }
 
     #[test]

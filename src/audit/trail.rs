@@ -96,6 +96,15 @@ impl OpenDecision {
         self.status = Some(status);
     }
 
+    /// Takes the decision back because it could not be recorded. Whether this
+    /// can be is not waited for.
+    pub(crate) fn take_back(mut self) -> DecisionRecord {
+        self.record = self.record.taken_back();
+        log(&self.record);
+        let _ = self.record_end(Ending::Refused);
+        self.record.clone()
+    }
+
     /// Records how it ended.
     pub(crate) fn end(mut self, ending: Ending) -> Receipt {
         self.record_end(ending)
@@ -157,6 +166,15 @@ impl OpenDecisions {
         for open in std::iter::once(&mut self.first).chain(&mut self.others) {
             open.answered_with(status);
         }
+    }
+
+    /// Takes the decisions back because they could not be recorded. Whether this
+    /// can be is not waited for.
+    pub(crate) fn take_back(self) -> DecisionRecord {
+        let others = self.others.into_iter();
+        let taken_back = self.first.take_back();
+        others.for_each(|open| drop(open.take_back()));
+        taken_back
     }
 
     /// Records how all of them ended.

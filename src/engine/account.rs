@@ -78,7 +78,8 @@ impl Engine {
             },
             kind: seen.kind,
             method: seen.call.map(|call| shown(&call.method)),
-            name: judgement.name.as_deref().map(shown_name),
+            name: judgement.name.clone(),
+            more_names: judgement.more_names.clone(),
             argument_keys: keys.unwrap_or_default(),
             policy: policy.cloned(),
             verdict: judgement.verdict,
@@ -86,9 +87,4 @@ impl Engine {
         });
         self.trail.decided(record, arrival.since)
     }
-}
-
-/// What follows the path of a URI is more of a value than of a name.
-fn shown_name(name: &str) -> String {
-    shown(name.split(['?', '#']).next().unwrap_or_default())
 }

@@ -2,13 +2,14 @@ use std::borrow::Cow;
 
 use super::Sessions;
 use super::words::{DEFAULT_DENY, NO_POLICY, refused, unknown, wrong_kind};
-use crate::audit::{DecisionId, Verdict};
+use crate::audit::{DecisionId, MOST_KEYS, Verdict};
 use crate::caller::Caller;
 use crate::mcp::list::{List, Visibility};
 use crate::mcp::message::{Call, Message};
 use crate::mcp::method::{self, Kind, Subject};
 use crate::mcp::params::{Name, Param, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
+use crate::mcp::{shown, shown_uri};
 use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy};
 
 /// The rule by which what the protocol itself decides is decided.
@@ -36,8 +37,10 @@ pub(crate) struct Judge {
 pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     pub(crate) rule: Cow<'static, str>,
-    /// What the message names.
+    /// What the message names, as it may be shown.
     pub(crate) name: Option<String>,
+    /// What else it names.
+    pub(crate) more_names: Vec<String>,
     /// Whether something runs by it.
     pub(crate) runs: bool,
     /// How it is refused; `None` if it may go on.
@@ -50,21 +53,23 @@ impl Judgement {
         verdict: Verdict::Allowed,
         rule: Cow::Borrowed(PROTOCOL),
         name: None,
+        more_names: Vec::new(),
         runs: false,
         refusal: None,
     };
 
-    fn allowed(rule: &str, name: Option<&str>) -> Self {
+    fn allowed(rule: &str, name: Option<String>) -> Self {
         Self {
             verdict: Verdict::Allowed,
             rule: Cow::Owned(rule.to_owned()),
-            name: name.map(str::to_owned),
+            name,
+            more_names: Vec::new(),
             runs: true,
             refusal: None,
         }
     }
 
-    fn denied(rule: &str, name: Option<&str>, refusal: Refusal) -> Self {
+    fn denied(rule: &str, name: Option<String>, refusal: Refusal) -> Self {
         Self {
             verdict: Verdict::Denied,
             refusal: Some(refusal),
@@ -86,6 +91,7 @@ impl From<Refusal> for Judgement {
             verdict,
             rule: Cow::Borrowed(rule),
             name: None,
+            more_names: Vec::new(),
             runs: false,
             refusal: Some(refusal),
         }
@@ -209,12 +215,16 @@ impl Judge {
         let refused = |rule: &str, reason: Option<&str>| {
             refused(what, name, rule, reason, decision_id.to_string())
         };
+        let shown = Some(match what {
+            Thing::Resource => shown_uri(name),
+            Thing::Tool | Thing::Prompt | Thing::Task => shown(name),
+        });
         let Some(decision) = self.decide(&action) else {
-            return Judgement::denied(NO_POLICY, Some(name), refused(NO_POLICY, None));
+            return Judgement::denied(NO_POLICY, shown, refused(NO_POLICY, None));
         };
         let (rule, reason) = (decision.rule(), decision.reason());
         match decision.outcome() {
-            Outcome::Allow => Judgement::allowed(rule, Some(name)),
+            Outcome::Allow => Judgement::allowed(rule, shown),
             Outcome::Hide => {
                 let refusal = match self.like_unnamed(&action) {
                     Some((rule, reason)) => refused(rule, reason),
@@ -222,10 +232,10 @@ impl Judge {
                 };
                 Judgement {
                     verdict: Verdict::Hidden,
-                    ..Judgement::denied(HIDDEN, Some(name), refusal)
+                    ..Judgement::denied(HIDDEN, shown, refusal)
                 }
             }
-            _ => Judgement::denied(rule, Some(name), refused(rule, reason)),
+            _ => Judgement::denied(rule, shown, refused(rule, reason)),
         }
     }
 
@@ -275,25 +285,29 @@ impl Judge {
             Some(Subscriptions::Unreadable) => {
                 return Err(Refusal::Params {
                     text: "params.notifications must be an object in which \
-                           resourceSubscriptions and taskIds are lists of strings."
+                           resourceSubscriptions and taskIds are lists of at most 1000 \
+                           strings."
                         .to_owned(),
                 });
             }
         };
-        let mut last = Judgement::PASSES;
-        for uri in resources {
-            last = self.use_thing(Thing::Resource, uri, decision);
-            if last.refusal.is_some() {
-                return Ok(last);
+        let resources = resources
+            .iter()
+            .map(|uri| Ok(self.use_thing(Thing::Resource, uri, decision)));
+        let tasks = tasks.iter().map(|task| self.use_task(task, decision));
+        let mut all: Option<Judgement> = None;
+        for judgement in resources.chain(tasks) {
+            let judgement = judgement?;
+            match &mut all {
+                _ if judgement.refusal.is_some() => return Ok(judgement),
+                None => all = Some(judgement),
+                Some(all) if all.more_names.len() < MOST_KEYS => {
+                    all.more_names.extend(judgement.name);
+                }
+                Some(_) => {}
             }
         }
-        for task in tasks {
-            last = self.use_task(task, decision)?;
-            if last.refusal.is_some() {
-                return Ok(last);
-            }
-        }
-        Ok(last)
+        Ok(all.unwrap_or(Judgement::PASSES))
     }
 }
 

@@ -14,7 +14,7 @@ use super::exchange::{Asked, Exchange};
 use super::incoming::Refused;
 use super::response_body::ResponseBody;
 use crate::audit::Ending;
-use crate::mcp::list::{self, Filtered};
+use crate::mcp::list::{self, Unreadable};
 use crate::mcp::reply::{Refusal, reply};
 use crate::mcp::sse;
 use crate::mcp::version::Era;
@@ -190,21 +190,26 @@ fn check_held(
     if !is_json && !collected.bytes.contains(&b'{') {
         return (head, Ok(collected));
     }
-    let Filtered { text, answers } = match list::filter(&collected.bytes, &exchange.judge) {
-        Ok(filtered) => filtered,
-        Err(unreadable) => {
-            let text = unreadable.explain();
-            return (head, Err(Refusal::BadAnswer { text }));
+    match filter(exchange, &collected.bytes) {
+        Ok(None) => (head, Ok(collected)),
+        Ok(Some(text)) => {
+            forget_body(&mut head.headers);
+            head.headers.entry(CONTENT_TYPE).or_insert(JSON);
+            (head, Ok(collected.replace(text)))
         }
-    };
-    exchange.remember_tasks(&answers);
-    drop(answers);
-    let Some(text) = text else {
-        return (head, Ok(collected));
-    };
-    forget_body(&mut head.headers);
-    head.headers.entry(CONTENT_TYPE).or_insert(JSON);
-    (head, Ok(collected.replace(text)))
+        Err(text) => (head, Err(Refusal::BadAnswer { text })),
+    }
+}
+
+/// The text that is passed on in the place of an answer; `None` if that is the
+/// answer itself, and an error if there is none.
+fn filter(exchange: &Exchange, text: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    let filtered = list::filter(text, &exchange.judge).map_err(Unreadable::explain)?;
+    if filtered.is_foreign {
+        return Err("The server told of a task that is not the caller's.".to_owned());
+    }
+    exchange.remember_tasks(&filtered.answers);
+    Ok(filtered.text)
 }
 
 fn pass<R>(mut head: response::Parts, collected: Collected) -> Response<ResponseBody<R>> {

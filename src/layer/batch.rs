@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::exchange::{Asked, Exchange};
-use super::incoming::{Incoming, Judged, Refused, call_of};
+use super::incoming::{Incoming, Judged, Refused};
 use crate::audit::{DecisionId, OpenDecisions, Receipt};
 use crate::engine::{Judge, Judgement};
 use crate::mcp::fault::Fault;
@@ -60,7 +60,7 @@ impl Incoming<'_> {
             None => Ok(Exchange {
                 config: Arc::clone(self.config),
                 judge,
-                asked: asked_by(&messages, unread),
+                asked: self.asked_by(&messages, unread),
             }),
             Some(first) => {
                 let refusals =
@@ -109,6 +109,17 @@ impl Incoming<'_> {
         Ok(())
     }
 
+    fn asked_by(self, messages: &[Message<'_>], unread: Asked) -> Asked {
+        let mut asked = unread;
+        for message in messages {
+            if let Message::Request(id, call) = message {
+                asked.for_list |= call.method.ends_with("/list");
+                asked.calls.extend(self.call_of(*id, call));
+            }
+        }
+        asked
+    }
+
     /// What becomes of each message. If one is refused, all are.
     fn decide(self, judge: &Judge, messages: &[Message<'_>]) -> Vec<(DecisionId, Judgement)> {
         let mut decisions: Vec<_> = messages
@@ -134,17 +145,6 @@ impl Incoming<'_> {
         }
         decisions
     }
-}
-
-fn asked_by(messages: &[Message<'_>], unread: Asked) -> Asked {
-    let mut asked = unread;
-    for message in messages {
-        if let Message::Request(id, call) = message {
-            asked.for_list |= call.method.ends_with("/list");
-            asked.calls.extend(call_of(*id, call));
-        }
-    }
-    asked
 }
 
 fn id_of<'m>(message: &Message<'m>) -> Option<Id<'m>> {

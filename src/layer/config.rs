@@ -4,6 +4,7 @@ use std::sync::Arc;
 use http::request::Parts;
 
 use super::budget::Budget;
+use super::calls::Calls;
 use super::endpoints::Endpoints;
 use super::identify::{self, IdentifyCaller};
 use crate::caller::Caller;
@@ -24,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) requests: Arc<Budget>,
     /// Bytes of all answers that are held.
     pub(crate) responses: Arc<Budget>,
+    /// Which calls are under way in which session.
+    pub(crate) calls: Arc<Calls>,
     /// Whether a body may be an array of messages.
     pub(crate) accepts_batches: bool,
     /// Paths whose requests are not judged.
@@ -47,6 +50,7 @@ impl Config {
             max_response_size: MAX_RESPONSE_SIZE,
             requests: Budget::new(REQUEST_BUDGET),
             responses: Budget::new(RESPONSE_BUDGET),
+            calls: Arc::default(),
             accepts_batches: false,
             unguarded_paths: Vec::new(),
             endpoints: Arc::default(),

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -17,7 +18,6 @@ use crate::mcp::sse::{self, Event, Splitter, Verdict};
 const FRAMES_PER_POLL: u32 = 64;
 
 /// A stream of server-sent events on its way to the client.
-#[derive(Debug)]
 pub(super) struct Events {
     splitter: Splitter,
     /// What may go on and has not been taken yet.
@@ -132,9 +132,20 @@ impl Events {
     }
 }
 
+/// What is on its way is nobody else's business.
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events")
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Judges the data of one event.
 fn judge(exchange: &Exchange, data: &[u8]) -> Verdict {
     let unreadable = match list::filter(data, &exchange.judge) {
+        // It tells of a task that is not the caller's.
+        Ok(filtered) if filtered.is_foreign => return Verdict::Drop,
         Ok(filtered) => {
             exchange.remember_tasks(&filtered.answers);
             return filtered.text.map_or(Verdict::Forward, Verdict::Rewrite);

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Version;
 use smallvec::SmallVec;
 
+use super::calls::CallUnderWay;
 use super::config::Config;
 use crate::engine::Judge;
 use crate::mcp::list::Answer;
@@ -25,9 +26,22 @@ pub(super) struct Asked {
     pub(super) for_list: bool,
     /// Whether it is a GET.
     pub(super) opens_stream: bool,
-    /// The tools that it calls, each with the id of the call.
-    pub(super) calls: SmallVec<[(Bytes, Arc<str>); 1]>,
+    /// The calls of tools that it makes.
+    pub(super) calls: SmallVec<[ToolCall; 1]>,
     pub(super) session: SessionStep,
+}
+
+/// A call of a tool, of which the server may make a task.
+#[derive(Clone, Debug)]
+pub(super) struct ToolCall {
+    /// The id as it was written.
+    pub(super) id: Bytes,
+    pub(super) tool: Arc<str>,
+    /// Whether the client asks for a task (2025-11-25).
+    pub(super) wants_task: bool,
+    /// Where other calls of the session are known. None share an id with those
+    /// that have no session.
+    pub(super) under_way: Option<Arc<CallUnderWay>>,
 }
 
 /// What a request does to its session.
@@ -53,18 +67,26 @@ impl Exchange {
     /// Remembers the tasks that the server made of the calls, before the client
     /// hears of them.
     pub(super) fn remember_tasks(&self, answers: &[Answer<'_>]) {
-        for (id, tool) in &self.asked.calls {
-            let Some(asked) = Id::from_raw(id) else {
-                continue;
-            };
-            let own = answers
-                .iter()
-                .filter(|answer| asked.is_echoed_by(answer.id));
-            for task in own.filter_map(|answer| answer.task.as_deref()) {
-                let owner = TaskOwner::new(self.judge.caller(), Arc::clone(tool));
+        for call in &self.asked.calls {
+            for task in answers.iter().filter_map(|answer| call.task_in(answer)) {
+                let owner = TaskOwner::new(self.judge.caller(), Arc::clone(&call.tool));
                 self.config.engine.sessions().begin_task(task, owner);
             }
         }
+    }
+}
+
+impl ToolCall {
+    /// The task that the server made of the call, if this answer tells of one.
+    fn task_in<'t>(&self, answer: &'t Answer<'_>) -> Option<&'t str> {
+        let task = answer.task.as_ref()?;
+        let is_own = Id::from_raw(&self.id)?.is_echoed_by(answer.id);
+        let is_unique = self
+            .under_way
+            .as_ref()
+            .is_none_or(|under_way| under_way.is_unique());
+        let is_expected = self.wants_task || !task.was_asked_for;
+        (is_own && is_unique && is_expected).then_some(&*task.id)
     }
 }
 

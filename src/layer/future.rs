@@ -36,15 +36,15 @@ where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
     #[pin]
-    state: State<S, S::Future, B, R>,
+    state: State<S, S::Future, B, R, S::Error>,
 }
 
 #[pin_project(project = StateProject)]
-enum State<S, F, B, R> {
-    /// There is an answer: a refusal, or one of the inner service.
-    Answered(Option<Box<Answer<R>>>),
+enum State<S, F, B, R, E> {
+    /// There is an answer, a refusal or one of the inner service, or its error.
+    Answered(Option<Result<Box<Answer<R>>, E>>),
     /// There is an answer, of which the records are being kept.
-    Settling(Settling, Option<Box<Answer<R>>>),
+    Settling(Settling, Option<Result<Box<Answer<R>>, E>>),
     /// The request body is being read.
     Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
     /// The request may go on, once that is recorded.
@@ -135,7 +135,7 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProject::Answered(answer) => match answer.take() {
-                    Some(answer) => return Poll::Ready(Ok(*answer)),
+                    Some(answer) => return Poll::Ready(answer.map(|answer| *answer)),
                     None => return Poll::Pending,
                 },
                 StateProject::Settling(settling, answer) => {
@@ -163,9 +163,7 @@ where
                     match (called.take(), answer) {
                         (Some(called), Ok(answer)) => receive(answer, *called),
                         (Some(called), Err(error)) => {
-                            // The client learns nothing that would have to wait.
-                            let _ = called.open.end(Ending::Failed);
-                            return Poll::Ready(Err(error));
+                            settle(called.open.end(Ending::Failed), Err(error))
                         }
                         (None, _) => return Poll::Pending,
                     }
@@ -196,7 +194,7 @@ where
 fn admit<S, B, R>(
     admission: Admission<S>,
     collected: Result<Collected, CollectError>,
-) -> State<S, S::Future, B, R>
+) -> State<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -235,7 +233,7 @@ fn proceed<S, B, R>(
     mut head: RequestHead,
     body: Option<Collected>,
     inner: S,
-) -> State<S, S::Future, B, R>
+) -> State<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -250,7 +248,8 @@ where
         Err(refused) => {
             let mut answer = answer::refuse(&refused, &head.uri);
             note(&mut answer, open.record());
-            return settle(receipt.and(open.end(Ending::Refused)), answer);
+            let receipt = receipt.and(open.end(Ending::Refused));
+            return settle(receipt, Ok(Box::new(answer)));
         }
     };
     let length = body.as_ref().map(|body| body.bytes.len());
@@ -276,7 +275,7 @@ where
 fn forward<S, B, R>(
     permitted: Permitted<S, B>,
     recorded: Result<(), Unrecorded>,
-) -> State<S, S::Future, B, R>
+) -> State<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -288,7 +287,7 @@ where
     } = permitted;
     if runs && recorded.is_err() {
         let Called { exchange, open } = called;
-        let decision = open.record().taken_back();
+        let decision = open.take_back();
         let refused = Refused {
             refusal: engine::unrecorded(),
             caller: Some(exchange.judge.caller().clone()),
@@ -298,18 +297,16 @@ where
         };
         let mut answer = answer::refuse(&refused, request.uri());
         note(&mut answer, &decision);
-        // Whoever keeps no record of the decision keeps none of this.
-        let _ = open.end(Ending::Refused);
-        return State::Answered(Some(Box::new(answer)));
+        return State::Answered(Some(Ok(Box::new(answer))));
     }
     State::Calling(inner.call(request), Some(Box::new(called)))
 }
 
 /// Decides how the answer of the inner service goes on.
-fn receive<S, F, B, R: Body<Data = Bytes>>(
+fn receive<S, F, B, R: Body<Data = Bytes>, E>(
     answer: Response<R>,
     mut called: Called,
-) -> State<S, F, B, R> {
+) -> State<S, F, B, R, E> {
     let (mut head, body) = answer.into_parts();
     request::follow_session(&called.exchange, &head);
     called.open.answered_with(head.status.as_u16());
@@ -327,7 +324,7 @@ fn receive<S, F, B, R: Body<Data = Bytes>>(
             answer::prepare_events(&mut head.headers);
             let body = ResponseBody::events(Events::new(called.exchange), body);
             let answer = Response::from_parts(head, body);
-            conclude(called.open, Ending::Answered, answer)
+            conclude(called.open, Ending::Streaming, answer)
         }
         Treatment::Hold | Treatment::Encoded => {
             let config = &called.exchange.config;
@@ -338,13 +335,13 @@ fn receive<S, F, B, R: Body<Data = Bytes>>(
 }
 
 /// Records how it ended, and answers.
-fn conclude<S, F, B, R>(
+fn conclude<S, F, B, R, E>(
     open: OpenDecisions,
     ending: Ending,
     mut answer: Answer<R>,
-) -> State<S, F, B, R> {
+) -> State<S, F, B, R, E> {
     note(&mut answer, open.record());
-    settle(open.end(ending), answer)
+    settle(open.end(ending), Ok(Box::new(answer)))
 }
 
 /// Leaves the decision where a layer above finds it. A refusal by another policy
@@ -361,11 +358,13 @@ fn note<R>(answer: &mut Answer<R>, decision: &DecisionRecord) {
 
 /// Answers once the records are kept: an answer that was seen is one that was
 /// recorded.
-fn settle<S, F, B, R>(receipt: Receipt, answer: Answer<R>) -> State<S, F, B, R> {
-    let answer = Some(Box::new(answer));
+fn settle<S, F, B, R, E>(
+    receipt: Receipt,
+    answer: Result<Box<Answer<R>>, E>,
+) -> State<S, F, B, R, E> {
     match receipt.settle() {
-        Settlement::Known(_) => State::Answered(answer),
-        Settlement::Awaited(settling) => State::Settling(settling, answer),
+        Settlement::Known(_) => State::Answered(Some(answer)),
+        Settlement::Awaited(settling) => State::Settling(settling, Some(answer)),
     }
 }
 

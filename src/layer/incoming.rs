@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, request};
 
 use super::config::Config;
-use super::exchange::{Asked, Exchange, SessionStep};
+use super::exchange::{Asked, Exchange, SessionStep, ToolCall};
 use super::request::session_id;
 use crate::audit::{DecisionId, MessageKind, OpenDecision, OpenDecisions, Receipt};
 use crate::caller::Caller;
@@ -91,7 +91,7 @@ impl Incoming<'_> {
                 era,
                 id: Some(copy(*id)),
                 for_list: call.method.ends_with("/list"),
-                calls: call_of(*id, call).into_iter().collect(),
+                calls: self.call_of(*id, call).into_iter().collect(),
                 session: match &*call.method {
                     "initialize" => SessionStep::Begin,
                     _ => SessionStep::None,
@@ -114,6 +114,19 @@ impl Incoming<'_> {
             Err(refusal) => Err((refusal.into(), None)),
         };
         self.judged(Some(&message), asked, caller.ok(), judged)
+    }
+
+    /// The tool that a request calls.
+    pub(super) fn call_of(self, id: Id<'_>, call: &Call<'_>) -> Option<ToolCall> {
+        let tool = call.tool()?.into();
+        let session = session_id(&self.head.headers).ok().flatten();
+        Some(ToolCall {
+            id: copy(id),
+            tool,
+            wants_task: call.wants_task(),
+            under_way: session
+                .map(|session| Arc::new(self.config.calls.begin(session, &id.said()))),
+        })
     }
 
     /// The judge for this caller, if the session is its own.
@@ -206,11 +219,6 @@ impl Incoming<'_> {
 /// A copy: a slice would keep the whole body while the answer lasts.
 fn copy(id: Id<'_>) -> Bytes {
     Bytes::copy_from_slice(id.raw())
-}
-
-/// The tool that a request calls, with the id of the call.
-pub(super) fn call_of(id: Id<'_>, call: &Call<'_>) -> Option<(Bytes, Arc<str>)> {
-    Some((copy(id), call.tool()?.into()))
 }
 
 /// Refuses a session that is known to be another caller's. In the modern era

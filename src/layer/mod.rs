@@ -4,6 +4,7 @@
 mod answer;
 mod batch;
 mod budget;
+mod calls;
 mod collect;
 mod config;
 mod encoding;

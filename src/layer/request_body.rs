@@ -1,3 +1,4 @@
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,14 +13,12 @@ use pin_project::pin_project;
 /// One that is written for a single body type names this type around it, or
 /// gets `tower_http::map_request_body::MapRequestBodyLayer` in front.
 #[pin_project]
-#[derive(Debug)]
 pub struct RequestBody<B> {
     #[pin]
     inner: Inner<B>,
 }
 
 #[pin_project(project = InnerProject)]
-#[derive(Debug)]
 enum Inner<B> {
     Judged(Option<Bytes>),
     /// From a path that is not guarded.
@@ -74,5 +73,12 @@ impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
             }
             Inner::Untouched(body) => body.size_hint(),
         }
+    }
+}
+
+/// What is in it is nobody else's business.
+impl<B> fmt::Debug for RequestBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody").finish_non_exhaustive()
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -13,14 +14,12 @@ use super::events::Events;
 /// above which answer by themselves, like CORS, timeouts or authorization, can
 /// build it.
 #[pin_project]
-#[derive(Debug)]
 pub struct ResponseBody<R> {
     #[pin]
     inner: Inner<R>,
 }
 
 #[pin_project(project = InnerProject)]
-#[derive(Debug)]
 enum Inner<R> {
     Whole(Option<Bytes>),
     Events(Box<Events>, #[pin] Option<R>),
@@ -94,5 +93,12 @@ impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
             Inner::Events(..) => SizeHint::default(),
             Inner::Untouched(body) => body.size_hint(),
         }
+    }
+}
+
+/// What is in it is nobody else's business.
+impl<R> fmt::Debug for ResponseBody<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
     }
 }

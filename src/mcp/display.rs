@@ -30,6 +30,33 @@ pub(crate) fn shown(name: &str) -> String {
     shown
 }
 
+/// A URI as it may stand in a log: only what names something. Users, queries and
+/// parameters hold passwords and tokens, and `data:` is all value.
+pub(crate) fn shown_uri(uri: &str) -> String {
+    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+    if scheme.eq_ignore_ascii_case("data") {
+        return "data:".to_owned();
+    }
+    let escaped = |name: &str| uri.to_ascii_lowercase().find(name);
+    let end = [
+        uri.find(['?', '#', ';']),
+        escaped("%3f"),
+        escaped("%23"),
+        escaped("%3b"),
+    ]
+    .into_iter()
+    .flatten()
+    .min();
+    let uri = end.and_then(|end| uri.get(..end)).unwrap_or(uri);
+    let Some((scheme, rest)) = uri.split_once("//") else {
+        // Of what has no authority, an address of mail for one, it may be a name.
+        return shown(uri);
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '\\']).unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    shown(&format!("{scheme}//{host}{path}"))
+}
+
 /// Characters of other categories that are drawn as nothing at all.
 fn is_blank(character: char) -> bool {
     matches!(
@@ -56,6 +83,26 @@ mod tests {
     fn honest_names_stay_as_they_are() {
         assert_eq!(shown("get_weather"), "get_weather");
         assert_eq!(shown("naïve tool 日本"), "naïve tool 日本");
+    }
+
+    #[test]
+    fn of_a_uri_only_what_names_something_is_shown() {
+        for (uri, expected) in [
+            ("file:///a/b", "file:///a/b"),
+            ("https://h/p?token=x", "https://h/p"),
+            ("https://h/p#x", "https://h/p"),
+            ("https://h/p%3Ftoken=x", "https://h/p"),
+            ("https://h/p%3ftoken=x", "https://h/p"),
+            ("https://h/p;jsessionid=x", "https://h/p"),
+            ("https://alice:pass@h/p", "https://h/p"),
+            ("https://alice:p@ss@h", "https://h"),
+            ("https://h/a@b", "https://h/a@b"),
+            ("DATA:text/plain,secret", "data:"),
+            ("mailto:a@b", "mailto:a@b"),
+            ("", ""),
+        ] {
+            assert_eq!(shown_uri(uri), expected, "{uri}");
+        }
     }
 
     #[test]

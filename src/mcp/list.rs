@@ -51,13 +51,15 @@ pub(crate) enum Unreadable {
 }
 
 /// The member that holds a list, and the member of an entry that names it.
-const LISTS: [(&str, List, &str); 5] = [
+const LISTS: [(&str, List, &str); 4] = [
     ("tools", List::Tools, "name"),
     ("prompts", List::Prompts, "name"),
     ("resources", List::Resources, "uri"),
     ("resourceTemplates", List::ResourceTemplates, "uriTemplate"),
-    ("tasks", List::Tasks, "taskId"),
 ];
+
+/// The notifications that tell of a task, its result included.
+const TASK_NOTIFICATIONS: [&str; 2] = ["notifications/tasks", "notifications/tasks/status"];
 
 /// The members besides the lists themselves that decide where a list stands and
 /// for how long it is kept.
@@ -74,6 +76,8 @@ pub(crate) struct Filtered<'a> {
     /// stays as it is.
     pub(crate) text: Option<Vec<u8>>,
     pub(crate) answers: SmallVec<[Answer<'a>; 1]>,
+    /// Whether it tells of a task that is not the caller's.
+    pub(crate) is_foreign: bool,
 }
 
 /// The answer to a request.
@@ -82,7 +86,16 @@ pub(crate) struct Answer<'a> {
     /// The id of the request, as it is written in the answer.
     pub(crate) id: &'a [u8],
     /// The task that the server made of the request, if it did.
-    pub(crate) task: Option<Cow<'a, str>>,
+    pub(crate) task: Option<NewTask<'a>>,
+}
+
+/// A task that a result tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewTask<'a> {
+    pub(crate) id: Cow<'a, str>,
+    /// Whether it is told in the way of 2025-11-25, where the client asked for
+    /// it.
+    pub(crate) was_asked_for: bool,
 }
 
 /// Takes out the entries that the caller may not see.
@@ -94,7 +107,7 @@ pub(crate) fn filter<'a>(
         .iter()
         .filter(|(_, list, _)| visibility.may_hide(*list))
         .map(|(member, ..)| *member);
-    let mut decisive: SmallVec<[&str; 9]> = hiding.collect();
+    let mut decisive: SmallVec<[&str; 8]> = hiding.collect();
     if !decisive.is_empty() {
         decisive.extend(DECISIVE);
     }
@@ -103,6 +116,7 @@ pub(crate) fn filter<'a>(
         decisive,
         edits: Vec::new(),
         answers: SmallVec::new(),
+        is_foreign: false,
     };
     let mut reader = Reader::new(text, Profile::ANSWER)?;
     match reader.kind()? {
@@ -113,6 +127,7 @@ pub(crate) fn filter<'a>(
     let mut filtered = Filtered {
         text: None,
         answers: scan.answers,
+        is_foreign: scan.is_foreign,
     };
     if !scan.edits.is_empty() {
         scan.edits.sort_by_key(|edit| edit.span.start);
@@ -126,9 +141,10 @@ struct Scan<'v, 'a> {
     visibility: &'v dyn Visibility,
     /// The members on which all readers must agree; none if nothing can be
     /// hidden.
-    decisive: SmallVec<[&'static str; 9]>,
+    decisive: SmallVec<[&'static str; 8]>,
     edits: Vec<Edit>,
     answers: SmallVec<[Answer<'a>; 1]>,
+    is_foreign: bool,
 }
 
 /// Which decisive members an object has shown so far.
@@ -150,52 +166,68 @@ impl<'a> Scan<'_, 'a> {
             return Ok(());
         }
         let mut seen = Seen::default();
-        let (mut id, mut task, mut asks) = (None, None, false);
+        let (mut id, mut task, mut is_answer) = (None, None, false);
+        let (mut method, mut about) = (None, None);
         reader.object(|reader, key| {
             let key = reader.decode(key);
             match &*key {
                 "result" => {
                     self.once(&mut seen, &key)?;
+                    is_answer = true;
                     task = self.result(reader, NESTED_RESULTS)?;
-                    Ok(())
                 }
                 "params" => {
                     self.once(&mut seen, &key)?;
-                    self.params(reader)
+                    about = self.params(reader)?;
                 }
                 "id" => {
                     let span = reader.skip()?;
                     id = Some(reader.raw(&span));
-                    Ok(())
                 }
+                "method" => method = text(reader)?,
                 other => {
-                    asks |= other == "method";
-                    self.foreign(reader, &key)
+                    is_answer |= other == "error";
+                    self.foreign(reader, &key)?;
                 }
             }
+            Ok::<(), Unreadable>(())
         })?;
-        if let Some(id) = id.filter(|_| !asks) {
-            self.answers.push(Answer { id, task });
+        match (id, &method) {
+            (Some(id), None) if is_answer => self.answers.push(Answer { id, task }),
+            _ => {}
+        }
+        let tells_of_task = |method: Cow<'_, str>| TASK_NOTIFICATIONS.contains(&&*method);
+        if let (true, Some(task)) = (method.is_some_and(tells_of_task), about) {
+            self.is_foreign |= !self.visibility.shows(List::Tasks, &task);
         }
         Ok(())
     }
 
     /// Parameters can hold a result, but no list of the server's: the tools
-    /// that a server offers to the client's model are not its own.
-    fn params(&mut self, reader: &mut Reader<'a>) -> Result<(), Unreadable> {
+    /// that a server offers to the client's model are not its own. Gives the
+    /// task that they are about.
+    fn params(&mut self, reader: &mut Reader<'a>) -> Result<Option<Cow<'a, str>>, Unreadable> {
         if !self.is_object(reader)? {
-            return Ok(());
+            return Ok(None);
         }
+        let mut task = None;
         let mut seen = Seen::default();
         reader.object(|reader, key| {
             let key = reader.decode(key);
-            if key == "result" {
-                self.once(&mut seen, &key)?;
-                return self.result(reader, NESTED_RESULTS).map(drop);
+            match &*key {
+                "result" => {
+                    self.once(&mut seen, &key)?;
+                    self.result(reader, NESTED_RESULTS)?;
+                }
+                "taskId" => task = text(reader)?,
+                _ => {
+                    reader.skip()?;
+                    self.check_look_alike(&key, &["result"])?;
+                }
             }
-            reader.skip()?;
-            self.check_look_alike(&key, &["result"])
-        })
+            Ok::<(), Unreadable>(())
+        })?;
+        Ok(task)
     }
 
     /// Whether an object comes next; anything else is skipped.
@@ -217,11 +249,11 @@ impl<'a> Scan<'_, 'a> {
         &mut self,
         reader: &mut Reader<'a>,
         nested: u32,
-    ) -> Result<Option<Cow<'a, str>>, Unreadable> {
+    ) -> Result<Option<NewTask<'a>>, Unreadable> {
         if !self.is_object(reader)? {
             return Ok(None);
         }
-        let mut task = None;
+        let (mut task, mut asked_for, mut is_task) = (None, None, false);
         let mut seen = Seen::default();
         let mut caching = Caching::default();
         let mut cut = false;
@@ -249,8 +281,10 @@ impl<'a> Scan<'_, 'a> {
                     self.result(reader, nested.saturating_sub(1))?;
                 }
                 // Of 2026-07-28, and of 2025-11-25.
+                "resultType" => is_task = text(reader)?.as_deref() == Some("task"),
                 "taskId" => task = text(reader)?,
-                "task" => task = member_text(reader, "taskId")?.or(task.take()),
+                "task" => asked_for = member_text(reader, "taskId")?,
+                "tasks" if reader.kind()? == Kind::Array => cut |= self.tasks(reader)?,
                 _ => self.foreign(reader, &key)?,
             }
             Ok(())
@@ -258,7 +292,26 @@ impl<'a> Scan<'_, 'a> {
         if cut {
             self.restrict(reader, caching);
         }
-        Ok(task)
+        let told = |id, was_asked_for| NewTask { id, was_asked_for };
+        let made = task.filter(|_| is_task).map(|id| told(id, false));
+        Ok(made.or(asked_for.map(|id| told(id, true))))
+    }
+
+    /// An array that may be a list of tasks: those that are not the caller's are
+    /// cut out. What is no task stays, because an extension may have lists of
+    /// that name, too. Whether there is a task in it.
+    fn tasks(&mut self, reader: &mut Reader<'a>) -> Result<bool, Unreadable> {
+        let mut has_task = false;
+        self.entries(reader, |scan, reader| {
+            let task = task_of(reader)?;
+            has_task |= task != Entry::Other;
+            Ok(match task {
+                Entry::Named(id) => scan.visibility.shows(List::Tasks, &id),
+                Entry::Ambiguous => false,
+                Entry::Other => true,
+            })
+        })?;
+        Ok(has_task)
     }
 
     /// A member that means nothing here, unless some reader takes it for one
@@ -308,6 +361,20 @@ impl<'a> Scan<'_, 'a> {
             }
             _ => return Err(Unreadable::NotAList),
         }
+        self.entries(reader, |scan, reader| {
+            Ok(match entry_name(reader, naming)? {
+                Some(name) => scan.visibility.shows(list, &name),
+                None => false,
+            })
+        })
+    }
+
+    /// An array, of which the entries that are not shown are cut out.
+    fn entries(
+        &mut self,
+        reader: &mut Reader<'a>,
+        mut shows: impl FnMut(&Self, &mut Reader<'a>) -> Result<bool, json::Error>,
+    ) -> Result<(), Unreadable> {
         let mut end_of_last = None;
         let mut shown_before = false;
         // Where a hidden entry begins that has no shown one before it.
@@ -317,10 +384,7 @@ impl<'a> Scan<'_, 'a> {
             if let Some(from) = hidden_from.take() {
                 self.edits.push(Edit::cut(from..start));
             }
-            let shown = match entry_name(reader, naming)? {
-                Some(name) => self.visibility.shows(list, &name),
-                None => false,
-            };
+            let shown = shows(self, reader)?;
             let end = reader.position();
             match end_of_last {
                 _ if shown => shown_before = true,
@@ -382,6 +446,39 @@ fn member_text<'a>(
             return Ok(());
         }
         reader.skip().map(drop)
+    })?;
+    Ok(found)
+}
+
+/// What an entry of an array could be.
+#[derive(Debug, PartialEq, Eq)]
+enum Entry<'a> {
+    /// The task of this id.
+    Named(Cow<'a, str>),
+    /// A task, but which one readers do not agree on.
+    Ambiguous,
+    /// No task.
+    Other,
+}
+
+/// The task that comes next, if it is one.
+fn task_of<'a>(reader: &mut Reader<'a>) -> Result<Entry<'a>, json::Error> {
+    if reader.kind()? != Kind::Object {
+        reader.skip()?;
+        return Ok(Entry::Other);
+    }
+    let mut found = Entry::Other;
+    reader.object(|reader, key| {
+        let key = reader.decode(key);
+        if !key.eq_ignore_ascii_case("taskId") {
+            return reader.skip().map(drop);
+        }
+        let is_only = found == Entry::Other && key == "taskId";
+        found = match text(reader)? {
+            Some(id) if is_only => Entry::Named(id),
+            _ => Entry::Ambiguous,
+        };
+        Ok(())
     })?;
     Ok(found)
 }

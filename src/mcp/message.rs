@@ -120,6 +120,12 @@ impl Message<'_> {
 }
 
 impl Call<'_> {
+    /// Whether it asks for a task to be made of it (2025-11-25).
+    pub(crate) fn wants_task(&self) -> bool {
+        let params = self.params.as_ref();
+        params.is_some_and(|params| params.span(Param::Task).is_some())
+    }
+
     /// The tool that it calls.
     pub(crate) fn tool(&self) -> Option<&str> {
         let is_tool_call = method::lookup(&self.method)?.subject == Subject::Tool;
@@ -161,7 +167,12 @@ impl<'a> Id<'a> {
     /// Whether an answer with this id is the answer to the request with this
     /// one. Clients take the string `"1"` for the number 1.
     pub(crate) fn is_echoed_by(self, raw: &[u8]) -> bool {
-        self.raw == raw || unquoted(self.raw) == unquoted(raw)
+        self.raw == raw || self.said() == said(raw)
+    }
+
+    /// What the id says, however it is written.
+    pub(crate) fn said(self) -> Cow<'a, [u8]> {
+        said(self.raw)
     }
 
     /// The id as it was written.
@@ -170,10 +181,14 @@ impl<'a> Id<'a> {
     }
 }
 
-fn unquoted(raw: &[u8]) -> &[u8] {
+fn said(raw: &[u8]) -> Cow<'_, [u8]> {
     match raw {
-        [b'"', text @ .., b'"'] => text,
-        other => other,
+        [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Cow::Borrowed(text),
+        [b'"', ..] => match serde_json::from_slice::<String>(raw) {
+            Ok(text) => Cow::Owned(text.into_bytes()),
+            Err(_) => Cow::Borrowed(raw),
+        },
+        other => Cow::Borrowed(other),
     }
 }
 

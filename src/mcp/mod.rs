@@ -17,4 +17,4 @@ pub(crate) mod sse;
 mod twin;
 pub(crate) mod version;
 
-pub(crate) use display::shown;
+pub(crate) use display::{shown, shown_uri};

@@ -12,6 +12,8 @@ use crate::json::{Kind, Reader};
 const LONGEST_NAME: usize = 1024;
 /// Bytes that a URI or task id may have.
 const LONGEST_URI: usize = 8 * 1024;
+/// Resources or tasks that one subscription may name.
+const MOST_SUBSCRIPTIONS: usize = 1000;
 /// Names of arguments that are remembered.
 const MOST_ARGUMENT_KEYS: usize = 64;
 
@@ -301,7 +303,7 @@ impl<'a> Subscriptions<'a> {
     }
 }
 
-/// A list of names; `None` if it is not one.
+/// A list of names; `None` if it is not one, or too long.
 fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<Cow<'a, str>>>, Fault> {
     if reader.kind()? != Kind::Array {
         reader.skip()?;
@@ -310,7 +312,9 @@ fn read_names<'a>(reader: &mut Reader<'a>) -> Result<Option<Vec<Cow<'a, str>>>, 
     let mut names = Some(Vec::new());
     reader.array(|reader| {
         match (Name::read(reader, LONGEST_URI)?, &mut names) {
-            (Name::Text(name), Some(names)) => names.push(name),
+            (Name::Text(name), Some(names)) if names.len() < MOST_SUBSCRIPTIONS => {
+                names.push(name);
+            }
             _ => names = None,
         }
         Ok::<(), Fault>(())

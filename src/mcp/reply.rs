@@ -426,7 +426,7 @@ mod tests {
                 },
             ),
             (
-                "prompt or resource denied",
+                "prompt, resource or own task denied",
                 Refusal::Denied {
                     text: text(),
                     place: place(),

@@ -240,6 +240,9 @@ async fn a_record_holds_names_and_no_values() {
         r#""method":"tools/call","params":{"name":"danger","arguments":{"token":"hunter2"}}"#,
         r#""method":"resources/read","params":{"uri":"https://h/p?token=hunter2"}"#,
         r#""method":"resources/read","params":{"uri":"https://h/p#hunter2"}"#,
+        r#""method":"resources/read","params":{"uri":"https://a:hunter2@h/p"}"#,
+        r#""method":"resources/read","params":{"uri":"https://h/p;s=hunter2"}"#,
+        r#""method":"resources/subscribe","params":{"uri":"data:,hunter2"}"#,
         r#""method":"tasks/get","params":{"taskId":"hunter2"}"#,
         r#""method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"p"},"argument":{"name":"a","value":"hunter2"}}"#,
         r#""method":"x/y","params":{"token":"hunter2"}"#,
@@ -255,11 +258,42 @@ async fn a_record_holds_names_and_no_values() {
         send(with.clone(), request, ok()).await;
     }
     let records = sink.take();
-    assert_eq!(records.len(), 20);
+    assert_eq!(records.len(), 26);
     let text = serde_json::to_string(&records).unwrap() + &format!("{records:?}");
     assert!(!text.contains("hunter2"), "{text}");
     assert!(text.contains(r#""argument_keys":["b","token"]"#));
     assert!(text.contains(r#""name":"https://h/p""#));
+}
+
+#[tokio::test]
+async fn all_that_a_message_names_is_recorded() {
+    let sink = Sink::new();
+    let policy = r#"{"version":"1","default":"deny","resources":{"db:*":{}},"tools":{"a#b":{}}}"#;
+    let with = PolicyLayer::new(policy.parse().unwrap()).audit(sink.clone());
+    let listen = |uris: &str| {
+        message(&format!(
+            r#""id":1,"method":"subscriptions/listen","params":{{"notifications":{{"resourceSubscriptions":{uris}}}}}"#
+        ))
+    };
+    for (request, name, more) in [
+        (
+            listen(r#"["db:a","db:b?x","db:c"]"#),
+            "db:a",
+            vec!["db:b", "db:c"],
+        ),
+        // The one for which it is refused.
+        (listen(r#"["db:a","no:b","db:c"]"#), "no:b", vec![]),
+        (post(call("a#b")), "a#b", vec![]),
+    ] {
+        send(with.clone(), request, ok()).await;
+        let (decision, ..) = sink.only();
+        assert_eq!(decision.name(), Some(name));
+        assert_eq!(decision.more_names().collect::<Vec<_>>(), more);
+    }
+    let many = format!("[{}]", vec![r#""db:x""#; 1001].join(","));
+    send(with.clone(), listen(&many), ok()).await;
+    let (decision, ..) = sink.only();
+    assert_eq!(decision.verdict(), Verdict::Invalid);
 }
 
 #[tokio::test]
@@ -296,6 +330,7 @@ async fn the_names_of_the_fields_are_those_of_the_documentation() {
             .map(String::as_str)
             .collect();
         written.retain(|name| *name != "event");
+        named.retain(|name| *name != "more_names");
         named.sort_unstable();
         written.sort_unstable();
         assert_eq!(named, written);
@@ -446,6 +481,32 @@ async fn a_service_that_fails_leaves_an_outcome() {
         .await;
     assert!(result.is_err());
     assert_eq!(sink.only().1, Ending::Failed);
+}
+
+#[tokio::test]
+async fn an_error_of_the_service_waits_for_its_record() {
+    let (sink, open) = on_demand();
+    let service = service_fn(|_: Request<RequestBody<Body>>| async {
+        Err::<Response<Body>, _>(std::io::Error::other("down"))
+    });
+    let mut future = Box::pin(layer(&sink).layer(service).oneshot(post(call("safe"))));
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..2 {
+        assert!(future.as_mut().poll(&mut context).is_pending());
+        open.lock().unwrap().remove(0).send(Ok(())).unwrap();
+    }
+    assert!(future.as_mut().poll(&mut context).is_ready());
+}
+
+#[tokio::test]
+async fn a_stream_is_recorded_when_it_begins() {
+    let sink = Sink::new();
+    let events = Response::builder()
+        .header("content-type", "text/event-stream")
+        .body(pieces(["data: {}\n\n"]))
+        .unwrap();
+    send(layer(&sink), post(call("safe")), events).await;
+    assert_eq!(sink.only().1, Ending::Streaming);
 }
 
 #[tokio::test]

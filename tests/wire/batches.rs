@@ -148,7 +148,8 @@ async fn each_task_of_a_batch_is_its_makers() {
         "[{},{}]",
         call_with_id("1", "safe"),
         call_with_id("2", "list_x")
-    );
+    )
+    .replace("\"arguments\"", "\"task\":{},\"arguments\"");
     let answers = r#"[{"jsonrpc":"2.0","id":2,"result":{"task":{"taskId":"two"}}},{"jsonrpc":"2.0","id":1,"result":{"task":{"taskId":"one"}}}]"#;
     let answer = Response::builder()
         .header("content-type", "application/json")

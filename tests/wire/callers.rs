@@ -223,6 +223,44 @@ async fn a_session_of_another_caller_does_not_exist() {
 }
 
 #[tokio::test]
+async fn no_version_and_no_case_leads_into_the_session_of_another() {
+    let layer = PolicyLayer::new(policy(r#"{"version":"1","default":"allow"}"#));
+    let send = async |caller: &str, mut request: Request<Body>, session: &str| {
+        request.extensions_mut().insert(Caller::new(caller));
+        if !session.is_empty() {
+            let session = session.parse().unwrap();
+            request.headers_mut().insert("mcp-session-id", session);
+        }
+        let answer = Response::builder()
+            .header("content-type", "application/json")
+            .header("mcp-session-id", "Issued-1")
+            .body(pieces([OK]))
+            .unwrap();
+        let layer = layer.clone();
+        let (received, answer) = Exchange { layer, answer }.send(request).await;
+        assert_eq!(received.is_none(), answer.status == 404);
+        received.is_some()
+    };
+    // A modern request, as far as its headers say.
+    let bare = |method: Method| {
+        let mut request = modern_call("read");
+        *request.method_mut() = method;
+        request
+    };
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#;
+    assert!(send("alice", post(initialize), "").await);
+    for session in ["Issued-1", "issued-1", "ISSUED-1"] {
+        assert!(!send("bob", post(call("read")), session).await);
+        assert!(!send("bob", modern_call("read"), session).await);
+        assert!(!send("bob", bare(Method::GET), session).await);
+        assert!(!send("bob", bare(Method::DELETE), session).await);
+        assert!(send("alice", post(call("read")), session).await);
+        assert!(send("alice", modern_call("read"), session).await);
+    }
+    assert!(send("bob", modern_call("read"), "").await);
+}
+
+#[tokio::test]
 async fn a_call_does_not_issue_sessions() {
     over_time(&[
         ("alice", Method::POST, None, "read", 200),

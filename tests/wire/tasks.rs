@@ -1,9 +1,13 @@
 //! A task belongs to the caller whose call it was made of.
 
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use http::{Method, Request, Response};
-use mcp_policy::{Caller, MemorySessionStore, Policy, PolicyLayer, SessionStore, TaskOwner};
+use mcp_policy::{
+    Caller, MemorySessionStore, Policy, PolicyLayer, RequestBody, SessionStore, TaskOwner,
+};
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::server::{Answer, Body, Exchange, META, Received, call, modern_call, pieces, post};
 
@@ -34,6 +38,11 @@ async fn asks(layer: &PolicyLayer, caller: &str, method: &str, task: &str) -> i6
     if received.is_some() { 0 } else { answer.code() }
 }
 
+/// A call that asks for a task, as in 2025-11-25.
+fn task_call(tool: &str) -> Request<Body> {
+    post(call(tool).replace("\"arguments\"", "\"task\":{},\"arguments\""))
+}
+
 fn layer(policy: &str) -> PolicyLayer {
     PolicyLayer::new(policy.parse().unwrap())
 }
@@ -42,10 +51,7 @@ fn layer(policy: &str) -> PolicyLayer {
 async fn a_task_is_its_makers_alone_in_either_version_and_on_either_way() {
     let legacy = r#"{"task":{"taskId":"t","status":"working"}}"#;
     let modern = r#"{"resultType":"task","taskId":"t","status":"working"}"#;
-    for (request, result) in [
-        (post as fn(String) -> _, legacy),
-        (|_| modern_call("safe"), modern),
-    ] {
+    for (request, result) in [(task_call as fn(&str) -> _, legacy), (modern_call, modern)] {
         for id in ["1", "\"1\""] {
             let json = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
             let events = format!("data:\n\nevent: message\ndata: {json}\n\n");
@@ -54,7 +60,7 @@ async fn a_task_is_its_makers_alone_in_either_version_and_on_either_way() {
             {
                 let layer = layer(ALLOW);
                 assert_eq!(asks(&layer, "alice", "tasks/get", "t").await, -32602);
-                let made = request(call("safe"));
+                let made = request("safe");
                 exchange(&layer, "alice", made, content_type, answer).await;
                 for method in ["tasks/get", "tasks/result", "tasks/update", "tasks/cancel"] {
                     assert_eq!(asks(&layer, "alice", method, "t").await, 0, "{answer}");
@@ -73,7 +79,7 @@ async fn whoever_asks_for_a_task_of_another_hears_what_everybody_hears() {
     exchange(
         &layer,
         "alice",
-        post(call("safe")),
+        task_call("safe"),
         "application/json",
         answer,
     )
@@ -97,8 +103,13 @@ async fn only_the_answer_to_a_call_tells_of_a_task() {
     let prompt = r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"p"}}"#;
     let json = "application/json";
     exchange(&layer, "alice", post(prompt), json, &answer(1)).await;
+    // The client did not ask for a task.
+    exchange(&layer, "alice", post(call("safe")), json, &answer(1)).await;
+    // No task, although it is called so.
+    let named = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","taskId":"t"}}"#;
+    exchange(&layer, "alice", modern_call("safe"), json, named).await;
     // The answer to somebody else's request.
-    exchange(&layer, "alice", post(call("safe")), json, &answer(2)).await;
+    exchange(&layer, "alice", task_call("safe"), json, &answer(2)).await;
     let mut stream = post("");
     *stream.method_mut() = Method::GET;
     let event = format!("data: {}\n\n", answer(1));
@@ -114,7 +125,7 @@ async fn a_list_of_tasks_shows_the_callers_own() {
     sessions.begin_task("h", TaskOwner::new(&Caller::new("bob"), "hidden"));
     let policy = r#"{"version":"1","default":"allow","hide":["hidden"]}"#;
     let layer = layer(policy).session_store(sessions);
-    let list = r#"{"jsonrpc":"2.0","id":1,"result":{"tasks":[{"taskId":"a","status":"working"},{"taskId":"h"},{"taskId":"b"},{"taskId":"unknown"},{"status":"x"}],"nextCursor":"c"}}"#;
+    let list = r#"{"jsonrpc":"2.0","id":1,"result":{"tasks":[{"taskId":"a","status":"working"},{"taskId":"h"},{"taskId":"b"},{"taskId":"unknown"},{"taskId":7},{"TaskId":"a"},{"taskId":"a","taskId":"b"}],"nextCursor":"c"}}"#;
     for (caller, shown) in [
         ("alice", r#"[{"taskId":"a","status":"working"}]"#),
         ("bob", r#"[{"taskId":"b"}]"#),
@@ -129,6 +140,79 @@ async fn a_list_of_tasks_shows_the_callers_own() {
         *stream.method_mut() = Method::GET;
         let (_, answer) = exchange(&layer, caller, stream, "text/event-stream", &event).await;
         assert!(answer.text().contains(&expected), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn lists_of_an_extension_stay_as_they_are() {
+    let layer = layer(r#"{"version":"1","default":"allow","methods":{"*":"allow"}}"#);
+    for result in [
+        r#"{"tasks":[{"id":"t1","title":"buy milk"},{"task_id":"x"},7,"x"]}"#,
+        r#"{"tasks":{"a":1}}"#,
+        r#"{"tasks":3,"Tasks":[1],"tasks":4}"#,
+        r#"[1,2]"#,
+        r#"{"Result":1,"ttl_ms":2,"result":[1]}"#,
+    ] {
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"todo/list"}"#;
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result},"__params__":[]}}"#);
+        let (_, shown) = exchange(&layer, "alice", post(body), "application/json", &answer).await;
+        assert_eq!(shown.text(), answer);
+    }
+}
+
+#[tokio::test]
+async fn nobody_hears_of_the_task_of_another() {
+    let sessions = Arc::new(MemorySessionStore::default());
+    sessions.begin_task("a", TaskOwner::new(&Caller::new("alice"), "safe"));
+    let layer = layer(ALLOW).session_store(sessions);
+    for told in [
+        r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"a","result":{"content":[]}}}"#,
+        r#"{"jsonrpc":"2.0","params":{"status":"completed","t\u0061skId":"a"},"method":"notifications/tasks/status"}"#,
+    ] {
+        let events = format!("data: {told}\n\n: still there\n\n");
+        for (caller, hears) in [("alice", true), ("bob", false)] {
+            let mut stream = post("");
+            *stream.method_mut() = Method::GET;
+            let (_, answer) = exchange(&layer, caller, stream, "text/event-stream", &events).await;
+            assert_eq!(answer.text().contains("params"), hears, "{caller} {told}");
+            assert!(answer.text().contains("still there"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_two_calls_with_one_id_in_a_session_no_task_is_known() {
+    let layer = layer(ALLOW);
+    let in_session = |session: &str| {
+        let mut request = task_call("safe");
+        let session = session.parse().unwrap();
+        request.headers_mut().insert("mcp-session-id", session);
+        request.extensions_mut().insert(Caller::new("alice"));
+        request
+    };
+    // Its answer does not come before the second one's.
+    let waiting = service_fn(|_: Request<RequestBody<Body>>| {
+        std::future::pending::<Result<Response<Body>, std::convert::Infallible>>()
+    });
+    let mut first = Box::pin(layer.layer(waiting).oneshot(in_session("s")));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    for (session, task, code) in [("S", "one", -32602), ("other", "two", 0)] {
+        let answer =
+            format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"task":{{"taskId":"{task}"}}}}}}"#);
+        exchange(
+            &layer,
+            "alice",
+            in_session(session),
+            "application/json",
+            &answer,
+        )
+        .await;
+        assert_eq!(
+            asks(&layer, "alice", "tasks/get", task).await,
+            code,
+            "{session}"
+        );
     }
 }
 

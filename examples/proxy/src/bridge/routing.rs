@@ -125,10 +125,9 @@ async fn deliver(session: &Session, number: u64, request: Option<Asked>, line: &
             let Some(outlet) = state.routes.any_stream() else {
                 let dropped = state.routes.hold(line.clone(), request);
                 drop(state);
-                if dropped.messages > 0 {
+                if dropped.is_news {
                     tracing::warn!(
-                        messages = dropped.messages,
-                        "the client has no stream open, so the server's oldest messages were dropped"
+                        "the client has no stream open, so the server's oldest messages are dropped"
                     );
                 }
                 for request in &dropped.requests {

@@ -105,8 +105,12 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
         input: input.clone(),
         is_ready: false,
         _stop: stop,
-        ended: tokio::spawn(life),
     });
+    let mut servers = session.shared.servers();
+    // Those that have ended need not be remembered.
+    while servers.try_join_next().is_some() {}
+    servers.spawn(life);
+    drop(servers);
     Ok((input, answer, number))
 }
 

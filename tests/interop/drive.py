@@ -334,8 +334,13 @@ def drive_server(server: Server, commands: Commands, logs: Path) -> list[bool]:
     return verdicts
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def drive(commands: Commands, logs: Path) -> list[bool]:
+    return [verdict for server in SERVERS for verdict in drive_server(server, commands, logs)]
+
+
+def start(description: str, run) -> int:
+    """Read the arguments, let `run` come to its verdicts and make an exit code of them."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--installed", type=Path, required=True, help="where `run` installed servers and clients")
     parser.add_argument("--proxy", type=Path, required=True, help="the binary under test")
     parser.add_argument("--rmcp-client", type=Path, required=True, help="the binary of clients/rmcp_client.rs")
@@ -356,10 +361,10 @@ def main() -> int:
         old.unlink()
 
     commands = Commands(options.installed.absolute(), options.proxy.absolute(), options.rmcp_client.absolute())
-    verdicts = [verdict for server in SERVERS for verdict in drive_server(server, commands, logs)]
+    verdicts = run(commands, logs)
     print(f"{verdicts.count(True)} passed, {verdicts.count(False)} failed")
     return 0 if all(verdicts) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start(__doc__, drive))

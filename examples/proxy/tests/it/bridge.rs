@@ -406,6 +406,17 @@ async fn a_call_can_be_cancelled() {
     // The answer may still come, so the id is not free yet.
     let again = client.asks(&call(1, "process")).await;
     assert!(again.text.contains("id of its own"), "{}", again.text);
+    // What is answered in JSON needs an answer.
+    let mut in_json = cancelled.clone();
+    in_json["params"]["requestId"] = json!(2);
+    let message = call(2, "wait");
+    let (answer, ()) = tokio::join!(client.asks(&message), async {
+        // By then it is there.
+        while !client.seen().await.contains(&message) {}
+        client.tells(&in_json).await;
+    });
+    assert_eq!(answer.json()["id"], 2);
+    assert!(answer.text.contains("cancelled"), "{}", answer.text);
     client.calls("release", json!(0)).await;
     assert_eq!(client.asks(&call(1, "process")).await.json()["id"], 1);
     assert!(
@@ -638,6 +649,20 @@ async fn nobody_outlives_the_proxy() {
         assert_eq!(proxy.end().await.code(), Some(0));
         assert!(!lives(&process) && !lives(&helper));
     }
+}
+
+#[tokio::test]
+async fn a_session_that_has_just_ended_leaves_nobody_behind_either() {
+    let mut proxy = serve(&[]).await;
+    let client = Client::begin(&proxy).await;
+    let process = client.calls("process", json!(0)).await;
+    let helper = client.calls("linger", json!(0)).await;
+    let mut delete = client.post(&json!(null));
+    *delete.method_mut() = http::Method::DELETE;
+    assert_eq!(send(delete).await.status(), 200);
+    proxy.signal("TERM").await;
+    assert_eq!(proxy.end().await.code(), Some(0));
+    assert!(!lives(&process) && !lives(&helper));
 }
 
 #[tokio::test]

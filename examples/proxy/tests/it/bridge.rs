@@ -134,6 +134,11 @@ impl Events {
 
     /// The next message; `None` at the end.
     async fn next(&mut self) -> Option<Value> {
+        // As a whole, because comments keep coming.
+        within("a message or the end of a stream", self.next_message()).await
+    }
+
+    async fn next_message(&mut self) -> Option<Value> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let data = event.strip_prefix("event: message\ndata: ");
@@ -145,7 +150,7 @@ impl Events {
                     None => continue,
                 }
             }
-            let frame = within("a piece of a stream", self.response.frame()).await?;
+            let frame = self.response.frame().await?;
             let data = frame.unwrap().into_data().unwrap();
             self.text += std::str::from_utf8(&data).unwrap();
         }

@@ -398,6 +398,24 @@ async fn the_server_may_ask_and_the_client_answer() {
 }
 
 #[tokio::test]
+async fn a_question_that_no_client_hears_is_answered_at_last() {
+    let proxy = serve(&[]).await;
+    let client = Client::begin(&proxy).await;
+    for index in 0..65 {
+        client.calls("print", ask(&format!("q{index}"))).await;
+    }
+    let seen = client.seen().await;
+    let refused: Vec<_> = seen
+        .iter()
+        .filter(|seen| seen["error"].is_object())
+        .collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0]["id"], "q0");
+    proxy.logs("no stream open").await;
+    assert_eq!(client.listens().await.message().await["id"], "q1");
+}
+
+#[tokio::test]
 async fn a_call_can_be_cancelled() {
     let proxy = serve(&[]).await;
     let client = Client::begin(&proxy).await;

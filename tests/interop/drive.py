@@ -150,14 +150,17 @@ class Commands:
         return [self.proxy, "serve", "--policy", policy, "--upstream", upstream, "--listen", "127.0.0.1:0"]
 
     def client(self, client: Client, url: str) -> list:
-        program = {
-            "typescript-1": ["node", self.installed / "node/typescript_1.mjs"],
-            "typescript-2": ["node", self.installed / "node/typescript_2.mjs"],
-            "python-1": [self.installed / "python-1/bin/python", HERE / "clients/python_1.py"],
-            "python-2": [self.installed / "python-2/bin/python", HERE / "clients/python_2.py"],
-            "rmcp": [self.rmcp_client],
-        }[client.name]
-        return [*program, url, client.mode]
+        return [*client_program(client.name, self.installed, self.rmcp_client), url, client.mode]
+
+
+def client_program(name: str, installed: Path, rmcp_client: Path) -> list:
+    return {
+        "typescript-1": ["node", installed / "node/typescript_1.mjs"],
+        "typescript-2": ["node", installed / "node/typescript_2.mjs"],
+        "python-1": [installed / "python-1/bin/python", HERE / "clients/python_1.py"],
+        "python-2": [installed / "python-2/bin/python", HERE / "clients/python_2.py"],
+        "rmcp": [rmcp_client],
+    }[name]
 
 
 def environment() -> dict:

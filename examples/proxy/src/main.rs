@@ -7,8 +7,9 @@
 //! [`server`] and [`shutdown`] how connections are accepted and let go,
 //! [`diagnostics`] and [`failure`] how the program says why it does not start,
 //! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
-//! without HTTP: [`child`] is the server that it starts, [`lines`] how messages
-//! are told apart.
+//! without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the
+//! server that they start, [`lines`] how messages are told apart, [`message`]
+//! what has to be known of one to carry it.
 
 mod access;
 mod audit;

@@ -62,10 +62,7 @@ impl Bridge {
         tokio::spawn(Arc::clone(&sessions).keep_tidy());
         Self {
             sessions,
-            shared: Arc::new(Shared {
-                command,
-                guard: MessageGuard::new(policy.clone()),
-            }),
+            shared: Arc::new(Shared::new(command, MessageGuard::new(policy.clone()))),
         }
     }
 
@@ -77,13 +74,9 @@ impl Bridge {
 
     /// Ends every session, and waits until no server is left.
     pub(crate) async fn end(&self) {
-        let servers = self.sessions.end_all();
-        let all_ended = async {
-            for server in servers {
-                // One that panicked has dropped its server, which kills it.
-                let _ = server.await;
-            }
-        };
+        self.sessions.end_all();
+        let mut servers = std::mem::take(&mut *self.shared.servers());
+        let all_ended = async { while servers.join_next().await.is_some() {} };
         // Killed by then, or out of reach.
         let _ = timeout(GRACE.saturating_mul(4), all_ended).await;
     }

@@ -11,7 +11,8 @@ use crate::message::Id;
 const MOST_WAITING: usize = 256;
 /// Ids that are remembered of calls for which nobody waits any more.
 const MOST_ABANDONED: usize = 256;
-/// Requests of the server's that the client may have open.
+/// Requests of the server's that the client may have open. Those beyond push out
+/// the oldest, which are hardly answered any more.
 const MOST_ASKED: usize = 256;
 /// Messages, and their bytes, that are kept until a stream opens.
 const MOST_HELD: usize = 64;
@@ -29,10 +30,12 @@ pub(super) struct Routes {
     /// be used again, or the late answer would be taken for another one's.
     abandoned: VecDeque<Id>,
     /// Requests of a server's that the client has not answered, and which of the
-    /// session's servers asked.
-    asked: HashMap<Id, u64>,
+    /// session's servers asked, oldest first.
+    asked: VecDeque<(Id, u64)>,
     server_stream: Option<(Place, Outlet)>,
     held: VecDeque<Held>,
+    /// Whether some of what was to be held had to go since there was a stream.
+    overflowed: bool,
 }
 
 /// A request of the client's.
@@ -177,10 +180,10 @@ impl Routes {
         }
     }
 
-    /// Keeps a message until there is a stream. Gives the requests that had to
-    /// go for it.
+    /// Keeps a message until there is a stream. Gives what had to go for it.
     pub(super) fn hold(&mut self, message: Bytes, request: Option<Asked>) -> Dropped {
         let mut dropped = Dropped::default();
+        let overflowed = self.overflowed;
         self.held.push_back(Held { message, request });
         let mut bytes: usize = self.held.iter().map(|held| held.message.len()).sum();
         while self.held.len() > MOST_HELD || bytes > HELD_BYTES {
@@ -188,9 +191,10 @@ impl Routes {
                 break;
             };
             bytes = bytes.saturating_sub(oldest.message.len());
-            dropped.messages = dropped.messages.saturating_add(1);
+            self.overflowed = true;
+            dropped.is_news = !overflowed;
             if let Some(request) = oldest.request {
-                self.asked.remove(&request.id);
+                self.no_longer_asked(&request.id);
                 dropped.requests.push(request);
             }
         }
@@ -199,18 +203,22 @@ impl Routes {
 
     /// All of it fits into the room of a new stream.
     fn release_held(&mut self, outlet: &Outlet) {
+        self.overflowed = false;
         for held in self.held.drain(..) {
             let _ = outlet.send_now(held.message);
         }
     }
 
     /// Notes that the session's server number `server` asks the client. `false`
-    /// if the client would not know which request it answers, or has too many.
+    /// if nobody would know which request the client answers.
     pub(super) fn ask(&mut self, id: &Id, server: u64) -> bool {
-        if self.asked.len() >= MOST_ASKED || self.asked.contains_key(id) {
+        if self.asked.iter().any(|(other, _)| other == id) {
             return false;
         }
-        self.asked.insert(id.clone(), server);
+        if self.asked.len() >= MOST_ASKED {
+            self.asked.pop_front();
+        }
+        self.asked.push_back((id.clone(), server));
         true
     }
 
@@ -220,13 +228,14 @@ impl Routes {
         let mut names = [Some(id.clone()), id.in_other_words()]
             .into_iter()
             .flatten();
-        let asked_by = names.find_map(|id| self.asked.remove(&id));
-        asked_by == Some(server)
+        names.find_map(|id| self.no_longer_asked(&id)) == Some(server)
     }
 
-    /// The server no longer waits for the client's answer.
-    pub(super) fn no_longer_asked(&mut self, id: &Id) {
-        self.asked.remove(id);
+    /// Forgets a request of the server's, which was answered or is not to be;
+    /// gives which server asked.
+    pub(super) fn no_longer_asked(&mut self, id: &Id) -> Option<u64> {
+        let index = self.asked.iter().position(|(other, _)| other == id)?;
+        self.asked.remove(index).map(|(_, server)| server)
     }
 
     /// Notes that the client called a request off; gives its place, the first
@@ -272,9 +281,9 @@ impl Routes {
             waiter.outlet.end_with(error(&waiter.raw_id));
         }
         self.abandoned.clear();
-        for held in self.held.drain(..) {
+        for held in std::mem::take(&mut self.held) {
             if let Some(request) = held.request {
-                self.asked.remove(&request.id);
+                self.no_longer_asked(&request.id);
             }
         }
     }
@@ -293,7 +302,8 @@ impl Routes {
 /// What no longer fitted.
 #[derive(Debug, Default)]
 pub(super) struct Dropped {
-    pub(super) messages: usize,
+    /// Whether this has not happened before since there was a stream.
+    pub(super) is_news: bool,
     pub(super) requests: Vec<Asked>,
 }
 
@@ -390,10 +400,12 @@ mod tests {
             places.into_iter().for_each(|place| routes.leave(place));
         }
         assert_eq!(routes.abandoned.len(), MOST_ABANDONED);
-        for id in 0..MOST_ASKED {
+        for id in 0..=MOST_ASKED {
             assert!(routes.ask(&number(id as i64), 1));
         }
-        assert!(!routes.ask(&text("one more"), 1));
+        assert_eq!(routes.asked.len(), MOST_ASKED);
+        assert!(!routes.is_answer_for(&number(0), 1), "it was the oldest");
+        assert!(routes.is_answer_for(&number(1), 1));
     }
 
     #[tokio::test]
@@ -404,16 +416,12 @@ mod tests {
             raw_id: "7".into(),
         };
         assert!(routes.ask(&request.id, 1));
-        assert_eq!(
-            routes
-                .hold(Bytes::from_static(b"first"), Some(request))
-                .messages,
-            0
-        );
+        let dropped = routes.hold(Bytes::from_static(b"first"), Some(request));
+        assert!(!dropped.is_news);
         for index in 0..MOST_HELD {
             let dropped = routes.hold(Bytes::from(index.to_string()), None);
-            assert_eq!(dropped.messages, usize::from(index == MOST_HELD - 1));
-            assert_eq!(dropped.requests.len(), dropped.messages);
+            assert_eq!(dropped.is_news, index == MOST_HELD - 1);
+            assert_eq!(dropped.requests.len(), usize::from(dropped.is_news));
         }
         assert!(routes.ask(&number(7), 1), "it is no longer open");
         let (_, mut inlet) = routes.wait(call(number(1), true)).unwrap();
@@ -425,7 +433,9 @@ mod tests {
             (&b"0"[..], &b"error"[..])
         );
         let dropped = routes.hold(Bytes::from(vec![0; HELD_BYTES + 1]), None);
-        assert_eq!(dropped.messages, 1);
+        assert!(dropped.is_news && routes.held.is_empty());
+        let dropped = routes.hold(Bytes::from(vec![0; HELD_BYTES + 1]), None);
+        assert!(!dropped.is_news, "that is said once");
     }
 
     #[test]

@@ -126,10 +126,9 @@ async fn deliver(session: &Session, number: u64, request: Option<Asked>, line: &
             let Some(outlet) = state.routes.any_stream() else {
                 let dropped = state.routes.hold(line.clone(), request);
                 drop(state);
-                if dropped.messages > 0 {
+                if dropped.is_news {
                     tracing::warn!(
-                        messages = dropped.messages,
-                        "the client has no stream open, so the server's oldest messages were dropped"
+                        "the client has no stream open, so the server's oldest messages are dropped"
                     );
                 }
                 for request in &dropped.requests {
@@ -158,4 +157,99 @@ fn unread(raw_id: &str) -> Bytes {
         "The answer was not read in time and is lost. If this was a call, it may have run: check \
          that before you repeat it.",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::{
+        routes::Call,
+        session::Shared,
+        streams::{Inlet, PATIENCE},
+    };
+    use mcp_policy::{Caller, MessageGuard, Policy};
+    use std::sync::Arc;
+    use tokio::time::Instant;
+
+    /// A session that has not got any server, which these tests play.
+    fn session() -> Arc<Session> {
+        let policy: Policy = r#"{"version":"1","default":"deny"}"#.parse().unwrap();
+        let shared = Shared::new(Vec::new(), MessageGuard::new(policy));
+        let session = Session::new(Arc::new(shared), Caller::anonymous(), Bytes::new());
+        Arc::new(session)
+    }
+
+    fn wait(session: &Session, id: i64) -> Inlet {
+        let call = Call {
+            id: Id::Number(id),
+            raw_id: "1",
+            progress: Some(Id::Number(id)),
+            streams: true,
+        };
+        session.state().routes.wait(call).unwrap().1
+    }
+
+    /// Half of what a stream holds.
+    fn large(method: &str) -> Vec<u8> {
+        let text = "x".repeat(600 << 10);
+        let params = format!(r#"{{"progressToken":1,"text":"{text}"}}"#);
+        format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#).into()
+    }
+
+    const ANSWER: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_is_not_read_does_not_hold_the_others_up() {
+        let session = session();
+        let (_seat, mut listening) = session.listen();
+        let mut waiting = wait(&session, 1);
+        let before = Instant::now();
+        for _ in 0..2 {
+            route(&session, 1, large("notifications/message")).await;
+        }
+        assert_eq!(before.elapsed(), PATIENCE);
+        route(&session, 1, ANSWER.into()).await;
+        assert_eq!(before.elapsed(), PATIENCE);
+        // The second one went to the other stream instead.
+        assert!(listening.next().await.is_some());
+        assert!(listening.next().await.is_none());
+        assert!(waiting.next().await.unwrap().len() > ANSWER.len());
+        assert_eq!(waiting.next().await.unwrap(), ANSWER);
+        assert!(waiting.next().await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_whose_stream_is_not_read_ends_with_an_error() {
+        for last in [large("notifications/progress"), large_answer()] {
+            let session = session();
+            let mut waiting = wait(&session, 1);
+            route(&session, 1, large("notifications/progress")).await;
+            route(&session, 1, last).await;
+            assert!(session.state().routes.are_idle());
+            waiting.next().await.unwrap();
+            let error = waiting.next().await.unwrap();
+            assert!(error.starts_with(br#"{"jsonrpc":"2.0","id":1,"error""#));
+            assert!(waiting.next().await.is_none());
+        }
+    }
+
+    fn large_answer() -> Vec<u8> {
+        let text = "x".repeat(600 << 10);
+        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"text":"{text}"}}}}"#).into()
+    }
+
+    #[tokio::test]
+    async fn a_question_that_was_taken_back_is_not_answered() {
+        let session = session();
+        let (_seat, _listening) = session.listen();
+        let ask = r#"{"jsonrpc":"2.0","id":"q","method":"roots/list"}"#;
+        let take_back =
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"q"}}"#;
+        route(&session, 1, ask.into()).await;
+        route(&session, 1, take_back.into()).await;
+        let id = Id::Text("q".into());
+        assert!(!session.state().routes.is_answer_for(&id, 1));
+        route(&session, 1, ask.into()).await;
+        assert!(session.state().routes.is_answer_for(&id, 1));
+    }
 }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use mcp_policy::{Caller, MessageGuard};
 use tokio::{
     sync::{OwnedMutexGuard, mpsc, oneshot},
-    task::JoinHandle,
+    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
@@ -38,6 +38,24 @@ pub(super) struct Shared {
     pub(super) command: Vec<OsString>,
     /// Says of an answer that cannot be read whom it answers.
     pub(super) guard: MessageGuard,
+    /// The servers that have not ended yet, those of ended sessions among them.
+    servers: Mutex<JoinSet<()>>,
+}
+
+impl Shared {
+    pub(super) fn new(command: Vec<OsString>, guard: MessageGuard) -> Self {
+        Self {
+            command,
+            guard,
+            servers: Mutex::default(),
+        }
+    }
+
+    /// Nothing is left half done under the lock, so a panic of another thread
+    /// spoils nothing.
+    pub(super) fn servers(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 pub(super) struct Session {
@@ -71,8 +89,6 @@ pub(super) struct Running {
     pub(super) is_ready: bool,
     /// Dropped to have it end.
     pub(super) _stop: oneshot::Sender<()>,
-    /// Done when it has ended.
-    pub(super) ended: JoinHandle<()>,
 }
 
 /// Why a request got no answer of the server's.
@@ -275,9 +291,8 @@ impl Session {
         }
     }
 
-    /// Ends the session and its server. Whoever wants to wait for the server's
-    /// end can.
-    pub(super) fn close(&self) -> Option<JoinHandle<()>> {
+    /// Ends the session and its server.
+    pub(super) fn close(&self) {
         let mut state = self.state();
         state.closed = true;
         state.routes.server_gone(|id| {
@@ -286,7 +301,7 @@ impl Session {
             error(id, text)
         });
         state.routes.close_server_stream();
-        Some(state.running.take()?.ended)
+        state.running = None;
     }
 
     /// Waits until there is a server that has taken the handshake.

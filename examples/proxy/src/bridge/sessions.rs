@@ -8,10 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use mcp_policy::Caller;
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use super::session::{Session, Shared};
@@ -91,14 +88,13 @@ impl Sessions {
         }
     }
 
-    /// Ends all sessions for good. Done when their servers have ended.
-    pub(super) fn end_all(&self) -> Vec<JoinHandle<()>> {
+    /// Ends all sessions for good.
+    pub(super) fn end_all(&self) {
         let mut table = self.lock();
         table.closed = true;
-        let sessions = table.sessions.drain();
-        sessions
-            .filter_map(|(_, session)| session.close())
-            .collect()
+        for (_, session) in table.sessions.drain() {
+            session.close();
+        }
     }
 
     /// Ends the streams on which nothing is due.
@@ -158,10 +154,7 @@ mod tests {
 
     fn shared() -> Arc<Shared> {
         let policy: Policy = r#"{"version":"1","default":"deny"}"#.parse().unwrap();
-        Arc::new(Shared {
-            command: Vec::new(),
-            guard: MessageGuard::new(policy),
-        })
+        Arc::new(Shared::new(Vec::new(), MessageGuard::new(policy)))
     }
 
     #[tokio::test(start_paused = true)]

@@ -105,8 +105,12 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
         input: input.clone(),
         is_ready: false,
         _stop: stop,
-        ended: tokio::spawn(life),
     });
+    let mut servers = session.shared.servers();
+    // Those that have ended need not be remembered.
+    while servers.try_join_next().is_some() {}
+    servers.spawn(life);
+    drop(servers);
     Ok((input, answer, number))
 }
 
@@ -191,5 +195,56 @@ async fn read(session: &Session, number: u64, stdout: ChildStdout) {
             ),
             Ok(None) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bridge::session::Shared;
+    use mcp_policy::{Caller, MessageGuard, Policy};
+
+    fn session(script: &str) -> Arc<Session> {
+        let policy: Policy = r#"{"version":"1","default":"deny"}"#.parse().unwrap();
+        let command = ["sh", "-c", script].map(Into::into).to_vec();
+        let shared = Arc::new(Shared::new(command, MessageGuard::new(policy)));
+        let initialize = br#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#;
+        Arc::new(Session::new(
+            shared,
+            Caller::anonymous(),
+            Bytes::from_static(initialize),
+        ))
+    }
+
+    const GREETS: &str = r#"read line; echo '{"jsonrpc":"2.0","id":1,"result":{}}';"#;
+
+    // The clock is stopped, and goes on to the next timer whenever everything
+    // waits.
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_answer_is_ended() {
+        let session = session("cat > /dev/null");
+        let before = Instant::now();
+        let refused = session.begin().await.unwrap_err();
+        assert!(refused.text.contains("120 s"), "{}", refused.text);
+        assert!(before.elapsed() >= HANDSHAKE);
+        assert!(session.state().running.is_none());
+        let mut servers = std::mem::take(&mut *session.shared.servers());
+        servers.join_next().await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_does_not_end_with_its_stdin_is_killed() {
+        let session = session(&format!("{GREETS} sleep 1000"));
+        // Started outside of the clock's reach, or the wait would be over first.
+        tokio::time::resume();
+        assert!(session.begin().await.unwrap().is_taken);
+        tokio::time::pause();
+        session.close();
+        let before = Instant::now();
+        let mut servers = std::mem::take(&mut *session.shared.servers());
+        servers.join_next().await.unwrap().unwrap();
+        assert!(before.elapsed() >= GRACE);
     }
 }

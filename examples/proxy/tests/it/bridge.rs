@@ -134,6 +134,11 @@ impl Events {
 
     /// The next message; `None` at the end.
     async fn next(&mut self) -> Option<Value> {
+        // As a whole, because comments keep coming.
+        within("a message or the end of a stream", self.next_message()).await
+    }
+
+    async fn next_message(&mut self) -> Option<Value> {
         loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let data = event.strip_prefix("event: message\ndata: ");
@@ -145,7 +150,7 @@ impl Events {
                     None => continue,
                 }
             }
-            let frame = within("a piece of a stream", self.response.frame()).await?;
+            let frame = self.response.frame().await?;
             let data = frame.unwrap().into_data().unwrap();
             self.text += std::str::from_utf8(&data).unwrap();
         }
@@ -393,6 +398,24 @@ async fn the_server_may_ask_and_the_client_answer() {
 }
 
 #[tokio::test]
+async fn a_question_that_no_client_hears_is_answered_at_last() {
+    let proxy = serve(&[]).await;
+    let client = Client::begin(&proxy).await;
+    for index in 0..65 {
+        client.calls("print", ask(&format!("q{index}"))).await;
+    }
+    let seen = client.seen().await;
+    let refused: Vec<_> = seen
+        .iter()
+        .filter(|seen| seen["error"].is_object())
+        .collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    assert_eq!(refused[0]["id"], "q0");
+    proxy.logs("no stream open").await;
+    assert_eq!(client.listens().await.message().await["id"], "q1");
+}
+
+#[tokio::test]
 async fn a_call_can_be_cancelled() {
     let proxy = serve(&[]).await;
     let client = Client::begin(&proxy).await;
@@ -406,6 +429,17 @@ async fn a_call_can_be_cancelled() {
     // The answer may still come, so the id is not free yet.
     let again = client.asks(&call(1, "process")).await;
     assert!(again.text.contains("id of its own"), "{}", again.text);
+    // What is answered in JSON needs an answer.
+    let mut in_json = cancelled.clone();
+    in_json["params"]["requestId"] = json!(2);
+    let message = call(2, "wait");
+    let (answer, ()) = tokio::join!(client.asks(&message), async {
+        // By then it is there.
+        while !client.seen().await.contains(&message) {}
+        client.tells(&in_json).await;
+    });
+    assert_eq!(answer.json()["id"], 2);
+    assert!(answer.text.contains("cancelled"), "{}", answer.text);
     client.calls("release", json!(0)).await;
     assert_eq!(client.asks(&call(1, "process")).await.json()["id"], 1);
     assert!(
@@ -638,6 +672,20 @@ async fn nobody_outlives_the_proxy() {
         assert_eq!(proxy.end().await.code(), Some(0));
         assert!(!lives(&process) && !lives(&helper));
     }
+}
+
+#[tokio::test]
+async fn a_session_that_has_just_ended_leaves_nobody_behind_either() {
+    let mut proxy = serve(&[]).await;
+    let client = Client::begin(&proxy).await;
+    let process = client.calls("process", json!(0)).await;
+    let helper = client.calls("linger", json!(0)).await;
+    let mut delete = client.post(&json!(null));
+    *delete.method_mut() = http::Method::DELETE;
+    assert_eq!(send(delete).await.status(), 200);
+    proxy.signal("TERM").await;
+    assert_eq!(proxy.end().await.code(), Some(0));
+    assert!(!lives(&process) && !lives(&helper));
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! One JSON-RPC message: what it is, what it names, and where its parts stand.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use super::fault::Fault;
 use super::key;
@@ -209,8 +208,7 @@ impl<'a> Envelope<'a> {
     fn member(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), Fault> {
         match key {
             "jsonrpc" => {
-                let span = reader.skip()?;
-                self.version = says_two(reader, &span);
+                self.version = says_two(reader)?;
                 if !self.version {
                     return Err(Fault::Version);
                 }
@@ -284,6 +282,13 @@ impl<'a> Envelope<'a> {
     }
 }
 
-fn says_two(reader: &Reader<'_>, span: &Range<usize>) -> bool {
-    reader.raw(span) == b"\"2.0\""
+/// Whether the value that comes next is the version of JSON-RPC, in whatever
+/// spelling.
+fn says_two(reader: &mut Reader<'_>) -> Result<bool, Fault> {
+    if reader.kind()? != Kind::String {
+        reader.skip()?;
+        return Ok(false);
+    }
+    let text = reader.string()?;
+    Ok(reader.decode(text) == "2.0")
 }

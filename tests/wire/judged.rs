@@ -4,7 +4,7 @@ use crate::server::{ALLOW_ALL, Exchange, META, POLICY, call, modern_call, post, 
 
 #[tokio::test]
 async fn an_allowed_call_arrives_byte_for_byte() {
-    let body = r#" { "id" : "a\u0062" , "jsonrpc":"2.0","method":"tools\/call", "params":{"arguments":{"n":1.0e2},"n\u0061me":"s\u0061fe"}} "#;
+    let body = r#" { "id" : "a\u0062" , "jsonrpc":"2.\u0030","method":"tools\/call", "params":{"arguments":{"n":1.0e2},"n\u0061me":"s\u0061fe"}} "#;
     let (received, answer) = send(body).await;
     let received = received.unwrap();
     assert_eq!(received.body, body);

@@ -1,0 +1,136 @@
+//! Every row has a test, or stands in one list with the issue that will bring
+//! it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::{answers, cases, encodings, requests};
+
+/// How much of a row is still to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    All,
+    Rest,
+}
+use Missing::{All, Rest};
+
+/// Rows that need what later issues bring, with the number in the title of the
+/// issue: 4 the language, 5 limits, 6 approval, 7 risk and pins, 8 the gateway.
+const LATER: &[(&str, u8, Missing, &str)] = &[
+    ("r32", 4, Rest, "rules on numbers of every spelling"),
+    (
+        "t14",
+        5,
+        All,
+        "amounts that are negative, fractions or huge",
+    ),
+    ("t15", 4, All, "types that a condition does not expect"),
+    ("t16", 4, All, "paths that climb"),
+    ("t17", 4, All, "URLs that lead elsewhere"),
+    ("t18", 4, All, "patterns without anchors, and slow ones"),
+    ("t20", 7, All, "poisoned descriptions"),
+    ("t21", 7, All, "poisoned schemas"),
+    ("t22", 7, All, "definitions that change"),
+    ("t23", 8, All, "servers that shadow each other"),
+    ("t24", 7, All, "instructions of the server"),
+    (
+        "t25",
+        6,
+        Rest,
+        "an approval of one caller in the hands of another",
+    ),
+    ("t26", 6, All, "another call than the approved one"),
+    ("t27", 6, All, "approving one's own call"),
+    ("t28", 6, Rest, "a request state of ours that was changed"),
+    ("t30", 4, All, "arguments that carry secrets out"),
+    ("t31", 4, Rest, "dispatchers that a policy names"),
+    ("t32", 5, All, "calls at the same time against one limit"),
+    ("t33", 5, All, "new sessions against one limit"),
+    ("t34", 5, All, "a store that fails"),
+    ("t42", 6, All, "waiting approvals that use up a limit"),
+    (
+        "t43",
+        6,
+        All,
+        "an approval without arguments for a call with some",
+    ),
+];
+
+fn rows() -> impl Iterator<Item = String> {
+    [('r', 32), ('w', 14), ('t', 44)]
+        .into_iter()
+        .flat_map(|(letter, last)| (1..=last).map(move |row| format!("{letter}{row:02}")))
+}
+
+/// The rows with which the names of tests begin.
+fn rows_with_a_test() -> BTreeSet<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut rows = BTreeSet::new();
+    let mut folders = vec![root.join("tests"), root.join("examples/proxy/tests")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let source = std::fs::read_to_string(path).unwrap();
+                rows.extend(source.lines().filter_map(row_of_line));
+            }
+        }
+    }
+    rows
+}
+
+/// The row of the test that a line begins: a function, or a name that the macro
+/// of [`requests`] makes one of.
+fn row_of_line(line: &str) -> Option<String> {
+    let line = line.trim_start();
+    let name = line
+        .strip_prefix("async fn ")
+        .or_else(|| line.strip_prefix("fn "))
+        .unwrap_or(line);
+    let (row, _) = name.split_once('_')?;
+    let digits = row.strip_prefix(['r', 't', 'w'])?;
+    (digits.len() == 2 && digits.parse::<u8>().is_ok()).then(|| row.to_owned())
+}
+
+#[test]
+fn every_row_has_a_test_or_waits_for_an_issue() {
+    let tested = rows_with_a_test();
+    for row in rows() {
+        let later = LATER.iter().find(|(later, ..)| *later == row);
+        match (tested.contains(&row), later) {
+            (false, None) => panic!("{row} has no test"),
+            (true, Some((.., All, what))) => {
+                panic!("{row} has a test, so not all is to come: {what}")
+            }
+            (false, Some((.., Rest, what))) => {
+                panic!("{row} has no test beside what is to come: {what}")
+            }
+            _ => {}
+        }
+    }
+    let known: BTreeSet<_> = rows().collect();
+    assert!(tested.is_subset(&known), "{:?}", tested.difference(&known));
+    assert!(
+        LATER
+            .iter()
+            .all(|(row, issue, ..)| known.contains(*row) && (4..=8).contains(issue))
+    );
+}
+
+#[test]
+fn every_case_belongs_to_a_test() {
+    let check = |what: &str, rows: &[String], tested: &[&str]| {
+        assert!(!rows.is_empty());
+        for row in rows {
+            assert!(tested.contains(&row.as_str()), "{row}: {what}");
+        }
+    };
+    for case in cases::File::read().cases {
+        check(&case.title, &case.rows, requests::ROWS);
+    }
+    for encoding in encodings::File::read().encodings {
+        check(&encoding.name, &encoding.rows, answers::ROWS);
+    }
+}

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use super::Sessions;
-use super::words::{DEFAULT_DENY, NO_POLICY, refused, unknown, wrong_kind};
+use super::words::{DEFAULT_DENY, NO_POLICY, refused, unknown, unknown_method, wrong_kind};
 use crate::audit::{DecisionId, MOST_KEYS, Verdict};
 use crate::caller::Caller;
 use crate::mcp::list::{List, Visibility};
@@ -9,6 +9,7 @@ use crate::mcp::message::{Call, Message};
 use crate::mcp::method::{self, Kind, Subject};
 use crate::mcp::params::{Name, Param, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
+use crate::mcp::version::Era;
 use crate::mcp::{shown, shown_uri};
 use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy};
 
@@ -76,6 +77,15 @@ impl Judgement {
             ..Self::allowed(rule, name)
         }
     }
+
+    /// The same of a method that the version of the call does not have: if it is
+    /// refused, then like one that nobody has.
+    fn of_no_method(mut self, call: &Call<'_>) -> Self {
+        if self.refusal.is_some() && self.verdict != Verdict::Unavailable {
+            self.refusal = Some(unknown_method(call));
+        }
+        self
+    }
 }
 
 impl From<Refusal> for Judgement {
@@ -133,9 +143,14 @@ impl Judge {
         };
         match method::lookup(&call.method) {
             Some(known) if known.kind != kind => wrong_kind(known.kind).into(),
-            Some(known) => self
-                .judge_known(known.subject, call, decision)
-                .unwrap_or_else(Judgement::from),
+            Some(known) => {
+                let judged = self.judge_known(known.subject, call, decision);
+                let judged = judged.unwrap_or_else(Judgement::from);
+                match known.last {
+                    Era::Legacy if call.era() == Era::Modern => judged.of_no_method(call),
+                    _ => judged,
+                }
+            }
             None => self.judge_unknown(call, kind),
         }
     }
@@ -184,7 +199,7 @@ impl Judge {
             Subject::Subscriptions => self.listen(call, decision),
             Subject::Task => {
                 let task = name_in(call, Param::TaskId, "a task id")?;
-                self.use_task(task, decision)
+                self.use_task(task, call, decision)
             }
         }
     }
@@ -199,10 +214,7 @@ impl Judge {
         if decision.as_ref().is_some_and(Decision::is_allowed) {
             return Judgement::allowed(rule, None);
         }
-        let refusal = Refusal::UnknownMethod {
-            method: call.method.to_string(),
-        };
-        Judgement::denied(rule, None, refusal)
+        Judgement::denied(rule, None, unknown_method(call))
     }
 
     /// A use of something that the policy names.
@@ -241,16 +253,24 @@ impl Judge {
 
     /// A use of a task: it has to be the caller's, and the tool that it was made
     /// with has to be one that the caller may call now.
-    fn use_task(&self, task: &str, decision_id: DecisionId) -> Result<Judgement, Refusal> {
+    fn use_task(
+        &self,
+        task: &str,
+        call: &Call<'_>,
+        decision_id: DecisionId,
+    ) -> Result<Judgement, Refusal> {
+        let unknown = || match call.era() {
+            Era::Modern if !call.declares_tasks() => Refusal::TasksUndeclared,
+            _ => unknown(Thing::Task, task),
+        };
         let Some(tool) = self.sessions.tool_of(task, &self.caller)? else {
-            let refusal = unknown(Thing::Task, task);
-            return Ok(Judgement::denied(SESSION, None, refusal));
+            return Ok(Judgement::denied(SESSION, None, unknown()));
         };
         let mut judgement = self.use_thing(Thing::Tool, &tool, decision_id);
         judgement.refusal = judgement.refusal.map(|refusal| match refusal {
             // What is asked for is no result of a tool.
             Refusal::Tool { text, place } => Refusal::Denied { text, place },
-            _ => unknown(Thing::Task, task),
+            _ => unknown(),
         });
         Ok(judgement)
     }
@@ -294,7 +314,7 @@ impl Judge {
         let resources = resources
             .iter()
             .map(|uri| Ok(self.use_thing(Thing::Resource, uri, decision)));
-        let tasks = tasks.iter().map(|task| self.use_task(task, decision));
+        let tasks = tasks.iter().map(|task| self.use_task(task, call, decision));
         let mut all: Option<Judgement> = None;
         for judgement in resources.chain(tasks) {
             let judgement = judgement?;

@@ -21,3 +21,4 @@ mod server;
 mod streams;
 mod tasks;
 mod verdicts;
+mod versions;

@@ -6,6 +6,9 @@ mod caller;
 mod digest;
 mod engine;
 mod frames;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod json;
 mod layer;
 mod mcp;

@@ -13,8 +13,8 @@ pub(crate) mod params;
 pub(crate) mod recover;
 pub(crate) mod reply;
 pub(crate) mod sse;
-#[cfg(test)]
-mod twin;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod twin;
 pub(crate) mod version;
 
 pub(crate) use display::{shown, shown_uri};

@@ -410,6 +410,7 @@ mod tests {
         ("data: a\r\r\ndata: b\n\n", "data: a\r\r\ndata: b\n\n"),
         ("\u{feff}data: drop\n\ndata: b\n\n", "data: b\n\n"),
         ("\u{feff}data: a\n\n", "\u{feff}data: a\n\n"),
+        ("data: a\n\n\u{feff}data: swap\n\n", "data: a\n\n\n"),
         ("id: 1\ndata:\nretry: 5\n\n", "id: 1\ndata:\nretry: 5\n\n"),
         (": keep-alive\r\n", ": keep-alive\r\n"),
         (":\n\n:\r:\r\n\n", ":\n\n:\r:\r\n\n"),

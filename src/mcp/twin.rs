@@ -2,11 +2,16 @@
 //!
 //! `serde_json` parses; every further rule is a line of its own.
 
-use proptest::prelude::*;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+#[cfg(test)]
+mod properties;
 
-use super::message::Message;
-use super::params::{Name, Param};
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use unicode_normalization::UnicodeNormalization as _;
+
+use crate::fuzzing::{Reading, Reference, Said, Subscriptions};
 
 /// A JSON value that keeps duplicate members.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,9 +85,11 @@ impl Tree {
     fn has_duplicates(&self) -> bool {
         match self {
             Self::Array(items) => items.iter().any(Self::has_duplicates),
-            Self::Object(members) => members.iter().enumerate().any(|(index, (key, value))| {
-                members[..index].iter().any(|(other, _)| other == key) || value.has_duplicates()
-            }),
+            Self::Object(members) => {
+                let mut seen = BTreeSet::new();
+                let mut members = members.iter();
+                members.any(|(key, value)| !seen.insert(key) || value.has_duplicates())
+            }
             _ => false,
         }
     }
@@ -98,16 +105,6 @@ impl Tree {
         let members = self.members()?;
         members.iter().find(|(other, _)| other == key).map(|m| &m.1)
     }
-}
-
-/// What both readings must agree on.
-#[derive(Debug, PartialEq)]
-struct Reading {
-    kind: &'static str,
-    method: Option<String>,
-    /// `name`, `uri`, `taskId`: `Some(None)` if it is there but no name.
-    named: Vec<Option<Option<String>>>,
-    arguments_readable: bool,
 }
 
 const KNOWN: &[&str] = &[
@@ -134,10 +131,7 @@ const KNOWN: &[&str] = &[
 
 fn looks_like(key: &str, known: &str) -> bool {
     let plain = |text: &str| {
-        let mut text = text
-            .replace('\u{17f}', "s")
-            .replace('\u{212a}', "k")
-            .to_lowercase();
+        let mut text = text.nfkc().collect::<String>().to_lowercase();
         text.retain(|c| c.is_alphanumeric() || c == '/');
         text
     };
@@ -175,7 +169,95 @@ fn in_meta(member: &str) -> fn(&str, &str) -> bool {
     }
 }
 
-fn twin(body: &[u8]) -> Option<Reading> {
+/// A value as it is written. Only for texts without duplicate members.
+#[derive(Clone, Copy)]
+struct Raw<'b>(&'b RawValue);
+
+impl<'b> Raw<'b> {
+    fn of(body: &'b [u8]) -> Option<Self> {
+        serde_json::from_slice(body).ok().map(Self)
+    }
+
+    fn get(self, key: &str) -> Option<Self> {
+        let members: BTreeMap<String, &'b RawValue> = serde_json::from_str(self.0.get()).ok()?;
+        members.get(key).copied().map(Self)
+    }
+
+    fn items(self) -> Option<Vec<Self>> {
+        let items: Vec<&'b RawValue> = serde_json::from_str(self.0.get()).ok()?;
+        Some(items.into_iter().map(Self).collect())
+    }
+
+    fn keys(self) -> Option<Vec<String>> {
+        match serde_json::from_str(self.0.get()).ok()? {
+            Tree::Object(members) => Some(members.into_iter().map(|member| member.0).collect()),
+            _ => None,
+        }
+    }
+
+    fn text(self) -> Option<String> {
+        serde_json::from_str(self.0.get()).ok()
+    }
+
+    /// A string of at most so many bytes between its quotes.
+    fn said(self, longest: usize) -> Said {
+        match self.text() {
+            Some(text) if self.0.get().len() <= longest + 2 => Said::Text(text),
+            _ => Said::Unreadable,
+        }
+    }
+}
+
+fn said(object: Option<Raw<'_>>, key: &str, longest: usize) -> Said {
+    object
+        .and_then(|object| object.get(key))
+        .map_or(Said::Absent, |value| value.said(longest))
+}
+
+fn reference(params: Raw<'_>) -> Option<Option<Reference>> {
+    let reference = params.get("ref")?;
+    let text = |key, longest| said(Some(reference), key, longest);
+    Some(
+        match (text("type", 1024), text("name", 1024), text("uri", 8192)) {
+            (Said::Text(kind), Said::Text(name), Said::Absent) if kind == "ref/prompt" => {
+                Some(Reference::Prompt(name))
+            }
+            (Said::Text(kind), Said::Absent, Said::Text(uri)) if kind == "ref/resource" => {
+                Some(Reference::Resource(uri))
+            }
+            _ => None,
+        },
+    )
+}
+
+fn subscriptions(params: Raw<'_>) -> Option<Option<Subscriptions>> {
+    let notifications = params.get("notifications")?;
+    let names = |key| {
+        let Some(names) = notifications.get(key) else {
+            return Some(Vec::new());
+        };
+        let names = names.items()?.into_iter().map(|name| name.said(8192));
+        names
+            .map(|name| match name {
+                Said::Text(name) => Some(name),
+                _ => None,
+            })
+            .collect()
+    };
+    Some(
+        match (
+            notifications.keys(),
+            names("resourceSubscriptions"),
+            names("taskIds"),
+        ) {
+            (Some(_), Some(resources), Some(tasks)) => Some(Subscriptions { resources, tasks }),
+            _ => None,
+        },
+    )
+}
+
+/// Reads one message.
+pub(crate) fn read(body: &[u8]) -> Option<Reading> {
     let tree: Tree = serde_json::from_slice(body).ok()?;
     if tree.depth() > 64 || tree.has_duplicates() {
         return None;
@@ -188,41 +270,23 @@ fn twin(body: &[u8]) -> Option<Reading> {
     {
         return None;
     }
-    if tree.get("jsonrpc") != Some(&Tree::String("2.0".into())) {
+    let raw = Raw::of(body)?;
+    if raw.get("jsonrpc")?.0.get() != "\"2.0\"" {
         return None;
     }
-    let id = match tree.get("id") {
-        None => false,
-        Some(Tree::String(_)) => true,
-        Some(Tree::Integer(n)) if n.abs() < 1 << 53 => true,
-        Some(_) => return None,
+    let id = match (tree.get("id"), raw.get("id")) {
+        (None, _) => false,
+        (Some(Tree::String(_)), Some(id)) if id.0.get().len() <= 1024 => true,
+        (Some(Tree::Integer(n)), _) if n.abs() < 1 << 53 => true,
+        (Some(_), _) => return None,
     };
-    let method = match tree.get("method") {
-        None => None,
-        Some(Tree::String(method)) => Some(method.clone()),
-        Some(_) => return None,
+    let method = match said(Some(raw), "method", 256) {
+        Said::Absent => None,
+        Said::Text(method) => Some(method),
+        Said::Unreadable => return None,
     };
     if let Some(params) = tree.get("params") {
-        params.members()?;
-        if !keys_are_plain(params, &[], looks_like) {
-            return None;
-        }
-        for (nested, more) in [
-            ("_meta", &[][..]),
-            ("ref", &["type"][..]),
-            ("notifications", &["resourceSubscriptions", "taskIds"][..]),
-        ] {
-            match params.get(nested) {
-                Some(object @ Tree::Object(_))
-                    if !keys_are_plain(object, more, in_meta(nested)) =>
-                {
-                    return None;
-                }
-                Some(Tree::Object(_)) | None => {}
-                Some(_) if nested == "_meta" => return None,
-                Some(_) => {}
-            }
-        }
+        check_keys(params)?;
     }
     let (result, error) = (tree.get("result").is_some(), tree.get("error").is_some());
     let kind = match (&method, id) {
@@ -231,186 +295,50 @@ fn twin(body: &[u8]) -> Option<Reading> {
         (None, true) if result != error && tree.get("params").is_none() => "response",
         _ => return None,
     };
-    let params = tree.get("params").filter(|_| method.is_some());
-    let named = ["name", "uri", "taskId"].map(|key| match params?.get(key)? {
-        Tree::String(name) => Some(Some(name.clone())),
-        _ => Some(None),
-    });
+    let params = raw.get("params");
+    let arguments = params.and_then(|params| params.get("arguments"));
+    let mut argument_keys = arguments.and_then(Raw::keys).unwrap_or_default();
+    argument_keys.truncate(64);
+    let meta = params.and_then(|params| params.get("_meta"));
     Some(Reading {
         kind,
         method,
-        named: named.to_vec(),
+        name: said(params, "name", 1024),
+        uri: said(params, "uri", 8192),
+        task_id: said(params, "taskId", 8192),
         arguments_readable: matches!(
-            params.and_then(|params| params.get("arguments")),
-            None | Some(Tree::Null | Tree::Object(_))
+            arguments.map(|arguments| arguments.0.get().as_bytes()),
+            None | Some(b"null" | [b'{', ..])
         ),
+        argument_keys,
+        protocol_version: said(meta, "io.modelcontextprotocol/protocolVersion", 1024),
+        has_capabilities: meta
+            .and_then(|meta| meta.get("io.modelcontextprotocol/clientCapabilities"))
+            .is_some_and(|capabilities| capabilities.keys().is_some()),
+        reference: params.and_then(reference),
+        subscriptions: params.and_then(subscriptions),
     })
 }
 
-fn fast(body: &[u8]) -> Option<Reading> {
-    let message = Message::parse(body).ok()?;
-    let (kind, call) = match message {
-        Message::Request(_, call) => ("request", Some(call)),
-        Message::Notification(call) => ("notification", Some(call)),
-        Message::Response => ("response", None),
-    };
-    let params = call.as_ref().and_then(|call| call.params.as_ref());
-    let named = [Param::Name, Param::Uri, Param::TaskId].map(|param| {
-        Some(match params?.named(param)? {
-            Name::Text(name) => Some(name.to_string()),
-            Name::Unreadable => None,
-        })
-    });
-    Some(Reading {
-        kind,
-        method: call.as_ref().map(|call| call.method.to_string()),
-        named: named.to_vec(),
-        arguments_readable: params.is_none_or(super::params::Params::has_readable_arguments),
-    })
-}
-
-fn key() -> impl Strategy<Value = String> {
-    let known = prop::sample::select(KNOWN).prop_map(|key| format!("\"{key}\""));
-    let odd = prop::sample::select(vec![
-        r#""Method""#,
-        r#""param\u017f""#,
-        r#""na\u006de""#,
-        r#""name\u0000""#,
-        r#""x""#,
-        r#""type""#,
-        r#""Type""#,
-        r#""taskIds""#,
-        r#""resourceSubscriptions""#,
-        r#""task_id""#,
-        r#"" name""#,
-        r#""__proto__""#,
-        r#""""#,
-        r#""a\"b""#,
-    ])
-    .prop_map(str::to_owned);
-    prop_oneof![6 => known, 1 => odd]
-}
-
-fn scalar() -> impl Strategy<Value = String> {
-    prop::sample::select(vec![
-        "1",
-        "-1",
-        "0",
-        "-0",
-        "1.0",
-        "1e3",
-        "1e400",
-        "9007199254740991",
-        "9007199254740992",
-        "-9007199254740992",
-        "null",
-        "true",
-        "false",
-        "NaN",
-        "01",
-        r#""2.0""#,
-        r#""tools/call""#,
-        r#""safe""#,
-        r#""\ud800""#,
-        r#""\ud83d\ude00""#,
-        r#""\udc00\ud800""#,
-        r#""a\u0000b""#,
-        "\"\u{1}\"",
-        r#""""#,
-        r#""ref/prompt""#,
-    ])
-    .prop_map(str::to_owned)
-}
-
-fn value() -> impl Strategy<Value = String> {
-    scalar().prop_recursive(4, 24, 5, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4)
-                .prop_map(|items| format!("[{}]", items.join(","))),
-            prop::collection::vec((key(), inner), 0..5).prop_map(object),
-        ]
-    })
-}
-
-fn object(members: Vec<(String, String)>) -> String {
-    let members: Vec<_> = members
-        .iter()
-        .map(|(key, value)| format!("{key}:{value}"))
-        .collect();
-    format!("{{{}}}", members.join(", "))
-}
-
-/// Bodies that are nearly messages.
-fn message() -> impl Strategy<Value = String> {
-    let params = prop::collection::vec((key(), value()), 0..5).prop_map(object);
-    (
-        prop::option::weighted(0.95, Just(("\"jsonrpc\"".to_owned(), "\"2.0\"".to_owned()))),
-        prop::option::weighted(0.8, scalar().prop_map(|value| ("\"id\"".to_owned(), value))),
-        prop::option::weighted(
-            0.8,
-            Just(("\"method\"".to_owned(), "\"tools/call\"".to_owned())),
-        ),
-        prop::option::weighted(
-            0.8,
-            params.prop_map(|value| ("\"params\"".to_owned(), value)),
-        ),
-        prop::option::weighted(0.2, (key(), value())),
-    )
-        .prop_map(|(version, id, method, params, more)| {
-            object(
-                [version, id, method, params, more]
-                    .into_iter()
-                    .flatten()
-                    .collect(),
-            )
-        })
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
-
-    #[test]
-    fn fast_and_slow_reading_agree(body in message()) {
-        prop_assert_eq!(fast(body.as_bytes()), twin(body.as_bytes()), "{}", body);
+/// No member of the parameters looks like one of the protocol's.
+fn check_keys(params: &Tree) -> Option<()> {
+    params.members()?;
+    if !keys_are_plain(params, &[], looks_like) {
+        return None;
     }
-
-    #[test]
-    fn they_agree_on_damaged_bodies(body in message(), at in any::<prop::sample::Index>(), byte: u8, insert: bool) {
-        let mut bytes = body.into_bytes();
-        let at = at.index(bytes.len());
-        if insert { bytes.insert(at, byte) } else { bytes[at] = byte }
-        prop_assert_eq!(fast(&bytes), twin(&bytes), "{}", String::from_utf8_lossy(&bytes));
+    for (nested, more) in [
+        ("_meta", &[][..]),
+        ("ref", &["type"][..]),
+        ("notifications", &["resourceSubscriptions", "taskIds"][..]),
+    ] {
+        match params.get(nested) {
+            Some(object @ Tree::Object(_)) if !keys_are_plain(object, more, in_meta(nested)) => {
+                return None;
+            }
+            Some(Tree::Object(_)) | None => {}
+            Some(_) if nested == "_meta" => return None,
+            Some(_) => {}
+        }
     }
-
-    #[test]
-    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        prop_assert_eq!(fast(&bytes), twin(&bytes));
-        let _ = super::recover::request_id(&bytes);
-    }
-}
-
-#[test]
-fn the_bounds_are_where_they_should_be() {
-    let nested = |depth: usize| {
-        let (open, close) = ("[".repeat(depth), "]".repeat(depth));
-        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{"a":{open}{close}}}}}"#)
-    };
-    assert!(fast(nested(62).as_bytes()).is_some() && twin(nested(62).as_bytes()).is_some());
-    assert!(fast(nested(63).as_bytes()).is_none() && twin(nested(63).as_bytes()).is_none());
-
-    let wide = |keys: usize, last: &str| {
-        let members: Vec<_> = (0..keys).map(|key| format!("\"k{key}\":0")).collect();
-        let members = members.join(",");
-        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{{members}{last}}}}}"#)
-    };
-    assert!(fast(wide(10_000, "").as_bytes()).is_some());
-    assert!(fast(wide(10_001, "").as_bytes()).is_none());
-    for keys in [2, 12, 13, 5_000] {
-        assert!(fast(wide(keys, "").as_bytes()).is_some(), "{keys}");
-        assert!(fast(wide(keys, ",\"k1\":0").as_bytes()).is_none(), "{keys}");
-        assert!(
-            fast(wide(keys, ",\"\\u006b1\":0").as_bytes()).is_none(),
-            "{keys}"
-        );
-    }
+    Some(())
 }

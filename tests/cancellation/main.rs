@@ -9,6 +9,10 @@
     reason = "these are tests"
 )]
 
+mod frames;
+mod records;
+mod streams;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::convert::Infallible;
@@ -48,6 +52,8 @@ struct Slow {
     waits: usize,
     media_type: &'static str,
     chunks: Vec<Bytes>,
+    /// The session that it begins.
+    session: Option<&'static str>,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +71,7 @@ impl Slow {
             waits: 3,
             media_type: "application/json",
             chunks: chunks(LIST, 20),
+            session: None,
         }
     }
 
@@ -91,6 +98,10 @@ impl Seen {
 
     fn called(&self) -> Vec<Option<u64>> {
         self.called.lock().unwrap().clone()
+    }
+
+    fn take_called(&self) -> Vec<Option<u64>> {
+        std::mem::take(&mut *self.called.lock().unwrap())
     }
 }
 
@@ -134,6 +145,7 @@ where
             waits,
             media_type,
             chunks,
+            session,
         } = self.clone();
         let length = request.body().size_hint().exact();
         seen.called.lock().unwrap().push(length);
@@ -142,14 +154,18 @@ where
         Box::pin(async move {
             wait(waits).await;
             let body = request.into_body().collect().await.unwrap().to_bytes();
-            serde_json::from_slice::<Value>(&body).unwrap();
+            // A GET and a DELETE have none.
+            if !body.is_empty() {
+                serde_json::from_slice::<Value>(&body).unwrap();
+            }
             wait(waits).await;
             let body = Script::slow(chunks.iter().map(|chunk| &**chunk));
             running.0.answers.lock().unwrap().push(body.watch());
-            Ok(Response::builder()
-                .header(header::CONTENT_TYPE, media_type)
-                .body(body)
-                .unwrap())
+            let mut response = Response::builder().header(header::CONTENT_TYPE, media_type);
+            if let Some(session) = session {
+                response = response.header("mcp-session-id", session);
+            }
+            Ok(response.body(body).unwrap())
         })
     }
 }

@@ -199,7 +199,7 @@ impl Judge {
             Subject::Subscriptions => self.listen(call, decision),
             Subject::Task => {
                 let task = name_in(call, Param::TaskId, "a task id")?;
-                self.use_task(task, call, decision)
+                self.use_task(task, unknown_task(call, task), decision)
             }
         }
     }
@@ -252,25 +252,21 @@ impl Judge {
     }
 
     /// A use of a task: it has to be the caller's, and the tool that it was made
-    /// with has to be one that the caller may call now.
+    /// with has to be one that the caller may call now. Else it is `unknown`.
     fn use_task(
         &self,
         task: &str,
-        call: &Call<'_>,
+        unknown: Refusal,
         decision_id: DecisionId,
     ) -> Result<Judgement, Refusal> {
-        let unknown = || match call.era() {
-            Era::Modern if !call.declares_tasks() => Refusal::TasksUndeclared,
-            _ => unknown(Thing::Task, task),
-        };
         let Some(tool) = self.sessions.tool_of(task, &self.caller)? else {
-            return Ok(Judgement::denied(SESSION, None, unknown()));
+            return Ok(Judgement::denied(SESSION, None, unknown));
         };
         let mut judgement = self.use_thing(Thing::Tool, &tool, decision_id);
         judgement.refusal = judgement.refusal.map(|refusal| match refusal {
             // What is asked for is no result of a tool.
             Refusal::Tool { text, place } => Refusal::Denied { text, place },
-            _ => unknown(),
+            _ => unknown,
         });
         Ok(judgement)
     }
@@ -314,7 +310,9 @@ impl Judge {
         let resources = resources
             .iter()
             .map(|uri| Ok(self.use_thing(Thing::Resource, uri, decision)));
-        let tasks = tasks.iter().map(|task| self.use_task(task, call, decision));
+        let tasks = tasks
+            .iter()
+            .map(|task| self.use_task(task, unknown(Thing::Task, task), decision));
         let mut all: Option<Judgement> = None;
         for judgement in resources.chain(tasks) {
             let judgement = judgement?;
@@ -373,6 +371,15 @@ fn name_in<'c>(call: &'c Call<'_>, param: Param, what: &str) -> Result<&'c str, 
         Some(Name::Unreadable) | None => Err(Refusal::Params {
             text: format!("The parameters of {} must hold {what}.", call.method),
         }),
+    }
+}
+
+/// The refusal of a task that the caller does not have. Whoever cannot follow
+/// tasks is told that first, as by a server.
+fn unknown_task(call: &Call<'_>, task: &str) -> Refusal {
+    match call.era() {
+        Era::Modern if !call.declares_tasks() => Refusal::TasksUndeclared,
+        _ => unknown(Thing::Task, task),
     }
 }
 

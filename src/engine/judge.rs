@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use super::Sessions;
-use super::words::{DEFAULT_DENY, NO_POLICY, refused, unknown, wrong_kind};
+use super::words::{DEFAULT_DENY, NO_POLICY, refused, unknown, unknown_method, wrong_kind};
 use crate::audit::{DecisionId, Verdict};
 use crate::caller::Caller;
 use crate::mcp::list::{List, Visibility};
@@ -9,6 +9,7 @@ use crate::mcp::message::{Call, Message};
 use crate::mcp::method::{self, Kind, Subject};
 use crate::mcp::params::{Name, Param, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
+use crate::mcp::version::Era;
 use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy};
 
 /// The rule by which what the protocol itself decides is decided.
@@ -71,6 +72,24 @@ impl Judgement {
             ..Self::allowed(rule, name)
         }
     }
+
+    /// The same of a method that the version of the call does not have: if it is
+    /// refused, then like one that nobody has.
+    fn of_no_method(mut self, call: &Call<'_>) -> Self {
+        if self.refusal.is_some() && self.verdict != Verdict::Unavailable {
+            self.refusal = Some(unknown_method(call));
+        }
+        self
+    }
+
+    /// The same of a task and a client that does not say that it can follow one:
+    /// if it has no such task, then because it has none.
+    fn of_no_follower(mut self) -> Self {
+        if matches!(self.refusal, Some(Refusal::Unknown { .. })) {
+            self.refusal = Some(Refusal::TasksUndeclared);
+        }
+        self
+    }
 }
 
 impl From<Refusal> for Judgement {
@@ -127,9 +146,14 @@ impl Judge {
         };
         match method::lookup(&call.method) {
             Some(known) if known.kind != kind => wrong_kind(known.kind).into(),
-            Some(known) => self
-                .judge_known(known.subject, call, decision)
-                .unwrap_or_else(Judgement::from),
+            Some(known) => {
+                let judged = self.judge_known(known.subject, call, decision);
+                let judged = judged.unwrap_or_else(Judgement::from);
+                match known.last {
+                    Era::Legacy if call.era() == Era::Modern => judged.of_no_method(call),
+                    _ => judged,
+                }
+            }
             None => self.judge_unknown(call, kind),
         }
     }
@@ -178,7 +202,11 @@ impl Judge {
             Subject::Subscriptions => self.listen(call, decision),
             Subject::Task => {
                 let task = name_in(call, Param::TaskId, "a task id")?;
-                self.use_task(task, decision)
+                let judged = self.use_task(task, decision)?;
+                Ok(match call.era() {
+                    Era::Modern if !call.declares_tasks() => judged.of_no_follower(),
+                    _ => judged,
+                })
             }
         }
     }
@@ -193,10 +221,7 @@ impl Judge {
         if decision.as_ref().is_some_and(Decision::is_allowed) {
             return Judgement::allowed(rule, None);
         }
-        let refusal = Refusal::UnknownMethod {
-            method: call.method.to_string(),
-        };
-        Judgement::denied(rule, None, refusal)
+        Judgement::denied(rule, None, unknown_method(call))
     }
 
     /// A use of something that the policy names.

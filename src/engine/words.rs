@@ -1,6 +1,7 @@
 //! Refusals in words that a model can act on.
 
 use crate::audit::UNRECORDED;
+use crate::mcp::message::Call;
 use crate::mcp::method::Kind;
 use crate::mcp::reply::{Place, Refusal, Thing};
 use crate::mcp::shown;
@@ -26,6 +27,12 @@ pub(super) fn unknown(what: Thing, name: &str) -> Refusal {
     Refusal::Unknown {
         what,
         name: name.to_owned(),
+    }
+}
+
+pub(super) fn unknown_method(call: &Call<'_>) -> Refusal {
+    Refusal::UnknownMethod {
+        method: call.method.to_string(),
     }
 }
 

@@ -104,6 +104,12 @@ impl Call<'_> {
             _ => Era::Legacy,
         }
     }
+
+    /// Whether the client says that it can follow tasks (2026-07-28).
+    pub(crate) fn declares_tasks(&self) -> bool {
+        let params = self.params.as_ref();
+        params.is_some_and(|params| params.meta.declares_tasks)
+    }
 }
 
 impl<'a> Id<'a> {

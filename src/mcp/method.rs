@@ -4,6 +4,8 @@
 //! A method that has no row is unknown, and an unknown method is never let
 //! through because it looks harmless.
 
+use super::version::Era;
+
 /// Whether a method is a request (it has an `id` and gets an answer) or a
 /// notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub(crate) struct Method {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
     pub(crate) subject: Subject,
+    /// The last era that has it.
+    pub(crate) last: Era,
 }
 
 const fn request(name: &'static str, subject: Subject) -> Method {
@@ -46,6 +50,15 @@ const fn request(name: &'static str, subject: Subject) -> Method {
         name,
         kind: Kind::Request,
         subject,
+        last: Era::Modern,
+    }
+}
+
+/// A request that 2026-07-28 has done away with.
+const fn legacy(name: &'static str, subject: Subject) -> Method {
+    Method {
+        last: Era::Legacy,
+        ..request(name, subject)
     }
 }
 
@@ -54,16 +67,17 @@ const fn notification(name: &'static str) -> Method {
         name,
         kind: Kind::Notification,
         subject: Subject::Nothing,
+        last: Era::Modern,
     }
 }
 
 /// Every method that the policy language judges or always passes
 /// (policy-language, section 6).
 pub(crate) const METHODS: &[Method] = &[
-    request("initialize", Subject::Nothing),
-    request("ping", Subject::Nothing),
+    legacy("initialize", Subject::Nothing),
+    legacy("ping", Subject::Nothing),
     request("server/discover", Subject::Nothing),
-    request("logging/setLevel", Subject::Nothing),
+    legacy("logging/setLevel", Subject::Nothing),
     request("tools/list", Subject::Nothing),
     request("tools/call", Subject::Tool),
     request("prompts/list", Subject::Nothing),
@@ -71,15 +85,15 @@ pub(crate) const METHODS: &[Method] = &[
     request("resources/list", Subject::Nothing),
     request("resources/templates/list", Subject::Nothing),
     request("resources/read", Subject::Resource),
-    request("resources/subscribe", Subject::Resource),
-    request("resources/unsubscribe", Subject::Nothing),
+    legacy("resources/subscribe", Subject::Resource),
+    legacy("resources/unsubscribe", Subject::Nothing),
     request("completion/complete", Subject::Reference),
     request("subscriptions/listen", Subject::Subscriptions),
     request("tasks/get", Subject::Task),
-    request("tasks/result", Subject::Task),
+    legacy("tasks/result", Subject::Task),
     request("tasks/update", Subject::Task),
     request("tasks/cancel", Subject::Task),
-    request("tasks/list", Subject::AllTasks),
+    legacy("tasks/list", Subject::AllTasks),
     notification("notifications/initialized"),
     notification("notifications/cancelled"),
     notification("notifications/progress"),

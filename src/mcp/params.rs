@@ -12,6 +12,8 @@ use crate::json::{Kind, Reader};
 const LONGEST_NAME: usize = 1024;
 /// Bytes that a URI or task id may have.
 const LONGEST_URI: usize = 8 * 1024;
+/// The extension by which a client of 2026-07-28 says that it can follow tasks.
+pub(crate) const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 /// Names of arguments that are remembered.
 const MOST_ARGUMENT_KEYS: usize = 64;
 
@@ -73,6 +75,8 @@ pub(crate) struct Meta<'a> {
     pub(crate) protocol_version: Option<Name<'a>>,
     /// The type of `clientCapabilities`.
     pub(crate) client_capabilities: Option<Kind>,
+    /// Whether these name the extension for tasks.
+    pub(crate) declares_tasks: bool,
 }
 
 /// What `params.ref` of `completion/complete` refers to.
@@ -219,7 +223,7 @@ impl<'a> Meta<'a> {
                 }
                 "io.modelcontextprotocol/clientCapabilities" => {
                     meta.client_capabilities = Some(reader.kind()?);
-                    reader.skip()?;
+                    meta.declares_tasks = declares_tasks(reader)?;
                 }
                 other => {
                     look_alike |= key::is_look_alike_in_meta(other);
@@ -233,6 +237,27 @@ impl<'a> Meta<'a> {
         }
         Ok(meta)
     }
+}
+
+/// Whether client capabilities name the extension for tasks.
+fn declares_tasks(reader: &mut Reader<'_>) -> Result<bool, Fault> {
+    let mut declared = false;
+    if reader.kind()? != Kind::Object {
+        reader.skip()?;
+        return Ok(declared);
+    }
+    reader.object(|reader, key| {
+        if &*reader.decode(key) != "extensions" || reader.kind()? != Kind::Object {
+            reader.skip()?;
+            return Ok(());
+        }
+        reader.object(|reader, key| {
+            declared |= &*reader.decode(key) == TASKS_EXTENSION;
+            reader.skip()?;
+            Ok::<(), Fault>(())
+        })
+    })?;
+    Ok(declared)
 }
 
 impl<'a> Reference<'a> {

@@ -10,12 +10,15 @@ use super::display::shown;
 use super::fault::Fault;
 use super::headers::HeaderFault;
 use super::message::Id;
+use super::params::TASKS_EXTENSION;
 use super::version::Era;
 
 /// A policy refused the message.
 pub(crate) const DENIED: i32 = -31403;
 /// There is no room for the message at the moment.
 pub(crate) const UNAVAILABLE: i32 = -31503;
+/// The code for what only clients with a certain capability can ask for.
+const MISSING_CAPABILITY: i32 = -32021;
 /// The code with which MCP servers say that a session does not exist.
 const SESSION_NOT_FOUND: i32 = -32001;
 /// The server's answer cannot be passed on.
@@ -34,6 +37,8 @@ pub(crate) enum Refusal {
     UnknownMethod { method: String },
     /// A tool, prompt, resource or task that this server does not have.
     Unknown { what: Thing, name: String },
+    /// A task, and a client that does not say that it can follow one.
+    TasksUndeclared,
     /// A tool that may not be called in this way: the model is told.
     Tool { text: String, place: Place },
     /// Another method that may not be used in this way.
@@ -147,6 +152,17 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
             let (code, text) = unknown(*what, name, asked.era);
             (per_call(StatusCode::OK), error(asked, code, &text, None))
         }
+        Refusal::TasksUndeclared => (
+            per_call(StatusCode::BAD_REQUEST),
+            error_with(
+                asked,
+                MISSING_CAPABILITY,
+                "Only clients that declare the extension io.modelcontextprotocol/tasks have tasks.",
+                Some(serde_json::json!({
+                    "requiredCapabilities": { "extensions": { TASKS_EXTENSION: {} } },
+                })),
+            ),
+        ),
         Refusal::Tool { text, place } => match asked.id {
             Some(id) => (StatusCode::OK, tool_error(id, asked.era, text, place)),
             None => (
@@ -236,11 +252,11 @@ fn unknown(what: Thing, name: &str, era: Era) -> (i32, String) {
 }
 
 #[derive(Serialize)]
-struct ErrorObject<'a> {
+struct ErrorObject<'a, D> {
     code: i32,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<ErrorData<'a>>,
+    data: Option<D>,
 }
 
 #[derive(Serialize)]
@@ -283,14 +299,19 @@ struct ResultMeta<'a> {
 
 /// A JSON-RPC error; without an id, where there is none to echo.
 fn error(asked: Asked<'_>, code: i32, message: &str, place: Option<&Place>) -> Vec<u8> {
+    let data = place.map(|place| ErrorData {
+        rule: &place.rule,
+        reason: &place.reason,
+        decision: place.decision.as_deref(),
+    });
+    error_with(asked, code, message, data)
+}
+
+fn error_with(asked: Asked<'_>, code: i32, message: &str, data: Option<impl Serialize>) -> Vec<u8> {
     let error = ErrorObject {
         code,
         message,
-        data: place.map(|place| ErrorData {
-            rule: &place.rule,
-            reason: &place.reason,
-            decision: place.decision.as_deref(),
-        }),
+        data,
     };
     envelope(asked.id, "error", &error)
 }
@@ -394,6 +415,10 @@ mod tests {
                 unknown_thing(Thing::Task),
             ),
             ("resource hidden or unknown", unknown_thing(Thing::Resource)),
+            (
+                "task hidden or unknown, and the client does not declare the extension for tasks",
+                Refusal::TasksUndeclared,
+            ),
             (
                 "tool denied",
                 Refusal::Tool {

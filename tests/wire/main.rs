@@ -20,3 +20,4 @@ mod server;
 mod streams;
 mod tasks;
 mod verdicts;
+mod versions;

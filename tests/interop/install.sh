@@ -33,18 +33,23 @@ is_installed() {
     cmp --silent "$2" "$1/installed-from"
 }
 
-install_node_packages() {
-    local directory=$install_directory/node
+# install_npm_packages NAME FOLDER: what the lock file in FOLDER says, into a directory of that name.
+install_npm_packages() {
+    local directory=$install_directory/$1
     mkdir -p "$directory"
-    if ! is_installed "$directory" "$here/package-lock.json"; then
+    if ! is_installed "$directory" "$2/package-lock.json"; then
         echo "installing the npm packages into $directory"
         rm -f "$directory/installed-from"
-        cp "$here/package.json" "$here/package-lock.json" "$directory"
+        cp "$2/package.json" "$2/package-lock.json" "$directory"
         (cd "$directory" && within 600 npm ci --no-audit --no-fund --ignore-scripts --loglevel error)
-        cp "$here/package-lock.json" "$directory/installed-from"
+        cp "$2/package-lock.json" "$directory/installed-from"
     fi
+}
+
+install_node_packages() {
+    install_npm_packages node "$here"
     # Node looks for packages next to the importing file, so our own files go there too.
-    cp "$here"/clients/*.mjs "$here"/servers/*.mjs "$directory"
+    cp "$here"/clients/*.mjs "$here"/servers/*.mjs "$install_directory/node"
 }
 
 # install_python_packages NAME: what requirements-NAME.txt says, into a virtual environment of that name.

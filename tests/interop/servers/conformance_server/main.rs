@@ -8,6 +8,7 @@ use std::io::Write as _;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::serve::{Listener as _, ListenerExt as _};
 use rmcp::transport::streamable_http_server::session::local::LocalSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::net::TcpListener;
@@ -37,7 +38,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
             .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*"]),
     );
 
-    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    // A small event must not wait for the one before it to be acknowledged.
+    let listener = TcpListener::bind(("127.0.0.1", 0))
+        .await?
+        .tap_io(|stream| _ = stream.set_nodelay(true));
     let address = listener.local_addr()?;
     writeln!(std::io::stderr(), "listening on http://{address}/mcp")?;
     axum::serve(listener, Router::new().nest_service("/mcp", mcp)).await?;

@@ -18,7 +18,10 @@ use crate::content::{Outcome, text};
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a client that was cut off is to wait before it comes back.
-const COME_BACK_AFTER: Duration = Duration::from_millis(200);
+const COME_BACK_AFTER: Duration = Duration::from_millis(50);
+
+/// By when it is back. rmcp forgets a stream with its answer, so whoever comes later than the answer gets nothing.
+const IS_BACK_AFTER: Duration = Duration::from_millis(500);
 
 /// More streams than a session of the suite ever opens.
 const STREAMS: u64 = 16;
@@ -76,7 +79,7 @@ pub(crate) async fn cut_off(
             }
         }
     }
-    tokio::time::sleep(PAUSE).await;
+    tokio::time::sleep(IS_BACK_AFTER).await;
     Ok(text("This is the answer to the call that was cut off.")?.into())
 }
 

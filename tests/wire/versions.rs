@@ -21,7 +21,7 @@ fn modern(method: &str, params: &str) -> Request<Body> {
     for (header, value) in headers {
         request.headers_mut().insert(header, value.parse().unwrap());
     }
-    if params.contains("taskId") {
+    if params.contains(r#""taskId":"#) {
         let name = "t".parse().unwrap();
         request.headers_mut().insert("mcp-name", name);
     }
@@ -84,6 +84,10 @@ async fn whoever_does_not_know_tasks_has_none() {
             }
         }
     }
+    let to_a_task = format!(r#""notifications":{{"taskIds":["t"]}},{META}"#);
+    let (received, answer) = send(ALLOW, modern("subscriptions/listen", &to_a_task)).await;
+    assert!(received.is_none());
+    assert_eq!(answer.code(), -32602);
 }
 
 #[tokio::test]

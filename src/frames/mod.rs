@@ -1,21 +1,19 @@
-use std::collections::VecDeque;
+mod awaited;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::awaited::Awaited;
 use crate::audit::{AuditSink, Ending, MessageKind, OpenDecision, Receipt, Settlement, Unrecorded};
 use crate::caller::Caller;
 use crate::engine::{self, Arrival, Engine, Judge, Judgement, Seen};
 use crate::mcp::list::{self, Answer, Filtered, Unreadable};
-use crate::mcp::message::{Call, Id, Message};
+use crate::mcp::message::{Id, Message};
 use crate::mcp::recover::{self, Unread};
 use crate::mcp::reply::{Asked, Refusal, reply};
 use crate::mcp::version::Era;
 use crate::policy::Policy;
 use crate::session::{SessionStore, TaskOwner};
 use crate::source::PolicySource;
-
-/// Requests of one connection whose answers are awaited. What comes beyond
-/// pushes out the oldest.
-const MOST_AWAITED: usize = 1024;
 
 /// Judges bare JSON-RPC messages: for stdio and other transports that are not
 /// HTTP.
@@ -161,7 +159,7 @@ impl MessageConnection {
             return refuse(&engine::unrecorded(), era, id);
         }
         match (id, message) {
-            (Some(id), Some(Message::Request(_, call))) => self.await_answer(id, call, open),
+            (Some(id), Some(Message::Request(_, call))) => self.awaited().add(id, call, open),
             _ => {
                 let _ = settled(open.end(Ending::Sent)).await;
             }
@@ -195,7 +193,7 @@ impl MessageConnection {
 
     /// Notes the answer to a request that was awaited.
     fn receive(&self, answer: Answer<'_>) -> Option<Receipt> {
-        let awaited = self.take_awaited(answer.id)?;
+        let awaited = self.awaited().take(answer.id)?;
         if let (Some(task), Some(call)) = (answer.task, awaited.call) {
             if call.wants_task || !task.was_asked_for {
                 let owner = TaskOwner::new(&self.caller, call.tool);
@@ -228,36 +226,6 @@ impl MessageConnection {
         self.engine.decided(arrival, seen, judgement, policy)
     }
 
-    fn await_answer(&self, id: Id<'_>, call: &Call<'_>, open: OpenDecision) {
-        let mut awaited = self.awaited();
-        if awaited.requests.len() >= MOST_AWAITED {
-            awaited.requests.pop_front();
-            awaited.has_forgotten = true;
-        }
-        let tool = call.tool().filter(|_| !awaited.has_forgotten);
-        let mut call = tool.map(|tool| ToolCall {
-            tool: tool.into(),
-            wants_task: call.wants_task(),
-        });
-        // Nobody can tell which of two with one id a task was made of.
-        let same_id = |other: &&mut Request| other.has_id(id.raw());
-        for other in awaited.requests.iter_mut().filter(same_id) {
-            other.call = None;
-            call = None;
-        }
-        awaited.requests.push_back(Request {
-            id: id.raw().into(),
-            call,
-            open,
-        });
-    }
-
-    fn take_awaited(&self, id: &[u8]) -> Option<Request> {
-        let requests = &mut self.awaited().requests;
-        let index = requests.iter().position(|request| request.has_id(id))?;
-        requests.remove(index)
-    }
-
     /// Nothing is left half done under the lock, so a panic of another thread
     /// spoils nothing.
     fn awaited(&self) -> MutexGuard<'_, Awaited> {
@@ -270,7 +238,8 @@ impl MessageConnection {
         let Unread::Answer(id) = recover::server_message(frame) else {
             return FromServer::Drop;
         };
-        if let Some(awaited) = self.take_awaited(id.raw()) {
+        let awaited = self.awaited().take(id.raw());
+        if let Some(awaited) = awaited {
             let _ = settled(awaited.open.end(Ending::Withheld)).await;
         }
         let asked = Asked {
@@ -278,36 +247,6 @@ impl MessageConnection {
             id: Some(id),
         };
         FromServer::Replace(reply(refusal, asked).body)
-    }
-}
-
-/// The requests that the server has not answered yet.
-#[derive(Debug, Default)]
-struct Awaited {
-    requests: VecDeque<Request>,
-    /// Whether one was pushed out: from then on an answer may be one to a
-    /// request that is not known any more, and tells of no task.
-    has_forgotten: bool,
-}
-
-#[derive(Debug)]
-struct Request {
-    id: Box<[u8]>,
-    /// The call that it makes, if the answer can be told from others.
-    call: Option<ToolCall>,
-    open: OpenDecision,
-}
-
-#[derive(Debug)]
-struct ToolCall {
-    tool: Arc<str>,
-    /// Whether the client asks for a task (2025-11-25).
-    wants_task: bool,
-}
-
-impl Request {
-    fn has_id(&self, raw: &[u8]) -> bool {
-        Id::from_raw(&self.id).is_some_and(|id| id.is_echoed_by(raw))
     }
 }
 
@@ -360,6 +299,7 @@ fn on_one_line(mut message: Vec<u8>) -> Vec<u8> {
 mod tests {
     use futures::executor::block_on;
 
+    use super::awaited::MOST_AWAITED;
     use super::*;
     use crate::audit::AuditRecord;
 
@@ -548,13 +488,13 @@ mod tests {
             let ping = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
             block_on(connection.from_client(ping.as_bytes()));
         }
-        assert_eq!(connection.awaited().requests.len(), MOST_AWAITED);
-        assert!(connection.take_awaited(b"0").is_none());
-        assert!(connection.take_awaited(b"1").is_some());
+        assert_eq!(connection.awaited().len(), MOST_AWAITED);
+        assert!(connection.awaited().take(b"0").is_none());
+        assert!(connection.awaited().take(b"1").is_some());
         // An answer could be one to what is forgotten.
         let call = br#"{"jsonrpc":"2.0","id":0,"method":"tools/call","params":{"name":"read"}}"#;
         block_on(connection.from_client(call));
-        let request = connection.take_awaited(b"0").unwrap();
+        let request = connection.awaited().take(b"0").unwrap();
         assert!(request.call.is_none());
     }
 

@@ -1,0 +1,78 @@
+//! The requests of one connection that the server has not answered yet.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::audit::OpenDecision;
+use crate::mcp::message::{Call, Id};
+
+/// What comes beyond pushes out the oldest.
+pub(super) const MOST_AWAITED: usize = 1024;
+
+#[derive(Debug, Default)]
+pub(super) struct Awaited {
+    requests: VecDeque<Request>,
+    /// Whether one was pushed out: from then on an answer may be one to a
+    /// request that is not known any more, and tells of no task.
+    has_forgotten: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Request {
+    id: Box<[u8]>,
+    /// The call that it makes, if the answer can be told from others.
+    pub(super) call: Option<ToolCall>,
+    pub(super) open: OpenDecision,
+}
+
+#[derive(Debug)]
+pub(super) struct ToolCall {
+    pub(super) tool: Arc<str>,
+    /// Whether the client asks for a task (2025-11-25).
+    pub(super) wants_task: bool,
+}
+
+impl Awaited {
+    pub(super) fn add(&mut self, id: Id<'_>, call: &Call<'_>, open: OpenDecision) {
+        if self.requests.len() >= MOST_AWAITED {
+            self.requests.pop_front();
+            self.has_forgotten = true;
+        }
+        let tool = call.tool().filter(|_| !self.has_forgotten);
+        let mut call = tool.map(|tool| ToolCall {
+            tool: tool.into(),
+            wants_task: call.wants_task(),
+        });
+        // Nobody can tell which of two with one id a task was made of.
+        let same_id = |other: &&mut Request| other.has_id(id.raw());
+        for other in self.requests.iter_mut().filter(same_id) {
+            other.call = None;
+            call = None;
+        }
+        self.requests.push_back(Request {
+            id: id.raw().into(),
+            call,
+            open,
+        });
+    }
+
+    /// The request that an answer with this id answers.
+    pub(super) fn take(&mut self, id: &[u8]) -> Option<Request> {
+        let index = self
+            .requests
+            .iter()
+            .position(|request| request.has_id(id))?;
+        self.requests.remove(index)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.requests.len()
+    }
+}
+
+impl Request {
+    fn has_id(&self, raw: &[u8]) -> bool {
+        Id::from_raw(&self.id).is_some_and(|id| id.is_echoed_by(raw))
+    }
+}

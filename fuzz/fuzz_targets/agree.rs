@@ -12,11 +12,11 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use mcp_policy::fuzzing::{Reading, Reference, Said, read};
 use mcp_policy::{Policy, PolicyLayer};
 use mcp_policy_fuzz::tree::{Tree, VIEWS, View};
-use mcp_policy_fuzz::{drive, readers, servers};
+use mcp_policy_fuzz::{drive, mutate, readers, servers};
 use serde_json::{Value, json};
 
 static POLICY: LazyLock<Policy> = LazyLock::new(|| {
@@ -33,6 +33,10 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
     )
 });
 static LAYER: LazyLock<PolicyLayer> = LazyLock::new(|| PolicyLayer::new(POLICY.clone()));
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutate::in_place(data, size, max_size, seed)
+});
 
 fuzz_target!(|body: &[u8]| {
     let Some(sent) = drive::sent(&LAYER, request(body)) else {

@@ -7,11 +7,11 @@
 use std::sync::LazyLock;
 
 use futures::executor::block_on;
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use mcp_policy::fuzzing::{Filter, read};
 use mcp_policy::{Caller, FromClient, FromServer, MessageConnection, MessageGuard, Policy};
 use mcp_policy_fuzz::tree::VIEWS;
-use mcp_policy_fuzz::{clients, drive, readers, servers};
+use mcp_policy_fuzz::{clients, drive, mutate, readers, servers};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -32,6 +32,10 @@ static SIDES: LazyLock<Vec<Side>> = LazyLock::new(|| {
         Side { policy, filter }
     };
     policies.into_iter().map(side).collect()
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutate::in_place(data, size, max_size, seed)
 });
 
 fuzz_target!(|input: &[u8]| {

@@ -7,9 +7,9 @@
 
 use std::sync::LazyLock;
 
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use mcp_policy::fuzzing::Filter;
-use mcp_policy_fuzz::{clients, drive, entries};
+use mcp_policy_fuzz::{clients, drive, entries, mutate};
 use serde::de::IgnoredAny;
 
 static OURS: LazyLock<Filter> = LazyLock::new(|| {
@@ -22,6 +22,10 @@ static OURS: LazyLock<Filter> = LazyLock::new(|| {
         "resources": { "file:///secret/*": { "action": "hide" } }
     }"#;
     Filter::new(drive::policy(policy)).expect("nothing fails here")
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutate::in_place(data, size, max_size, seed)
 });
 
 fuzz_target!(|input: &[u8]| {

@@ -2,8 +2,13 @@
 //! written and loads again as the same.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use mcp_policy::{Action, Policy};
+use mcp_policy_fuzz::mutate;
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    mutate::in_place(data, size, max_size, seed)
+});
 
 fuzz_target!(|input: &[u8]| {
     let Ok(text) = std::str::from_utf8(input) else {

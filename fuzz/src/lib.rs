@@ -7,6 +7,7 @@
 pub mod clients;
 pub mod drive;
 pub mod entries;
+pub mod mutate;
 pub mod readers;
 pub mod servers;
 pub mod stream;

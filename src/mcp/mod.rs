@@ -10,6 +10,8 @@ pub(crate) mod list;
 pub(crate) mod message;
 pub(crate) mod method;
 pub(crate) mod params;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod reading;
 pub(crate) mod recover;
 pub(crate) mod reply;
 pub(crate) mod sse;

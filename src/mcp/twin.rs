@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use unicode_normalization::UnicodeNormalization as _;
 
-use crate::fuzzing::{Reading, Reference, Said, Subscriptions};
+use super::reading::{Reading, Reference, Said, Subscriptions};
 
 /// A JSON value that keeps duplicate members.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::{KNOWN, read as twin};
-use crate::fuzzing::{Reading, Said, read as fast};
+use crate::mcp::reading::{Reading, Said, read as fast};
 
 /// A string of JSON, in which any character may stand as an escape sequence.
 fn spelt(text: impl Strategy<Value = String>) -> impl Strategy<Value = String> {

@@ -2,17 +2,20 @@
 //! nothing waits for what does not come.
 
 use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use mcp_policy::{PolicyLayer, RequestBody};
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_http::timeout::RequestBodyDeadlineLayer;
 
 use crate::cases::Target;
 use crate::lenient::Lenient;
+use crate::raw::Connection;
 use crate::support::body::{Script, Step};
 use crate::support::net::{http2, post, send_with, serve};
 use crate::support::soon;
@@ -177,6 +180,38 @@ async fn r31_a_body_that_is_too_large_is_not_asked_for() {
             if tool == "safe" { &["safe"][..] } else { &[] }
         );
     }
+}
+
+/// What was said of the body on its way here is not true of the one that goes
+/// on.
+#[tokio::test]
+async fn r31_nothing_of_the_framing_goes_on() {
+    let names = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&names);
+    let server = service_fn(move |request: Request<RequestBody<Incoming>>| {
+        let headers = request.headers().iter();
+        let headers = headers.map(|(name, value)| (name.to_string(), value.clone()));
+        seen.lock().unwrap().extend(headers);
+        async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
+    });
+    let server = serve(guard().layer(server)).await;
+    let body = call("safe");
+    let headers = "expect: 100-continue\r\ntransfer-encoding: chunked\r\ntrailer: x\r\nte: trailers\r\ncontent-encoding: identity\r\nrange: bytes=0-9\r\nx-http-method-override: GET\r\n";
+    let request = head(headers) + &format!("{:x}\r\n{body}\r\n0\r\nx: y\r\n\r\n", body.len());
+    let mut connection = Connection::open(server.address).await;
+    let answer = connection.exchange(request.as_bytes(), "POST").await;
+    assert_eq!(answer.unwrap().status, 200);
+    let length = body.len().to_string();
+    assert_eq!(
+        *names.lock().unwrap(),
+        [
+            ("host", "h"),
+            ("content-type", "application/json"),
+            ("content-length", &length),
+            ("accept-encoding", "identity"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+    );
 }
 
 #[tokio::test]

@@ -57,6 +57,18 @@ impl Hold {
     }
 }
 
+impl Hold {
+    /// A part of the share, to be given back by itself.
+    pub(crate) fn split(&mut self, bytes: usize) -> Self {
+        let bytes = bytes.min(self.bytes);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        Self {
+            budget: Arc::clone(&self.budget),
+            bytes,
+        }
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.bytes, Ordering::AcqRel);
@@ -82,6 +94,10 @@ mod tests {
         assert_eq!(other.resize(4), Ok(()));
         assert_eq!(one.resize(2), Ok(()));
         assert_eq!(other.resize(8), Ok(()));
+        let part = other.split(3);
+        assert_eq!(one.resize(3), Err(Spent));
+        drop(part);
+        assert_eq!(one.resize(5), Ok(()));
         drop(other);
         assert_eq!(one.resize(10), Ok(()));
         assert_eq!(one.resize(11), Err(Spent));

@@ -17,8 +17,15 @@ use crate::caller::Caller;
 /// POST, like those of later transports.
 const MOST_STREAMS: usize = 10_000;
 
-/// Segments of a path that could name a session.
+/// Segments of a path, and parts of a query, that could name a session.
 const MOST_SEGMENTS: usize = 16;
+
+/// How often something may be escaped.
+const MOST_ROUNDS: usize = 4;
+
+/// Letters and digits that the name of a session has at least, where it is not
+/// called so.
+const SHORTEST_ID: usize = 8;
 
 /// Bytes of events that wait on one stream. A client that does not read gets no
 /// more.
@@ -29,7 +36,7 @@ const MOST_WAITING: usize = 64 << 10;
 pub(crate) struct Endpoints {
     streams: Mutex<HashMap<String, Announced>>,
     /// Who has open streams whose address holds this name of a session.
-    owners: Mutex<HashMap<String, Vec<Caller>>>,
+    owners: Mutex<HashMap<Session, Vec<Caller>>>,
 }
 
 enum Announced {
@@ -55,7 +62,7 @@ struct Waiting {
 /// dropped.
 pub(super) struct Announcement {
     key: String,
-    sessions: Vec<String>,
+    sessions: Vec<Session>,
     caller: Caller,
     mailbox: Arc<Mailbox>,
     endpoints: Arc<Endpoints>,
@@ -83,7 +90,7 @@ impl Endpoints {
         };
         streams.insert(key.clone(), announced);
         drop(streams);
-        let sessions = sessions(path, query, Reading::Announced);
+        let sessions = sessions_in(path, query);
         let mut owners = lock(&self.owners);
         for session in &sessions {
             owners
@@ -140,7 +147,10 @@ impl Endpoints {
             return true;
         }
         let query = target.query().unwrap_or_default();
-        sessions(target.path(), query, Reading::Asked)
+        let Some(sessions) = asked(target.path(), query) else {
+            return false;
+        };
+        sessions
             .iter()
             .filter_map(|session| owners.get(session))
             .all(|owners| owners.iter().any(|owner| owner.id() == caller.id()))
@@ -150,7 +160,7 @@ impl Endpoints {
     /// none here did: its client reads no answers to its POSTs.
     pub(super) fn is_elsewhere(target: &Uri) -> bool {
         let query = target.query().unwrap_or_default();
-        pairs(query).any(|(name, _)| is_session(&name))
+        named(query).next().is_some()
     }
 
     fn forget(&self, announcement: &Announcement) {
@@ -208,53 +218,105 @@ fn key<'a>(path: &'a str, query: &'a str) -> Option<&'a str> {
         .or_else(segment)
 }
 
-/// Whose address it is that is read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    /// The server's: it holds one session, in the way that servers write it.
-    Announced,
-    /// A client's: it holds whatever some server could read in it.
-    Asked,
+/// A name of a session in an address, and where it stands there. Only what
+/// stands in the same kind of place is the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Session {
+    /// A value that is called so.
+    Named(String),
+    /// Another part of the query.
+    Query(String),
+    /// A part of the path.
+    Path(String),
 }
 
-/// The names of sessions that an address holds, whatever the case and however
-/// it is escaped: the values that are called so; in an address without any, all
-/// of the query, or else the end of the path.
-fn sessions(path: &str, query: &str, reading: Reading) -> Vec<String> {
-    let named = pairs(query).filter(|(name, _)| is_session(name));
-    let mut sessions: Vec<String> = named.map(|(_, value)| value).collect();
-    let is_complete = reading == Reading::Announced;
-    if !query.is_empty() && (sessions.is_empty() || !is_complete) {
-        sessions.push(plain(query));
-    }
-    if sessions.is_empty() || !is_complete {
-        let segments = path.rsplit('/').filter(|segment| !segment.is_empty());
-        let most = if is_complete { 1 } else { MOST_SEGMENTS };
-        sessions.extend(segments.take(most).map(plain));
+/// The names of sessions that a server's address holds: the values that are
+/// called so, and if there are none, whatever else looks like one. An address
+/// that many streams have in common holds none.
+fn sessions_in(path: &str, query: &str) -> Vec<Session> {
+    let mut sessions: Vec<Session> = named(query).collect();
+    if sessions.is_empty() {
+        let all = values(query).map(Session::Query).chain(segments(path));
+        sessions = all.filter(Session::looks_like_one).collect();
     }
     sessions
 }
 
-/// The names and values of a query.
-fn pairs(query: &str) -> impl Iterator<Item = (String, String)> {
-    query
-        .split(['&', ';'])
-        .filter_map(|pair| pair.split_once('='))
-        .map(|(name, value)| (plain(name), plain(value)))
+/// Whatever some server could take for the name of a session in a client's
+/// target; `None` if that is not for sure.
+fn asked(path: &str, query: &str) -> Option<Vec<Session>> {
+    let plain = decoded(path);
+    let is_simple = plain
+        .split(SLASHES)
+        .all(|segment| !segment.starts_with('.'))
+        && plain.split(SLASHES).count() <= MOST_SEGMENTS
+        && query.split(PAIRS).count() <= MOST_SEGMENTS;
+    let sessions = named(query)
+        .chain(values(query).map(Session::Query))
+        .chain(segments(path));
+    is_simple.then(|| sessions.collect())
 }
+
+impl Session {
+    fn looks_like_one(&self) -> bool {
+        let (Self::Named(name) | Self::Query(name) | Self::Path(name)) = self;
+        name.len() >= SHORTEST_ID && name.contains(|c: char| c.is_ascii_digit())
+    }
+}
+
+fn named(query: &str) -> impl Iterator<Item = Session> {
+    query
+        .split(PAIRS)
+        .filter_map(|pair| pair.split_once('='))
+        .filter(|(name, _)| is_session(&plain_name(name)))
+        .map(|(_, value)| plain_name(value))
+        .filter(|value| !value.is_empty())
+        .map(Session::Named)
+}
+
+/// What stands in a query, with a name or without one.
+fn values(query: &str) -> impl Iterator<Item = String> {
+    let pairs = query.split(PAIRS);
+    let values = pairs.map(|pair| pair.split_once('=').map_or(pair, |(_, value)| value));
+    values.map(plain_name).filter(|value| !value.is_empty())
+}
+
+fn segments(path: &str) -> impl Iterator<Item = Session> {
+    let segments: Vec<String> = decoded(path).split(SLASHES).map(plain_name).collect();
+    let segments = segments.into_iter().filter(|segment| !segment.is_empty());
+    segments.map(Session::Path)
+}
+
+const PAIRS: [char; 2] = ['&', ';'];
+/// What servers divide a path at, once it is decoded.
+const SLASHES: [char; 3] = ['/', '\\', ';'];
 
 fn is_session(name: &str) -> bool {
-    name.chars()
-        .filter(|character| character.is_alphanumeric())
-        .eq("sessionid".chars())
+    name == "sessionid"
 }
 
-/// Without escapes, and in lower case.
-fn plain(text: &str) -> String {
-    let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced)
-        .decode_utf8_lossy()
-        .to_lowercase()
+/// The letters and digits of a name, in lower case: what is left when nothing
+/// counts that some server ignores, such as the dashes and braces of a UUID.
+fn plain_name(text: &str) -> String {
+    let mut name = decoded(text).to_lowercase();
+    name.retain(char::is_alphanumeric);
+    match name.strip_prefix("urnuuid") {
+        Some(uuid) if !uuid.is_empty() => uuid.to_owned(),
+        _ => name,
+    }
+}
+
+/// Without escapes, nor escapes of escapes.
+fn decoded(text: &str) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..MOST_ROUNDS {
+        let next = percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        if next == text {
+            break;
+        }
+        text = next;
+    }
+    text
 }
 
 fn key_of(target: &Uri) -> Option<&str> {
@@ -327,20 +389,44 @@ mod tests {
                     "/m?sessionId=bobs&sessionId=ab-1",
                     "/m?sessionId=ab-1;x",
                     "/other/?sessionId=ab-1",
+                    "/m?sessionId=%7Bab-1%7D",
+                    "/m?sessionId=urn:uuid:ab-1",
+                    "/m?sessionId=ab1",
+                    "/m?sessionId=+ab-1",
+                    "/m?sessionId=%20ab-1",
+                    "/m?sessionId=ab-1%00",
+                    "/m?sessionId=%2561b-1",
                 ][..],
             ),
             (
-                "/m/ab-1",
+                "/m/ab-12345678",
                 &[
-                    "/m/ab-1",
-                    "/m/ab-1/",
-                    "/m/ab-1?x",
-                    "/m/%61b-1",
-                    "/m/AB-1",
-                    "/m/ab-1/x",
+                    "/m/ab-12345678",
+                    "/m/ab-12345678/",
+                    "/m/ab-12345678?x",
+                    "/m/%61b-12345678",
+                    "/m/%2561b-12345678",
+                    "/m/AB-12345678",
+                    "/m/ab-12345678/x",
+                    "/m%2Fab-12345678",
+                    "/m/ab-12345678%2F",
+                    "/m/ab-12345678;x=1",
+                    "/m/ab-12345678/./././././././././././././././././.",
                 ],
             ),
-            ("/m?ab-1", &["/m?ab-1", "/m?%61b-1", "/x?AB-1"]),
+            (
+                "/m?sid=ab-12345678",
+                &[
+                    "/m?sid=ab-12345678&x",
+                    "/m?x&sid=ab-12345678",
+                    "/m?sid=%61b-12345678",
+                    "/x?AB-12345678",
+                ],
+            ),
+            (
+                "/s/ab-12345678/message?v=2",
+                &["/s/ab-12345678/message", "/s/x/../ab-12345678/message"],
+            ),
         ] {
             let endpoints = Arc::<Endpoints>::default();
             let stream = endpoints.announce(announced.as_bytes(), &Caller::new("alice"));
@@ -349,9 +435,16 @@ mod tests {
             };
             for target in targets {
                 assert!(!may_post(target, "bob"), "{target} of {announced}");
-                assert!(may_post(target, "alice"), "{target} of {announced}");
+                // A path with dots in it is nobody's.
+                let is_simple = !target.contains("/.");
+                assert_eq!(
+                    may_post(target, "alice"),
+                    is_simple,
+                    "{target} of {announced}"
+                );
             }
             assert!(may_post(&"/m?sessionId=bobs", "bob"));
+            assert!(may_post(&"/m/bobs-12345678?v=2", "bob"));
             // One of both callers' is nobody's secret.
             let other = endpoints.announce(announced.as_bytes(), &Caller::new("bob"));
             assert!(may_post(&targets[0], "bob"));
@@ -360,6 +453,27 @@ mod tests {
             drop(other);
             assert!(may_post(&targets[0], "alice"));
             assert!(lock(&endpoints.owners).is_empty());
+        }
+    }
+
+    #[test]
+    fn an_address_that_names_no_session_keeps_nobody_out() {
+        for announced in [
+            "/mcp",
+            "/messages?v=2",
+            "/m?sessionId=",
+            "/sse/message?sessionId=message",
+        ] {
+            let endpoints = Arc::<Endpoints>::default();
+            let stream = endpoints.announce(announced.as_bytes(), &Caller::new("alice"));
+            assert!(stream.is_some());
+            for target in ["/mcp", "/messages?v=2", "/sse/message?sessionId=bobs", "/m"] {
+                let target = Uri::from_static(target);
+                assert!(
+                    endpoints.may_post(&target, &Caller::new("bob")),
+                    "{announced} {target}"
+                );
+            }
         }
     }
 

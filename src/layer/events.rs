@@ -7,12 +7,16 @@ use bytes::Bytes;
 use http_body::{Body, Frame};
 
 use super::budget::{Hold, Spent};
+use super::collect::Collected;
 use super::endpoints::Announcement;
 use super::exchange::Exchange;
 use crate::mcp::list::{self, Unreadable};
 use crate::mcp::recover::{self, Unread};
 use crate::mcp::reply::{Refusal, reply};
 use crate::mcp::sse::{self, Event, Splitter, Verdict};
+
+/// Bytes of an event that are counted until they are gone.
+const LARGE: usize = 16 << 10;
 
 /// Frames that are read before others get a turn.
 const FRAMES_PER_POLL: u32 = 64;
@@ -52,10 +56,7 @@ impl Events {
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         for _ in 0..FRAMES_PER_POLL {
             if let Some(bytes) = self.out.pop_front() {
-                self.waiting = self.waiting.saturating_sub(bytes.len());
-                // Less is always granted.
-                let _ = self.count();
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                return Poll::Ready(Some(Ok(Frame::data(self.let_go(bytes)))));
             }
             let Some(inner) = body.as_mut().as_pin_mut() else {
                 return Poll::Ready(None);
@@ -87,6 +88,23 @@ impl Events {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Bytes on their way out. A client that reads slowly holds them as much as
+    /// we do; of small ones there cannot be many.
+    fn let_go(&mut self, bytes: Bytes) -> Bytes {
+        self.waiting = self.waiting.saturating_sub(bytes.len());
+        let gone = (bytes.len() >= LARGE).then(|| self.hold.split(bytes.len()));
+        // Less is always granted.
+        let _ = self.count();
+        match gone {
+            Some(hold) => Collected {
+                bytes,
+                hold: Some(hold),
+            }
+            .into_bytes(),
+            None => bytes,
+        }
     }
 
     fn take(&mut self, chunk: Bytes) -> Result<(), &'static str> {

@@ -253,7 +253,7 @@ where
         }
     };
     let length = body.as_ref().map(|body| body.bytes.len());
-    request::prepare(&mut head, length, &exchange.asked, open.record());
+    request::prepare(&mut head, length, &exchange, open.record());
     let body = match body {
         Some(body) => RequestBody::judged(body.into_bytes()),
         // A body would go on unread.

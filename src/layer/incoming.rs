@@ -86,12 +86,11 @@ impl Incoming<'_> {
         };
         let caller = self.config.caller(self.head);
         let era = headers::era_of_message(&self.head.headers, &message);
-        let asked = match &message {
+        let mut asked = match &message {
             Message::Request(id, call) => Asked {
                 era,
                 id: Some(copy(*id)),
                 for_list: call.method.ends_with("/list"),
-                calls: self.call_of(*id, call).into_iter().collect(),
                 session: match &*call.method {
                     "initialize" => SessionStep::Begin,
                     _ => SessionStep::None,
@@ -113,6 +112,10 @@ impl Incoming<'_> {
             }
             Err(refusal) => Err((refusal.into(), None)),
         };
+        // What is refused is not under way.
+        if let (Ok(_), Message::Request(id, call)) = (&judged, &message) {
+            asked.calls.extend(self.call_of(*id, call));
+        }
         self.judged(Some(&message), asked, caller.ok(), judged)
     }
 

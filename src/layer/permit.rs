@@ -3,6 +3,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::audit::DecisionRecord;
+use crate::caller::Caller;
 
 /// Proof, in the extensions of a request that goes on to the inner service,
 /// that the message in its body was judged and may pass.
@@ -24,15 +25,22 @@ use crate::audit::DecisionRecord;
 #[derive(Clone)]
 pub struct Permit {
     request_id: Option<Bytes>,
+    caller: Caller,
     decision: DecisionRecord,
 }
 
 impl Permit {
-    pub(super) fn new(request_id: Option<Bytes>, decision: DecisionRecord) -> Self {
+    pub(super) fn new(request_id: Option<Bytes>, caller: Caller, decision: DecisionRecord) -> Self {
         Self {
             request_id,
+            caller,
             decision,
         }
+    }
+
+    /// Who was judged.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// The decision that let it pass: who calls what, and by which rule.

@@ -160,7 +160,7 @@ pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
 pub(super) fn prepare(
     head: &mut request::Parts,
     length: Option<usize>,
-    asked: &Asked,
+    exchange: &Exchange,
     decision: &DecisionRecord,
 ) {
     const OVERRIDES: [HeaderName; 4] = [
@@ -191,6 +191,7 @@ pub(super) fn prepare(
     // What is compressed cannot be judged on its way back.
     head.headers
         .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let permit = Permit::new(asked.id.clone(), decision.clone());
+    let caller = exchange.judge.caller().clone();
+    let permit = Permit::new(exchange.asked.id.clone(), caller, decision.clone());
     head.extensions.insert(permit);
 }

@@ -33,28 +33,37 @@ pub(crate) fn shown(name: &str) -> String {
 /// A URI as it may stand in a log: only what names something. Users, queries and
 /// parameters hold passwords and tokens, and `data:` is all value.
 pub(crate) fn shown_uri(uri: &str) -> String {
-    let scheme = uri.split_once(':').map_or("", |(scheme, _)| scheme);
+    let uri = uri
+        .trim_start_matches(|character: char| character.is_whitespace() || character.is_control());
+    let is_scheme = |scheme: &str| scheme.bytes().all(|byte| !b"/\\?#@".contains(&byte));
+    let (scheme, rest) = match uri.split_once(':') {
+        Some((scheme, rest)) if is_scheme(scheme) => (scheme, rest),
+        _ => ("", uri),
+    };
     if scheme.eq_ignore_ascii_case("data") {
         return "data:".to_owned();
     }
-    let escaped = |name: &str| uri.to_ascii_lowercase().find(name);
-    let end = [
-        uri.find(['?', '#', ';']),
-        escaped("%3f"),
-        escaped("%23"),
-        escaped("%3b"),
-    ]
-    .into_iter()
-    .flatten()
-    .min();
-    let uri = end.and_then(|end| uri.get(..end)).unwrap_or(uri);
-    let Some((scheme, rest)) = uri.split_once("//") else {
-        // Of what has no authority, an address of mail for one, it may be a name.
-        return shown(uri);
+    let lower = rest.to_ascii_lowercase();
+    let end = ["?", "#", ";", "%3f", "%23", "%3b"]
+        .into_iter()
+        .filter_map(|mark| lower.find(mark))
+        .min();
+    let rest = end.and_then(|end| rest.get(..end)).unwrap_or(rest);
+    let slashes = ['/', '\\'];
+    let after = rest.trim_start_matches(slashes);
+    // Of what has no authority, an address of mail for one, it may be a name.
+    let named = if after.len() == rest.len() {
+        rest.to_owned()
+    } else {
+        let (authority, path) = after.split_at(after.find(slashes).unwrap_or(after.len()));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let before = rest.get(..rest.len().saturating_sub(after.len()));
+        format!("{}{host}{path}", before.unwrap_or_default())
     };
-    let (authority, path) = rest.split_at(rest.find(['/', '\\']).unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    shown(&format!("{scheme}//{host}{path}"))
+    match scheme {
+        "" => shown(&named),
+        scheme => shown(&format!("{scheme}:{named}")),
+    }
 }
 
 /// Characters of other categories that are drawn as nothing at all.
@@ -99,6 +108,11 @@ mod tests {
             ("https://h/a@b", "https://h/a@b"),
             ("DATA:text/plain,secret", "data:"),
             ("mailto:a@b", "mailto:a@b"),
+            (" \tdata:text/plain,secret", "data:"),
+            ("https:/alice:pass@h/p", "https:/h/p"),
+            ("https:\\\\alice:pass@h", "https:\\\\h"),
+            ("//alice:pass@h/p", "//h/p"),
+            ("no scheme", "no scheme"),
             ("", ""),
         ] {
             assert_eq!(shown_uri(uri), expected, "{uri}");

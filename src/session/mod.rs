@@ -17,8 +17,8 @@ pub use memory::MemorySessionStore;
 /// [`PolicyLayer::session_store`](crate::PolicyLayer::session_store). The default
 /// is [`MemorySessionStore`].
 ///
-/// Session ids come in lower case, because some servers do not tell the cases
-/// apart.
+/// Of session ids only letters and digits come here, in lower case, because some
+/// servers read them as UUIDs, however they are written.
 ///
 /// What a store does not know is read strictly: a task that is not known is
 /// refused. A session that is not known is nobody's, and may be another

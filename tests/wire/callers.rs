@@ -249,7 +249,13 @@ async fn no_version_and_no_case_leads_into_the_session_of_another() {
     };
     let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#;
     assert!(send("alice", post(initialize), "").await);
-    for session in ["Issued-1", "issued-1", "ISSUED-1"] {
+    for session in [
+        "Issued-1",
+        "issued-1",
+        "ISSUED-1",
+        "{Issued1}",
+        "urn:uuid:issued1",
+    ] {
         assert!(!send("bob", post(call("read")), session).await);
         assert!(!send("bob", modern_call("read"), session).await);
         assert!(!send("bob", bare(Method::GET), session).await);

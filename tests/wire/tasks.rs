@@ -182,7 +182,8 @@ async fn nobody_hears_of_the_task_of_another() {
 
 #[tokio::test]
 async fn of_two_calls_with_one_id_in_a_session_no_task_is_known() {
-    let layer = layer(ALLOW);
+    let sessions = Arc::new(MemorySessionStore::default());
+    let layer = layer(ALLOW).session_store(Arc::clone(&sessions));
     let in_session = |session: &str| {
         let mut request = task_call("safe");
         let session = session.parse().unwrap();
@@ -197,7 +198,20 @@ async fn of_two_calls_with_one_id_in_a_session_no_task_is_known() {
     let mut first = Box::pin(layer.layer(waiting).oneshot(in_session("s")));
     let mut context = Context::from_waker(Waker::noop());
     assert!(first.as_mut().poll(&mut context).is_pending());
-    for (session, task, code) in [("S", "one", -32602), ("other", "two", 0)] {
+    // Of somebody who may not, it does not count.
+    sessions.begin_session("hers", &Caller::new("alice"));
+    let hers = service_fn(|_: Request<RequestBody<Body>>| {
+        std::future::pending::<Result<Response<Body>, std::convert::Infallible>>()
+    });
+    let mut bobs = in_session("hers");
+    bobs.extensions_mut().insert(Caller::new("bob"));
+    let mut second = Box::pin(layer.layer(hers).oneshot(bobs));
+    assert!(second.as_mut().poll(&mut context).is_ready());
+    for (session, task, code) in [
+        ("S", "one", -32602),
+        ("other", "two", 0),
+        ("hers", "three", 0),
+    ] {
         let answer =
             format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"task":{{"taskId":"{task}"}}}}}}"#);
         exchange(

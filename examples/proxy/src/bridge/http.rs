@@ -29,6 +29,9 @@ use crate::message::{self, INTERNAL_ERROR, INVALID_REQUEST, Kind, Message};
 /// The longest message of the client's, as long as the library's longest request.
 const CLIENT_MESSAGE: usize = 4 << 20;
 
+/// The longest message of a handshake, which is kept as long as the session.
+const HANDSHAKE: usize = 64 << 10;
+
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 const VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// The first protocol version without a handshake.
@@ -54,7 +57,7 @@ impl Bridge {
             return status(StatusCode::INTERNAL_SERVER_ERROR);
         };
         let asked = Asked {
-            caller: caller(&head),
+            caller: permit.caller().clone(),
             raw_id: permit.request_id(),
             head: &head,
         };
@@ -88,7 +91,11 @@ impl Bridge {
         let begins =
             matches!(&message.kind, Kind::Request { method, .. } if method == "initialize");
         if begins && !asked.head.headers.contains_key(SESSION_ID) {
-            return self.begin(asked, body).await;
+            if body.len() > HANDSHAKE {
+                let text = "The handshake is longer than 64 KiB.";
+                return asked.refuse(StatusCode::OK, INVALID_REQUEST, text);
+            }
+            return self.begin(asked, copy(&body)).await;
         }
         let session = match self.session(asked) {
             Ok((_, session)) => session,
@@ -110,8 +117,8 @@ impl Bridge {
                 asked.ask(&session, call, body.clone()).await
             }
             Kind::Notification { method } => {
-                if method == "notifications/initialized" {
-                    session.is_initialized(&body);
+                if method == "notifications/initialized" && body.len() <= HANDSHAKE {
+                    session.is_initialized(copy(&body));
                 }
                 session.tell(body.clone()).await;
                 if method == "notifications/cancelled"
@@ -252,14 +259,9 @@ fn has_handshake(version: &HeaderValue) -> bool {
     })
 }
 
-/// Who asks, as the policy layer sees it.
-fn caller(head: &request::Parts) -> Caller {
-    let extensions = &head.extensions;
-    let peer = extensions.get::<std::net::SocketAddr>();
-    let named = extensions.get::<Caller>().cloned();
-    named
-        .or_else(|| peer.map(|peer| Caller::from(peer.ip())))
-        .unwrap_or_else(Caller::anonymous)
+/// What is kept does not keep its share of the policy layer's memory.
+fn copy(message: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(message)
 }
 
 /// A session that ends here, unless its id is taken out.

@@ -277,14 +277,19 @@ impl Routes {
     /// The server has gone, and with it everything that it was about to answer
     /// and everything of its own that nobody has seen yet.
     pub(super) fn server_gone(&mut self, error: impl Fn(&str) -> Bytes) {
-        for (_, waiter) in self.waiting.drain() {
-            waiter.outlet.end_with(error(&waiter.raw_id));
-        }
+        self.fail_all(error);
         self.abandoned.clear();
         for held in std::mem::take(&mut self.held) {
             if let Some(request) = held.request {
                 self.no_longer_asked(&request.id);
             }
+        }
+    }
+
+    /// Nobody who waits is answered by the server.
+    pub(super) fn fail_all(&mut self, error: impl Fn(&str) -> Bytes) {
+        for (_, waiter) in self.waiting.drain() {
+            waiter.outlet.end_with(error(&waiter.raw_id));
         }
     }
 

@@ -5,6 +5,7 @@
 //! session's servers has a number.
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,6 +23,7 @@ use tokio::{
 use super::{
     backoff::Backoff,
     routes::{Call, Place, Routes, Unfit},
+    sessions::{MOST_OF_ONE_CALLER, MOST_SESSIONS},
     streams::{Inlet, PATIENCE},
     supervisor::{self, Greeting},
 };
@@ -40,6 +42,14 @@ pub(super) struct Shared {
     pub(super) guard: MessageGuard,
     /// The servers that have not ended yet, those of ended sessions among them.
     servers: Mutex<JoinSet<()>>,
+    /// How many of them each caller has.
+    processes: Mutex<HashMap<String, usize>>,
+}
+
+/// A process that a caller has, until this is dropped.
+pub(super) struct Process {
+    shared: Arc<Shared>,
+    caller: String,
 }
 
 impl Shared {
@@ -48,13 +58,48 @@ impl Shared {
             command,
             guard,
             servers: Mutex::default(),
+            processes: Mutex::default(),
         }
+    }
+
+    /// Counts a process of this caller; `None` if there are too many already.
+    /// A session that has ended still has one for a moment.
+    pub(super) fn process_of(self: &Arc<Self>, caller: &Caller) -> Option<Process> {
+        let mut processes = self.processes();
+        let all: usize = processes.values().sum();
+        let own = processes.get(caller.id()).copied().unwrap_or(0);
+        if own >= 2 * MOST_OF_ONE_CALLER || all >= 2 * MOST_SESSIONS {
+            return None;
+        }
+        processes.insert(caller.id().to_owned(), own.saturating_add(1));
+        Some(Process {
+            shared: Arc::clone(self),
+            caller: caller.id().to_owned(),
+        })
+    }
+
+    fn processes(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.processes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing is left half done under the lock, so a panic of another thread
     /// spoils nothing.
     pub(super) fn servers(&self) -> MutexGuard<'_, JoinSet<()>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let mut processes = self.shared.processes();
+        if let Some(own) = processes.get_mut(&self.caller) {
+            *own = own.saturating_sub(1);
+            if *own == 0 {
+                processes.remove(&self.caller);
+            }
+        }
     }
 }
 
@@ -215,10 +260,8 @@ impl Session {
     }
 
     /// Remembers that the client is ready too, for the servers to come.
-    pub(super) fn is_initialized(&self, notification: &Bytes) {
-        self.state()
-            .initialized
-            .get_or_insert_with(|| notification.clone());
+    pub(super) fn is_initialized(&self, notification: Bytes) {
+        self.state().initialized.get_or_insert(notification);
     }
 
     /// Whether the client's answer is for the server that runs now.
@@ -245,7 +288,14 @@ impl Session {
 
     /// Opens the stream for what belongs to no request.
     pub(super) fn listen(self: &Arc<Self>) -> (Seat, Inlet) {
-        let (place, inlet) = self.state().routes.open_server_stream();
+        let (place, inlet) = {
+            let mut state = self.state();
+            let opened = state.routes.open_server_stream();
+            if state.closed {
+                state.routes.close_server_stream();
+            }
+            opened
+        };
         let seat = Seat {
             session: Arc::clone(self),
             place,
@@ -395,5 +445,28 @@ impl Drop for Seat {
         } else {
             state.routes.take_back(self.place);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mcp_policy::Policy;
+
+    #[test]
+    fn processes_are_bounded_for_each_caller_until_they_end() {
+        let policy: Policy = r#"{"version":"1","default":"deny"}"#.parse().unwrap();
+        let shared = Arc::new(Shared::new(Vec::new(), MessageGuard::new(policy)));
+        let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
+        let mut processes: Vec<_> = (0..2 * MOST_OF_ONE_CALLER)
+            .map(|_| shared.process_of(&alice).unwrap())
+            .collect();
+        assert!(shared.process_of(&alice).is_none());
+        assert!(shared.process_of(&bob).is_some());
+        processes.pop();
+        processes.push(shared.process_of(&alice).unwrap());
+        assert!(shared.process_of(&alice).is_none());
+        drop(processes);
+        assert!(shared.processes().is_empty());
     }
 }

@@ -14,9 +14,9 @@ use uuid::Uuid;
 use super::session::{Session, Shared};
 
 /// Sessions in all.
-const MOST_SESSIONS: usize = 128;
+pub(super) const MOST_SESSIONS: usize = 128;
 /// Sessions of one caller. The one beyond ends the caller's longest idle one.
-const MOST_OF_ONE_CALLER: usize = 32;
+pub(super) const MOST_OF_ONE_CALLER: usize = 32;
 /// How long a session lasts that nobody uses.
 const IDLE: Duration = Duration::from_secs(30 * 60);
 /// How often idle sessions are looked for.
@@ -49,19 +49,13 @@ impl Sessions {
         if table.closed {
             return Err(Full);
         }
-        let own = table.of(caller).count();
-        if own >= MOST_OF_ONE_CALLER || table.sessions.len() >= MOST_SESSIONS {
-            let longest = table
-                .of(caller)
-                .filter_map(|(id, session)| Some((session.idle_since()?, id.clone())))
-                .min();
-            let Some((_, id)) = longest else {
-                return Err(Full);
-            };
-            tracing::warn!("the caller has too many sessions, so its longest idle one was ended");
-            if let Some(session) = table.sessions.remove(&id) {
-                session.close();
-            }
+        let own = table.of(caller.id()).count();
+        if own >= MOST_OF_ONE_CALLER {
+            table.end_longest_idle_of(caller.id())?;
+        } else if table.sessions.len() >= MOST_SESSIONS {
+            // Whoever has the most can spare one.
+            let largest = table.largest().ok_or(Full)?;
+            table.end_longest_idle_of(&largest)?;
         }
         let id = Uuid::new_v4().to_string();
         let session = Session::new(Arc::clone(shared), caller.clone(), initialize);
@@ -140,9 +134,32 @@ impl Sessions {
 }
 
 impl Table {
-    fn of(&self, caller: &Caller) -> impl Iterator<Item = (&String, &Arc<Session>)> {
+    fn of(&self, caller: &str) -> impl Iterator<Item = (&String, &Arc<Session>)> {
         let sessions = self.sessions.iter();
-        sessions.filter(|(_, session)| session.caller.id() == caller.id())
+        sessions.filter(move |(_, session)| session.caller.id() == caller)
+    }
+
+    /// The caller with the most sessions.
+    fn largest(&self) -> Option<String> {
+        let mut counts = HashMap::<&str, usize>::new();
+        for session in self.sessions.values() {
+            let count = counts.entry(session.caller.id()).or_default();
+            *count = count.saturating_add(1);
+        }
+        let largest = counts.into_iter().max_by_key(|(_, count)| *count);
+        largest.map(|(caller, _)| caller.to_owned())
+    }
+
+    fn end_longest_idle_of(&mut self, caller: &str) -> Result<(), Full> {
+        let idle = self
+            .of(caller)
+            .filter_map(|(id, session)| Some((session.idle_since()?, id.clone())));
+        let (_, id) = idle.min().ok_or(Full)?;
+        tracing::warn!("a caller has too many sessions, so its longest idle one was ended");
+        if let Some(session) = self.sessions.remove(&id) {
+            session.close();
+        }
+        Ok(())
     }
 }
 
@@ -225,10 +242,15 @@ mod tests {
             let caller = Caller::new(format!("caller {}", index / MOST_OF_ONE_CALLER));
             sessions.begin(&shared, &caller, Bytes::new()).unwrap();
         }
+        // Whoever has the most has to spare an idle one.
         let late = sessions.begin(&shared, &Caller::new("late"), Bytes::new());
-        assert_eq!(late.unwrap_err(), Full);
-        let early = sessions.begin(&shared, &Caller::new("caller 0"), Bytes::new());
-        assert!(early.is_ok(), "it had idle ones");
+        assert!(late.is_ok());
+        assert_eq!(sessions.lock().sessions.len(), MOST_SESSIONS);
+        let all: Vec<_> = sessions.lock().sessions.values().cloned().collect();
+        let listening: Vec<_> = all.iter().map(Session::listen).collect();
+        let later = sessions.begin(&shared, &Caller::new("later"), Bytes::new());
+        assert_eq!(later.unwrap_err(), Full);
+        drop(listening);
         sessions.end_all();
         let after = sessions.begin(&shared, &Caller::new("caller 0"), Bytes::new());
         assert_eq!(after.unwrap_err(), Full);

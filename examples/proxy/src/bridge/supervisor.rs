@@ -13,7 +13,7 @@ use tokio::{
 use super::{
     routes::Call,
     routing,
-    session::{Refused, Running, Session},
+    session::{Refused, Running, Session, error},
     stderr,
     streams::Inlet,
 };
@@ -25,6 +25,10 @@ use crate::{
 
 /// The longest line of the server's, as long as the library's longest answer.
 const SERVER_LINE: u64 = 32 << 20;
+/// What those who wait are told when one of them was answered with more.
+const TOO_LONG: &str = "The server sent an answer that is too large to be checked, to this call or to \
+                        another of the session. If this was a call, it may have run: do not repeat it \
+                        blindly, but ask for less at a time.";
 /// Messages that wait for the server to read them.
 const INPUT: usize = 8;
 /// How long a server may take to answer `initialize`: launchers such as `npx`
@@ -71,6 +75,14 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
     let Some(Kind::Request { id, raw_id, .. }) = initialize else {
         return Err(not_made("the session did not begin with `initialize`"));
     };
+    if session.state().closed {
+        return Err(not_made("the session was ended"));
+    }
+    let Some(counted) = session.shared.process_of(&session.caller) else {
+        return Err(not_made(
+            "too many servers are about to end; try again in some seconds",
+        ));
+    };
     let started = Instant::now();
     let process = Server::start(&session.shared.command, Stdio::piped());
     let mut state = session.state();
@@ -78,9 +90,12 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
         Ok(_) if state.closed => return Err(not_made("the session was ended")),
         Ok(process) => process,
         Err(text) => {
+            // Where it is on this machine is not the client's business.
             tracing::warn!("{text}");
             state.backoff.ended(started);
-            return Err(not_made(&text));
+            return Err(not_made(
+                "the MCP server behind this proxy cannot be started",
+            ));
         }
     };
     let (_, answer) = state.routes.wait(Call {
@@ -99,6 +114,10 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
         lines,
     };
     let life = live(Arc::clone(session), number, server, pipes, stopped);
+    let life = async move {
+        life.await;
+        drop(counted);
+    };
     state.running = Some(Running {
         number,
         started,
@@ -189,10 +208,14 @@ async fn read(session: &Session, number: u64, stdout: ChildStdout) {
     loop {
         match lines::next(&mut stdout, SERVER_LINE).await {
             Ok(Some(Line::Whole(line))) => routing::route(session, number, line).await,
-            Ok(Some(Line::TooLong)) => tracing::warn!(
-                limit = SERVER_LINE,
-                "a line of the server's is too long and was dropped"
-            ),
+            Ok(Some(Line::TooLong)) => {
+                tracing::warn!(
+                    limit = SERVER_LINE,
+                    "a line of the server's is too long and was dropped"
+                );
+                // Whose answer it was stands anywhere in it.
+                session.state().routes.fail_all(|id| error(id, TOO_LONG));
+            }
             Ok(None) | Err(_) => return,
         }
     }

@@ -299,7 +299,7 @@ async fn a_server_that_keeps_ending_is_left_alone_for_a_while() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_start_is_named() {
+async fn a_server_that_does_not_start_is_named_in_the_log() {
     let policy = file("policy.json", POLICY);
     let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--policy"];
     args.extend([policy.to_str().unwrap(), "--", "no-such-server", "--key=k"]);
@@ -310,8 +310,31 @@ async fn a_server_that_does_not_start_is_named() {
     let answer = answer.json();
     assert_eq!(answer["id"], "init");
     let text = answer["error"]["message"].as_str().unwrap();
-    assert!(text.contains("`no-such-server`"), "{text}");
-    assert!(!text.contains("key") && !proxy.log().contains("--key"));
+    assert!(text.contains("cannot be started"), "{text}");
+    assert!(!text.contains("no-such") && !proxy.log().contains("--key"));
+    proxy.logs("`no-such-server`").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_long_keeps_nobody_waiting() {
+    let proxy = serve(&[]).await;
+    let client = Client::begin(&proxy).await;
+    // The answer that follows is to nobody any more.
+    let answer = client.asks(&with(5, "long", json!((32 << 20) + 1))).await;
+    assert_eq!((answer.status(), &answer.json()["id"]), (200, &json!(5)));
+    assert!(answer.text.contains("too large"), "{}", answer.text);
+    assert!(!client.calls("process", json!(0)).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_handshake_is_kept_and_so_it_is_short() {
+    let proxy = serve(&["cat"]).await;
+    let mut message = initialize();
+    message["params"]["clientInfo"]["title"] = json!("x".repeat(64 << 10));
+    let answer = proxy.post(&message).await;
+    assert_eq!(answer.header("mcp-session-id"), None);
+    assert_eq!(answer.json()["id"], "init");
+    assert!(answer.text.contains("64 KiB"), "{}", answer.text);
 }
 
 #[tokio::test]

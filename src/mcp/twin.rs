@@ -271,7 +271,7 @@ pub(crate) fn read(body: &[u8]) -> Option<Reading> {
         return None;
     }
     let raw = Raw::of(body)?;
-    if raw.get("jsonrpc")?.0.get() != "\"2.0\"" {
+    if *tree.get("jsonrpc")? != Tree::String("2.0".to_owned()) {
         return None;
     }
     let id = match (tree.get("id"), raw.get("id")) {

@@ -191,7 +191,7 @@ fn message() -> impl Strategy<Value = String> {
     let member = |key: &str| spelt(Just(key.to_owned()));
     let id = prop_oneof![4 => "[1-9][0-9]{0,4}", 1 => scalar()];
     let method = prop_oneof![9 => spelt(Just("tools/call".to_owned())), 1 => value()];
-    let version = Just("\"2.0\"".to_owned());
+    let version = spelt(Just("2.0".to_owned()));
     (
         prop::option::weighted(0.98, (member("jsonrpc"), version)),
         prop::option::weighted(0.8, (member("id"), id)),

@@ -18,7 +18,7 @@ pub(crate) use words::unrecorded;
 use crate::audit::{AuditSink, Trail, seam_panicked};
 use crate::caller::Caller;
 use crate::mcp::reply::Refusal;
-use crate::session::{MemorySessionStore, SessionStore, TaskOwner};
+use crate::session::{MemorySessionStore, SessionStore, TaskOwner, folded};
 use crate::source::PolicySource;
 
 /// Everything that judging needs besides the message.
@@ -128,18 +128,6 @@ impl Sessions {
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sessions").finish_non_exhaustive()
-    }
-}
-
-/// Some servers read a session id as a UUID, to which neither case nor dashes
-/// nor braces mean anything. What is left are its letters and digits.
-fn folded(session: &str) -> String {
-    let mut folded = session.to_ascii_lowercase();
-    folded.retain(|character| character.is_ascii_alphanumeric());
-    match folded.strip_prefix("urnuuid") {
-        Some(uuid) if !uuid.is_empty() => uuid.to_owned(),
-        _ if folded.is_empty() => session.to_owned(),
-        _ => folded,
     }
 }
 

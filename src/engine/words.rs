@@ -17,10 +17,7 @@ pub(super) fn wrong_kind(right: Kind) -> Refusal {
         Kind::Request => "This method is a request and needs an id.",
         Kind::Notification => "This method is a notification and must not have an id.",
     };
-    Refusal::Malformed {
-        code: -32600,
-        text: text.to_owned(),
-    }
+    Refusal::malformed(text)
 }
 
 pub(super) fn unknown(what: Thing, name: &str) -> Refusal {

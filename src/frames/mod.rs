@@ -195,7 +195,7 @@ impl MessageConnection {
     fn receive(&self, answer: Answer<'_>) -> Option<Receipt> {
         let awaited = self.awaited().take(answer.id)?;
         if let (Some(task), Some(call)) = (answer.task, awaited.call) {
-            if call.wants_task || !task.was_asked_for {
+            if task.fits(call.wants_task) {
                 let owner = TaskOwner::new(&self.caller, call.tool);
                 self.engine.sessions().begin_task(&task.id, owner);
             }
@@ -252,10 +252,7 @@ impl MessageConnection {
 
 fn parse(frame: &[u8]) -> Result<Message<'_>, Refusal> {
     if has_line_end(frame) {
-        return Err(Refusal::Malformed {
-            code: -32600,
-            text: "A message must stand on one line.".to_owned(),
-        });
+        return Err(Refusal::malformed("A message must stand on one line."));
     }
     Ok(Message::parse(frame)?)
 }

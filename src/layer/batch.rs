@@ -98,10 +98,14 @@ impl Incoming<'_> {
             headers::check(&self.head.headers, message)?;
             if let Message::Request(id, call) = message {
                 if call.method == "initialize" {
-                    return Err(malformed("`initialize` must not be part of a batch."));
+                    return Err(Refusal::malformed(
+                        "`initialize` must not be part of a batch.",
+                    ));
                 }
                 if ids.iter().any(|other| other.is_echoed_by(id.raw())) {
-                    return Err(malformed("Two messages of the batch have the same id."));
+                    return Err(Refusal::malformed(
+                        "Two messages of the batch have the same id.",
+                    ));
                 }
                 ids.push(*id);
             }
@@ -135,7 +139,7 @@ impl Incoming<'_> {
         {
             for (_, judgement) in &mut decisions {
                 if judgement.refusal.is_none() {
-                    *judgement = malformed(
+                    *judgement = Refusal::malformed(
                         "Not sent, because another message of the batch is refused. \
                          Send this one again by itself.",
                     )
@@ -151,12 +155,5 @@ fn id_of<'m>(message: &Message<'m>) -> Option<Id<'m>> {
     match message {
         Message::Request(id, _) => Some(*id),
         Message::Notification(_) | Message::Response => None,
-    }
-}
-
-fn malformed(text: &str) -> Refusal {
-    Refusal::Malformed {
-        code: -32600,
-        text: text.to_owned(),
     }
 }

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::session::folded;
+
 /// The calls under way, by session and id.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
@@ -31,7 +33,7 @@ pub(super) struct CallUnderWay {
 impl Calls {
     /// A call of this session begins.
     pub(super) fn begin(self: &Arc<Self>, session: &str, id: &[u8]) -> CallUnderWay {
-        let key: Key = (session.to_ascii_lowercase().into(), id.into());
+        let key: Key = (folded(session).into(), id.into());
         let mut table = self.lock();
         let entry = table.entry(key.clone()).or_default();
         entry.is_shared |= entry.calls > 0;
@@ -80,7 +82,7 @@ mod tests {
         let one = calls.begin("S", b"1");
         assert!(one.is_unique() && calls.begin("s", b"2").is_unique());
         assert!(calls.begin("other", b"1").is_unique());
-        let two = calls.begin("s", b"1");
+        let two = calls.begin("{s}", b"1");
         assert!(!one.is_unique() && !two.is_unique());
         drop(one);
         assert!(!two.is_unique(), "the answer to the other may still come");

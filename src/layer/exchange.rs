@@ -85,8 +85,7 @@ impl ToolCall {
             .under_way
             .as_ref()
             .is_none_or(|under_way| under_way.is_unique());
-        let is_expected = self.wants_task || !task.was_asked_for;
-        (is_own && is_unique && is_expected).then_some(&*task.id)
+        (is_own && is_unique && task.fits(self.wants_task)).then_some(&*task.id)
     }
 }
 

@@ -66,6 +66,16 @@ pub(crate) enum Refusal {
     Batch { replies: Vec<u8> },
 }
 
+impl Refusal {
+    /// The refusal of a message that is no valid request.
+    pub(crate) fn malformed(text: &str) -> Self {
+        Self::Malformed {
+            code: -32600,
+            text: text.to_owned(),
+        }
+    }
+}
+
 impl From<Fault> for Refusal {
     fn from(fault: Fault) -> Self {
         Self::Malformed {

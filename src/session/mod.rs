@@ -108,3 +108,15 @@ impl TaskOwner {
         &self.tool
     }
 }
+
+/// Some servers read a session id as a UUID, to which neither case nor dashes
+/// nor braces mean anything. What is left are its letters and digits.
+pub(crate) fn folded(session: &str) -> String {
+    let mut folded = session.to_ascii_lowercase();
+    folded.retain(|character| character.is_ascii_alphanumeric());
+    match folded.strip_prefix("urnuuid") {
+        Some(uuid) if !uuid.is_empty() => uuid.to_owned(),
+        _ if folded.is_empty() => session.to_owned(),
+        _ => folded,
+    }
+}

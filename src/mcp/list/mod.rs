@@ -98,7 +98,15 @@ pub(crate) struct NewTask<'a> {
     pub(crate) id: Cow<'a, str>,
     /// Whether it is told in the way of 2025-11-25, where the client asked for
     /// it.
-    pub(crate) was_asked_for: bool,
+    was_asked_for: bool,
+}
+
+impl NewTask<'_> {
+    /// Whether a server can have made it of a call that asked for a task, or
+    /// that did not.
+    pub(crate) fn fits(&self, wants_task: bool) -> bool {
+        wants_task || !self.was_asked_for
+    }
 }
 
 /// Takes out the entries that the caller may not see.

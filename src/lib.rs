@@ -27,8 +27,9 @@ pub use layer::{
     ResponseFuture,
 };
 pub use policy::{
-    Action, Decision, DefaultAction, Diagnostic, LoadError, MethodRule, Outcome, Policy,
-    PolicyDocument, Rule, RuleAction, Severity,
+    Action, Check, Condition, ConditionStep, Decision, DefaultAction, Diagnostic, Explanation,
+    Instructions, InvalidArguments, LoadError, MethodRule, Mode, Operator, Outcome, Policy,
+    PolicyDocument, Rule, RuleAction, Severity, Step, Truth, Unwrap,
 };
 pub use session::{MemorySessionStore, SessionStore, TaskOwner};
 pub use source::PolicySource;

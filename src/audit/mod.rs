@@ -14,7 +14,7 @@ pub(crate) use receipt::{Settlement, Settling};
 pub use record::{
     AuditRecord, DecisionId, DecisionRecord, Ending, MessageKind, OutcomeRecord, Verdict,
 };
-pub(crate) use record::{Facts, MOST_KEYS, UNRECORDED, argument_keys, session_digest};
+pub(crate) use record::{Facts, MOST_KEYS, Shadow, UNRECORDED, argument_keys, session_digest};
 pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, seam_panicked};
 
 /// Takes what is recorded; see [`PolicyLayer::audit`](crate::PolicyLayer::audit).

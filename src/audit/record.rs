@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::digest::sha256;
 use crate::mcp::shown;
-use crate::policy::Policy;
+use crate::policy::{Policy, Truth};
 
 /// Names that are recorded of one message, and as many of its arguments.
 pub(crate) const MOST_KEYS: usize = 64;
@@ -86,6 +86,8 @@ pub(crate) struct Facts {
     pub(crate) method: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) inner: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) more_names: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -94,6 +96,37 @@ pub(crate) struct Facts {
     pub(crate) policy: Option<Policy>,
     pub(crate) verdict: Verdict,
     pub(crate) rule: Cow<'static, str>,
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        serialize_with = "places_and_truths"
+    )]
+    pub(crate) conditions: Vec<(Arc<str>, Truth)>,
+    #[serde(flatten)]
+    pub(crate) shadow: Option<Shadow>,
+}
+
+/// What would be decided if nothing in the policy were in shadow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shadow {
+    pub(crate) verdict: Verdict,
+    pub(crate) rule: String,
+}
+
+impl Serialize for Shadow {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Members<'s> {
+            shadow: bool,
+            shadow_verdict: Verdict,
+            shadow_rule: &'s str,
+        }
+        let members = Members {
+            shadow: true,
+            shadow_verdict: self.verdict,
+            shadow_rule: &self.rule,
+        };
+        members.serialize(serializer)
+    }
 }
 
 impl DecisionRecord {
@@ -168,6 +201,12 @@ impl DecisionRecord {
         self.facts.name.as_deref()
     }
 
+    /// The tool that decided, if that is not the one that is called but one that
+    /// this, a dispatcher, should call.
+    pub fn inner(&self) -> Option<&str> {
+        self.facts.inner.as_deref()
+    }
+
     /// The others, if the message is about several; at most 64.
     pub fn more_names(&self) -> impl Iterator<Item = &str> {
         self.facts.more_names.iter().map(String::as_str)
@@ -200,6 +239,20 @@ impl DecisionRecord {
     /// and `(audit)` for what could not be recorded.
     pub fn rule(&self) -> &str {
         &self.facts.rule
+    }
+
+    /// The place in the policy of every condition that was looked at, and what
+    /// it came to; at most 64.
+    pub fn conditions(&self) -> impl Iterator<Item = (&str, Truth)> {
+        let conditions = self.facts.conditions.iter();
+        conditions.map(|(place, truth)| (&**place, *truth))
+    }
+
+    /// The verdict and the rule that there would be if nothing in the policy
+    /// were in [shadow](crate::Mode::Shadow); `None` if they are the same.
+    pub fn shadow(&self) -> Option<(Verdict, &str)> {
+        let shadow = self.facts.shadow.as_ref()?;
+        Some((shadow.verdict, &shadow.rule))
     }
 }
 
@@ -465,6 +518,21 @@ fn name_and_digest<S: Serializer>(
         policy_digest: policy.as_ref().map(Policy::digest),
     };
     named.serialize(serializer)
+}
+
+fn places_and_truths<S: Serializer>(
+    conditions: &[(Arc<str>, Truth)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Condition<'c> {
+        place: &'c str,
+        truth: Truth,
+    }
+    serializer.collect_seq(conditions.iter().map(|(place, truth)| Condition {
+        place,
+        truth: *truth,
+    }))
 }
 
 #[cfg(test)]

@@ -79,11 +79,14 @@ impl Engine {
             kind: seen.kind,
             method: seen.call.map(|call| shown(&call.method)),
             name: judgement.name.clone(),
+            inner: judgement.inner.clone(),
             more_names: judgement.more_names.clone(),
             argument_keys: keys.unwrap_or_default(),
             policy: policy.cloned(),
             verdict: judgement.verdict,
             rule: judgement.rule.clone(),
+            conditions: judgement.conditions.clone(),
+            shadow: judgement.shadow.clone(),
         });
         self.trail.decided(record, arrival.since)
     }

@@ -1,8 +1,9 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::Sessions;
-use super::words::{DEFAULT_DENY, NO_POLICY, refused, unknown, unknown_method, wrong_kind};
-use crate::audit::{DecisionId, MOST_KEYS, Verdict};
+use super::words::{Again, DEFAULT_DENY, NO_POLICY, refused, unknown, unknown_method, wrong_kind};
+use crate::audit::{DecisionId, MOST_KEYS, Shadow, Verdict};
 use crate::caller::Caller;
 use crate::mcp::list::{List, Visibility};
 use crate::mcp::message::{Call, Message};
@@ -11,7 +12,7 @@ use crate::mcp::params::{Name, Param, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::version::Era;
 use crate::mcp::{shown, shown_uri};
-use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy};
+use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy, Truth};
 
 /// The rule by which what the protocol itself decides is decided.
 const PROTOCOL: &str = "(protocol)";
@@ -40,10 +41,16 @@ pub(crate) struct Judgement {
     pub(crate) rule: Cow<'static, str>,
     /// What the message names, as it may be shown.
     pub(crate) name: Option<String>,
+    /// The tool that decided, if a dispatcher should call it.
+    pub(crate) inner: Option<String>,
     /// What else it names.
     pub(crate) more_names: Vec<String>,
     /// Whether something runs by it.
     pub(crate) runs: bool,
+    /// The conditions that were looked at.
+    pub(crate) conditions: Vec<(Arc<str>, Truth)>,
+    /// What would be decided if nothing in the policy were in shadow.
+    pub(crate) shadow: Option<Shadow>,
     /// How it is refused; `None` if it may go on.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -54,8 +61,11 @@ impl Judgement {
         verdict: Verdict::Allowed,
         rule: Cow::Borrowed(PROTOCOL),
         name: None,
+        inner: None,
         more_names: Vec::new(),
         runs: false,
+        conditions: Vec::new(),
+        shadow: None,
         refusal: None,
     };
 
@@ -64,8 +74,11 @@ impl Judgement {
             verdict: Verdict::Allowed,
             rule: Cow::Owned(rule.to_owned()),
             name,
+            inner: None,
             more_names: Vec::new(),
             runs: true,
+            conditions: Vec::new(),
+            shadow: None,
             refusal: None,
         }
     }
@@ -76,6 +89,21 @@ impl Judgement {
             refusal: Some(refusal),
             ..Self::allowed(rule, name)
         }
+    }
+
+    /// The same, with what else is recorded of the decision.
+    fn noting(mut self, decision: &Decision<'_>) -> Self {
+        self.inner = decision.inner().map(shown);
+        self.conditions = decision.shared_conditions().collect();
+        self.shadow = decision.shadow().map(|shadow| Shadow {
+            verdict: match shadow.outcome() {
+                Outcome::Allow => Verdict::Allowed,
+                Outcome::Hide => Verdict::Hidden,
+                Outcome::Deny => Verdict::Denied,
+            },
+            rule: shadow.rule().to_owned(),
+        });
+        self
     }
 
     /// The same of a method that the version of the call does not have: if it is
@@ -101,8 +129,11 @@ impl From<Refusal> for Judgement {
             verdict,
             rule: Cow::Borrowed(rule),
             name: None,
+            inner: None,
             more_names: Vec::new(),
             runs: false,
+            conditions: Vec::new(),
+            shadow: None,
             refusal: Some(refusal),
         }
     }
@@ -155,11 +186,6 @@ impl Judge {
         }
     }
 
-    /// What the policy says; `None` without one.
-    fn decide(&self, action: &Action<'_>) -> Option<Decision<'_>> {
-        self.policy.as_ref().map(|policy| policy.decide(action))
-    }
-
     /// The rule and reason with which something hidden is refused: those with
     /// which it would be if it were not in the document. `None` if it is
     /// answered as unknown.
@@ -184,16 +210,18 @@ impl Judge {
             Subject::Tool => {
                 let name = name_in(call, Param::Name, "a tool name")?;
                 check_arguments(call)?;
-                Ok(self.use_thing(Thing::Tool, name, decision))
+                let action = self.as_made_by(Action::call_tool(name), call);
+                Ok(self.use_thing(Thing::Tool, name, &action, decision))
             }
             Subject::Prompt => {
                 let name = name_in(call, Param::Name, "a prompt name")?;
                 check_arguments(call)?;
-                Ok(self.use_thing(Thing::Prompt, name, decision))
+                let action = self.as_made_by(Action::get_prompt(name), call);
+                Ok(self.use_thing(Thing::Prompt, name, &action, decision))
             }
             Subject::Resource => {
                 let uri = name_in(call, Param::Uri, "a URI")?;
-                Ok(self.use_thing(Thing::Resource, uri, decision))
+                Ok(self.use_resource(uri, call, decision))
             }
             Subject::Reference => self.complete(call, decision),
             Subject::Subscriptions => self.listen(call, decision),
@@ -209,46 +237,80 @@ impl Judge {
         if call.method.starts_with("notifications/") && kind == Kind::Request {
             return wrong_kind(Kind::Notification).into();
         }
-        let decision = self.decide(&Action::other_method(&call.method));
-        let rule = decision.as_ref().map_or(NO_POLICY, Decision::rule);
-        if decision.as_ref().is_some_and(Decision::is_allowed) {
-            return Judgement::allowed(rule, None);
-        }
-        Judgement::denied(rule, None, unknown_method(call))
+        let Some(policy) = &self.policy else {
+            return Judgement::denied(NO_POLICY, None, unknown_method(call));
+        };
+        let decision = policy.decide(&Action::other_method(&call.method));
+        let rule = decision.rule();
+        let judgement = if decision.is_allowed() {
+            Judgement::allowed(rule, None)
+        } else {
+            Judgement::denied(rule, None, unknown_method(call))
+        };
+        judgement.noting(&decision)
+    }
+
+    /// The action with what the call says of its arguments and of the client.
+    fn as_made_by<'a>(&'a self, action: Action<'a>, call: &'a Call<'_>) -> Action<'a> {
+        let params = call.params.as_ref();
+        let arguments = params.and_then(|params| params.span(Param::Arguments));
+        action
+            .with_read_arguments(arguments.unwrap_or_default())
+            .by(&self.caller)
+            .with_read_client(params.and_then(|params| params.meta.client_info))
+    }
+
+    fn use_resource(&self, uri: &str, call: &Call<'_>, decision: DecisionId) -> Judgement {
+        let action = self.as_made_by(Action::read_resource(uri), call);
+        self.use_thing(Thing::Resource, uri, &action, decision)
     }
 
     /// A use of something that the policy names.
-    fn use_thing(&self, what: Thing, name: &str, decision_id: DecisionId) -> Judgement {
-        let action = match what {
-            Thing::Tool => Action::call_tool(name),
-            Thing::Prompt => Action::get_prompt(name),
-            Thing::Resource | Thing::Task => Action::read_resource(name),
+    fn use_thing(&self, what: Thing, name: &str, action: &Action<'_>, id: DecisionId) -> Judgement {
+        match &self.policy {
+            Some(policy) => self.as_decided(what, name, action, &policy.decide(action), id),
+            None => without_policy(what, name, id),
+        }
+    }
+
+    /// What becomes of a use of something, by what the policy says.
+    fn as_decided(
+        &self,
+        what: Thing,
+        name: &str,
+        action: &Action<'_>,
+        decision: &Decision<'_>,
+        id: DecisionId,
+    ) -> Judgement {
+        let refused = |name: &str, rule: &str, reason: Option<&str>| {
+            let again = match decision.is_by_check() {
+                true => Again::Otherwise,
+                false => Again::Never,
+            };
+            refused(what, name, rule, reason, again, id.to_string())
         };
-        let refused = |rule: &str, reason: Option<&str>| {
-            refused(what, name, rule, reason, decision_id.to_string())
-        };
-        let shown = Some(match what {
-            Thing::Resource => shown_uri(name),
-            Thing::Tool | Thing::Prompt | Thing::Task => shown(name),
-        });
-        let Some(decision) = self.decide(&action) else {
-            return Judgement::denied(NO_POLICY, shown, refused(NO_POLICY, None));
-        };
+        let shown = Some(shown_thing(what, name));
         let (rule, reason) = (decision.rule(), decision.reason());
-        match decision.outcome() {
+        // A dispatcher is refused for what it should call.
+        let (decisive, inner_action) = match decision.inner() {
+            Some(inner) => (inner, Some(Action::call_tool(inner))),
+            None => (name, None),
+        };
+        let judgement = match decision.outcome() {
             Outcome::Allow => Judgement::allowed(rule, shown),
             Outcome::Hide => {
-                let refusal = match self.like_unnamed(&action) {
-                    Some((rule, reason)) => refused(rule, reason),
-                    None => unknown(what, name),
+                let refusal = match self.like_unnamed(inner_action.as_ref().unwrap_or(action)) {
+                    Some((rule, reason)) => refused(decisive, rule, reason),
+                    None => unknown(what, decisive),
                 };
                 Judgement {
                     verdict: Verdict::Hidden,
                     ..Judgement::denied(HIDDEN, shown, refusal)
                 }
             }
-            _ => Judgement::denied(rule, shown, refused(rule, reason)),
-        }
+            Outcome::Deny => Judgement::denied(rule, shown, refused(decisive, rule, reason)),
+        };
+        judgement.noting(decision)
     }
 
     /// A use of a task: it has to be the caller's, and the tool that it was made
@@ -262,7 +324,14 @@ impl Judge {
         let Some(tool) = self.sessions.tool_of(task, &self.caller)? else {
             return Ok(Judgement::denied(SESSION, None, unknown));
         };
-        let mut judgement = self.use_thing(Thing::Tool, &tool, decision_id);
+        let action = Action::call_tool(&tool);
+        let mut judgement = match &self.policy {
+            Some(policy) => {
+                let decision = policy.decide_name(&action);
+                self.as_decided(Thing::Tool, &tool, &action, &decision, decision_id)
+            }
+            None => without_policy(Thing::Tool, &tool, decision_id),
+        };
         judgement.refusal = judgement.refusal.map(|refusal| match refusal {
             // What is asked for is no result of a tool.
             Refusal::Tool { text, place } => Refusal::Denied { text, place },
@@ -279,8 +348,11 @@ impl Judge {
             .as_ref()
             .and_then(|params| params.reference.as_ref())
         {
-            Some(Reference::Prompt(name)) => Ok(self.use_thing(Thing::Prompt, name, decision)),
-            Some(Reference::Resource(uri)) => Ok(self.use_thing(Thing::Resource, uri, decision)),
+            Some(Reference::Prompt(name)) => {
+                let action = Action::complete_prompt(name).by(&self.caller);
+                Ok(self.use_thing(Thing::Prompt, name, &action, decision))
+            }
+            Some(Reference::Resource(uri)) => Ok(self.use_resource(uri, call, decision)),
             Some(Reference::Unreadable) | None => Err(Refusal::Params {
                 text: "params.ref must be an object with the type ref/prompt and a name, \
                        or the type ref/resource and a uri."
@@ -309,7 +381,7 @@ impl Judge {
         };
         let resources = resources
             .iter()
-            .map(|uri| Ok(self.use_thing(Thing::Resource, uri, decision)));
+            .map(|uri| Ok(self.use_resource(uri, call, decision)));
         let tasks = tasks
             .iter()
             .map(|task| self.use_task(task, unknown(Thing::Task, task), decision));
@@ -345,8 +417,8 @@ impl Visibility for Judge {
 
     fn shows(&self, list: List, name: &str) -> bool {
         let shows = |action: &Action<'_>| {
-            self.decide(action)
-                .is_some_and(|decision| decision.outcome() != Outcome::Hide)
+            let policy = self.policy.as_ref();
+            policy.is_some_and(|policy| policy.shows(action))
         };
         match list {
             List::Tools => shows(&Action::call_tool(name)),
@@ -361,6 +433,24 @@ impl Visibility for Judge {
                 matches!(tool, Ok(Some(tool)) if shows(&Action::call_tool(&tool)))
             }
         }
+    }
+
+    fn strips_instructions(&self) -> bool {
+        let policy = self.policy.as_ref();
+        policy.is_some_and(Policy::strips_instructions)
+    }
+}
+
+/// The refusal of a use of something, to a caller without a policy.
+fn without_policy(what: Thing, name: &str, id: DecisionId) -> Judgement {
+    let refusal = refused(what, name, NO_POLICY, None, Again::Never, id.to_string());
+    Judgement::denied(NO_POLICY, Some(shown_thing(what, name)), refusal)
+}
+
+fn shown_thing(what: Thing, name: &str) -> String {
+    match what {
+        Thing::Resource => shown_uri(name),
+        Thing::Tool | Thing::Prompt | Thing::Task => shown(name),
     }
 }
 

@@ -33,6 +33,14 @@ pub(super) fn unknown_method(call: &Call<'_>) -> Refusal {
     }
 }
 
+/// Whether something that is denied could be allowed otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    Never,
+    /// With other arguments, or by another caller.
+    Otherwise,
+}
+
 /// The refusal of something that is denied. What nothing names has no decision
 /// id, because what is hidden is refused like it.
 pub(super) fn refused(
@@ -40,6 +48,7 @@ pub(super) fn refused(
     name: &str,
     rule: &str,
     reason: Option<&str>,
+    again: Again,
     decision: String,
 ) -> Refusal {
     let noun = match what {
@@ -53,9 +62,14 @@ pub(super) fn refused(
         NO_POLICY => "There is no policy for this caller, so nothing is allowed.",
         _ => "The policy does not allow it.",
     });
+    let again = match again {
+        Again::Never => "Trying again will not help; use something else or ask the operator.",
+        Again::Otherwise => {
+            "Trying the same again will not help; change what you ask for, or ask the operator."
+        }
+    };
     let text = format!(
-        "Policy violation: the {noun} \"{}\" was not used. {reason} \
-         Trying again will not help; use something else or ask the operator. [rule {rule}]",
+        "Policy violation: the {noun} \"{}\" was not used. {reason} {again} [rule {rule}]",
         shown(name)
     );
     let place = Place {

@@ -79,6 +79,8 @@ pub(crate) struct Meta<'a> {
     pub(crate) client_capabilities: Option<Kind>,
     /// Whether these name the extension for tasks.
     pub(crate) declares_tasks: bool,
+    /// The object `clientInfo`, as it is written in the body.
+    pub(crate) client_info: Option<&'a [u8]>,
 }
 
 /// What `params.ref` of `completion/complete` refers to.
@@ -226,6 +228,10 @@ impl<'a> Meta<'a> {
                 "io.modelcontextprotocol/clientCapabilities" => {
                     meta.client_capabilities = Some(reader.kind()?);
                     meta.declares_tasks = declares_tasks(reader)?;
+                }
+                "io.modelcontextprotocol/clientInfo" if reader.kind()? == Kind::Object => {
+                    let span = reader.skip()?;
+                    meta.client_info = Some(reader.raw(&span));
                 }
                 other => {
                     look_alike |= key::is_look_alike_in_meta(other);

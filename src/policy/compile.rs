@@ -3,16 +3,22 @@
 
 use std::collections::HashMap;
 
+use super::check::Checks;
+use super::condition::Regexes;
 use super::diagnostic::{Problem, Problems, join, quote};
-use super::document::{DefaultAction, MethodRule, PolicyDocument};
+use super::document::{DefaultAction, MethodRule, Mode, PolicyDocument};
 use super::fold::fold;
-use super::section::{Kind, Section};
+use super::section::{Kind, Section, View};
 use crate::mcp::method::{self, Subject};
 
 /// A document, ready to decide.
 #[derive(Debug)]
 pub(super) struct Rules {
     pub(super) default: DefaultAction,
+    /// What is said of everything that nothing names, if that is allowed.
+    pub(super) default_place: &'static str,
+    /// What is asked of every tool call.
+    pub(super) all_tools: Option<Checks>,
     pub(super) tools: Section,
     pub(super) resources: Section,
     pub(super) prompts: Section,
@@ -22,14 +28,42 @@ pub(super) struct Rules {
 impl Rules {
     /// What does not make sense is reported and left out; the result is only
     /// good if nothing was.
-    pub(super) fn compile(document: &PolicyDocument, problems: &mut Problems) -> Self {
+    pub(super) fn compile(
+        document: &PolicyDocument,
+        view: View,
+        regexes: &mut Regexes,
+        problems: &mut Problems,
+    ) -> Self {
+        if view == View::Enforced && document.mode == Mode::Shadow {
+            return Self::allow_all(regexes, problems);
+        }
+        let all_tools = document.all_tools.as_ref().filter(|rule| view.sees(rule));
+        let all_tools = all_tools.and_then(|rule| {
+            let roots = Kind::Tools.roots();
+            Checks::compile(rule, "/all_tools", roots, regexes, problems)
+        });
+        let mut section = |kind| Section::compile(kind, document, view, regexes, problems);
         Self {
             default: document.default,
-            tools: Section::compile(Kind::Tools, document, problems),
-            resources: Section::compile(Kind::Resources, document, problems),
-            prompts: Section::compile(Kind::Prompts, document, problems),
+            default_place: "/default",
+            all_tools,
+            tools: section(Kind::Tools),
+            resources: section(Kind::Resources),
+            prompts: section(Kind::Prompts),
             methods: Methods::compile(document, problems),
         }
+    }
+
+    /// What is enforced of a document in shadow.
+    fn allow_all(regexes: &mut Regexes, problems: &mut Problems) -> Self {
+        let mut document = PolicyDocument::new(DefaultAction::Allow);
+        document.methods.insert("*".to_owned(), MethodRule::Allow);
+        let mut rules = Self::compile(&document, View::Written, regexes, problems);
+        rules.default_place = SHADOW;
+        if let Some(others) = &mut rules.methods.others {
+            others.place = SHADOW.to_owned();
+        }
+        rules
     }
 
     pub(super) fn section(&self, kind: Kind) -> &Section {
@@ -40,6 +74,9 @@ impl Rules {
         }
     }
 }
+
+/// Where a document says that it is in shadow.
+const SHADOW: &str = "/mode";
 
 /// What `methods` says.
 #[derive(Debug, Default)]

@@ -1,17 +1,30 @@
+//! What a policy says: the order of section 2 of the policy language.
+
 use smallvec::SmallVec;
 
 use super::Policy;
-use super::compile::{MethodEntry, Rules, fold_method, known_method};
-use super::document::{DefaultAction, MethodRule, RuleAction};
+use super::action::{Action, Arguments, Subject};
+use super::check::{Asked, Checks, Looked, ask};
+use super::compile::{Rules, fold_method, known_method};
+use super::condition::{Root, Roots};
+use super::decision::{Decision, Outcome};
+use super::document::{DefaultAction, RuleAction};
 use super::fold::Folded;
+use super::index::NameSet;
 use super::section::{Entry, Kind, Section, is_ordinary};
+use super::unwrap::{DEEPEST, Unwrapping};
 use super::uri;
+use crate::caller::Caller;
+
+/// Conditions that a decision remembers.
+const MOST_LOOKED: usize = 64;
 
 impl Policy {
     /// Decides whether a caller may do something.
     ///
     /// The same action always gets the same decision: there is no clock, no
-    /// counter and no I/O in it. See sections 1 and 6 of the policy language.
+    /// counter and no I/O in it. See sections 1 to 3 and 6 of the policy
+    /// language.
     ///
     /// ```
     /// use mcp_policy::{Action, Outcome, Policy};
@@ -38,12 +51,26 @@ impl Policy {
     /// # Ok::<(), mcp_policy::LoadError>(())
     /// ```
     pub fn decide(&self, action: &Action<'_>) -> Decision<'_> {
-        let rules = &self.inner.rules;
-        match action {
-            Action::CallTool { name } => rules.judge(&rules.tools, name),
-            Action::GetPrompt { name } => rules.judge(&rules.prompts, name),
-            Action::ReadResource { uri } => rules.judge(&rules.resources, uri),
-            Action::OtherMethod { method } => rules.other_method(method),
+        self.with_shadow(|rules| rules.decide(action, Names::All, &mut Unwatched))
+    }
+
+    /// What this policy says of the name alone, whatever the arguments and
+    /// whoever calls: for tasks, which were allowed to be made.
+    pub(crate) fn decide_name(&self, action: &Action<'_>) -> Decision<'_> {
+        self.with_shadow(|rules| rules.decide_name(action))
+    }
+
+    /// Whether the thing may be seen in a list.
+    pub(crate) fn shows(&self, action: &Action<'_>) -> bool {
+        self.inner.rules.decide_name(action).outcome() != Outcome::Hide
+    }
+
+    /// What is enforced, with what would be if nothing were in shadow.
+    fn with_shadow<'p>(&'p self, decide: impl Fn(&'p Rules) -> Decision<'p>) -> Decision<'p> {
+        let decision = decide(&self.inner.rules);
+        match &self.inner.written {
+            Some(written) => decision.beside(decide(written)),
+            None => decision,
         }
     }
 
@@ -54,261 +81,213 @@ impl Policy {
     /// from one that does not exist.
     pub(crate) fn decide_unnamed(&self, action: &Action<'_>) -> Decision<'_> {
         let rules = &self.inner.rules;
-        match action {
-            Action::CallTool { name } => rules.judge_unnamed(&rules.tools, name),
-            Action::GetPrompt { name } => rules.judge_unnamed(&rules.prompts, name),
-            Action::ReadResource { uri } => rules.judge_unnamed(&rules.resources, uri),
-            Action::OtherMethod { .. } => rules.by_default(),
-        }
+        rules.decide(action, Names::Patterns, &mut Unwatched)
     }
 }
 
-/// What a caller wants to do.
-///
-/// ```
-/// use mcp_policy::Action;
-///
-/// let action = Action::call_tool("read_file");
-/// assert!(matches!(action, Action::CallTool { name: "read_file", .. }));
-/// ```
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action<'a> {
-    /// Call a tool, or see it in a list.
-    #[non_exhaustive]
-    CallTool {
-        /// The name of the tool.
-        name: &'a str,
-    },
-    /// Get a prompt, complete its arguments, or see it in a list.
-    #[non_exhaustive]
-    GetPrompt {
-        /// The name of the prompt.
-        name: &'a str,
-    },
-    /// Read a resource, subscribe to it, complete its template, or see it in a
-    /// list.
-    #[non_exhaustive]
-    ReadResource {
-        /// The URI of the resource.
-        uri: &'a str,
-    },
-    /// Send a request or notification that the language neither judges by
-    /// what it names nor always lets pass.
-    #[non_exhaustive]
-    OtherMethod {
-        /// The JSON-RPC method.
-        method: &'a str,
-    },
+/// Which names of a document count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    All,
+    /// As if the name in question were nowhere in it.
+    Patterns,
 }
 
-impl<'a> Action<'a> {
-    /// Calling the tool of this name.
-    pub fn call_tool(name: &'a str) -> Self {
-        Self::CallTool { name }
-    }
-
-    /// Getting the prompt of this name.
-    pub fn get_prompt(name: &'a str) -> Self {
-        Self::GetPrompt { name }
-    }
-
-    /// Reading the resource at this URI.
-    pub fn read_resource(uri: &'a str) -> Self {
-        Self::ReadResource { uri }
-    }
-
-    /// Sending a message of this method.
-    pub fn other_method(method: &'a str) -> Self {
-        Self::OtherMethod { method }
-    }
+/// Sees how a decision is made.
+pub(super) trait Watch {
+    /// What the name comes to, before anything is asked of the arguments.
+    fn named(&mut self, kind: Kind, name: &str, decision: &Decision<'_>);
+    /// A check that was asked.
+    fn asked(&mut self, asked: &Asked<'_>);
 }
 
-/// What a policy says to an [`Action`], and by which rule.
-///
-/// See "The rule that fired" in section 2 of the policy language, and
-/// [`Policy::decide`] for an example.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision<'p> {
-    outcome: Outcome,
-    rule: &'p str,
-    reason: Option<&'p str>,
+struct Unwatched;
+
+impl Watch for Unwatched {
+    fn named(&mut self, _: Kind, _: &str, _: &Decision<'_>) {}
+    fn asked(&mut self, _: &Asked<'_>) {}
 }
 
-impl<'p> Decision<'p> {
-    /// Whether it passes.
-    pub fn is_allowed(&self) -> bool {
-        self.outcome == Outcome::Allow
-    }
-
-    /// What is to be done.
-    pub fn outcome(&self) -> Outcome {
-        self.outcome
-    }
-
-    /// What decided: a JSON Pointer into the document, or a name in
-    /// parentheses where no place in the document did.
-    ///
-    /// - `/tools/NAME/action`, `/methods/NAME`: the rule that refuses.
-    /// - `/tools/NAME`, `/methods/NAME`, `/default`: what allows.
-    /// - `/tools/NAME` of a refusal: the name in question is not this one, but
-    ///   can be mistaken for it.
-    /// - `/resources/URI` and `/prompts/NAME`: likewise.
-    /// - `(default deny)`: nothing in the document speaks of it.
-    /// - `(hidden)`: hidden, by whatever part of the document. It is the same
-    ///   for a name that is not in the document where these are hidden.
-    /// - `(protocol)`: no tool or prompt has such a name, or the URI is one
-    ///   that can be read in more than one way.
-    pub fn rule(&self) -> &'p str {
-        self.rule
-    }
-
-    /// Text for the caller, where the document has one, or where the refusal
-    /// needs to be explained. Never there for what is hidden.
-    pub fn reason(&self) -> Option<&'p str> {
-        self.reason
-    }
-
-    const HIDDEN: Self = Self::refuse(Outcome::Hide, "(hidden)", None);
-    const DENIED_BY_DEFAULT: Self = Self::refuse(Outcome::Deny, "(default deny)", None);
-    const NO_SUCH_NAME: Self = Self::refuse(
-        Outcome::Deny,
-        "(protocol)",
-        Some("This name is longer than names are, or has characters that do not belong into one."),
-    );
-    const NOT_CANONICAL: Self = Self::refuse(
-        Outcome::Deny,
-        "(protocol)",
-        Some("This URI can be read in more than one way, and the policy does not name it."),
-    );
-
-    const fn allow(rule: &'p str) -> Self {
-        Self {
-            outcome: Outcome::Allow,
-            rule,
-            reason: None,
-        }
-    }
-
-    const fn refuse(outcome: Outcome, rule: &'p str, reason: Option<&'p str>) -> Self {
-        Self {
-            outcome,
-            rule,
-            reason,
-        }
-    }
-
-    /// What an entry says of names that are its own.
-    fn of_entry(entry: &'p Entry) -> Self {
-        match entry.action {
-            RuleAction::Allow => Self::allow(entry.place()),
-            RuleAction::Deny => {
-                Self::refuse(Outcome::Deny, entry.action_place(), entry.reason.as_deref())
-            }
-            RuleAction::Hide => Self::HIDDEN,
-        }
-    }
-
-    /// What an entry says of a name that can be mistaken for its own.
-    fn of_look_alike(kind: Kind, entry: &'p Entry) -> Self {
-        let reason = match kind {
-            Kind::Tools | Kind::Prompts => {
-                "This name can be mistaken for one that the policy restricts."
-            }
-            Kind::Resources => "This URI can be mistaken for one that the policy restricts.",
-        };
-        Self::refuse(Outcome::Deny, entry.place(), Some(reason))
-    }
-
-    fn of_method(entry: &'p MethodEntry) -> Self {
-        match entry.rule {
-            MethodRule::Allow => Self::allow(&entry.place),
-            MethodRule::Deny => Self::refuse(Outcome::Deny, &entry.place, None),
-        }
-    }
-}
-
-/// What a [`Decision`] comes to.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// It passes.
-    Allow,
-    /// It is refused; what it names is still listed.
-    Deny,
-    /// It is refused as if what it names did not exist, and that is left out
-    /// of lists. Under `"default": "deny"` this is answered like
-    /// `(default deny)`, because there a name that does not exist is.
-    Hide,
+/// A use of something, perhaps inside the use of something else.
+#[derive(Clone, Copy)]
+struct Use<'r, 'a> {
+    section: &'r Section,
+    name: &'a str,
+    arguments: Arguments<'a>,
+    depth: usize,
 }
 
 impl Rules {
+    pub(super) fn decide<'r>(
+        &'r self,
+        action: &Action<'_>,
+        names: Names,
+        watch: &mut impl Watch,
+    ) -> Decision<'r> {
+        let (section, name) = match self.section_of(action) {
+            Ok(found) => found,
+            Err(_) if names == Names::Patterns => return self.by_default(),
+            Err(method) => return self.other_method(method),
+        };
+        let what = Use {
+            section,
+            name,
+            arguments: action.arguments,
+            depth: 0,
+        };
+        let mut looked = Vec::new();
+        let mut decision = self.decide_use(what, action, names, &mut looked, watch);
+        decision.looked = looked;
+        decision
+    }
+
+    fn decide_name<'r>(&'r self, action: &Action<'_>) -> Decision<'r> {
+        match self.section_of(action) {
+            Ok((section, name)) => self.judge(section, name, Names::All).0,
+            Err(method) => self.other_method(method),
+        }
+    }
+
+    /// The section that speaks of it, and its name; or the method.
+    fn section_of<'a>(&self, action: &Action<'a>) -> Result<(&Section, &'a str), &'a str> {
+        match action.subject {
+            Subject::Tool(name) => Ok((&self.tools, name)),
+            Subject::Prompt(name) => Ok((&self.prompts, name)),
+            Subject::Resource(uri) => Ok((&self.resources, uri)),
+            Subject::Method(method) => Err(method),
+        }
+    }
+
+    /// Steps 1 to 5; and again for every call inside.
+    fn decide_use<'r>(
+        &'r self,
+        what: Use<'r, '_>,
+        action: &Action<'_>,
+        names: Names,
+        looked: &mut Vec<Looked>,
+        watch: &mut impl Watch,
+    ) -> Decision<'r> {
+        let (decision, entry) = self.judge(what.section, what.name, names);
+        watch.named(what.section.kind, what.name, &decision);
+        if !decision.is_allowed() {
+            return decision;
+        }
+        let all_tools = self.all_tools.as_ref();
+        let all_tools = all_tools.filter(|_| what.section.kind == Kind::Tools);
+        let of_entry = entry.and_then(|entry| entry.checks.as_ref());
+        let checks: SmallVec<[&Checks; 2]> = all_tools.into_iter().chain(of_entry).collect();
+        if !checks.is_empty() {
+            let each = |asked: Asked<'_>| {
+                watch.asked(&asked);
+                let room = MOST_LOOKED.saturating_sub(looked.len());
+                looked.extend(asked.conditions.into_iter().take(room));
+            };
+            if let Some(refusal) = ask_all(&checks, what, action, each) {
+                return refusal;
+            }
+        }
+        match entry.and_then(|entry| entry.unwrapping.as_ref()) {
+            Some(unwrapping) => {
+                let inside = self.decide_inside(unwrapping, what, action, looked, watch);
+                inside.unwrap_or(decision)
+            }
+            None => decision,
+        }
+    }
+
+    /// The first refusal among the calls that a dispatcher should make.
+    fn decide_inside<'r>(
+        &'r self,
+        unwrapping: &'r Unwrapping,
+        what: Use<'r, '_>,
+        action: &Action<'_>,
+        looked: &mut Vec<Looked>,
+        watch: &mut impl Watch,
+    ) -> Option<Decision<'r>> {
+        let unreadable = || Some(Decision::of_unwrap(unwrapping.place()));
+        let Arguments::Text(arguments) = what.arguments else {
+            return unreadable();
+        };
+        let calls = (what.depth < DEEPEST).then(|| unwrapping.calls(arguments));
+        let Some(calls) = calls.flatten() else {
+            return unreadable();
+        };
+        calls.iter().find_map(|call| {
+            let inner = Use {
+                section: &self.tools,
+                name: &call.name,
+                arguments: Arguments::Text(call.arguments.as_deref().unwrap_or_default()),
+                depth: what.depth + 1,
+            };
+            let mut decision = self.decide_use(inner, action, Names::All, looked, watch);
+            if decision.is_allowed() {
+                return None;
+            }
+            if decision.inner.is_none() {
+                decision.inner = Some(call.name.as_ref().into());
+            }
+            Some(decision)
+        })
+    }
+
+    /// What the name comes to, and the entry that names it.
+    ///
     /// What is hidden comes first, whichever way: else a refusal could tell
     /// that a hidden name is in the document.
-    pub(super) fn judge<'r>(&'r self, section: &'r Section, name: &str) -> Decision<'r> {
+    pub(super) fn judge<'r>(
+        &'r self,
+        section: &'r Section,
+        name: &str,
+        names: Names,
+    ) -> (Decision<'r>, Option<&'r Entry>) {
         let name = &*section.kind.spelled(name);
-        if section.hide.contains(name.as_bytes()) {
-            return Decision::HIDDEN;
+        let of_entry = |entry: &'r Entry| (Decision::of_entry(entry), Some(entry));
+        let nothing = |decision: Decision<'r>| (decision, None);
+        if section.hide.has(name.as_bytes(), names) {
+            return nothing(Decision::HIDDEN);
         }
-        if let Some(entry) = section.entries.exact(name.as_bytes()) {
-            return Decision::of_entry(entry);
+        if names == Names::All {
+            if let Some(entry) = section.entries.exact(name.as_bytes()) {
+                return of_entry(entry);
+            }
         }
         if section.kind == Kind::Resources && !uri::is_canonical(name) {
-            return self.not_canonical(section);
+            return nothing(self.not_canonical(section));
         }
         let matching = section.entries.patterns(name.as_bytes());
-        let pattern = matching.max_by_key(|entry| entry.rank());
+        let pattern = matching
+            .max_by_key(|entry| entry.rank())
+            .map(|entry| &**entry);
         if pattern.is_some_and(|entry| entry.action == RuleAction::Hide) {
-            return Decision::HIDDEN;
+            return nothing(Decision::HIDDEN);
         }
         if self.is_free(section) {
-            return pattern.map_or_else(|| self.by_default(), |entry| Decision::of_entry(entry));
+            return pattern.map_or_else(|| nothing(self.by_default()), of_entry);
         }
         let looks = if section.restricts_any() {
             section.kind.looks(name)
         } else {
             SmallVec::new()
         };
-        if looks.iter().any(|look| section.like_hidden.contains(look)) {
-            return Decision::HIDDEN;
+        let hidden = &section.like_hidden;
+        if looks.iter().any(|look| hidden.has(look, names)) {
+            return nothing(Decision::HIDDEN);
         }
         if section.kind != Kind::Resources && !is_ordinary(name) {
-            return match self.default {
+            return nothing(match self.default {
                 DefaultAction::Allow => Decision::NO_SUCH_NAME,
                 DefaultAction::Deny | DefaultAction::Hide => self.by_default(),
-            };
+            });
         }
-        if let Some(entry) = pattern.filter(|entry| entry.restricts()) {
-            return Decision::of_entry(entry);
+        if let Some(entry) = pattern.filter(|entry| entry.action == RuleAction::Deny) {
+            return of_entry(entry);
         }
-        match (section.restricted(&looks), pattern) {
+        match (section.mistaken(name, &looks), pattern) {
             // Nothing names it, so it stays out of lists.
-            (Some(_), None) if self.default == DefaultAction::Hide => Decision::HIDDEN,
-            (Some(entry), _) => Decision::of_look_alike(section.kind, entry),
-            (None, Some(entry)) => Decision::of_entry(entry),
-            (None, None) => self.by_default(),
-        }
-    }
-
-    /// What [`judge`](Self::judge) says of a name that no entry names.
-    fn judge_unnamed<'r>(&'r self, section: &'r Section, name: &str) -> Decision<'r> {
-        let name = &*section.kind.spelled(name);
-        let can_match = match section.kind {
-            Kind::Resources => uri::is_canonical(name),
-            Kind::Tools | Kind::Prompts => is_ordinary(name),
-        };
-        if !can_match || section.hide.patterns(name.as_bytes()).next().is_some() {
-            return self.by_default();
-        }
-        let matching = section.entries.patterns(name.as_bytes());
-        match matching.max_by_key(|entry| entry.rank()) {
-            Some(entry) if entry.action == RuleAction::Hide => self.by_default(),
-            Some(entry) if entry.restricts() => Decision::of_entry(entry),
-            None if self.default == DefaultAction::Hide => Decision::HIDDEN,
-            _ => section.restricted(&section.kind.looks(name)).map_or_else(
-                || self.by_default(),
-                |entry| Decision::of_look_alike(section.kind, entry),
-            ),
+            (Some(_), None) if self.default == DefaultAction::Hide => nothing(Decision::HIDDEN),
+            (Some(entry), _) => nothing(Decision::of_look_alike(section.kind, entry)),
+            (None, Some(entry)) => of_entry(entry),
+            (None, None) => nothing(self.by_default()),
         }
     }
 
@@ -344,20 +323,65 @@ impl Rules {
 
     fn by_default(&self) -> Decision<'_> {
         match self.default {
-            DefaultAction::Allow => Decision::allow("/default"),
+            DefaultAction::Allow => Decision::allow(self.default_place),
             DefaultAction::Deny => Decision::DENIED_BY_DEFAULT,
             DefaultAction::Hide => Decision::HIDDEN,
         }
     }
 }
 
+/// Asks the checks of a use; gives the refusal, if one refuses.
+fn ask_all<'r>(
+    checks: &[&'r Checks],
+    what: Use<'r, '_>,
+    action: &Action<'_>,
+    each: impl FnMut(Asked<'r>),
+) -> Option<Decision<'r>> {
+    let Arguments::Text(arguments) = what.arguments else {
+        let first = checks.iter().find_map(|checks| checks.first());
+        return first.map(Decision::of_check);
+    };
+    let looked_at = |root| checks.iter().any(|checks| checks.look_at(root));
+    let named = |key: &str, value: &str| serde_json::json!({ key: value }).to_string();
+    let resource =
+        looked_at(Root::Resource).then(|| named("uri", &what.section.kind.spelled(what.name)));
+    let tool = looked_at(Root::Tool).then(|| named("name", what.name));
+    let caller = looked_at(Root::Caller).then(|| caller_as_json(action.caller));
+    let roots = Roots {
+        args: Some(arguments).filter(|text| !text.is_empty()),
+        resource: resource.as_deref().map(str::as_bytes),
+        caller: caller.as_deref().map(str::as_bytes),
+        tool: tool.as_deref().map(str::as_bytes),
+        client: action.client,
+    };
+    ask(checks, &roots, each).map(Decision::of_check)
+}
+
+fn caller_as_json(caller: Option<&Caller>) -> String {
+    let anonymous = Caller::anonymous();
+    let caller = caller.unwrap_or(&anonymous);
+    serde_json::json!({ "id": caller.id(), "claims": caller.claims() }).to_string()
+}
+
+impl<T> NameSet<T> {
+    fn has(&self, name: &[u8], names: Names) -> bool {
+        match names {
+            Names::All => self.contains(name),
+            Names::Patterns => self.patterns(name).next().is_some(),
+        }
+    }
+}
+
 impl Section {
-    /// The entry whose name or pattern one of the folded forms is or matches.
-    fn restricted(&self, looks: &[Folded]) -> Option<&Entry> {
+    /// An entry whose name or pattern one of the folded forms is or matches, and
+    /// which does not name or match the name itself.
+    fn mistaken(&self, name: &str, looks: &[Folded]) -> Option<&Entry> {
         let like = &self.like_restricted;
         let entry = looks.iter().find_map(|look| {
-            like.exact(look)
-                .or_else(|| like.patterns(look).max_by_key(|entry| entry.rank()))
+            like.exact(look).or_else(|| {
+                let patterns = like.patterns(look).filter(|entry| !entry.is_for(name));
+                patterns.max_by_key(|entry| entry.rank())
+            })
         });
         entry.map(AsRef::as_ref)
     }

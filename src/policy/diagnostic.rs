@@ -291,7 +291,8 @@ pub(super) fn join(pointer: &str, token: &str) -> String {
     format!("{pointer}/{token}")
 }
 
-fn unescape(token: &str) -> String {
+/// What a token of a pointer stands for.
+pub(super) fn unescape(token: &str) -> String {
     token.replace("~1", "/").replace("~0", "~")
 }
 

@@ -1,6 +1,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::condition::Operator;
 
 /// A policy document as a value: what a policy file says, field by field.
 ///
@@ -39,9 +42,15 @@ pub struct PolicyDocument {
     pub description: Option<String>,
     /// What happens to tools, resources and prompts that nothing names.
     pub default: DefaultAction,
+    /// Whether the document is enforced, or only tried.
+    #[serde(skip_serializing_if = "Mode::is_enforce")]
+    pub mode: Mode,
     /// Names and patterns of tools that are left out of lists and refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hide: Vec<String>,
+    /// A rule without `action`, for every tool call besides the rule of the tool.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub all_tools: Option<Rule>,
     /// The rule of every tool that is named, or matched by a pattern.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, Rule>,
@@ -55,6 +64,9 @@ pub struct PolicyDocument {
     /// `"*"`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub methods: BTreeMap<String, MethodRule>,
+    /// What becomes of the instructions that the server gives to models.
+    #[serde(skip_serializing_if = "Instructions::is_pass")]
+    pub instructions: Instructions,
 }
 
 impl PolicyDocument {
@@ -66,12 +78,23 @@ impl PolicyDocument {
             name: None,
             description: None,
             default,
+            mode: Mode::Enforce,
             hide: Vec::new(),
+            all_tools: None,
             tools: BTreeMap::new(),
             resources: BTreeMap::new(),
             prompts: BTreeMap::new(),
             methods: BTreeMap::new(),
+            instructions: Instructions::Pass,
         }
+    }
+
+    /// Whether any of it is only tried.
+    pub(super) fn has_shadow(&self) -> bool {
+        let sections = [&self.tools, &self.resources, &self.prompts];
+        let rules = sections.into_iter().flat_map(BTreeMap::values);
+        let mut rules = rules.chain(&self.all_tools);
+        self.mode == Mode::Shadow || rules.any(|rule| rule.mode == Mode::Shadow)
     }
 
     /// The document as indented JSON, ready to be a policy file. It loads back
@@ -135,9 +158,22 @@ pub struct Rule {
     /// What the rule does.
     #[serde(skip_serializing_if = "RuleAction::is_allow")]
     pub action: RuleAction,
-    /// Text for the caller when the rule refuses.
+    /// Text for the caller when the action refuses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Checks that must all hold, else what the rule names is refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub require: Vec<Check>,
+    /// Checks of which none may hold, else what the rule names is refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub deny_if: Vec<Check>,
+    /// Where a call of this tool names another tool that is called by it. Only
+    /// in a rule of `tools`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwrap: Option<Unwrap>,
+    /// Whether the rule is enforced, or only tried.
+    #[serde(skip_serializing_if = "Mode::is_enforce")]
+    pub mode: Mode,
     /// Free text. Has no effect.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -154,7 +190,7 @@ impl Rule {
         Self {
             action: RuleAction::Deny,
             reason: Some(reason.into()),
-            description: None,
+            ..Self::default()
         }
     }
 
@@ -187,6 +223,141 @@ impl RuleAction {
     fn is_allow(&self) -> bool {
         *self == Self::Allow
     }
+}
+
+/// Whether a document or a rule is enforced. See "Shadow" in section 1 of the
+/// policy language.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It is.
+    #[default]
+    Enforce,
+    /// It is worked out and recorded, and changes nothing.
+    Shadow,
+}
+
+impl Mode {
+    fn is_enforce(&self) -> bool {
+        *self == Self::Enforce
+    }
+}
+
+/// What becomes of the free text for models in the answers to `initialize` and
+/// `server/discover`. See section 7 of the policy language.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Instructions {
+    /// It reaches the client.
+    #[default]
+    Pass,
+    /// It is taken out.
+    Strip,
+}
+
+impl Instructions {
+    fn is_pass(&self) -> bool {
+        *self == Self::Pass
+    }
+}
+
+/// Conditions that a [`Rule`] looks at together. See section 2 of the policy
+/// language.
+///
+/// ```
+/// use mcp_policy::{Action, Check, Condition, DefaultAction, Operator, Policy, PolicyDocument, Rule};
+///
+/// let mut cap = Check::new([Condition::new("args.amount", Operator::Lte, 500)]);
+/// cap.on_deny = Some("Refunds above 500 need a person.".into());
+/// let mut refund = Rule::allow();
+/// refund.require.push(cap);
+/// let mut document = PolicyDocument::new(DefaultAction::Deny);
+/// document.tools.insert("refund".into(), refund);
+/// let policy = Policy::try_from(document)?;
+///
+/// let small = Action::call_tool("refund").with_arguments(r#"{ "amount": 20 }"#)?;
+/// assert!(policy.decide(&small).is_allowed());
+///
+/// let large = Action::call_tool("refund").with_arguments(r#"{ "amount": 501 }"#)?;
+/// let refused = policy.decide(&large);
+/// assert_eq!(refused.rule(), "/tools/refund/require/args.amount-lte");
+/// assert_eq!(refused.reason(), Some("Refunds above 500 need a person."));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[non_exhaustive]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// The check holds if all of these do; so it does if there are none.
+    pub conditions: Vec<Condition>,
+    /// Text for the caller when the check refuses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_deny: Option<String>,
+    /// The name of the check in its place, instead of one made of its
+    /// conditions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+impl Check {
+    /// A check of these conditions.
+    pub fn new(conditions: impl IntoIterator<Item = Condition>) -> Self {
+        Self {
+            conditions: conditions.into_iter().collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a value has to be. See section 3 of the policy language, and [`Check`]
+/// for an example.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Condition {
+    /// Where the value is: `args.amount`, `caller.claims.team`.
+    pub path: String,
+    /// How it is compared.
+    pub op: Operator,
+    /// What it is compared with.
+    pub value: Value,
+}
+
+impl Condition {
+    /// A condition on the value at this path.
+    pub fn new(path: impl Into<String>, op: Operator, value: impl Into<Value>) -> Self {
+        Self {
+            path: path.into(),
+            op,
+            value: value.into(),
+        }
+    }
+}
+
+/// Where a dispatcher is told which tool to call, and with what. See section 7
+/// of the policy language.
+///
+/// ```
+/// use mcp_policy::{Action, Policy};
+///
+/// let policy: Policy = r#"{
+///     "version": "1",
+///     "default": "deny",
+///     "tools": {
+///         "invoke": { "unwrap": { "name": "args.tool", "arguments": "args.input" } },
+///         "read_file": {}
+///     }
+/// }"#.parse()?;
+///
+/// let inner = r#"{ "tool": "delete_file", "input": { "path": "a" } }"#;
+/// let refused = policy.decide(&Action::call_tool("invoke").with_arguments(inner)?);
+/// assert_eq!((refused.inner(), refused.rule()), (Some("delete_file"), "(default deny)"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unwrap {
+    /// The path of the name of the inner tool.
+    pub name: String,
+    /// The path of its arguments.
+    pub arguments: String,
 }
 
 /// What `methods` says about one method. See section 6 of the policy language.

@@ -4,11 +4,16 @@
 //! checked and brought into a form that answers fast ([`compile`]), and
 //! [`Policy::decide`] is a pure function over that.
 
+mod action;
+mod check;
 mod compile;
+mod condition;
 mod decide;
+mod decision;
 mod diagnostic;
 mod document;
 mod error;
+mod explain;
 mod fold;
 mod index;
 mod load;
@@ -16,6 +21,7 @@ mod pattern;
 mod section;
 mod template;
 mod tie;
+mod unwrap;
 mod uri;
 mod warn;
 
@@ -25,13 +31,21 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-pub use self::decide::{Action, Decision, Outcome};
+pub use self::action::{Action, InvalidArguments};
+pub use self::condition::{Operator, Truth};
+pub use self::decision::{Decision, Outcome};
 pub use self::diagnostic::{Diagnostic, Severity};
-pub use self::document::{DefaultAction, MethodRule, PolicyDocument, Rule, RuleAction};
+pub use self::document::{
+    Check, Condition, DefaultAction, Instructions, MethodRule, Mode, PolicyDocument, Rule,
+    RuleAction, Unwrap,
+};
 pub use self::error::LoadError;
+pub use self::explain::{ConditionStep, Explanation, Step};
 
 use self::compile::Rules;
+use self::condition::Regexes;
 use self::diagnostic::{Problem, Problems};
+use self::section::View;
 use crate::digest::sha256;
 use crate::json::tree;
 
@@ -62,7 +76,10 @@ pub struct Policy {
 struct Inner {
     document: PolicyDocument,
     digest: String,
+    /// What is enforced.
     rules: Rules,
+    /// What would be if nothing were in shadow, where something is.
+    written: Option<Rules>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -136,6 +153,12 @@ impl Policy {
         self.hides_by_default() || self.inner.rules.resources.hides_any()
     }
 
+    /// Whether the instructions of the server are taken out.
+    pub(crate) fn strips_instructions(&self) -> bool {
+        let document = &self.inner.document;
+        document.instructions == Instructions::Strip && document.mode == Mode::Enforce
+    }
+
     fn hides_by_default(&self) -> bool {
         self.default_action() == DefaultAction::Hide
     }
@@ -194,7 +217,15 @@ fn load(bytes: &[u8]) -> Result<Policy, LoadError> {
         }
     };
     let document = load::read(&root, &mut problems);
-    let rules = Rules::compile(&document, &mut problems);
+    let mut regexes = Regexes::default();
+    let mut compile = |view| Rules::compile(&document, view, &mut regexes, &mut problems);
+    let written = compile(View::Written);
+    // What is wrong with it has been reported once, if it is not in shadow.
+    let enforced = document.has_shadow().then(|| compile(View::Enforced));
+    let (rules, written) = match enforced {
+        Some(enforced) => (enforced, Some(written)),
+        None => (written, None),
+    };
     if !problems.is_empty() {
         return Err(refuse(problems, Some(&text), Some(&root)));
     }
@@ -203,6 +234,7 @@ fn load(bytes: &[u8]) -> Result<Policy, LoadError> {
         digest: format!("sha256:{}", sha256(bytes)),
         document,
         rules,
+        written,
         warnings,
     });
     Ok(Policy { inner })

@@ -6,13 +6,31 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::check::Checks;
+use super::condition::{Regexes, Root};
 use super::diagnostic::{Problem, Problems, join, quote};
-use super::document::{PolicyDocument, Rule, RuleAction};
+use super::document::{Mode, PolicyDocument, Rule, RuleAction};
 use super::fold::{Folded, fold_name};
 use super::index::NameSet;
 use super::pattern::{Name, NameError, Pattern};
 use super::tie::ties;
+use super::unwrap::Unwrapping;
 use super::uri;
+
+/// How a document with parts in shadow is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum View {
+    /// As it is written, as if nothing were in shadow.
+    Written,
+    /// As it is enforced: a rule in shadow counts as `{}`.
+    Enforced,
+}
+
+impl View {
+    pub(super) fn sees(self, rule: &Rule) -> bool {
+        self == Self::Written || rule.mode == Mode::Enforce
+    }
+}
 
 /// Which section it is; and so, how what it names is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +58,15 @@ impl Kind {
             Self::Tools => "tool",
             Self::Resources => "resource",
             Self::Prompts => "prompt",
+        }
+    }
+
+    /// What conditions of its rules may look at.
+    pub(super) fn roots(self) -> &'static [Root] {
+        match self {
+            Self::Tools => &[Root::Args, Root::Caller, Root::Tool, Root::Client],
+            Self::Resources => &[Root::Resource, Root::Caller, Root::Client],
+            Self::Prompts => &[Root::Args, Root::Caller, Root::Client],
         }
     }
 
@@ -137,13 +164,19 @@ pub(super) struct Section {
 
 impl Section {
     /// What does not make sense is reported and left out.
-    pub(super) fn compile(kind: Kind, document: &PolicyDocument, problems: &mut Problems) -> Self {
+    pub(super) fn compile(
+        kind: Kind,
+        document: &PolicyDocument,
+        view: View,
+        regexes: &mut Regexes,
+        problems: &mut Problems,
+    ) -> Self {
         // Only tools can be hidden from outside their section.
         let hide = match kind {
             Kind::Tools => parse_hide(document, problems),
             Kind::Resources | Kind::Prompts => Vec::new(),
         };
-        let entries = parse_entries(kind, document, problems);
+        let entries = parse_entries(kind, document, view, regexes, problems);
         report_ties(kind, &entries, problems);
 
         let is_hide = |entry: &Entry| entry.action == RuleAction::Hide;
@@ -202,6 +235,8 @@ pub(super) struct Entry {
     also: Option<Name>,
     pub(super) action: RuleAction,
     pub(super) reason: Option<String>,
+    pub(super) checks: Option<Checks>,
+    pub(super) unwrapping: Option<Unwrapping>,
     /// `/tools/NAME/action`.
     pointer: String,
     literals: usize,
@@ -234,9 +269,18 @@ impl Entry {
     /// action, or has a description, is as empty as `{}`.
     pub(super) fn restricts(&self) -> bool {
         match self.action {
-            RuleAction::Allow => false,
+            RuleAction::Allow => self.checks.is_some() || self.unwrapping.is_some(),
             RuleAction::Deny | RuleAction::Hide => true,
         }
+    }
+
+    /// Whether the entry names or matches exactly this.
+    pub(super) fn is_for(&self, name: &str) -> bool {
+        let is = |own: &Name| match own {
+            Name::Exact(own) => own == name,
+            Name::Pattern(pattern) => pattern.matches(name.as_bytes()),
+        };
+        is(&self.name) || self.also.as_ref().is_some_and(is)
     }
 
     /// The greatest of all patterns that match a name has the say: the
@@ -269,6 +313,8 @@ fn parse_hide(document: &PolicyDocument, problems: &mut Problems) -> Vec<Name> {
 fn parse_entries(
     kind: Kind,
     document: &PolicyDocument,
+    view: View,
+    regexes: &mut Regexes,
     problems: &mut Problems,
 ) -> Vec<Arc<Entry>> {
     let mut entries = Vec::new();
@@ -289,22 +335,32 @@ fn parse_entries(
                 continue;
             }
         }
-        match Name::parse(&spelled) {
-            Ok(name) => entries.push(Arc::new(Entry {
-                literals: match &name {
-                    Name::Exact(_) => 0,
-                    Name::Pattern(pattern) => pattern.literals(),
-                },
-                name,
-                also: also.and_then(|also| Name::parse(&also).ok()),
-                action: rule.action,
-                reason: rule.reason.clone(),
-                pointer: place + ACTION,
-                order,
-            })),
-            Err(error) => problems
-                .report(|| Problem::at_key(place, error.to_string()).with_help(error.help())),
-        }
+        let name = match Name::parse(&spelled) {
+            Ok(name) => name,
+            Err(error) => {
+                problems
+                    .report(|| Problem::at_key(place, error.to_string()).with_help(error.help()));
+                continue;
+            }
+        };
+        let seen = Some(rule).filter(|rule| view.sees(rule));
+        entries.push(Arc::new(Entry {
+            literals: match &name {
+                Name::Exact(_) => 0,
+                Name::Pattern(pattern) => pattern.literals(),
+            },
+            name,
+            also: also.and_then(|also| Name::parse(&also).ok()),
+            action: seen.map_or(RuleAction::Allow, |rule| rule.action),
+            reason: seen.and_then(|rule| rule.reason.clone()),
+            checks: seen
+                .and_then(|rule| Checks::compile(rule, &place, kind.roots(), regexes, problems)),
+            unwrapping: seen
+                .and_then(|rule| rule.unwrap.as_ref())
+                .and_then(|unwrap| Unwrapping::compile(unwrap, &place, problems)),
+            pointer: place + ACTION,
+            order,
+        }));
     }
     entries
 }
@@ -319,7 +375,9 @@ fn report_ties(kind: Kind, entries: &[Arc<Entry>], problems: &mut Problems) {
     let patterns: Vec<(&str, &Pattern)> = entries
         .iter()
         .filter_map(|entry| match &entry.name {
-            Name::Pattern(pattern) if !entry.restricts() => Some((entry.place(), pattern)),
+            Name::Pattern(pattern) if entry.action == RuleAction::Allow => {
+                Some((entry.place(), pattern))
+            }
             _ => None,
         })
         .filter(|(_, pattern)| kind != Kind::Resources || !uri::is_hopeless(pattern))

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Policy;
 use super::compile::Rules;
-use super::decide::Outcome;
+use super::decide::Names;
+use super::decision::Outcome;
 use super::document::{DefaultAction, RuleAction};
 use super::pattern::Pattern;
 use super::section::{Entry, Section};
@@ -26,7 +27,10 @@ impl Policy {
 impl Rules {
     fn shows_template(&self, template: &str) -> bool {
         let shows = |around: (&str, Option<&str>)| match around {
-            (uri, None) => self.judge(&self.resources, uri).outcome() != Outcome::Hide,
+            (uri, None) => {
+                let (decision, _) = self.judge(&self.resources, uri, Names::All);
+                decision.outcome() != Outcome::Hide
+            }
             (prefix, Some(suffix)) => self.shows_any_between(prefix, suffix),
         };
         let (prefix, suffix) = around(template);

@@ -5,6 +5,7 @@
 //! was asked. Entries that stay are not touched by a byte.
 
 mod entry;
+mod members;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,6 +14,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use self::entry::{Entry, entry_name, member_text, task_of, text};
+use self::members::Members;
 use super::key;
 use crate::json::{self, Edit, Kind, Profile, Reader, splice};
 
@@ -39,6 +41,9 @@ pub(crate) trait Visibility {
 
     /// Whether the caller may see the entry with this name or URI.
     fn shows(&self, list: List, name: &str) -> bool;
+
+    /// Whether the server's text for the models of its clients is taken out.
+    fn strips_instructions(&self) -> bool;
 }
 
 /// Why an answer cannot be shown.
@@ -67,6 +72,10 @@ const TASK_NOTIFICATIONS: [&str; 2] = ["notifications/tasks", "notifications/tas
 /// The members besides the lists themselves that decide where a list stands and
 /// for how long it is kept.
 const DECISIVE: [&str; 4] = ["result", "params", "cacheScope", "ttlMs"];
+
+/// The member of the answers to `initialize` and `server/discover` that holds
+/// text for models. It is taken out of every result.
+const INSTRUCTIONS: &str = "instructions";
 
 /// How deep a result may stand in another: a task's answer holds the answer of
 /// the call that it was made for.
@@ -119,6 +128,9 @@ pub(crate) fn filter<'a>(
         .filter(|(_, list, _)| visibility.may_hide(*list))
         .map(|(member, ..)| *member);
     let mut decisive: SmallVec<[&str; 8]> = hiding.collect();
+    if visibility.strips_instructions() {
+        decisive.push(INSTRUCTIONS);
+    }
     if !decisive.is_empty() {
         decisive.extend(DECISIVE);
     }
@@ -161,6 +173,18 @@ struct Scan<'v, 'a> {
 /// Which decisive members an object has shown so far.
 #[derive(Default)]
 struct Seen(u32);
+
+/// What a result has told so far.
+#[derive(Default)]
+struct Told<'a> {
+    seen: Seen,
+    caching: Caching,
+    /// Whether there is a list in it.
+    is_cut: bool,
+    task: Option<Cow<'a, str>>,
+    asked_for: Option<Cow<'a, str>>,
+    is_task: bool,
+}
 
 /// How long and for whom a result may be kept.
 #[derive(Default)]
@@ -264,48 +288,68 @@ impl<'a> Scan<'_, 'a> {
         if !self.is_object(reader)? {
             return Ok(None);
         }
-        let (mut task, mut asked_for, mut is_task) = (None, None, false);
-        let mut seen = Seen::default();
-        let mut caching = Caching::default();
-        let mut cut = false;
+        let mut told = Told::default();
+        let mut members = Members::default();
         reader.object(|reader, key| {
-            let key = reader.decode(key);
-            let row = LISTS
-                .iter()
-                .find(|(name, list, _)| *name == key && self.visibility.may_hide(*list));
-            if let Some((_, list, naming)) = row {
-                self.once(&mut seen, &key)?;
-                cut = true;
-                return self.list(reader, *list, naming);
-            }
-            match &*key {
-                "cacheScope" => {
-                    self.once(&mut seen, &key)?;
-                    caching.scope = Some(reader.skip()?);
-                }
-                "ttlMs" => {
-                    self.once(&mut seen, &key)?;
-                    caching.ttl = Some(reader.skip()?);
-                }
-                "result" if nested > 0 => {
-                    self.once(&mut seen, &key)?;
-                    self.result(reader, nested.saturating_sub(1))?;
-                }
-                // Of 2026-07-28, and of 2025-11-25.
-                "resultType" => is_task = text(reader)?.as_deref() == Some("task"),
-                "taskId" => task = text(reader)?,
-                "task" => asked_for = member_text(reader, "taskId")?,
-                "tasks" if reader.kind()? == Kind::Array => cut |= self.tasks(reader)?,
-                _ => self.foreign(reader, &key)?,
-            }
-            Ok(())
+            let start = key.quoted().start;
+            let name = reader.decode(key);
+            let stays = self.of_result(reader, &name, &mut told, nested)?;
+            self.edits
+                .extend(members.next(start..reader.position(), stays));
+            Ok::<(), Unreadable>(())
         })?;
-        if cut {
-            self.restrict(reader, caching);
+        self.edits.extend(members.end());
+        if told.is_cut {
+            self.restrict(reader, told.caching);
         }
-        let told = |id, was_asked_for| NewTask { id, was_asked_for };
-        let made = task.filter(|_| is_task).map(|id| told(id, false));
-        Ok(made.or(asked_for.map(|id| told(id, true))))
+        let task = |id, was_asked_for| NewTask { id, was_asked_for };
+        let made = told.task.filter(|_| told.is_task).map(|id| task(id, false));
+        Ok(made.or(told.asked_for.map(|id| task(id, true))))
+    }
+
+    /// One member of a result; whether it stays.
+    fn of_result(
+        &mut self,
+        reader: &mut Reader<'a>,
+        key: &str,
+        told: &mut Told<'a>,
+        nested: u32,
+    ) -> Result<bool, Unreadable> {
+        let row = LISTS
+            .iter()
+            .find(|(name, list, _)| *name == key && self.visibility.may_hide(*list));
+        if let Some((_, list, naming)) = row {
+            self.once(&mut told.seen, key)?;
+            told.is_cut = true;
+            self.list(reader, *list, naming)?;
+            return Ok(true);
+        }
+        match key {
+            "cacheScope" => {
+                self.once(&mut told.seen, key)?;
+                told.caching.scope = Some(reader.skip()?);
+            }
+            "ttlMs" => {
+                self.once(&mut told.seen, key)?;
+                told.caching.ttl = Some(reader.skip()?);
+            }
+            "result" if nested > 0 => {
+                self.once(&mut told.seen, key)?;
+                self.result(reader, nested.saturating_sub(1))?;
+            }
+            INSTRUCTIONS if self.visibility.strips_instructions() => {
+                self.once(&mut told.seen, key)?;
+                reader.skip()?;
+                return Ok(false);
+            }
+            // Of 2026-07-28, and of 2025-11-25.
+            "resultType" => told.is_task = text(reader)?.as_deref() == Some("task"),
+            "taskId" => told.task = text(reader)?,
+            "task" => told.asked_for = member_text(reader, "taskId")?,
+            "tasks" if reader.kind()? == Kind::Array => told.is_cut |= self.tasks(reader)?,
+            _ => self.foreign(reader, key)?,
+        }
+        Ok(true)
     }
 
     /// An array that may be a list of tasks: those that are not the caller's are
@@ -386,28 +430,15 @@ impl<'a> Scan<'_, 'a> {
         reader: &mut Reader<'a>,
         mut shows: impl FnMut(&Self, &mut Reader<'a>) -> Result<bool, json::Error>,
     ) -> Result<(), Unreadable> {
-        let mut end_of_last = None;
-        let mut shown_before = false;
-        // Where a hidden entry begins that has no shown one before it.
-        let mut hidden_from = None;
+        let mut members = Members::default();
         reader.array(|reader| {
             let start = reader.position();
-            if let Some(from) = hidden_from.take() {
-                self.edits.push(Edit::cut(from..start));
-            }
             let shown = shows(self, reader)?;
-            let end = reader.position();
-            match end_of_last {
-                _ if shown => shown_before = true,
-                Some(end_of_last) if shown_before => self.edits.push(Edit::cut(end_of_last..end)),
-                _ => hidden_from = Some(start),
-            }
-            end_of_last = Some(end);
+            self.edits
+                .extend(members.next(start..reader.position(), shown));
             Ok::<(), Unreadable>(())
         })?;
-        if let (Some(from), Some(end)) = (hidden_from, end_of_last) {
-            self.edits.push(Edit::cut(from..end));
-        }
+        self.edits.extend(members.end());
         Ok(())
     }
 
@@ -473,6 +504,10 @@ mod tests {
 
         fn shows(&self, list: List, name: &str) -> bool {
             list == List::Tools && !name.starts_with('x')
+        }
+
+        fn strips_instructions(&self) -> bool {
+            false
         }
     }
 

@@ -1,15 +1,13 @@
-//! What can be loaded and is probably not meant.
+//! Entries that do not do what they say, or tell what they should not.
 
-use super::compile::Rules;
-use super::diagnostic::{Problem, Problems, join, quote};
-use super::document::{DefaultAction, PolicyDocument, Rule, RuleAction};
-use super::pattern::{Name, Pattern};
-use super::section::{Kind, LONGEST_NAME, Section, is_ordinary_byte};
-use super::uri;
+use super::super::compile::Rules;
+use super::super::diagnostic::{Problem, Problems, join, quote};
+use super::super::document::{DefaultAction, PolicyDocument, Rule, RuleAction};
+use super::super::pattern::{Name, Pattern};
+use super::super::section::{Kind, LONGEST_NAME, Section, is_ordinary_byte};
+use super::super::uri;
 
-/// Finds it in a document that compiled.
-pub(super) fn warnings(document: &PolicyDocument, rules: &Rules) -> Problems {
-    let mut problems = Problems::default();
+pub(super) fn warn(document: &PolicyDocument, rules: &Rules, problems: &mut Problems) {
     for kind in Kind::ALL {
         if document.default == DefaultAction::Allow && rules.section(kind).hides_any() {
             problems.report(|| can_be_told(kind));
@@ -47,7 +45,6 @@ pub(super) fn warnings(document: &PolicyDocument, rules: &Rules) -> Problems {
             }
         }
     }
-    problems
 }
 
 /// A pattern that allows lets calls of names that do not exist go to the server;

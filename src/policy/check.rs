@@ -1,0 +1,253 @@
+//! The checks of a rule: compiled, named, and asked in their order.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::condition::{Path, Plan, Regexes, Root, Roots, Test, Truth, Use, evaluate};
+use super::diagnostic::{Problem, Problems, join};
+use super::document::{Check, Condition, Rule};
+
+/// What `deny_if` and `require` of one rule say.
+#[derive(Debug)]
+pub(super) struct Checks {
+    plan: Plan,
+    /// Those of `deny_if` first.
+    list: Vec<Compiled>,
+    /// The places of the conditions, in the order of the plan.
+    places: Vec<Arc<str>>,
+}
+
+/// One check.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    purpose: Use,
+    conditions: Range<usize>,
+    place: String,
+    on_deny: Option<String>,
+}
+
+impl Compiled {
+    /// The place that a refusal names.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(super) fn on_deny(&self) -> Option<&str> {
+        self.on_deny.as_deref()
+    }
+
+    /// Undecidable never helps the caller.
+    fn refuses(&self, truth: Truth) -> bool {
+        match self.purpose {
+            Use::DenyIf => truth != Truth::False,
+            Use::Require | Use::Approval => truth != Truth::True,
+        }
+    }
+}
+
+/// A condition that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Looked {
+    pub(super) place: Arc<str>,
+    pub(super) truth: Truth,
+}
+
+/// A check that was looked at, and what came of it.
+#[derive(Debug)]
+pub(super) struct Asked<'c> {
+    pub(super) check: &'c Compiled,
+    pub(super) conditions: SmallVec<[Looked; 4]>,
+    pub(super) truth: Truth,
+    pub(super) refuses: bool,
+}
+
+impl Checks {
+    /// `None` for a rule without checks. What does not make sense is reported.
+    pub(super) fn compile(
+        rule: &Rule,
+        place: &str,
+        roots: &'static [Root],
+        regexes: &mut Regexes,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        if rule.deny_if.is_empty() && rule.require.is_empty() {
+            return None;
+        }
+        let mut compiler = Compiler {
+            roots,
+            regexes,
+            problems,
+            conditions: Vec::new(),
+            places: Vec::new(),
+            list: Vec::new(),
+        };
+        compiler.checks(Use::DenyIf, &rule.deny_if, &join(place, "deny_if"));
+        compiler.checks(Use::Require, &rule.require, &join(place, "require"));
+        Some(Self {
+            plan: Plan::new(compiler.conditions),
+            list: compiler.list,
+            places: compiler.places,
+        })
+    }
+
+    /// Whether any of them looks at this root.
+    pub(super) fn look_at(&self, root: Root) -> bool {
+        self.plan.uses(root)
+    }
+
+    /// The first of them, in the order in which they are asked.
+    pub(super) fn first(&self) -> Option<&Compiled> {
+        self.list.first()
+    }
+
+    fn of(&self, purpose: Use) -> impl Iterator<Item = &Compiled> {
+        self.list
+            .iter()
+            .filter(move |check| check.purpose == purpose)
+    }
+}
+
+/// Asks the checks of several rules, `deny_if` of all of them before `require`
+/// of any, and tells `each` what came of it, until one refuses. Gives that one.
+///
+/// All values are looked up in one walk before the first is asked.
+pub(super) fn ask<'c>(
+    rules: &[&'c Checks],
+    roots: &Roots<'_>,
+    mut each: impl FnMut(Asked<'c>),
+) -> Option<&'c Compiled> {
+    let plans: SmallVec<[&Plan; 2]> = rules.iter().map(|checks| &checks.plan).collect();
+    let truths = evaluate(&plans, roots);
+    for purpose in [Use::DenyIf, Use::Require] {
+        for (checks, truths) in rules.iter().zip(&truths) {
+            for check in checks.of(purpose) {
+                let looked: SmallVec<[Looked; 4]> = check
+                    .conditions
+                    .clone()
+                    .map(|index| Looked {
+                        place: checks.places.get(index).cloned().unwrap_or_default(),
+                        truth: truths.get(index).copied().unwrap_or(Truth::Undecidable),
+                    })
+                    .collect();
+                let truth = looked
+                    .iter()
+                    .fold(Truth::True, |truth, looked| truth.and(looked.truth));
+                let refuses = check.refuses(truth);
+                each(Asked {
+                    check,
+                    conditions: looked,
+                    truth,
+                    refuses,
+                });
+                if refuses {
+                    return Some(check);
+                }
+            }
+        }
+    }
+    None
+}
+
+struct Compiler<'p> {
+    /// What conditions here may look at.
+    roots: &'static [Root],
+    regexes: &'p mut Regexes,
+    problems: &'p mut Problems,
+    conditions: Vec<(Path, Test, Use)>,
+    places: Vec<Arc<str>>,
+    list: Vec<Compiled>,
+}
+
+impl Compiler<'_> {
+    fn checks(&mut self, purpose: Use, checks: &[Check], place: &str) {
+        let mut taken = HashSet::new();
+        for (index, check) in checks.iter().enumerate() {
+            let index = index.to_string();
+            let start = self.conditions.len();
+            let conditions_place = join(&join(place, &index), "conditions");
+            for (number, condition) in check.conditions.iter().enumerate() {
+                let at = join(&conditions_place, &number.to_string());
+                if let Some((path, test)) = self.condition(purpose, condition, &at) {
+                    self.conditions.push((path, test, purpose));
+                    self.places.push(at.into());
+                }
+            }
+            let name = name_of(check).filter(|name| !taken.contains(name));
+            let place = join(place, name.as_deref().unwrap_or(&index));
+            taken.extend(name);
+            self.list.push(Compiled {
+                purpose,
+                conditions: start..self.conditions.len(),
+                place,
+                on_deny: check.on_deny.clone(),
+            });
+        }
+    }
+
+    fn condition(
+        &mut self,
+        purpose: Use,
+        condition: &Condition,
+        place: &str,
+    ) -> Option<(Path, Test)> {
+        let path = match Path::parse(&condition.path) {
+            Ok(path) => self.allowed(purpose, path, &join(place, "path")),
+            Err(error) => {
+                self.problems.report(|| {
+                    Problem::at_value(join(place, "path"), error.message).with_help(error.help)
+                });
+                None
+            }
+        };
+        match Test::compile(condition.op, &condition.value, self.regexes) {
+            Ok(test) => Some((path?, test)),
+            Err(error) => {
+                self.problems.report(|| {
+                    Problem::at_value(join(place, "value"), error.to_string())
+                        .with_help(error.help())
+                });
+                None
+            }
+        }
+    }
+
+    /// The path, if conditions of this rule may look at its root.
+    fn allowed(&mut self, purpose: Use, path: Path, place: &str) -> Option<Path> {
+        let root = path.root();
+        if !self.roots.contains(&root) {
+            self.problems.report(|| {
+                let message = format!("there is no `{}` here", root.name());
+                let roots: Vec<_> = self.roots.iter().map(|root| root.name()).collect();
+                let help = format!("conditions here look at `{}`", roots.join("`, `"));
+                Problem::at_value(place.to_owned(), message).with_help(help)
+            });
+            return None;
+        }
+        if root == Root::Client && purpose != Use::DenyIf {
+            self.problems.report(|| {
+                let message = "what a client says of itself cannot be required";
+                Problem::at_value(place.to_owned(), message).with_help(
+                    "any client can say it: use `client` in `deny_if`, or `caller` instead",
+                )
+            });
+            return None;
+        }
+        Some(path)
+    }
+}
+
+/// The name of a check in its place: its own, or one made of its conditions.
+fn name_of(check: &Check) -> Option<String> {
+    if check.name.is_some() {
+        return check.name.clone();
+    }
+    let names: Vec<String> = check
+        .conditions
+        .iter()
+        .map(|condition| format!("{}-{}", condition.path, condition.op.name()))
+        .collect();
+    (!names.is_empty()).then(|| names.join("+"))
+}

@@ -1,0 +1,230 @@
+use std::sync::Arc;
+
+use serde::{Serialize, Serializer};
+
+use super::check::{Compiled, Looked};
+use super::compile::MethodEntry;
+use super::condition::Truth;
+use super::document::{MethodRule, RuleAction};
+use super::section::{Entry, Kind};
+
+/// What a policy says to an [`Action`](super::Action), and by which rule.
+///
+/// See "The rule that fired" in section 2 of the policy language, and
+/// [`Policy::decide`](super::Policy::decide) for an example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision<'p> {
+    outcome: Outcome,
+    rule: &'p str,
+    reason: Option<&'p str>,
+    /// Whether it is refused for its arguments or its caller.
+    is_by_check: bool,
+    /// The inner call that decided, in a call of a dispatcher.
+    pub(super) inner: Option<Box<str>>,
+    pub(super) looked: Vec<Looked>,
+    shadow: Option<Box<Decision<'p>>>,
+}
+
+impl<'p> Decision<'p> {
+    /// Whether it passes.
+    pub fn is_allowed(&self) -> bool {
+        self.outcome == Outcome::Allow
+    }
+
+    /// What is to be done.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// What decided: a JSON Pointer into the document, or a name in
+    /// parentheses where no place in the document did.
+    ///
+    /// - `/tools/NAME/action`, `/methods/NAME`: the rule that refuses.
+    /// - `/tools/NAME/deny_if/CHECK`, `/tools/NAME/require/CHECK`,
+    ///   `/all_tools/require/CHECK`: the check that refuses.
+    /// - `/tools/NAME/unwrap`: what the dispatcher should call cannot be read.
+    /// - `/tools/NAME`, `/methods/NAME`, `/default`: what allows.
+    /// - `/mode`: allowed, because the whole document is in shadow.
+    /// - `/tools/NAME` of a refusal: the name in question is not this one, but
+    ///   can be mistaken for it.
+    /// - `/resources/URI` and `/prompts/NAME`: likewise.
+    /// - `(default deny)`: nothing in the document speaks of it.
+    /// - `(hidden)`: hidden, by whatever part of the document. It is the same
+    ///   for a name that is not in the document where these are hidden.
+    /// - `(protocol)`: no tool or prompt has such a name, or the URI is one
+    ///   that can be read in more than one way.
+    pub fn rule(&self) -> &'p str {
+        self.rule
+    }
+
+    /// Text for the caller, where the document has one, or where the refusal
+    /// needs to be explained. Never there for what is hidden.
+    pub fn reason(&self) -> Option<&'p str> {
+        self.reason
+    }
+
+    /// Whether it is refused for its arguments, or for who calls: the same might
+    /// be allowed otherwise.
+    pub(crate) fn is_by_check(&self) -> bool {
+        self.is_by_check
+    }
+
+    /// The tool that decided, if that is not the one that is called but one that
+    /// this, a dispatcher, should call.
+    pub fn inner(&self) -> Option<&str> {
+        self.inner.as_deref()
+    }
+
+    /// The place of every condition that was looked at, and what it came to.
+    pub fn conditions(&self) -> impl Iterator<Item = (&str, Truth)> {
+        self.all_looked()
+            .iter()
+            .map(|looked| (&*looked.place, looked.truth))
+    }
+
+    pub(crate) fn shared_conditions(&self) -> impl Iterator<Item = (Arc<str>, Truth)> {
+        self.all_looked()
+            .iter()
+            .map(|looked| (Arc::clone(&looked.place), looked.truth))
+    }
+
+    /// What is in shadow is looked at as well.
+    fn all_looked(&self) -> &[Looked] {
+        match &self.shadow {
+            Some(shadow) => &shadow.looked,
+            None => &self.looked,
+        }
+    }
+
+    /// What the policy would say if nothing of it were in shadow; `None` if it
+    /// would say the same.
+    pub fn shadow(&self) -> Option<&Decision<'p>> {
+        self.shadow.as_deref()
+    }
+
+    /// The same, with what would be decided if nothing were in shadow.
+    pub(super) fn beside(mut self, written: Self) -> Self {
+        if written.outcome == self.outcome && written.is_allowed() {
+            // What shadow rules looked at is recorded all the same.
+            self.looked = written.looked;
+        } else if written != self {
+            self.shadow = Some(Box::new(written));
+        }
+        self
+    }
+
+    pub(super) const HIDDEN: Self = Self::new(Outcome::Hide, "(hidden)", None);
+    pub(super) const DENIED_BY_DEFAULT: Self = Self::new(Outcome::Deny, "(default deny)", None);
+    pub(super) const NO_SUCH_NAME: Self = Self::new(
+        Outcome::Deny,
+        "(protocol)",
+        Some("This name is longer than names are, or has characters that do not belong into one."),
+    );
+    pub(super) const NOT_CANONICAL: Self = Self::new(
+        Outcome::Deny,
+        "(protocol)",
+        Some("This URI can be read in more than one way, and the policy does not name it."),
+    );
+
+    const fn new(outcome: Outcome, rule: &'p str, reason: Option<&'p str>) -> Self {
+        Self {
+            outcome,
+            rule,
+            reason,
+            is_by_check: false,
+            inner: None,
+            looked: Vec::new(),
+            shadow: None,
+        }
+    }
+
+    pub(super) const fn allow(rule: &'p str) -> Self {
+        Self::new(Outcome::Allow, rule, None)
+    }
+
+    /// What the action of an entry says of names that are its own.
+    pub(super) fn of_entry(entry: &'p Entry) -> Self {
+        match entry.action {
+            RuleAction::Allow => Self::allow(entry.place()),
+            RuleAction::Deny => {
+                Self::new(Outcome::Deny, entry.action_place(), entry.reason.as_deref())
+            }
+            RuleAction::Hide => Self::HIDDEN,
+        }
+    }
+
+    /// What an entry says of a name that can be mistaken for its own.
+    pub(super) fn of_look_alike(kind: Kind, entry: &'p Entry) -> Self {
+        let reason = match kind {
+            Kind::Tools | Kind::Prompts => {
+                "This name can be mistaken for one that the policy restricts."
+            }
+            Kind::Resources => "This URI can be mistaken for one that the policy restricts.",
+        };
+        Self::new(Outcome::Deny, entry.place(), Some(reason))
+    }
+
+    /// What a check says that refuses.
+    pub(super) fn of_check(check: &'p Compiled) -> Self {
+        let reason = check.on_deny();
+        let reason = reason.unwrap_or("The policy does not allow it like this.");
+        Self {
+            is_by_check: true,
+            ..Self::new(Outcome::Deny, check.place(), Some(reason))
+        }
+    }
+
+    /// For a dispatcher, if it cannot be told what it should call.
+    pub(super) fn of_unwrap(place: &'p str) -> Self {
+        const REASON: &str = "The call inside this one cannot be read, so it cannot be judged.";
+        Self::new(Outcome::Deny, place, Some(REASON))
+    }
+
+    pub(super) fn of_method(entry: &'p MethodEntry) -> Self {
+        match entry.rule {
+            MethodRule::Allow => Self::allow(&entry.place),
+            MethodRule::Deny => Self::new(Outcome::Deny, &entry.place, None),
+        }
+    }
+}
+
+/// As an object with the members `outcome`, `rule`, `reason`, `inner` and
+/// `shadow`, each where there is one.
+impl Serialize for Decision<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Members<'d> {
+            outcome: Outcome,
+            rule: &'d str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            reason: Option<&'d str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            inner: Option<&'d str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            shadow: Option<&'d Decision<'d>>,
+        }
+        let members = Members {
+            outcome: self.outcome,
+            rule: self.rule,
+            reason: self.reason,
+            inner: self.inner(),
+            shadow: self.shadow(),
+        };
+        members.serialize(serializer)
+    }
+}
+
+/// What a [`Decision`] comes to.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It passes.
+    Allow,
+    /// It is refused; what it names is still listed.
+    Deny,
+    /// It is refused as if what it names did not exist, and that is left out
+    /// of lists. Under `"default": "deny"` this is answered like
+    /// `(default deny)`, because there a name that does not exist is.
+    Hide,
+}

@@ -1,0 +1,285 @@
+//! Why a policy says what it says.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Policy;
+use super::action::Action;
+use super::check::Asked;
+use super::compile::Rules;
+use super::condition::Truth;
+use super::decide::{Names, Watch};
+use super::decision::{Decision, Outcome};
+use super::diagnostic::{printable, quote, unescape};
+use super::document::{Condition, PolicyDocument};
+use super::section::Kind;
+
+impl Policy {
+    /// Decides like [`decide`](Self::decide), and tells everything that was
+    /// looked at for it, in its order. What is in shadow is told as if it were
+    /// not.
+    ///
+    /// It repeats what the document says, and of the action only names: the
+    /// value of an argument is nowhere in it.
+    ///
+    /// ```
+    /// use mcp_policy::{Action, Policy};
+    ///
+    /// let policy: Policy = r#"{
+    ///     "version": "1",
+    ///     "default": "deny",
+    ///     "tools": { "refund": { "require": [ { "conditions": [
+    ///         { "path": "args.currency", "op": "eq", "value": "EUR" },
+    ///         { "path": "args.amount", "op": "lte", "value": 500 }
+    ///     ] } ] } }
+    /// }"#.parse()?;
+    /// let call = Action::call_tool("refund").with_arguments(r#"{"currency":"EUR","amount":"9"}"#)?;
+    ///
+    /// assert_eq!(policy.explain(&call).to_string(), r#"tool `refund`
+    ///   /tools/refund: names it exactly
+    ///   /tools/refund/require/args.currency-eq+args.amount-lte: undecidable, so it refuses
+    ///     args.currency eq "EUR": true
+    ///     args.amount lte 500: undecidable
+    /// denied by /tools/refund/require/args.currency-eq+args.amount-lte"#);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn explain(&self, action: &Action<'_>) -> Explanation<'_> {
+        let rules = self.inner.written.as_ref().unwrap_or(&self.inner.rules);
+        let mut watcher = Watcher {
+            rules,
+            document: &self.inner.document,
+            steps: Vec::new(),
+        };
+        rules.decide(action, Names::All, &mut watcher);
+        Explanation {
+            steps: watcher.steps,
+            decision: self.decide(action),
+        }
+    }
+}
+
+/// A [`Decision`], and how it was come to. See [`Policy::explain`].
+///
+/// Displays as lines of text, and serialises to an object with the members
+/// `steps` and `decision`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation<'p> {
+    steps: Vec<Step>,
+    decision: Decision<'p>,
+}
+
+impl<'p> Explanation<'p> {
+    /// What was looked at, in its order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// What came of it.
+    pub fn decision(&self) -> &Decision<'p> {
+        &self.decision
+    }
+}
+
+/// One thing that was looked at for a decision.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", rename_all = "snake_case")]
+pub enum Step {
+    /// A name, and what the document says of it.
+    #[non_exhaustive]
+    Name {
+        /// What it is the name of: `tool`, `prompt` or `resource`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// What speaks of it, as in [`Decision::rule`].
+        rule: String,
+        /// Why that does, and nothing else.
+        because: String,
+    },
+    /// A check.
+    #[non_exhaustive]
+    Check {
+        /// Its place in the document.
+        place: String,
+        /// Each of its conditions.
+        conditions: Vec<ConditionStep>,
+        /// What they come to.
+        truth: Truth,
+        /// Whether the action is refused by it.
+        refuses: bool,
+    },
+}
+
+/// One condition of a [`Step::Check`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ConditionStep {
+    /// Its place in the document.
+    pub place: String,
+    /// What it asks, as in `args.amount lte 500`.
+    pub asks: String,
+    /// What it came to.
+    pub truth: Truth,
+}
+
+struct Watcher<'p> {
+    rules: &'p Rules,
+    document: &'p PolicyDocument,
+    steps: Vec<Step>,
+}
+
+impl Watch for Watcher<'_> {
+    fn named(&mut self, kind: Kind, name: &str, decision: &Decision<'_>) {
+        self.steps.push(Step::Name {
+            kind: kind.noun(),
+            name: printable(name),
+            rule: decision.rule().to_owned(),
+            because: because(self.rules, kind, name, decision),
+        });
+    }
+
+    fn asked(&mut self, asked: &Asked<'_>) {
+        let conditions = asked.conditions.iter().map(|looked| ConditionStep {
+            place: looked.place.to_string(),
+            asks: condition_at(self.document, &looked.place).map_or_else(String::new, asks),
+            truth: looked.truth,
+        });
+        self.steps.push(Step::Check {
+            place: asked.check.place().to_owned(),
+            conditions: conditions.collect(),
+            truth: asked.truth,
+            refuses: asked.refuses,
+        });
+    }
+}
+
+/// Why a decision about a name is what it is.
+fn because(rules: &Rules, kind: Kind, name: &str, decision: &Decision<'_>) -> String {
+    let section = rules.section(kind);
+    let spelled = kind.spelled(name);
+    let bytes = spelled.as_bytes();
+    let exact = section.entries.exact(bytes);
+    match decision.rule() {
+        "(hidden)" if section.hide.contains(bytes) => "`hide` names or matches it".to_owned(),
+        "(hidden)" if exact.is_some() => "the entry that names it hides it".to_owned(),
+        "(hidden)" => "a pattern hides it, or one that it can be mistaken for".to_owned(),
+        "(protocol)" => decision.reason().unwrap_or_default().to_owned(),
+        _ if exact.is_some() => "names it exactly".to_owned(),
+        rule => {
+            let matching = section.entries.patterns(bytes);
+            let mut others: Vec<_> = matching.map(|entry| entry.place()).collect();
+            others.sort_unstable();
+            let found = others.iter().position(|place| rule.starts_with(place));
+            match found {
+                Some(found) => {
+                    others.remove(found);
+                    won_over(&others)
+                }
+                None if rule.starts_with('/') && rule != rules.default_place => {
+                    "it can be mistaken for this".to_owned()
+                }
+                None => "nothing names it, and no pattern matches it".to_owned(),
+            }
+        }
+    }
+}
+
+fn won_over(others: &[&str]) -> String {
+    if others.is_empty() {
+        return "the pattern matches it".to_owned();
+    }
+    let others: Vec<_> = others.iter().take(5).map(|place| quote(place)).collect();
+    format!(
+        "the pattern matches it, and is stricter or has more literal characters than {}",
+        others.join(", ")
+    )
+}
+
+/// What a condition asks, in the words of the document.
+fn asks(condition: &Condition) -> String {
+    let value = condition.value.to_string();
+    let (path, op) = (printable(&condition.path), condition.op);
+    format!("{path} {op} {}", printable(&value))
+}
+
+/// The condition at a place like `/tools/NAME/require/0/conditions/1`.
+fn condition_at<'d>(document: &'d PolicyDocument, place: &str) -> Option<&'d Condition> {
+    let mut tokens = place.split('/').skip(1).map(unescape);
+    let section = tokens.next()?;
+    let rule = match &*section {
+        "all_tools" => document.all_tools.as_ref()?,
+        _ => {
+            let kind = Kind::ALL
+                .into_iter()
+                .find(|kind| kind.place() == format!("/{section}"));
+            kind?.of(document).get(&tokens.next()?)?
+        }
+    };
+    let checks = match &*tokens.next()? {
+        "require" => &rule.require,
+        _ => &rule.deny_if,
+    };
+    let check = checks.get(tokens.next()?.parse::<usize>().ok()?)?;
+    let index = tokens.nth(1)?;
+    check.conditions.get(index.parse::<usize>().ok()?)
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name {
+                kind,
+                name,
+                rule,
+                because,
+            } => write!(f, "{kind} `{name}`\n  {}: {because}", printable(rule)),
+            Self::Check {
+                place,
+                conditions,
+                truth,
+                refuses,
+            } => {
+                let then = match (truth, refuses) {
+                    (Truth::Undecidable, _) => "undecidable, so it refuses",
+                    (Truth::True, true) => "holds, so it refuses",
+                    (Truth::False, true) => "does not hold, so it refuses",
+                    (Truth::True, false) => "holds",
+                    (Truth::False, false) => "does not hold, so it does not refuse",
+                };
+                write!(f, "  {}: {then}", printable(place))?;
+                for condition in conditions {
+                    write!(f, "\n    {}: {}", condition.asks, condition.truth)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for Explanation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for step in &self.steps {
+            writeln!(f, "{step}")?;
+        }
+        said(f, &self.decision)?;
+        if let Some(shadow) = self.decision.shadow() {
+            f.write_str("\nwithout shadow: ")?;
+            said(f, shadow)?;
+        }
+        Ok(())
+    }
+}
+
+fn said(f: &mut fmt::Formatter<'_>, decision: &Decision<'_>) -> fmt::Result {
+    let verb = match decision.outcome() {
+        Outcome::Allow => "allowed",
+        Outcome::Deny => "denied",
+        Outcome::Hide => "refused like something that does not exist",
+    };
+    write!(f, "{verb} by {}", printable(decision.rule()))?;
+    match decision.reason() {
+        Some(reason) => write!(f, ": {}", printable(reason)),
+        None => Ok(()),
+    }
+}

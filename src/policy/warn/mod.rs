@@ -1,0 +1,46 @@
+//! What can be loaded and is probably not meant.
+
+mod checks;
+mod names;
+
+use super::compile::Rules;
+use super::diagnostic::{Problem, Problems, join};
+use super::document::{Mode, PolicyDocument};
+use super::section::Kind;
+
+/// Finds it in a document that compiled.
+pub(super) fn warnings(document: &PolicyDocument, rules: &Rules) -> Problems {
+    let mut problems = Problems::default();
+    shadow(document, &mut problems);
+    names::warn(document, rules, &mut problems);
+    checks::warn(document, &mut problems);
+    problems
+}
+
+/// What is in shadow protects nothing.
+fn shadow(document: &PolicyDocument, problems: &mut Problems) {
+    if document.mode == Mode::Shadow {
+        problems.report(|| {
+            let message = "the whole policy is in shadow: it is recorded and enforces nothing";
+            Problem::at_value("/mode".to_owned(), message).with_help(ENFORCE)
+        });
+    }
+    let all_tools = document
+        .all_tools
+        .iter()
+        .map(|rule| ("/all_tools".to_owned(), rule));
+    let sections = Kind::ALL.into_iter().flat_map(|kind| {
+        let rules = kind.of(document).iter();
+        rules.map(move |(key, rule)| (join(kind.place(), key), rule))
+    });
+    for (place, rule) in all_tools.chain(sections) {
+        if rule.mode == Mode::Shadow {
+            problems.report(|| {
+                let message = "this rule is in shadow: it is recorded and enforces nothing";
+                Problem::at_value(join(&place, "mode"), message).with_help(ENFORCE)
+            });
+        }
+    }
+}
+
+const ENFORCE: &str = "drop `mode`, or write \"enforce\", once its records show what it should";

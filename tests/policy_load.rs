@@ -53,7 +53,7 @@ fn every_problem_at_once_with_its_place() {
     "p*": {},
     "*p": {}
   },
-  "mode": "shadow",
+  "risk": {},
   "methods": { "tools/call": "allow", "é": 1 }
 }"#;
     let error = error(text);
@@ -75,7 +75,7 @@ fn every_problem_at_once_with_its_place() {
             ("/tools/x", 7, 5, r#""x""#),
             (r"/tools/a\b", 8, 5, r#""a\\b""#),
             ("/tools/p*", 9, 5, r#""p*""#),
-            ("/mode", 12, 3, r#""mode""#),
+            ("/risk", 12, 3, r#""risk""#),
             ("/methods/tools~1call", 13, 16, r#""tools/call""#),
             ("/methods/é", 13, 44, "1"),
         ]
@@ -193,7 +193,7 @@ fn wrong_types() {
 
 #[test]
 fn what_comes_later_is_not_supported_yet() {
-    for field in ["mode", "all_tools", "risk", "pins", "instructions"] {
+    for field in ["risk", "pins"] {
         let message = format!("field `{field}` is not supported yet");
         one(
             &with(&format!(r#""{field}":{{}}"#)),
@@ -201,24 +201,14 @@ fn what_comes_later_is_not_supported_yet() {
             &message,
         );
     }
-    for field in [
-        "require",
-        "deny_if",
-        "limits",
-        "rate_limit",
-        "max_concurrent",
-        "require_approval",
-        "unwrap",
-        "mode",
-    ] {
+    for field in ["limits", "rate_limit", "max_concurrent", "require_approval"] {
+        let message = format!("field `{field}` is not supported yet");
         for section in ["tools", "resources", "prompts"] {
-            let message = match (section, field) {
-                ("resources" | "prompts", "unwrap") => "unknown field `unwrap`".to_owned(),
-                _ => format!("field `{field}` is not supported yet"),
-            };
             let text = with(&format!(r#""{section}":{{"x":{{"{field}":[]}}}}"#));
             one(&text, &format!("/{section}/x/{field}"), &message);
         }
+        let text = with(&format!(r#""all_tools":{{"{field}":[]}}"#));
+        one(&text, &format!("/all_tools/{field}"), &message);
     }
     for section in ["tools", "resources", "prompts"] {
         let text = with(&format!(
@@ -348,7 +338,10 @@ fn misspelt_words_get_the_nearest_known_one() {
         ),
         (
             r#""tools":{"x":{"zzzzz":[]}}"#,
-            Some("the fields here are `action`, `reason`, `description`"),
+            Some(
+                "the fields here are `action`, `reason`, `require`, `deny_if`, `unwrap`, `mode`, \
+                 `description`",
+            ),
         ),
         (
             r#""tools":{"x":{"action":"Deny"}}"#,

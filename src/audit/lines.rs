@@ -244,11 +244,14 @@ mod tests {
             kind: MessageKind::Request,
             method: Some("tools/call".to_owned()),
             name: Some("a\"\n".to_owned()),
+            inner: None,
             more_names: Vec::new(),
             argument_keys: Vec::new(),
             policy: None,
             verdict: Verdict::Allowed,
             rule: Cow::Borrowed("/tools/a"),
+            conditions: Vec::new(),
+            shadow: None,
         }))
     }
 

@@ -29,10 +29,12 @@ use super::condition::Operator;
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PolicyDocument {
     /// `$schema`: where an editor finds the schema. Has no effect.
     #[serde(rename = "$schema", skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
+    /// The version of the language.
     version: Version,
     /// Names the policy in records.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,6 +72,11 @@ pub struct PolicyDocument {
 }
 
 impl PolicyDocument {
+    /// The JSON Schema (draft 2020-12) of the document, by which editors complete
+    /// and check it. A document that it accepts can still be refused when it is
+    /// loaded, for a pattern or a regular expression that makes no sense, say.
+    pub const JSON_SCHEMA: &str = include_str!("schema.json");
+
     /// A document that names nothing, so that its default decides everything.
     pub fn new(default: DefaultAction) -> Self {
         Self {
@@ -121,6 +128,21 @@ impl Version {
     pub(super) const TEXT: &'static str = "1";
 }
 
+#[cfg(test)]
+impl schemars::JsonSchema for Version {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Version".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "const": Self::TEXT })
+    }
+}
+
 impl Serialize for Version {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(Self::TEXT)
@@ -129,6 +151,7 @@ impl Serialize for Version {
 
 /// What happens to tools, resources and prompts that no entry names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum DefaultAction {
     /// They pass.
@@ -154,6 +177,7 @@ pub enum DefaultAction {
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Rule {
     /// What the rule does.
     #[serde(skip_serializing_if = "RuleAction::is_allow")]
@@ -207,6 +231,7 @@ impl Rule {
 /// What a [`Rule`] does with what it names.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RuleAction {
     /// Lets it pass. Leaving `action` out means the same.
@@ -228,6 +253,7 @@ impl RuleAction {
 /// Whether a document or a rule is enforced. See "Shadow" in section 1 of the
 /// policy language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// It is.
@@ -246,6 +272,7 @@ impl Mode {
 /// What becomes of the free text for models in the answers to `initialize` and
 /// `server/discover`. See section 7 of the policy language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Instructions {
     /// It reaches the client.
@@ -286,6 +313,7 @@ impl Instructions {
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Check {
     /// The check holds if all of these do; so it does if there are none.
     pub conditions: Vec<Condition>,
@@ -312,6 +340,7 @@ impl Check {
 /// for an example.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Condition {
     /// Where the value is: `args.amount`, `caller.claims.team`.
     pub path: String,
@@ -353,6 +382,7 @@ impl Condition {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unwrap {
     /// The path of the name of the inner tool.
     pub name: String,
@@ -362,6 +392,7 @@ pub struct Unwrap {
 
 /// What `methods` says about one method. See section 6 of the policy language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum MethodRule {
     /// The method passes.

@@ -18,6 +18,8 @@ mod fold;
 mod index;
 mod load;
 mod pattern;
+#[cfg(test)]
+mod schema;
 mod section;
 mod template;
 mod tie;

@@ -1,0 +1,92 @@
+//! The JSON Schema of the document, which is generated from its types.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
+
+use super::PolicyDocument;
+
+/// `schema.json`, as it has to be.
+fn generated() -> String {
+    // What a document may leave out is what is left out when one is written.
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let generator = settings.into_generator();
+    let mut schema = generator
+        .into_root_schema_for::<PolicyDocument>()
+        .to_value();
+    tidy(&mut schema);
+    narrow_rules(&mut schema);
+    serde_json::to_string_pretty(&schema).unwrap() + "\n"
+}
+
+/// Makes a schema of types into one of documents: no other members, no `null`
+/// for what is left out, and of the comments only the words for users.
+fn tidy(schema: &mut Value) {
+    let members = match schema {
+        Value::Object(members) => members,
+        Value::Array(items) => return items.iter_mut().for_each(tidy),
+        _ => return,
+    };
+    if members.contains_key("properties") {
+        members.insert("additionalProperties".to_owned(), false.into());
+    }
+    if let Some(Value::String(text)) = members.get_mut("description") {
+        let first = text.split("\n\n").next().unwrap_or_default();
+        *text = first
+            .replace('\n', " ")
+            .replace("[`", "`")
+            .replace("`]", "`");
+    }
+    if let Some(Value::Array(types)) = members.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            members.insert("type".to_owned(), only);
+        }
+    }
+    if let Some(Value::Array(choices)) = members.get_mut("anyOf") {
+        choices.retain(|choice| choice["type"] != "null");
+    }
+    members.values_mut().for_each(tidy);
+}
+
+/// One type has the fields of every rule; where it stands not all of them may be.
+fn narrow_rules(schema: &mut Value) {
+    let rule = schema["$defs"]["Rule"].clone();
+    let without = |fields: &[&str]| {
+        let mut rule = rule.clone();
+        for field in fields {
+            rule["properties"].as_object_mut().unwrap().remove(*field);
+        }
+        rule
+    };
+    let beside_refusal = json!({
+        "if": { "properties": { "action": { "enum": ["deny", "hide"] } }, "required": ["action"] },
+        "then": { "properties": { "require": false, "deny_if": false, "unwrap": false } },
+    });
+    let defs = &mut schema["$defs"];
+    for (name, fields, has_action) in [
+        ("Rule", &[] as &[&str], true),
+        ("RuleWithoutUnwrap", &["unwrap"], true),
+        ("RuleOfAllTools", &["action", "reason", "unwrap"], false),
+    ] {
+        defs[name] = without(fields);
+        if has_action {
+            defs[name]["allOf"] = json!([beside_refusal]);
+        }
+    }
+    let refer = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
+    for section in ["resources", "prompts"] {
+        schema["properties"][section]["additionalProperties"] = refer("RuleWithoutUnwrap");
+    }
+    schema["properties"]["all_tools"]["anyOf"] = json!([refer("RuleOfAllTools")]);
+}
+
+/// To write it anew: `MCP_POLICY_WRITE_SCHEMA=1 cargo test -p mcp-policy --lib schema`.
+#[test]
+fn the_file_is_what_the_types_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/policy/schema.json");
+    if std::env::var_os("MCP_POLICY_WRITE_SCHEMA").is_some() {
+        std::fs::write(path, generated()).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), generated());
+}

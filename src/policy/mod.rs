@@ -5,6 +5,13 @@
 //! [`Policy::decide`] is a pure function over that.
 
 mod compile;
+#[cfg_attr(not(test), expect(dead_code, reason = "wired in by the next commit"))]
+#[expect(
+    unreachable_pub,
+    unused_imports,
+    reason = "wired in by the next commit"
+)]
+mod condition;
 mod decide;
 mod diagnostic;
 mod document;

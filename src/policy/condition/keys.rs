@@ -1,0 +1,186 @@
+//! Names that are looked for in objects, and names that some server would take
+//! for one of them.
+
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
+use crate::policy::fold::fold;
+
+/// Folding text that is not ASCII can make it longer by an order of magnitude.
+const LONGEST_FOLDED: usize = 4 << 10;
+
+/// The names that are looked for, each with what it stands for, in the order of
+/// their folded forms.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Keys<T>(Vec<Entry<T>>);
+
+#[derive(Clone, Debug)]
+struct Entry<T> {
+    folded: SmallVec<[u8; 24]>,
+    key: Box<str>,
+    value: T,
+}
+
+impl<T> Keys<T> {
+    /// The names must differ.
+    pub(super) fn new(entries: impl IntoIterator<Item = (Box<str>, T)>) -> Self {
+        let mut entries: Vec<_> = entries
+            .into_iter()
+            .map(|(key, value)| Entry {
+                folded: SmallVec::from_slice(&fold_key(&key)),
+                key,
+                value,
+            })
+            .collect();
+        entries.sort_by(|one, other| one.folded.cmp(&other.folded));
+        Self(entries)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|entry| &entry.value)
+    }
+
+    /// Where those stand that a key is equal to, or looks like.
+    pub(super) fn alike(&self, key: &Seen<'_>) -> Range<usize> {
+        let Some(folded) = &key.folded else {
+            return 0..self.0.len();
+        };
+        let folded = folded.as_slice();
+        let start = self
+            .0
+            .partition_point(|entry| entry.folded.as_slice() < folded);
+        let rest = self.0.get(start..).unwrap_or_default();
+        let alike = rest
+            .iter()
+            .take_while(|entry| entry.folded.as_slice() == folded);
+        start..start.saturating_add(alike.count())
+    }
+
+    /// What one of [`alike`](Self::alike) stands for, if it is this very key.
+    pub(super) fn exactly(&self, at: usize, key: &Seen<'_>) -> Option<&T> {
+        let entry = self.0.get(at).filter(|entry| *entry.key == *key.key)?;
+        Some(&entry.value)
+    }
+}
+
+/// A key that stands in an object.
+#[derive(Debug)]
+pub(super) struct Seen<'k> {
+    key: &'k str,
+    /// Nothing if it is too long to fold: it then looks like every other.
+    folded: Option<SmallVec<[u8; 64]>>,
+}
+
+impl<'k> Seen<'k> {
+    pub(super) fn new(key: &'k str) -> Self {
+        let fold = key.is_ascii() || key.len() <= LONGEST_FOLDED;
+        Self {
+            key,
+            folded: fold.then(|| fold_key(key)),
+        }
+    }
+}
+
+/// What a key is to a server that cares neither for case nor for separators:
+/// NFKC, case folding, without `_`, `-`, control and format characters and
+/// white space. A fixed point.
+fn fold_key(key: &str) -> SmallVec<[u8; 64]> {
+    if key.is_ascii() {
+        let kept = key.bytes().filter(|byte| !is_ignored(char::from(*byte)));
+        return kept.map(|byte| byte.to_ascii_lowercase()).collect();
+    }
+    let mut folded = fold(key);
+    // What is left when something is taken away can compose; see `fold`.
+    for _ in 0..8 {
+        let kept: String = folded.chars().filter(|c| !is_ignored(*c)).collect();
+        let again = fold(&kept);
+        if again == folded {
+            break;
+        }
+        folded = again;
+    }
+    SmallVec::from_slice(folded.as_bytes())
+}
+
+fn is_ignored(c: char) -> bool {
+    matches!(c, '_' | '-' | ' ') || c.is_control()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn alike(one: &str, other: &str) -> bool {
+        fold_key(one) == fold_key(other)
+    }
+
+    #[test]
+    fn what_a_careless_server_takes_for_the_same_is_alike() {
+        for other in [
+            "file_path",
+            "filePath",
+            "File-Path",
+            "FILE_PATH",
+            "_filepath",
+            "file path",
+            " filepath\t",
+            "filepath\0",
+            "ｆｉｌｅ＿ｐａｔｈ",
+            "\u{fb01}lepath",
+            "file\u{200b}path",
+            "\u{feff}filepath",
+            "file\u{a0}path",
+            "file\u{85}path",
+        ] {
+            assert!(alike("filePath", other), "{other:?}");
+        }
+        assert!(alike("task", "tas\u{212a}"));
+        assert!(alike("stra\u{df}e", "STRASSE"));
+        assert!(alike("\u{e9}", "e_\u{301}"));
+        for other in [
+            "filepaths",
+            "file.path",
+            "file/path",
+            "filepat",
+            "fil\u{435}path",
+        ] {
+            assert!(!alike("filePath", other), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn the_exact_one_is_told_from_those_that_look_alike() {
+        let keys = Keys::new([("ab", 1), ("a_b", 2), ("c", 3)].map(|(k, v)| (k.into(), v)));
+        let exactly = |key: &str| {
+            let seen = Seen::new(key);
+            let alike = keys.alike(&seen);
+            let exact = alike.clone().find_map(|at| keys.exactly(at, &seen));
+            (alike.len(), exact.copied())
+        };
+        assert_eq!(exactly("ab"), (2, Some(1)));
+        assert_eq!(exactly("a_b"), (2, Some(2)));
+        assert_eq!(exactly("A-B"), (2, None));
+        assert_eq!(exactly("c"), (1, Some(3)));
+        assert_eq!(exactly("d"), (0, None));
+        assert_eq!(exactly(&"\u{e9}".repeat(LONGEST_FOLDED)), (3, None));
+        assert_eq!(exactly(&"e".repeat(LONGEST_FOLDED * 2)), (0, None));
+    }
+
+    proptest! {
+        #[test]
+        fn folding_twice_is_folding_once(
+            key in "[a-eA-E_\\- \u{200b}\u{a8}\u{b4}\u{300}-\u{305}\u{130}\u{1e9e}\u{ff3f}\\x00\u{85}]{0,10}"
+        ) {
+            let folded = String::from_utf8(fold_key(&key).to_vec()).unwrap();
+            let again = fold_key(&folded);
+            prop_assert_eq!(again.as_slice(), folded.as_bytes());
+        }
+    }
+}

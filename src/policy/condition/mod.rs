@@ -1,0 +1,43 @@
+//! Conditions: what a rule asks of the arguments of a call, and of who makes it.
+//!
+//! A condition is a [`Path`], a [`Test`] of the value found there, and what its
+//! answer is used for ([`Use`]). Its answer is a [`Truth`], of which there are
+//! three: what cannot be decided is never taken for the answer that the caller
+//! would like.
+//!
+//! The conditions of one rule become a [`Plan`], a tree of the paths that they
+//! share. [`evaluate`] walks the text of each root once along these paths, and
+//! puts every value that it meets to the tests that wait for it. Nothing is
+//! collected: each answer is folded into the truth of its condition on the way.
+//!
+//! Nothing here knows HTTP, and nothing here reads a document: see section 3 of
+//! the policy language for what all of this means.
+
+mod find;
+mod folder;
+mod host;
+mod keys;
+mod number;
+mod operator;
+mod path;
+mod plan;
+mod regex;
+mod test;
+mod truth;
+mod value;
+mod walk;
+mod wanted;
+
+#[cfg(test)]
+mod table;
+
+pub(in crate::policy) use self::find::{Found, find};
+pub(in crate::policy) use self::number::Number;
+pub use self::operator::Operator;
+pub(in crate::policy) use self::path::{Path, PathError, Root};
+pub(in crate::policy) use self::plan::{Plan, Use};
+pub(in crate::policy) use self::regex::Regexes;
+pub(in crate::policy) use self::test::{Test, TestError};
+pub use self::truth::Truth;
+pub(in crate::policy) use self::value::{ValueError, value_of};
+pub(in crate::policy) use self::walk::{Roots, Truths, evaluate};

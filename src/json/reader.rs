@@ -40,6 +40,15 @@ impl Profile {
         portable_scalars: false,
     };
 
+    /// A text that was read as a [`MESSAGE`](Self::MESSAGE) before: what was
+    /// checked then is not checked again.
+    pub(crate) const JUDGED: Self = Self {
+        max_depth: 64,
+        max_keys: usize::MAX,
+        unique_keys: false,
+        portable_scalars: true,
+    };
+
     /// A policy document. Duplicate keys are kept, so that the loader can name
     /// every one of them.
     pub(crate) const DOCUMENT: Self = Self {
@@ -93,6 +102,18 @@ impl<'a> Reader<'a> {
             return Err(reader.error(ErrorKind::Empty));
         }
         Ok(reader)
+    }
+
+    /// Another reader of the same text, which begins where this one stands.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            text: self.text,
+            bytes: self.bytes,
+            position: self.position,
+            depth: self.depth,
+            profile: self.profile,
+            keys: self.keys.clone(),
+        }
     }
 
     /// The byte offset that is read next.

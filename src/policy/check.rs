@@ -206,8 +206,7 @@ impl Compiler<'_> {
             Ok(test) => Some((path?, test)),
             Err(error) => {
                 self.problems.report(|| {
-                    Problem::at_value(join(place, "value"), error.to_string())
-                        .with_help(error.help())
+                    Problem::at_value(join(place, "value"), error.message).with_help(error.help)
                 });
                 None
             }

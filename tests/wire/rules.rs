@@ -296,7 +296,8 @@ async fn instructions_are_taken_out_wherever_they_stand() {
                 Exchange::answering(policy, answer).send(post(&initialize))
             };
             assert_eq!(answer(STRIP).await.1.text(), expected);
-            let kept = answer(&STRIP.replace("strip", "pass")).await.1;
+            let pass = STRIP.replace("strip", "pass");
+            let kept = answer(&pass).await.1;
             assert!(kept.text().contains(result));
             let shadow = STRIP.replace("\"default\"", "\"mode\":\"shadow\",\"default\"");
             assert!(answer(&shadow).await.1.text().contains(result));

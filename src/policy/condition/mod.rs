@@ -1,75 +1,42 @@
+//! Conditions: what a rule asks of the arguments of a call, and of who makes it.
+//!
+//! A condition is a [`Path`], a [`Test`] of the value found there, and what its
+//! answer is used for ([`Use`]). Its answer is a [`Truth`], of which there are
+//! three: what cannot be decided is never taken for the answer that the caller
+//! would like.
+//!
+//! The conditions of one rule become a [`Plan`], a tree of the paths that they
+//! share. [`evaluate`] walks the text of each root once along these paths, and
+//! puts every value that it meets to the tests that wait for it. Nothing is
+//! collected: each answer is folded into the truth of its condition on the way.
+//!
+//! Nothing here knows HTTP, and nothing here reads a document: see section 3 of
+//! the policy language for what all of this means.
+
+mod find;
+mod folder;
+mod host;
+mod keys;
+mod number;
 mod operator;
 mod path;
+mod plan;
+mod regex;
+mod test;
 mod truth;
-use crate::json::Kind;
-pub use operator::Operator;
-pub(in crate::policy) use path::{Path, Root, Step};
-use smallvec::SmallVec;
-use std::ops::Range;
-pub use truth::Truth;
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::policy) enum Use {
-    Require,
-    DenyIf,
-    Approval,
-}
-#[derive(Default)]
-pub(in crate::policy) struct Regexes;
-#[derive(Debug)]
-pub(in crate::policy) struct Test;
-#[derive(Debug)]
-pub(in crate::policy) struct E;
-impl E {
-    pub(in crate::policy) fn help(&self) -> &'static str {
-        ""
-    }
-}
-impl std::fmt::Display for E {
-    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Ok(())
-    }
-}
-impl Test {
-    pub(in crate::policy) fn compile(
-        _: Operator,
-        _: &serde_json::Value,
-        _: &mut Regexes,
-    ) -> Result<Self, E> {
-        Ok(Test)
-    }
-}
-#[derive(Debug)]
-pub(in crate::policy) struct Plan;
-impl Plan {
-    pub(in crate::policy) fn new(_: Vec<(Path, Test, Use)>) -> Self {
-        Plan
-    }
-    pub(in crate::policy) fn uses(&self, _: Root) -> bool {
-        true
-    }
-}
-pub(in crate::policy) type Truths = SmallVec<[Truth; 8]>;
-pub(in crate::policy) struct Roots<'a> {
-    pub args: Option<&'a [u8]>,
-    pub resource: Option<&'a [u8]>,
-    pub caller: Option<&'a [u8]>,
-    pub tool: Option<&'a [u8]>,
-    pub client: Option<&'a [u8]>,
-}
-pub(in crate::policy) fn evaluate(_: &[&Plan], _: &Roots<'_>) -> SmallVec<[Truths; 2]> {
-    SmallVec::new()
-}
-pub(in crate::policy) enum Found {
-    Value { kind: Kind, span: Range<usize> },
-    Missing,
-    Undecidable,
-}
-pub(in crate::policy) fn find(_: &Path, _: &[u8]) -> Vec<Found> {
-    Vec::new()
-}
-pub(in crate::policy) fn value_of(_: &crate::json::tree::Node) -> Result<serde_json::Value, E> {
-    Ok(serde_json::Value::Null)
-}
-pub(in crate::policy) fn is_anchored(_: &str) -> bool {
-    true
-}
+mod value;
+mod walk;
+mod wanted;
+
+#[cfg(test)]
+mod table;
+
+pub(in crate::policy) use self::find::{Found, find};
+pub use self::operator::Operator;
+pub(in crate::policy) use self::path::{Path, Root, Step};
+pub(in crate::policy) use self::plan::{Plan, Use};
+pub(in crate::policy) use self::regex::{Regexes, is_anchored};
+pub(in crate::policy) use self::test::Test;
+pub use self::truth::Truth;
+pub(in crate::policy) use self::value::value_of;
+pub(in crate::policy) use self::walk::{Roots, evaluate};

@@ -125,11 +125,6 @@ impl Path {
         &self.steps
     }
 
-    /// How it is written.
-    pub(in crate::policy) fn as_str(&self) -> &str {
-        &self.text
-    }
-
     /// Whether it leads to more than one value.
     pub(in crate::policy) fn has_each(&self) -> bool {
         self.steps.contains(&Step::Each)
@@ -262,7 +257,6 @@ mod tests {
         let text = r#"args.a["b.c"][0][*]["\u0064]\""].e-f_1.0"#;
         let path = Path::parse(text).unwrap();
         assert_eq!(path.root(), Root::Args);
-        assert_eq!(path.as_str(), text);
         assert_eq!(path.to_string(), text);
         assert!(path.has_each());
         let steps = [

@@ -1,3 +1,7 @@
+use std::fmt;
+
+use serde::Serialize;
+
 /// What a condition is found to be.
 ///
 /// Undecidable never helps the caller: it fails a `require`, fires a `deny_if`
@@ -10,7 +14,7 @@
 /// assert_eq!(Truth::False.and(Truth::Undecidable), Truth::False);
 /// assert_eq!(Truth::False.or(Truth::Undecidable), Truth::Undecidable);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Truth {
     /// It holds.
@@ -55,8 +59,8 @@ impl Truth {
     }
 }
 
-impl std::fmt::Display for Truth {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Truth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::True => "true",
             Self::False => "false",

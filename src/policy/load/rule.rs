@@ -242,7 +242,9 @@ impl Reader<'_> {
             Ok(value) => Some(value),
             Err(error) => {
                 self.problems.report(|| {
-                    Problem::at_value(pointer.to_owned(), error.to_string()).with_help(error.help())
+                    let mut problem = Problem::at_bytes(error.span, error.message);
+                    problem.pointer = pointer.to_owned();
+                    problem.with_help(error.help)
                 });
                 None
             }

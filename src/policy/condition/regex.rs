@@ -1,0 +1,176 @@
+//! Regular expressions, each compiled once, and all of them bounded.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use regex_automata::meta::{BuildError, Config, Regex};
+use regex_automata::nfa::thompson::WhichCaptures;
+use regex_syntax::hir::Look;
+
+/// The most memory that one regular expression may take.
+const MAX_SIZE: usize = 1 << 20;
+
+/// The most that all those of one document may take together: memory, and the
+/// work of compiling, which is charged as if it were memory.
+const MAX_TOTAL: usize = 64 << 20;
+
+/// What compiling costs for every byte of the text, whatever comes of it: one
+/// escape sequence can stand for thousands of characters.
+const COST_OF_BYTE: usize = 1 << 10;
+
+/// The most that one regular expression keeps to be faster, per thread.
+const MAX_CACHE: usize = 256 << 10;
+
+/// The longest of its own messages that a bad one is refused with.
+const LONGEST_MESSAGE: usize = 120;
+
+/// The regular expressions of one document.
+#[derive(Debug, Default)]
+pub(in crate::policy) struct Regexes {
+    compiled: HashMap<Box<str>, Result<Arc<Regex>, RegexError>>,
+    spent: usize,
+}
+
+/// Why a regular expression is not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RegexError {
+    /// It is none; with the reason.
+    Syntax(String),
+    /// It takes more than [`MAX_SIZE`].
+    Size,
+    /// All of them together take more than [`MAX_TOTAL`].
+    Total,
+}
+
+impl Regexes {
+    /// The compiled form of a pattern; equal patterns share one.
+    pub(super) fn compile(&mut self, pattern: &str) -> Result<Arc<Regex>, RegexError> {
+        if let Some(known) = self.compiled.get(pattern) {
+            return known.clone();
+        }
+        self.spend(pattern.len().saturating_mul(COST_OF_BYTE))?;
+        let compiled = build(pattern);
+        let size = match &compiled {
+            Ok(regex) => regex.memory_usage(),
+            // It took as much until it was given up.
+            Err(_) => MAX_SIZE / 16,
+        };
+        self.spend(size)?;
+        self.compiled.insert(pattern.into(), compiled.clone());
+        compiled
+    }
+
+    fn spend(&mut self, cost: usize) -> Result<(), RegexError> {
+        self.spent = self.spent.saturating_add(cost);
+        if self.spent > MAX_TOTAL {
+            return Err(RegexError::Total);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the pattern only finds a whole text: every alternative begins at the
+/// beginning and ends at the end.
+pub(in crate::policy) fn is_anchored(pattern: &str) -> bool {
+    let Ok(hir) = regex_syntax::parse(pattern) else {
+        return false;
+    };
+    let properties = hir.properties();
+    properties.look_set_prefix().contains(Look::Start)
+        && properties.look_set_suffix().contains(Look::End)
+}
+
+fn build(pattern: &str) -> Result<Arc<Regex>, RegexError> {
+    let config = Config::new()
+        .nfa_size_limit(Some(MAX_SIZE))
+        .hybrid_cache_capacity(MAX_CACHE)
+        // Nobody asks where it matches.
+        .which_captures(WhichCaptures::None)
+        .onepass(false);
+    let regex = Regex::builder()
+        .configure(config)
+        .build(pattern)
+        .map_err(|error| reason(&error))?;
+    if regex.memory_usage() > MAX_SIZE {
+        return Err(RegexError::Size);
+    }
+    Ok(Arc::new(regex))
+}
+
+fn reason(error: &BuildError) -> RegexError {
+    match error.syntax_error() {
+        Some(error) => {
+            // The text shows the whole pattern first.
+            let text = error.to_string();
+            let message = text.rsplit("error: ").next().unwrap_or_default();
+            RegexError::Syntax(message.trim().chars().take(LONGEST_MESSAGE).collect())
+        }
+        None => RegexError::Size,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_patterns_share_one() {
+        let mut regexes = Regexes::default();
+        let one = regexes.compile("a+").unwrap();
+        let spent = regexes.spent;
+        assert!(Arc::ptr_eq(&one, &regexes.compile("a+").unwrap()));
+        assert_eq!(regexes.spent, spent);
+        assert!(!Arc::ptr_eq(&one, &regexes.compile("a").unwrap()));
+    }
+
+    #[test]
+    fn a_bad_one_says_why_in_one_line() {
+        let mut regexes = Regexes::default();
+        let mut reason = |pattern: &str| match regexes.compile(pattern) {
+            Err(RegexError::Syntax(reason)) => reason,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason("a(b"), "unclosed group");
+        assert!(reason("(?<=x)").starts_with("look-around"));
+        assert!(
+            reason(&format!("({}", "\u{e9}\n".repeat(5000)))
+                .chars()
+                .count()
+                <= LONGEST_MESSAGE
+        );
+    }
+
+    #[test]
+    fn one_is_bounded() {
+        let mut regexes = Regexes::default();
+        assert!(matches!(
+            regexes.compile("\\w{1000}"),
+            Err(RegexError::Size)
+        ));
+        assert!(matches!(
+            regexes.compile("((a{100}){100}){100}"),
+            Err(RegexError::Size)
+        ));
+        assert!(regexes.compile("[a-z]{1000}").is_ok());
+    }
+
+    #[test]
+    fn all_together_are_bounded() {
+        let mut regexes = Regexes::default();
+        let refused = (0..).find(|at| {
+            matches!(
+                regexes.compile(&format!("a{{1000}}{at}")),
+                Err(RegexError::Total)
+            )
+        });
+        assert!(refused.is_some_and(|at| at > 100), "{refused:?}");
+        // From then on nothing is compiled any more.
+        assert!(matches!(regexes.compile("b"), Err(RegexError::Total)));
+    }
+
+    #[test]
+    fn a_long_search_is_linear() {
+        let regex = Regexes::default().compile("(a+)+$").unwrap();
+        assert!(!regex.is_match(&format!("{}b", "a".repeat(50_000))));
+    }
+}

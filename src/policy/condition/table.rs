@@ -1,0 +1,910 @@
+//! Section 3 of the policy language as a table, and what holds for all of it.
+//!
+//! A row is a condition, the arguments, and what it is found to be in
+//! `require`, `deny_if` and `require_approval`: `T`rue, `F`alse or
+//! `U`ndecidable. The rows are written from the page.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::*;
+
+/// What follows from the path, whatever the operator is.
+const PATHS: &str = r#"
+# the value is there
+args.a eq 1                     | {"a": 1}                             | T T T
+args.a eq 1                     | {"b": 2, "a": 1, "c": 3}             | T T T
+args.a eq 1                     | {"\u0061": 1}                        | T T T
+args.a.b eq 1                   | {"a": {"b": 1}}                      | T T T
+args["a.b"] eq 1                | {"a.b": 1}                           | T T T
+args["a.b"] eq 1                | {"a": {"b": 1}}                      | F F U
+args.a[1] eq 1                  | {"a": [0, 1]}                        | T T T
+args.a[1].b eq 1                | {"a": [0, {"b": 1}]}                 | T T T
+args eq {"a":1}                 | {"a": 1}                             | T T T
+args keys_in ["a"]              | {"a": 1}                             | T T T
+args keys_in ["a"]              | null                                 | T T T
+args eq {}                      | null                                 | T T T
+
+# the path is missing: an object without the key, at whichever step
+args.a eq 1                     | {}                                   | F F U
+args.a eq 1                     | null                                 | F F U
+args.a.b eq 1                   | {}                                   | F F U
+args.a.b eq 1                   | {"a": {}}                            | F F U
+args.a.b[0][*].c eq 1           | {"a": {"x": 1}}                      | F F U
+# a list that is too short
+args.a[0] eq 1                  | {"a": []}                            | F F U
+args.a[2] eq 1                  | {"a": [1, 1]}                        | F F U
+args.a[2].b eq 1                | {"a": [1, 1]}                        | F F U
+
+# a step into something else
+args.a.b eq 1                   | {"a": null}                          | U U U
+args.a.b eq 1                   | {"a": 1}                             | U U U
+args.a.b eq 1                   | {"a": true}                          | U U U
+args.a.b eq 1                   | {"a": "{\"b\": 1}"}                  | U U U
+args.a.b eq 1                   | {"a": [{"b": 1}]}                    | U U U
+args.a[0] eq 1                  | {"a": {"0": 1}}                      | U U U
+args.a[0] eq 1                  | {"a": "x"}                           | U U U
+args.a[0] eq 1                  | {"a": null}                          | U U U
+args.a.b.c.d exists false       | {"a": {"b": 1}}                      | U U U
+args.a.b neq 1                  | {"a": null}                          | U U U
+
+# a look-alike beside the wanted key, before and behind it
+args.a_b eq 1                   | {"a_b": 1, "A_B": 2}                 | U U U
+args.a_b eq 1                   | {"ab": 2, "a_b": 1}                  | U U U
+args.a_b eq 1                   | {"a_b": 1, "a-b": 1}                 | U U U
+args.a_b eq 1                   | {"a_b": 1, "a\u0000_b": 2}           | U U U
+args.a_b eq 1                   | {"a_b": 1, "ａb": 2}                 | U U U
+args.a_b eq 1                   | {"a_b": 1, "a\u200bb": 2}            | U U U
+args.a_b eq 1                   | {"a_b": 1, "a b": 2}                 | U U U
+args.ask eq 1                   | {"ask": 1, "as\u212a": 2}            | U U U
+args.ask eq 1                   | {"a\u017fk": 2, "ask": 1}            | U U U
+args.a.b eq 1                   | {"a": {"b": 1}, "A": {}}             | U U U
+args.a.b eq 1                   | {"A": {}, "a": {"b": 1}}             | U U U
+args.a.b eq 1                   | {"a": {"b": 1, "B": 1}}              | U U U
+args.a eq 2                     | {"a": 1, "A": 1}                     | U U U
+# instead of it
+args.a_b eq 1                   | {"ab": 1}                            | U U U
+args.a.b eq 1                   | {"A": {"b": 1}}                      | U U U
+args.a[0] eq 1                  | {"A": [1]}                           | U U U
+args.a[*] eq 1                  | {"A": []}                            | U U U
+# another name is another name, at whatever depth
+args.a eq 1                     | {"a": 1, "ab": 2, "b": {"A": 1}}     | T T T
+args.a eq 1                     | {"a": 1, "\u0430": 2}                | T T T
+
+# [*]: every element, any element
+args.a[*] eq 1                  | {"a": [1, 1]}                        | T T T
+args.a[*] eq 1                  | {"a": [1, 2]}                        | F T T
+args.a[*] eq 1                  | {"a": [2, 3]}                        | F F F
+args.a[*] eq 1                  | {"a": [1, "1"]}                      | U T T
+args.a[*] eq 1                  | {"a": [2, "1"]}                      | F U U
+args.a[*] eq 1                  | {"a": ["1"]}                         | U U U
+args.a[*] eq 1                  | {"a": []}                            | T F F
+args.a[*].b eq 1                | {"a": []}                            | T F F
+args.a[*] exists true           | {"a": []}                            | T F F
+args.a[*] neq 1                 | {"a": []}                            | T F F
+args.a[*] eq 1                  | {"a": {}}                            | U U U
+args.a[*] eq 1                  | {"a": null}                          | U U U
+args.a[*] eq 1                  | {"a": 1}                             | U U U
+args.a[*] eq 1                  | {"a": "[1]"}                         | U U U
+args.a[*] eq 1                  | {}                                   | F F U
+args.a[*].b eq 1                | {"a": [{"b": 1}, {"b": 1}]}          | T T T
+args.a[*].b eq 1                | {"a": [{"b": 1}, {}]}                | F T T
+args.a[*].b eq 1                | {"a": [{"b": 2}, {}]}                | F F U
+args.a[*].b eq 1                | {"a": [{"b": 1}, {"B": 1}]}          | U T T
+args.a[*].b eq 1                | {"a": [{"b": 2}, {"b": 1, "B": 1}]}  | F U U
+args.a[*].b eq 1                | {"a": [{"b": 1, "B": 1}, {"b": 1}]}  | U T T
+args.a[*].b eq 1                | {"a": [{"b": 1}, null]}              | U T T
+args.a[*].b neq 1               | {"a": [{"b": 2}, {}]}                | U T T
+args.a[*].b exists false        | {"a": [{}, {"c": 1}]}                | T T T
+args.a[*][*] eq 1               | {"a": [[1], [1, 1]]}                 | T T T
+args.a[*][*] eq 1               | {"a": [[1], []]}                     | T T T
+args.a[*][*] eq 1               | {"a": [[], []]}                      | T F F
+args.a[*][*] eq 1               | {"a": [[2], [1]]}                    | F T T
+args.a[*][*] eq 1               | {"a": [[1], 1]}                      | U T T
+args.a[*].b[*].c eq 1           | {"a": [{"b": [{"c": 1}]}, {"b": []}]}| T T T
+args.a[*].b[*].c eq 1           | {"a": [{"b": [{"c": 1}]}, {}]}       | F T T
+args.a[0][*] eq 1               | {"a": [[1], [2]]}                    | T T T
+args.a[*] eq 1                  | {"a": [1], "A": []}                  | U U U
+
+# the other roots
+caller.id eq "ann"              | {}                                   | T T T
+caller.claims.team eq "ops"     | {}                                   | T T T
+caller.claims.none eq 1         | {}                                   | F F U
+tool.name eq "run"              | {}                                   | T T T
+client.name eq "x"              | {}                                   | U U U
+client.name exists false        | {}                                   | U U U
+client exists true              | {}                                   | U U U
+client[*] eq 1                  | {}                                   | U U U
+resource.uri starts_with "a:"   | {}                                   | T T T
+"#;
+
+const EQUALITY: &str = r#"
+# eq
+args.a eq "x"                   | {"a": "x"}                           | T T T
+args.a eq "x"                   | {"a": "X"}                           | F F F
+args.a eq "x"                   | {"a": ""}                            | F F F
+args.a eq "x"                   | {"a": "\u0078"}                      | T T T
+args.a eq "x"                   | {"a": null}                          | U U U
+args.a eq "x"                   | {"a": 1}                             | U U U
+args.a eq "x"                   | {"a": true}                          | U U U
+args.a eq "x"                   | {"a": ["x"]}                         | U U U
+args.a eq "x"                   | {"a": {}}                            | U U U
+args.a eq "1"                   | {"a": 1}                             | U U U
+args.a eq 1                     | {"a": "1"}                           | U U U
+args.a eq 1                     | {"a": true}                          | U U U
+args.a eq 1                     | {"a": 2}                             | F F F
+args.a eq true                  | {"a": true}                          | T T T
+args.a eq true                  | {"a": false}                         | F F F
+args.a eq true                  | {"a": "true"}                        | U U U
+args.a eq true                  | {"a": 1}                             | U U U
+args.a eq null                  | {"a": null}                          | T T T
+args.a eq null                  | {"a": 0}                             | U U U
+args.a eq null                  | {}                                   | F F U
+args.a eq []                    | {"a": []}                            | T T T
+args.a eq []                    | {"a": [1]}                           | F F F
+args.a eq []                    | {"a": {}}                            | U U U
+args.a eq {}                    | {"a": {}}                            | T T T
+args.a eq {}                    | {"a": {"x": 1}}                      | F F F
+args.a eq {}                    | {"a": []}                            | U U U
+args.a eq {}                    | {"a": "{}"}                          | U U U
+# in depth: exactly, in any order of the keys
+args.a eq [1,"x",null]          | {"a": [1.0, "x", null]}              | T T T
+args.a eq [1,"x"]               | {"a": ["x", 1]}                      | U U U
+args.a eq [1,2]                 | {"a": [2, 1]}                        | F F F
+args.a eq [1,2]                 | {"a": [1]}                           | F F F
+args.a eq [1,2]                 | {"a": [1, 2, 2]}                     | F F F
+args.a eq [1]                   | {"a": ["1"]}                         | U U U
+args.a eq [1,2]                 | {"a": ["1", 3]}                      | F F F
+args.a eq [0.3]                 | {"a": [0.30000000000000004]}         | F F F
+args.a eq [1]                   | {"a": [9007199254740993]}            | U U U
+args.a eq [[[]]]                | {"a": [[[]]]}                        | T T T
+args.a eq {"x":1,"y":[2]}       | {"a": {"y": [2], "x": 1}}            | T T T
+args.a eq {"x":1,"y":[2]}       | {"a": {"y": [3], "x": 1}}            | F F F
+args.a eq {"x":1,"y":[2]}       | {"a": {"x": 1}}                      | F F F
+args.a eq {"x":1}               | {"a": {"x": 1, "z": 1}}              | F F F
+args.a eq {"x":1}               | {"a": {"x": 1, "X": 1}}              | U U U
+args.a eq {"x":1}               | {"a": {"X": 1, "x": 1}}              | U U U
+args.a eq {"x":1}               | {"a": {"X": 1}}                      | U U U
+args.a eq {"x":1}               | {"a": {"_x": 1, "z": 1}}             | F F F
+args.a eq {"x":1,"X":2}         | {"a": {"X": 2, "x": 1}}              | T T T
+args.a eq {"x":1,"X":2}         | {"a": {"x": 1}}                      | F F F
+args.a eq {"x":1}               | {"a": {"x": "1"}}                    | U U U
+args.a eq {"x":{"y":1}}         | {"a": {"x": {"y": 1e0}}}             | T T T
+args.a eq {"x":1e2}             | {"a": {"x": 100}}                    | T T T
+
+# neq
+args.a neq "x"                  | {"a": "y"}                           | T T T
+args.a neq "x"                  | {"a": "x"}                           | F F F
+args.a neq "x"                  | {"a": 1}                             | U U U
+args.a neq "x"                  | {"a": null}                          | U U U
+args.a neq "x"                  | {"a": ["x"]}                         | U U U
+args.a neq "x"                  | {}                                   | U U U
+args.a neq "x"                  | {"A": "y"}                           | U U U
+args.a neq "x"                  | {"a": "y", "A": "y"}                 | U U U
+args.a neq 1                    | {"a": 9007199254740993}              | U U U
+args.a neq {"x":1}              | {"a": {"x": 2}}                      | T T T
+args.a neq {"x":1}              | {"a": {"X": 2}}                      | U U U
+args.a neq null                 | {"a": null}                          | F F F
+args.a[0] neq 1                 | {"a": []}                            | U U U
+
+# in
+args.a in ["x","y"]             | {"a": "y"}                           | T T T
+args.a in ["x","y"]             | {"a": "z"}                           | F F F
+args.a in ["x","y"]             | {"a": 1}                             | U U U
+args.a in ["x","y"]             | {"a": null}                          | U U U
+args.a in ["x","y"]             | {"a": ["x"]}                         | U U U
+args.a in ["x","y"]             | {}                                   | F F U
+args.a in ["x","y"]             | {"A": "x"}                           | U U U
+args.a in ["x",1,null]          | {"a": 1.0}                           | T T T
+args.a in ["x",1,null]          | {"a": "1"}                           | F F F
+args.a in ["x",1,null]          | {"a": null}                          | T T T
+args.a in ["x",1,null]          | {"a": true}                          | U U U
+args.a in ["x",1,null]          | {"a": 9007199254740993}              | U U U
+args.a in [true,[1],{"k":2}]    | {"a": true}                          | T T T
+args.a in [true,[1],{"k":2}]    | {"a": false}                         | F F F
+args.a in [true,[1],{"k":2}]    | {"a": [1]}                           | T T T
+args.a in [true,[1],{"k":2}]    | {"a": [2]}                           | F F F
+args.a in [true,[1],{"k":2}]    | {"a": {"k": 2}}                      | T T T
+args.a in [true,[1],{"k":2}]    | {"a": {"K": 2}}                      | U U U
+args.a in [[1],["1"]]           | {"a": ["1"]}                         | T T T
+args.a in [[1],["1"]]           | {"a": ["2"]}                         | U U U
+args.a in [[1],[2]]             | {"a": {}}                            | U U U
+args.a[*] in [1,2]              | {"a": [1, 2, 1]}                     | T T T
+args.a[*] in [1,2]              | {"a": [1, 3]}                        | F T T
+
+# not_in
+args.a not_in ["x","y"]         | {"a": "z"}                           | T T T
+args.a not_in ["x","y"]         | {"a": "x"}                           | F F F
+args.a not_in ["x","y"]         | {"a": 1}                             | U U U
+args.a not_in ["x","y"]         | {"a": null}                          | U U U
+args.a not_in ["x","y"]         | {}                                   | U U U
+args.a not_in ["x","y"]         | {"A": "z"}                           | U U U
+args.a not_in ["x",1]           | {"a": 2}                             | T T T
+args.a not_in ["x",1]           | {"a": 500.00000000000000001}         | U U U
+args.a[*] not_in ["x"]          | {"a": ["y", "x"]}                    | F T T
+args.a not_in ["x",1]           | {"a": {}}                            | U U U
+args.a not_in ["x",1]           | {"a": ["x"]}                         | U U U
+args.a not_in ["x",["x"]]       | {"a": ["y"]}                         | T T T
+args.a[*] not_in ["x"]          | {"a": []}                            | T F F
+"#;
+
+const NUMBERS: &str = r#"
+args.a lt 5                     | {"a": 4}                             | T T T
+args.a lt 5                     | {"a": 5}                             | F F F
+args.a lte 5                    | {"a": 5}                             | T T T
+args.a lte 5                    | {"a": 6}                             | F F F
+args.a gt 5                     | {"a": 6}                             | T T T
+args.a gt 5                     | {"a": 5}                             | F F F
+args.a gte 5                    | {"a": 5}                             | T T T
+args.a gte 5                    | {"a": 4.9}                           | F F F
+args.a lte 100                  | {"a": 1e2}                           | T T T
+args.a gte 100                  | {"a": 10E+1}                         | T T T
+args.a eq 100                   | {"a": 1e2}                           | T T T
+args.a eq 0                     | {"a": -0}                            | T T T
+args.a eq 0                     | {"a": -0.0}                          | T T T
+args.a lt 0                     | {"a": -0}                            | F F F
+args.a lt 0                     | {"a": -1e-300}                       | T T T
+args.a gt -2                    | {"a": -1.5}                          | T T T
+args.a lt -2                    | {"a": -1.5}                          | F F F
+args.a lte 0.3                  | {"a": 0.30000000000000004}           | F F F
+args.a lte 0.30000000000000004  | {"a": 0.30000000000000004}           | T T T
+args.a lte 500                  | {"a": 500.00000000000000001}         | U U U
+args.a lte 500                  | {"a": 1111111111111111111111111111111111111111} | U U U
+args.a lte 9007199254740991     | {"a": 9007199254740991}              | T T T
+args.a lte 9007199254740991     | {"a": 9007199254740992}              | F F F
+args.a lte 9007199254740991     | {"a": 9007199254740993}              | U U U
+args.a lte 9007199254740991     | {"a": -9007199254740993}             | U U U
+args.a lte 1                    | {"a": 1e-400}                        | U U U
+args.a gte 1                    | {"a": 1e22}                          | T T T
+args.a exists true              | {"a": 1e-400}                        | T T T
+args.a lte 500                  | {"a": "499"}                         | U U U
+args.a lte 500                  | {"a": true}                          | U U U
+args.a lte 500                  | {"a": null}                          | U U U
+args.a lte 500                  | {"a": [1]}                           | U U U
+args.a lte 500                  | {"a": {"b": 1}}                      | U U U
+args.a lte 500                  | {}                                   | F F U
+args.a gt 500                   | {}                                   | F F U
+args.a lte 500                  | {"A": 1}                             | U U U
+args.a lte 500                  | {"a": 1, "A": 1}                     | U U U
+args.a[*] lte 500               | {"a": [1, 500]}                      | T T T
+args.a[*] lte 500               | {"a": [501, 1]}                      | F T T
+args.a[*] lte 500               | {"a": []}                            | T F F
+args.a lt 5                     | {"a": null}                          | U U U
+args.a lt 5                     | {"a": "1"}                           | U U U
+args.a lt 5                     | {"a": [1]}                           | U U U
+args.a lt 5                     | {"a": {"b": 1}}                      | U U U
+args.a lt 5                     | {}                                   | F F U
+args.a lt 5                     | {"A": 1}                             | U U U
+args.a lt 5                     | {"a": 1, "A": 1}                     | U U U
+args.a[*] lt 5                  | {"a": [4, 6]}                        | F T T
+args.a gt 5                     | {"a": null}                          | U U U
+args.a gt 5                     | {"a": "1"}                           | U U U
+args.a gt 5                     | {"a": [1]}                           | U U U
+args.a gt 5                     | {"a": {"b": 1}}                      | U U U
+args.a gt 5                     | {}                                   | F F U
+args.a gt 5                     | {"A": 1}                             | U U U
+args.a gt 5                     | {"a": 1, "A": 1}                     | U U U
+args.a[*] gt 5                  | {"a": [4, 6]}                        | F T T
+args.a gte 5                    | {"a": null}                          | U U U
+args.a gte 5                    | {"a": "1"}                           | U U U
+args.a gte 5                    | {"a": [1]}                           | U U U
+args.a gte 5                    | {"a": {"b": 1}}                      | U U U
+args.a gte 5                    | {}                                   | F F U
+args.a gte 5                    | {"A": 1}                             | U U U
+args.a gte 5                    | {"a": 1, "A": 1}                     | U U U
+args.a[*] gte 5                 | {"a": [4, 6]}                        | F T T
+"#;
+
+const STRINGS: &str = r#"
+# regex: a search, unanchored
+args.a regex "^v[0-9]+$"        | {"a": "v12"}                         | T T T
+args.a regex "^v[0-9]+$"        | {"a": "xv12"}                        | F F F
+args.a regex "main"             | {"a": "not-main"}                    | T T T
+args.a regex "^.$"              | {"a": "\u00e9"}                      | T T T
+args.a regex "^a$"              | {"a": "a\n"}                         | F F F
+args.a regex "1"                | {"a": 1}                             | U U U
+args.a regex "."                | {"a": null}                          | U U U
+args.a regex "."                | {"a": true}                          | U U U
+args.a regex "."                | {"a": ["x"]}                         | U U U
+args.a regex "."                | {"a": {}}                            | U U U
+args.a regex "."                | {}                                   | F F U
+args.a regex "."                | {"A": "x"}                           | U U U
+args.a regex "."                | {"a": "x", "A": "x"}                 | U U U
+args.a[*] regex "x"             | {"a": ["x", "y"]}                    | F T T
+args.a[*] regex "x"             | {"a": []}                            | T F F
+
+# contains: a substring, or an element
+args.a contains "b"             | {"a": "abc"}                         | T T T
+args.a contains "b"             | {"a": "aBc"}                         | F F F
+args.a contains "b"             | {"a": "a\u0062"}                     | T T T
+args.a contains "b"             | {"a": ["a", "b"]}                    | T T T
+args.a contains "b"             | {"a": ["abc"]}                       | F F F
+args.a contains "b"             | {"a": []}                            | F F F
+args.a contains "b"             | {"a": [1, "b"]}                      | T T T
+args.a contains "b"             | {"a": [1, "c"]}                      | U U U
+args.a contains 1               | {"a": [2, 1.0]}                      | T T T
+args.a contains 1               | {"a": ["1"]}                         | U U U
+args.a contains 1               | {"a": [2, 9007199254740993]}         | U U U
+args.a contains 1               | {"a": "1"}                           | U U U
+args.a contains {"x":1}         | {"a": [{}, {"x": 1}]}                | T T T
+args.a contains {"x":1}         | {"a": [{"X": 1}]}                    | U U U
+args.a contains "b"             | {"a": {"b": 1}}                      | U U U
+args.a contains "b"             | {"a": null}                          | U U U
+args.a contains "1"             | {"a": 1}                             | U U U
+args.a contains "b"             | {}                                   | F F U
+args.a contains "b"             | {"A": "b"}                           | U U U
+args.a[*] contains "b"          | {"a": ["b", "a"]}                    | F T T
+args.a[*] contains "b"          | {"a": [["b"], "ab"]}                 | T T T
+
+# starts_with, ends_with
+args.a starts_with "ab"         | {"a": "abc"}                         | T T T
+args.a starts_with "ab"         | {"a": "Abc"}                         | F F F
+args.a starts_with "ab"         | {"a": "a"}                           | F F F
+args.a starts_with "ab"         | {"a": ["ab"]}                        | U U U
+args.a starts_with "1"          | {"a": 1}                             | U U U
+args.a starts_with "ab"         | {"a": null}                          | U U U
+args.a starts_with "ab"         | {"a": {}}                            | U U U
+args.a starts_with "ab"         | {}                                   | F F U
+args.a starts_with "ab"         | {"A": "ab"}                          | U U U
+args.a starts_with "ab"         | {"a": "ab", "A": ""}                 | U U U
+args.a[*] starts_with "a"       | {"a": ["ab", "b"]}                   | F T T
+args.a[*] starts_with "a"       | {"a": []}                            | T F F
+args.a ends_with "bc"           | {"a": "abc"}                         | T T T
+args.a ends_with "bc"           | {"a": "bcd"}                         | F F F
+args.a ends_with "1"            | {"a": 1}                             | U U U
+args.a ends_with "bc"           | {"a": null}                          | U U U
+args.a ends_with "bc"           | {"a": ["bc"]}                        | U U U
+args.a ends_with "bc"           | {"a": {}}                            | U U U
+args.a ends_with "bc"           | {"a": true}                          | U U U
+args.a ends_with "bc"           | {}                                   | F F U
+args.a ends_with "bc"           | {"A": "bc"}                          | U U U
+args.a[*] ends_with "b"         | {"a": ["ab", "b"]}                   | T T T
+
+# path_within
+args.a path_within "/srv"       | {"a": "/srv/x"}                      | T T T
+args.a path_within "/srv"       | {"a": "/srv/../etc"}                 | F F F
+args.a path_within "/srv"       | {"a": "/srv2/x"}                     | F F F
+args.a path_within "/srv"       | {"a": "srv/x"}                       | U U U
+args.a path_within "/srv"       | {"a": "/srv/%2e%2e/x"}               | U U U
+args.a path_within ["/a","/b"]  | {"a": "/b/x"}                        | T T T
+args.a path_within ["/a","/b"]  | {"a": "/c/x"}                        | F F F
+args.a path_within "/srv"       | {"a": ["/srv/x"]}                    | U U U
+args.a path_within "/srv"       | {"a": null}                          | U U U
+args.a path_within "/srv"       | {"a": 1}                             | U U U
+args.a path_within "/srv"       | {"a": {}}                            | U U U
+args.a path_within "/srv"       | {}                                   | F F U
+args.a path_within "/srv"       | {"A": "/srv/x"}                      | U U U
+args.a[*] path_within "/srv"    | {"a": ["/srv/x", "/etc"]}            | F T T
+args.a[*] path_within "/srv"    | {"a": []}                            | T F F
+
+# host_in
+args.a host_in ["a.dev"]        | {"a": "https://a.dev/x"}             | T T T
+args.a host_in ["a.dev"]        | {"a": "https://b.dev/x"}             | F F F
+args.a host_in ["a.dev"]        | {"a": "https://a.dev@b.dev/x"}       | U U U
+args.a host_in ["a.dev"]        | {"a": "a.dev"}                       | U U U
+args.a host_in ["a.dev"]        | {"a": ["https://a.dev/"]}            | U U U
+args.a host_in ["a.dev"]        | {"a": null}                          | U U U
+args.a host_in ["a.dev"]        | {"a": 1}                             | U U U
+args.a host_in ["a.dev"]        | {"a": {}}                            | U U U
+args.a host_in ["a.dev"]        | {}                                   | F F U
+args.a host_in ["a.dev"]        | {"A": "https://a.dev/"}              | U U U
+args.a[*] host_in ["a.dev"]     | {"a": ["https://a.dev", "http://b"]} | F T T
+args.a[*] host_in ["a.dev"]     | {"a": []}                            | T F F
+"#;
+
+const SHAPES: &str = r#"
+# exists: there, and not null
+args.a exists true              | {"a": 0}                             | T T T
+args.a exists true              | {"a": false}                         | T T T
+args.a exists true              | {"a": ""}                            | T T T
+args.a exists true              | {"a": []}                            | T T T
+args.a exists true              | {"a": {}}                            | T T T
+args.a exists true              | {"a": null}                          | F F F
+args.a exists true              | {}                                   | F F F
+args.a exists true              | {"A": 1}                             | U U U
+args.a exists true              | {"a": 1, "A": 1}                     | U U U
+args.a exists false             | {}                                   | T T T
+args.a exists false             | {"a": null}                          | T T T
+args.a exists false             | {"a": 1}                             | F F F
+args.a exists false             | {"a": []}                            | F F F
+args.a exists false             | {"A": 1}                             | U U U
+args.a[0] exists false          | {"a": []}                            | T T T
+args.a[0] exists true           | {"a": [1]}                           | T T T
+args.a.b exists false           | {"a": "x"}                           | U U U
+args.a[*] exists false          | {}                                   | T T T
+args.a[*].b exists true         | {"a": [{"b": 1}, {"b": null}]}       | F T T
+args exists true                | {}                                   | T T T
+
+# keys_in
+args.a keys_in ["x","y"]        | {"a": {"x": 1}}                      | T T T
+args.a keys_in ["x","y"]        | {"a": {"y": 1, "x": null}}           | T T T
+args.a keys_in ["x","y"]        | {"a": {}}                            | T T T
+args.a keys_in ["x","y"]        | {"a": {"x": 1, "bcc": 1}}            | F F F
+args.a keys_in ["x","y"]        | {"a": {"x": {"bcc": 1}}}             | T T T
+args.a keys_in ["x","y"]        | {"a": {"X": 1}}                      | U U U
+args.a keys_in ["x","y"]        | {"a": {"x": 1, "X": 1}}              | U U U
+args.a keys_in ["x","y"]        | {"a": {"X": 1, "z": 1}}              | F F F
+args.a keys_in ["x","X"]        | {"a": {"X": 1, "x": 1}}              | T T T
+args.a keys_in []               | {"a": {}}                            | T T T
+args.a keys_in []               | {"a": {"x": 1}}                      | F F F
+args.a keys_in ["x"]            | {"a": ["x"]}                         | U U U
+args.a keys_in ["x"]            | {"a": "x"}                           | U U U
+args.a keys_in ["x"]            | {"a": null}                          | U U U
+args.a keys_in ["x"]            | {"a": 1}                             | U U U
+args.a keys_in ["x"]            | {}                                   | F F U
+args.a keys_in ["x"]            | {"A": {}}                            | U U U
+args.a[*] keys_in ["x"]         | {"a": [{"x": 1}, {"y": 1}]}          | F T T
+args keys_in ["x"]              | {"x": 1, "y": 1}                     | F F F
+
+# length_lte
+args.a length_lte 3             | {"a": "abc"}                         | T T T
+args.a length_lte 3             | {"a": "abcd"}                        | F F F
+args.a length_lte 3             | {"a": ""}                            | T T T
+args.a length_lte 1             | {"a": "\ud83d\ude00"}                | T T T
+args.a length_lte 1             | {"a": "e\u0301"}                     | F F F
+args.a length_lte 2             | {"a": [1, [2, 3, 4]]}                | T T T
+args.a length_lte 2             | {"a": [1, 2, 3]}                     | F F F
+args.a length_lte 0             | {"a": []}                            | T T T
+args.a length_lte 1             | {"a": {"x": [1, 2]}}                 | T T T
+args.a length_lte 1             | {"a": {"x": 1, "y": 2}}              | F F F
+args.a length_lte 1e0           | {"a": "x"}                           | T T T
+args.a length_lte 3             | {"a": 1}                             | U U U
+args.a length_lte 3             | {"a": null}                          | U U U
+args.a length_lte 3             | {"a": true}                          | U U U
+args.a length_lte 3             | {}                                   | F F U
+args.a length_lte 3             | {"A": ""}                            | U U U
+args.a[*] length_lte 1          | {"a": ["x", [1, 2]]}                 | F T T
+args.a[*] length_lte 1          | {"a": []}                            | T F F
+"#;
+
+const USES: [Use; 3] = [Use::Require, Use::DenyIf, Use::Approval];
+
+struct Row {
+    line: &'static str,
+    condition: &'static str,
+    args: &'static str,
+    expected: [Truth; 3],
+}
+
+fn rows() -> impl Iterator<Item = Row> {
+    let lines = [PATHS, EQUALITY, NUMBERS, STRINGS, SHAPES]
+        .into_iter()
+        .flat_map(str::lines);
+    lines
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let truth = |word: &str| match word {
+                "T" => Truth::True,
+                "F" => Truth::False,
+                "U" => Truth::Undecidable,
+                _ => panic!("{line}"),
+            };
+            let expected: Vec<Truth> = cells[2].split(' ').map(truth).collect();
+            Row {
+                line,
+                condition: cells[0],
+                args: cells[1],
+                expected: expected.try_into().unwrap(),
+            }
+        })
+}
+
+fn condition(text: &str, usage: Use, regexes: &mut Regexes) -> (Path, Test, Use) {
+    let (path, rest) = text.split_once(' ').unwrap();
+    let (operator, value) = rest.split_once(' ').unwrap();
+    let operator = Operator::from_name(operator).unwrap();
+    let node = crate::json::tree::parse(value.as_bytes()).unwrap();
+    let value = value_of(&node).unwrap();
+    let test = Test::compile(operator, &value, regexes).unwrap();
+    (Path::parse(path).unwrap(), test, usage)
+}
+
+fn roots(args: &str) -> Roots<'_> {
+    Roots {
+        args: Some(args.as_bytes()),
+        resource: Some(br#"{"uri": "a:b"}"#),
+        caller: Some(br#"{"id": "ann", "claims": {"team": "ops"}}"#),
+        tool: Some(br#"{"name": "run"}"#),
+        client: None,
+    }
+}
+
+fn plan<'c>(conditions: impl IntoIterator<Item = (&'c str, Use)>) -> Plan {
+    let mut regexes = Regexes::default();
+    let conditions = conditions.into_iter();
+    Plan::new(
+        conditions
+            .map(|(text, usage)| condition(text, usage, &mut regexes))
+            .collect(),
+    )
+}
+
+fn truths(plan: &Plan, args: &str) -> Vec<Truth> {
+    evaluate(&[plan], &roots(args))[0].to_vec()
+}
+
+#[test]
+fn every_condition_is_what_the_page_says() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for row in rows() {
+        let plan = plan(USES.map(|usage| (row.condition, usage)));
+        let found = truths(&plan, row.args);
+        count += 1;
+        if found != row.expected {
+            wrong.push(format!("{}\n    is {found:?}", row.line));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 250, "only {count} rows");
+}
+
+#[test]
+fn every_operator_is_in_the_table() {
+    let mut gaps = Vec::new();
+    for operator in Operator::ALL {
+        let needle = format!(" {operator} ");
+        let of_it = || rows().filter(|row| row.condition.contains(&needle));
+        for shape in [r#""a": null"#, r#""a": {"#, r#""a": ["#, r#"{"A": "#] {
+            if !of_it().any(|row| row.args.contains(shape)) {
+                gaps.push(format!("{operator}: {shape}"));
+            }
+        }
+        if !of_it().any(|row| row.args == "{}") {
+            gaps.push(format!("{operator}: missing"));
+        }
+        if !of_it().any(|row| row.condition.contains("[*]")) {
+            gaps.push(format!("{operator}: [*]"));
+        }
+    }
+    assert!(gaps.is_empty(), "{gaps:?}");
+}
+
+#[test]
+fn conditions_that_share_a_walk_do_not_disturb_each_other() {
+    let rows: Vec<Row> = rows().collect();
+    let together = plan(
+        rows.iter()
+            .flat_map(|row| USES.map(|usage| (row.condition, usage))),
+    );
+    assert_eq!(together.len(), rows.len() * 3);
+    let alone: Vec<Plan> = rows
+        .iter()
+        .map(|row| plan(USES.map(|usage| (row.condition, usage))))
+        .collect();
+    for args in rows.iter().map(|row| row.args) {
+        let found = truths(&together, args);
+        for ((row, alone), found) in rows.iter().zip(&alone).zip(found.chunks(3)) {
+            let alone = truths(alone, args);
+            assert_eq!(alone, found, "{} with {args}", row.condition);
+        }
+    }
+}
+
+#[test]
+fn two_plans_are_evaluated_as_each_alone() {
+    let rows: Vec<Row> = rows().collect();
+    let half = |odd: usize| {
+        let half = rows.iter().enumerate().filter(move |(at, _)| at % 2 == odd);
+        plan(half.flat_map(|(_, row)| USES.map(|usage| (row.condition, usage))))
+    };
+    let (one, other, none) = (half(0), half(1), plan([]));
+    for row in &rows {
+        let both = evaluate(&[&one, &none, &other], &roots(row.args));
+        assert_eq!(both[0].to_vec(), truths(&one, row.args), "{}", row.args);
+        assert!(both[1].is_empty());
+        assert_eq!(both[2].to_vec(), truths(&other, row.args), "{}", row.args);
+    }
+}
+
+#[test]
+fn a_plan_knows_where_it_looks() {
+    let plan = plan([
+        ("args.a eq 1", Use::Require),
+        ("caller.id eq \"x\"", Use::DenyIf),
+    ]);
+    let used = Root::ALL.map(|root| plan.uses(root));
+    assert_eq!(used, [true, false, true, false, false]);
+}
+
+#[test]
+fn what_is_no_object_or_no_json_is_undecidable() {
+    let plan = plan([
+        ("args.a exists false", Use::DenyIf),
+        ("args exists true", Use::Require),
+    ]);
+    let undecidable = [Truth::Undecidable; 2];
+    for args in [
+        "",
+        "[]",
+        "1",
+        "\"x\"",
+        "{",
+        r#"{"a": 1"#,
+        r#"{"b": 1} 2"#,
+        r#"{"b": tru}"#,
+    ] {
+        assert_eq!(truths(&plan, args), undecidable, "{args}");
+    }
+    // Nobody hands over two members of the same name; if they did, nothing
+    // would be decided by either.
+    assert_eq!(
+        truths(&plan, r#"{"a": null, "a": null}"#)[0],
+        Truth::Undecidable
+    );
+    assert_eq!(
+        evaluate(&[&plan], &Roots::default())[0].to_vec(),
+        [Truth::True; 2]
+    );
+}
+
+#[test]
+fn a_deep_text_is_walked_without_harm() {
+    let path = format!("args.a{}", "[0]".repeat(63));
+    let plan = plan([(format!("{path} eq 1").as_str(), Use::Require)]);
+    let nested = |depth: usize| format!(r#"{{"a": {}1{}}}"#, "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(truths(&plan, &nested(63)), [Truth::True]);
+    assert_eq!(truths(&plan, &nested(64)), [Truth::Undecidable]);
+    assert_eq!(truths(&plan, &nested(50_000)), [Truth::Undecidable]);
+}
+
+#[test]
+fn values_that_do_not_go_with_their_operator_are_refused() {
+    let mut regexes = Regexes::default();
+    for text in [
+        r#"lt "5""#,
+        "lte null",
+        "gt [1]",
+        "gte true",
+        "in 1",
+        r#"in "x""#,
+        "in []",
+        "not_in []",
+        "not_in {}",
+        "regex 1",
+        r#"regex "(""#,
+        r#"regex "(?=x)""#,
+        r#"regex "(a)\\1""#,
+        r#"regex "\\w{5000}""#,
+        "exists 1",
+        r#"exists "true""#,
+        "exists null",
+        "starts_with 1",
+        "ends_with []",
+        r#"keys_in "x""#,
+        "keys_in [1]",
+        "keys_in {}",
+        "length_lte -1",
+        "length_lte 1.5",
+        r#"length_lte "3""#,
+        "length_lte 1e17",
+        "path_within 1",
+        "path_within []",
+        "path_within [1]",
+        r#"path_within """#,
+        r#"path_within "~/x""#,
+        r#"path_within ["/a", ".."]"#,
+        r#"host_in "a.dev""#,
+        "host_in []",
+        "host_in [1]",
+        r#"host_in ["A.dev"]"#,
+        r#"host_in ["https://a.dev"]"#,
+        r#"host_in ["a.dev/x"]"#,
+        "eq 9007199254740993",
+        "in [1, [9007199254740993]]",
+        r#"contains {"a": 9007199254740993}"#,
+    ] {
+        let (operator, value) = text.split_once(' ').unwrap();
+        let operator = Operator::from_name(operator).unwrap();
+        let value: Value = serde_json::from_str(value).unwrap();
+        let error = Test::compile(operator, &value, &mut regexes).unwrap_err();
+        assert!(
+            !error.message.is_empty() && !error.help.is_empty(),
+            "{text}"
+        );
+        assert!(
+            error.message.chars().count() < 250,
+            "{text}: {}",
+            error.message
+        );
+        assert!(!error.message.contains('\n'), "{text}: {}", error.message);
+    }
+}
+
+/// The same value with its members in the opposite order, and white space.
+fn rewritten(value: &crate::json::tree::Node, text: &str, out: &mut String) {
+    use crate::json::tree::Value;
+    match &value.value {
+        Value::Array(items) => {
+            out.push_str("[ ");
+            for (at, item) in items.iter().enumerate() {
+                out.push_str(if at > 0 { "\r\n," } else { "" });
+                rewritten(item, text, out);
+            }
+            out.push_str("\t]");
+        }
+        Value::Object(members) => {
+            out.push_str("{ ");
+            for (at, member) in members.iter().rev().enumerate() {
+                out.push_str(if at > 0 { " , " } else { "" });
+                out.push_str(&text[member.key_span.clone()]);
+                out.push_str("\n: ");
+                rewritten(&member.value, text, out);
+            }
+            out.push_str(" }");
+        }
+        _ => out.push_str(&text[value.span.clone()]),
+    }
+}
+
+fn rewrite(text: &str) -> String {
+    let mut out = String::new();
+    rewritten(
+        &crate::json::tree::parse(text.as_bytes()).unwrap(),
+        text,
+        &mut out,
+    );
+    out
+}
+
+#[test]
+fn the_order_of_keys_and_white_space_change_nothing() {
+    for row in rows().filter(|row| row.args != "null") {
+        let plan = plan(USES.map(|usage| (row.condition, usage)));
+        assert_eq!(
+            truths(&plan, &rewrite(row.args)),
+            row.expected,
+            "{}",
+            row.line
+        );
+    }
+}
+
+fn some_json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("\"x\"".to_owned()),
+        Just("\"\"".to_owned()),
+        Just("1".to_owned()),
+        Just("1e0".to_owned()),
+        Just("9007199254740993".to_owned()),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let key = prop_oneof![
+            Just("a"),
+            Just("b"),
+            Just("A"),
+            Just("a_"),
+            Just("c"),
+            Just("\u{ff41}")
+        ];
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4)
+                .prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::btree_map(key, inner, 0..4).prop_map(object),
+        ]
+    })
+}
+
+fn object(members: std::collections::BTreeMap<&str, String>) -> String {
+    let members: Vec<String> = members
+        .iter()
+        .map(|(k, v)| format!("\"{k}\":{v}"))
+        .collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// What one condition is, worked out over a tree and with lists of values.
+fn slowly(
+    steps: &[path::Step],
+    node: &crate::json::tree::Node,
+    text: &str,
+    test: &Test,
+    usage: Use,
+) -> Truth {
+    use crate::json::tree::Value;
+    let Some((step, rest)) = steps.split_first() else {
+        let alone = &text[node.span.clone()];
+        let mut reader =
+            crate::json::Reader::new(alone.as_bytes(), crate::json::Profile::JUDGED).unwrap();
+        return match reader.kind().unwrap() {
+            kind @ (crate::json::Kind::Array | crate::json::Kind::Object) => {
+                test.of_container(reader, kind).unwrap()
+            }
+            kind => wanted::Scalar::read(&mut reader, kind, |found| test.of_scalar(found)).unwrap(),
+        };
+    };
+    let next = |node| slowly(rest, node, text, test, usage);
+    match (step, &node.value) {
+        (path::Step::Field(name), Value::Object(members)) => {
+            let plain = |key: &str| {
+                let key = key.replace('\u{ff41}', "a").replace('_', "");
+                key.to_lowercase()
+            };
+            let alike: Vec<_> = members
+                .iter()
+                .filter(|m| plain(&m.key) == plain(name))
+                .collect();
+            match alike.as_slice() {
+                [] => test.of_nothing(usage),
+                [one] if *one.key == **name => next(&one.value),
+                _ => Truth::Undecidable,
+            }
+        }
+        (path::Step::Index(index), Value::Array(items)) => items
+            .get(*index)
+            .map_or_else(|| test.of_nothing(usage), next),
+        (path::Step::Each, Value::Array(items)) => {
+            let truths: Vec<Truth> = items.iter().map(next).collect();
+            match usage {
+                Use::Require => truths.into_iter().fold(Truth::True, Truth::and),
+                _ => truths.into_iter().fold(Truth::False, Truth::or),
+            }
+        }
+        _ => Truth::Undecidable,
+    }
+}
+
+fn some_condition() -> impl Strategy<Value = String> {
+    let steps = prop::collection::vec(
+        prop_oneof![
+            Just(".a"),
+            Just(".b"),
+            Just(".A"),
+            Just("[0]"),
+            Just("[1]"),
+            Just("[*]")
+        ],
+        0..4,
+    );
+    let test = prop_oneof![
+        Just("eq 1"),
+        Just("neq 1"),
+        Just("exists true"),
+        Just("exists false"),
+        Just(r#"eq {"a":1}"#),
+        Just(r#"in ["x",[1],{"b":1}]"#),
+        Just(r#"contains "x""#),
+        Just(r#"keys_in ["a","b"]"#),
+        Just("length_lte 1"),
+        Just("lte 1"),
+    ];
+    (steps, test).prop_map(|(steps, test)| format!("args{} {test}", steps.concat()))
+}
+
+proptest! {
+    #[test]
+    fn the_walk_is_the_same_as_working_it_out_slowly(
+        members in prop::collection::btree_map(
+            prop_oneof![Just("a"), Just("A"), Just("b"), Just("a_"), Just("c")], some_json(), 0..4),
+        conditions in prop::collection::vec(some_condition(), 1..8),
+        other in prop::collection::vec(some_condition(), 0..4),
+    ) {
+        let args = object(members);
+        let node = crate::json::tree::parse(args.as_bytes()).unwrap();
+        let all = |texts: &[String]| plan(texts.iter().flat_map(|text| USES.map(|usage| (text.as_str(), usage))));
+        let (one, two) = (all(&conditions), all(&other));
+        let both = evaluate(&[&one, &two], &roots(&args));
+        let turned = rewrite(&args);
+        prop_assert_eq!(&evaluate(&[&one, &two], &roots(&turned)), &both);
+        for (texts, found) in [(&conditions, &both[0]), (&other, &both[1])] {
+            for (text, found) in texts.iter().zip(found.chunks(3)) {
+                let slow = USES.map(|usage| {
+                    let (path, test, usage) = condition(text, usage, &mut Regexes::default());
+                    slowly(path.steps(), &node, &args, &test, usage)
+                });
+                prop_assert_eq!(slow.as_slice(), found, "{} with {}", text, args);
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_does_harm(text in "[\\[\\]{}\",:a-c0-9eE.+\\-\\\\u ]{0,40}") {
+        let conditions = ["args.a[*].b eq 1", "args eq {}", "args.a exists true"];
+        let plan = plan(conditions.map(|text| (text, Use::Require)));
+        truths(&plan, &text);
+        find(&Path::parse("args.a[*].b").unwrap(), text.as_bytes());
+    }
+}

@@ -501,5 +501,8 @@ mod tests {
         let connection = guard.connect(Caller::local());
         let told = br#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t","result":{}}}"#;
         assert_eq!(block_on(connection.from_server(told)), FromServer::Drop);
+        let several = [&b"["[..], told, b",{}]"].concat();
+        let shown = FromServer::Replace(b"[{}]".to_vec());
+        assert_eq!(block_on(connection.from_server(&several)), shown);
     }
 }

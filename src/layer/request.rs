@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::collect::CollectError;
 use super::config::Config;
 use super::encoding::is_encoded;
-use super::exchange::{Asked, Exchange, SessionStep};
+use super::exchange::{Asked, Exchange, SessionStep, Waiting};
 use super::permit::Permit;
 use crate::audit::DecisionRecord;
 use crate::mcp::headers;
@@ -65,7 +65,7 @@ fn is_http2(upgrade: &HeaderValue) -> bool {
 pub(super) fn unread(head: &request::Parts) -> Asked {
     Asked {
         era: headers::era_of(&head.headers),
-        id: None,
+        waiting: Waiting::Nobody,
         version: head.version,
         for_list: false,
         opens_stream: head.method == Method::GET,
@@ -192,6 +192,10 @@ pub(super) fn prepare(
     head.headers
         .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let caller = exchange.judge.caller().clone();
-    let permit = Permit::new(exchange.asked.id.clone(), caller, decision.clone());
+    let id = match &exchange.asked.waiting {
+        Waiting::One(id) => Some(id.clone()),
+        Waiting::Nobody | Waiting::Batch(_) => None,
+    };
+    let permit = Permit::new(id, caller, decision.clone());
     head.extensions.insert(permit);
 }

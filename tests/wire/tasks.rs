@@ -177,6 +177,16 @@ async fn nobody_hears_of_the_task_of_another() {
             assert_eq!(answer.text().contains("params"), hears, "{caller} {told}");
             assert!(answer.text().contains("still there"));
         }
+        // What else a batch of the server's tells is heard.
+        let other = r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#;
+        let stay = format!("data: [{other}]\n\n");
+        for batch in [format!("[{told},{other}]"), format!("[{other}, {told}]")] {
+            let events = format!("data: {batch}\n\n");
+            let mut stream = post("");
+            *stream.method_mut() = Method::GET;
+            let (_, answer) = exchange(&layer, "bob", stream, "text/event-stream", &events).await;
+            assert_eq!(answer.text(), stay);
+        }
     }
 }
 

@@ -58,6 +58,8 @@ pub struct MessageGuard {
 pub struct MessageConnection {
     engine: Engine,
     caller: Caller,
+    /// What the client said of itself.
+    client: Mutex<Option<Arc<str>>>,
     awaited: Mutex<Awaited>,
 }
 
@@ -126,6 +128,7 @@ impl MessageGuard {
         MessageConnection {
             engine: self.engine.clone(),
             caller,
+            client: Mutex::default(),
             awaited: Mutex::default(),
         }
     }
@@ -139,6 +142,7 @@ impl MessageConnection {
         let arrival = Arrival::now();
         let message = parse(frame);
         let judge = self.engine.judge_for(&self.caller);
+        let judge = judge.map(|judge| judge.of_client(locked(&self.client).clone()));
         let judgement = match (&message, &judge) {
             (Err(refusal), _) | (_, Err(refusal)) => refusal.clone().into(),
             (Ok(message), Ok(judge)) => judge.judge(message, arrival.decision),
@@ -159,7 +163,12 @@ impl MessageConnection {
             return refuse(&engine::unrecorded(), era, id);
         }
         match (id, message) {
-            (Some(id), Some(Message::Request(_, call))) => self.awaited().add(id, call, open),
+            (Some(id), Some(Message::Request(_, call))) => {
+                if let Some(client) = call.introduction() {
+                    *locked(&self.client) = Some(client);
+                }
+                self.awaited().add(id, call, open);
+            }
             _ => {
                 let _ = settled(open.end(Ending::Sent)).await;
             }
@@ -266,7 +275,7 @@ impl MessageConnection {
     /// Nothing is left half done under the lock, so a panic of another thread
     /// spoils nothing.
     fn awaited(&self) -> MutexGuard<'_, Awaited> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.awaited)
     }
 
     /// What the client is sent in the place of a message that cannot be passed
@@ -300,6 +309,12 @@ async fn settled(receipt: Receipt) -> Result<(), Unrecorded> {
         Settlement::Known(result) => result,
         Settlement::Awaited(settling) => settling.await,
     }
+}
+
+/// Nothing is left half done under a lock, so a panic of another thread spoils
+/// nothing.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refuse(refusal: &Refusal, era: Era, id: Option<Id<'_>>) -> FromClient {

@@ -58,8 +58,8 @@ pub(super) struct ToolCall {
 /// What a request does to its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SessionStep {
-    /// It may begin one.
-    Begin,
+    /// It may begin one, with a client that says this of itself.
+    Begin(Option<Arc<str>>),
     /// It asks for this one to be ended.
     End(String),
     /// Nothing.

@@ -95,7 +95,7 @@ impl Incoming<'_> {
                 waiting: Waiting::One(copy(*id)),
                 for_list: call.method.ends_with("/list"),
                 session: match &*call.method {
-                    "initialize" => SessionStep::Begin,
+                    "initialize" => SessionStep::Begin(call.introduction()),
                     _ => SessionStep::None,
                 },
                 ..unread
@@ -138,8 +138,8 @@ impl Incoming<'_> {
     /// The judge for this caller, if the session is its own.
     pub(super) fn judge_for(self, caller: &Result<Caller, Refusal>) -> Result<Judge, Refusal> {
         let caller = caller.as_ref().map_err(Refusal::clone)?;
-        check_session(self.config, self.head, caller)?;
-        self.config.engine.judge_for(caller)
+        let client = enter_session(self.config, self.head, caller)?;
+        Ok(self.config.engine.judge_for(caller)?.of_client(client))
     }
 
     /// Records what was decided.
@@ -245,13 +245,19 @@ pub(super) fn copy(id: Id<'_>) -> Bytes {
 /// Refuses a session that is known to be another caller's. In the modern era
 /// there are none, but a server behind this layer may be older than that, and
 /// take the header for what it was.
-fn check_session(config: &Config, head: &request::Parts, caller: &Caller) -> Result<(), Refusal> {
-    let is_own = match session_id(&head.headers)? {
-        Some(session) => config.engine.sessions().may_use(session, caller)?,
-        None => true,
+///
+/// Gives what the client said of itself when it began it, if that is known.
+fn enter_session(
+    config: &Config,
+    head: &request::Parts,
+    caller: &Caller,
+) -> Result<Option<Arc<str>>, Refusal> {
+    let client = match session_id(&head.headers)? {
+        Some(session) => config.engine.sessions().entered(session, caller)?,
+        None => None,
     };
-    if is_own && config.endpoints.may_post(&head.uri, caller) {
-        Ok(())
+    if config.endpoints.may_post(&head.uri, caller) {
+        Ok(client)
     } else {
         Err(Refusal::NoSession)
     }

@@ -1,5 +1,7 @@
 //! What becomes of a request: whether it may go on, and with which head.
 
+use std::sync::Arc;
+
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, IF_RANGE,
     RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -15,6 +17,7 @@ use super::permit::Permit;
 use crate::audit::DecisionRecord;
 use crate::mcp::headers;
 use crate::mcp::reply::Refusal;
+use crate::session::SessionOwner;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -146,9 +149,16 @@ pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
     }
     let sessions = exchange.config.engine.sessions();
     match &exchange.asked.session {
-        SessionStep::Begin => {
+        SessionStep::Begin(client) => {
             if let Ok(Some(session)) = session_id(&answer.headers) {
-                sessions.begin(session, exchange.judge.caller());
+                let owner = SessionOwner::new(exchange.judge.caller());
+                sessions.begin(
+                    session,
+                    match client {
+                        Some(client) => owner.with_client(Arc::clone(client)),
+                        None => owner,
+                    },
+                );
             }
         }
         SessionStep::End(session) => sessions.end(session),

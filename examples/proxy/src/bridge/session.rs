@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) command: Vec<OsString>,
     /// Says of an answer that cannot be read whom it answers.
     pub(super) guard: MessageGuard,
+    /// Whether the log holds what the servers write to stderr.
+    pub(super) shows_stderr: bool,
     /// The servers that have not ended yet, those of ended sessions among them.
     servers: Mutex<JoinSet<()>>,
     /// How many of them each caller has.
@@ -59,6 +61,7 @@ impl Shared {
         Self {
             command,
             guard,
+            shows_stderr: false,
             servers: Mutex::default(),
             processes: Mutex::default(),
         }

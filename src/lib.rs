@@ -13,6 +13,7 @@ mod json;
 mod layer;
 mod mcp;
 mod policy;
+mod reload;
 mod session;
 mod source;
 
@@ -30,6 +31,9 @@ pub use policy::{
     Action, Decision, DefaultAction, Diagnostic, LoadError, MethodRule, Outcome, Policy,
     PolicyDocument, Rule, RuleAction, Severity,
 };
+pub use reload::LivePolicy;
+#[cfg(feature = "watch")]
+pub use reload::{PolicyFile, Reload};
 pub use session::{MemorySessionStore, SessionStore, TaskOwner};
 pub use source::PolicySource;
 

@@ -17,6 +17,7 @@ mod judged;
 mod lists;
 mod log;
 mod malformed;
+mod reload;
 mod server;
 mod streams;
 mod tasks;

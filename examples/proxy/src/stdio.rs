@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use mcp_policy::{Caller, FromClient, FromServer, MessageConnection, MessageGuard, Policy};
+use mcp_policy::{Caller, FromClient, FromServer, MessageConnection, MessageGuard};
 use tokio::{
     io::{BufReader, Stdin, Stdout},
     process::{ChildStdin, ChildStdout},
@@ -20,10 +20,10 @@ use crate::{
     audit,
     child::Server,
     cli::StdioArgs,
-    diagnostics,
     failure::Failure,
     lines::{self, Line, LineWriter},
     message::{Message, method},
+    policy,
     shutdown::Signals,
 };
 
@@ -36,15 +36,13 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs until one side ends it, or a signal.
 pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
-    let policy =
-        Policy::from_path(&args.policy).map_err(|error| Failure::policy(&args.policy, error))?;
-    diagnostics::warn(&args.policy, &policy);
+    let policy = policy::watch(&args.policy)?;
     let audit = audit::open(args.audit.as_deref())?;
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
     let (mut server, stdin, stdout) =
         Server::start(&args.command, Stdio::inherit()).map_err(Failure::Start)?;
-    let mut guard = MessageGuard::new(policy).server_name(server.name());
+    let mut guard = MessageGuard::from_source(policy).server_name(server.name());
     if let Some(sink) = audit {
         guard = guard.audit(sink);
     }

@@ -41,7 +41,7 @@ use std::{
 use ::http::{Request, Response};
 use bytes::Bytes;
 use hyper::body::Body;
-use mcp_policy::{MessageGuard, Policy};
+use mcp_policy::{MessageGuard, PolicySource};
 use tokio::time::timeout;
 use tower::{BoxError, Service};
 
@@ -57,12 +57,12 @@ pub(crate) struct Bridge {
 
 impl Bridge {
     /// Starts nothing yet. Needs a runtime, for the sessions that nobody uses.
-    pub(crate) fn new(command: Vec<OsString>, policy: &Policy) -> Self {
+    pub(crate) fn new(command: Vec<OsString>, policy: impl PolicySource) -> Self {
         let sessions = Arc::<Sessions>::default();
         tokio::spawn(Arc::clone(&sessions).keep_tidy());
         Self {
             sessions,
-            shared: Arc::new(Shared::new(command, MessageGuard::new(policy.clone()))),
+            shared: Arc::new(Shared::new(command, MessageGuard::from_source(policy))),
         }
     }
 

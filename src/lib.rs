@@ -31,7 +31,7 @@ pub use policy::{
     Action, Decision, DefaultAction, Diagnostic, LoadError, MethodRule, Outcome, Policy,
     PolicyDocument, Rule, RuleAction, Severity,
 };
-pub use reload::LivePolicy;
+pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
 pub use session::{MemorySessionStore, SessionStore, TaskOwner};
@@ -50,6 +50,9 @@ pub mod docs {
 
     #[doc = include_str!("docs/refusals.md")]
     pub mod refusals {}
+
+    #[doc = include_str!("docs/reload.md")]
+    pub mod reload {}
 
     #[doc = include_str!("docs/threats.md")]
     pub mod threats {}

@@ -17,18 +17,20 @@ mod section;
 mod template;
 mod tie;
 mod uri;
+mod views;
 mod warn;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use self::decide::{Action, Decision, Outcome};
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::document::{DefaultAction, MethodRule, PolicyDocument, Rule, RuleAction};
 pub use self::error::LoadError;
+pub(crate) use self::views::Views;
 
 use self::compile::Rules;
 use self::diagnostic::{Problem, Problems};
@@ -64,6 +66,8 @@ struct Inner {
     digest: String,
     rules: Rules,
     warnings: Vec<Diagnostic>,
+    /// Found out when somebody asks.
+    views: OnceLock<Views>,
 }
 
 impl Policy {
@@ -204,6 +208,7 @@ fn load(bytes: &[u8]) -> Result<Policy, LoadError> {
         document,
         rules,
         warnings,
+        views: OnceLock::new(),
     });
     Ok(Policy { inner })
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::changes::PolicyChanges;
 use crate::caller::Caller;
 use crate::policy::Policy;
 use crate::source::PolicySource;
@@ -29,6 +30,7 @@ pub struct LivePolicy {
 
 struct Shared {
     policy: RwLock<Policy>,
+    changes: PolicyChanges,
 }
 
 impl LivePolicy {
@@ -37,6 +39,7 @@ impl LivePolicy {
         Self {
             shared: Arc::new(Shared {
                 policy: RwLock::new(policy),
+                changes: PolicyChanges::new(),
             }),
         }
     }
@@ -59,6 +62,7 @@ impl LivePolicy {
         drop(held);
         // It may be the last of a very large one.
         drop(old);
+        self.shared.changes.announce();
         true
     }
 }
@@ -70,6 +74,10 @@ impl PolicySource for LivePolicy {
 
     fn depends_on_caller(&self) -> bool {
         false
+    }
+
+    fn changes(&self) -> Option<PolicyChanges> {
+        Some(self.shared.changes.clone())
     }
 }
 
@@ -93,7 +101,9 @@ mod tests {
         };
         let live = LivePolicy::new(policy("deny"));
         assert!(!live.replace(policy("deny")));
+        assert_eq!(live.shared.changes.count(), 0);
         assert!(live.clone().replace(policy("hide")));
+        assert_eq!(live.shared.changes.count(), 1);
         assert_eq!(live.current().digest(), policy("hide").digest());
     }
 }

@@ -69,6 +69,7 @@ async fn session(
 ) -> Result<(), Failure> {
     let mut from_client = pin!(guard.pass_to_server(tokio::io::stdin(), stdin));
     let mut from_server = pin!(guard.pass_to_client(stdout));
+    let mut news = pin!(guard.tell_news());
     let mut silent = false;
     let done = tokio::select! {
         // A client that left explains a server that ends at the same time.
@@ -80,6 +81,7 @@ async fn session(
             Done::Server
         }
         _ = server.end() => Done::Server,
+        failure = &mut news => return Err(failure),
     };
     // What the server has said by now still arrives.
     let rest = async { if silent { Ok(()) } else { from_server.await } };
@@ -190,6 +192,16 @@ impl Guard {
                     method = method(&message),
                     "a line of the server's is not MCP and was dropped"
                 ),
+            }
+        }
+    }
+
+    /// Tells the client of what another policy changes, until that fails.
+    async fn tell_news(&self) -> Failure {
+        loop {
+            let news = self.connection.notification().await;
+            if let Err(failure) = self.tell_client(news).await {
+                return failure;
             }
         }
     }

@@ -1,12 +1,11 @@
 //! The policy file changes while the proxy runs.
 
-use std::{fs, path::Path};
-
 use mcp_policy::Policy;
+use serde_json::json;
 
 use crate::{
     fake::Upstream,
-    support::{ALLOW_ALL, Proxy, call, file},
+    support::{ALLOW_ALL, Proxy, body, call, file, open, put, reads},
 };
 
 const DENY: &str = r#"{
@@ -14,13 +13,6 @@ const DENY: &str = r#"{
   "default": "deny",
   "tools": { "seen": {} }
 }"#;
-
-/// As editors do it: a new file, moved into the place of the old one.
-fn put(path: &Path, text: &str) {
-    let new = path.with_extension("new");
-    fs::write(&new, text).unwrap();
-    fs::rename(new, path).unwrap();
-}
 
 fn digest(text: &str) -> String {
     text.parse::<Policy>().unwrap().digest().to_owned()
@@ -63,4 +55,70 @@ async fn a_changed_policy_holds_from_the_next_request_and_a_broken_one_never() {
     put(&policy, ALLOW_ALL);
     proxy.logs(&digest(ALLOW_ALL)).await;
     passes("wipe").await;
+}
+
+const HIDES: &str = r#"{ "version": "1", "default": "allow", "hide": ["wipe"] }"#;
+const TOLD: &str = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"}\n\n";
+
+/// A client of a server that tells of changes is told on the stream that it has.
+async fn is_told(proxy: &Proxy, policy: &std::path::Path) {
+    let initialize = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" },
+        },
+    });
+    let begun = proxy.post(&initialize).await;
+    let session = begun.header("mcp-session-id").unwrap();
+    let mut request = proxy
+        .request()
+        .header("mcp-session-id", session)
+        .body(body(&json!({})));
+    *request.as_mut().unwrap().method_mut() = http::Method::GET;
+    let mut stream = open(request.unwrap()).await;
+    assert_eq!(stream.status(), 200);
+    put(policy, HIDES);
+    reads(&mut stream, TOLD).await;
+}
+
+#[tokio::test]
+async fn an_open_stream_of_an_upstream_is_told() {
+    let upstream = Upstream::bind().await;
+    let policy = file("policy.json", ALLOW_ALL);
+    let url = format!("http://{}/mcp", upstream.address());
+    let args = ["serve", "--listen", "127.0.0.1:0", "--upstream", &url];
+    let args = [&args[..], &["--policy", policy.to_str().unwrap()]].concat();
+    let proxy = Proxy::start(&args, "info").await;
+    let served = async {
+        let mut asked = upstream.asked().await;
+        let result =
+            r#"{"jsonrpc":"2.0","id":1,"result":{"capabilities":{"tools":{"listChanged":true}}}}"#;
+        let length = result.len();
+        asked
+            .write(&format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nmcp-session-id: abc\r\n\
+                 connection: close\r\ncontent-length: {length}\r\n\r\n{result}"
+            ))
+            .await;
+        let mut stream = upstream.asked().await;
+        assert_eq!(stream.header("mcp-session-id"), Some("abc"));
+        stream.stream().await;
+        stream
+    };
+    let (_open, ()) = tokio::join!(served, is_told(&proxy, &policy));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn an_open_stream_of_a_command_is_told() {
+    let policy = file("policy.json", ALLOW_ALL);
+    let server = std::env::current_exe().unwrap();
+    let role = format!("{}=1", crate::stdio_server::ROLE);
+    let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--policy"];
+    args.extend([policy.to_str().unwrap(), "--", "env", &role]);
+    args.push(server.to_str().unwrap());
+    args.extend(crate::stdio_server::ARGUMENTS);
+    let proxy = Proxy::start(&args, "info").await;
+    is_told(&proxy, &policy).await;
 }

@@ -439,11 +439,11 @@ async fn streams_that_are_dropped_leave_nothing_behind() {
             wakers.push(Arc::clone(&stream.woken));
             assert!(Arc::strong_count(&stream.woken) > 2, "it waits");
         }
-        server.live.replace(hides("b"));
-        server.live.replace(hides("a"));
         for woken in wakers {
             assert_eq!(Arc::strong_count(&woken), 1);
         }
+        server.live.replace(hides("b"));
+        server.live.replace(hides("a"));
     }
     // And no seat in the session.
     assert_eq!(server.get().await.reads(), TOLD.to_owned());

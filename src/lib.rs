@@ -13,6 +13,7 @@ mod json;
 mod layer;
 mod mcp;
 mod policy;
+mod reload;
 mod session;
 mod source;
 
@@ -31,6 +32,9 @@ pub use policy::{
     Instructions, InvalidArguments, LoadError, MethodRule, Mode, Operator, Outcome, Policy,
     PolicyDocument, Rule, RuleAction, Severity, Step, Truth, Unwrap,
 };
+pub use reload::{LivePolicy, PolicyChanges};
+#[cfg(feature = "watch")]
+pub use reload::{PolicyFile, Reload};
 pub use session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner};
 pub use source::PolicySource;
 
@@ -47,6 +51,9 @@ pub mod docs {
 
     #[doc = include_str!("docs/refusals.md")]
     pub mod refusals {}
+
+    #[doc = include_str!("docs/reload.md")]
+    pub mod reload {}
 
     #[doc = include_str!("docs/threats.md")]
     pub mod threats {}

@@ -1,5 +1,8 @@
 use crate::caller::Caller;
 use crate::policy::Policy;
+#[cfg(doc)]
+use crate::reload::LivePolicy;
+use crate::reload::PolicyChanges;
 
 /// Where the policy for a request comes from; see
 /// [`PolicyLayer::from_source`](crate::PolicyLayer::from_source).
@@ -22,7 +25,8 @@ use crate::policy::Policy;
 /// ```
 ///
 /// It is asked once for each request, which is then judged and answered by that
-/// one policy. A caller without a policy may initialise and ping; its lists are
+/// one policy; and for each message on a stream that carries more than one answer.
+/// A caller without a policy may initialise and ping; its lists are
 /// empty, and everything else is refused with the rule `(no policy)`.
 ///
 /// If it panics, the request is refused.
@@ -34,6 +38,14 @@ pub trait PolicySource: Send + Sync + 'static {
     /// for anybody else, whatever it holds.
     fn depends_on_caller(&self) -> bool {
         true
+    }
+
+    /// How this source says that policies have changed; `None` if it does not.
+    /// Asked once. Clients that keep lists are told then that these look
+    /// different, as far as the server has said that they may be told. See
+    /// [`LivePolicy`] for one that does.
+    fn changes(&self) -> Option<PolicyChanges> {
+        None
     }
 }
 

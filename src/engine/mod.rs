@@ -5,6 +5,7 @@
 
 mod account;
 mod judge;
+mod told;
 mod words;
 
 use std::fmt;
@@ -13,11 +14,13 @@ use std::sync::Arc;
 
 pub(crate) use account::{Arrival, Seen};
 pub(crate) use judge::{Judge, Judgement};
+pub(crate) use told::{Subscription, Told};
 pub(crate) use words::unrecorded;
 
 use crate::audit::{AuditSink, Trail, seam_panicked};
 use crate::caller::Caller;
 use crate::mcp::reply::Refusal;
+use crate::reload::PolicyChanges;
 use crate::session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner, folded};
 use crate::source::PolicySource;
 
@@ -25,6 +28,8 @@ use crate::source::PolicySource;
 #[derive(Clone)]
 pub(crate) struct Engine {
     source: Arc<dyn PolicySource>,
+    /// How the source says that something has changed.
+    changes: Option<PolicyChanges>,
     sessions: Sessions,
     trail: Trail,
     /// What the server is called in records.
@@ -33,8 +38,11 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(source: impl PolicySource) -> Self {
+        // If it panics, it says nothing; no request depends on that.
+        let changes = asked("policy source", || source.changes());
         Self {
             source: Arc::new(source),
+            changes: changes.ok().flatten(),
             sessions: Sessions(Arc::new(MemorySessionStore::default())),
             trail: Trail::default(),
             server: None,
@@ -56,6 +64,11 @@ impl Engine {
     /// Which sessions and tasks belong to whom.
     pub(crate) fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// How it is told that policies have changed; `None` if they do not.
+    pub(crate) fn changes(&self) -> Option<&PolicyChanges> {
+        self.changes.as_ref()
     }
 
     /// The judge for a request of this caller.

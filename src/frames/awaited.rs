@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::tell::Question;
 use crate::audit::OpenDecision;
+use crate::engine::Judge;
 use crate::mcp::message::{Call, Id};
 
 /// What comes beyond pushes out the oldest.
@@ -24,6 +26,9 @@ pub(super) struct Request {
     /// The call that it makes, if the answer can be told from others.
     pub(super) call: Option<ToolCall>,
     pub(super) open: OpenDecision,
+    /// What judged it, and judges its answer.
+    pub(super) judge: Judge,
+    pub(super) question: Question,
 }
 
 #[derive(Debug)]
@@ -34,7 +39,8 @@ pub(super) struct ToolCall {
 }
 
 impl Awaited {
-    pub(super) fn add(&mut self, id: Id<'_>, call: &Call<'_>, open: OpenDecision) {
+    pub(super) fn add(&mut self, id: Id<'_>, call: &Call<'_>, open: OpenDecision, judge: Judge) {
+        let question = Question::of(call);
         if self.requests.len() >= MOST_AWAITED {
             self.requests.pop_front();
             self.has_forgotten = true;
@@ -54,7 +60,15 @@ impl Awaited {
             id: id.raw().into(),
             call,
             open,
+            judge,
+            question,
         });
+    }
+
+    /// What judged the request that an answer with this id answers.
+    pub(super) fn judge_of(&self, id: &[u8]) -> Option<&Judge> {
+        let request = self.requests.iter().find(|request| request.has_id(id))?;
+        Some(&request.judge)
     }
 
     /// The request that an answer with this id answers.

@@ -1,8 +1,11 @@
 mod awaited;
+mod tell;
 
+use std::future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::awaited::Awaited;
+use self::tell::News;
 use crate::audit::{AuditSink, Ending, MessageKind, OpenDecision, Receipt, Settlement, Unrecorded};
 use crate::caller::Caller;
 use crate::engine::{self, Arrival, Engine, Judge, Judgement, Seen};
@@ -61,6 +64,8 @@ pub struct MessageConnection {
     /// What the client said of itself.
     client: Mutex<Option<Arc<str>>>,
     awaited: Mutex<Awaited>,
+    /// `None` if no policy ever changes.
+    news: Option<Mutex<News>>,
 }
 
 /// What becomes of a message of the client's.
@@ -130,6 +135,7 @@ impl MessageGuard {
             caller,
             client: Mutex::default(),
             awaited: Mutex::default(),
+            news: News::of(&self.engine).map(Mutex::new),
         }
     }
 }
@@ -142,7 +148,7 @@ impl MessageConnection {
         let arrival = Arrival::now();
         let message = parse(frame);
         let judge = self.engine.judge_for(&self.caller);
-        let judge = judge.map(|judge| judge.of_client(locked(&self.client).clone()));
+        let judge = judge.map(|judge| judge.of_client(lock(&self.client).clone()));
         let judgement = match (&message, &judge) {
             (Err(refusal), _) | (_, Err(refusal)) => refusal.clone().into(),
             (Ok(message), Ok(judge)) => judge.judge(message, arrival.decision),
@@ -162,12 +168,17 @@ impl MessageConnection {
             open.take_back();
             return refuse(&engine::unrecorded(), era, id);
         }
-        match (id, message) {
-            (Some(id), Some(Message::Request(_, call))) => {
+        if let (Some(Message::Request(_, call) | Message::Notification(call)), Ok(judge)) =
+            (message, &judge)
+        {
+            self.note(|news| news.asked(id, call, frame, judge));
+        }
+        match (id, message, judge) {
+            (Some(id), Some(Message::Request(_, call)), Ok(judge)) => {
                 if let Some(client) = call.introduction() {
-                    *locked(&self.client) = Some(client);
+                    *lock(&self.client) = Some(client);
                 }
-                self.awaited().add(id, call, open);
+                self.awaited().add(id, call, open, judge);
             }
             _ => {
                 let _ = settled(open.end(Ending::Sent)).await;
@@ -182,15 +193,28 @@ impl MessageConnection {
             Ok(judge) => judge,
             Err(refusal) => return self.withhold(&refusal, frame).await,
         };
-        let Filtered { text, answers, .. } = match list::filter(frame, &judge) {
+        let mut filtered = list::filter(frame, &judge);
+        // One request sees one policy: its answer is another matter than the next
+        // request's.
+        if let Some(judge) = filtered
+            .as_ref()
+            .ok()
+            .and_then(|it| self.asked_by(it, &judge))
+        {
+            filtered = list::filter(frame, &judge);
+        }
+        let Filtered { text, answers, .. } = match filtered {
             // It tells of a task that is not the caller's.
             Ok(filtered) if filtered.is_foreign => return FromServer::Drop,
             Ok(filtered) => filtered,
             Err(unreadable) => return self.withhold(&bad_answer(unreadable), frame).await,
         };
+        if answers.is_empty() {
+            self.note(|news| news.passed(frame));
+        }
         let receipts = answers
             .into_iter()
-            .filter_map(|answer| self.receive(answer))
+            .filter_map(|answer| self.receive(answer, frame))
             .fold(Receipt::recorded(), Receipt::and);
         let _ = settled(receipts).await;
         match text {
@@ -237,9 +261,41 @@ impl MessageConnection {
         errors
     }
 
+    /// The next message of our own for the client, which is to be sent between
+    /// those of the server: that its lists have changed, because another policy
+    /// holds. Only where the server has said that it tells of such changes; until
+    /// there is one, this waits.
+    ///
+    /// To be waited for by one task at a time. If it is dropped before it is done,
+    /// nothing is lost.
+    pub async fn notification(&self) -> Vec<u8> {
+        let Some(news) = &self.news else {
+            return future::pending().await;
+        };
+        future::poll_fn(|context| lock(news).poll(&self.engine, &self.caller, context)).await
+    }
+
+    fn note(&self, note: impl FnOnce(&mut News)) {
+        if let Some(news) = &self.news {
+            note(&mut lock(news));
+        }
+    }
+
+    /// What judged the request that this answers, if that was by another policy.
+    fn asked_by(&self, filtered: &Filtered<'_>, now: &Judge) -> Option<Judge> {
+        let [answer] = filtered.answers.as_slice() else {
+            return None;
+        };
+        let awaited = self.awaited();
+        let judge = awaited.judge_of(answer.id)?;
+        let digest = |judge: &Judge| judge.policy().map(|policy| policy.digest().to_owned());
+        (digest(judge) != digest(now)).then(|| judge.clone())
+    }
+
     /// Notes the answer to a request that was awaited.
-    fn receive(&self, answer: Answer<'_>) -> Option<Receipt> {
+    fn receive(&self, answer: Answer<'_>, frame: &[u8]) -> Option<Receipt> {
         let awaited = self.awaited().take(answer.id)?;
+        self.note(|news| news.answered(awaited.question, answer.id, frame, &awaited.judge));
         if let (Some(task), Some(call)) = (answer.task, awaited.call) {
             if task.fits(call.wants_task) {
                 let owner = TaskOwner::new(&self.caller, call.tool);
@@ -272,10 +328,8 @@ impl MessageConnection {
         self.engine.decided(arrival, seen, judgement, policy)
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread
-    /// spoils nothing.
     fn awaited(&self) -> MutexGuard<'_, Awaited> {
-        locked(&self.awaited)
+        lock(&self.awaited)
     }
 
     /// What the client is sent in the place of a message that cannot be passed
@@ -296,6 +350,12 @@ impl MessageConnection {
     }
 }
 
+/// Nothing is left half done under a lock, so a panic of another thread spoils
+/// nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn parse(frame: &[u8]) -> Result<Message<'_>, Refusal> {
     if has_line_end(frame) {
         return Err(Refusal::malformed("A message must stand on one line."));
@@ -309,12 +369,6 @@ async fn settled(receipt: Receipt) -> Result<(), Unrecorded> {
         Settlement::Known(result) => result,
         Settlement::Awaited(settling) => settling.await,
     }
-}
-
-/// Nothing is left half done under a lock, so a panic of another thread spoils
-/// nothing.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refuse(refusal: &Refusal, era: Era, id: Option<Id<'_>>) -> FromClient {

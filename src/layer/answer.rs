@@ -13,6 +13,7 @@ use super::endpoints::Endpoints;
 use super::exchange::{Asked, Exchange};
 use super::incoming::Refused;
 use super::response_body::ResponseBody;
+use super::tell;
 use crate::audit::Ending;
 use crate::mcp::list::{self, Unreadable};
 use crate::mcp::reply::Refusal;
@@ -208,6 +209,7 @@ fn filter(exchange: &Exchange, text: &[u8]) -> Result<Option<Vec<u8>>, String> {
         return Err("The server told of a task that is not the caller's.".to_owned());
     }
     exchange.remember_tasks(&filtered.answers);
+    tell::learn(exchange, text);
     Ok(filtered.text)
 }
 

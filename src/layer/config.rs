@@ -7,6 +7,7 @@ use super::budget::Budget;
 use super::calls::Calls;
 use super::endpoints::Endpoints;
 use super::identify::{self, IdentifyCaller};
+use super::tell::Listeners;
 use crate::caller::Caller;
 use crate::engine::{Engine, asked};
 use crate::mcp::reply::Refusal;
@@ -33,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) unguarded_paths: Vec<String>,
     /// Where refusals go that a client hears on another stream.
     pub(crate) endpoints: Arc<Endpoints>,
+    /// Who is told that a policy has changed.
+    pub(crate) listeners: Arc<Listeners>,
 }
 
 /// 4 MiB: what rmcp reads at most, so that nothing passes that it refuses.
@@ -54,6 +57,7 @@ impl Config {
             accepts_batches: false,
             unguarded_paths: Vec::new(),
             endpoints: Arc::default(),
+            listeners: Arc::default(),
         }
     }
 

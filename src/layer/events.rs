@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
@@ -10,6 +11,8 @@ use super::budget::{Hold, Spent};
 use super::collect::Collected;
 use super::endpoints::Announcement;
 use super::exchange::Exchange;
+use super::tell::{self, Role, Teller};
+use crate::engine::Judge;
 use crate::mcp::list::{self, Unreadable};
 use crate::mcp::recover::{self, Unread};
 use crate::mcp::reply::Refusal;
@@ -32,11 +35,14 @@ pub(super) struct Events {
     exchange: Exchange,
     /// Where the client was told to POST to, if it was.
     announcement: Option<Announcement>,
+    /// Who tells the client on this stream that its lists have changed, if it does.
+    teller: Option<Teller>,
 }
 
 impl Events {
     pub(super) fn new(exchange: Exchange) -> Self {
         let config = &exchange.config;
+        let teller = Teller::of(&exchange);
         Self {
             splitter: Splitter::new(config.max_response_size),
             out: VecDeque::new(),
@@ -44,6 +50,7 @@ impl Events {
             hold: config.responses.hold(),
             exchange,
             announcement: None,
+            teller,
         }
     }
 
@@ -66,6 +73,15 @@ impl Events {
                 .as_ref()
                 .map(|stream| stream.poll(context));
             if let Some(Poll::Ready(event)) = refusal {
+                return Poll::Ready(Some(Ok(Frame::data(event))));
+            }
+            // What goes on is whole events, so that this comes between two of them.
+            let news = self
+                .teller
+                .as_mut()
+                .map(|teller| teller.poll(&self.exchange, context));
+            if let Some(Poll::Ready(event)) = news {
+                self.splitter.begin();
                 return Poll::Ready(Some(Ok(Frame::data(event))));
             }
             match ready!(inner.poll_frame(context)) {
@@ -110,6 +126,7 @@ impl Events {
     fn take(&mut self, chunk: Bytes) -> Result<(), &'static str> {
         let exchange = &self.exchange;
         let announcement = &mut self.announcement;
+        let teller = &mut self.teller;
         let mut judge = |event: Event<'_>| {
             if event.name == b"endpoint" && exchange.asked.opens_stream {
                 // The new one could be the same as the old one.
@@ -119,7 +136,17 @@ impl Events {
                     .endpoints
                     .announce(event.data, exchange.judge.caller());
             }
-            judge(exchange, event.data)
+            let (verdict, is_answer) = judge(exchange, event.data);
+            if verdict != Verdict::Drop {
+                if is_answer {
+                    tell::learn(exchange, event.data);
+                }
+                let passed = |teller: &mut Teller| teller.passed(exchange, event.data, is_answer);
+                if !teller.as_mut().is_none_or(passed) {
+                    *teller = None;
+                }
+            }
+            verdict
         };
         // Nothing waits when more is read.
         let result = self.splitter.push(chunk, &mut judge, &mut self.out);
@@ -158,29 +185,49 @@ impl fmt::Debug for Events {
     }
 }
 
-/// Judges the data of one event.
-fn judge(exchange: &Exchange, data: &[u8]) -> Verdict {
-    let unreadable = match list::filter(data, &exchange.judge) {
+/// The judge of what comes on a stream. One that carries the answers to other
+/// requests may last longer than a policy.
+fn judge_of(exchange: &Exchange) -> Result<Cow<'_, Judge>, Refusal> {
+    let lasts = exchange.asked.opens_stream || matches!(exchange.asked.role, Role::Subscribes(_));
+    Ok(match lasts {
+        true => Cow::Owned(exchange.config.engine.judge_for(exchange.judge.caller())?),
+        false => Cow::Borrowed(&exchange.judge),
+    })
+}
+
+/// Judges the data of one event, and tells whether it holds an answer.
+fn judge(exchange: &Exchange, data: &[u8]) -> (Verdict, bool) {
+    let judge = match judge_of(exchange) {
+        Ok(judge) => judge,
+        Err(refusal) => return (withhold(exchange, &refusal, data), false),
+    };
+    let unreadable = match list::filter(data, &*judge) {
         // It tells of a task that is not the caller's.
-        Ok(filtered) if filtered.is_foreign => return Verdict::Drop,
+        Ok(filtered) if filtered.is_foreign => return (Verdict::Drop, false),
         Ok(filtered) => {
             exchange.remember_tasks(&filtered.answers);
-            return filtered.text.map_or(Verdict::Forward, Verdict::Rewrite);
+            let verdict = filtered.text.map_or(Verdict::Forward, Verdict::Rewrite);
+            return (verdict, !filtered.answers.is_empty());
         }
         Err(unreadable) => unreadable,
     };
     // Without an object there is no list in any reading: the address that
     // begins a 2024-11-05 stream, for one.
     if matches!(unreadable, Unreadable::Json(_)) && !data.contains(&b'{') {
-        return Verdict::Forward;
+        return (Verdict::Forward, false);
     }
     let refusal = Refusal::BadAnswer {
         text: unreadable.explain(),
     };
+    (withhold(exchange, &refusal, data), false)
+}
+
+/// What goes on in the place of a message that cannot be passed on.
+fn withhold(exchange: &Exchange, refusal: &Refusal, data: &[u8]) -> Verdict {
     let asked = &exchange.asked;
     match recover::server_message(data) {
-        Unread::Answer(id) => Verdict::Rewrite(asked.reply_to(Some(id), &refusal).body),
-        Unread::Unknown if asked.is_awaited() => Verdict::Rewrite(asked.reply(&refusal).body),
+        Unread::Answer(id) => Verdict::Rewrite(asked.reply_to(Some(id), refusal).body),
+        Unread::Unknown if asked.is_awaited() => Verdict::Rewrite(asked.reply(refusal).body),
         // There is nobody to tell; nobody waits for a call of the server's.
         Unread::Unknown | Unread::Call => Verdict::Drop,
     }

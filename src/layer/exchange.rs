@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::calls::CallUnderWay;
 use super::config::Config;
+use super::tell::Role;
 use crate::engine::Judge;
 use crate::mcp::list::Answer;
 use crate::mcp::message::Id;
@@ -29,6 +30,8 @@ pub(super) struct Asked {
     /// The calls of tools that it makes.
     pub(super) calls: SmallVec<[ToolCall; 1]>,
     pub(super) session: SessionStep,
+    /// What the answer means to whoever waits for changes.
+    pub(super) role: Role,
 }
 
 /// Who waits for the answer, by ids as they were written.

@@ -20,6 +20,7 @@ use super::incoming::{Incoming, Judged, Refused};
 use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
+use super::tell;
 use crate::audit::{
     DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded,
 };
@@ -309,6 +310,7 @@ fn receive<S, F, B, R: Body<Data = Bytes>, E>(
 ) -> State<S, F, B, R, E> {
     let (mut head, body) = answer.into_parts();
     request::follow_session(&called.exchange, &head);
+    tell::follow_session(&mut called.exchange, &head);
     called.open.answered_with(head.status.as_u16());
     let asked = &called.exchange.asked;
     match answer::treatment(&head) {

@@ -59,6 +59,10 @@ impl Incoming<'_> {
     /// Judges a request that has no message: one that opens a stream or ends a
     /// session.
     pub(super) fn judge_head(self, asked: Asked) -> Judged {
+        let asked = Asked {
+            role: self.role(asked.era, None),
+            ..asked
+        };
         let caller = self.config.caller(self.head);
         let judged = match self.judge_for(&caller) {
             Ok(judge) => Ok((Judgement::PASSES, judge)),
@@ -115,6 +119,7 @@ impl Incoming<'_> {
             }
             Err(refusal) => Err((refusal.into(), None)),
         };
+        asked.role = self.role(era, Some((&message, body)));
         // What is refused is not under way.
         if let (Ok(_), Message::Request(id, call)) = (&judged, &message) {
             asked.calls.extend(self.call_of(*id, call));

@@ -24,6 +24,7 @@ mod request;
 mod request_body;
 mod response_body;
 mod service;
+mod tell;
 
 pub use future::ResponseFuture;
 pub use identify::IdentifyCaller;

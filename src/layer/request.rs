@@ -14,6 +14,7 @@ use super::config::Config;
 use super::encoding::is_encoded;
 use super::exchange::{Asked, Exchange, SessionStep, Waiting};
 use super::permit::Permit;
+use super::tell::Role;
 use crate::audit::DecisionRecord;
 use crate::mcp::headers;
 use crate::mcp::reply::Refusal;
@@ -79,6 +80,7 @@ pub(super) fn unread(head: &request::Parts) -> Asked {
             }
             _ => SessionStep::None,
         },
+        role: Role::None,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows what a policy is.
 
+pub(crate) mod changed;
 mod display;
 pub(crate) mod fault;
 pub(crate) mod headers;

@@ -100,6 +100,12 @@ impl Splitter {
         self.held.len()
     }
 
+    /// The stream has begun with something else: what comes is no longer its
+    /// beginning.
+    pub(crate) fn begin(&mut self) {
+        self.at_start = false;
+    }
+
     /// Takes the next bytes of the stream and appends what may go on to `out`.
     /// `judge` is given each event that has data.
     pub(crate) fn push(

@@ -25,13 +25,14 @@ mod template;
 mod tie;
 mod unwrap;
 mod uri;
+mod views;
 mod warn;
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use self::action::{Action, InvalidArguments};
 pub use self::condition::{Operator, Truth};
@@ -43,6 +44,7 @@ pub use self::document::{
 };
 pub use self::error::LoadError;
 pub use self::explain::{ConditionStep, Explanation, Step};
+pub(crate) use self::views::Views;
 
 use self::compile::Rules;
 use self::condition::Regexes;
@@ -83,6 +85,8 @@ struct Inner {
     /// What would be if nothing were in shadow, where something is.
     written: Option<Rules>,
     warnings: Vec<Diagnostic>,
+    /// Found out when somebody asks.
+    views: OnceLock<Views>,
 }
 
 impl Policy {
@@ -238,6 +242,7 @@ fn load(bytes: &[u8]) -> Result<Policy, LoadError> {
         rules,
         written,
         warnings,
+        views: OnceLock::new(),
     });
     Ok(Policy { inner })
 }

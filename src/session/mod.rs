@@ -5,7 +5,7 @@
 //! exist for another.
 
 mod memory;
-mod table;
+pub(crate) mod table;
 
 use std::sync::Arc;
 

@@ -9,15 +9,15 @@ const LONGEST_ID: usize = 1024;
 
 /// How much a [`Table`] remembers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) in_all: usize,
+pub(crate) struct Bounds {
+    pub(crate) in_all: usize,
     /// Of one owner. What comes beyond pushes out the owner's own.
-    pub(super) of_one: usize,
+    pub(crate) of_one: usize,
 }
 
 /// Whose each id is. Whatever is done takes no more than logarithmic time.
 #[derive(Debug)]
-pub(super) struct Table<T> {
+pub(crate) struct Table<T> {
     bounds: Bounds,
     entries: HashMap<Arc<str>, Entry<T>>,
     owners: HashMap<Arc<str>, Uses>,
@@ -48,7 +48,7 @@ fn rank(owner: &Arc<str>, uses: &Uses) -> Option<Rank> {
 }
 
 impl<T: Clone> Table<T> {
-    pub(super) fn new(bounds: Bounds) -> Self {
+    pub(crate) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
             entries: HashMap::new(),
@@ -59,7 +59,7 @@ impl<T: Clone> Table<T> {
     }
 
     /// Whose it is. If it is the owner who asks, that is a use.
-    pub(super) fn get(&mut self, id: &str, asking: &str) -> Option<(Arc<str>, T)> {
+    pub(crate) fn get(&mut self, id: &str, asking: &str) -> Option<(Arc<str>, T)> {
         let (key, entry) = self.entries.get_key_value(id)?;
         let found = (Arc::clone(&entry.owner), entry.value.clone());
         if *entry.owner == *asking {
@@ -70,7 +70,7 @@ impl<T: Clone> Table<T> {
     }
 
     /// Remembers whose it is; who had it first keeps it.
-    pub(super) fn insert(&mut self, id: &str, owner: &Arc<str>, value: T) {
+    pub(crate) fn insert(&mut self, id: &str, owner: &Arc<str>, value: T) {
         if id.len() > LONGEST_ID || self.entries.contains_key(id) {
             return;
         }
@@ -96,7 +96,7 @@ impl<T: Clone> Table<T> {
         self.change(owner, |uses| drop(uses.insert(clock, id)));
     }
 
-    pub(super) fn remove(&mut self, id: &str) {
+    pub(crate) fn remove(&mut self, id: &str) {
         if let Some(entry) = self.entries.remove(id) {
             self.change(&entry.owner, |uses| drop(uses.remove(&entry.last_used)));
         }

@@ -6,6 +6,7 @@
 //! headers go on, [`upstream`] and [`connect`] how the server behind is asked,
 //! [`server`] and [`shutdown`] how connections are accepted and let go,
 //! [`diagnostics`] and [`failure`] how the program says why it does not start,
+//! [`policy`] how it goes on when the policy changes,
 //! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
 //! without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the
 //! server that they start, [`lines`] how messages are told apart, [`message`]
@@ -24,6 +25,7 @@ mod gateway;
 mod headers;
 mod lines;
 mod message;
+mod policy;
 mod serve;
 mod server;
 mod shutdown;

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use mcp_policy::{JsonLines, Policy, PolicyLayer};
+use mcp_policy::{JsonLines, PolicyLayer, PolicySource};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service};
 
@@ -20,9 +20,9 @@ use crate::{
     audit,
     bridge::Bridge,
     cli::{Secret, ServeArgs},
-    diagnostics,
     failure::Failure,
     gateway::gateway,
+    policy,
     server::{self, DRAIN_TIMEOUT, Ended},
     shutdown::Signals,
     upstream::{Target, Upstream},
@@ -45,9 +45,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         Some(url) => Some(Target::new(url.expose(), headers).map_err(Failure::Usage)?),
         None => None,
     };
-    let policy =
-        Policy::from_path(&args.policy).map_err(|error| Failure::policy(&args.policy, error))?;
-    diagnostics::warn(&args.policy, &policy);
+    let policy = policy::watch(&args.policy)?;
     if args.listen.ip().is_unspecified() && args.allowed_hosts.is_empty() {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use with --allowed-host"
@@ -71,7 +69,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let program = command.first().map(Path::new).and_then(Path::file_name);
             let program = program.unwrap_or_default().to_string_lossy();
             tracing::info!(policy = %args.policy.display(), server = &*program, "loaded");
-            let bridge = Bridge::new(command.clone(), &policy, args.show_server_stderr);
+            let bridge = Bridge::new(command.clone(), policy.clone(), args.show_server_stderr);
             let layer = layer(policy, &program, audit);
             guard_command(listener, layer, access, bridge).await
         }
@@ -79,8 +77,12 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 }
 
 /// The policy in front of the server of this name, and where it is recorded.
-pub(crate) fn layer(policy: Policy, server: &str, audit: Option<JsonLines>) -> PolicyLayer {
-    let layer = PolicyLayer::new(policy).server_name(server);
+pub(crate) fn layer(
+    policy: impl PolicySource,
+    server: &str,
+    audit: Option<JsonLines>,
+) -> PolicyLayer {
+    let layer = PolicyLayer::from_source(policy).server_name(server);
     match audit {
         Some(sink) => layer.audit(sink),
         None => layer,

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use mcp_policy::{Caller, FromClient, FromServer, MessageConnection, MessageGuard, Policy};
+use mcp_policy::{Caller, FromClient, FromServer, MessageConnection, MessageGuard};
 use tokio::{
     io::{BufReader, Stdin, Stdout},
     process::{ChildStdin, ChildStdout},
@@ -20,10 +20,10 @@ use crate::{
     audit,
     child::Server,
     cli::StdioArgs,
-    diagnostics,
     failure::Failure,
     lines::{self, Line, LineWriter},
     message::{Message, method},
+    policy,
     shutdown::Signals,
 };
 
@@ -36,15 +36,13 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs until one side ends it, or a signal.
 pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
-    let policy =
-        Policy::from_path(&args.policy).map_err(|error| Failure::policy(&args.policy, error))?;
-    diagnostics::warn(&args.policy, &policy);
+    let policy = policy::watch(&args.policy)?;
     let audit = audit::open(args.audit.as_deref())?;
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
     let (mut server, stdin, stdout) =
         Server::start(&args.command, Stdio::inherit()).map_err(Failure::Start)?;
-    let mut guard = MessageGuard::new(policy).server_name(server.name());
+    let mut guard = MessageGuard::from_source(policy).server_name(server.name());
     if let Some(sink) = audit {
         guard = guard.audit(sink);
     }
@@ -71,6 +69,7 @@ async fn session(
 ) -> Result<(), Failure> {
     let mut from_client = pin!(guard.pass_to_server(tokio::io::stdin(), stdin));
     let mut from_server = pin!(guard.pass_to_client(stdout));
+    let mut news = pin!(guard.tell_news());
     let mut silent = false;
     let done = tokio::select! {
         // A client that left explains a server that ends at the same time.
@@ -82,6 +81,7 @@ async fn session(
             Done::Server
         }
         _ = server.end() => Done::Server,
+        failure = &mut news => return Err(failure),
     };
     // What the server has said by now still arrives.
     let rest = async { if silent { Ok(()) } else { from_server.await } };
@@ -196,6 +196,16 @@ impl Guard {
                     method = method(&message),
                     "a line of the server's is not MCP and was dropped"
                 ),
+            }
+        }
+    }
+
+    /// Tells the client of what another policy changes, until that fails.
+    async fn tell_news(&self) -> Failure {
+        loop {
+            let news = self.connection.notification().await;
+            if let Err(failure) = self.tell_client(news).await {
+                return failure;
             }
         }
     }

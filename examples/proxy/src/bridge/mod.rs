@@ -41,7 +41,7 @@ use std::{
 use ::http::{Request, Response};
 use bytes::Bytes;
 use hyper::body::Body;
-use mcp_policy::{MessageGuard, Policy};
+use mcp_policy::{MessageGuard, PolicySource};
 use tokio::time::timeout;
 use tower::{BoxError, Service};
 
@@ -57,10 +57,14 @@ pub(crate) struct Bridge {
 
 impl Bridge {
     /// Starts nothing yet. Needs a runtime, for the sessions that nobody uses.
-    pub(crate) fn new(command: Vec<OsString>, policy: &Policy, shows_stderr: bool) -> Self {
+    pub(crate) fn new(
+        command: Vec<OsString>,
+        policy: impl PolicySource,
+        shows_stderr: bool,
+    ) -> Self {
         let sessions = Arc::<Sessions>::default();
         tokio::spawn(Arc::clone(&sessions).keep_tidy());
-        let mut shared = Shared::new(command, MessageGuard::new(policy.clone()));
+        let mut shared = Shared::new(command, MessageGuard::from_source(policy));
         shared.shows_stderr = shows_stderr;
         Self {
             sessions,

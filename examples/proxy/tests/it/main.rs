@@ -14,6 +14,7 @@ mod audit;
 mod bridge;
 mod demo;
 mod fake;
+mod reload;
 mod shutdown;
 mod start;
 mod stdio;

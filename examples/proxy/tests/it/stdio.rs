@@ -1,6 +1,9 @@
 //! `stdio`: the policy between a client and a server that talk over pipes.
 
-use std::process::{ExitStatus, Stdio};
+use std::{
+    path::Path,
+    process::{ExitStatus, Stdio},
+};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -9,7 +12,7 @@ use tokio::{
 };
 
 use crate::stdio_server::{ARGUMENTS, ROLE};
-use crate::support::{call, command, file, run, within};
+use crate::support::{call, command, file, put, run, within};
 
 const POLICY: &str = r#"{
   "version": "1",
@@ -28,7 +31,10 @@ struct Session {
 
 impl Session {
     fn start() -> Self {
-        let policy = file("policy.json", POLICY);
+        Self::guarded_by(&file("policy.json", POLICY))
+    }
+
+    fn guarded_by(policy: &Path) -> Self {
         let server = std::env::current_exe().unwrap();
         let mut args = vec!["stdio", "--policy", policy.to_str().unwrap(), "--"];
         args.push(server.to_str().unwrap());
@@ -140,6 +146,38 @@ async fn an_allowed_call_runs_and_a_denied_one_does_not() {
     assert!(stderr.contains("stdin is closed"), "{stderr}");
     assert!(stderr.contains("refused"), "{stderr}");
     assert!(!stderr.contains("argument-value"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_client_is_told_when_another_policy_shows_other_tools() {
+    let policy = file("policy.json", POLICY);
+    let mut session = Session::guarded_by(&policy);
+    session
+        .says(r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#)
+        .await;
+    assert_eq!(session.reads().await["id"], 1);
+    assert_eq!(session.calls("echo", json!(1)).await, "1");
+    put(
+        &policy,
+        &POLICY.replace(r#""secret""#, r#""secret", "echo""#),
+    );
+    // The client has said nothing, and the server neither.
+    let told = session.reads().await;
+    assert_eq!(told["method"], "notifications/tools/list_changed", "{told}");
+    session.says(call(2, "echo").to_string()).await;
+    let answer = session.reads().await;
+    assert_ne!(answer["result"]["content"][0]["text"], "1", "{answer}");
+    put(&policy, "{");
+    put(&policy, POLICY);
+    assert_eq!(session.reads().await["method"], told["method"]);
+    assert_eq!(session.calls("echo", json!(2)).await, "2");
+    session.closes();
+    let (_, _, stderr) = session.end().await;
+    assert_eq!(
+        stderr.matches(" loaded again policy=").count(),
+        2,
+        "{stderr}"
+    );
 }
 
 #[tokio::test]

@@ -38,7 +38,10 @@ fn serve() {
             }
             _ if message["method"] == "initialize" => {
                 eprintln!("greeted");
-                answer(&message, json!({ "capabilities": { "tools": {} } }));
+                answer(
+                    &message,
+                    json!({ "capabilities": { "tools": { "listChanged": true } } }),
+                );
                 continue;
             }
             None => continue,

@@ -1,0 +1,40 @@
+//! The policy file, and what is said when it changes.
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::Path,
+};
+
+use mcp_policy::{PolicyFile, Reload};
+
+use crate::{diagnostics, failure::Failure};
+
+/// Loads the policy, and loads it again whenever its file changes.
+pub(crate) fn watch(path: &Path) -> Result<PolicyFile, Failure> {
+    let name = path.to_owned();
+    let file = PolicyFile::watch_with(path, move |reload| say(&name, reload))
+        .map_err(|error| Failure::policy(path, error))?;
+    diagnostics::warn(path, &file.current());
+    Ok(file)
+}
+
+/// Says on stderr what has become of the policy.
+fn say(path: &Path, reload: Reload<'_>) {
+    let name = path.display();
+    match reload {
+        Reload::Loaded(policy) => {
+            diagnostics::warn(path, policy);
+            tracing::info!(policy = %name, digest = policy.digest(), "loaded again");
+        }
+        Reload::Failed(error) => {
+            let colour = diagnostics::colours(io::stderr().is_terminal());
+            let problems = diagnostics::text(path, error, colour);
+            let _ = writeln!(io::stderr(), "{problems}");
+            tracing::error!(policy = %name, "not loaded again: the policy from before still holds");
+        }
+        Reload::Unwatched(why) => {
+            tracing::error!(policy = %name, why, "changes of the policy may go unnoticed: restart after one");
+        }
+        other => tracing::warn!(policy = %name, ?other, "something became of the policy"),
+    }
+}

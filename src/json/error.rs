@@ -75,24 +75,29 @@ impl ErrorKind {
     }
 }
 
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "it is empty",
+            Self::NotUtf8 => "it is not UTF-8",
+            Self::ByteOrderMark => "it begins with a byte order mark",
+            Self::UnexpectedEnd => "it ends in the middle of a value",
+            Self::UnexpectedByte => "there is a character that JSON does not allow here",
+            Self::BadEscape => "there is a backslash that begins no escape sequence",
+            Self::ControlCharacter => "there is an unescaped control character in a string",
+            Self::TrailingData => "something follows the value",
+            Self::LoneSurrogate => "there is an escaped surrogate without its other half",
+            Self::NumberOutOfRange => "there is a number too large for a 64-bit float",
+            Self::TooDeep => "objects and arrays are nested too deep",
+            Self::TooManyKeys => "an object has too many members",
+            Self::DuplicateKey => "an object has two members of the same name",
+        })
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.kind {
-            ErrorKind::Empty => "it is empty",
-            ErrorKind::NotUtf8 => "it is not UTF-8",
-            ErrorKind::ByteOrderMark => "it begins with a byte order mark",
-            ErrorKind::UnexpectedEnd => "it ends in the middle of a value",
-            ErrorKind::UnexpectedByte => "there is a character that JSON does not allow here",
-            ErrorKind::BadEscape => "there is a backslash that begins no escape sequence",
-            ErrorKind::ControlCharacter => "there is an unescaped control character in a string",
-            ErrorKind::TrailingData => "something follows the value",
-            ErrorKind::LoneSurrogate => "there is an escaped surrogate without its other half",
-            ErrorKind::NumberOutOfRange => "there is a number too large for a 64-bit float",
-            ErrorKind::TooDeep => "objects and arrays are nested too deep",
-            ErrorKind::TooManyKeys => "an object has too many members",
-            ErrorKind::DuplicateKey => "an object has two members of the same name",
-        };
-        write!(f, "{what} (at byte {})", self.offset)
+        write!(f, "{} (at byte {})", self.kind, self.offset)
     }
 }
 

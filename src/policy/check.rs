@@ -194,7 +194,7 @@ impl Compiler<'_> {
         place: &str,
     ) -> Option<(Path, Test)> {
         let path = match Path::parse(&condition.path) {
-            Ok(path) => self.allowed(purpose, path, &join(place, "path")),
+            Ok(path) => self.allowed(purpose, path, place),
             Err(error) => {
                 self.problems.report(|| {
                     Problem::at_value(join(place, "path"), error.message).with_help(error.help)
@@ -204,16 +204,24 @@ impl Compiler<'_> {
         };
         match Test::compile(condition.op, &condition.value, self.regexes) {
             Ok(test) => Some((path?, test)),
-            Err(error) => {
-                self.problems.report(|| {
-                    Problem::at_value(join(place, "value"), error.message).with_help(error.help)
-                });
+            Err(errors) => {
+                for error in errors {
+                    self.problems.report(|| {
+                        let place = join(place, "value");
+                        let place = match error.item {
+                            Some(index) => join(&place, &index.to_string()),
+                            None => place,
+                        };
+                        Problem::at_value(place, error.message).with_help(error.help)
+                    });
+                }
                 None
             }
         }
     }
 
-    /// The path, if conditions of this rule may look at its root.
+    /// The path of the condition at this place, if those of this rule may look at
+    /// its root.
     fn allowed(&mut self, purpose: Use, path: Path, place: &str) -> Option<Path> {
         let root = path.root();
         if !self.roots.contains(&root) {
@@ -221,14 +229,14 @@ impl Compiler<'_> {
                 let message = format!("there is no `{}` here", root.name());
                 let roots: Vec<_> = self.roots.iter().map(|root| root.name()).collect();
                 let help = format!("conditions here look at `{}`", roots.join("`, `"));
-                Problem::at_value(place.to_owned(), message).with_help(help)
+                Problem::at_value(join(place, "path"), message).with_help(help)
             });
             return None;
         }
         if root == Root::Client && purpose != Use::DenyIf {
             self.problems.report(|| {
                 let message = "what a client says of itself cannot be required";
-                Problem::at_value(place.to_owned(), message).with_help(
+                Problem::at_value(join(place, "path"), message).with_help(
                     "any client can say it: use `client` in `deny_if`, or `caller` instead",
                 )
             });

@@ -17,7 +17,7 @@ use crate::json::tree::{Node, Value};
 /// use mcp_policy::{Policy, Severity};
 ///
 /// let error = r#"{ "version": "1", "defualt": "deny" }"#.parse::<Policy>().unwrap_err();
-/// let misspelt = &error.diagnostics()[1];
+/// let misspelt = &error.diagnostics()[0];
 /// assert_eq!(misspelt.severity(), Severity::Error);
 /// assert_eq!(misspelt.message(), "unknown field `defualt`");
 /// assert_eq!(misspelt.help(), Some("did you mean `default`?"));
@@ -124,7 +124,7 @@ pub(super) enum Spot {
     Key,
     /// The value that the pointer names.
     Value,
-    /// Bytes that no pointer can name.
+    /// These bytes.
     Bytes(Range<usize>),
 }
 
@@ -141,6 +141,15 @@ impl Problem {
         Self::new(String::new(), Spot::Bytes(bytes), message.into())
     }
 
+    /// About these bytes, which are at this place.
+    pub(super) fn in_text(
+        bytes: Range<usize>,
+        place: &Place<'_>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(place.pointer(), Spot::Bytes(bytes), message.into())
+    }
+
     pub(super) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -153,6 +162,11 @@ impl Problem {
             message,
             help: None,
         }
+    }
+
+    fn length(&self) -> usize {
+        let texts = [Some(&self.pointer), Some(&self.message), self.help.as_ref()];
+        texts.into_iter().flatten().map(String::len).sum()
     }
 
     fn bytes(&self, root: Option<&Node>) -> Range<usize> {
@@ -172,6 +186,8 @@ impl Problem {
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     list: Vec<Problem>,
+    /// How long their texts are together.
+    length: usize,
     omitted: usize,
 }
 
@@ -179,10 +195,17 @@ impl Problems {
     /// More than this are only counted.
     pub(super) const MOST: usize = 200;
 
+    /// So are those that come when the texts of the others are so long together:
+    /// the name of an entry may be millions of characters, and is in the place of
+    /// everything below it.
+    const LONGEST: usize = 1 << 20;
+
     /// Takes a closure, because a document can have a million problems.
     pub(super) fn report(&mut self, problem: impl FnOnce() -> Problem) {
-        if self.list.len() < Self::MOST {
-            self.list.push(problem());
+        if self.list.len() < Self::MOST && self.length < Self::LONGEST {
+            let problem = problem();
+            self.length = self.length.saturating_add(problem.length());
+            self.list.push(problem);
         } else {
             self.omitted += 1;
         }
@@ -268,7 +291,8 @@ fn locate(root: &Node, pointer: &str) -> (Range<usize>, Range<usize>) {
         let step = match &found.1.value {
             Value::Object(members) => members
                 .iter()
-                .find(|member| member.key == token)
+                // Of two the document holds the last.
+                .rfind(|member| member.key == token)
                 .map(|member| (member.key_span.clone(), &member.value)),
             Value::Array(items) => token
                 .parse()
@@ -285,10 +309,42 @@ fn locate(root: &Node, pointer: &str) -> (Range<usize>, Range<usize>) {
     (found.0, found.1.span.clone())
 }
 
+/// A place in the tree of a document. It is only written out as a pointer where
+/// there is something to report.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'p> {
+    Document,
+    Member(&'p Place<'p>, &'p str),
+    Item(&'p Place<'p>, usize),
+}
+
+impl Place<'_> {
+    fn pointer(&self) -> String {
+        let mut pointer = String::new();
+        self.write(&mut pointer);
+        pointer
+    }
+
+    /// Recursion is bounded by the depth of a document.
+    fn write(&self, pointer: &mut String) {
+        let (parent, token) = match self {
+            Self::Document => return,
+            Self::Member(parent, key) => (parent, escape(key)),
+            Self::Item(parent, index) => (parent, index.to_string()),
+        };
+        parent.write(pointer);
+        pointer.push('/');
+        pointer.push_str(&token);
+    }
+}
+
 /// The place of `token` in what `pointer` names.
 pub(super) fn join(pointer: &str, token: &str) -> String {
-    let token = token.replace('~', "~0").replace('/', "~1");
-    format!("{pointer}/{token}")
+    format!("{pointer}/{}", escape(token))
+}
+
+fn escape(token: &str) -> String {
+    token.replace('~', "~0").replace('/', "~1")
 }
 
 /// What a token of a pointer stands for.

@@ -205,7 +205,7 @@ fn load(bytes: &[u8]) -> Result<Policy, LoadError> {
     if bytes.len() > load::MAX_BYTES {
         problems.report(|| {
             let message = format!("the document is larger than {} bytes", load::MAX_BYTES);
-            Problem::at_bytes(0..0, message)
+            Problem::at_bytes(0..0, message).with_help("use patterns, such as `read_*`")
         });
         return Err(refuse(problems, None, None));
     }
@@ -213,25 +213,24 @@ fn load(bytes: &[u8]) -> Result<Policy, LoadError> {
     let root = match tree::parse(bytes) {
         Ok(root) => root,
         Err(error) => {
-            problems.report(|| {
-                let offset = error.offset();
-                let end = text.get(offset..).and_then(|rest| rest.chars().next());
-                let end = offset + end.map_or(0, char::len_utf8);
-                Problem::at_bytes(offset..end, format!("this is not JSON: {error}"))
-            });
+            problems.report(|| load::syntax_problem(error, &text));
             return Err(refuse(problems, Some(&text), None));
         }
     };
     let document = load::read(&root, &mut problems);
     let mut regexes = Regexes::default();
-    let mut compile = |view| Rules::compile(&document, view, &mut regexes, &mut problems);
-    let written = compile(View::Written);
-    // What is wrong with it has been reported once, if it is not in shadow.
-    let enforced = document.has_shadow().then(|| compile(View::Enforced));
-    let (rules, written) = match enforced {
-        Some(enforced) => (enforced, Some(written)),
-        None => (written, None),
+    let mut compile =
+        |view, problems: &mut _| Rules::compile(&document, view, &mut regexes, problems);
+    let written = compile(View::Written, &mut problems);
+    if !problems.is_empty() {
+        return Err(refuse(problems, Some(&text), Some(&root)));
+    }
+    let (rules, written) = if document.has_shadow() {
+        (compile(View::Enforced, &mut problems), Some(written))
+    } else {
+        (written, None)
     };
+    // Rules that refuse never tie, until they are in shadow.
     if !problems.is_empty() {
         return Err(refuse(problems, Some(&text), Some(&root)));
     }

@@ -177,7 +177,7 @@ impl Section {
             Kind::Resources | Kind::Prompts => Vec::new(),
         };
         let entries = parse_entries(kind, document, view, regexes, problems);
-        report_ties(kind, &entries, problems);
+        report_ties(kind, view, &entries, problems);
 
         let is_hide = |entry: &Entry| entry.action == RuleAction::Hide;
         let hiding_entries = entries
@@ -371,7 +371,7 @@ fn same_uri(place: String, other: &str) -> Problem {
         .with_help("scheme and host of a URI compare in lower case: keep one")
 }
 
-fn report_ties(kind: Kind, entries: &[Arc<Entry>], problems: &mut Problems) {
+fn report_ties(kind: Kind, view: View, entries: &[Arc<Entry>], problems: &mut Problems) {
     let patterns: Vec<(&str, &Pattern)> = entries
         .iter()
         .filter_map(|entry| match &entry.name {
@@ -389,8 +389,12 @@ fn report_ties(kind: Kind, entries: &[Arc<Entry>], problems: &mut Problems) {
                  literal characters",
                 quote(other)
             );
+            let shadow = match view {
+                View::Written => "",
+                View::Enforced => ", or do not put a rule in shadow that denies: there it allows",
+            };
             let help = format!(
-                "make one of them longer, or name the {}s that both match",
+                "make one of them longer, or name the {}s that both match{shadow}",
                 kind.noun()
             );
             Problem::at_key(place.to_owned(), message).with_help(help)

@@ -38,5 +38,5 @@ pub(in crate::policy) use self::plan::{Plan, Use};
 pub(in crate::policy) use self::regex::{Regexes, is_anchored};
 pub(in crate::policy) use self::test::Test;
 pub use self::truth::Truth;
-pub(in crate::policy) use self::value::value_of;
+pub(in crate::policy) use self::value::{HELP_UNREADABLE, UNREADABLE, value_of};
 pub(in crate::policy) use self::walk::{Roots, evaluate};

@@ -105,8 +105,9 @@ impl Path {
                 return Err(error(message, "no message is nested so deep", start));
             }
             let step = parser.step()?;
-            if steps.is_empty() {
-                check_member(root, &step, start)?;
+            match steps.first() {
+                None => check_member(root, &step, start)?,
+                Some(first) => check_below(root, first, start)?,
             }
             steps.push(step);
         }
@@ -154,6 +155,23 @@ fn check_member(root: Root, step: &Step, offset: usize) -> Result<(), PathError>
             Err(error(message, help, offset))
         }
     }
+}
+
+/// Of those members some are text.
+fn check_below(root: Root, first: &Step, offset: usize) -> Result<(), PathError> {
+    let is_text = match (root, first) {
+        (Root::Resource | Root::Tool, _) => true,
+        (Root::Caller, Step::Field(name)) => &**name == "id",
+        _ => false,
+    };
+    if is_text {
+        return Err(error(
+            "this is text, which has no members",
+            "let the path end here",
+            offset,
+        ));
+    }
+    Ok(())
 }
 
 fn error(message: impl Into<String>, help: &'static str, offset: usize) -> PathError {
@@ -323,6 +341,9 @@ mod tests {
             ("caller.name", 6),
             ("caller[0]", 6),
             ("tool.args", 4),
+            ("tool.name.a", 9),
+            ("resource.uri[0]", 12),
+            ("caller.id.a", 9),
             ("resource[*]", 8),
         ] {
             let error = Path::parse(text).unwrap_err();

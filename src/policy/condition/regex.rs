@@ -49,8 +49,10 @@ pub(super) enum RegexError {
     Syntax(String),
     /// It takes more than [`MAX_SIZE`].
     Size,
-    /// All of them together take more than [`MAX_TOTAL`].
+    /// With it all of them together take more than [`MAX_TOTAL`].
     Total,
+    /// They did before.
+    BeyondTotal,
 }
 
 impl Regexes {
@@ -73,6 +75,9 @@ impl Regexes {
     }
 
     fn spend(&mut self, cost: usize) -> Result<(), RegexError> {
+        if self.spent > MAX_TOTAL {
+            return Err(RegexError::BeyondTotal);
+        }
         self.spent = self.spent.saturating_add(cost);
         if self.spent > MAX_TOTAL {
             return Err(RegexError::Total);
@@ -215,7 +220,7 @@ mod tests {
                 "{pattern}: {refused:?}"
             );
             // From then on nothing is compiled any more.
-            assert!(matches!(regexes.compile("b"), Err(RegexError::Total)));
+            assert!(matches!(regexes.compile("b"), Err(RegexError::BeyondTotal)));
         }
     }
 

@@ -495,7 +495,7 @@ fn condition(text: &str, usage: Use, regexes: &mut Regexes) -> (Path, Test, Use)
     let (operator, value) = rest.split_once(' ').unwrap();
     let operator = Operator::from_name(operator).unwrap();
     let node = crate::json::tree::parse(value.as_bytes()).unwrap();
-    let value = value_of(&node).unwrap();
+    let value = value_of(&node, &mut |_| panic!("{text}"));
     let test = Test::compile(operator, &value, regexes).unwrap();
     (Path::parse(path).unwrap(), test, usage)
 }
@@ -698,7 +698,10 @@ fn values_that_do_not_go_with_their_operator_are_refused() {
         let (operator, value) = text.split_once(' ').unwrap();
         let operator = Operator::from_name(operator).unwrap();
         let value: Value = serde_json::from_str(value).unwrap();
-        let error = Test::compile(operator, &value, &mut regexes).unwrap_err();
+        let errors = Test::compile(operator, &value, &mut regexes).unwrap_err();
+        let [error] = errors.as_slice() else {
+            panic!("{text}: {errors:?}");
+        };
         assert!(
             !error.message.is_empty() && !error.help.is_empty(),
             "{text}"

@@ -8,7 +8,7 @@ use regex_automata::meta::Regex;
 use serde_json::Value;
 
 use super::folder::{Folder, is_within};
-use super::host::Hosts;
+use super::host::{Entry as Host, Hosts};
 use super::keys::{Keys, Seen};
 use super::number::Number;
 use super::operator::Operator;
@@ -29,9 +29,15 @@ pub(in crate::policy) struct Test {
 /// Why a value does not go with an operator, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) struct TestError {
+    /// The item that does not, if the value is a list that else would.
+    pub(in crate::policy) item: Option<usize>,
     pub(in crate::policy) message: String,
     pub(in crate::policy) help: String,
 }
+
+/// Everything that is wrong with a value; nothing, if that has been said of
+/// another one already.
+pub(in crate::policy) type TestErrors = Vec<TestError>;
 
 #[derive(Clone, Debug)]
 enum Check {
@@ -54,7 +60,7 @@ impl Test {
         operator: Operator,
         value: &Value,
         regexes: &mut Regexes,
-    ) -> Result<Self, TestError> {
+    ) -> Result<Self, TestErrors> {
         let expected = |what| TestError::expected(operator, what, value);
         let check = match operator {
             Operator::Eq | Operator::Neq => Check::Same(wanted(value)?),
@@ -70,7 +76,7 @@ impl Test {
             },
             Operator::Regex => {
                 let pattern = value.as_str().ok_or_else(|| expected("a string"))?;
-                Check::Regex(regexes.compile(pattern).map_err(TestError::regex)?)
+                Check::Regex(regexes.compile(pattern).map_err(of_regex)?)
             }
             Operator::Contains => Check::Contains(wanted(value)?),
             Operator::Exists => Check::Exists(
@@ -85,7 +91,7 @@ impl Test {
                 Check::Ends(value.as_str().ok_or_else(|| expected("a string"))?.into())
             }
             Operator::KeysIn => {
-                let keys = strings(value).ok_or_else(|| expected("a list of strings"))?;
+                let keys = strings(operator, "a list of strings", value)?;
                 let keys: HashSet<&str> = keys.into_iter().collect();
                 Check::Keys(Keys::new(keys.into_iter().map(|key| (key.into(), ()))))
             }
@@ -237,7 +243,7 @@ struct Set {
 }
 
 impl Set {
-    fn new(values: &[Value]) -> Result<Self, TestError> {
+    fn new(values: &[Value]) -> Result<Self, TestErrors> {
         let mut set = Self::default();
         for value in values {
             match wanted(value)? {
@@ -287,94 +293,145 @@ impl Set {
     }
 }
 
-fn wanted(value: &Value) -> Result<Wanted, TestError> {
-    Wanted::new(value).ok_or_else(|| TestError {
-        message: UNREADABLE.to_owned(),
-        help: HELP_UNREADABLE.to_owned(),
-    })
+fn wanted(value: &Value) -> Result<Wanted, TestErrors> {
+    Wanted::new(value).ok_or_else(|| TestError::new(UNREADABLE, HELP_UNREADABLE).alone())
 }
 
-fn strings(value: &Value) -> Option<Vec<&str>> {
-    value.as_array()?.iter().map(Value::as_str).collect()
+/// The strings of a list, or every item that is none.
+fn strings<'v>(
+    operator: Operator,
+    what: &str,
+    value: &'v Value,
+) -> Result<Vec<&'v str>, TestErrors> {
+    let items = value
+        .as_array()
+        .ok_or_else(|| TestError::expected(operator, what, value))?;
+    let string = |item: &'v Value| {
+        item.as_str()
+            .ok_or_else(|| TestError::new(not_taken(operator, item), "write a string here"))
+    };
+    each(items.iter(), string)
 }
 
-fn not_empty<T>(operator: Operator, list: &[T]) -> Result<&[T], TestError> {
+/// What is made of every item, or what is wrong with each that nothing is made
+/// of.
+fn each<I, T>(
+    items: impl ExactSizeIterator<Item = I>,
+    make: impl Fn(I) -> Result<T, TestError>,
+) -> Result<Vec<T>, TestErrors> {
+    let mut made = Vec::with_capacity(items.len());
+    let mut errors = Vec::new();
+    for (index, item) in items.enumerate() {
+        match make(item) {
+            Ok(item) => made.push(item),
+            // More than anybody reads.
+            Err(_) if errors.len() >= MOST_ERRORS => {}
+            Err(error) => errors.push(TestError {
+                item: Some(index),
+                ..error
+            }),
+        }
+    }
+    if errors.is_empty() {
+        Ok(made)
+    } else {
+        Err(errors)
+    }
+}
+
+const MOST_ERRORS: usize = 200;
+
+fn not_empty<T>(operator: Operator, list: &[T]) -> Result<&[T], TestErrors> {
     if list.is_empty() {
-        return Err(TestError {
-            message: format!("the list of `{operator}` is empty"),
-            help: "name at least one value, or leave the condition out".to_owned(),
-        });
+        let message = format!("the list of `{operator}` is empty");
+        let help = "name at least one value, or leave the condition out";
+        return Err(TestError::new(message, help).alone());
     }
     Ok(list)
 }
 
-fn folders(value: &Value) -> Result<Vec<Folder>, TestError> {
+fn folders(value: &Value) -> Result<Vec<Folder>, TestErrors> {
     let operator = Operator::PathWithin;
-    let folders = match value.as_str() {
-        Some(folder) => Some(vec![folder]),
-        None => strings(value),
-    };
-    let expected = || TestError::expected(operator, "a string or a list of strings", value);
-    let folders = folders.ok_or_else(expected)?;
-    let folder = |folder: &&str| {
-        Folder::new(folder).ok_or_else(|| TestError {
-            message: "no path can be told to lie in this folder".to_owned(),
-            help: "write the folder without NUL, `%`, backslash, a `~` in front or a `..` that \
-                   leads out of it; `/` and `.` stand for everything"
-                .to_owned(),
+    let folder = |folder: &str| {
+        Folder::new(folder).ok_or_else(|| {
+            TestError::new(
+                "no path can be told to lie in this folder",
+                "write the folder without NUL, `%`, backslash, a `~` in front or a `..` that \
+                 leads out of it; `/` and `.` stand for everything",
+            )
         })
     };
-    not_empty(operator, &folders)?.iter().map(folder).collect()
+    if let Some(text) = value.as_str() {
+        let folder = folder(text).map_err(TestError::alone)?;
+        return Ok(vec![folder]);
+    }
+    let folders = strings(operator, "a string or a list of strings", value)?;
+    each(not_empty(operator, &folders)?.iter().copied(), folder)
 }
 
-fn hosts(value: &Value) -> Result<Hosts, TestError> {
+fn hosts(value: &Value) -> Result<Hosts, TestErrors> {
     let operator = Operator::HostIn;
-    let expected = || TestError::expected(operator, "a list of strings", value);
-    let hosts = strings(value).ok_or_else(expected)?;
-    let hosts = not_empty(operator, &hosts)?.iter().copied();
-    Hosts::new(hosts).map_err(|(entry, help)| TestError {
-        message: format!("{} is not a host", crate::policy::diagnostic::quote(entry)),
-        help: help.to_owned(),
-    })
+    let hosts = strings(operator, "a list of strings", value)?;
+    let hosts = each(not_empty(operator, &hosts)?.iter().copied(), |host| {
+        Host::parse(host).map_err(|help| {
+            let message = format!("{} is not a host", crate::policy::diagnostic::quote(host));
+            TestError::new(message, help)
+        })
+    });
+    hosts.map(Hosts::new)
+}
+
+/// What is wrong with a regular expression. That all of them together are too
+/// much is said of the first that is.
+fn of_regex(error: RegexError) -> TestErrors {
+    let (message, help) = match error {
+        RegexError::Syntax(reason) => (
+            format!("this is not a regular expression: {reason}"),
+            "look-around and back-references are not supported, and a backslash is written twice \
+             in JSON",
+        ),
+        RegexError::Size => (
+            "this regular expression takes more than 1 MiB".to_owned(),
+            "use smaller repetitions, or `(?-u)` if ASCII is enough",
+        ),
+        RegexError::Total => (
+            "the regular expressions of this document take more than 64 MiB together, from here on"
+                .to_owned(),
+            "use `in`, `starts_with` or `ends_with` where they do, and the same expression where \
+             it can be the same",
+        ),
+        RegexError::BeyondTotal => return Vec::new(),
+    };
+    TestError::new(message, help).alone()
+}
+
+fn not_taken(operator: Operator, found: &Value) -> String {
+    let found = match found {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    };
+    format!("`{operator}` does not take {found} here")
 }
 
 impl TestError {
-    fn expected(operator: Operator, what: &str, found: &Value) -> Self {
-        let found = match found {
-            Value::Null => "null",
-            Value::Bool(_) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::String(_) => "a string",
-            Value::Array(_) => "a list",
-            Value::Object(_) => "an object",
-        };
+    fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
-            message: format!("`{operator}` does not take {found} here"),
-            help: format!("the value of `{operator}` is {what}"),
+            item: None,
+            message: message.into(),
+            help: help.into(),
         }
     }
 
-    fn regex(error: RegexError) -> Self {
-        let (message, help) = match error {
-            RegexError::Syntax(reason) => (
-                format!("this is not a regular expression: {reason}"),
-                "look-around and back-references are not supported, and a backslash is written \
-                 twice in JSON",
-            ),
-            RegexError::Size => (
-                "this regular expression takes more than 1 MiB".to_owned(),
-                "use smaller repetitions, or `(?-u)` if ASCII is enough",
-            ),
-            RegexError::Total => (
-                "the regular expressions of this document take more than 64 MiB together"
-                    .to_owned(),
-                "use `in`, `starts_with` or `ends_with` where they do, and the same expression \
-                 where it can be the same",
-            ),
-        };
-        Self {
-            message,
-            help: help.to_owned(),
-        }
+    fn alone(self) -> TestErrors {
+        vec![self]
+    }
+
+    fn expected(operator: Operator, what: &str, found: &Value) -> TestErrors {
+        let help = format!("the value of `{operator}` is {what}");
+        Self::new(not_taken(operator, found), help).alone()
     }
 }

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::super::diagnostic::{Problem, Problems, join, quote};
+use super::super::diagnostic::{Place, Problem, Problems, join, quote};
+use super::super::document::{PolicyDocument, Rule};
 use crate::json::tree::{Node, Value};
 
 /// The most entries that the sections of a document may have together.
@@ -36,51 +37,69 @@ pub(super) fn too_many_entries(root: &Node, problems: &mut Problems) -> bool {
     count > MAX_ENTRIES
 }
 
+/// The most bytes that the places of all checks and conditions may take together.
+const MAX_PLACES: usize = 64 << 20;
+
+/// The place of every check and condition has the name of its rule in it, so that
+/// a long name costs as often as it has any.
+pub(super) fn names_are_too_long(document: &PolicyDocument, problems: &mut Problems) -> bool {
+    let sections = [
+        ("/tools", &document.tools),
+        ("/resources", &document.resources),
+        ("/prompts", &document.prompts),
+    ];
+    let rules = sections.into_iter().flat_map(|(section, rules)| {
+        let rules = rules.iter();
+        rules.map(move |(name, rule)| (section, name, name.len().saturating_mul(places_of(rule))))
+    });
+    let total = rules
+        .clone()
+        .fold(0_usize, |sum, (_, _, cost)| sum.saturating_add(cost));
+    if total <= MAX_PLACES {
+        return false;
+    }
+    if let Some((section, name, _)) = rules.max_by_key(|(_, _, cost)| *cost) {
+        problems.report(|| {
+            let message = "this name is too long for a rule with so many checks";
+            Problem::at_key(join(section, name), message)
+                .with_help("use a pattern, such as `begin*`, or fewer checks")
+        });
+    }
+    true
+}
+
+fn places_of(rule: &Rule) -> usize {
+    let checks = rule.require.iter().chain(&rule.deny_if);
+    checks.map(|check| 1 + check.conditions.len()).sum()
+}
+
 /// Reports every name that one object has twice, at any depth. The reader of
 /// the tree bounds the depth.
 pub(super) fn report_duplicates(root: &Node, problems: &mut Problems) {
-    report_below(root, &Path::Document, problems);
+    report_below(root, &Place::Document, problems);
 }
 
-fn report_below(node: &Node, path: &Path<'_>, problems: &mut Problems) {
+fn report_below(node: &Node, place: &Place<'_>, problems: &mut Problems) {
     match &node.value {
         Value::Object(members) => {
             let mut seen = HashSet::new();
             for member in members {
-                let path = Path::Member(path, &member.key);
+                let place = Place::Member(place, &member.key);
                 if !seen.insert(member.key.as_str()) {
                     problems.report(|| {
                         let message = format!("{} is here twice", quote(&member.key));
-                        let mut problem = Problem::at_bytes(member.key_span.clone(), message);
-                        problem.pointer = path.pointer();
-                        problem.with_help("JSON readers differ in which one they take: keep one")
+                        Problem::in_text(member.key_span.clone(), &place, message)
+                            .with_help("JSON readers differ in which one they take: keep one")
                     });
                 }
-                report_below(&member.value, &path, problems);
+                report_below(&member.value, &place, problems);
             }
         }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                report_below(item, &Path::Item(path, index), problems);
+                report_below(item, &Place::Item(place, index), problems);
             }
         }
         _ => {}
-    }
-}
-
-/// A JSON Pointer that is only written out where there is something to report.
-enum Path<'p> {
-    Document,
-    Member(&'p Path<'p>, &'p str),
-    Item(&'p Path<'p>, usize),
-}
-
-impl Path<'_> {
-    fn pointer(&self) -> String {
-        match self {
-            Self::Document => String::new(),
-            Self::Member(parent, key) => join(&parent.pointer(), key),
-            Self::Item(parent, index) => join(&parent.pointer(), &index.to_string()),
-        }
     }
 }

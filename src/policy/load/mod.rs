@@ -6,12 +6,14 @@
 mod bounds;
 mod reader;
 mod rule;
+mod syntax;
 
 use std::collections::BTreeMap;
 
-use self::reader::{Choice, Fields, Reader};
+use self::reader::{Choice, Elsewhere, Fields, Reader};
 use self::rule::{ALL_TOOLS, RULE, TOOL};
-use super::diagnostic::{Problem, Problems, join, printable};
+pub(super) use self::syntax::problem as syntax_problem;
+use super::diagnostic::{Place, Problem, Problems, printable};
 use super::document::{
     DefaultAction, Instructions, MethodRule, Mode, PolicyDocument, Rule, Version,
 };
@@ -29,6 +31,9 @@ pub(super) fn read(root: &Node, problems: &mut Problems) -> PolicyDocument {
     }
     bounds::report_duplicates(root, problems);
     Reader { problems }.document(root, &mut document);
+    if bounds::names_are_too_long(&document, problems) {
+        return PolicyDocument::new(DefaultAction::Deny);
+    }
     document
 }
 
@@ -49,7 +54,27 @@ const DOCUMENT: Fields = Fields {
         "instructions",
     ],
     later: &["risk", "pins"],
+    other_names: &[
+        ("rules", "tools"),
+        ("id", "name"),
+        ("default_action", "default"),
+    ],
+    elsewhere: &[
+        in_a_rule("require", "`require` stands in a rule"),
+        in_a_rule("deny_if", "`deny_if` stands in a rule"),
+        in_a_rule("limits", "`limits` stand in a rule"),
+        in_a_rule("rate_limit", "`rate_limit` stands in a rule"),
+        in_a_rule("require_approval", "`require_approval` stands in a rule"),
+    ],
 };
+
+const fn in_a_rule(field: &'static str, message: &'static str) -> Elsewhere {
+    Elsewhere {
+        field,
+        message,
+        help: "write it into the rule of a tool, or into `all_tools`",
+    }
+}
 
 const DEFAULT: Choice<DefaultAction> = Choice {
     known: &[
@@ -81,53 +106,61 @@ const INSTRUCTIONS: Choice<Instructions> = Choice {
 
 impl Reader<'_> {
     fn document(&mut self, root: &Node, document: &mut PolicyDocument) {
-        let Some(members) = self.object(root, "") else {
+        let Some(members) = self.object(root, &Place::Document) else {
             return;
         };
         for member in members {
-            let pointer = join("", &member.key);
+            let place = Place::Member(&Place::Document, &member.key);
             let node = &member.value;
             match member.key.as_str() {
-                "version" => self.version(node, &pointer),
-                "$schema" => document.schema = self.text(node, &pointer),
-                "name" => document.name = self.text(node, &pointer),
-                "description" => document.description = self.text(node, &pointer),
-                "default" => self.set(&DEFAULT, node, &pointer, &mut document.default),
-                "mode" => self.set(&MODE, node, &pointer, &mut document.mode),
-                "hide" => self.hide(node, &pointer, document),
-                "all_tools" => document.all_tools = Some(self.rule(&ALL_TOOLS, node, &pointer)),
-                "tools" => self.section(&TOOL, node, &pointer, &mut document.tools),
-                "resources" => self.section(&RULE, node, &pointer, &mut document.resources),
-                "prompts" => self.section(&RULE, node, &pointer, &mut document.prompts),
-                "methods" => self.methods(node, &pointer, document),
+                "version" => self.version(node, &place),
+                "$schema" => document.schema = self.text(node, &place),
+                "name" => document.name = self.text(node, &place),
+                "description" => document.description = self.text(node, &place),
+                "default" => self.set(&DEFAULT, node, &place, &mut document.default),
+                "mode" => self.set(&MODE, node, &place, &mut document.mode),
+                "hide" => self.hide(node, &place, document),
+                "all_tools" => document.all_tools = Some(self.rule(&ALL_TOOLS, node, &place)),
+                "tools" => self.section(&TOOL, node, &place, &mut document.tools),
+                "resources" => self.section(&RULE, node, &place, &mut document.resources),
+                "prompts" => self.section(&RULE, node, &place, &mut document.prompts),
+                "methods" => self.methods(node, &place, document),
                 "instructions" => {
-                    self.set(&INSTRUCTIONS, node, &pointer, &mut document.instructions);
+                    self.set(&INSTRUCTIONS, node, &place, &mut document.instructions);
                 }
-                _ => self.no_field(&DOCUMENT, member, ""),
+                _ => self.no_field(&DOCUMENT, member, &Place::Document),
             }
         }
-        self.demand(root, "", "version", r#"write `"version": "1"`"#);
         self.demand(
+            &DOCUMENT,
             root,
-            "",
+            &Place::Document,
+            "version",
+            r#"write `"version": "1"`"#,
+        );
+        self.demand(
+            &DOCUMENT,
+            root,
+            &Place::Document,
             "default",
             r#"write `"default": "deny"` to refuse what nothing names, or "hide", or "allow""#,
         );
     }
 
-    fn version(&mut self, node: &Node, pointer: &str) {
+    fn version(&mut self, node: &Node, place: &Place<'_>) {
         match &node.value {
             Value::String(version) if version == Version::TEXT => {}
             Value::String(version) => self.problems.report(|| {
                 let message = format!("unknown version \"{}\", expected \"1\"", printable(version));
-                Problem::at_value(pointer.to_owned(), message)
+                Problem::in_text(node.span.clone(), place, message)
+                    .with_help(r#"write `"version": "1"`: it is the only one there is"#)
             }),
-            _ => self.wrong(node, pointer, r#"the string "1""#),
+            _ => self.wrong(node, place, r#"the string "1""#),
         }
     }
 
-    fn hide(&mut self, node: &Node, pointer: &str, document: &mut PolicyDocument) {
-        let Some(items) = self.list(node, pointer, "a list of names and patterns") else {
+    fn hide(&mut self, node: &Node, place: &Place<'_>, document: &mut PolicyDocument) {
+        let Some(items) = self.list(node, place, "a list of names and patterns") else {
             return;
         };
         for (index, item) in items.iter().enumerate() {
@@ -136,7 +169,7 @@ impl Reader<'_> {
                 _ => {
                     // Holds the place, so that later items keep their index.
                     document.hide.push("*".to_owned());
-                    self.wrong(item, &join(pointer, &index.to_string()), "a string");
+                    self.wrong(item, &Place::Item(place, index), "a string");
                 }
             }
         }
@@ -146,18 +179,18 @@ impl Reader<'_> {
         &mut self,
         fields: &Fields,
         node: &Node,
-        pointer: &str,
+        place: &Place<'_>,
         rules: &mut BTreeMap<String, Rule>,
     ) {
-        for member in self.object(node, pointer).unwrap_or_default() {
-            let rule = self.rule(fields, &member.value, &join(pointer, &member.key));
+        for member in self.object(node, place).unwrap_or_default() {
+            let rule = self.rule(fields, &member.value, &Place::Member(place, &member.key));
             rules.insert(member.key.clone(), rule);
         }
     }
 
-    fn methods(&mut self, node: &Node, pointer: &str, document: &mut PolicyDocument) {
-        for member in self.object(node, pointer).unwrap_or_default() {
-            let rule = self.choose(&METHOD, &member.value, &join(pointer, &member.key));
+    fn methods(&mut self, node: &Node, place: &Place<'_>, document: &mut PolicyDocument) {
+        for member in self.object(node, place).unwrap_or_default() {
+            let rule = self.choose(&METHOD, &member.value, &Place::Member(place, &member.key));
             let rule = rule.unwrap_or(MethodRule::Deny);
             document.methods.insert(member.key.clone(), rule);
         }

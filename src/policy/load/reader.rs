@@ -1,7 +1,9 @@
 //! The pieces that every part of a document is read with, and what is said where
 //! one of them does not fit.
 
-use super::super::diagnostic::{Problem, Problems, join, printable, quote};
+use std::ops::Range;
+
+use super::super::diagnostic::{Place, Problem, Problems, printable, quote};
 use crate::json::tree::{Member, Node, Value};
 
 /// The fields of one kind of object.
@@ -9,6 +11,29 @@ pub(super) struct Fields {
     pub(super) known: &'static [&'static str],
     /// Those of the language that this build does not enforce yet.
     pub(super) later: &'static [&'static str],
+    /// What people call some of them who know other policies.
+    pub(super) other_names: &'static [(&'static str, &'static str)],
+    /// Those that stand in objects like this one, but not here.
+    pub(super) elsewhere: &'static [Elsewhere],
+}
+
+/// Why a field is not where somebody looked for it.
+pub(super) struct Elsewhere {
+    pub(super) field: &'static str,
+    pub(super) message: &'static str,
+    pub(super) help: &'static str,
+}
+
+impl Fields {
+    fn has(&self, key: &str) -> bool {
+        self.known.contains(&key) || self.later.contains(&key)
+    }
+
+    fn nearest(&self, key: &str) -> Option<&'static str> {
+        let other = self.other_names.iter().find(|(other, _)| *other == key);
+        let meant = other.map(|(_, known)| *known);
+        meant.or_else(|| nearest(key, self.known.iter().chain(self.later).copied()))
+    }
 }
 
 /// The words that a field takes, and what each of them means.
@@ -24,11 +49,11 @@ pub(super) struct Reader<'p> {
 }
 
 impl Reader<'_> {
-    pub(super) fn object<'n>(&mut self, node: &'n Node, pointer: &str) -> Option<&'n [Member]> {
+    pub(super) fn object<'n>(&mut self, node: &'n Node, place: &Place<'_>) -> Option<&'n [Member]> {
         match &node.value {
             Value::Object(members) => Some(members),
             _ => {
-                self.wrong(node, pointer, "an object");
+                self.wrong(node, place, "an object");
                 None
             }
         }
@@ -37,23 +62,23 @@ impl Reader<'_> {
     pub(super) fn list<'n>(
         &mut self,
         node: &'n Node,
-        pointer: &str,
+        place: &Place<'_>,
         expected: &str,
     ) -> Option<&'n [Node]> {
         match &node.value {
             Value::Array(items) => Some(items),
             _ => {
-                self.wrong(node, pointer, expected);
+                self.wrong(node, place, expected);
                 None
             }
         }
     }
 
-    pub(super) fn text(&mut self, node: &Node, pointer: &str) -> Option<String> {
+    pub(super) fn text(&mut self, node: &Node, place: &Place<'_>) -> Option<String> {
         match &node.value {
             Value::String(text) => Some(text.clone()),
             _ => {
-                self.wrong(node, pointer, "a string");
+                self.wrong(node, place, "a string");
                 None
             }
         }
@@ -64,10 +89,10 @@ impl Reader<'_> {
         &mut self,
         choice: &Choice<T>,
         node: &Node,
-        pointer: &str,
+        place: &Place<'_>,
         field: &mut T,
     ) {
-        if let Some(meaning) = self.choose(choice, node, pointer) {
+        if let Some(meaning) = self.choose(choice, node, place) {
             *field = meaning;
         }
     }
@@ -76,10 +101,10 @@ impl Reader<'_> {
         &mut self,
         choice: &Choice<T>,
         node: &Node,
-        pointer: &str,
+        place: &Place<'_>,
     ) -> Option<T> {
         let Value::String(word) = &node.value else {
-            self.wrong(node, pointer, choice.expected);
+            self.wrong(node, place, choice.expected);
             return None;
         };
         let meaning = choice.known.iter().find(|(known, _)| known == word);
@@ -88,10 +113,10 @@ impl Reader<'_> {
                 let found = printable(word);
                 if choice.later.contains(&word.as_str()) {
                     let message = format!("\"{found}\" is not supported yet");
-                    return Problem::at_value(pointer.to_owned(), message).with_help(LATER);
+                    return Problem::in_text(node.span.clone(), place, message).with_help(LATER);
                 }
                 let message = format!("found \"{found}\", expected {}", choice.expected);
-                let problem = Problem::at_value(pointer.to_owned(), message);
+                let problem = Problem::in_text(node.span.clone(), place, message);
                 match nearest(word, choice.known.iter().map(|(known, _)| *known)) {
                     Some(known) => problem.with_help(format!("did you mean \"{known}\"?")),
                     None => problem,
@@ -101,45 +126,70 @@ impl Reader<'_> {
         meaning.map(|(_, meaning)| *meaning)
     }
 
-    pub(super) fn no_field(&mut self, fields: &Fields, member: &Member, parent: &str) {
+    pub(super) fn no_field(&mut self, fields: &Fields, member: &Member, parent: &Place<'_>) {
         let key = member.key.as_str();
+        let span = || member.key_span.clone();
         self.problems.report(|| {
-            let pointer = join(parent, key);
+            let place = Place::Member(parent, key);
             if fields.later.contains(&key) {
                 let message = format!("field {} is not supported yet", quote(key));
-                return Problem::at_key(pointer, message).with_help(LATER);
+                return Problem::in_text(span(), &place, message).with_help(LATER);
             }
-            let all = fields.known.iter().chain(fields.later).copied();
-            let help = match nearest(key, all) {
+            if let Some(why) = fields.elsewhere.iter().find(|why| why.field == key) {
+                return Problem::in_text(span(), &place, why.message).with_help(why.help);
+            }
+            let help = match fields.nearest(key) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None => format!("the fields here are `{}`", fields.known.join("`, `")),
             };
-            Problem::at_key(pointer, format!("unknown field {}", quote(key))).with_help(help)
+            let message = format!("unknown field {}", quote(key));
+            Problem::in_text(span(), &place, message).with_help(help)
         });
     }
 
     /// Reports an object without this field. What is no object has been
-    /// reported for that.
-    pub(super) fn demand(&mut self, node: &Node, pointer: &str, field: &str, help: &str) {
-        match &node.value {
-            Value::Object(members) if !members.iter().any(|member| member.key == field) => {}
-            _ => return,
+    /// reported for that, and a field that is probably this one for its name.
+    pub(super) fn demand(
+        &mut self,
+        fields: &Fields,
+        node: &Node,
+        place: &Place<'_>,
+        field: &str,
+        help: &str,
+    ) {
+        let Value::Object(members) = &node.value else {
+            return;
+        };
+        let is_meant =
+            |key: &str| key == field || !fields.has(key) && fields.nearest(key) == Some(field);
+        if members.iter().any(|member| is_meant(&member.key)) {
+            return;
         }
-        // The brace that opens the object, rather than all of it.
-        let brace = node.span.start..node.span.start + 1;
         self.problems.report(|| {
-            let mut problem = Problem::at_bytes(brace, format!("the field `{field}` is missing"));
-            problem.pointer = pointer.to_owned();
-            problem.with_help(help)
+            let message = format!("the field `{field}` is missing");
+            Problem::in_text(brace(node), place, message).with_help(help)
         });
     }
 
-    pub(super) fn wrong(&mut self, node: &Node, pointer: &str, expected: &str) {
-        self.problems.report(|| {
-            let message = format!("found {}, expected {expected}", describe(&node.value));
-            Problem::at_value(pointer.to_owned(), message)
-        });
+    pub(super) fn wrong(&mut self, node: &Node, place: &Place<'_>, expected: &str) {
+        self.problems.report(|| unexpected(node, place, expected));
     }
+
+    /// The same, with what helps.
+    pub(super) fn wrong_but(&mut self, node: &Node, place: &Place<'_>, expected: &str, help: &str) {
+        self.problems
+            .report(|| unexpected(node, place, expected).with_help(help));
+    }
+}
+
+fn unexpected(node: &Node, place: &Place<'_>, expected: &str) -> Problem {
+    let message = format!("found {}, expected {expected}", describe(&node.value));
+    Problem::in_text(node.span.clone(), place, message)
+}
+
+/// What opens an object or a list, rather than all of it.
+pub(super) fn brace(node: &Node) -> Range<usize> {
+    node.span.start..node.span.start + 1
 }
 
 const LATER: &str = "this build does not enforce it, and nothing in a policy is ever read and \

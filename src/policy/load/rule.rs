@@ -1,10 +1,10 @@
 //! One rule, with its checks and their conditions.
 
-use super::super::condition::{Operator, value_of};
-use super::super::diagnostic::{Problem, join, printable, quote};
+use super::super::condition::{HELP_UNREADABLE, Operator, UNREADABLE, value_of};
+use super::super::diagnostic::{Place, Problem, printable, quote};
 use super::super::document::{Check, Condition, Rule, RuleAction, Unwrap};
 use super::MODE;
-use super::reader::{Choice, Fields, Reader, nearest};
+use super::reader::{Choice, Elsewhere, Fields, Reader, brace, nearest};
 use crate::json::tree::{Member, Node, Value};
 
 /// Of a rule in `tools`.
@@ -19,6 +19,8 @@ pub(super) const TOOL: Fields = Fields {
         "description",
     ],
     later: LATER,
+    other_names: OTHER_FIELDS,
+    elsewhere: &[],
 };
 
 /// Of a rule in `resources` or `prompts`.
@@ -32,12 +34,36 @@ pub(super) const RULE: Fields = Fields {
         "description",
     ],
     later: LATER,
+    other_names: OTHER_FIELDS,
+    elsewhere: &[Elsewhere {
+        field: "unwrap",
+        message: "only a tool can be a dispatcher",
+        help: "write `unwrap` into the rule of a tool, in `tools`",
+    }],
 };
 
 /// Of `all_tools`.
 pub(super) const ALL_TOOLS: Fields = Fields {
     known: &["require", "deny_if", "mode", "description"],
     later: LATER,
+    other_names: OTHER_FIELDS,
+    elsewhere: &[
+        Elsewhere {
+            field: "action",
+            message: "`all_tools` has no action: it is asked besides the rule of the tool",
+            help: r#"say what happens to tools in `tools` or by `default`; `"deny_if": [ { "conditions": [] } ]` refuses every call"#,
+        },
+        Elsewhere {
+            field: "reason",
+            message: "`all_tools` has no reason, because it has no action",
+            help: "a check says in `on_deny` why it refuses",
+        },
+        Elsewhere {
+            field: "unwrap",
+            message: "`all_tools` cannot unwrap: no path is the same in all tools",
+            help: "write `unwrap` into the rule of each dispatcher, in `tools`",
+        },
+    ],
 };
 
 const LATER: &[&str] = &["limits", "rate_limit", "max_concurrent", "require_approval"];
@@ -45,19 +71,59 @@ const LATER: &[&str] = &["limits", "rate_limit", "max_concurrent", "require_appr
 /// What may stand beside an action that refuses.
 const BESIDE_REFUSAL: &[&str] = &["action", "reason", "mode", "description"];
 
+const OTHER_FIELDS: &[(&str, &str)] = &[
+    ("effect", "action"),
+    ("decision", "action"),
+    ("message", "reason"),
+    ("on_deny", "reason"),
+    ("conditions", "require"),
+    ("allow_if", "require"),
+    ("deny", "deny_if"),
+    ("forbid", "deny_if"),
+    ("approval", "require_approval"),
+];
+
 const CHECK: Fields = Fields {
     known: &["conditions", "on_deny", "name"],
     later: &[],
+    other_names: &[
+        ("when", "conditions"),
+        ("if", "conditions"),
+        ("all", "conditions"),
+        ("reason", "on_deny"),
+        ("message", "on_deny"),
+        ("id", "name"),
+    ],
+    elsewhere: &[],
 };
 
 const CONDITION: Fields = Fields {
     known: &["path", "op", "value"],
     later: &[],
+    other_names: &[
+        ("operator", "op"),
+        ("operation", "op"),
+        ("field", "path"),
+        ("argument", "path"),
+        ("arg", "path"),
+        ("key", "path"),
+        ("expected", "value"),
+    ],
+    elsewhere: &[],
 };
 
 const UNWRAP: Fields = Fields {
     known: &["name", "arguments"],
     later: &[],
+    other_names: &[
+        ("tool", "name"),
+        ("tool_name", "name"),
+        ("args", "arguments"),
+        ("input", "arguments"),
+        ("params", "arguments"),
+        ("parameters", "arguments"),
+    ],
+    elsewhere: &[],
 };
 
 const ACTION: Choice<RuleAction> = Choice {
@@ -70,46 +136,92 @@ const ACTION: Choice<RuleAction> = Choice {
     expected: r#""allow", "deny" or "hide""#,
 };
 
+/// Operators as other languages write them.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("=", "eq"),
+    ("==", "eq"),
+    ("===", "eq"),
+    ("equals", "eq"),
+    ("is", "eq"),
+    ("!=", "neq"),
+    ("!==", "neq"),
+    ("<>", "neq"),
+    ("ne", "neq"),
+    ("not_eq", "neq"),
+    ("<", "lt"),
+    ("<=", "lte"),
+    ("le", "lte"),
+    (">", "gt"),
+    (">=", "gte"),
+    ("ge", "gte"),
+    ("one_of", "in"),
+    ("nin", "not_in"),
+    ("match", "regex"),
+    ("matches", "regex"),
+    ("like", "regex"),
+    ("pattern", "regex"),
+    ("startswith", "starts_with"),
+    ("prefix", "starts_with"),
+    ("endswith", "ends_with"),
+    ("suffix", "ends_with"),
+];
+
 impl Reader<'_> {
     /// A rule with a mistake in it is read as one that denies: two of those
     /// never contradict each other, so nothing is reported that may be no
     /// mistake once this one is mended.
-    pub(super) fn rule(&mut self, fields: &Fields, node: &Node, pointer: &str) -> Rule {
+    pub(super) fn rule(&mut self, fields: &Fields, node: &Node, place: &Place<'_>) -> Rule {
         let mut rule = Rule::allow();
-        let Some(members) = self.object(node, pointer) else {
+        let Value::Object(members) = &node.value else {
+            self.no_rule(fields, node, place);
             rule.action = RuleAction::Deny;
             return rule;
         };
         let known = |member: &Member| fields.known.contains(&member.key.as_str());
         for member in members {
             if !known(member) {
-                self.no_field(fields, member, pointer);
+                self.no_field(fields, member, place);
                 continue;
             }
-            let at = || join(pointer, &member.key);
+            let at = Place::Member(place, &member.key);
             let node = &member.value;
             match member.key.as_str() {
                 "action" => {
-                    let action = self.choose(&ACTION, node, &at());
+                    let action = self.choose(&ACTION, node, &at);
                     rule.action = action.unwrap_or(RuleAction::Deny);
                 }
-                "reason" => rule.reason = self.text(node, &at()),
-                "require" => rule.require = self.checks(node, &at()),
-                "deny_if" => rule.deny_if = self.checks(node, &at()),
-                "unwrap" => rule.unwrap = self.unwrap(node, &at()),
-                "mode" => self.set(&MODE, node, &at(), &mut rule.mode),
-                _ => rule.description = self.text(node, &at()),
+                "reason" => rule.reason = self.text(node, &at),
+                "require" => rule.require = self.checks(node, &at),
+                "deny_if" => rule.deny_if = self.checks(node, &at),
+                "unwrap" => rule.unwrap = self.unwrap(node, &at),
+                "mode" => self.set(&MODE, node, &at, &mut rule.mode),
+                _ => rule.description = self.text(node, &at),
             }
         }
-        self.refuse_beside(&rule, members, pointer);
+        self.refuse_beside(fields, &rule, members, place);
         if !members.iter().all(known) {
             rule.action = RuleAction::Deny;
         }
         rule
     }
 
+    fn no_rule(&mut self, fields: &Fields, node: &Node, place: &Place<'_>) {
+        let help = if fields.known.contains(&"action") {
+            r#"a rule is `{}` to allow, `{ "action": "deny" }` to refuse, or has `require` or `deny_if`"#
+        } else {
+            "write the checks for every tool into it, as `require` or `deny_if`"
+        };
+        self.wrong_but(node, place, "an object", help);
+    }
+
     /// What a rule that refuses says of calls that pass is a mistake.
-    fn refuse_beside(&mut self, rule: &Rule, members: &[Member], pointer: &str) {
+    fn refuse_beside(
+        &mut self,
+        fields: &Fields,
+        rule: &Rule,
+        members: &[Member],
+        place: &Place<'_>,
+    ) {
         let action = match rule.action {
             RuleAction::Allow => return,
             RuleAction::Deny => "deny",
@@ -122,7 +234,7 @@ impl Reader<'_> {
         });
         let beside = members.iter().filter(|member| {
             let key = member.key.as_str();
-            !BESIDE_REFUSAL.contains(&key) && TOOL.known.contains(&key)
+            !BESIDE_REFUSAL.contains(&key) && fields.known.contains(&key)
         });
         for member in beside.filter(|_| written) {
             self.problems.report(|| {
@@ -131,70 +243,85 @@ impl Reader<'_> {
                 let help = format!(
                     "a rule that refuses everything looks at nothing: drop `{key}`, or the action"
                 );
-                Problem::at_key(join(pointer, key), message).with_help(help)
+                let place = Place::Member(place, key);
+                Problem::in_text(member.key_span.clone(), &place, message).with_help(help)
             });
         }
     }
 
-    fn checks(&mut self, node: &Node, pointer: &str) -> Vec<Check> {
-        let items = self.list(node, pointer, "a list of checks");
+    fn checks(&mut self, node: &Node, place: &Place<'_>) -> Vec<Check> {
+        let items = self.list(node, place, "a list of checks");
         let items = items.unwrap_or_default().iter().enumerate();
         items
-            .map(|(index, item)| self.check(item, &join(pointer, &index.to_string())))
+            .map(|(index, item)| self.check(item, &Place::Item(place, index)))
             .collect()
     }
 
-    fn check(&mut self, node: &Node, pointer: &str) -> Check {
+    fn check(&mut self, node: &Node, place: &Place<'_>) -> Check {
         let mut check = Check::default();
-        for member in self.object(node, pointer).unwrap_or_default() {
-            let at = join(pointer, &member.key);
+        let members = self.object(node, place).unwrap_or_default();
+        if has_one_of(members, CONDITION.known) && !has_one_of(members, &["conditions"]) {
+            self.problems.report(|| {
+                Problem::in_text(brace(node), place, "this is a condition, expected a check")
+                    .with_help(r#"write the condition into one: `{ "conditions": [ … ] }`"#)
+            });
+            return check;
+        }
+        for member in members {
+            let at = Place::Member(place, &member.key);
             let node = &member.value;
             match member.key.as_str() {
                 "conditions" => check.conditions = self.conditions(node, &at),
                 "on_deny" => check.on_deny = self.text(node, &at),
                 "name" => check.name = self.check_name(node, &at),
-                _ => self.no_field(&CHECK, member, pointer),
+                _ => self.no_field(&CHECK, member, place),
             }
         }
         self.demand(
+            &CHECK,
             node,
-            pointer,
+            place,
             "conditions",
             r#"write `"conditions": [ { "path": "args.…", "op": "eq", "value": … } ]`; an empty list always holds"#,
         );
         check
     }
 
-    fn check_name(&mut self, node: &Node, pointer: &str) -> Option<String> {
-        let name = self.text(node, pointer)?;
+    fn check_name(&mut self, node: &Node, place: &Place<'_>) -> Option<String> {
+        let name = self.text(node, place)?;
         if name.is_empty() {
             self.problems.report(|| {
-                Problem::at_value(pointer.to_owned(), "the name of a check cannot be empty")
+                let message = "the name of a check cannot be empty";
+                Problem::in_text(node.span.clone(), place, message)
                     .with_help("leave it out to have one made of its conditions")
             });
         }
         Some(name)
     }
 
-    fn conditions(&mut self, node: &Node, pointer: &str) -> Vec<Condition> {
-        let items = self.list(node, pointer, "a list of conditions");
+    fn conditions(&mut self, node: &Node, place: &Place<'_>) -> Vec<Condition> {
+        let items = self.list(node, place, "a list of conditions");
         let items = items.unwrap_or_default().iter().enumerate();
         items
-            .map(|(index, item)| self.condition(item, &join(pointer, &index.to_string())))
+            .map(|(index, item)| self.condition(item, &Place::Item(place, index)))
             .collect()
     }
 
     /// One with a mistake in it is read as one without any, so that no other is
     /// reported for it.
-    fn condition(&mut self, node: &Node, pointer: &str) -> Condition {
+    fn condition(&mut self, node: &Node, place: &Place<'_>) -> Condition {
         let (mut path, mut operator, mut value) = (None, None, None);
-        for member in self.object(node, pointer).unwrap_or_default() {
-            let at = join(pointer, &member.key);
+        let members = self.object(node, place).unwrap_or_default();
+        if self.is_no_condition(node, members, place) {
+            return of_mistake(None);
+        }
+        for member in members {
+            let at = Place::Member(place, &member.key);
             match member.key.as_str() {
                 "path" => path = self.text(&member.value, &at),
                 "op" => operator = self.operator(&member.value, &at),
                 "value" => value = self.value(&member.value, &at),
-                _ => self.no_field(&CONDITION, member, pointer),
+                _ => self.no_field(&CONDITION, member, place),
             }
         }
         for (field, help) in [
@@ -205,60 +332,79 @@ impl Reader<'_> {
             ("op", r#"write how it is compared, such as `"op": "eq"`"#),
             ("value", "write what it is compared with"),
         ] {
-            self.demand(node, pointer, field, help);
+            self.demand(&CONDITION, node, place, field, help);
         }
         match (path, operator, value) {
             (Some(path), Some(op), Some(value)) => Condition { path, op, value },
-            (path, _, _) => Condition::new(
-                path.unwrap_or_else(|| "args".to_owned()),
-                Operator::Exists,
-                true,
-            ),
+            (path, _, _) => of_mistake(path),
         }
     }
 
-    fn operator(&mut self, node: &Node, pointer: &str) -> Option<Operator> {
+    /// Reports what is so far from a condition that all that it lacks would only
+    /// confuse.
+    fn is_no_condition(&mut self, node: &Node, members: &[Member], place: &Place<'_>) -> bool {
+        if has_one_of(members, &["conditions"]) && !has_one_of(members, CONDITION.known) {
+            self.problems.report(|| {
+                Problem::in_text(brace(node), place, "this is a check, expected a condition")
+                    .with_help("checks do not nest: write it beside the others")
+            });
+            return true;
+        }
+        let is_operator = |member: &&Member| operator_like(&member.key).is_some();
+        let operator = members.iter().find(is_operator);
+        let operator = operator.filter(|_| !has_one_of(members, &["op", "value"]));
+        let Some((member, name)) =
+            operator.and_then(|member| Some((member, operator_like(&member.key)?)))
+        else {
+            return false;
+        };
+        self.problems.report(|| {
+            let message = format!("{} is an operator, not a field", quote(&member.key));
+            let help = format!(r#"write `"op": "{name}", "value": …`"#);
+            let place = Place::Member(place, &member.key);
+            Problem::in_text(member.key_span.clone(), &place, message).with_help(help)
+        });
+        true
+    }
+
+    fn operator(&mut self, node: &Node, place: &Place<'_>) -> Option<Operator> {
         let Value::String(word) = &node.value else {
-            self.wrong(node, pointer, "the name of an operator");
+            self.wrong(node, place, "the name of an operator");
             return None;
         };
         let operator = Operator::from_name(word);
         if operator.is_none() {
             self.problems.report(|| {
                 let names = Operator::ALL.map(Operator::name);
-                let help = match nearest(word, names.into_iter()) {
+                let help = match operator_like(word).or_else(|| nearest(word, names.into_iter())) {
                     Some(known) => format!("did you mean \"{known}\"?"),
                     None => format!("the operators are `{}`", names.join("`, `")),
                 };
                 let message = format!("there is no operator \"{}\"", printable(word));
-                Problem::at_value(pointer.to_owned(), message).with_help(help)
+                Problem::in_text(node.span.clone(), place, message).with_help(help)
             });
         }
         operator
     }
 
-    fn value(&mut self, node: &Node, pointer: &str) -> Option<serde_json::Value> {
-        match value_of(node) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.problems.report(|| {
-                    let mut problem = Problem::at_bytes(error.span, error.message);
-                    problem.pointer = pointer.to_owned();
-                    problem.with_help(error.help)
-                });
-                None
-            }
-        }
+    fn value(&mut self, node: &Node, place: &Place<'_>) -> Option<serde_json::Value> {
+        let mut is_readable = true;
+        let value = value_of(node, &mut |span| {
+            is_readable = false;
+            self.problems
+                .report(|| Problem::in_text(span, place, UNREADABLE).with_help(HELP_UNREADABLE));
+        });
+        is_readable.then_some(value)
     }
 
-    fn unwrap(&mut self, node: &Node, pointer: &str) -> Option<Unwrap> {
+    fn unwrap(&mut self, node: &Node, place: &Place<'_>) -> Option<Unwrap> {
         let (mut name, mut arguments) = (None, None);
-        for member in self.object(node, pointer)? {
-            let at = join(pointer, &member.key);
+        for member in self.object(node, place)? {
+            let at = Place::Member(place, &member.key);
             match member.key.as_str() {
                 "name" => name = self.text(&member.value, &at),
                 "arguments" => arguments = self.text(&member.value, &at),
-                _ => self.no_field(&UNWRAP, member, pointer),
+                _ => self.no_field(&UNWRAP, member, place),
             }
         }
         for (field, help) in [
@@ -271,11 +417,31 @@ impl Reader<'_> {
                 r#"write where its arguments are, such as `"arguments": "args.parameters"`"#,
             ),
         ] {
-            self.demand(node, pointer, field, help);
+            self.demand(&UNWRAP, node, place, field, help);
         }
         Some(Unwrap {
             name: name?,
             arguments: arguments?,
         })
     }
+}
+
+fn has_one_of(members: &[Member], fields: &[&str]) -> bool {
+    members
+        .iter()
+        .any(|member| fields.contains(&member.key.as_str()))
+}
+
+/// The operator of that name, or of one that means the same elsewhere.
+fn operator_like(word: &str) -> Option<&'static str> {
+    let other = OTHER_NAMES.iter().find(|(other, _)| *other == word);
+    let known = Operator::from_name(word).map(Operator::name);
+    known.or(other.map(|(_, name)| *name))
+}
+
+/// Stands for a condition that could not be read: no other mistake is found in
+/// it, in whichever section it is, but in its path if that is known.
+fn of_mistake(path: Option<String>) -> Condition {
+    let path = path.unwrap_or_else(|| "caller".to_owned());
+    Condition::new(path, Operator::Exists, true)
 }

@@ -41,6 +41,7 @@ pub(super) fn warn(document: &PolicyDocument, rules: &Rules, problems: &mut Prob
                 problems.report(|| {
                     let message = "this reason is never given: only the action \"deny\" gives one";
                     Problem::at_key(join(&place(), "reason"), message)
+                        .with_help("a check says in `on_deny` why it refuses; drop this otherwise")
                 });
             }
         }

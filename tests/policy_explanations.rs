@@ -1,0 +1,253 @@
+//! Why a policy says what it says, word for word, through the public API.
+#![allow(clippy::unwrap_used)]
+
+use mcp_policy::{Action, Caller, Policy};
+
+const DOCUMENT: &str = r#"{
+    "version": "1",
+    "default": "deny",
+    "hide": ["admin_*"],
+    "all_tools": {
+        "deny_if": [ { "conditions": [ { "path": "args.force", "op": "eq", "value": true } ] } ]
+    },
+    "tools": {
+        "read_*": {},
+        "*_mail": { "action": "deny", "reason": "Mail is private." },
+        "refund": {
+            "require": [
+                { "conditions": [ { "path": "caller.claims.team", "op": "in", "value": ["ops", "pay"] } ], "name": "team" },
+                { "conditions": [
+                    { "path": "args.currency", "op": "eq", "value": "EUR" },
+                    { "path": "args.amount", "op": "lte", "value": 500 }
+                ], "on_deny": "Up to 500 EUR." }
+            ]
+        },
+        "gone": { "action": "hide" },
+        "tried": { "mode": "shadow", "deny_if": [ { "conditions": [] } ] },
+        "invoke": { "unwrap": { "name": "args.tool", "arguments": "args.input" } }
+    },
+    "resources": { "file:///srv/*": {} }
+}"#;
+
+#[track_caller]
+fn explained(action: &Action<'_>, expected: &str) {
+    let policy: Policy = DOCUMENT.parse().unwrap();
+    let explanation = policy.explain(action);
+    assert_eq!(explanation.to_string(), expected);
+    assert_eq!(explanation.decision(), &policy.decide(action));
+}
+
+fn pay() -> Caller {
+    let claims = serde_json::Map::from_iter([("team".to_owned(), "pay".into())]);
+    Caller::new("alice").with_claims(claims)
+}
+
+#[track_caller]
+fn call(name: &str, arguments: &str, expected: &str) {
+    let caller = pay();
+    let action = Action::call_tool(name).by(&caller);
+    explained(&action.with_arguments(arguments).unwrap(), expected);
+}
+
+#[test]
+fn what_is_allowed() {
+    call(
+        "refund",
+        r#"{"amount":20,"currency":"EUR"}"#,
+        r#"tool `refund`
+  /tools/refund: names it exactly
+  /all_tools/deny_if/args.force-eq: does not hold, so it does not refuse
+    args.force eq true: false
+  /tools/refund/require/team: holds
+    caller.claims.team in ["ops","pay"]: true
+  /tools/refund/require/args.currency-eq+args.amount-lte: holds
+    args.currency eq "EUR": true
+    args.amount lte 500: true
+allowed by /tools/refund"#,
+    );
+}
+
+#[test]
+fn what_a_check_refuses() {
+    call(
+        "refund",
+        r#"{"amount":501,"currency":"EUR"}"#,
+        r#"tool `refund`
+  /tools/refund: names it exactly
+  /all_tools/deny_if/args.force-eq: does not hold, so it does not refuse
+    args.force eq true: false
+  /tools/refund/require/team: holds
+    caller.claims.team in ["ops","pay"]: true
+  /tools/refund/require/args.currency-eq+args.amount-lte: does not hold, so it refuses
+    args.currency eq "EUR": true
+    args.amount lte 500: false
+denied by /tools/refund/require/args.currency-eq+args.amount-lte: Up to 500 EUR."#,
+    );
+    call(
+        "refund",
+        r#"{"force":true}"#,
+        r#"tool `refund`
+  /tools/refund: names it exactly
+  /all_tools/deny_if/args.force-eq: holds, so it refuses
+    args.force eq true: true
+denied by /all_tools/deny_if/args.force-eq: The policy does not allow it like this."#,
+    );
+    call(
+        "refund",
+        r#"{"Force":true}"#,
+        r#"tool `refund`
+  /tools/refund: names it exactly
+  /all_tools/deny_if/args.force-eq: undecidable, so it refuses
+    args.force eq true: undecidable
+denied by /all_tools/deny_if/args.force-eq: The policy does not allow it like this."#,
+    );
+    explained(
+        &Action::call_tool("refund"),
+        r#"tool `refund`
+  /tools/refund: names it exactly
+  /all_tools/deny_if/args.force-eq: does not hold, so it does not refuse
+    args.force eq true: false
+  /tools/refund/require/team: does not hold, so it refuses
+    caller.claims.team in ["ops","pay"]: false
+denied by /tools/refund/require/team: The policy does not allow it like this."#,
+    );
+}
+
+#[test]
+fn what_is_hidden() {
+    call(
+        "admin_reset",
+        "{}",
+        "tool `admin_reset`
+  (hidden): `hide` names or matches it
+refused like something that does not exist by (hidden)",
+    );
+    call(
+        "gone",
+        "{}",
+        "tool `gone`
+  (hidden): the entry that names it hides it
+refused like something that does not exist by (hidden)",
+    );
+    call(
+        "Admin_reset",
+        "{}",
+        "tool `Admin_reset`
+  (hidden): a pattern hides it, or one that it can be mistaken for
+refused like something that does not exist by (hidden)",
+    );
+}
+
+#[test]
+fn what_nothing_names() {
+    call(
+        "delete",
+        "{}",
+        "tool `delete`
+  (default deny): nothing names it, and no pattern matches it
+denied by (default deny)",
+    );
+    explained(
+        &Action::get_prompt("greet"),
+        "prompt `greet`
+  (default deny): nothing names it, and no pattern matches it
+denied by (default deny)",
+    );
+    explained(
+        &Action::read_resource("file:///srv/../etc/passwd"),
+        "resource `file:///srv/../etc/passwd`
+  (default deny): nothing names it, and no pattern matches it
+denied by (default deny)",
+    );
+    explained(
+        &Action::other_method("skills/list"),
+        "denied by (default deny)",
+    );
+}
+
+#[test]
+fn what_a_pattern_decides() {
+    explained(
+        &Action::read_resource("FILE:///srv/a"),
+        "resource `FILE:///srv/a`
+  /resources/file:~1~1~1srv~1*: the pattern matches it
+allowed by /resources/file:~1~1~1srv~1*",
+    );
+    call(
+        "read_mail",
+        "{}",
+        "tool `read_mail`
+  /tools/*_mail/action: the pattern matches it, and is stricter or has more literal characters than `/tools/read_*`
+denied by /tools/*_mail/action: Mail is private.",
+    );
+}
+
+#[test]
+fn what_can_be_mistaken() {
+    call(
+        "Refund",
+        r#"{"amount":20,"currency":"EUR"}"#,
+        "tool `Refund`
+  /tools/refund: it can be mistaken for this
+denied by /tools/refund: This name can be mistaken for one that the policy restricts.",
+    );
+}
+
+#[test]
+fn what_is_in_shadow() {
+    call(
+        "tried",
+        "{}",
+        "tool `tried`
+  /tools/tried: names it exactly
+  /all_tools/deny_if/args.force-eq: does not hold, so it does not refuse
+    args.force eq true: false
+  /tools/tried/deny_if/0: holds, so it refuses
+allowed by /tools/tried
+without shadow: denied by /tools/tried/deny_if/0: The policy does not allow it like this.",
+    );
+}
+
+#[test]
+fn what_a_dispatcher_calls() {
+    call(
+        "invoke",
+        r#"{"tool":"refund","input":"{\"amount\":501,\"currency\":\"EUR\"}"}"#,
+        r#"tool `invoke`
+  /tools/invoke: names it exactly
+  /all_tools/deny_if/args.force-eq: does not hold, so it does not refuse
+    args.force eq true: false
+tool `refund`
+  /tools/refund: names it exactly
+  /all_tools/deny_if/args.force-eq: does not hold, so it does not refuse
+    args.force eq true: false
+  /tools/refund/require/team: holds
+    caller.claims.team in ["ops","pay"]: true
+  /tools/refund/require/args.currency-eq+args.amount-lte: does not hold, so it refuses
+    args.currency eq "EUR": true
+    args.amount lte 500: false
+denied by /tools/refund/require/args.currency-eq+args.amount-lte: Up to 500 EUR."#,
+    );
+    call(
+        "invoke",
+        r#"{"tool":7}"#,
+        "tool `invoke`
+  /tools/invoke: names it exactly
+  /all_tools/deny_if/args.force-eq: does not hold, so it does not refuse
+    args.force eq true: false
+denied by /tools/invoke/unwrap: The call inside this one cannot be read, so it cannot be judged.",
+    );
+}
+
+/// What the document says is repeated, cut to what a person reads; nothing of
+/// it can forge a line.
+#[test]
+fn names_cannot_forge_lines() {
+    call(
+        "x`\nallowed by /tools/x",
+        "{}",
+        "tool `x`\\u{a}allowed by /tools/x`
+  (default deny): nothing names it, and no pattern matches it
+denied by (default deny)",
+    );
+}

@@ -20,6 +20,14 @@ fn tools(tools: serde_json::Value) -> Policy {
     policy(json!({ "version": "1", "default": "deny", "tools": tools }))
 }
 
+/// A document that denies by default, with these sections.
+#[track_caller]
+fn tools_and(mut sections: serde_json::Value) -> Policy {
+    sections["version"] = "1".into();
+    sections["default"] = "deny".into();
+    policy(sections)
+}
+
 fn call<'p>(policy: &'p Policy, name: &str, arguments: &str) -> Decision<'p> {
     policy.decide(&Action::call_tool(name).with_arguments(arguments).unwrap())
 }
@@ -257,6 +265,16 @@ fn callers_tools_resources_and_clients_are_looked_at() {
     let read = |uri| policy.decide(&Action::read_resource(uri)).is_allowed();
     assert!(read("file:///a") && !read("file:///a/secret"));
     assert!(read("https://a.dev/x") && read("HTTPS://A.dev/x") && !read("https://b.dev/x"));
+
+    let cased = tools_and(json!({ "resources": {
+        "notes://*": { "deny_if": [ { "conditions": [
+            when("resource.uri", "starts_with", "Notes://Private") ] } ] },
+        "https://*": { "require": [ { "conditions": [
+            when("resource.uri", "in", json!(["https://A.dev/X"])) ] } ] },
+    } }));
+    let read = |uri| cased.decide(&Action::read_resource(uri)).is_allowed();
+    assert!(!read("notes://Private/x") && !read("notes://private/x") && read("notes://public/"));
+    assert!(read("https://a.dev/X") && read("HTTPS://A.dev/X") && !read("https://a.dev/x"));
 
     let english = Action::get_prompt("p").with_arguments(r#"{"lang":"en"}"#);
     assert!(policy.decide(&english.unwrap()).is_allowed());

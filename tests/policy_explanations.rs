@@ -235,7 +235,7 @@ denied by /tools/refund/require/args.currency-eq+args.amount-lte: Up to 500 EUR.
   /tools/invoke: names it exactly
   /all_tools/deny_if/args.force-eq: does not hold, so it does not refuse
     args.force eq true: false
-denied by /tools/invoke/unwrap: The call inside this one cannot be read, so it cannot be judged.",
+denied by /tools/invoke/unwrap: The calls inside this one cannot be read, or are too many or too deep inside each other, so they cannot be judged.",
     );
 }
 

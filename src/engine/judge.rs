@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::Sessions;
-use super::words::{Again, DEFAULT_DENY, NO_POLICY, refused, unknown, unknown_method, wrong_kind};
+use super::words::{Again, NO_POLICY, by_default, refused, unknown, unknown_method, wrong_kind};
 use crate::audit::{DecisionId, MOST_KEYS, Shadow, Verdict};
 use crate::caller::Caller;
 use crate::mcp::list::{List, Visibility};
@@ -91,6 +91,17 @@ impl Judgement {
             refusal: Some(refusal),
             ..Self::allowed(rule, name)
         }
+    }
+
+    /// Of a message that names another thing, too, which may be used as well.
+    fn join(&mut self, other: Self) {
+        let room = |held: usize| MOST_KEYS.saturating_sub(held);
+        let names = other.name.into_iter().take(room(self.more_names.len()));
+        self.more_names.extend(names);
+        let conditions = other.conditions.into_iter();
+        let conditions = conditions.take(room(self.conditions.len()));
+        self.conditions.extend(conditions);
+        self.shadow = self.shadow.take().or(other.shadow);
     }
 
     /// The same, with what else is recorded of the decision.
@@ -194,17 +205,9 @@ impl Judge {
         }
     }
 
-    /// The rule and reason with which something hidden is refused: those with
-    /// which it would be if it were not in the document. `None` if it is
-    /// answered as unknown.
-    fn like_unnamed(&self, action: &Action<'_>) -> Option<(&str, Option<&str>)> {
-        let policy = self.policy.as_ref()?;
-        let decision = policy.decide_unnamed(action);
-        match decision.outcome() {
-            Outcome::Deny => Some((decision.rule(), decision.reason())),
-            _ if policy.default_action() == DefaultAction::Deny => Some((DEFAULT_DENY, None)),
-            _ => None,
-        }
+    fn denies_by_default(&self) -> bool {
+        let policy = self.policy.as_ref();
+        policy.is_some_and(|policy| policy.default_action() == DefaultAction::Deny)
     }
 
     fn judge_known(
@@ -278,7 +281,7 @@ impl Judge {
     /// A use of something that the policy names.
     fn use_thing(&self, what: Thing, name: &str, action: &Action<'_>, id: DecisionId) -> Judgement {
         match &self.policy {
-            Some(policy) => self.as_decided(what, name, action, &policy.decide(action), id),
+            Some(policy) => self.as_decided(what, name, &policy.decide(action), id),
             None => without_policy(what, name, id),
         }
     }
@@ -288,29 +291,31 @@ impl Judge {
         &self,
         what: Thing,
         name: &str,
-        action: &Action<'_>,
         decision: &Decision<'_>,
         id: DecisionId,
     ) -> Judgement {
-        let refused = |name: &str, rule: &str, reason: Option<&str>| {
-            let again = match decision.is_by_check() {
+        let refused = |name: &str, said: &Decision<'_>| {
+            let again = match said.is_by_check() {
                 true => Again::Otherwise,
                 false => Again::Never,
             };
+            let (rule, reason) = (said.rule(), said.reason());
             refused(what, name, rule, reason, again, id.to_string())
         };
         let shown = Some(shown_thing(what, name));
-        let (rule, reason) = (decision.rule(), decision.reason());
+        let rule = decision.rule();
         // A dispatcher is refused for what it should call.
-        let (decisive, inner_action) = match decision.inner() {
-            Some(inner) => (inner, Some(Action::call_tool(inner))),
-            None => (name, None),
-        };
+        let decisive = decision.inner().unwrap_or(name);
         let judgement = match decision.outcome() {
             Outcome::Allow => Judgement::allowed(rule, shown),
+            Outcome::Deny => Judgement::denied(rule, shown, refused(decisive, decision)),
             Outcome::Hide => {
-                let refusal = match self.like_unnamed(inner_action.as_ref().unwrap_or(action)) {
-                    Some((rule, reason)) => refused(decisive, rule, reason),
+                let unnamed = decision
+                    .unnamed()
+                    .filter(|said| said.outcome() == Outcome::Deny);
+                let refusal = match unnamed {
+                    Some(said) => refused(said.inner().unwrap_or(decisive), said),
+                    None if self.denies_by_default() => by_default(what, decisive),
                     None => unknown(what, decisive),
                 };
                 Judgement {
@@ -318,7 +323,6 @@ impl Judge {
                     ..Judgement::denied(HIDDEN, shown, refusal)
                 }
             }
-            Outcome::Deny => Judgement::denied(rule, shown, refused(decisive, rule, reason)),
         };
         judgement.noting(decision)
     }
@@ -338,7 +342,7 @@ impl Judge {
         let mut judgement = match &self.policy {
             Some(policy) => {
                 let decision = policy.decide_name(&action);
-                self.as_decided(Thing::Tool, &tool, &action, &decision, decision_id)
+                self.as_decided(Thing::Tool, &tool, &decision, decision_id)
             }
             None => without_policy(Thing::Tool, &tool, decision_id),
         };
@@ -401,10 +405,7 @@ impl Judge {
             match &mut all {
                 _ if judgement.refusal.is_some() => return Ok(judgement),
                 None => all = Some(judgement),
-                Some(all) if all.more_names.len() < MOST_KEYS => {
-                    all.more_names.extend(judgement.name);
-                }
-                Some(_) => {}
+                Some(all) => all.join(judgement),
             }
         }
         Ok(all.unwrap_or(Judgement::PASSES))

@@ -83,6 +83,11 @@ pub(super) fn refused(
     }
 }
 
+/// The refusal of what nothing names.
+pub(super) fn by_default(what: Thing, name: &str) -> Refusal {
+    refused(what, name, DEFAULT_DENY, None, Again::Never, String::new())
+}
+
 /// The refusal of what may go on and cannot be recorded.
 pub(crate) fn unrecorded() -> Refusal {
     let reason = "The decision could not be recorded, so the call was not made. \

@@ -16,6 +16,8 @@ const LONGEST_URI: usize = 8 * 1024;
 const MOST_SUBSCRIPTIONS: usize = 1000;
 /// The extension by which a client of 2026-07-28 says that it can follow tasks.
 pub(crate) const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
+/// Bytes that may say what a client is.
+const LONGEST_CLIENT_INFO: usize = 1024;
 /// Names of arguments that are remembered.
 const MOST_ARGUMENT_KEYS: usize = 64;
 
@@ -178,10 +180,7 @@ impl<'a> Params<'a> {
             ) => {
                 reader.skip()?;
             }
-            None if key == "clientInfo" && kind == Kind::Object => {
-                let span = reader.skip()?;
-                self.client_info = Some(reader.raw(&span));
-            }
+            None if key == "clientInfo" => self.client_info = client_info(reader)?,
             None => {
                 reader.skip()?;
                 if key::is_look_alike(key) {
@@ -235,10 +234,7 @@ impl<'a> Meta<'a> {
                     meta.client_capabilities = Some(reader.kind()?);
                     meta.declares_tasks = declares_tasks(reader)?;
                 }
-                "io.modelcontextprotocol/clientInfo" if reader.kind()? == Kind::Object => {
-                    let span = reader.skip()?;
-                    meta.client_info = Some(reader.raw(&span));
-                }
+                "io.modelcontextprotocol/clientInfo" => meta.client_info = client_info(reader)?,
                 other => {
                     look_alike |= key::is_look_alike_in_meta(other);
                     reader.skip()?;
@@ -251,6 +247,14 @@ impl<'a> Meta<'a> {
         }
         Ok(meta)
     }
+}
+
+/// What a client says of itself, unless it is too much to be looked at.
+fn client_info<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Fault> {
+    let kind = reader.kind()?;
+    let span = reader.skip()?;
+    let text = reader.raw(&span);
+    Ok((kind == Kind::Object && text.len() <= LONGEST_CLIENT_INFO).then_some(text))
 }
 
 /// Whether client capabilities name the extension for tasks.

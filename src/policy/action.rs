@@ -17,7 +17,7 @@ use crate::caller::Caller;
 ///     .by(&alice);
 /// # Ok::<(), mcp_policy::InvalidArguments>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Action<'a> {
     pub(super) subject: Subject<'a>,
     pub(super) arguments: Arguments<'a>,
@@ -49,6 +49,17 @@ impl fmt::Debug for Arguments<'_> {
             Self::Unknown => "Unknown",
             Self::Text(_) => "Text(..)",
         })
+    }
+}
+
+/// Without the values of arguments, claims and what the client says of itself.
+impl fmt::Debug for Action<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Action")
+            .field("subject", &self.subject)
+            .field("arguments", &self.arguments)
+            .field("caller", &self.caller)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,14 +1,17 @@
 //! The checks of a rule: compiled, named, and asked in their order.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::condition::{Path, Plan, Regexes, Root, Roots, Test, Truth, Use, evaluate};
+use super::condition::{Operator, Path, Plan, Regexes, Root, Roots, Test, Truth, Use, evaluate};
 use super::diagnostic::{Problem, Problems, join};
 use super::document::{Check, Condition, Rule};
+use super::uri;
 
 /// What `deny_if` and `require` of one rule say.
 #[derive(Debug)]
@@ -202,7 +205,15 @@ impl Compiler<'_> {
                 None
             }
         };
-        match Test::compile(condition.op, &condition.value, self.regexes) {
+        let of_uri = path
+            .as_ref()
+            .is_some_and(|path| path.root() == Root::Resource);
+        let value = if of_uri {
+            as_in_uris(condition)
+        } else {
+            Cow::Borrowed(&condition.value)
+        };
+        match Test::compile(condition.op, &value, self.regexes) {
             Ok(test) => Some((path?, test)),
             Err(errors) => {
                 for error in errors {
@@ -243,6 +254,25 @@ impl Compiler<'_> {
             return None;
         }
         Some(path)
+    }
+}
+
+/// The value of a condition on a URI, spelt as URIs are compared: scheme and host
+/// in lower case.
+fn as_in_uris(condition: &Condition) -> Cow<'_, Value> {
+    let spelled = |value: &Value| match value {
+        Value::String(text) if condition.op == Operator::StartsWith => {
+            Value::String(uri::spelled_beginning(text).into_owned())
+        }
+        Value::String(text) => Value::String(uri::spelled(text).into_owned()),
+        other => other.clone(),
+    };
+    match (condition.op, &condition.value) {
+        (Operator::Eq | Operator::Neq | Operator::StartsWith, value) => Cow::Owned(spelled(value)),
+        (Operator::In | Operator::NotIn, Value::Array(items)) => {
+            Cow::Owned(Value::Array(items.iter().map(spelled).collect()))
+        }
+        (_, value) => Cow::Borrowed(value),
     }
 }
 

@@ -76,16 +76,6 @@ impl Policy {
             None => decision,
         }
     }
-
-    /// What this policy says of a name that is nowhere in the document, and is
-    /// otherwise like this one: only patterns and look-alikes speak of it.
-    ///
-    /// A hidden name is answered in these words, so that nobody can tell it
-    /// from one that does not exist.
-    pub(crate) fn decide_unnamed(&self, action: &Action<'_>) -> Decision<'_> {
-        let rules = &self.inner.rules;
-        rules.decide(action, Names::Patterns, &mut Unwatched)
-    }
 }
 
 /// Which names of a document count.
@@ -126,6 +116,8 @@ struct Progress {
     looked: Vec<Looked>,
     /// How many calls there were inside calls.
     inside: usize,
+    /// The caller as JSON, once somebody looks at it.
+    caller: Option<String>,
 }
 
 impl Rules {
@@ -154,7 +146,13 @@ impl Rules {
 
     fn decide_name<'r>(&'r self, action: &Action<'_>) -> Decision<'r> {
         match self.section_of(action) {
-            Ok((section, name)) => self.judge(section, name, Names::All).0,
+            Ok((section, name)) => {
+                let (decision, _) = self.judge(section, name, Names::All);
+                match decision.outcome() {
+                    Outcome::Hide => decision.like(self.judge(section, name, Names::Patterns).0),
+                    _ => decision,
+                }
+            }
             Err(method) => self.other_method(method),
         }
     }
@@ -181,20 +179,25 @@ impl Rules {
         let (decision, entry) = self.judge(what.section, what.name, names);
         watch.named(what.section.kind, what.name, &decision);
         if !decision.is_allowed() {
-            return decision;
+            let is_hidden = decision.outcome() == Outcome::Hide && names == Names::All;
+            return match is_hidden {
+                true => decision.like(self.decide_unnamed(what, action, progress)),
+                false => decision,
+            };
         }
         let all_tools = self.all_tools.as_ref();
         let all_tools = all_tools.filter(|_| what.section.kind == Kind::Tools);
         let of_entry = entry.and_then(|entry| entry.checks.as_ref());
         let checks: SmallVec<[&Checks; 2]> = all_tools.into_iter().chain(of_entry).collect();
         if !checks.is_empty() {
+            let looked = &mut progress.looked;
             let each = |asked: Asked<'_>| {
                 watch.asked(&asked);
-                let room = MOST_LOOKED.saturating_sub(progress.looked.len());
-                let looked = asked.conditions.into_iter().take(room);
-                progress.looked.extend(looked);
+                let room = MOST_LOOKED.saturating_sub(looked.len());
+                looked.extend(asked.conditions.into_iter().take(room));
             };
-            if let Some(refusal) = ask_all(&checks, what, action, each) {
+            let caller = &mut progress.caller;
+            if let Some(refusal) = ask_all(&checks, what, action, caller, each) {
                 return refusal;
             }
         }
@@ -205,6 +208,26 @@ impl Rules {
             }
             None => decision,
         }
+    }
+
+    /// What would be said of a use of something with a name that is nowhere in
+    /// the document, and is otherwise like this one: only patterns and look-alikes
+    /// speak of it.
+    fn decide_unnamed<'r>(
+        &'r self,
+        what: Use<'r, '_>,
+        action: &Action<'_>,
+        progress: &mut Progress,
+    ) -> Decision<'r> {
+        let mut unnamed = Progress {
+            inside: progress.inside,
+            caller: progress.caller.take(),
+            ..Progress::default()
+        };
+        let decision = self.decide_use(what, action, Names::Patterns, &mut unnamed, &mut Unwatched);
+        progress.inside = unnamed.inside;
+        progress.caller = unnamed.caller;
+        decision
     }
 
     /// The first refusal among the calls that a dispatcher should make.
@@ -351,6 +374,7 @@ fn ask_all<'r>(
     checks: &[&'r Checks],
     what: Use<'r, '_>,
     action: &Action<'_>,
+    caller: &mut Option<String>,
     each: impl FnMut(Asked<'r>),
 ) -> Option<Decision<'r>> {
     let Arguments::Text(arguments) = what.arguments else {
@@ -362,11 +386,12 @@ fn ask_all<'r>(
     let resource =
         looked_at(Root::Resource).then(|| named("uri", &what.section.kind.spelled(what.name)));
     let tool = looked_at(Root::Tool).then(|| named("name", what.name));
-    let caller = looked_at(Root::Caller).then(|| caller_as_json(action.caller));
+    let caller = looked_at(Root::Caller)
+        .then(|| &**caller.get_or_insert_with(|| caller_as_json(action.caller)));
     let roots = Roots {
         args: Some(arguments).filter(|text| !text.is_empty()),
         resource: resource.as_deref().map(str::as_bytes),
-        caller: caller.as_deref().map(str::as_bytes),
+        caller: caller.map(str::as_bytes),
         tool: tool.as_deref().map(str::as_bytes),
         client: action.client,
     };
@@ -394,7 +419,8 @@ impl Section {
     fn mistaken(&self, name: &str, looks: &[Folded]) -> Option<&Entry> {
         let like = &self.like_restricted;
         let entry = looks.iter().find_map(|look| {
-            like.exact(look).or_else(|| {
+            let exact = like.exact(look).filter(|entry| !entry.is_for(name));
+            exact.or_else(|| {
                 let patterns = like.patterns(look).filter(|entry| !entry.is_for(name));
                 patterns.max_by_key(|entry| entry.rank())
             })
@@ -434,7 +460,9 @@ mod tests {
             let action = Action::call_tool(&name);
             let decision = policy.decide(&action);
             if decision.outcome() == Outcome::Deny && !entries.contains_key(&name) {
-                prop_assert_eq!(policy.decide_unnamed(&action), decision, "{}", document);
+                let rules = &policy.inner.rules;
+                let unnamed = rules.decide(&action, Names::Patterns, &mut Unwatched);
+                prop_assert_eq!(unnamed, decision, "{}", document);
             }
         }
     }

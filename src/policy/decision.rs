@@ -23,6 +23,9 @@ pub struct Decision<'p> {
     pub(super) inner: Option<Box<str>>,
     pub(super) looked: Vec<Looked>,
     shadow: Option<Box<Decision<'p>>>,
+    /// Of something hidden: what would be said if it were not in the document, if
+    /// that is more than the default.
+    unnamed: Option<Box<Decision<'p>>>,
 }
 
 impl<'p> Decision<'p> {
@@ -102,12 +105,28 @@ impl<'p> Decision<'p> {
         self.shadow.as_deref()
     }
 
+    /// Of something hidden: what is said of a name that is nowhere in the document
+    /// and is otherwise like this one, if patterns or look-alikes speak of it.
+    /// Nobody can tell the two apart, if both are answered like that.
+    pub(crate) fn unnamed(&self) -> Option<&Decision<'p>> {
+        self.unnamed.as_deref()
+    }
+
+    pub(super) fn like(mut self, unnamed: Self) -> Self {
+        let says_more = unnamed.outcome == Outcome::Deny && unnamed != Self::DENIED_BY_DEFAULT;
+        self.unnamed = says_more.then(|| Box::new(unnamed));
+        self
+    }
+
     /// The same, with what would be decided if nothing were in shadow.
     pub(super) fn beside(mut self, written: Self) -> Self {
-        if written.outcome == self.outcome && written.is_allowed() {
-            // What shadow rules looked at is recorded all the same.
+        let is_same = written.outcome == self.outcome
+            && (written.is_allowed()
+                || (written.rule, written.inner()) == (self.rule, self.inner()));
+        if is_same {
+            // What is in shadow was looked at, too.
             self.looked = written.looked;
-        } else if written != self {
+        } else {
             self.shadow = Some(Box::new(written));
         }
         self
@@ -135,6 +154,7 @@ impl<'p> Decision<'p> {
             inner: None,
             looked: Vec::new(),
             shadow: None,
+            unnamed: None,
         }
     }
 

@@ -170,7 +170,10 @@ fn because(rules: &Rules, kind: Kind, name: &str, decision: &Decision<'_>) -> St
             let matching = section.entries.patterns(bytes);
             let mut others: Vec<_> = matching.map(|entry| entry.place()).collect();
             others.sort_unstable();
-            let found = others.iter().position(|place| rule.starts_with(place));
+            let found = others.iter().position(|place| {
+                let rest = rule.strip_prefix(place);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            });
             match found {
                 Some(found) => {
                     others.remove(found);

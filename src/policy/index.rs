@@ -40,11 +40,16 @@ impl<T> NameSet<T> {
     /// For advice only: where there are very many candidates, not all are
     /// tried, because this is asked for every pattern of a document.
     pub(super) fn covering(&self, pattern: &Pattern) -> Option<&T> {
+        self.covering_if(pattern, |_| true)
+    }
+
+    /// The same of the accepted ones.
+    pub(super) fn covering_if(&self, pattern: &Pattern, accept: impl Fn(&T) -> bool) -> Option<&T> {
         const MOST_TRIED: usize = 64;
         let skeleton = pattern.skeleton();
         self.candidates(&skeleton)
             .take(MOST_TRIED)
-            .find(|leaf| leaf.pattern.matches(&skeleton))
+            .find(|leaf| accept(&leaf.value) && leaf.pattern.matches(&skeleton))
             .map(|leaf| &leaf.value)
     }
 

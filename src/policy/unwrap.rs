@@ -10,6 +10,9 @@ use crate::json::{self, Kind, Profile, Reader};
 /// Calls inside each other that are looked into; what is deeper is refused.
 pub(super) const DEEPEST: usize = 4;
 
+/// Bytes that the name of an inner tool may have; as many as that of a tool.
+const LONGEST_NAME: usize = 1024;
+
 /// Where a dispatcher is told what to call. See section 7 of the policy language.
 #[derive(Debug)]
 pub(super) struct Unwrapping {
@@ -112,7 +115,7 @@ fn name_in<'a>(found: &Found, text: &'a [u8]) -> Option<Cow<'a, str>> {
         Found::Value {
             kind: Kind::String,
             span,
-        } => string(text.get(span.clone())?),
+        } => string(text.get(span.clone())?).filter(|name| name.len() <= LONGEST_NAME),
         _ => None,
     }
 }

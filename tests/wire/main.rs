@@ -16,7 +16,6 @@ mod http_faults;
 mod judged;
 mod list_changed;
 mod lists;
-mod log;
 mod malformed;
 mod reload;
 mod rules;

@@ -237,6 +237,73 @@ async fn a_dispatcher_is_refused_in_the_name_of_what_it_should_call() {
     }
 }
 
+/// Where other names like it are refused for who calls, or for their arguments, a
+/// hidden one is refused in the same words.
+#[tokio::test]
+async fn a_hidden_name_is_refused_like_others_that_rules_speak_of() {
+    for (tools, arguments) in [
+        (r#""admin": { "action": "deny" }"#, "{}"),
+        (r#""admin": { "require": [ { "conditions": [] } ] }"#, "{}"),
+        (
+            r#""adm*": { "require": [ { "conditions": [ { "path": "caller.id", "op": "eq", "value": "root" } ] } ] }"#,
+            "{}",
+        ),
+        (
+            r#""adm*": { "deny_if": [ { "conditions": [ { "path": "args.a", "op": "eq", "value": 1 } ] } ] }"#,
+            r#"{"a":1}"#,
+        ),
+        (
+            r#""adm*": { "unwrap": { "name": "args.tool", "arguments": "args.input" } }"#,
+            r#"{"tool":"other"}"#,
+        ),
+    ] {
+        let policy = format!(
+            r#"{{"version":"1","default":"deny","hide":["admin"],"tools":{{
+                "invoke":{{"unwrap":{{"name":"args.tool","arguments":"args.input"}}}},{tools}}}}}"#
+        );
+        for inside in [false, true] {
+            let mut answers = Vec::new();
+            for name in ["admin", "admix"] {
+                let call = match inside {
+                    true => call(
+                        "invoke",
+                        &format!(r#"{{"tool":"{name}","input":{arguments}}}"#),
+                    ),
+                    false => call(name, arguments),
+                };
+                let (received, answer) = Exchange::new(&policy).send(post(call)).await;
+                assert!(received.is_none());
+                answers.push(answer.without_decision_id().replace(name, "NAME"));
+            }
+            assert_eq!(answers[0], answers[1], "{policy}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_many_resources_come_to_is_recorded_together() {
+    const POLICY: &str = r#"{ "version": "1", "default": "deny", "resources": {
+        "a:x": {}, "a:y": { "mode": "shadow", "action": "deny" }
+    } }"#;
+    for uris in [r#"["a:x","a:y"]"#, r#"["a:y","a:x"]"#] {
+        let body = request(
+            "subscriptions/listen",
+            &format!(r#"{{"notifications":{{"resourceSubscriptions":{uris}}},{META}}}"#),
+        );
+        let mut request = post(body);
+        for (header, value) in [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "subscriptions/listen"),
+        ] {
+            request.headers_mut().insert(header, value.parse().unwrap());
+        }
+        let record = decided_by(POLICY, request).await;
+        assert_eq!(record.verdict(), Verdict::Allowed);
+        let place = "/resources/a:y/action";
+        assert_eq!(record.shadow(), Some((Verdict::Denied, place)), "{uris}");
+    }
+}
+
 #[tokio::test]
 async fn a_task_is_not_judged_by_arguments_that_it_no_longer_has() {
     let layer = PolicyLayer::new(RULES.parse().unwrap());
@@ -257,6 +324,10 @@ async fn a_task_is_not_judged_by_arguments_that_it_no_longer_has() {
 }
 
 async fn decided(body: String) -> DecisionRecord {
+    decided_by(RULES, post(body)).await
+}
+
+async fn decided_by(policy: &str, request: Request<Body>) -> DecisionRecord {
     use tower::{Layer as _, ServiceExt as _, service_fn};
     let server = service_fn(async |_: Request<mcp_policy::RequestBody<Body>>| {
         Ok::<_, std::convert::Infallible>(
@@ -266,8 +337,8 @@ async fn decided(body: String) -> DecisionRecord {
                 .unwrap(),
         )
     });
-    let layer = PolicyLayer::new(RULES.parse().unwrap());
-    let response = layer.layer(server).oneshot(post(body)).await.unwrap();
+    let layer = PolicyLayer::new(policy.parse().unwrap());
+    let response = layer.layer(server).oneshot(request).await.unwrap();
     response.extensions().get().cloned().unwrap()
 }
 

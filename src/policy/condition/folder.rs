@@ -53,6 +53,14 @@ impl<'p> Normal<'p> {
         if text.is_empty() || text.starts_with('~') || text.contains(['\0', '%', '\\']) {
             return None;
         }
+        // `C:x` is a path of its own on some systems, and `file:` begins a URI.
+        if text
+            .split('/')
+            .next()
+            .is_some_and(|first| first.contains(':'))
+        {
+            return None;
+        }
         let mut segments = SmallVec::new();
         for segment in text.split('/') {
             match segment {
@@ -98,6 +106,10 @@ mod tests {
             ("a", "/a", Undecidable),
             ("/a", "a", Undecidable),
             ("C:/a", "/a", Undecidable),
+            ("C:/Windows", ".", Undecidable),
+            ("c:x", ".", Undecidable),
+            ("file:///etc/passwd", ".", Undecidable),
+            ("a/b:c", ".", True),
             ("/srv/data/../../../etc", "/srv/data", Undecidable),
             ("../a", "a", Undecidable),
             ("a/../../a", "a", Undecidable),
@@ -127,7 +139,9 @@ mod tests {
 
     #[test]
     fn folders_that_nothing_can_lie_in_are_refused() {
-        for folder in ["", "~", "~/a", "/a%20b", "C:\\a", "..", "a/../..", "/a\0"] {
+        for folder in [
+            "", "~", "~/a", "/a%20b", "C:\\a", "C:/a", "..", "a/../..", "/a\0",
+        ] {
             assert_eq!(Folder::new(folder), None, "{folder:?}");
         }
     }

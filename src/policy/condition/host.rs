@@ -134,7 +134,14 @@ fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
 }
 
 /// Whether a host is spelt in the one way that leaves nothing to resolve.
+///
+/// Other characters than those of host names are taken for part of the host by
+/// some readers, and for its end by others.
 fn is_canonical(host: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if !host.starts_with('[') && !host.bytes().all(is_plain) {
+        return false;
+    }
     if host.split('.').any(str::is_empty) {
         return false;
     }
@@ -184,6 +191,16 @@ mod tests {
                 ("https://xn--bcher-kva.dev/", False),
             ],
         );
+    }
+
+    #[test]
+    fn what_ends_a_host_for_some_readers_is_in_none() {
+        for odd in [
+            ';', '\'', '"', '`', '{', '}', '!', '$', '&', '(', ')', '*', '+', ',', '=', '~',
+        ] {
+            let url = format!("http://evil.com{odd}.a.dev/x");
+            check(&[".a.dev"], &[(&*url, Undecidable)]);
+        }
     }
 
     #[test]

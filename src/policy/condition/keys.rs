@@ -72,13 +72,14 @@ impl<T> Keys<T> {
 #[derive(Debug)]
 pub(super) struct Seen<'k> {
     key: &'k str,
-    /// Nothing if it is too long to fold: it then looks like every other.
+    /// Nothing if it looks like every other: one that is too long to fold, and
+    /// `__proto__`, through which some servers take an object for another.
     folded: Option<SmallVec<[u8; 64]>>,
 }
 
 impl<'k> Seen<'k> {
     pub(super) fn new(key: &'k str) -> Self {
-        let fold = key.is_ascii() || key.len() <= LONGEST_FOLDED;
+        let fold = (key.is_ascii() || key.len() <= LONGEST_FOLDED) && key != "__proto__";
         Self {
             key,
             folded: fold.then(|| fold_key(key)),
@@ -169,6 +170,7 @@ mod tests {
         assert_eq!(exactly("A-B"), (2, None));
         assert_eq!(exactly("c"), (1, Some(3)));
         assert_eq!(exactly("d"), (0, None));
+        assert_eq!(exactly("__proto__"), (3, None));
         assert_eq!(exactly(&"\u{e9}".repeat(LONGEST_FOLDED)), (3, None));
         assert_eq!(exactly(&"e".repeat(LONGEST_FOLDED * 2)), (0, None));
     }

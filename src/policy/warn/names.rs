@@ -1,10 +1,12 @@
 //! Entries that do not do what they say, or tell what they should not.
 
+use std::sync::Arc;
+
 use super::super::compile::Rules;
 use super::super::diagnostic::{Problem, Problems, join, quote};
 use super::super::document::{DefaultAction, PolicyDocument, Rule, RuleAction};
 use super::super::pattern::{Name, Pattern};
-use super::super::section::{Kind, LONGEST_NAME, Section, is_ordinary_byte};
+use super::super::section::{Entry, Kind, LONGEST_NAME, Section, is_ordinary_byte};
 use super::super::uri;
 
 pub(super) fn warn(document: &PolicyDocument, rules: &Rules, problems: &mut Problems) {
@@ -107,7 +109,8 @@ fn without_effect(
         return Some((never_hidden(kind), WHY_HIDDEN));
     }
     if rule.action == RuleAction::Allow {
-        if let Some(entry) = section.like_restricted.covering(&folded) {
+        let denies = |entry: &Arc<Entry>| entry.action == RuleAction::Deny;
+        if let Some(entry) = section.like_restricted.covering_if(&folded, denies) {
             let message = format!(
                 "this pattern never allows anything: {} denies all that it matches",
                 quote(entry.place())

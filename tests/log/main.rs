@@ -1,4 +1,14 @@
-//! What is logged of a decision, and what never is.
+//! What is logged of a decision, and what never is. A program of its own, because
+//! what other tests log at the same time decides whether anything is.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is the point"
+)]
+
+#[allow(dead_code, reason = "of all that the tests of the wire need, little")]
+#[path = "../wire/server.rs"]
+mod server;
 
 use std::io;
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
 //! What a rule asks of a call, through the public API: the language page,
 //! sections 1, 2 and 7.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use mcp_policy::{Action, Caller, Decision, Outcome, Policy, Truth};
 use serde_json::json;

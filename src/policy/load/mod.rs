@@ -9,6 +9,7 @@ mod rule;
 
 use std::collections::BTreeMap;
 
+pub(super) use self::reader::nearest;
 use self::reader::{Choice, Fields, Reader};
 use self::rule::{ALL_TOOLS, RULE, TOOL};
 use super::diagnostic::{Problem, Problems, join, printable};

@@ -14,7 +14,7 @@ use crate::mcp::sse::{Event, Splitter, Verdict};
 use crate::mcp::twin;
 use crate::policy::Policy;
 
-pub use crate::mcp::reading::{Reading, Reference, Said, Subscriptions, read};
+pub use crate::mcp::reading::{Reading, Reference, Said, Subscriptions, read, read_batch};
 
 /// Reads a message slowly, and in another way.
 pub fn read_slowly(body: &[u8]) -> Option<Reading> {

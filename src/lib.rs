@@ -31,7 +31,7 @@ pub use policy::{
     Instructions, InvalidArguments, LoadError, MethodRule, Mode, Operator, Outcome, Policy,
     PolicyDocument, Rule, RuleAction, Severity, Step, Truth, Unwrap,
 };
-pub use session::{MemorySessionStore, SessionStore, TaskOwner};
+pub use session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner};
 pub use source::PolicySource;
 
 /// Pages about the crate.

@@ -522,6 +522,8 @@ fn every_element_is_a_call_of_its_own() {
                 "/tools/batch/unwrap",
             ),
             ("batch", &calls(&[ok, "7"]), Deny, "/tools/batch/unwrap"),
+            ("batch", &calls(&[ok; 1000]), Allow, "/tools/batch"),
+            ("batch", &calls(&[ok; 1001]), Deny, "/tools/batch/unwrap"),
             ("batch", "{}", Deny, "/tools/batch/unwrap"),
             ("batch", r#"{"calls":{}}"#, Deny, "/tools/batch/unwrap"),
         ],

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request};
 use http_body_util::Full;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use mcp_policy::fuzzing::{Reading, Reference, Said, read};
+use mcp_policy::fuzzing::{Reading, Reference, Said, read, read_batch};
 use mcp_policy::{Policy, PolicyLayer};
 use mcp_policy_fuzz::tree::{Tree, VIEWS, View};
 use mcp_policy_fuzz::{drive, mutate, readers, servers};
@@ -33,12 +33,16 @@ static POLICY: LazyLock<Policy> = LazyLock::new(|| {
     )
 });
 static LAYER: LazyLock<PolicyLayer> = LazyLock::new(|| PolicyLayer::new(POLICY.clone()));
+static BATCHES: LazyLock<PolicyLayer> =
+    LazyLock::new(|| PolicyLayer::new(POLICY.clone()).accept_batches());
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     mutate::in_place(data, size, max_size, seed)
 });
 
 fuzz_target!(|body: &[u8]| {
+    check_batch(body);
+    check_batch(&[b"[", body, b"]"].concat());
     let Some(sent) = drive::sent(&LAYER, request(body)) else {
         return;
     };
@@ -56,6 +60,26 @@ fuzz_target!(|body: &[u8]| {
         writeln!(file.expect("a file to write"), "{line}").expect("room for a line");
     }
 });
+
+/// What is let through as a batch has the same messages to every reader.
+fn check_batch(body: &[u8]) {
+    let sent = drive::sent(&BATCHES, drive::post(body.to_vec()));
+    let Some(sent) = sent.filter(|_| body.trim_ascii_start().starts_with(b"[")) else {
+        return;
+    };
+    assert_eq!(sent, body);
+    let readings = read_batch(body).expect("it was judged");
+    for (reader, tree) in readers::read(body) {
+        let items = tree.items();
+        assert_eq!(items.len(), readings.len(), "{reader}: {tree:?}");
+        for (reading, item) in readings.iter().zip(items) {
+            for view in VIEWS {
+                servers::assert_agrees(reading, item, view, reader);
+                servers::assert_allowed(&POLICY, item, view, reader);
+            }
+        }
+    }
+}
 
 /// The request of an honest client, whose headers say what the body says.
 fn request(body: &[u8]) -> Request<Full<Bytes>> {

@@ -31,6 +31,8 @@ pub(crate) struct Judge {
     /// Whether another caller could get another verdict.
     per_caller: bool,
     caller: Caller,
+    /// What the client said of itself when it began the session.
+    client: Option<Arc<str>>,
     sessions: Sessions,
 }
 
@@ -150,8 +152,14 @@ impl Judge {
             policy,
             per_caller,
             caller,
+            client: None,
             sessions,
         }
+    }
+
+    /// The same for a client that said this of itself when it began the session.
+    pub(crate) fn of_client(self, client: Option<Arc<str>>) -> Self {
+        Self { client, ..self }
     }
 
     /// Who sent the request.
@@ -254,10 +262,12 @@ impl Judge {
     fn as_made_by<'a>(&'a self, action: Action<'a>, call: &'a Call<'_>) -> Action<'a> {
         let params = call.params.as_ref();
         let arguments = params.and_then(|params| params.span(Param::Arguments));
+        let in_message = params.and_then(|params| params.meta.client_info);
+        let in_session = self.client.as_deref().map(str::as_bytes);
         action
             .with_read_arguments(arguments.unwrap_or_default())
             .by(&self.caller)
-            .with_read_client(params.and_then(|params| params.meta.client_info))
+            .with_read_client(in_message.or(in_session))
     }
 
     fn use_resource(&self, uri: &str, call: &Call<'_>, decision: DecisionId) -> Judgement {

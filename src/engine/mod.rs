@@ -18,7 +18,7 @@ pub(crate) use words::unrecorded;
 use crate::audit::{AuditSink, Trail, seam_panicked};
 use crate::caller::Caller;
 use crate::mcp::reply::Refusal;
-use crate::session::{MemorySessionStore, SessionStore, TaskOwner, folded};
+use crate::session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner, folded};
 use crate::source::PolicySource;
 
 /// Everything that judging needs besides the message.
@@ -88,9 +88,9 @@ pub(crate) struct Sessions(Arc<dyn SessionStore>);
 impl Sessions {
     /// Remembers a session. If that fails it is not known, as if another replica
     /// had it.
-    pub(crate) fn begin(&self, session: &str, caller: &Caller) {
+    pub(crate) fn begin(&self, session: &str, owner: SessionOwner) {
         let session = folded(session);
-        let _ = self.ask(|store| store.begin_session(&session, caller));
+        let _ = self.ask(|store| store.begin_session(&session, owner));
     }
 
     pub(crate) fn end(&self, session: &str) {
@@ -98,12 +98,19 @@ impl Sessions {
         let _ = self.ask(|store| store.end_session(&session));
     }
 
-    /// Whether the caller may use the session: it is its own, or nobody's who
-    /// is known here.
-    pub(crate) fn may_use(&self, session: &str, caller: &Caller) -> Result<bool, Refusal> {
+    /// Refuses a session that is known to be another caller's. Of any other, what
+    /// the client said of itself when it was begun, if that is known.
+    pub(crate) fn entered(
+        &self,
+        session: &str,
+        caller: &Caller,
+    ) -> Result<Option<Arc<str>>, Refusal> {
         let session = folded(session);
-        let owner = self.ask(|store| store.session_owner(&session, caller))?;
-        Ok(owner.is_none_or(|owner| *owner == *caller.id()))
+        match self.ask(|store| store.session_owner(&session, caller))? {
+            Some(owner) if owner.caller() != caller.id() => Err(Refusal::NoSession),
+            Some(owner) => Ok(owner.into_client()),
+            None => Ok(None),
+        }
     }
 
     /// Remembers a task. If that fails it is not known, and refused.

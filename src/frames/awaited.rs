@@ -19,7 +19,8 @@ pub(super) struct Awaited {
 
 #[derive(Debug)]
 pub(super) struct Request {
-    id: Box<[u8]>,
+    /// As it was written.
+    pub(super) id: Box<[u8]>,
     /// The call that it makes, if the answer can be told from others.
     pub(super) call: Option<ToolCall>,
     pub(super) open: OpenDecision,
@@ -63,6 +64,13 @@ impl Awaited {
             .iter()
             .position(|request| request.has_id(id))?;
         self.requests.remove(index)
+    }
+
+    /// All of them, of which none is answered any more.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Request> + use<> {
+        // One of them may be all the same.
+        self.has_forgotten = true;
+        std::mem::take(&mut self.requests).into_iter()
     }
 
     #[cfg(test)]

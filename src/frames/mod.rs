@@ -58,6 +58,8 @@ pub struct MessageGuard {
 pub struct MessageConnection {
     engine: Engine,
     caller: Caller,
+    /// What the client said of itself.
+    client: Mutex<Option<Arc<str>>>,
     awaited: Mutex<Awaited>,
 }
 
@@ -126,6 +128,7 @@ impl MessageGuard {
         MessageConnection {
             engine: self.engine.clone(),
             caller,
+            client: Mutex::default(),
             awaited: Mutex::default(),
         }
     }
@@ -139,6 +142,7 @@ impl MessageConnection {
         let arrival = Arrival::now();
         let message = parse(frame);
         let judge = self.engine.judge_for(&self.caller);
+        let judge = judge.map(|judge| judge.of_client(locked(&self.client).clone()));
         let judgement = match (&message, &judge) {
             (Err(refusal), _) | (_, Err(refusal)) => refusal.clone().into(),
             (Ok(message), Ok(judge)) => judge.judge(message, arrival.decision),
@@ -159,7 +163,12 @@ impl MessageConnection {
             return refuse(&engine::unrecorded(), era, id);
         }
         match (id, message) {
-            (Some(id), Some(Message::Request(_, call))) => self.awaited().add(id, call, open),
+            (Some(id), Some(Message::Request(_, call))) => {
+                if let Some(client) = call.introduction() {
+                    *locked(&self.client) = Some(client);
+                }
+                self.awaited().add(id, call, open);
+            }
             _ => {
                 let _ = settled(open.end(Ending::Sent)).await;
             }
@@ -189,6 +198,43 @@ impl MessageConnection {
             None => FromServer::Forward,
             Some(filtered) => FromServer::Replace(on_one_line(filtered)),
         }
+    }
+
+    /// For a message of the server's that is too large to be held, and so to be
+    /// judged: nobody knows which request it answers. What is given is sent to
+    /// the client in the place of every answer that it awaits.
+    ///
+    /// ```
+    /// # use mcp_policy::{Caller, MessageGuard, Policy};
+    /// # futures::executor::block_on(async {
+    /// # let policy: Policy = r#"{ "version": "1", "default": "allow" }"#.parse()?;
+    /// let connection = MessageGuard::new(policy).connect(Caller::local());
+    /// connection.from_client(br#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#).await;
+    ///
+    /// let errors = connection.from_server_too_large().await;
+    /// assert!(errors[0].starts_with(br#"{"jsonrpc":"2.0","id":1,"error":"#));
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// # })?;
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    pub async fn from_server_too_large(&self) -> Vec<Vec<u8>> {
+        let text = "The server sent a message that is too large to be checked, in answer to this \
+                    request or to another. If this was a call, it may have run: do not repeat it \
+                    blindly, but ask for less at a time.";
+        let refusal = Refusal::BadAnswer {
+            text: text.to_owned(),
+        };
+        let requests = self.awaited().take_all();
+        let mut receipts = Receipt::recorded();
+        let mut errors = Vec::new();
+        for request in requests {
+            let id = Id::from_raw(&request.id);
+            let era = Era::Legacy;
+            errors.extend(id.map(|id| reply(&refusal, Asked { era, id: Some(id) }).body));
+            receipts = receipts.and(request.open.end(Ending::Withheld));
+        }
+        let _ = settled(receipts).await;
+        errors
     }
 
     /// Notes the answer to a request that was awaited.
@@ -229,7 +275,7 @@ impl MessageConnection {
     /// Nothing is left half done under the lock, so a panic of another thread
     /// spoils nothing.
     fn awaited(&self) -> MutexGuard<'_, Awaited> {
-        self.awaited.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.awaited)
     }
 
     /// What the client is sent in the place of a message that cannot be passed
@@ -263,6 +309,12 @@ async fn settled(receipt: Receipt) -> Result<(), Unrecorded> {
         Settlement::Known(result) => result,
         Settlement::Awaited(settling) => settling.await,
     }
+}
+
+/// Nothing is left half done under a lock, so a panic of another thread spoils
+/// nothing.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn refuse(refusal: &Refusal, era: Era, id: Option<Id<'_>>) -> FromClient {
@@ -479,6 +531,41 @@ mod tests {
     }
 
     #[test]
+    fn whoever_waits_hears_that_an_answer_is_too_large() {
+        let endings = Endings::default();
+        let policy = r#"{"version":"1","default":"allow"}"#;
+        let guard = MessageGuard::new(policy.parse().unwrap()).audit(endings.clone());
+        let connection = guard.connect(Caller::local());
+        let call = |id: &str| {
+            format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"a","task":{{}}}}}}"#
+            )
+        };
+        let ids = ["\"\\u0061\"", "2"];
+        for id in ids {
+            block_on(connection.from_client(call(id).as_bytes()));
+        }
+        let errors = block_on(connection.from_server_too_large());
+        for (error, id) in errors.iter().zip(ids) {
+            let error = String::from_utf8_lossy(error);
+            let begins = format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":-32603,"#);
+            assert!(error.starts_with(&begins), "{error}");
+            assert!(error.contains("may have run"), "{error}");
+        }
+        assert_eq!(errors.len(), 2);
+        let ended = std::mem::take(&mut *endings.0.lock().unwrap());
+        assert_eq!(ended, [Ending::Withheld; 2]);
+        assert!(block_on(connection.from_server_too_large()).is_empty());
+        // One that comes all the same could be taken for that of another call.
+        block_on(connection.from_client(call("2").as_bytes()));
+        let late = br#"{"jsonrpc":"2.0","id":2,"result":{"task":{"taskId":"t"}}}"#;
+        block_on(connection.from_server(late));
+        let get = br#"{"jsonrpc":"2.0","id":3,"method":"tasks/get","params":{"taskId":"t"}}"#;
+        let asked = block_on(connection.from_client(get));
+        assert!(matches!(asked, FromClient::Refuse(_)));
+    }
+
+    #[test]
     fn what_is_awaited_is_bounded() {
         let connection = connection();
         for id in 0..=MOST_AWAITED {
@@ -501,5 +588,8 @@ mod tests {
         let connection = guard.connect(Caller::local());
         let told = br#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t","result":{}}}"#;
         assert_eq!(block_on(connection.from_server(told)), FromServer::Drop);
+        let several = [&b"["[..], told, b",{}]"].concat();
+        let shown = FromServer::Replace(b"[{}]".to_vec());
+        assert_eq!(block_on(connection.from_server(&several)), shown);
     }
 }

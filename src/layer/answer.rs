@@ -15,8 +15,7 @@ use super::incoming::Refused;
 use super::response_body::ResponseBody;
 use crate::audit::Ending;
 use crate::mcp::list::{self, Unreadable};
-use crate::mcp::reply::{Refusal, reply};
-use crate::mcp::sse;
+use crate::mcp::reply::Refusal;
 use crate::mcp::version::Era;
 
 /// How the body of an answer has to be treated.
@@ -35,7 +34,7 @@ pub(super) enum Treatment {
 impl Asked {
     /// The response that refuses the request.
     pub(super) fn refuse<R>(&self, refusal: &Refusal) -> Response<ResponseBody<R>> {
-        let reply = reply(refusal, self.in_words());
+        let reply = self.reply(refusal);
         let mut response = Response::new(ResponseBody::from(Bytes::from(reply.body)));
         *response.status_mut() = reply.status;
         let headers = response.headers_mut();
@@ -64,7 +63,7 @@ impl Asked {
         refusal: &Refusal,
         mut head: response::Parts,
     ) -> Response<ResponseBody<R>> {
-        let reply = reply(refusal, self.in_words());
+        let reply = self.reply(refusal);
         if !head.status.is_client_error() && !head.status.is_server_error() {
             head.status = reply.status;
         }
@@ -81,8 +80,8 @@ pub(super) fn refuse<R>(refused: &Refused, target: &Uri) -> Response<ResponseBod
     if !refused.is_message {
         return asked.refuse(refusal);
     }
-    let event = || sse::event(&reply(refusal, asked.in_words()).body);
-    let is_legacy_request = asked.id.is_some() && asked.era == Era::Legacy;
+    let event = || asked.events(refusal);
+    let is_legacy_request = asked.is_awaited() && asked.era == Era::Legacy;
     let caller = refused.caller.as_ref().filter(|_| is_legacy_request);
     let endpoints = &refused.config.endpoints;
     if caller.is_some_and(|caller| endpoints.deliver(target, caller, event)) {

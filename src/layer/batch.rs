@@ -1,9 +1,7 @@
 //! Arrays of messages, which clients of 2025-03-26 may send.
 
-use std::sync::Arc;
-
-use super::exchange::{Asked, Exchange};
-use super::incoming::{Incoming, Judged, Refused};
+use super::exchange::{Asked, Waiting};
+use super::incoming::{Incoming, Judged, copy};
 use crate::audit::{DecisionId, OpenDecisions, Receipt};
 use crate::engine::{Judge, Judgement};
 use crate::mcp::fault::Fault;
@@ -16,75 +14,74 @@ impl Incoming<'_> {
     /// Judges every message of an array. It goes on whole or not at all: so it
     /// is what was judged, and nothing has to be put together from two sources.
     pub(super) fn judge_batch(self, unread: Asked, body: &[u8]) -> Judged {
-        let messages = match Message::parse_batch(body) {
+        let messages = match self.read_batch(body) {
             Ok(messages) => messages,
-            Err(fault) => return self.refuse(unread, fault.into()),
+            Err(refusal) => return self.refuse(unread, refusal),
+        };
+        let mut asked = Asked {
+            waiting: waiting_in(&messages),
+            ..unread
         };
         let caller = self.config.caller(self.head);
-        let checked = self
-            .check_batch(&messages)
-            .and_then(|()| self.judge_for(&caller));
-        let judge = match checked {
+        let judge = match self.judge_for(&caller) {
             Ok(judge) => judge,
             Err(refusal) => {
-                let judged = Err((refusal.into(), None));
-                return self.judged(None, unread, caller.ok(), judged);
+                let mut judged = self.refuse(asked, refusal);
+                if let Err(refused) = &mut judged.result {
+                    refused.is_message = true;
+                }
+                return judged;
             }
         };
         let decisions = self.decide(&judge, &messages);
-        let era = unread.era;
-        let mut recorded: Option<(OpenDecisions, Receipt)> = None;
-        for (message, (decision, judgement)) in messages.iter().zip(&decisions) {
-            let caller = Some(judge.caller());
-            let policy = judge.policy();
-            let (open, receipt) =
-                self.record(*decision, Some(message), era, caller, judgement, policy);
-            recorded = Some(match recorded {
-                None => (open.into(), receipt),
-                Some((mut all, receipts)) => {
-                    all.push(open);
-                    (all, receipts.and(receipt))
-                }
-            });
-        }
-        let Some((open, receipt)) = recorded else {
+        let Some((open, receipt)) = self.record_batch(&judge, asked.era, &messages, &decisions)
+        else {
             // There is no batch without a message.
-            let judged = Err((Refusal::from(Fault::NotAnObject).into(), None));
-            return self.judged(None, unread, caller.ok(), judged);
+            return self.refuse(asked, Fault::NotAnObject.into());
         };
-        let refusal = decisions
-            .iter()
-            .find_map(|(_, judgement)| judgement.refusal.clone());
-        let runs = decisions.iter().any(|(_, judgement)| judgement.runs);
-        let result = match refusal {
-            None => Ok(Exchange {
-                config: Arc::clone(self.config),
-                judge,
-                asked: self.asked_by(&messages, unread),
-            }),
-            Some(first) => {
-                let refusals =
-                    messages
-                        .iter()
-                        .zip(&decisions)
-                        .filter_map(|(message, (_, judgement))| {
-                            Some((id_of(message), judgement.refusal.as_ref()?))
-                        });
-                Err(Box::new(Refused {
-                    config: Arc::clone(self.config),
-                    refusal: reply::batch(refusals, era).unwrap_or(first),
-                    asked: unread,
-                    caller: Some(judge.caller().clone()),
-                    is_message: false,
-                }))
+        let caller = Some(judge.caller().clone());
+        let judge = match refusal_of(&messages, &decisions, asked.era) {
+            None => {
+                self.add_calls(&mut asked, &messages);
+                Ok(judge)
             }
+            Some(refusal) => Err(refusal),
         };
         Judged {
-            result,
+            result: self.outcome(judge, asked, caller, true),
             open,
             receipt,
-            runs,
+            runs: decisions.iter().any(|(_, judgement)| judgement.runs),
         }
+    }
+
+    fn read_batch<'b>(self, body: &'b [u8]) -> Result<Vec<Message<'b>>, Refusal> {
+        let messages = Message::parse_batch(body)?;
+        self.check_batch(&messages)?;
+        Ok(messages)
+    }
+
+    /// Records what was decided of each message; `None` if there is none.
+    fn record_batch(
+        self,
+        judge: &Judge,
+        era: Era,
+        messages: &[Message<'_>],
+        decisions: &[(DecisionId, Judgement)],
+    ) -> Option<(OpenDecisions, Receipt)> {
+        let (caller, policy) = (Some(judge.caller()), judge.policy());
+        let mut records = messages
+            .iter()
+            .zip(decisions)
+            .map(|(message, (id, judgement))| {
+                self.record(*id, Some(message), era, caller, judgement, policy)
+            });
+        let (first, receipt) = records.next()?;
+        let first = (OpenDecisions::from(first), receipt);
+        Some(records.fold(first, |(mut all, receipts), (open, receipt)| {
+            all.push(open);
+            (all, receipts.and(receipt))
+        }))
     }
 
     /// Refuses arrays that are none of 2025-03-26, and those that servers read
@@ -113,15 +110,13 @@ impl Incoming<'_> {
         Ok(())
     }
 
-    fn asked_by(self, messages: &[Message<'_>], unread: Asked) -> Asked {
-        let mut asked = unread;
+    fn add_calls(self, asked: &mut Asked, messages: &[Message<'_>]) {
         for message in messages {
             if let Message::Request(id, call) = message {
                 asked.for_list |= call.method.ends_with("/list");
                 asked.calls.extend(self.call_of(*id, call));
             }
         }
-        asked
     }
 
     /// What becomes of each message. If one is refused, all are.
@@ -148,6 +143,32 @@ impl Incoming<'_> {
             }
         }
         decisions
+    }
+}
+
+/// What each message that waits is told, if one of them is refused.
+fn refusal_of(
+    messages: &[Message<'_>],
+    decisions: &[(DecisionId, Judgement)],
+    era: Era,
+) -> Option<Refusal> {
+    let refusals = || {
+        let judgements = decisions.iter().map(|(_, judgement)| judgement);
+        messages
+            .iter()
+            .zip(judgements)
+            .filter_map(|(message, judgement)| Some((id_of(message), judgement.refusal.as_ref()?)))
+    };
+    let (_, first) = refusals().next()?;
+    reply::batch(refusals(), era).or_else(|| Some(first.clone()))
+}
+
+fn waiting_in(messages: &[Message<'_>]) -> Waiting {
+    let ids: Vec<_> = messages.iter().filter_map(id_of).map(copy).collect();
+    if ids.is_empty() {
+        Waiting::Nobody
+    } else {
+        Waiting::Batch(ids)
     }
 }
 

@@ -12,8 +12,8 @@ use super::endpoints::Announcement;
 use super::exchange::Exchange;
 use crate::mcp::list::{self, Unreadable};
 use crate::mcp::recover::{self, Unread};
-use crate::mcp::reply::{Refusal, reply};
-use crate::mcp::sse::{self, Event, Splitter, Verdict};
+use crate::mcp::reply::Refusal;
+use crate::mcp::sse::{Event, Splitter, Verdict};
 
 /// Bytes of an event that are counted until they are gone.
 const LARGE: usize = 16 << 10;
@@ -137,15 +137,14 @@ impl Events {
 
     /// The stream ends here: the client is told why, if it waits for an answer.
     fn give_up(&mut self, why: &str) {
-        if self.exchange.asked.id().is_some() {
+        if self.exchange.asked.is_awaited() {
             let refusal = Refusal::BadAnswer {
                 text: format!(
                     "The call was made, but {why}. Do not repeat the call blindly: \
                      it may have had its effect."
                 ),
             };
-            let reply = reply(&refusal, self.exchange.asked.in_words());
-            self.out.push_back(sse::event(&reply.body));
+            self.out.push_back(self.exchange.asked.events(&refusal));
         }
     }
 }
@@ -178,15 +177,11 @@ fn judge(exchange: &Exchange, data: &[u8]) -> Verdict {
     let refusal = Refusal::BadAnswer {
         text: unreadable.explain(),
     };
-    let mut words = exchange.asked.in_words();
+    let asked = &exchange.asked;
     match recover::server_message(data) {
-        Unread::Answer(id) => words.id = Some(id),
-        // It answers nothing, so there is nobody to tell.
-        Unread::Call => return Verdict::Drop,
-        Unread::Unknown => {}
-    }
-    match words.id {
-        Some(_) => Verdict::Rewrite(reply(&refusal, words).body),
-        None => Verdict::Drop,
+        Unread::Answer(id) => Verdict::Rewrite(asked.reply_to(Some(id), &refusal).body),
+        Unread::Unknown if asked.is_awaited() => Verdict::Rewrite(asked.reply(&refusal).body),
+        // There is nobody to tell; nobody waits for a call of the server's.
+        Unread::Unknown | Unread::Call => Verdict::Drop,
     }
 }

@@ -11,7 +11,8 @@ use super::config::Config;
 use crate::engine::Judge;
 use crate::mcp::list::Answer;
 use crate::mcp::message::Id;
-use crate::mcp::reply;
+use crate::mcp::reply::{self, Refusal, Reply};
+use crate::mcp::sse;
 use crate::mcp::version::Era;
 use crate::session::TaskOwner;
 
@@ -19,8 +20,7 @@ use crate::session::TaskOwner;
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     pub(super) era: Era,
-    /// The id as it was written.
-    pub(super) id: Option<Bytes>,
+    pub(super) waiting: Waiting,
     pub(super) version: Version,
     /// Whether the answer should hold a list.
     pub(super) for_list: bool,
@@ -29,6 +29,17 @@ pub(super) struct Asked {
     /// The calls of tools that it makes.
     pub(super) calls: SmallVec<[ToolCall; 1]>,
     pub(super) session: SessionStep,
+}
+
+/// Who waits for the answer, by ids as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// Nobody who can be told by an id.
+    Nobody,
+    /// The one message that was sent.
+    One(Bytes),
+    /// Those messages of a batch that have an id.
+    Batch(Vec<Bytes>),
 }
 
 /// A call of a tool, of which the server may make a task.
@@ -47,8 +58,8 @@ pub(super) struct ToolCall {
 /// What a request does to its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SessionStep {
-    /// It may begin one.
-    Begin,
+    /// It may begin one, with a client that says this of itself.
+    Begin(Option<Arc<str>>),
     /// It asks for this one to be ended.
     End(String),
     /// Nothing.
@@ -90,14 +101,37 @@ impl ToolCall {
 }
 
 impl Asked {
-    pub(super) fn id(&self) -> Option<Id<'_>> {
-        Id::from_raw(self.id.as_deref()?)
+    /// Whether somebody waits who can be told by an id.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waiting != Waiting::Nobody
     }
 
-    pub(super) fn in_words(&self) -> reply::Asked<'_> {
-        reply::Asked {
-            era: self.era,
-            id: self.id(),
+    /// The answer from which everybody who waits hears of a refusal.
+    pub(super) fn reply(&self, refusal: &Refusal) -> Reply {
+        match &self.waiting {
+            Waiting::Nobody => self.reply_to(None, refusal),
+            Waiting::One(id) => self.reply_to(Id::from_raw(id), refusal),
+            Waiting::Batch(ids) => reply::in_array(&self.replies_to(ids, refusal)),
         }
+    }
+
+    /// The same on a stream: there each message stands by itself.
+    pub(super) fn events(&self, refusal: &Refusal) -> Bytes {
+        let replies = match &self.waiting {
+            Waiting::Nobody | Waiting::One(_) => vec![self.reply(refusal)],
+            Waiting::Batch(ids) => self.replies_to(ids, refusal),
+        };
+        let events = replies.iter().map(|reply| sse::event(&reply.body));
+        events.flatten().collect()
+    }
+
+    pub(super) fn reply_to(&self, id: Option<Id<'_>>, refusal: &Refusal) -> Reply {
+        let era = self.era;
+        reply::reply(refusal, reply::Asked { era, id })
+    }
+
+    fn replies_to(&self, ids: &[Bytes], refusal: &Refusal) -> Vec<Reply> {
+        let ids = ids.iter().filter_map(|id| Id::from_raw(id));
+        reply::to_each(refusal, self.era, ids)
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, request};
 
 use super::config::Config;
-use super::exchange::{Asked, Exchange, SessionStep, ToolCall};
+use super::exchange::{Asked, Exchange, SessionStep, ToolCall, Waiting};
 use super::request::session_id;
 use crate::audit::{DecisionId, MessageKind, OpenDecision, OpenDecisions, Receipt};
 use crate::caller::Caller;
@@ -75,8 +75,11 @@ impl Incoming<'_> {
         let message = match Message::parse(body) {
             Ok(message) => message,
             Err(fault) => {
-                let id = recover::request_id(body).map(copy);
-                let asked = Asked { id, ..unread };
+                let waiting = match recover::request_id(body) {
+                    Some(id) => Waiting::One(copy(id)),
+                    None => Waiting::Nobody,
+                };
+                let asked = Asked { waiting, ..unread };
                 let mut judged = self.refuse(asked, fault.into());
                 if let Err(refused) = &mut judged.result {
                     refused.is_message = true;
@@ -89,10 +92,10 @@ impl Incoming<'_> {
         let mut asked = match &message {
             Message::Request(id, call) => Asked {
                 era,
-                id: Some(copy(*id)),
+                waiting: Waiting::One(copy(*id)),
                 for_list: call.method.ends_with("/list"),
                 session: match &*call.method {
-                    "initialize" => SessionStep::Begin,
+                    "initialize" => SessionStep::Begin(call.introduction()),
                     _ => SessionStep::None,
                 },
                 ..unread
@@ -135,8 +138,8 @@ impl Incoming<'_> {
     /// The judge for this caller, if the session is its own.
     pub(super) fn judge_for(self, caller: &Result<Caller, Refusal>) -> Result<Judge, Refusal> {
         let caller = caller.as_ref().map_err(Refusal::clone)?;
-        check_session(self.config, self.head, caller)?;
-        self.config.engine.judge_for(caller)
+        let client = enter_session(self.config, self.head, caller)?;
+        Ok(self.config.engine.judge_for(caller)?.of_client(client))
     }
 
     /// Records what was decided.
@@ -161,26 +164,41 @@ impl Incoming<'_> {
             policy,
         );
         let runs = judgement.runs;
-        let result = match judged {
-            Ok((_, judge)) => Ok(Exchange {
-                config: Arc::clone(self.config),
-                judge,
-                asked,
-            }),
-            Err((judgement, _)) => Err(Box::new(Refused {
-                config: Arc::clone(self.config),
-                // There is none only where nothing is refused.
-                refusal: judgement.refusal.unwrap_or(Refusal::Failed),
-                asked,
-                caller,
-                is_message: message.is_some(),
-            })),
+        let judge = match judged {
+            Ok((_, judge)) => Ok(judge),
+            // There is none only where nothing is refused.
+            Err((judgement, _)) => Err(judgement.refusal.unwrap_or(Refusal::Failed)),
         };
         Judged {
-            result,
+            result: self.outcome(judge, asked, caller, message.is_some()),
             open: open.into(),
             receipt,
             runs,
+        }
+    }
+
+    /// What is left of the request once it is judged.
+    pub(super) fn outcome(
+        self,
+        judge: Result<Judge, Refusal>,
+        asked: Asked,
+        caller: Option<Caller>,
+        is_message: bool,
+    ) -> Result<Exchange, Box<Refused>> {
+        let config = Arc::clone(self.config);
+        match judge {
+            Ok(judge) => Ok(Exchange {
+                config,
+                judge,
+                asked,
+            }),
+            Err(refusal) => Err(Box::new(Refused {
+                config,
+                refusal,
+                asked,
+                caller,
+                is_message,
+            })),
         }
     }
 
@@ -220,20 +238,26 @@ impl Incoming<'_> {
 }
 
 /// A copy: a slice would keep the whole body while the answer lasts.
-fn copy(id: Id<'_>) -> Bytes {
+pub(super) fn copy(id: Id<'_>) -> Bytes {
     Bytes::copy_from_slice(id.raw())
 }
 
 /// Refuses a session that is known to be another caller's. In the modern era
 /// there are none, but a server behind this layer may be older than that, and
 /// take the header for what it was.
-fn check_session(config: &Config, head: &request::Parts, caller: &Caller) -> Result<(), Refusal> {
-    let is_own = match session_id(&head.headers)? {
-        Some(session) => config.engine.sessions().may_use(session, caller)?,
-        None => true,
+///
+/// Gives what the client said of itself when it began it, if that is known.
+fn enter_session(
+    config: &Config,
+    head: &request::Parts,
+    caller: &Caller,
+) -> Result<Option<Arc<str>>, Refusal> {
+    let client = match session_id(&head.headers)? {
+        Some(session) => config.engine.sessions().entered(session, caller)?,
+        None => None,
     };
-    if is_own && config.endpoints.may_post(&head.uri, caller) {
-        Ok(())
+    if config.endpoints.may_post(&head.uri, caller) {
+        Ok(client)
     } else {
         Err(Refusal::NoSession)
     }

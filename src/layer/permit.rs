@@ -49,7 +49,8 @@ impl Permit {
     }
 
     /// The JSON-RPC request id, as the JSON text that it was written as;
-    /// `None` for notifications, responses, and requests without a message.
+    /// `None` for notifications, responses, batches, and requests without a
+    /// message.
     pub fn request_id(&self) -> Option<&str> {
         std::str::from_utf8(self.request_id.as_deref()?).ok()
     }

@@ -1,5 +1,7 @@
 //! What becomes of a request: whether it may go on, and with which head.
 
+use std::sync::Arc;
+
 use http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, IF_RANGE,
     RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
@@ -10,11 +12,12 @@ use smallvec::SmallVec;
 use super::collect::CollectError;
 use super::config::Config;
 use super::encoding::is_encoded;
-use super::exchange::{Asked, Exchange, SessionStep};
+use super::exchange::{Asked, Exchange, SessionStep, Waiting};
 use super::permit::Permit;
 use crate::audit::DecisionRecord;
 use crate::mcp::headers;
 use crate::mcp::reply::Refusal;
+use crate::session::SessionOwner;
 
 const SESSION_ID: HeaderName = HeaderName::from_static("mcp-session-id");
 
@@ -65,7 +68,7 @@ fn is_http2(upgrade: &HeaderValue) -> bool {
 pub(super) fn unread(head: &request::Parts) -> Asked {
     Asked {
         era: headers::era_of(&head.headers),
-        id: None,
+        waiting: Waiting::Nobody,
         version: head.version,
         for_list: false,
         opens_stream: head.method == Method::GET,
@@ -146,9 +149,16 @@ pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
     }
     let sessions = exchange.config.engine.sessions();
     match &exchange.asked.session {
-        SessionStep::Begin => {
+        SessionStep::Begin(client) => {
             if let Ok(Some(session)) = session_id(&answer.headers) {
-                sessions.begin(session, exchange.judge.caller());
+                let owner = SessionOwner::new(exchange.judge.caller());
+                sessions.begin(
+                    session,
+                    match client {
+                        Some(client) => owner.with_client(Arc::clone(client)),
+                        None => owner,
+                    },
+                );
             }
         }
         SessionStep::End(session) => sessions.end(session),
@@ -192,6 +202,10 @@ pub(super) fn prepare(
     head.headers
         .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let caller = exchange.judge.caller().clone();
-    let permit = Permit::new(exchange.asked.id.clone(), caller, decision.clone());
+    let id = match &exchange.asked.waiting {
+        Waiting::One(id) => Some(id.clone()),
+        Waiting::Nobody | Waiting::Batch(_) => None,
+    };
+    let permit = Permit::new(id, caller, decision.clone());
     head.extensions.insert(permit);
 }

@@ -1,6 +1,7 @@
 //! One JSON-RPC message: what it is, what it names, and where its parts stand.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::fault::Fault;
 use super::key;
@@ -13,6 +14,8 @@ use crate::json::{self, Kind, Profile, Reader};
 const LONGEST_ID: usize = 1024;
 /// Bytes that a method name may have.
 const LONGEST_METHOD: usize = 256;
+/// Bytes of what a client says of itself, that are kept for a session.
+const LONGEST_INTRODUCTION: usize = 1024;
 /// Messages that a batch may have.
 const MOST_IN_BATCH: usize = 100;
 /// The largest integer that every JSON reader keeps exactly: 2^53 - 1.
@@ -140,6 +143,15 @@ impl Call<'_> {
             Some(params) if params.meta.protocol_version.is_some() => Era::Modern,
             _ => Era::Legacy,
         }
+    }
+
+    /// What the client says of itself at the beginning of a session (before
+    /// 2026-07-28): `clientInfo`, unless it is too long to be kept.
+    pub(crate) fn introduction(&self) -> Option<Arc<str>> {
+        let text = self.params.as_ref()?.client_info?;
+        let is_one = self.method == "initialize" && text.len() <= LONGEST_INTRODUCTION;
+        let text = std::str::from_utf8(text).ok().filter(|_| is_one)?;
+        Some(text.into())
     }
 
     /// Whether the client says that it can follow tasks (2026-07-28).

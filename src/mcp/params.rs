@@ -59,6 +59,8 @@ pub(crate) struct Params<'a> {
     task_id: Option<Name<'a>>,
     argument_keys: SmallVec<[Cow<'a, str>; 8]>,
     pub(crate) meta: Meta<'a>,
+    /// The object `clientInfo` of `initialize`, as it is written in the body.
+    pub(crate) client_info: Option<&'a [u8]>,
     pub(crate) reference: Option<Reference<'a>>,
     pub(crate) subscriptions: Option<Subscriptions<'a>>,
 }
@@ -175,6 +177,10 @@ impl<'a> Params<'a> {
                 | Param::Task,
             ) => {
                 reader.skip()?;
+            }
+            None if key == "clientInfo" && kind == Kind::Object => {
+                let span = reader.skip()?;
+                self.client_info = Some(reader.raw(&span));
             }
             None => {
                 reader.skip()?;

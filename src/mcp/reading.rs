@@ -62,18 +62,27 @@ pub struct Subscriptions {
 
 /// Reads a message as the crate does.
 pub fn read(body: &[u8]) -> Option<Reading> {
-    let message = Message::parse(body).ok()?;
+    Some(reading_of(&Message::parse(body).ok()?))
+}
+
+/// Reads an array of messages as the crate does.
+pub fn read_batch(body: &[u8]) -> Option<Vec<Reading>> {
+    let messages = Message::parse_batch(body).ok()?;
+    Some(messages.iter().map(reading_of).collect())
+}
+
+fn reading_of(message: &Message<'_>) -> Reading {
     let (kind, call) = match message {
         Message::Request(_, call) => ("request", Some(call)),
         Message::Notification(call) => ("notification", Some(call)),
         Message::Response => ("response", None),
     };
-    let params = call.as_ref().and_then(|call| call.params.as_ref());
+    let params = call.and_then(|call| call.params.as_ref());
     let named = |param| said(params.and_then(|params| params.named(param)));
     let meta = params.map(|params| &params.meta);
-    Some(Reading {
+    Reading {
         kind,
-        method: call.as_ref().map(|call| call.method.to_string()),
+        method: call.map(|call| call.method.to_string()),
         name: named(Param::Name),
         uri: named(Param::Uri),
         task_id: named(Param::TaskId),
@@ -99,7 +108,7 @@ pub fn read(body: &[u8]) -> Option<Reading> {
                 params::Subscriptions::Unreadable => None,
             },
         ),
-    })
+    }
 }
 
 fn said(name: Option<&Name<'_>>) -> Said {

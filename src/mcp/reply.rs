@@ -61,9 +61,9 @@ pub(crate) enum Refusal {
     Failed,
     /// It could not be recorded.
     Unrecorded { place: Place },
-    /// A batch of which some messages may not go on, and so none does: what is
-    /// said to each that has an id.
-    Batch { replies: Vec<u8> },
+    /// A batch that has no answer, or is not to have it: what is said to each
+    /// message that has an id.
+    Batch { replies: Vec<Reply> },
 }
 
 impl Refusal {
@@ -200,7 +200,7 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
             or_without_id(StatusCode::SERVICE_UNAVAILABLE),
             error(asked, UNAVAILABLE, &place.reason, Some(place)),
         ),
-        Refusal::Batch { replies } => (StatusCode::OK, replies.clone()),
+        Refusal::Batch { replies } => return in_array(replies),
         Refusal::BadAnswer { text } => (
             or_without_id(StatusCode::BAD_GATEWAY),
             error(asked, INTERNAL, text, None),
@@ -213,24 +213,46 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
     Reply { status, body }
 }
 
-/// The answer to a batch of which nothing goes on; `None` if nobody in it waits
-/// for one.
+/// The refusal of a batch of whose messages each is told something of its own;
+/// `None` if nobody in it waits for an answer.
 pub(crate) fn batch<'r>(
     refusals: impl IntoIterator<Item = (Option<Id<'r>>, &'r Refusal)>,
     era: Era,
 ) -> Option<Refusal> {
-    let replies: Vec<Vec<u8>> = refusals
+    let replies: Vec<Reply> = refusals
         .into_iter()
         .filter(|(id, _)| id.is_some())
-        .map(|(id, refusal)| reply(refusal, Asked { era, id }).body)
+        .map(|(id, refusal)| reply(refusal, Asked { era, id }))
         .collect();
-    if replies.is_empty() {
-        return None;
+    (!replies.is_empty()).then_some(Refusal::Batch { replies })
+}
+
+/// What is said to each message of a batch that has one of these ids.
+pub(crate) fn to_each<'i>(
+    refusal: &Refusal,
+    era: Era,
+    ids: impl Iterator<Item = Id<'i>>,
+) -> Vec<Reply> {
+    match refusal {
+        Refusal::Batch { replies } => replies.clone(),
+        other => ids
+            .map(|id| reply(other, Asked { era, id: Some(id) }))
+            .collect(),
     }
-    let mut array = b"[".to_vec();
-    array.extend(replies.join(&b','));
-    array.push(b']');
-    Some(Refusal::Batch { replies: array })
+}
+
+/// All of these as the answer to one batch.
+pub(crate) fn in_array(replies: &[Reply]) -> Reply {
+    let bodies: Vec<&[u8]> = replies.iter().map(|reply| &*reply.body).collect();
+    let mut body = b"[".to_vec();
+    body.extend(bodies.join(&b','));
+    body.push(b']');
+    Reply {
+        status: replies
+            .first()
+            .map_or(StatusCode::BAD_REQUEST, |reply| reply.status),
+        body,
+    }
 }
 
 /// Refusals that are about HTTP rather than about one call.

@@ -19,6 +19,9 @@ use crate::caller::Caller;
 /// Conditions that a decision remembers.
 const MOST_LOOKED: usize = 64;
 
+/// Calls inside one call that are judged; with more it is refused.
+const MOST_INSIDE: usize = 1000;
+
 impl Policy {
     /// Decides whether a caller may do something.
     ///
@@ -144,6 +147,14 @@ struct Use<'r, 'a> {
     depth: usize,
 }
 
+/// What has been looked at so far.
+#[derive(Default)]
+struct Progress {
+    looked: Vec<Looked>,
+    /// How many calls there were inside calls.
+    inside: usize,
+}
+
 impl Rules {
     pub(super) fn decide<'r>(
         &'r self,
@@ -162,9 +173,9 @@ impl Rules {
             arguments: action.arguments,
             depth: 0,
         };
-        let mut looked = Vec::new();
-        let mut decision = self.decide_use(what, action, names, &mut looked, watch);
-        decision.looked = looked;
+        let mut progress = Progress::default();
+        let mut decision = self.decide_use(what, action, names, &mut progress, watch);
+        decision.looked = progress.looked;
         decision
     }
 
@@ -202,7 +213,7 @@ impl Rules {
         what: Use<'r, '_>,
         action: &Action<'_>,
         names: Names,
-        looked: &mut Vec<Looked>,
+        progress: &mut Progress,
         watch: &mut impl Watch,
     ) -> Decision<'r> {
         let (decision, entry) = self.judge(what.section, what.name, names);
@@ -217,8 +228,9 @@ impl Rules {
         if !checks.is_empty() {
             let each = |asked: Asked<'_>| {
                 watch.asked(&asked);
-                let room = MOST_LOOKED.saturating_sub(looked.len());
-                looked.extend(asked.conditions.into_iter().take(room));
+                let room = MOST_LOOKED.saturating_sub(progress.looked.len());
+                let looked = asked.conditions.into_iter().take(room);
+                progress.looked.extend(looked);
             };
             if let Some(refusal) = ask_all(&checks, what, action, each) {
                 return refusal;
@@ -226,7 +238,7 @@ impl Rules {
         }
         match entry.and_then(|entry| entry.unwrapping.as_ref()) {
             Some(unwrapping) => {
-                let inside = self.decide_inside(unwrapping, what, action, looked, watch);
+                let inside = self.decide_inside(unwrapping, what, action, progress, watch);
                 inside.unwrap_or(decision)
             }
             None => decision,
@@ -239,7 +251,7 @@ impl Rules {
         unwrapping: &'r Unwrapping,
         what: Use<'r, '_>,
         action: &Action<'_>,
-        looked: &mut Vec<Looked>,
+        progress: &mut Progress,
         watch: &mut impl Watch,
     ) -> Option<Decision<'r>> {
         let unreadable = || Some(Decision::of_unwrap(unwrapping.place()));
@@ -250,6 +262,10 @@ impl Rules {
         let Some(calls) = calls.flatten() else {
             return unreadable();
         };
+        progress.inside = progress.inside.saturating_add(calls.len());
+        if progress.inside > MOST_INSIDE {
+            return unreadable();
+        }
         calls.iter().find_map(|call| {
             let inner = Use {
                 section: &self.tools,
@@ -257,7 +273,7 @@ impl Rules {
                 arguments: Arguments::Text(call.arguments.as_deref().unwrap_or_default()),
                 depth: what.depth + 1,
             };
-            let mut decision = self.decide_use(inner, action, Names::All, looked, watch);
+            let mut decision = self.decide_use(inner, action, Names::All, progress, watch);
             if decision.is_allowed() {
                 return None;
             }

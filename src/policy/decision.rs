@@ -176,7 +176,8 @@ impl<'p> Decision<'p> {
 
     /// For a dispatcher, if it cannot be told what it should call.
     pub(super) fn of_unwrap(place: &'p str) -> Self {
-        const REASON: &str = "The call inside this one cannot be read, so it cannot be judged.";
+        const REASON: &str = "The calls inside this one cannot be read, or are too many or too deep \
+                              inside each other, so they cannot be judged.";
         Self::new(Outcome::Deny, place, Some(REASON))
     }
 

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::table::{Bounds, Table};
-use super::{SessionStore, TaskOwner};
+use super::{SessionOwner, SessionStore, TaskOwner};
 use crate::caller::Caller;
 
 const BOUNDS: Bounds = Bounds {
@@ -16,7 +16,7 @@ const BOUNDS: Bounds = Bounds {
 /// each: those beyond push out what the caller has not used for longest. When it
 /// is full, whoever has the most makes room.
 pub struct MemorySessionStore {
-    sessions: Mutex<Table<()>>,
+    sessions: Mutex<Table<Option<Arc<str>>>>,
     tasks: Mutex<Table<Arc<str>>>,
 }
 
@@ -30,13 +30,14 @@ impl Default for MemorySessionStore {
 }
 
 impl SessionStore for MemorySessionStore {
-    fn begin_session(&self, session: &str, caller: &Caller) {
-        lock(&self.sessions).insert(session, &caller.shared_id(), ());
+    fn begin_session(&self, session: &str, owner: SessionOwner) {
+        let SessionOwner { caller, client } = owner;
+        lock(&self.sessions).insert(session, &caller, client);
     }
 
-    fn session_owner(&self, session: &str, asking: &Caller) -> Option<Arc<str>> {
-        let (owner, ()) = lock(&self.sessions).get(session, asking.id())?;
-        Some(owner)
+    fn session_owner(&self, session: &str, asking: &Caller) -> Option<SessionOwner> {
+        let (caller, client) = lock(&self.sessions).get(session, asking.id())?;
+        Some(SessionOwner { caller, client })
     }
 
     fn end_session(&self, session: &str) {

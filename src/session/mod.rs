@@ -42,11 +42,11 @@ pub use memory::MemorySessionStore;
 pub trait SessionStore: Send + Sync + 'static {
     /// Remembers that the server began this session for this caller. Whoever
     /// had it first keeps it.
-    fn begin_session(&self, session: &str, caller: &Caller);
+    fn begin_session(&self, session: &str, owner: SessionOwner);
 
-    /// The [id](Caller::id) of the caller whose session this is; `None` if it
-    /// is not known. If it is the owner who is asking, that counts as a use.
-    fn session_owner(&self, session: &str, asking: &Caller) -> Option<Arc<str>>;
+    /// Whose session this is; `None` if it is not known. If it is the owner who
+    /// is asking, that counts as a use.
+    fn session_owner(&self, session: &str, asking: &Caller) -> Option<SessionOwner>;
 
     /// Forgets a session that has ended.
     fn end_session(&self, session: &str);
@@ -61,11 +61,11 @@ pub trait SessionStore: Send + Sync + 'static {
 }
 
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
-    fn begin_session(&self, session: &str, caller: &Caller) {
-        (**self).begin_session(session, caller);
+    fn begin_session(&self, session: &str, owner: SessionOwner) {
+        (**self).begin_session(session, owner);
     }
 
-    fn session_owner(&self, session: &str, asking: &Caller) -> Option<Arc<str>> {
+    fn session_owner(&self, session: &str, asking: &Caller) -> Option<SessionOwner> {
         (**self).session_owner(session, asking)
     }
 
@@ -79,6 +79,45 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
 
     fn task_owner(&self, task: &str, asking: &Caller) -> Option<TaskOwner> {
         (**self).task_owner(task, asking)
+    }
+}
+
+/// Who began a session, and with which client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionOwner {
+    caller: Arc<str>,
+    client: Option<Arc<str>>,
+}
+
+impl SessionOwner {
+    /// The owner of a session that this caller began.
+    pub fn new(caller: &Caller) -> Self {
+        Self {
+            caller: caller.shared_id(),
+            client: None,
+        }
+    }
+
+    /// With what the client said of itself then: the JSON text of `clientInfo`.
+    /// Conditions on `client` look at it.
+    #[must_use]
+    pub fn with_client(mut self, client: impl Into<Arc<str>>) -> Self {
+        self.client = Some(client.into());
+        self
+    }
+
+    /// The [id](Caller::id) of the caller.
+    pub fn caller(&self) -> &str {
+        &self.caller
+    }
+
+    pub(crate) fn into_client(self) -> Option<Arc<str>> {
+        self.client
+    }
+
+    /// What the client said of itself; `None` if that is not known.
+    pub fn client(&self) -> Option<&str> {
+        self.client.as_deref()
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) enum Era {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawRequest {
-    method: String,
+    pub(crate) method: String,
     target: String,
     headers: Vec<(String, String)>,
     body: Option<Piece>,
@@ -90,7 +90,7 @@ impl File {
         serde_json::from_str(include_str!("cases.json")).unwrap()
     }
 
-    fn policy(&self, name: &str) -> PolicyLayer {
+    pub(crate) fn policy(&self, name: &str) -> PolicyLayer {
         PolicyLayer::new(self.policies[name].to_string().parse().unwrap())
     }
 }
@@ -114,11 +114,23 @@ impl Case {
 impl RawRequest {
     /// The bytes of the request.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let body = self.body.as_ref().map(Piece::bytes);
-        let has = |wanted: &str| {
-            let mut names = self.headers.iter().map(|(name, _)| name);
-            names.any(|name| name.eq_ignore_ascii_case(wanted))
-        };
+        self.with(self.body.as_ref().map(Piece::bytes))
+    }
+
+    /// Its body; `None` if it has none, or if the framing is a part of it.
+    pub(crate) fn plain_body(&self) -> Option<Vec<u8>> {
+        let is_framed = self.has("content-length") || self.has("transfer-encoding");
+        self.body.as_ref().filter(|_| !is_framed).map(Piece::bytes)
+    }
+
+    pub(crate) fn has(&self, header: &str) -> bool {
+        let mut names = self.headers.iter().map(|(name, _)| name);
+        names.any(|name| name.eq_ignore_ascii_case(header))
+    }
+
+    /// The bytes of the same request with another body.
+    pub(crate) fn with(&self, body: Option<Vec<u8>>) -> Vec<u8> {
+        let has = |header| self.has(header);
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
         if !has("host") {
             bytes.extend(b"host: 127.0.0.1\r\n");
@@ -228,9 +240,18 @@ impl Target {
 
     /// Sends a case, and gives the answer, if there was one.
     async fn send(&self, case: &Case) -> (Connection, Option<RawAnswer>) {
+        self.send_bytes(&case.request.bytes(), &case.request.method)
+            .await
+    }
+
+    /// Sends these bytes, which are a request of this verb.
+    pub(crate) async fn send_bytes(
+        &self,
+        bytes: &[u8],
+        verb: &str,
+    ) -> (Connection, Option<RawAnswer>) {
         let mut connection = self.connect().await;
-        let bytes = case.request.bytes();
-        let answer = connection.exchange(&bytes, &case.request.method).await;
+        let answer = connection.exchange(bytes, verb).await;
         (connection, answer)
     }
 }

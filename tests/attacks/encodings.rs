@@ -146,11 +146,16 @@ const POLICY: &str = r#"{
 }"#;
 
 /// What clients send, to each of which a server could answer with a list.
-const QUESTIONS: [(&str, &str, &str); 6] = [
+const QUESTIONS: [(&str, &str, &str); 7] = [
     (
         "POST",
         "",
         r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#,
+    ),
+    (
+        "POST",
+        "",
+        r#"[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]"#,
     ),
     ("POST", "", r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#),
     (
@@ -200,7 +205,7 @@ fn shows(answer: &RawAnswer, word: &str) -> bool {
 
 /// Sends every answer of a row through the layer.
 pub(crate) async fn hold(row: &str) {
-    let layer = PolicyLayer::new(POLICY.parse().unwrap());
+    let layer = PolicyLayer::new(POLICY.parse().unwrap()).accept_batches();
     let mut faults = Vec::new();
     let mut count = 0;
     let encodings = File::read().encodings;
@@ -226,7 +231,7 @@ pub(crate) async fn hold(row: &str) {
             {
                 faults.push(said.clone());
             }
-            let is_list = question == QUESTIONS[0];
+            let is_list = QUESTIONS[..2].contains(&question);
             if is_list && mentions(&answer.body, "safe") != encoding.shows {
                 faults.push(format!("shows is not {}: {said}", encoding.shows));
             }

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use http::Request;
 use mcp_policy::{
-    AuditRecord, AuditSink, Caller, DecisionId, Ending, PolicyLayer, Receipt, SessionStore,
-    TaskOwner,
+    AuditRecord, AuditSink, Caller, DecisionId, Ending, PolicyLayer, Receipt, SessionOwner,
+    SessionStore, TaskOwner,
 };
 use serde_json::{Value, json};
 use tokio_test::task::spawn;
@@ -276,11 +276,11 @@ fn a_service_that_fails_leaves_one_outcome() {
 struct Told(Mutex<Vec<String>>);
 
 impl SessionStore for Told {
-    fn begin_session(&self, session: &str, _: &Caller) {
+    fn begin_session(&self, session: &str, _: SessionOwner) {
         self.0.lock().unwrap().push(format!("begin {session}"));
     }
 
-    fn session_owner(&self, _: &str, _: &Caller) -> Option<Arc<str>> {
+    fn session_owner(&self, _: &str, _: &Caller) -> Option<SessionOwner> {
         None
     }
 

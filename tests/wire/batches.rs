@@ -2,7 +2,9 @@
 //! judged, and all go on or none.
 
 use http::{Request, Response};
-use mcp_policy::{Caller, MemorySessionStore, SessionStore as _};
+use mcp_policy::{
+    AuditRecord, AuditSink, Caller, MemorySessionStore, Policy, Receipt, SessionStore as _,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -23,6 +25,27 @@ async fn exchange(request: Request<Body>, answer: &str) -> (Option<Received>, An
 
 async fn send(body: &str) -> (Option<Received>, Answer) {
     exchange(post(body), "[]").await
+}
+
+/// Two calls, and what waits for no answer.
+fn two_calls() -> Request<Body> {
+    let note = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    post(format!(
+        "[{},{note},{}]",
+        call_with_id("\"a\"", "safe"),
+        call_with_id("2", "safe")
+    ))
+}
+
+/// The ids that errors of this code answer, and what they say.
+fn errors(answers: &Value, code: i64) -> (Vec<Value>, String) {
+    let answers = answers.as_array().unwrap();
+    let all = answers.iter().map(|answer| {
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+        answer["id"].clone()
+    });
+    let text = answers[0]["error"]["message"].as_str().unwrap();
+    (all.collect(), text.to_owned())
 }
 
 fn call_with_id(id: &str, tool: &str) -> String {
@@ -164,4 +187,99 @@ async fn each_task_of_a_batch_is_its_makers() {
             (Caller::anonymous().id(), tool)
         );
     }
+}
+
+/// Keeps no record any more.
+struct Full;
+
+impl AuditSink for Full {
+    fn record(&self, _: &AuditRecord) -> Receipt {
+        Receipt::unrecorded()
+    }
+}
+
+#[tokio::test]
+async fn every_call_of_a_batch_hears_that_it_could_not_be_recorded() {
+    let layer = layer().audit(Full);
+    let answer = Response::new(pieces(["[]"]));
+    let (received, answer) = Exchange { layer, answer }.send(two_calls()).await;
+    assert!(received.is_none());
+    assert_eq!(answer.status, 200);
+    let (ids, text) = errors(&answer.json(), -31503);
+    assert_eq!(ids, [json!("a"), json!(2)]);
+    assert!(text.contains("was not made"), "{text}");
+}
+
+#[tokio::test]
+async fn every_call_of_a_batch_hears_that_nothing_could_be_decided() {
+    let source = |_: &Caller| -> Option<Policy> { panic!("a source that panics") };
+    let layer = mcp_policy::PolicyLayer::from_source(source).accept_batches();
+    let answer = Response::new(pieces(["[]"]));
+    let (received, answer) = Exchange { layer, answer }.send(two_calls()).await;
+    assert!(received.is_none());
+    assert_eq!(answer.status, 200);
+    let (ids, _) = errors(&answer.json(), -32603);
+    assert_eq!(ids, [json!("a"), json!(2)]);
+}
+
+#[tokio::test]
+async fn every_call_of_a_batch_hears_that_its_answer_is_withheld() {
+    let json = ("content-type", "application/json");
+    let large = format!("[{}]", " ".repeat(2000));
+    for (status, header, body, expected) in [
+        (200, json, "[NaN]", 200),
+        (200, json, &*large, 200),
+        (500, json, "[NaN]", 500),
+        (200, ("content-encoding", "gzip"), "x", 200),
+        (302, ("location", "/elsewhere"), "", 502),
+    ] {
+        let answer = Response::builder()
+            .status(status)
+            .header(header.0, header.1)
+            .body(pieces([body]))
+            .unwrap();
+        let layer = layer().max_response_size(1000);
+        let (received, answer) = Exchange { layer, answer }.send(two_calls()).await;
+        assert!(received.is_some());
+        assert_eq!(answer.status, expected, "{body}");
+        let (ids, text) = errors(&answer.json(), -32603);
+        assert_eq!(ids, [json!("a"), json!(2)]);
+        let warns = text.contains("may have had its effect") || status == 302;
+        assert!(warns, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn every_call_of_a_batch_hears_that_its_event_is_withheld() {
+    let large = format!("data: [\"{}", "x".repeat(2000));
+    for (events, in_one) in [("data: [NaN,{}]\n\n", true), (&*large, false)] {
+        let answer = Response::builder()
+            .header("content-type", "text/event-stream")
+            .body(pieces([events]))
+            .unwrap();
+        let layer = layer().max_response_size(1000);
+        let (_, answer) = Exchange { layer, answer }.send(two_calls()).await;
+        let data = answer.text().lines();
+        let mut data = data.filter_map(|line| line.strip_prefix("data: "));
+        let answers: Vec<Value> = if in_one {
+            serde_json::from_str(data.next().unwrap()).unwrap()
+        } else {
+            let each = |text| serde_json::from_str(text).unwrap();
+            data.by_ref().map(each).collect()
+        };
+        assert_eq!(data.next(), None);
+        let (ids, text) = errors(&Value::Array(answers), -32603);
+        assert_eq!(ids, [json!("a"), json!(2)]);
+        assert!(text.contains("may have had its effect"), "{text}");
+    }
+}
+
+/// Nobody waits, so there is nobody to tell by an id.
+#[tokio::test]
+async fn a_batch_that_waits_for_nothing_is_refused_without_an_id() {
+    let note = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+    let (_, answer) = exchange(post(format!("[{note}]")), "[NaN]").await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.code(), -32603);
+    assert!(answer.json().get("id").is_none());
 }

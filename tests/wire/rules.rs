@@ -160,6 +160,59 @@ async fn a_client_is_known_by_what_it_says_in_the_message() {
 }
 
 #[tokio::test]
+async fn a_client_of_a_session_is_known_by_what_it_said_when_it_began() {
+    let layer = PolicyLayer::new(RULES.parse().unwrap());
+    let through = |body: String, session: Option<&str>, answer: Response<Body>| {
+        let mut request = post(body);
+        if let Some(session) = session {
+            let session = session.parse().unwrap();
+            request.headers_mut().insert("mcp-session-id", session);
+        }
+        let layer = layer.clone();
+        Exchange { layer, answer }.send(request)
+    };
+    let answer = |session: &str| {
+        Response::builder()
+            .header("content-type", "application/json")
+            .header("mcp-session-id", session)
+            .body(pieces([crate::server::OK]))
+            .unwrap()
+    };
+    for client in ["good", "evil"] {
+        let info = format!(
+            r#"{{"protocolVersion":"2025-06-18","capabilities":{{}},"clientInfo":{{"name":"{client}","version":"1"}}}}"#
+        );
+        through(request("initialize", &info), None, answer(client)).await;
+    }
+    let long = format!(r#"{{"clientInfo":{{"name":"{}"}}}}"#, "x".repeat(2000));
+    through(request("initialize", &long), None, answer("long")).await;
+    for (session, passes) in [
+        ("good", true),
+        ("evil", false),
+        ("long", false),
+        ("none", false),
+    ] {
+        let call = request("tools/call", r#"{"name":"named"}"#);
+        let (received, _) = through(call, Some(session), answer("x")).await;
+        assert_eq!(received.is_some(), passes, "{session}");
+    }
+
+    let connection = mcp_policy::MessageGuard::new(RULES.parse().unwrap()).connect(Caller::local());
+    let call = request("tools/call", r#"{"name":"named"}"#);
+    let passes =
+        async || connection.from_client(call.as_bytes()).await == mcp_policy::FromClient::Forward;
+    assert!(!passes().await);
+    for (client, expected) in [("good", true), ("evil", false)] {
+        let initialize = request(
+            "initialize",
+            &format!(r#"{{"clientInfo":{{"name":"{client}"}}}}"#),
+        );
+        connection.from_client(initialize.as_bytes()).await;
+        assert_eq!(passes().await, expected, "{client}");
+    }
+}
+
+#[tokio::test]
 async fn a_dispatcher_is_refused_in_the_name_of_what_it_should_call() {
     let invoke = |tool: &str, input: &str| {
         call("invoke", &format!(r#"{{"tool":"{tool}","input":{input}}}"#))

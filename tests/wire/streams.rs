@@ -203,12 +203,14 @@ async fn a_refusal_on_the_transport_of_2024_11_05_goes_to_its_stream() {
             Ok::<_, Infallible>(response.unwrap())
         },
     );
-    let service = PolicyLayer::new(POLICY.parse().unwrap()).layer(server);
-    let post_to = |target: &str| {
-        let mut request = post(call("danger"));
+    let layer = PolicyLayer::new(POLICY.parse().unwrap()).accept_batches();
+    let service = layer.layer(server);
+    let send_to = |target: &str, body: String| {
+        let mut request = post(body);
         *request.uri_mut() = target.parse().unwrap();
         service.clone().oneshot(request)
     };
+    let post_to = |target: &str| send_to(target, call("danger"));
     let mut open = post("");
     *open.method_mut() = Method::GET;
     let stream = service.clone().oneshot(open).await.unwrap();
@@ -232,6 +234,17 @@ async fn a_refusal_on_the_transport_of_2024_11_05_goes_to_its_stream() {
         "{event}"
     );
     assert!(event.contains("It is dangerous."), "{event}");
+
+    let safe = call("safe").replace("\"id\":1", "\"id\":\"a\"");
+    let batch = format!("[{safe},{}]", call("danger"));
+    let answer = send_to("/messages?sessionId=1", batch).await.unwrap();
+    assert_eq!(answer.status(), 202);
+    let events = next();
+    let events: Vec<_> = events.split_terminator("\n\n").collect();
+    let begins = |id| format!("event: message\ndata: {{\"jsonrpc\":\"2.0\",\"id\":{id},");
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert!(events[0].starts_with(&begins("\"a\"")), "{events:?}");
+    assert!(events[1].starts_with(&begins("1")), "{events:?}");
 
     // Another session's stream is not here: its client only looks at the status.
     assert_eq!(

@@ -5,7 +5,8 @@ use std::task::{Context, Waker};
 
 use http::{Method, Request, Response};
 use mcp_policy::{
-    Caller, MemorySessionStore, Policy, PolicyLayer, RequestBody, SessionStore, TaskOwner,
+    Caller, MemorySessionStore, Policy, PolicyLayer, RequestBody, SessionOwner, SessionStore,
+    TaskOwner,
 };
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
@@ -177,6 +178,16 @@ async fn nobody_hears_of_the_task_of_another() {
             assert_eq!(answer.text().contains("params"), hears, "{caller} {told}");
             assert!(answer.text().contains("still there"));
         }
+        // What else a batch of the server's tells is heard.
+        let other = r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#;
+        let stay = format!("data: [{other}]\n\n");
+        for batch in [format!("[{told},{other}]"), format!("[{other}, {told}]")] {
+            let events = format!("data: {batch}\n\n");
+            let mut stream = post("");
+            *stream.method_mut() = Method::GET;
+            let (_, answer) = exchange(&layer, "bob", stream, "text/event-stream", &events).await;
+            assert_eq!(answer.text(), stay);
+        }
     }
 }
 
@@ -199,7 +210,7 @@ async fn of_two_calls_with_one_id_in_a_session_no_task_is_known() {
     let mut context = Context::from_waker(Waker::noop());
     assert!(first.as_mut().poll(&mut context).is_pending());
     // Of somebody who may not, it does not count.
-    sessions.begin_session("hers", &Caller::new("alice"));
+    sessions.begin_session("hers", SessionOwner::new(&Caller::new("alice")));
     let hers = service_fn(|_: Request<RequestBody<Body>>| {
         std::future::pending::<Result<Response<Body>, std::convert::Infallible>>()
     });
@@ -271,11 +282,11 @@ async fn what_may_not_be_called_now_has_no_task() {
 struct Broken;
 
 impl SessionStore for Broken {
-    fn begin_session(&self, _: &str, _: &Caller) {
+    fn begin_session(&self, _: &str, _: SessionOwner) {
         panic!("no session is begun")
     }
 
-    fn session_owner(&self, _: &str, _: &Caller) -> Option<Arc<str>> {
+    fn session_owner(&self, _: &str, _: &Caller) -> Option<SessionOwner> {
         panic!("no session is known")
     }
 

@@ -81,3 +81,83 @@ fn answered<B>(response: &Response<B>, latency: Duration, _: &Span) {
         "answered"
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server;
+    use std::{future::pending, net::SocketAddr};
+
+    use http_body_util::Full;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        time::{self, Instant},
+    };
+
+    /// Bytes of requests that the gateway below holds at once.
+    const BUDGET: usize = 1_000;
+
+    async fn serve() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let policy = r#"{"version":"1","default":"allow"}"#.parse().unwrap();
+        let layer = PolicyLayer::new(policy).request_budget(BUDGET);
+        let answering = tower::service_fn(|_: Request<RequestBody<Timely>>| async {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+        });
+        let service = gateway(layer, Access::new(address), answering);
+        tokio::spawn(server::serve(listener, service, async || pending().await));
+        address
+    }
+
+    fn head(address: SocketAddr, length: usize) -> String {
+        format!(
+            "POST /mcp HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        )
+    }
+
+    async fn send(address: SocketAddr, bytes: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(bytes.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn answer(mut stream: TcpStream) -> String {
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer).await;
+        answer
+    }
+
+    /// The status line of the answer to a ping that needs most of the budget.
+    async fn ping(address: SocketAddr) -> String {
+        let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        let ping = format!("{ping:BUDGET$}");
+        let ping = head(address, ping.len()) + &ping;
+        let answer = answer(send(address, &ping).await).await;
+        answer.lines().next().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn what_never_arrives_whole_gives_back_what_it_holds() {
+        let address = serve().await;
+        assert_eq!(ping(address).await, "HTTP/1.1 200 OK");
+        let half_a_head = send(address, "POST /mcp HTTP/1.1\r\nhost: ").await;
+        let half_a_body = head(address, 100) + r#"{"jsonrpc":"#;
+        let half_a_body = send(address, &half_a_body).await;
+        // It may still be on its way.
+        while ping(address).await != "HTTP/1.1 503 Service Unavailable" {}
+        // From here on the clock goes on to the next timer whenever everything
+        // waits.
+        time::pause();
+        let before = Instant::now();
+        let refused = answer(half_a_body).await;
+        assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
+        assert!(refused.contains("did not arrive whole"), "{refused}");
+        assert!(before.elapsed() <= BODY_DEADLINE);
+        assert_eq!(answer(half_a_head).await, "");
+        time::resume();
+        assert_eq!(ping(address).await, "HTTP/1.1 200 OK");
+    }
+}

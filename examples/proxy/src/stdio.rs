@@ -181,6 +181,10 @@ impl Guard {
                         limit = SERVER_LINE,
                         "a line of the server's is too long and was dropped"
                     );
+                    // Whose answer it was stands anywhere in it.
+                    for error in self.connection.from_server_too_large().await {
+                        self.tell_client(error).await?;
+                    }
                     continue;
                 }
                 Some(Line::Whole(message)) => message,

@@ -88,7 +88,7 @@ pub(crate) struct Filtered<'a> {
     /// stays as it is.
     pub(crate) text: Option<Vec<u8>>,
     pub(crate) answers: SmallVec<[Answer<'a>; 1]>,
-    /// Whether it tells of a task that is not the caller's.
+    /// Whether all that it tells is of tasks that are not the caller's.
     pub(crate) is_foreign: bool,
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn filter<'a>(
     };
     let mut reader = Reader::new(text, Profile::ANSWER)?;
     match reader.kind()? {
-        Kind::Array => reader.array(|reader| scan.message(reader))?,
+        Kind::Array => scan.batch(&mut reader)?,
         _ => scan.message(&mut reader)?,
     }
     reader.finish()?;
@@ -194,6 +194,26 @@ struct Caching {
 }
 
 impl<'a> Scan<'_, 'a> {
+    /// Several messages at once. Those that tell of a task that is not the
+    /// caller's are cut out, and the others stay as they are.
+    fn batch(&mut self, reader: &mut Reader<'a>) -> Result<(), Unreadable> {
+        let (mut has_foreign, mut has_others) = (false, false);
+        self.entries(reader, |scan, reader| {
+            let edits = scan.edits.len();
+            scan.message(reader)?;
+            let is_foreign = std::mem::take(&mut scan.is_foreign);
+            if is_foreign {
+                // What is cut out is not edited as well.
+                scan.edits.truncate(edits);
+            }
+            has_foreign |= is_foreign;
+            has_others |= !is_foreign;
+            Ok(!is_foreign)
+        })?;
+        self.is_foreign = has_foreign && !has_others;
+        Ok(())
+    }
+
     /// One message: a result can stand in it directly, or in the parameters of
     /// a notification about a task.
     fn message(&mut self, reader: &mut Reader<'a>) -> Result<(), Unreadable> {
@@ -428,7 +448,7 @@ impl<'a> Scan<'_, 'a> {
     fn entries(
         &mut self,
         reader: &mut Reader<'a>,
-        mut shows: impl FnMut(&Self, &mut Reader<'a>) -> Result<bool, json::Error>,
+        mut shows: impl FnMut(&mut Self, &mut Reader<'a>) -> Result<bool, Unreadable>,
     ) -> Result<(), Unreadable> {
         let mut members = Members::default();
         reader.array(|reader| {
@@ -544,6 +564,31 @@ mod tests {
         ] {
             assert_eq!(filtered(&tools(before)).unwrap(), tools(after), "{before}");
         }
+    }
+
+    #[test]
+    fn of_several_messages_only_those_about_foreign_tasks_are_left_out() {
+        let foreign = r#"{"method":"notifications/tasks","params":{"taskId":"t","result":{"tools":[{"name":"x"},{"name":"a"}]}}}"#;
+        let list = |tools: &str| format!(r#"{{"id":1,"result":{{"tools":[{tools}]}}}}"#);
+        let (whole, cut) = (
+            list(r#"{"name":"a"},{"name":"x"}"#),
+            list(r#"{"name":"a"}"#),
+        );
+        for (before, after) in [
+            (format!("[{foreign}, {whole}]"), format!("[{cut}]")),
+            (format!("[{whole} ,{foreign}]"), format!("[{cut}]")),
+            (
+                format!("[{foreign},{foreign},{whole},{foreign},{{}}]"),
+                format!("[{cut},{{}}]"),
+            ),
+        ] {
+            assert_eq!(filtered(&before).unwrap(), after, "{before}");
+            assert!(!filter(before.as_bytes(), &Rules).unwrap().is_foreign);
+        }
+        for all in [foreign.to_owned(), format!("[{foreign},{foreign}]")] {
+            assert!(filter(all.as_bytes(), &Rules).unwrap().is_foreign);
+        }
+        assert!(!filter(b"[]", &Rules).unwrap().is_foreign);
     }
 
     #[test]

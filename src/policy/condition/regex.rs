@@ -11,12 +11,23 @@ use regex_syntax::hir::Look;
 const MAX_SIZE: usize = 1 << 20;
 
 /// The most that all those of one document may take together: memory, and the
-/// work of compiling, which is charged as if it were memory.
+/// work of compiling, which is charged as if it were memory. The worst that is
+/// known to fit takes a second of one processor.
 const MAX_TOTAL: usize = 64 << 20;
 
-/// What compiling costs for every byte of the text, whatever comes of it: one
-/// escape sequence can stand for thousands of characters.
-const COST_OF_BYTE: usize = 1 << 10;
+/// What reading costs for every byte of the text.
+const COST_OF_BYTE: usize = 256;
+
+/// What a set of characters costs that the text writes in brackets.
+const COST_OF_BRACKET: usize = 8 << 10;
+
+/// What it costs if every one of its characters is looked up in the other case,
+/// and it can be most of Unicode.
+const COST_OF_FOLDING: usize = 256 << 10;
+
+/// What a set of characters costs that the text names, such as `\w`: these are
+/// hundreds of ranges, and taking them apart costs even if nothing is left.
+const COST_OF_NAMED: usize = 16 << 10;
 
 /// The most that one regular expression keeps to be faster, per thread.
 const MAX_CACHE: usize = 256 << 10;
@@ -48,12 +59,13 @@ impl Regexes {
         if let Some(known) = self.compiled.get(pattern) {
             return known.clone();
         }
-        self.spend(pattern.len().saturating_mul(COST_OF_BYTE))?;
+        self.spend(cost_of_reading(pattern))?;
         let compiled = build(pattern);
         let size = match &compiled {
             Ok(regex) => regex.memory_usage(),
             // It took as much until it was given up.
-            Err(_) => MAX_SIZE / 16,
+            Err(RegexError::Size) => MAX_SIZE,
+            Err(_) => 0,
         };
         self.spend(size)?;
         self.compiled.insert(pattern.into(), compiled.clone());
@@ -78,6 +90,35 @@ pub(in crate::policy) fn is_anchored(pattern: &str) -> bool {
     let properties = hir.properties();
     properties.look_set_prefix().contains(Look::Start)
         && properties.look_set_suffix().contains(Look::End)
+}
+
+/// What it costs to find out what a text means, whatever that is.
+fn cost_of_reading(pattern: &str) -> usize {
+    let bytes = pattern.as_bytes();
+    let count = |wanted: fn(&[u8]) -> bool| bytes.windows(2).filter(|pair| wanted(pair)).count();
+    let named = count(|pair| {
+        matches!(
+            pair,
+            [b'\\', b'p' | b'P' | b'w' | b'W' | b'd' | b'D' | b's' | b'S']
+        )
+    });
+    let large = count(|pair| match pair {
+        [b'\\', next] => next.is_ascii_alphanumeric(),
+        [b'[', b'^'] => true,
+        _ => false,
+    });
+    let has_flags = pattern.contains("(?");
+    let folds_much = has_flags && (large > 0 || !pattern.is_ascii());
+    let bracket = if folds_much {
+        COST_OF_FOLDING
+    } else {
+        COST_OF_BRACKET
+    };
+    let brackets = bytes.iter().filter(|byte| **byte == b'[').count();
+    let cost = |count: usize, cost| count.saturating_mul(cost);
+    cost(bytes.len(), COST_OF_BYTE)
+        .saturating_add(cost(brackets, bracket))
+        .saturating_add(cost(named, COST_OF_NAMED))
 }
 
 fn build(pattern: &str) -> Result<Arc<Regex>, RegexError> {
@@ -156,16 +197,39 @@ mod tests {
 
     #[test]
     fn all_together_are_bounded() {
+        // What takes memory, and what only takes work.
+        for (pattern, most) in [
+            ("a{1000}", 1500),
+            ("\\w{1000}", 64),
+            ("(?i)[\\pL&&\\PL&&\\pL&&\\w]", 1000),
+            ("(?i)[[^a]b]", 256),
+            ("(", 70_000),
+        ] {
+            let mut regexes = Regexes::default();
+            let refused = (0..).find(|at| {
+                let compiled = regexes.compile(&format!("{pattern}{at}"));
+                matches!(compiled, Err(RegexError::Total))
+            });
+            assert!(
+                refused.is_some_and(|at| at <= most),
+                "{pattern}: {refused:?}"
+            );
+            // From then on nothing is compiled any more.
+            assert!(matches!(regexes.compile("b"), Err(RegexError::Total)));
+        }
+    }
+
+    #[test]
+    fn thousands_of_ordinary_ones_fit() {
         let mut regexes = Regexes::default();
-        let refused = (0..).find(|at| {
-            matches!(
-                regexes.compile(&format!("a{{1000}}{at}")),
-                Err(RegexError::Total)
-            )
-        });
-        assert!(refused.is_some_and(|at| at > 100), "{refused:?}");
-        // From then on nothing is compiled any more.
-        assert!(matches!(regexes.compile("b"), Err(RegexError::Total)));
+        for at in 0..2000 {
+            assert!(
+                regexes
+                    .compile(&format!("^tenant-{at}-[a-z0-9_-]{{1,40}}$"))
+                    .is_ok(),
+                "{at}"
+            );
+        }
     }
 
     #[test]

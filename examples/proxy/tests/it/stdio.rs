@@ -15,7 +15,7 @@ const POLICY: &str = r#"{
   "version": "1",
   "default": "deny",
   "hide": ["secret"],
-  "tools": { "seen": {}, "echo": {}, "print": {}, "long": {}, "exit": {}, "linger": {} }
+  "tools": { "seen": {}, "echo": {}, "print": {}, "long": {}, "exit": {}, "linger": {}, "wait": {} }
 }"#;
 
 /// A proxy with the test server behind it, and the pipes of its client.
@@ -237,14 +237,25 @@ async fn what_the_server_prints_beside_mcp_is_dropped() {
 }
 
 #[tokio::test]
-async fn an_over_long_line_is_dropped_and_the_session_goes_on() {
+async fn whoever_waits_for_an_over_long_line_hears_of_it_and_the_session_goes_on() {
     let mut session = Session::start();
     let mut long = call(1, "echo");
     long["params"]["arguments"] = json!({ "a": "x".repeat(4 << 20) });
     session.says(long.to_string()).await;
     assert_eq!(session.seen().await, [""; 0]);
-    let text = session.calls("long", json!((32 << 20) + 1)).await;
-    assert_eq!(text, "printed");
+    session.says(call(5, "wait").to_string()).await;
+    let mut long = call(6, "long");
+    long["params"]["arguments"] = json!({ "a": (32 << 20) + 1 });
+    session.says(long.to_string()).await;
+    for id in [5, 6] {
+        let answer = session.reads().await;
+        assert_eq!(answer["id"], id);
+        let text = answer["error"]["message"].as_str().unwrap();
+        assert!(text.contains("may have run"), "{text}");
+    }
+    // The true one comes too late.
+    assert_eq!(session.reads().await["id"], 6);
+    assert_eq!(session.calls("echo", json!(1)).await, "1");
     session.closes();
     let (status, _, stderr) = session.end().await;
     assert_eq!(status.code(), Some(0), "{stderr}");

@@ -18,6 +18,9 @@ use crate::{
 /// How long the server may take to end, once its stdin is closed.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// Whichever pipe shows it first.
+const ENDED: &str = "it ended before it answered";
+
 pub(super) struct Connection {
     server: Server,
     stdin: LineWriter<ChildStdin>,
@@ -47,7 +50,7 @@ impl Connection {
             let line = lines::next(&mut self.stdout, LONGEST_ANSWER as u64).await;
             let line = line.map_err(|error| broken(format!("cannot read from it: {error}")))?;
             let message = match line {
-                None => return Err(broken("it ended before it answered")),
+                None => return Err(broken(ENDED)),
                 Some(Line::TooLong) => return Err(broken("a line of its output is too long")),
                 Some(Line::Whole(message)) => message,
             };
@@ -61,7 +64,7 @@ impl Connection {
 
     pub(super) async fn send(&self, message: &Value) -> Result<(), Wrong> {
         let sent = self.stdin.write(message.to_string().into_bytes()).await;
-        sent.map_err(|_| broken("it no longer reads"))
+        sent.map_err(|_| broken(ENDED))
     }
 
     /// Closes the server's stdin, and kills what is left then.

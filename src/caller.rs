@@ -20,6 +20,8 @@ use serde_json::{Map, Value};
 /// let caller = Caller::new("alice");
 /// assert_eq!(caller.id(), "alice");
 /// assert_eq!(Caller::anonymous().id(), "(anonymous)");
+/// // Nobody gets the name of such a caller by being called so.
+/// assert_eq!(Caller::new("(anonymous)").id(), "name:(anonymous)");
 /// ```
 #[derive(Clone, PartialEq)]
 pub struct Caller {
@@ -27,26 +29,41 @@ pub struct Caller {
     claims: Arc<Map<String, Value>>,
 }
 
-const ANONYMOUS: &str = "(anonymous)";
+/// Stands before names that would be taken for something else.
+const NAME: &str = "name:";
 
 impl Caller {
     /// A caller of this name, which should be one that the caller cannot
     /// choose, like the subject of a verified token.
+    ///
+    /// What begins with a parenthesis, or is an address or a network, has
+    /// `name:` before it in the [id](Self::id), and so has what begins with that:
+    /// else somebody could be called like those of whom only the address is
+    /// known, or nothing.
     pub fn new(id: impl AsRef<str>) -> Self {
+        let id = id.as_ref();
+        if is_unlike_a_name(id) {
+            Self::known_as(&format!("{NAME}{id}"))
+        } else {
+            Self::known_as(id)
+        }
+    }
+
+    fn known_as(id: &str) -> Self {
         Self {
-            id: id.as_ref().into(),
+            id: id.into(),
             claims: Arc::default(),
         }
     }
 
     /// The caller of whom nothing is known.
     pub fn anonymous() -> Self {
-        Self::new(ANONYMOUS)
+        Self::known_as("(anonymous)")
     }
 
     /// The caller on the other end of stdio: whoever started the process.
     pub fn local() -> Self {
-        Self::new("(local)")
+        Self::known_as("(local)")
     }
 
     /// The same caller with verified claims, like those of a token.
@@ -74,15 +91,24 @@ impl Caller {
     }
 }
 
+/// How many bits of an IPv6 address count.
+const NETWORK: &str = "/64";
+
+/// Whether a name could be taken for a caller who has none.
+fn is_unlike_a_name(id: &str) -> bool {
+    let address = id.strip_suffix(NETWORK).unwrap_or(id);
+    id.starts_with('(') || id.starts_with(NAME) || address.parse::<IpAddr>().is_ok()
+}
+
 impl From<IpAddr> for Caller {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(address) => Self::new(address.to_string()),
+            IpAddr::V4(address) => Self::known_as(&address.to_string()),
             // Whoever has one address of a /64 has them all.
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();
                 let network = Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0);
-                Self::new(format!("{network}/64"))
+                Self::known_as(&format!("{network}{NETWORK}"))
             }
         }
     }
@@ -108,6 +134,31 @@ mod tests {
         assert_eq!(caller("192.0.2.7").id(), "192.0.2.7");
         assert_eq!(caller("::ffff:192.0.2.7").id(), "192.0.2.7");
         assert_eq!(caller("2001:db8:1:2:3:4:5:6").id(), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn nobody_is_called_like_a_caller_without_a_name() {
+        let address = |text: &str| Caller::from(text.parse::<IpAddr>().unwrap());
+        for known in [
+            Caller::anonymous(),
+            Caller::local(),
+            address("192.0.2.7"),
+            address("2001:db8::1"),
+            address("::"),
+            address("::ffff:192.0.2.7"),
+            address("::192.0.2.7"),
+        ] {
+            let mut name = known.id().to_owned();
+            let mut ids = vec![name.clone()];
+            for _ in 0..3 {
+                name = Caller::new(&name).id().to_owned();
+                assert!(!ids.contains(&name), "{name}");
+                ids.push(name.clone());
+            }
+        }
+        for plain in ["alice", "10", "a(b)", "names:", "auth0|7", "", "/64"] {
+            assert_eq!(Caller::new(plain).id(), plain);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What belongs to whom, bounded in all and for each owner.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ pub(super) struct Table<T> {
     bounds: Bounds,
     entries: HashMap<Arc<str>, Entry<T>>,
     owners: HashMap<Arc<str>, Uses>,
-    /// How many ids each owner has.
-    sizes: BTreeSet<(usize, Arc<str>)>,
+    /// The owners, with whoever has to make room at the end.
+    ranks: BTreeSet<Rank>,
     /// Counts the uses: what was used last has the greatest number.
     clock: u64,
 }
@@ -36,13 +37,23 @@ struct Entry<T> {
 /// The ids of an owner, by when they were used.
 type Uses = BTreeMap<u64, Arc<str>>;
 
+/// How many ids an owner has, and when that was used which has not been for
+/// longest: of two with as many, the greater is the one whose is older.
+type Rank = (usize, Reverse<u64>, Arc<str>);
+
+/// `None` for an owner who has none.
+fn rank(owner: &Arc<str>, uses: &Uses) -> Option<Rank> {
+    let (oldest, _) = uses.first_key_value()?;
+    Some((uses.len(), Reverse(*oldest), Arc::clone(owner)))
+}
+
 impl<T: Clone> Table<T> {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
             entries: HashMap::new(),
             owners: HashMap::new(),
-            sizes: BTreeSet::new(),
+            ranks: BTreeSet::new(),
             clock: 0,
         }
     }
@@ -68,7 +79,7 @@ impl<T: Clone> Table<T> {
         }
         if self.entries.len() >= self.bounds.in_all {
             // Whoever has the most can spare one.
-            let largest = self.sizes.last().map(|(_, owner)| Arc::clone(owner));
+            let largest = self.ranks.last().map(|(.., owner)| Arc::clone(owner));
             if let Some(largest) = largest {
                 self.remove_oldest_of(&largest);
             }
@@ -97,10 +108,11 @@ impl<T: Clone> Table<T> {
             return;
         };
         let before = std::mem::replace(&mut entry.last_used, self.clock);
-        if let Some(uses) = self.owners.get_mut(&entry.owner) {
+        let (owner, clock) = (Arc::clone(&entry.owner), self.clock);
+        self.change(&owner, |uses| {
             uses.remove(&before);
-            uses.insert(self.clock, Arc::clone(id));
-        }
+            uses.insert(clock, Arc::clone(id));
+        });
     }
 
     fn remove_oldest_of(&mut self, owner: &Arc<str>) {
@@ -115,15 +127,16 @@ impl<T: Clone> Table<T> {
         self.owners.get(owner).map_or(0, BTreeMap::len)
     }
 
-    /// Changes what an owner has, and with it what is known of how much.
+    /// Changes what an owner has, and with it the owner's rank.
     fn change(&mut self, owner: &Arc<str>, change: impl FnOnce(&mut Uses)) {
         let uses = self.owners.entry(Arc::clone(owner)).or_default();
-        self.sizes.remove(&(uses.len(), Arc::clone(owner)));
+        if let Some(before) = rank(owner, uses) {
+            self.ranks.remove(&before);
+        }
         change(uses);
-        if uses.is_empty() {
-            self.owners.remove(owner);
-        } else {
-            self.sizes.insert((uses.len(), Arc::clone(owner)));
+        match rank(owner, uses) {
+            Some(after) => drop(self.ranks.insert(after)),
+            None => drop(self.owners.remove(owner)),
         }
     }
 }
@@ -149,7 +162,7 @@ mod tests {
         assert_eq!(table.get("s", "bob"), Some(("alice".into(), 1)));
         table.remove("s");
         assert_eq!(table.get("s", "alice"), None);
-        assert!(table.owners.is_empty() && table.sizes.is_empty());
+        assert!(table.owners.is_empty() && table.ranks.is_empty());
         let long = "x".repeat(LONGEST_ID + 1);
         table.insert(&long, &"bob".into(), 0);
         assert!(!is_known(&mut table, &long));
@@ -185,6 +198,22 @@ mod tests {
         assert_eq!(table.entries.len(), 6);
     }
 
+    /// Whatever they are called.
+    #[test]
+    fn of_those_with_as_many_it_is_who_has_not_used_one_for_longest() {
+        for (idle, busy) in [("alice", "bob"), ("bob", "alice")] {
+            let mut table = table(4, 5);
+            let (idle, busy) = (idle.into(), busy.into());
+            for (id, owner) in [("1", &busy), ("2", &idle), ("3", &busy), ("4", &idle)] {
+                table.insert(id, owner, 0);
+            }
+            table.get("1", &busy);
+            table.insert("5", &"carol".into(), 0);
+            let known = ["1", "2", "3", "4", "5"].map(|id| is_known(&mut table, id));
+            assert_eq!(known, [true, false, true, true, true]);
+        }
+    }
+
     #[test]
     fn what_is_known_of_how_much_there_is_stays_true() {
         let mut table = table(50, 7);
@@ -197,11 +226,14 @@ mod tests {
                 _ if step % 5 == 0 => table.remove(&id),
                 _ => {}
             }
-            let sizes: usize = table.sizes.iter().map(|(size, _)| size).sum();
+            let sizes: usize = table.ranks.iter().map(|(size, ..)| size).sum();
             let uses: usize = table.owners.values().map(BTreeMap::len).sum();
             assert_eq!((sizes, uses), (table.entries.len(), table.entries.len()));
             assert!(table.entries.len() <= 50);
-            assert!(table.sizes.last().is_none_or(|(size, _)| *size <= 7));
+            assert!(table.ranks.last().is_none_or(|(size, ..)| *size <= 7));
+            let ranks = table.owners.iter();
+            let ranks = ranks.filter_map(|(owner, uses)| rank(owner, uses));
+            assert_eq!(table.ranks, ranks.collect());
         }
     }
 }

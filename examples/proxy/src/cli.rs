@@ -54,6 +54,9 @@ pub(crate) enum Command {
     /// session of a client.
     Serve(ServeArgs),
     /// Guard an MCP server that a client starts and talks to over stdio
+    ///
+    /// The server's stderr is this program's own: what the server writes there
+    /// arrives where it would without this program, and is no part of its log.
     Stdio(StdioArgs),
     /// Show what is wrong or doubtful in a policy
     ///
@@ -128,6 +131,11 @@ pub(crate) struct ServeArgs {
     /// Append every decision and what came of it to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+
+    /// Show in the log what the server writes to stderr, which may hold what the
+    /// callers sent to it; else it is discarded
+    #[arg(long, conflicts_with = "upstream")]
+    pub(crate) show_server_stderr: bool,
 
     /// Let the callers' Authorization, cookies and forwarding headers through
     /// to the upstream

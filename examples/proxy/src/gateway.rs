@@ -155,7 +155,7 @@ mod tests {
         let refused = answer(half_a_body).await;
         assert!(refused.starts_with("HTTP/1.1 400 "), "{refused}");
         assert!(refused.contains("did not arrive whole"), "{refused}");
-        assert!(before.elapsed() <= BODY_DEADLINE);
+        assert!(before.elapsed() < BODY_DEADLINE * 2);
         assert_eq!(answer(half_a_head).await, "");
         time::resume();
         assert_eq!(ping(address).await, "HTTP/1.1 200 OK");

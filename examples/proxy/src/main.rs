@@ -80,7 +80,8 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
 /// Logs go to stderr, because stdout belongs to what a command was asked for.
 ///
 /// Nothing in this program hands a header value, an argument or a token to
-/// `tracing`, so no level can bring one out.
+/// `tracing`, so no level can bring one out; what a server says on stderr is
+/// only handed over where `--show-server-stderr` asks for it.
 fn log_to_stderr() {
     let usual = || {
         Targets::new()

@@ -71,7 +71,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let program = command.first().map(Path::new).and_then(Path::file_name);
             let program = program.unwrap_or_default().to_string_lossy();
             tracing::info!(policy = %args.policy.display(), server = &*program, "loaded");
-            let bridge = Bridge::new(command.clone(), &policy);
+            let bridge = Bridge::new(command.clone(), &policy, args.show_server_stderr);
             let layer = layer(policy, &program, audit);
             guard_command(listener, layer, access, bridge).await
         }

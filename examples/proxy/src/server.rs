@@ -3,7 +3,7 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -20,14 +20,20 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tower::{BoxError, Service, ServiceExt};
 
 /// How long a connection may take for the head of a request, and how long it
 /// may stay without one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection may stay without taking anything of what is sent on it.
+/// What waits there keeps its share of the policy layer's memory.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long open calls get to finish once the server was told to stop.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
@@ -84,7 +90,10 @@ where
                     request
                 });
             let connection = http
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+                .serve_connection(
+                    TokioIo::new(impatient(stream)),
+                    TowerToHyperService::new(service),
+                )
                 .into_owned();
             tokio::spawn(drive(open.watch(connection), asked));
         }
@@ -100,6 +109,14 @@ where
         () = stop() => Ended::Interrupted,
         () = sleep(DRAIN_TIMEOUT) => Ended::CutOff,
     }
+}
+
+/// A connection that ends when nothing of what is written to it is taken any
+/// more: hyper would wait for ever.
+fn impatient<S: AsyncRead + AsyncWrite>(stream: S) -> Pin<Box<TimeoutStream<S>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    Box::pin(stream)
 }
 
 /// Drives a connection to its end.
@@ -202,6 +219,56 @@ mod tests {
         stop.notify_one();
         assert_eq!(serving.await.unwrap(), Ended::CutOff);
         assert!(before.elapsed() >= DRAIN_TIMEOUT);
+    }
+
+    /// Part of an answer, of which it tells when it is let go.
+    struct Held(Vec<u8>, Arc<Notify>);
+
+    impl AsRef<[u8]> for Held {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.1.notify_one();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_not_taken_is_let_go() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let gone = Arc::new(Notify::new());
+        let tell = Arc::clone(&gone);
+        let service = tower::service_fn(move |_: Request<Incoming>| {
+            // More than fits into the buffers of a connection.
+            let answer = Bytes::from_owner(Held(vec![b'x'; 64 << 20], Arc::clone(&tell)));
+            async { Ok::<_, Infallible>(Response::new(Full::new(answer))) }
+        });
+        tokio::spawn(serve(listener, service, async || pending().await));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"POST /mcp HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let before = Instant::now();
+        gone.notified().await;
+        let waited = before.elapsed();
+        assert!(waited >= WRITE_TIMEOUT && waited < WRITE_TIMEOUT * 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_gets_it_all() {
+        let (ours, mut theirs) = tokio::io::duplex(1);
+        let mut ours = impatient(ours);
+        let reading = async {
+            for _ in 0..4 {
+                sleep(WRITE_TIMEOUT / 2).await;
+                theirs.read_u8().await.unwrap();
+            }
+        };
+        let (written, ()) = tokio::join!(ours.write_all(b"1234"), reading);
+        written.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

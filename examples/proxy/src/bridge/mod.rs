@@ -57,12 +57,14 @@ pub(crate) struct Bridge {
 
 impl Bridge {
     /// Starts nothing yet. Needs a runtime, for the sessions that nobody uses.
-    pub(crate) fn new(command: Vec<OsString>, policy: &Policy) -> Self {
+    pub(crate) fn new(command: Vec<OsString>, policy: &Policy, shows_stderr: bool) -> Self {
         let sessions = Arc::<Sessions>::default();
         tokio::spawn(Arc::clone(&sessions).keep_tidy());
+        let mut shared = Shared::new(command, MessageGuard::new(policy.clone()));
+        shared.shows_stderr = shows_stderr;
         Self {
             sessions,
-            shared: Arc::new(Shared::new(command, MessageGuard::new(policy.clone()))),
+            shared: Arc::new(shared),
         }
     }
 

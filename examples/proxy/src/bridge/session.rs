@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use mcp_policy::{Caller, MessageGuard};
 use tokio::{
-    sync::{OwnedMutexGuard, mpsc, oneshot},
+    sync::{OwnedMutexGuard, Semaphore, mpsc, oneshot},
     task::JoinSet,
     time::{Instant, sleep, timeout},
 };
@@ -32,6 +32,8 @@ use crate::message::{self, INTERNAL_ERROR, INVALID_REQUEST, Id};
 /// How long a call that was called off is still waited for: the server may have
 /// answered before it heard of it.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
+/// Messages of one session that may wait for its server to start or to read.
+const MOST_ON_THEIR_WAY: usize = 256;
 /// A start that may be made after this long is waited for, rather than refused.
 const SHORT_WAIT: Duration = Duration::from_secs(1);
 
@@ -40,6 +42,8 @@ pub(super) struct Shared {
     pub(super) command: Vec<OsString>,
     /// Says of an answer that cannot be read whom it answers.
     pub(super) guard: MessageGuard,
+    /// Whether the log holds what the servers write to stderr.
+    pub(super) shows_stderr: bool,
     /// The servers that have not ended yet, those of ended sessions among them.
     servers: Mutex<JoinSet<()>>,
     /// How many of them each caller has.
@@ -57,6 +61,7 @@ impl Shared {
         Self {
             command,
             guard,
+            shows_stderr: false,
             servers: Mutex::default(),
             processes: Mutex::default(),
         }
@@ -111,6 +116,8 @@ pub(super) struct Session {
     state: Mutex<State>,
     /// Held by whoever starts a server.
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// Held by whoever has a message for the server.
+    on_their_way: Semaphore,
 }
 
 pub(super) struct State {
@@ -184,6 +191,7 @@ impl Session {
                 last_used: Instant::now(),
             }),
             turn: Arc::default(),
+            on_their_way: Semaphore::new(MOST_ON_THEIR_WAY),
         }
     }
 
@@ -215,6 +223,10 @@ impl Session {
         call: Call<'_>,
         request: Bytes,
     ) -> Result<(Seat, Inlet), Refused> {
+        let _on_its_way = self
+            .on_their_way
+            .try_acquire()
+            .map_err(|_| Unfit::TooMany)?;
         self.ready().await?;
         let (mut seat, inlet, input) = {
             let mut state = self.state();
@@ -248,6 +260,12 @@ impl Session {
     /// Passes on what is not to be answered. A server that is not there misses
     /// nothing by it.
     pub(super) async fn tell(&self, message: Bytes) {
+        let Ok(_on_its_way) = self.on_their_way.try_acquire() else {
+            tracing::warn!(
+                "too many messages are on their way, so one of the client's was dropped"
+            );
+            return;
+        };
         let input = {
             let state = self.state();
             let running = state.running.as_ref().filter(|running| running.is_ready);
@@ -452,11 +470,47 @@ impl Drop for Seat {
 mod tests {
     use super::*;
     use mcp_policy::Policy;
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    fn shared() -> Arc<Shared> {
+        let policy: Policy = r#"{"version":"1","default":"deny"}"#.parse().unwrap();
+        Arc::new(Shared::new(Vec::new(), MessageGuard::new(policy)))
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_server_is_bounded() {
+        let session = Session::new(shared(), Caller::new("alice"), Bytes::new());
+        let session = Arc::new(session);
+        // As if somebody was starting it.
+        let _turn = session.turn.lock().await;
+        let ask = || {
+            let call = Call {
+                id: Id::Number(1),
+                raw_id: "1",
+                progress: None,
+                streams: false,
+            };
+            session.ask(call, Bytes::new())
+        };
+        let mut context = Context::from_waker(Waker::noop());
+        let mut waiting: Vec<_> = (0..MOST_ON_THEIR_WAY).map(|_| Box::pin(ask())).collect();
+        for one in &mut waiting {
+            assert!(one.as_mut().poll(&mut context).is_pending());
+        }
+        let Poll::Ready(Err(refused)) = pin!(ask()).poll(&mut context) else {
+            panic!("one more waits");
+        };
+        assert!(refused.text.contains("Too many"), "{}", refused.text);
+        waiting.pop();
+        assert!(pin!(ask()).poll(&mut context).is_pending());
+    }
 
     #[test]
     fn processes_are_bounded_for_each_caller_until_they_end() {
-        let policy: Policy = r#"{"version":"1","default":"deny"}"#.parse().unwrap();
-        let shared = Arc::new(Shared::new(Vec::new(), MessageGuard::new(policy)));
+        let shared = shared();
         let (alice, bob) = (Caller::new("alice"), Caller::new("bob"));
         let mut processes: Vec<_> = (0..2 * MOST_OF_ONE_CALLER)
             .map(|_| shared.process_of(&alice).unwrap())

@@ -1,4 +1,5 @@
-//! What a server writes to stderr, as lines of the proxy's own log.
+//! What a server writes to stderr, as lines of the proxy's own log: only where
+//! that was asked for, because servers write arguments there.
 
 use std::fmt::Write;
 

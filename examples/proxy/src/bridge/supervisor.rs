@@ -84,7 +84,12 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
         ));
     };
     let started = Instant::now();
-    let process = Server::start(&session.shared.command, Stdio::piped());
+    // Servers write arguments there, and those are nobody's business.
+    let stderr = match session.shared.shows_stderr {
+        true => Stdio::piped(),
+        false => Stdio::null(),
+    };
+    let process = Server::start(&session.shared.command, stderr);
     let mut state = session.state();
     let (server, stdin, stdout) = match process {
         Ok(_) if state.closed => return Err(not_made("the session was ended")),
@@ -182,6 +187,9 @@ async fn live(
             .and_then(Result::ok)
             .map(|status| status.to_string());
         tracing::warn!(server = server.name(), status, "the server ended");
+        if logging.is_none() {
+            tracing::info!("what a server says of its end is shown with --show-server-stderr");
+        }
     }
     if let Some(mut logging) = logging {
         // Its last words are the ones that say why.

@@ -23,11 +23,17 @@ const POLICY: &str = r#"{
 /// Starts the proxy with the test server behind it, run by `before`, if that is
 /// not empty.
 async fn serve(before: &[&str]) -> Proxy {
+    serve_with(&[], before).await
+}
+
+/// The same with more options.
+async fn serve_with(options: &[&str], before: &[&str]) -> Proxy {
     let policy = file("policy.json", POLICY);
     let server = std::env::current_exe().unwrap();
     let role = format!("{ROLE}=1");
-    let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--policy"];
-    args.extend([policy.to_str().unwrap(), "--", "env", &role]);
+    let mut args = vec!["serve", "--listen", "127.0.0.1:0"];
+    args.extend(options);
+    args.extend(["--policy", policy.to_str().unwrap(), "--", "env", &role]);
     args.extend(before);
     args.push(server.to_str().unwrap());
     args.extend(ARGUMENTS);
@@ -339,7 +345,8 @@ async fn a_handshake_is_kept_and_so_it_is_short() {
 
 #[tokio::test]
 async fn a_server_that_ends_at_once_begins_no_session() {
-    let proxy = serve(&["sh", "-c", "echo no license >&2; exit 5"]).await;
+    let server = ["sh", "-c", "echo no license >&2; exit 5"];
+    let proxy = serve_with(&["--show-server-stderr"], &server).await;
     let answer = proxy.post(&initialize()).await;
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.header("mcp-session-id"), None);
@@ -518,7 +525,7 @@ async fn calls_in_flight_are_bounded() {
 
 #[tokio::test]
 async fn a_flood_waits_for_its_reader_but_not_the_others_for_it() {
-    let proxy = serve(&[]).await;
+    let proxy = serve_with(&["--show-server-stderr"], &[]).await;
     let client = Client::begin(&proxy).await;
     let slow = client.listens().await;
     let mut events = client.opens(&with(1, "flood", json!(200_000))).await;
@@ -672,12 +679,32 @@ async fn a_callers_many_sessions_push_each_other_out() {
 }
 
 #[tokio::test]
-async fn stderr_is_logged_and_harmless() {
-    let proxy = serve(&["sh", "-c", "printf 'a\\033[2Jb\\n' >&2; exec \"$@\"", "sh"]).await;
+async fn stderr_is_logged_and_harmless_where_that_is_asked_for() {
+    let server = ["sh", "-c", "printf 'a\\033[2Jb\\n' >&2; exec \"$@\"", "sh"];
+    let proxy = serve_with(&["--show-server-stderr"], &server).await;
     Client::begin(&proxy).await;
     proxy.logs("greeted").await;
     proxy.logs(r"a\u{1b}[2Jb").await;
     assert!(proxy.log().contains("mcp_policy_proxy::server"));
+}
+
+/// Servers write there what they were called with.
+#[tokio::test]
+async fn nothing_of_stderr_is_logged_else() {
+    let mut proxy = serve(&[]).await;
+    let client = Client::begin(&proxy).await;
+    // Says something on stderr before it ends.
+    client.calls("flood", json!(1)).await;
+    client
+        .opens(&with(2, "exit", json!(3)))
+        .await
+        .message()
+        .await;
+    proxy.logs("--show-server-stderr").await;
+    proxy.signal("TERM").await;
+    proxy.end().await;
+    let log = proxy.log();
+    assert!(!log.contains("flood") && !log.contains("greeted"), "{log}");
 }
 
 #[tokio::test]

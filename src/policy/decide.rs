@@ -58,9 +58,36 @@ impl Policy {
     }
 
     /// What this policy says of the name alone, whatever the arguments and
-    /// whoever calls: for tasks, which were allowed to be made.
-    pub(crate) fn decide_name(&self, action: &Action<'_>) -> Decision<'_> {
+    /// whoever calls.
+    ///
+    /// What this refuses is refused. What it allows can still be refused for more
+    /// than its name, if it [is conditional](Self::is_conditional).
+    ///
+    /// ```
+    /// use mcp_policy::{Action, Policy};
+    ///
+    /// let policy: Policy = r#"{
+    ///     "version": "1",
+    ///     "default": "deny",
+    ///     "tools": { "list": {}, "refund": { "require": [ { "conditions": [
+    ///         { "path": "args.amount", "op": "lte", "value": 500 }
+    ///     ] } ] } }
+    /// }"#.parse()?;
+    ///
+    /// let [list, refund, other] = ["list", "refund", "other"].map(Action::call_tool);
+    /// assert!(policy.decide_name(&list).is_allowed() && !policy.is_conditional(&list));
+    /// assert!(policy.decide_name(&refund).is_allowed() && policy.is_conditional(&refund));
+    /// assert!(!policy.decide_name(&other).is_allowed() && !policy.is_conditional(&other));
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    pub fn decide_name(&self, action: &Action<'_>) -> Decision<'_> {
         self.with_shadow(|rules| rules.decide_name(action))
+    }
+
+    /// Whether more than the name is looked at to decide about this: arguments,
+    /// the caller or the client. See [`decide_name`](Self::decide_name).
+    pub fn is_conditional(&self, action: &Action<'_>) -> bool {
+        self.inner.rules.is_conditional(action)
     }
 
     /// Whether the thing may be seen in a list.
@@ -155,6 +182,17 @@ impl Rules {
             }
             Err(method) => self.other_method(method),
         }
+    }
+
+    fn is_conditional(&self, action: &Action<'_>) -> bool {
+        let Ok((section, name)) = self.section_of(action) else {
+            return false;
+        };
+        let (decision, entry) = self.judge(section, name, Names::All);
+        let of_all = section.kind == Kind::Tools && self.all_tools.is_some();
+        let of_entry =
+            entry.is_some_and(|entry| entry.checks.is_some() || entry.unwrapping.is_some());
+        decision.is_allowed() && (of_all || of_entry)
     }
 
     /// The section that speaks of it, and its name; or the method.

@@ -17,6 +17,7 @@ mod explain;
 mod fold;
 mod index;
 mod load;
+mod offered;
 mod pattern;
 #[cfg(test)]
 mod schema;
@@ -79,6 +80,7 @@ pub struct Policy {
 #[derive(Debug)]
 struct Inner {
     document: PolicyDocument,
+    text: Box<str>,
     digest: String,
     /// What is enforced.
     rules: Rules,
@@ -116,6 +118,13 @@ impl Policy {
     /// The document that the policy was made from.
     pub fn document(&self) -> &PolicyDocument {
         &self.inner.document
+    }
+
+    /// The text that the policy was made from, into which the spans of
+    /// diagnostics point. Of a document that was built in Rust it is its
+    /// [JSON text](PolicyDocument::to_json_string).
+    pub fn source_text(&self) -> &str {
+        &self.inner.text
     }
 
     /// Tells the document from all others: `sha256:` and the hexadecimal SHA-256
@@ -238,6 +247,7 @@ fn load(bytes: &[u8]) -> Result<Policy, LoadError> {
     let inner = Arc::new(Inner {
         digest: format!("sha256:{}", sha256(bytes)),
         document,
+        text: text.into(),
         rules,
         written,
         warnings,

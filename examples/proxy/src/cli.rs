@@ -58,6 +58,29 @@ pub(crate) enum Command {
     /// The server's stderr is this program's own: what the server writes there
     /// arrives where it would without this program, and is no part of its log.
     Stdio(StdioArgs),
+    /// Show what is wrong or doubtful in a policy
+    ///
+    /// With the tools of a server, from a file or asked of the server itself, it
+    /// also shows where the policy does not fit them, and what it says of each.
+    /// Exit code 0: nothing found, or warnings only; 1: errors, or the server
+    /// could not be asked; 2: warnings, with --strict.
+    Check(CheckArgs),
+    /// Show what a policy says of one call, and everything it looked at for that
+    ///
+    /// No server is asked. Exit code 0, whatever is decided; 2 if the policy does
+    /// not load or the call cannot be read.
+    Explain(ExplainArgs),
+    /// Test a policy: whether it decides as a list of cases expects
+    ///
+    /// Exit code 0: all do; 1: some do not; 2: they could not be run.
+    Test(TestArgs),
+    /// Show which calls a new policy decides otherwise than an old one
+    ///
+    /// The calls are cases of a test, or those of an audit file; without either,
+    /// the names that the policies mention. An audit file has no arguments: what
+    /// depends on them is counted as such. Exit code 0: no change is known; 1:
+    /// some calls are decided otherwise; 2: they could not be compared.
+    Diff(DiffArgs),
 }
 
 /// The options of the demo.
@@ -170,6 +193,102 @@ impl fmt::Debug for StdioArgs {
     }
 }
 
+/// The options of `check`.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// The policy document
+    #[arg(value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) offering: Offering,
+
+    /// A header for the upstream, for example a token; may be repeated
+    #[arg(long = "header", value_name = "K: V", requires = "upstream")]
+    pub(crate) headers: Vec<Secret>,
+
+    /// End with exit code 2 if there are warnings
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// Where `check` gets the tools of a server from: at most one of these.
+#[derive(Args)]
+#[group(multiple = false)]
+pub(crate) struct Offering {
+    /// The tools of the server: what it answered to `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
+
+    /// The MCP endpoint to ask for its tools
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Option<Secret>,
+
+    /// The stdio server to start and ask for its tools, and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+// Not derived, because arguments of servers tend to hold credentials.
+impl fmt::Debug for Offering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offering")
+            .field("tools", &self.tools)
+            .field("upstream", &self.upstream)
+            .field("command", &self.command.first())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The options of `explain`.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArgs {
+    /// The policy document
+    #[arg(value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+
+    /// The call, as `{"name": "…", "arguments": {…}}`; or a prompt, as
+    /// `{"prompt": "…"}`; or a resource, as `{"uri": "…"}`
+    #[arg(long, value_name = "CALL")]
+    pub(crate) call: Secret,
+
+    /// Who calls [default: nobody who is known]
+    #[arg(long, value_name = "ID")]
+    pub(crate) caller: Option<String>,
+}
+
+/// The options of `test`.
+#[derive(Args, Debug)]
+pub(crate) struct TestArgs {
+    /// The policy document
+    #[arg(value_name = "FILE")]
+    pub(crate) policy: PathBuf,
+
+    /// The cases, a JSON list
+    #[arg(value_name = "CASES.json")]
+    pub(crate) cases: PathBuf,
+}
+
+/// The options of `diff`.
+#[derive(Args, Debug)]
+pub(crate) struct DiffArgs {
+    /// The policy document as it was
+    #[arg(value_name = "OLD")]
+    pub(crate) old: PathBuf,
+
+    /// The policy document as it is to be
+    #[arg(value_name = "NEW")]
+    pub(crate) new: PathBuf,
+
+    /// An audit file, as `serve --audit` writes it
+    #[arg(long, value_name = "LOG", conflicts_with = "cases")]
+    pub(crate) audit: Option<PathBuf>,
+
+    /// Cases, as `test` reads them; what they expect does not matter
+    #[arg(long, value_name = "CASES.json")]
+    pub(crate) cases: Option<PathBuf>,
+}
+
 /// An option that may hold a credential.
 ///
 /// It is taken as it comes and looked at later, because clap repeats a value
@@ -219,10 +338,21 @@ mod tests {
     }
 
     #[test]
+    fn an_argument_of_a_call_is_not_in_debug() {
+        let call = r#"--call={"name":"a","arguments":{"b":"hunter2"}}"#;
+        let cli = Cli::parse_from(["mcp-policy-proxy", "explain", "p.json", call]);
+        assert!(!format!("{cli:?}").contains("hunter2"));
+    }
+
+    #[test]
     fn an_argument_of_the_server_is_not_in_debug() {
-        for subcommand in ["stdio", "serve"] {
-            let start = ["mcp-policy-proxy", subcommand, "--policy=p.json", "--"];
-            let cli = Cli::parse_from(start.into_iter().chain(["npx", "--token=hunter2"]));
+        for start in [
+            ["stdio", "--policy=p.json"],
+            ["serve", "--policy=p.json"],
+            ["check", "p.json"],
+        ] {
+            let start = ["mcp-policy-proxy"].into_iter().chain(start);
+            let cli = Cli::parse_from(start.chain(["--", "npx", "--token=hunter2"]));
             let shown = format!("{cli:?}");
             assert!(shown.contains("npx") && !shown.contains("hunter2"));
         }

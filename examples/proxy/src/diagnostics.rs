@@ -9,6 +9,7 @@ use std::{
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use mcp_policy::{Diagnostic, LoadError, Policy, Severity};
+use serde_json::{Value, json};
 
 /// Whether to colour what goes to a stream.
 pub(crate) fn colours(is_terminal: bool) -> bool {
@@ -43,22 +44,27 @@ pub(crate) fn text(path: &Path, error: &LoadError, colour: bool) -> String {
 }
 
 /// The same as a JSON array; never empty.
-pub(crate) fn json(error: &LoadError) -> String {
-    match serde_json::to_string(error.diagnostics()) {
-        Ok(array) if !error.diagnostics().is_empty() => array,
+pub(crate) fn json(error: &LoadError) -> Value {
+    match error.diagnostics() {
         // The file could not be read, so that there is no place to name.
-        _ => serde_json::json!([{ "severity": "error", "message": error.to_string() }]).to_string(),
+        [] => json!([{ "severity": "error", "message": error.to_string() }]),
+        found => json!(found),
     }
 }
 
 /// Shows on stderr what is doubtful in a policy that loads.
 pub(crate) fn warn(path: &Path, policy: &Policy) {
-    let source = std::fs::read_to_string(path).ok();
     let colour = colours(io::stderr().is_terminal());
-    for warning in policy.warnings() {
-        let text = one(path, source.as_deref(), warning, colour);
-        let _ = writeln!(io::stderr(), "{text}\n");
-    }
+    let text = warnings(path, policy, policy.warnings(), colour);
+    let _ = write!(io::stderr(), "{text}");
+}
+
+/// What is doubtful in a policy that loads, each with the place it is at.
+pub(crate) fn warnings(path: &Path, policy: &Policy, found: &[Diagnostic], colour: bool) -> String {
+    found
+        .iter()
+        .map(|warning| one(path, Some(policy.source_text()), warning, colour) + "\n\n")
+        .collect()
 }
 
 /// One problem with its line of the document.

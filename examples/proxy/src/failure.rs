@@ -1,4 +1,4 @@
-//! Why the program did not start, and which exit code says so.
+//! Why the program did not do what it was asked for, and which exit code says so.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -10,7 +10,7 @@ use mcp_policy::LoadError;
 
 use crate::diagnostics;
 
-/// What kept the proxy from starting.
+/// What kept a command from doing what it is for.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The command line asks for something that cannot be: exit code 2, as clap's own errors.
@@ -22,6 +22,8 @@ pub(crate) enum Failure {
         /// What the library found.
         error: Box<LoadError>,
     },
+    /// A file besides the policy cannot be used: exit code 2.
+    Input(String),
     /// Anything else: exit code 1.
     Start(String),
 }
@@ -33,6 +35,10 @@ impl Failure {
 
     pub(crate) fn start(text: impl Into<String>) -> Self {
         Self::Start(text.into())
+    }
+
+    pub(crate) fn input(text: impl Into<String>) -> Self {
+        Self::Input(text.into())
     }
 
     pub(crate) fn policy(path: &Path, error: LoadError) -> Self {
@@ -50,7 +56,7 @@ impl Failure {
         let colour = diagnostics::colours(io::stderr().is_terminal());
         // A closed stdout or stderr is no reason to lose the exit code.
         let _ = match self {
-            Self::Usage(text) | Self::Start(text) => {
+            Self::Usage(text) | Self::Input(text) | Self::Start(text) => {
                 writeln!(io::stderr(), "{}", diagnostics::sentence(text, colour))
             }
             Self::Policy { error, .. } if json => {
@@ -61,7 +67,7 @@ impl Failure {
             }
         };
         match self {
-            Self::Usage(_) | Self::Policy { .. } => ExitCode::from(2),
+            Self::Usage(_) | Self::Input(_) | Self::Policy { .. } => ExitCode::from(2),
             Self::Start(_) => ExitCode::FAILURE,
         }
     }

@@ -10,13 +10,15 @@
 //! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
 //! without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the
 //! server that they start, [`lines`] how messages are told apart, [`message`]
-//! what has to be known of one to carry it.
+//! what has to be known of one to carry it. [`commands`] are about policies alone,
+//! and guard nothing.
 
 mod access;
 mod audit;
 mod bridge;
 mod child;
 mod cli;
+mod commands;
 mod connect;
 mod demo;
 mod diagnostics;
@@ -65,6 +67,10 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
     let ended = match &cli.command {
         Some(Command::Serve(args)) => runtime.block_on(serve::run(args)),
         Some(Command::Stdio(args)) => runtime.block_on(stdio::run(args)),
+        Some(Command::Check(args)) => runtime.block_on(commands::check(args, cli.json)),
+        Some(Command::Explain(args)) => commands::explain(args, cli.json),
+        Some(Command::Test(args)) => commands::test(args, cli.json),
+        Some(Command::Diff(args)) => commands::diff(args, cli.json),
         None => runtime.block_on(demo::run(&cli.demo)),
     };
     // A read of stdin cannot be called off, and dropping the runtime would wait

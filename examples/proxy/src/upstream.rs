@@ -12,8 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{self, CONTENT_TYPE, HOST},
+    request,
     uri::Scheme,
 };
 use http_body_util::{Either, Full};
@@ -56,6 +57,15 @@ impl Target {
             uri: endpoint(url)?,
             headers: all,
         })
+    }
+
+    /// A request to it, with the headers that were asked for.
+    pub(crate) fn request(&self, method: Method) -> request::Builder {
+        let mut builder = Request::builder().method(method).uri(self.uri.clone());
+        if let Some(headers) = builder.headers_mut() {
+            headers.clone_from(&self.headers);
+        }
+        builder
     }
 
     /// Host and port, without path and query, which may hold a key.
@@ -255,7 +265,7 @@ impl Answer {
 }
 
 /// An error and what it comes from, in one line.
-struct Causes<'a>(&'a dyn Error);
+pub(crate) struct Causes<'a>(pub(crate) &'a dyn Error);
 
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

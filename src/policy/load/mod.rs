@@ -10,6 +10,7 @@ mod syntax;
 
 use std::collections::BTreeMap;
 
+pub(super) use self::reader::nearest;
 use self::reader::{Choice, Elsewhere, Fields, Reader};
 use self::rule::{ALL_TOOLS, RULE, TOOL};
 pub(super) use self::syntax::problem as syntax_problem;

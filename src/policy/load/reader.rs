@@ -207,10 +207,10 @@ fn describe(value: &Value) -> String {
 }
 
 /// The known word that `word` was probably meant to be.
-pub(super) fn nearest(
+pub(in crate::policy) fn nearest<'k>(
     word: &str,
-    known: impl Iterator<Item = &'static str>,
-) -> Option<&'static str> {
+    known: impl Iterator<Item = &'k str>,
+) -> Option<&'k str> {
     let length = word.chars().take(LONGEST_WORD + 1).count();
     if length > LONGEST_WORD {
         return None;

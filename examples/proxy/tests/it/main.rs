@@ -10,8 +10,10 @@
 )]
 
 mod access;
+mod ask;
 mod audit;
 mod bridge;
+mod commands;
 mod demo;
 mod fake;
 mod reload;

@@ -1,0 +1,145 @@
+//! Two policies, asked about the same.
+
+use std::fmt;
+
+use mcp_policy::{Action, Decision, Policy, Rule};
+use serde_json::{Value, json};
+
+use super::super::{cases::word, show::shown};
+
+/// The policy as it was, and as it is to be.
+#[derive(Clone, Copy)]
+pub(super) struct Pair<'p> {
+    pub(super) old: &'p Policy,
+    pub(super) new: &'p Policy,
+}
+
+/// What is known of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    Same,
+    Changed,
+    /// One of the policies looks at more than is known.
+    NeedsArguments,
+}
+
+/// What both policies say of the same.
+pub(super) struct Compared {
+    pub(super) label: String,
+    pub(super) old: Said,
+    pub(super) new: Said,
+    pub(super) known: Known,
+    /// How often it was there.
+    pub(super) times: usize,
+}
+
+/// What one policy says.
+pub(super) struct Said {
+    outcome: &'static str,
+    rule: String,
+}
+
+impl Pair<'_> {
+    /// By everything that there is to know.
+    pub(super) fn decide(self, action: &Action<'_>, label: String) -> Compared {
+        let (old, new) = (self.old.decide(action), self.new.decide(action));
+        let known = if old.outcome() == new.outcome() {
+            Known::Same
+        } else {
+            Known::Changed
+        };
+        Compared {
+            label,
+            old: Said::new(&old, false),
+            new: Said::new(&new, false),
+            known,
+            times: 1,
+        }
+    }
+
+    /// By the name alone, as far as that goes.
+    pub(super) fn decide_name(self, action: &Action<'_>, label: String) -> Compared {
+        let (old, new) = (self.old.decide_name(action), self.new.decide_name(action));
+        let old_asks = self.old.is_conditional(action);
+        let new_asks = self.new.is_conditional(action);
+        let known = if old_asks || new_asks {
+            if self.asks_the_same(old.rule(), new.rule()) {
+                Known::Same
+            } else {
+                Known::NeedsArguments
+            }
+        } else if old.outcome() == new.outcome() {
+            Known::Same
+        } else {
+            Known::Changed
+        };
+        Compared {
+            label,
+            old: Said::new(&old, old_asks),
+            new: Said::new(&new, new_asks),
+            known,
+            times: 1,
+        }
+    }
+
+    /// Whether both policies say the same of a name that these rules speak of,
+    /// whatever is asked besides.
+    fn asks_the_same(self, old_rule: &str, new_rule: &str) -> bool {
+        let (old, new) = (self.old.document(), self.new.document());
+        let same_place = old_rule == new_rule
+            && old.mode == new.mode
+            && rule_at(self.old, old_rule) == rule_at(self.new, new_rule);
+        // What a dispatcher calls is judged by all of the tools.
+        let dispatches = rule_at(self.old, old_rule).is_some_and(|rule| rule.unwrap.is_some());
+        let same_tools =
+            old.tools == new.tools && old.hide == new.hide && old.default == new.default;
+        same_place && old.all_tools == new.all_tools && (!dispatches || same_tools)
+    }
+}
+
+/// The rule at a place like `/tools/NAME`; `None` at any other.
+fn rule_at<'p>(policy: &'p Policy, place: &str) -> Option<&'p Rule> {
+    let document = policy.document();
+    let (section, key) = place.strip_prefix('/')?.split_once('/')?;
+    let key = key.replace("~1", "/").replace("~0", "~");
+    match section {
+        "tools" => document.tools.get(&key),
+        "resources" => document.resources.get(&key),
+        "prompts" => document.prompts.get(&key),
+        _ => None,
+    }
+}
+
+impl Said {
+    fn new(decision: &Decision<'_>, is_conditional: bool) -> Self {
+        Self {
+            outcome: if is_conditional {
+                "conditions"
+            } else {
+                word(decision.outcome())
+            },
+            rule: decision.rule().to_owned(),
+        }
+    }
+
+    fn as_json(&self) -> Value {
+        json!({ "outcome": self.outcome, "rule": self.rule })
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} by {}", self.outcome, shown(&self.rule))
+    }
+}
+
+impl Compared {
+    pub(super) fn as_json(&self) -> Value {
+        json!({
+            "what": self.label,
+            "times": self.times,
+            "old": self.old.as_json(),
+            "new": self.new.as_json(),
+        })
+    }
+}

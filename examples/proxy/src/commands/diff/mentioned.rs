@@ -1,0 +1,76 @@
+//! The names that two policies mention: all that can be compared without calls.
+
+use std::collections::BTreeSet;
+
+use mcp_policy::PolicyDocument;
+
+use super::super::call::Target;
+use super::{Difference, compare::Pair, label};
+
+/// Stands for all names that neither policy mentions.
+const OTHER: &str = "some-other-name";
+
+pub(super) fn compare(pair: Pair<'_>) -> Difference {
+    let mut compared = Vec::new();
+    for target in [
+        Target::Tool,
+        Target::Prompt,
+        Target::Resource,
+        Target::Method,
+    ] {
+        let documents = [pair.old.document(), pair.new.document()];
+        let keys: BTreeSet<&str> = documents.iter().flat_map(|own| keys(own, target)).collect();
+        for key in keys {
+            let (name, is_example) = one_of(key, target);
+            let mut label = label(target, &name);
+            if is_example {
+                label += " for example";
+            }
+            compared.push(pair.decide_name(&target.action(&name), label));
+        }
+        let other = match target {
+            Target::Resource => format!("other://{OTHER}/"),
+            _ => OTHER.to_owned(),
+        };
+        let label = format!("any other {}", target.noun());
+        compared.push(pair.decide_name(&target.action(&other), label));
+    }
+    Difference {
+        noun: "name",
+        compared,
+        skipped: Vec::new(),
+    }
+}
+
+fn keys(document: &PolicyDocument, target: Target) -> Vec<&str> {
+    match target {
+        Target::Tool => document
+            .tools
+            .keys()
+            .chain(&document.hide)
+            .map(String::as_str)
+            .collect(),
+        Target::Prompt => document.prompts.keys().map(String::as_str).collect(),
+        Target::Resource => document.resources.keys().map(String::as_str).collect(),
+        Target::Method => document.methods.keys().map(String::as_str).collect(),
+    }
+}
+
+/// The name, or one that the pattern matches, and whether it is only an example.
+fn one_of(key: &str, target: Target) -> (String, bool) {
+    let mut name = String::new();
+    let mut is_pattern = false;
+    let mut rest = key.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            // Methods have no patterns but this one.
+            '*' => {
+                name.push_str("any");
+                is_pattern = true;
+            }
+            '\\' if target != Target::Method => name.extend(rest.next()),
+            _ => name.push(c),
+        }
+    }
+    (name, is_pattern)
+}

@@ -1,0 +1,139 @@
+//! The `diff` command: which calls a new policy decides otherwise.
+
+mod compare;
+mod log;
+mod mentioned;
+
+use std::{path::Path, process::ExitCode};
+
+use serde_json::{Value, json};
+
+use self::compare::{Compared, Known, Pair};
+use super::{
+    cases, load,
+    show::{count, print, print_json, shown},
+};
+use crate::{cli::DiffArgs, failure::Failure};
+
+pub(crate) fn run(args: &DiffArgs, json: bool) -> Result<ExitCode, Failure> {
+    let (old, new) = (load(&args.old)?, load(&args.new)?);
+    let pair = Pair {
+        old: &old,
+        new: &new,
+    };
+    let difference = match (&args.audit, &args.cases) {
+        (Some(path), _) => log::compare(path, pair)?,
+        (None, Some(path)) => of_cases(path, pair)?,
+        (None, None) => mentioned::compare(pair),
+    };
+    if json {
+        print_json(&difference.as_json());
+    } else {
+        print(&difference.as_text());
+    }
+    Ok(if difference.all(Known::Changed).next().is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+fn of_cases(path: &Path, pair: Pair<'_>) -> Result<Difference, Failure> {
+    let text = cases::text(path).map_err(Failure::input)?;
+    let mut compared = Vec::new();
+    for case in cases::read(path, &text).map_err(Failure::input)? {
+        let action = case.action();
+        let action = action.map_err(|error| {
+            Failure::input(format!("{}: {}: {error}", path.display(), case.name))
+        })?;
+        let label = format!("{} ({})", case.name, case.call.label());
+        compared.push(pair.decide(&action, label));
+    }
+    Ok(Difference {
+        noun: "case",
+        compared,
+        skipped: Vec::new(),
+    })
+}
+
+/// What became of everything that was compared.
+struct Difference {
+    /// What is counted.
+    noun: &'static str,
+    compared: Vec<Compared>,
+    /// What was not compared, and how many of these there were.
+    skipped: Vec<(&'static str, usize)>,
+}
+
+impl Difference {
+    fn all(&self, known: Known) -> impl Iterator<Item = &Compared> {
+        self.compared
+            .iter()
+            .filter(move |compared| compared.known == known)
+    }
+
+    fn count(&self, known: Known) -> usize {
+        self.all(known).map(|compared| compared.times).sum()
+    }
+
+    fn skipped(&self) -> impl Iterator<Item = (&'static str, usize)> {
+        self.skipped.iter().copied().filter(|(_, times)| *times > 0)
+    }
+
+    fn as_text(&self) -> String {
+        let mut text = String::new();
+        for (known, word) in [
+            (Known::Changed, "changed"),
+            (Known::NeedsArguments, "needs arguments"),
+        ] {
+            for compared in self.all(known) {
+                let times = match compared.times {
+                    1 => String::new(),
+                    times => format!(" ({})", count(times, self.noun)),
+                };
+                let Compared {
+                    label, old, new, ..
+                } = compared;
+                text += &format!("{word}: {label}{times}\n  old: {old}\n  new: {new}\n");
+            }
+        }
+        text += &format!(
+            "{}: {} changed, {} need arguments, {} unchanged",
+            count(
+                self.compared.iter().map(|compared| compared.times).sum(),
+                self.noun
+            ),
+            self.count(Known::Changed),
+            self.count(Known::NeedsArguments),
+            self.count(Known::Same),
+        );
+        for (what, times) in self.skipped() {
+            text += &format!("\nnot compared: {times} {what}");
+        }
+        text
+    }
+
+    fn as_json(&self) -> Value {
+        let list = |known| -> Vec<Value> { self.all(known).map(Compared::as_json).collect() };
+        let skipped: serde_json::Map<String, Value> = self
+            .skipped()
+            .map(|(what, times)| (what.to_owned(), json!(times)))
+            .collect();
+        json!({
+            "ok": self.count(Known::Changed) == 0,
+            "changed": list(Known::Changed),
+            "needs_arguments": list(Known::NeedsArguments),
+            "counts": {
+                "changed": self.count(Known::Changed),
+                "needs_arguments": self.count(Known::NeedsArguments),
+                "unchanged": self.count(Known::Same),
+            },
+            "not_compared": skipped,
+        })
+    }
+}
+
+/// A name among others, for people.
+fn label(target: super::call::Target, name: &str) -> String {
+    format!("{} `{}`", target.noun(), shown(name))
+}

@@ -1,0 +1,31 @@
+//! The `explain` command: what a policy says of one call, and why.
+
+use std::process::ExitCode;
+
+use mcp_policy::Caller;
+use serde_json::json;
+
+use super::{
+    call::Call,
+    load, members,
+    show::{print, print_json},
+};
+use crate::{cli::ExplainArgs, failure::Failure};
+
+pub(crate) fn run(args: &ExplainArgs, json: bool) -> Result<ExitCode, Failure> {
+    let policy = load(&args.policy)?;
+    let usage = |error| Failure::usage(format!("`--call`: {error}"));
+    let raw = members::parse(args.call.expose()).map_err(usage)?;
+    let call = Call::read(raw).map_err(usage)?;
+    let caller = args
+        .caller
+        .as_ref()
+        .map_or_else(Caller::anonymous, Caller::new);
+    let explanation = policy.explain(&call.action().map_err(usage)?.by(&caller));
+    if json {
+        print_json(&json!(explanation));
+    } else {
+        print(&explanation.to_string());
+    }
+    Ok(ExitCode::SUCCESS)
+}

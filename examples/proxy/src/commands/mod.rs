@@ -1,0 +1,33 @@
+//! Commands that are about policies, and guard nothing.
+//!
+//! [`check`] shows what is wrong with one, [`explain`] what it says of a call,
+//! [`test`] whether it says what was expected, and [`diff`] what changes from one
+//! to another. What they are given is read by [`input`], [`members`], [`call`]
+//! and [`cases`]; the tools of a server come from [`offered`], which asks one
+//! through [`client`].
+
+mod call;
+mod cases;
+mod check;
+mod client;
+mod diff;
+mod explain;
+mod input;
+mod members;
+mod offered;
+mod show;
+mod test;
+
+use std::path::Path;
+
+use mcp_policy::Policy;
+
+pub(crate) use self::{
+    check::run as check, diff::run as diff, explain::run as explain, test::run as test,
+};
+use crate::failure::Failure;
+
+/// Loads a policy that a command cannot do without.
+fn load(path: &Path) -> Result<Policy, Failure> {
+    Policy::from_path(path).map_err(|error| Failure::policy(path, error))
+}

@@ -83,6 +83,7 @@ async fn t14_amounts_are_exact_and_never_negative() {
             r#"{"amount":-0}"#,
             r#"{"amount":0.99999999999999999999}"#,
             r#"{"amount":500.00000000000000001}"#,
+            r#"{"amount":2.00000000000000001}"#,
             r#"{"amount":1e-400}"#,
         ],
     )

@@ -14,6 +14,7 @@
 )]
 
 mod answers;
+mod arguments;
 mod batches;
 mod by_design;
 mod callers;

@@ -21,5 +21,6 @@ mod shutdown;
 mod start;
 mod stdio;
 mod stdio_server;
+mod stories;
 mod support;
 mod upstream;

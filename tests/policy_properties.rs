@@ -1,67 +1,222 @@
 //! What holds for every document and every name, through the public API.
 #![allow(clippy::unwrap_used)]
 
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use http::{Request, Response};
+use http_body_util::Full;
 use mcp_policy::{
-    Action, Decision, DefaultAction, MethodRule, Outcome, Policy, PolicyDocument, Rule, RuleAction,
+    Action, Check, Condition, DefaultAction, Instructions, MethodRule, Mode, Operator, Outcome,
+    Policy, PolicyDocument, PolicyLayer, Rule, RuleAction, Unwrap,
 };
 use proptest::prelude::*;
+use tower::{Layer as _, ServiceExt as _, service_fn};
 
-fn call<'p>(policy: &'p Policy, name: &str) -> Decision<'p> {
-    policy.decide(&Action::call_tool(name))
+/// What conditions can say of the calls below.
+const CONDITIONS: [(&str, Operator, &str); 18] = [
+    ("args.a", Operator::Eq, "1"),
+    ("args.a", Operator::Neq, r#""x""#),
+    ("args.a", Operator::Lt, "1.5"),
+    ("args.a", Operator::Gte, "-1"),
+    (
+        "args[\"b\"][*]",
+        Operator::In,
+        r#"["x", 1, null, [1], {"k": 0.5}]"#,
+    ),
+    ("args.b[0].c", Operator::NotIn, r#"["x"]"#),
+    ("args.a", Operator::Regex, r#""^x+$""#),
+    ("args.b", Operator::Contains, r#""x""#),
+    ("args.c", Operator::Exists, "false"),
+    ("args.a", Operator::StartsWith, r#""x""#),
+    ("args.a", Operator::EndsWith, r#""\u00e9\n""#),
+    ("args", Operator::KeysIn, r#"["a", "b"]"#),
+    ("args.b", Operator::LengthLte, "1"),
+    ("args.a", Operator::PathWithin, r#"["/srv", "x"]"#),
+    ("args.a", Operator::HostIn, r#"[".dev", "a.test:81"]"#),
+    ("caller.id", Operator::Eq, r#""(anonymous)""#),
+    ("caller.claims.team", Operator::Exists, "true"),
+    ("args", Operator::Eq, r#"{"a": 1, "b": [{"c": true}]}"#),
+];
+
+const ARGUMENTS: [&str; 12] = [
+    "{}",
+    r#"{"a":1}"#,
+    r#"{"a":"x","b":["x",1]}"#,
+    r#"{"b":[{"c":true}],"a":1.0}"#,
+    r#"{"A":1}"#,
+    r#"{"a":"xx","A":1}"#,
+    r#"{"a":1.00000000000000000001,"b":[]}"#,
+    r#"{"a":"https://h.dev/x","c":null}"#,
+    r#"{"a":"/srv/../etc"}"#,
+    r#"{"b":"x","c":{}}"#,
+    r#"{"a":"a","b":{"a":1}}"#,
+    r#"{"a":"b","b":"{\"a\":\"a\",\"b\":{}}"}"#,
+];
+
+fn condition() -> impl Strategy<Value = Condition> {
+    prop::sample::select(&CONDITIONS[..]).prop_map(|(path, operator, value)| {
+        let value: serde_json::Value = serde_json::from_str(value).unwrap();
+        Condition::new(path, operator, value)
+    })
 }
 
-fn rule() -> impl Strategy<Value = Rule> {
+fn checks() -> impl Strategy<Value = Vec<Check>> {
+    let conditions = prop::collection::vec(condition(), 0..3);
+    let name = prop::option::of("[a-z/~]{1,3}");
+    let check = (conditions, prop::option::of("[a-z ]{0,3}"), name);
+    let check = check.prop_map(|(conditions, on_deny, name)| {
+        let mut check = Check::new(conditions);
+        check.on_deny = on_deny;
+        check.name = name;
+        check
+    });
+    prop::collection::vec(check, 0..3)
+}
+
+fn mode() -> impl Strategy<Value = Mode> {
+    prop::sample::select(vec![Mode::Enforce, Mode::Enforce, Mode::Shadow])
+}
+
+/// A rule of tools or prompts.
+fn rule(for_tools: bool) -> impl Strategy<Value = Rule> {
     let action = prop::sample::select(vec![RuleAction::Allow, RuleAction::Deny, RuleAction::Hide]);
     let text = || prop::option::of("[a-z\u{e9}\"\\\\\n]{0,4}");
-    (action, text(), text()).prop_map(|(action, reason, description)| {
-        let mut rule = Rule::allow();
-        rule.action = action;
-        rule.reason = reason;
-        rule.description = description;
+    let unwraps = prop::bool::weighted(if for_tools { 0.2 } else { 0.0 });
+    let rest = (text(), text(), mode());
+    (action, checks(), checks(), unwraps, rest).prop_map(
+        |(action, require, deny_if, unwraps, (reason, description, mode))| {
+            let mut rule = Rule::allow();
+            rule.action = action;
+            rule.reason = reason;
+            rule.description = description;
+            rule.mode = mode;
+            if action == RuleAction::Allow {
+                rule.require = require;
+                rule.deny_if = deny_if;
+                rule.unwrap = unwraps.then(|| Unwrap {
+                    name: "args.a".to_owned(),
+                    arguments: "args.b".to_owned(),
+                });
+            }
+            rule
+        },
+    )
+}
+
+/// A rule of resources, of whose conditions there is one.
+fn resource_rule() -> impl Strategy<Value = Rule> {
+    (rule(false), prop::bool::ANY).prop_map(|(mut rule, looks)| {
+        let condition = Condition::new("resource.uri", Operator::Contains, "a");
+        rule.require.clear();
+        rule.deny_if.clear();
+        if looks && rule.action == RuleAction::Allow {
+            rule.deny_if.push(Check::new([condition]));
+        }
         rule
     })
 }
 
+fn all_tools() -> impl Strategy<Value = Option<Rule>> {
+    let rule = (checks(), checks(), mode()).prop_map(|(require, deny_if, mode)| {
+        let mut rule = Rule::allow();
+        rule.require = require;
+        rule.deny_if = deny_if;
+        rule.mode = mode;
+        rule
+    });
+    prop::option::weighted(0.3, rule)
+}
+
 fn document() -> impl Strategy<Value = PolicyDocument> {
     let name = r"([abAB _\u{e9}~/]|\*|\\\*|\\\\){1,5}";
+    let defaults = vec![
+        DefaultAction::Allow,
+        DefaultAction::Deny,
+        DefaultAction::Hide,
+    ];
+    let modes = prop::sample::select(vec![Mode::Enforce, Mode::Enforce, Mode::Shadow]);
+    let instructions = prop::sample::select(vec![Instructions::Pass, Instructions::Strip]);
+    let method = prop::sample::select(vec![MethodRule::Allow, MethodRule::Deny]);
     (
-        prop::sample::select(vec![
-            DefaultAction::Allow,
-            DefaultAction::Deny,
-            DefaultAction::Hide,
-        ]),
+        (prop::sample::select(defaults), modes, instructions),
         prop::option::of(".{0,4}"),
         prop::collection::vec(name, 0..3),
-        prop::collection::btree_map(name, rule(), 0..5),
+        all_tools(),
+        prop::collection::btree_map(name, rule(true), 0..5),
         // No two that are the same once scheme and host are in lower case.
-        prop::collection::btree_map(r"x:(//[ab])?/([abAB%\u{e9}/]|\*){1,4}", rule(), 0..4),
-        prop::collection::btree_map(name, rule(), 0..3),
-        prop::collection::btree_map("[xyXY]{1,2}/", prop::bool::ANY, 0..3),
+        prop::collection::btree_map(
+            r"x:(//[ab])?/([abAB%\u{e9}/]|\*){1,4}",
+            resource_rule(),
+            0..4,
+        ),
+        prop::collection::btree_map(name, rule(false), 0..3),
+        prop::collection::btree_map("[xyXY]{1,2}/", method, 0..3),
     )
         .prop_map(
-            |(default, text, hide, tools, resources, prompts, methods)| {
+            |(
+                (default, mode, instructions),
+                text,
+                hide,
+                all_tools,
+                tools,
+                resources,
+                prompts,
+                methods,
+            )| {
                 let mut document = PolicyDocument::new(default);
                 document.schema = text.clone();
                 document.name = text.clone();
                 document.description = text;
+                document.mode = mode;
+                document.instructions = instructions;
                 document.hide = hide;
+                document.all_tools = all_tools;
                 document.tools = tools;
                 document.resources = resources;
                 document.prompts = prompts;
-                let method = |allow| {
-                    if allow {
-                        MethodRule::Allow
-                    } else {
-                        MethodRule::Deny
-                    }
-                };
-                let methods = methods
-                    .into_iter()
-                    .map(|(name, allow)| (name, method(allow)));
-                document.methods = methods.collect();
+                document.methods = methods;
                 document
             },
         )
+}
+
+/// Every rule of a document.
+fn rules(document: &mut PolicyDocument) -> impl Iterator<Item = &mut Rule> {
+    let sections = [
+        &mut document.tools,
+        &mut document.resources,
+        &mut document.prompts,
+    ];
+    let rules = sections
+        .into_iter()
+        .flat_map(|section| section.values_mut());
+    rules.chain(&mut document.all_tools)
+}
+
+fn names() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec("[abAB _\u{e9}*\u{200b}]{0,5}", 20)
+}
+
+/// Hands every kind of action on each of these names, with every kind of
+/// arguments, to `each`.
+fn for_each_action(
+    names: &[String],
+    mut each: impl FnMut(&Action<'_>) -> Result<(), TestCaseError>,
+) -> Result<(), TestCaseError> {
+    for (name, arguments) in names.iter().zip(ARGUMENTS.iter().cycle()) {
+        let uri = format!("X:/{name}");
+        each(&Action::other_method(name))?;
+        each(&Action::read_resource(&uri))?;
+        each(&Action::complete_prompt(name))?;
+        for action in [Action::call_tool(name), Action::get_prompt(name)] {
+            each(&action.with_arguments(arguments).unwrap())?;
+        }
+    }
+    Ok(())
 }
 
 /// The members of every object in the opposite order.
@@ -75,6 +230,10 @@ fn reversed(value: &serde_json::Value) -> String {
                 .map(|(key, value)| format!("{} :\n{}", Value::from(key.as_str()), reversed(value)))
                 .collect();
             format!("{{\t{}\r\n}}", members.join(" ,\n"))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(reversed).collect();
+            format!("[ {}\n]", items.join("\t,"))
         }
         value => value.to_string(),
     }
@@ -99,42 +258,25 @@ proptest! {
     }
 
     #[test]
-    fn key_order_and_white_space_change_nothing(
-        document in document(),
-        names in prop::collection::vec("[abAB _\u{e9}*\u{200b}]{0,5}", 20),
-    ) {
+    fn key_order_and_white_space_change_nothing(document in document(), names in names()) {
         let text = document.to_json_string();
         let other = reversed(&serde_json::from_str(&text).unwrap());
         let (one, other) = (text.parse::<Policy>(), other.parse::<Policy>());
         prop_assert_eq!(one.is_ok(), other.is_ok());
         if let (Ok(one), Ok(other)) = (one, other) {
             prop_assert_eq!(one.document(), other.document());
-            for name in &names {
-                prop_assert_eq!(call(&one, name), call(&other, name));
-                let uri = format!("X:/{name}");
-                for action in [
-                    Action::other_method(name),
-                    Action::get_prompt(name),
-                    Action::read_resource(&uri),
-                ] {
-                    prop_assert_eq!(one.decide(&action), other.decide(&action));
-                }
-            }
+            for_each_action(&names, |action| {
+                prop_assert_eq!(one.decide(action), other.decide(action));
+                Ok(())
+            })?;
         }
     }
 
     #[test]
-    fn a_hidden_name_tells_nothing(
-        document in document(),
-        names in prop::collection::vec("[abAB _\u{e9}*\u{200b}]{0,5}", 20),
-    ) {
+    fn a_hidden_name_tells_nothing(document in document(), names in names()) {
         if let Ok(policy) = Policy::try_from(document) {
-            let uris: Vec<String> = names.iter().map(|name| format!("X:/{name}")).collect();
-            let actions = names.iter().zip(&uris).flat_map(|(name, uri)| {
-                [Action::call_tool(name), Action::get_prompt(name), Action::read_resource(uri)]
-            });
-            for action in actions {
-                let decision = policy.decide(&action);
+            for_each_action(&names, |action| {
+                let decision = policy.decide(action);
                 match decision.outcome() {
                     Outcome::Hide => {
                         prop_assert_eq!(decision.rule(), "(hidden)");
@@ -147,7 +289,116 @@ proptest! {
                         prop_assert_eq!(outcome == Outcome::Allow, decision.is_allowed());
                     }
                 }
-            }
+                Ok(())
+            })?;
         }
     }
+
+    #[test]
+    fn what_is_explained_is_what_is_decided(document in document(), names in names()) {
+        if let Ok(policy) = Policy::try_from(document) {
+            for_each_action(&names, |action| {
+                let explanation = policy.explain(action);
+                prop_assert_eq!(explanation.decision(), &policy.decide(action));
+                Ok(())
+            })?;
+        }
+    }
+
+    #[test]
+    fn a_document_in_shadow_allows_everything(mut document in document(), names in names()) {
+        document.mode = Mode::Shadow;
+        let Ok(tried) = Policy::try_from(document.clone()) else {
+            return Ok(());
+        };
+        document.mode = Mode::Enforce;
+        rules(&mut document).for_each(|rule| rule.mode = Mode::Enforce);
+        let enforced = Policy::try_from(document).unwrap();
+        for_each_action(&names, |action| {
+            let (tried, enforced) = (tried.decide(action), enforced.decide(action));
+            prop_assert!(tried.is_allowed(), "{:?}", tried);
+            let told = tried.shadow().unwrap_or(&tried);
+            prop_assert_eq!(told.outcome(), enforced.outcome());
+            if !enforced.is_allowed() {
+                prop_assert_eq!((told.rule(), told.reason()), (enforced.rule(), enforced.reason()));
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn rules_in_shadow_refuse_nothing(mut document in document(), names in names()) {
+        document.default = DefaultAction::Allow;
+        document.hide.clear();
+        document.methods = [("*".to_owned(), MethodRule::Allow)].into();
+        rules(&mut document).for_each(|rule| rule.mode = Mode::Shadow);
+        if let Ok(policy) = Policy::try_from(document) {
+            for_each_action(&names, |action| {
+                prop_assert!(policy.decide(action).is_allowed(), "{:?}", action);
+                Ok(())
+            })?;
+        }
+    }
+
+    /// What one rule in shadow lets pass is what it would refuse.
+    #[test]
+    fn shadow_only_allows(mut document in document(), names in names()) {
+        let Ok(tried) = Policy::try_from(document.clone()) else {
+            return Ok(());
+        };
+        document.mode = Mode::Enforce;
+        rules(&mut document).for_each(|rule| rule.mode = Mode::Enforce);
+        let enforced = Policy::try_from(document).unwrap();
+        for_each_action(&names, |action| {
+            prop_assert!(
+                tried.decide(action).is_allowed() || !enforced.decide(action).is_allowed(),
+                "{:?}", action
+            );
+            Ok(())
+        })?;
+    }
+}
+
+proptest! {
+    // Each case makes two policies and ten services.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Only what both let pass comes through two of them.
+    #[test]
+    fn two_policies_are_their_intersection(
+        outer in document(),
+        inner in document(),
+        names in prop::collection::vec("[abAB_]{1,3}", 5),
+    ) {
+        let (Ok(outer), Ok(inner)) = (Policy::try_from(outer), Policy::try_from(inner)) else {
+            return Ok(());
+        };
+        for (name, arguments) in names.iter().zip(ARGUMENTS.iter().cycle()) {
+            let call = Action::call_tool(name).with_arguments(arguments).unwrap();
+            let both = outer.decide(&call).is_allowed() && inner.decide(&call).is_allowed();
+            let passes = passes(&outer, &inner, name, arguments);
+            prop_assert_eq!(passes, both, "{} {}", name, arguments);
+        }
+    }
+}
+
+/// Whether the server behind two layers is called.
+fn passes(outer: &Policy, inner: &Policy, name: &str, arguments: &str) -> bool {
+    let called = Arc::new(AtomicBool::new(false));
+    let call = Arc::clone(&called);
+    let server = service_fn(move |_: Request<_>| {
+        call.store(true, Ordering::Relaxed);
+        async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) }
+    });
+    let server = PolicyLayer::new(inner.clone()).layer(server);
+    let server = PolicyLayer::new(outer.clone()).layer(server);
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}","arguments":{arguments}}}}}"#
+    );
+    let request = Request::post("/")
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .unwrap();
+    drop(block_on(server.oneshot(request)).unwrap());
+    called.load(Ordering::Relaxed)
 }

@@ -127,3 +127,110 @@ fn pathological_patterns_answer() {
     let decision = policy.decide(&Action::call_tool(&name));
     assert_eq!(decision.rule(), "(default deny)");
 }
+
+/// A document whose tool `x` has this rule.
+fn of_one_tool(rule: &str) -> String {
+    with(&format!(r#""tools":{{"x":{{{rule}}}}}"#))
+}
+
+fn list(count: usize, item: impl Fn(usize) -> String) -> String {
+    let items: Vec<String> = (0..count).map(item).collect();
+    format!("[{}]", items.join(","))
+}
+
+/// Not timed: each of these would take minutes if the work were quadratic.
+#[test]
+fn checks_and_conditions_are_no_more_work_than_names() {
+    const MANY: usize = 30_000;
+    let condition = |path: &str, op: &str, value: &str| {
+        format!(r#"{{"path":"{path}","op":"{op}","value":{value}}}"#)
+    };
+    let equal = |path: String| condition(&path, "eq", "1");
+    let deep = ".a".repeat(60);
+    let conditions = |item: &dyn Fn(usize) -> String| {
+        of_one_tool(&format!(
+            r#""require":[{{"conditions":{}}}]"#,
+            list(MANY, item)
+        ))
+    };
+    let checks =
+        |item: &dyn Fn(usize) -> String| of_one_tool(&format!(r#""deny_if":{}"#, list(MANY, item)));
+    let of_value = |op: &str, value: String| {
+        of_one_tool(&format!(
+            r#""require":[{{"conditions":[{}]}}]"#,
+            condition("args.a", op, &value)
+        ))
+    };
+    for text in [
+        conditions(&|_| equal("args.a".to_owned())),
+        conditions(&|i| equal(format!("args.a{i}"))),
+        conditions(&|i| equal(format!("args.a[{i}]"))),
+        conditions(&|i| equal(format!("args{deep}.b{i}"))),
+        conditions(&|_| condition("args.a", "regex", r#""(?i)[\\w\\pL]{1,9}""#)),
+        checks(&|i| format!(r#"{{"conditions":[{}]}}"#, equal(format!("args.a{i}")))),
+        checks(&|_| format!(r#"{{"conditions":[{}]}}"#, equal("args.a".to_owned()))),
+        checks(&|_| r#"{"conditions":[],"name":"n"}"#.to_owned()),
+        of_value("in", list(MANY, |i| i.to_string())),
+        of_value("in", list(MANY, |i| format!("[{i}]"))),
+        of_value("not_in", list(MANY, |i| format!(r#""{i}""#))),
+        of_value("keys_in", list(MANY, |i| format!(r#""k{i}""#))),
+        of_value("host_in", list(MANY, |i| format!(r#""h{i}.dev""#))),
+        of_value("path_within", list(MANY, |i| format!(r#""/a/{i}""#))),
+        of_value("contains", format!("{}1{}", "[".repeat(50), "]".repeat(50))),
+    ] {
+        let policy: Policy = text.parse().unwrap();
+        let arguments = r#"{"a":1,"A":"x","_a":[1,2]}"#;
+        let call = Action::call_tool("x").with_arguments(arguments).unwrap();
+        assert_eq!(policy.decide(&call), policy.decide(&call));
+    }
+    let unwrap = r#"{"unwrap":{"name":"args.a","arguments":"args.b"}}"#;
+    assert!(load(MANY, |i| format!(r#""t{i}":{unwrap}"#)).is_ok());
+}
+
+/// The place of every check has the name of its rule in it.
+#[test]
+fn long_names_are_not_repeated_without_end() {
+    let name = "n".repeat(4 << 20);
+    let long = |item: &str| {
+        let items = vec![item; 100_000].join(",");
+        let text = with(&format!(r#""tools":{{"{name}":{{"require":[{items}]}}}}"#));
+        text.parse::<Policy>().unwrap_err()
+    };
+    let error = long(r#"{"conditions":[]}"#);
+    assert_eq!(error.diagnostics().len(), 1);
+    assert_eq!(
+        error.diagnostics()[0].message(),
+        "this name is too long for a rule with so many checks"
+    );
+    let error = long("7");
+    assert_eq!(error.diagnostics().len(), 1);
+    assert!(error.to_string().len() < 2_000, "{error}");
+    assert!(error.to_string().ends_with("more that are not shown"));
+}
+
+#[test]
+fn too_many_regular_expressions_are_refused_once() {
+    let of = |count, pattern: &dyn Fn(usize) -> String| {
+        let conditions = list(count, |i| {
+            format!(
+                r#"{{"path":"args.a","op":"regex","value":"{}"}}"#,
+                pattern(i)
+            )
+        });
+        let text = of_one_tool(&format!(r#""require":[{{"conditions":{conditions}}}]"#));
+        text.parse::<Policy>().unwrap_err()
+    };
+    let long = "a".repeat(20_000);
+    let together = of(400, &|i| format!("{long}{i}"));
+    let messages: Vec<_> = together
+        .diagnostics()
+        .iter()
+        .map(mcp_policy::Diagnostic::message)
+        .collect();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    for pathological in ["((((a{100}){100}){100}){100}){100}", r"(?i)[\\w\\pL]{1000}"] {
+        let error = of(1, &|_| pathological.to_owned());
+        let message = error.diagnostics()[0].message();
+        assert!(message.ends_with("more than 1 MiB"), "{message}");
+    }
+}

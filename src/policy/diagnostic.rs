@@ -170,13 +170,10 @@ impl Problem {
     }
 
     fn bytes(&self, root: Option<&Node>) -> Range<usize> {
-        let (key, value) = match root {
-            Some(root) => locate(root, &self.pointer),
-            None => (0..0, 0..0),
-        };
+        let located = || root.map_or((0..0, 0..0), |root| locate(root, &self.pointer));
         match &self.spot {
-            Spot::Key => key,
-            Spot::Value => value,
+            Spot::Key => located().0,
+            Spot::Value => located().1,
             Spot::Bytes(bytes) => bytes.clone(),
         }
     }

@@ -199,15 +199,20 @@ impl Excerpt {
     const LONGEST: usize = 120;
 
     fn of(text: &str, span: Range<usize>) -> Option<Self> {
-        let before = text.get(..span.start)?;
-        let before = before.rsplit('\n').next()?;
-        let behind = text.get(span.start..)?.split('\n').next()?;
-        let behind = behind.strip_suffix('\r').unwrap_or(behind);
+        // A line can be as long as the document: no more of it is looked at.
+        let before = text.get(..span.start)?.chars().rev();
+        let before = before.take_while(|c| *c != '\n').take(Self::BEFORE);
+        let (indent, bytes) = before.fold((0, 0), |(indent, bytes), c| {
+            (indent + 1, bytes + c.len_utf8())
+        });
+        let behind = text.get(span.start..)?.chars();
+        let behind: String = behind
+            .take_while(|c| *c != '\n')
+            .take(Self::LONGEST)
+            .collect();
+        let behind = behind.strip_suffix('\r').unwrap_or(&behind);
 
-        let indent = before.chars().rev().take(Self::BEFORE).count();
-        let skipped = before.char_indices().rev().nth(Self::BEFORE);
-        let start = skipped.map_or(0, |(at, c)| at + c.len_utf8());
-        let shown = before.get(start..)?;
+        let shown = text.get(span.start.checked_sub(bytes)?..span.start)?;
         let line: String = shown
             .chars()
             .chain(behind.chars())

@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 use unicase::UniCase;
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// A folded name that lives on the stack when the name is an ordinary one.
@@ -21,6 +21,9 @@ pub(super) fn fold(text: &str) -> String {
     // keeps two characters apart that compose once it is gone. Nothing known
     // needs a third round; the bound is there so that the loop has one.
     for _ in 0..MAX_ROUNDS {
+        if is_folded(&folded) {
+            break;
+        }
         let again = round(&folded);
         if again == folded {
             break;
@@ -59,6 +62,13 @@ fn round(text: &str) -> String {
         .nfkc()
         .filter(|c| !c.is_whitespace() && !is_format(*c))
         .collect()
+}
+
+/// Whether it is plain to see that another round changes nothing: what is left
+/// out has been.
+fn is_folded(round: &str) -> bool {
+    is_nfkc_quick(round.chars()) == IsNormalized::Yes
+        && UniCase::unicode(round).to_folded_case() == round
 }
 
 const MAX_ROUNDS: usize = 8;

@@ -99,6 +99,9 @@ fn fold_key(key: &str) -> SmallVec<[u8; 64]> {
     // What is left when something is taken away can compose; see `fold`.
     for _ in 0..8 {
         let kept: String = folded.chars().filter(|c| !is_ignored(*c)).collect();
+        if kept == folded {
+            break;
+        }
         let again = fold(&kept);
         if again == folded {
             break;

@@ -160,9 +160,14 @@ impl Reader<'_> {
         let Value::Object(members) = &node.value else {
             return;
         };
-        let is_meant =
-            |key: &str| key == field || !fields.has(key) && fields.nearest(key) == Some(field);
-        if members.iter().any(|member| is_meant(&member.key)) {
+        let keys = members.iter().map(|member| member.key.as_str());
+        // Of very many others none is looked at twice: they are reported anyway.
+        let mut others = keys
+            .clone()
+            .filter(|key| !fields.has(key))
+            .take(MOST_OTHERS);
+        let is_meant = |key: &str| fields.nearest(key) == Some(field);
+        if keys.clone().any(|key| key == field) || others.any(is_meant) {
             return;
         }
         self.problems.report(|| {
@@ -186,6 +191,9 @@ fn unexpected(node: &Node, place: &Place<'_>, expected: &str) -> Problem {
     let message = format!("found {}, expected {expected}", describe(&node.value));
     Problem::in_text(node.span.clone(), place, message)
 }
+
+/// Fields that are compared with one that is missing.
+const MOST_OTHERS: usize = 32;
 
 /// What opens an object or a list, rather than all of it.
 pub(super) fn brace(node: &Node) -> Range<usize> {

@@ -48,6 +48,12 @@ impl<'d> Warner<'d, '_> {
 
     /// There is always another spelling of a text.
     fn only_denied(&mut self, place: &str, rule: &Rule, beside: &Rule) {
+        let mut denied = all(&rule.deny_if)
+            .filter(|(_, condition)| is_about_text(condition))
+            .peekable();
+        if denied.peek().is_none() {
+            return;
+        }
         let required = all(&rule.require).chain(all(&beside.require));
         let required: Vec<Path> = required
             .filter_map(|(_, condition)| Path::parse(&condition.path).ok())
@@ -56,8 +62,7 @@ impl<'d> Warner<'d, '_> {
             .iter()
             .map(|path| (path.root(), path.steps()))
             .collect();
-        for (at, condition) in all(&rule.deny_if).filter(|(_, condition)| is_about_text(condition))
-        {
+        for (at, condition) in denied {
             let path = Path::parse(&condition.path);
             if path.is_ok_and(|path| required.contains(&(path.root(), path.steps()))) {
                 continue;

@@ -133,12 +133,14 @@ fn names_of_checks() {
             { "conditions": [when("args.a", "eq", 1)] },
             { "conditions": [when("args.a", "eq", 2)] },
         ] },
+        "e": { "deny_if": [ { "conditions": [], "name": "" } ] },
         "z": { "require": [ { "conditions": [], "name": "n" }, { "conditions": [when("args.a", "eq", 2)], "name": "n" } ] },
     }));
     check(
         &never,
         &[
             ("x", "{}", Deny, "/tools/x/deny_if/0"),
+            ("e", "{}", Deny, "/tools/e/deny_if/0"),
             ("y", r#"{"a":1}"#, Deny, "/tools/y/deny_if/args.a-eq"),
             ("y", r#"{"a":2}"#, Deny, "/tools/y/deny_if/1"),
             ("y", r#"{"a":3}"#, Allow, "/tools/y"),

@@ -234,3 +234,20 @@ fn too_many_regular_expressions_are_refused_once() {
         assert!(message.ends_with("more than 1 MiB"), "{message}");
     }
 }
+
+/// One character is eighteen once names are compared.
+#[test]
+fn characters_that_stand_for_many_are_bounded() {
+    let of = |count: usize| {
+        let name = "\u{fdfa}".repeat(count);
+        with(&format!(r#""methods":{{"{name}":"deny"}}"#)).parse::<Policy>()
+    };
+    assert!(of(20_000).is_ok());
+    let error = of(100_000).unwrap_err();
+    assert_eq!(error.diagnostics().len(), 1);
+    let message = error.diagnostics()[0].message();
+    assert!(
+        message.ends_with("stand for several others each"),
+        "{message}"
+    );
+}

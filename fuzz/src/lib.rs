@@ -9,6 +9,7 @@ pub mod drive;
 pub mod entries;
 pub mod mutate;
 pub mod readers;
+pub mod rewrite;
 pub mod servers;
 pub mod stream;
 pub mod tree;

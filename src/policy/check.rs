@@ -278,8 +278,8 @@ fn as_in_uris(condition: &Condition) -> Cow<'_, Value> {
 
 /// The name of a check in its place: its own, or one made of its conditions.
 fn name_of(check: &Check) -> Option<String> {
-    if check.name.is_some() {
-        return check.name.clone();
+    if let Some(name) = &check.name {
+        return Some(name.clone()).filter(|name| !name.is_empty());
     }
     let names: Vec<String> = check
         .conditions

@@ -2,6 +2,9 @@
 //! it, or a name twice.
 
 use std::collections::HashSet;
+use std::ops::Range;
+
+use unicode_normalization::char::decompose_compatible;
 
 use super::super::diagnostic::{Place, Problem, Problems, join, quote};
 use super::super::document::{PolicyDocument, Rule};
@@ -35,6 +38,46 @@ pub(super) fn too_many_entries(root: &Node, problems: &mut Problems) -> bool {
         });
     }
     count > MAX_ENTRIES
+}
+
+/// The most characters that others may stand for in all names and texts, beyond
+/// the three or fewer of ordinary writing. A name is compared in the form in
+/// which they are written out, and one of them can be eighteen.
+const MAX_EXPANDED: usize = 1 << 20;
+
+pub(super) fn expands_too_much(root: &Node, problems: &mut Problems) -> bool {
+    let mut left = MAX_EXPANDED;
+    let Err(bytes) = expand(root, &mut left) else {
+        return false;
+    };
+    problems.report(|| {
+        let message = "too many characters of this document stand for several others each";
+        Problem::at_bytes(bytes, message)
+            .with_help("write the letters that they stand for, such as `ffi` instead of U+FB03")
+    });
+    true
+}
+
+/// Where nothing is left. Recursion is bounded by the depth of a document.
+fn expand(node: &Node, left: &mut usize) -> Result<(), Range<usize>> {
+    match &node.value {
+        Value::String(text) => spend(text, left).ok_or_else(|| node.span.clone()),
+        Value::Array(items) => items.iter().try_for_each(|item| expand(item, left)),
+        Value::Object(members) => members.iter().try_for_each(|member| {
+            spend(&member.key, left).ok_or_else(|| member.key_span.clone())?;
+            expand(&member.value, left)
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+    }
+}
+
+fn spend(text: &str, left: &mut usize) -> Option<()> {
+    for c in text.chars().filter(|c| !c.is_ascii()) {
+        let mut count = 0_usize;
+        decompose_compatible(c, |_| count += 1);
+        *left = left.checked_sub(count.saturating_sub(3))?;
+    }
+    Some(())
 }
 
 /// The most bytes that the places of all checks and conditions may take together.

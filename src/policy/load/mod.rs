@@ -27,7 +27,7 @@ pub(super) const MAX_BYTES: usize = 10 << 20;
 /// if one was, it still holds every entry, so that their names can be checked.
 pub(super) fn read(root: &Node, problems: &mut Problems) -> PolicyDocument {
     let mut document = PolicyDocument::new(DefaultAction::Deny);
-    if bounds::too_many_entries(root, problems) {
+    if bounds::too_many_entries(root, problems) || bounds::expands_too_much(root, problems) {
         return document;
     }
     bounds::report_duplicates(root, problems);

@@ -273,7 +273,7 @@ impl Reader<'_> {
             match member.key.as_str() {
                 "conditions" => check.conditions = self.conditions(node, &at),
                 "on_deny" => check.on_deny = self.text(node, &at),
-                "name" => check.name = self.check_name(node, &at),
+                "name" => check.name = self.text(node, &at),
                 _ => self.no_field(&CHECK, member, place),
             }
         }
@@ -285,18 +285,6 @@ impl Reader<'_> {
             r#"write `"conditions": [ { "path": "args.…", "op": "eq", "value": … } ]`; an empty list always holds"#,
         );
         check
-    }
-
-    fn check_name(&mut self, node: &Node, place: &Place<'_>) -> Option<String> {
-        let name = self.text(node, place)?;
-        if name.is_empty() {
-            self.problems.report(|| {
-                let message = "the name of a check cannot be empty";
-                Problem::in_text(node.span.clone(), place, message)
-                    .with_help("leave it out to have one made of its conditions")
-            });
-        }
-        Some(name)
     }
 
     fn conditions(&mut self, node: &Node, place: &Place<'_>) -> Vec<Condition> {

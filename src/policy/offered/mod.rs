@@ -326,12 +326,14 @@ mod tests {
             .collect();
         let condition = json!({ "path": "args.a", "op": "exists", "value": true });
         let check = json!({ "conditions": vec![condition; 2_000] });
-        let document =
-            |members: Value| -> Policy {
-                let mut document = json!({ "version": "1", "default": "allow" });
-                document.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
-                document.to_string().parse().unwrap()
-            };
+        let document = |members: Value| -> Policy {
+            let mut document = json!({ "version": "1", "default": "allow" });
+            document
+                .as_object_mut()
+                .unwrap()
+                .extend(members.as_object().unwrap().clone());
+            document.to_string().parse().unwrap()
+        };
         let tools: Vec<Value> = (0..1_000)
             .map(|n| json!({ "name": format!("t{n}"), "inputSchema": { "properties": { "a": {} } } }))
             .collect();

@@ -48,7 +48,7 @@ impl Incoming<'_> {
             });
         }
         let Some((open, receipt)) = recorded else {
-            // There is no batch without a message.
+            // An empty array is no batch.
             let judged = Err((Refusal::from(Fault::NotAnObject).into(), None));
             return self.judged(None, unread, caller.ok(), judged);
         };

@@ -36,7 +36,7 @@ impl Incoming<'_> {
         let decisions = self.decide(&judge, &messages);
         let Some((open, receipt)) = self.record_batch(&judge, asked.era, &messages, &decisions)
         else {
-            // There is no batch without a message.
+            // An empty array is no batch.
             return self.refuse(asked, Fault::NotAnObject.into());
         };
         let caller = Some(judge.caller().clone());

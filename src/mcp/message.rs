@@ -69,11 +69,7 @@ impl<'a> Message<'a> {
             Ok::<(), json::Error>(())
         })?;
         reader.finish()?;
-        match fault {
-            Some(fault) => Err(fault),
-            None if messages.is_empty() => Err(Fault::NotAnObject),
-            None => Ok(messages),
-        }
+        fault.map_or(Ok(messages), Err)
     }
 
     /// Whether a body is an array, and so could be a batch.
@@ -306,4 +302,34 @@ fn says_two(reader: &mut Reader<'_>) -> Result<bool, Fault> {
     }
     let text = reader.string()?;
     Ok(reader.decode(text) == "2.0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_string_or_an_integer_that_every_reader_keeps() {
+        for id in ["\"\"", "\"a\"", "0", "-1", "10", "9007199254740991"] {
+            assert!(Id::from_raw(id.as_bytes()).is_some(), "{id}");
+        }
+        for other in [
+            "",
+            "\"",
+            "-",
+            "-0",
+            "+1",
+            "01",
+            "-01",
+            "00",
+            "-+1",
+            "1.0",
+            "1e3",
+            "null",
+            "9007199254740992",
+            "-9007199254740992",
+        ] {
+            assert!(Id::from_raw(other.as_bytes()).is_none(), "{other}");
+        }
+    }
 }

@@ -57,7 +57,7 @@ fn outline(text: &[u8]) -> Outline<'_> {
     }
     let mut depth = 1_usize;
     let mut key: Option<&[u8]> = None;
-    let mut last_string: Option<&[u8]> = None;
+    let mut last: Option<&[u8]> = None;
     let mut ids = 0_usize;
     for token in tokens {
         let at_top = depth == 1;
@@ -73,15 +73,15 @@ fn outline(text: &[u8]) -> Outline<'_> {
                 None
             }
             Token::Colon if at_top => {
-                key = last_string.take();
+                key = last.take();
                 outline.has_method |= key == Some(b"\"method\"");
                 None
             }
-            Token::String(raw) | Token::Other(raw) => {
-                last_string = Some(raw);
+            Token::Other(raw) => {
+                last = Some(raw);
                 Some(Some(raw))
             }
-            Token::Colon | Token::Comma => None,
+            Token::Colon => None,
         };
         let (true, Some(value)) = (at_top, value) else {
             continue;
@@ -125,9 +125,8 @@ enum Token<'a> {
     Open(u8),
     Close,
     Colon,
-    Comma,
-    /// With its quotes.
-    String(&'a [u8]),
+    /// A string with its quotes, a word, or a comma: behind a colon even that
+    /// stands in the place of a value.
     Other(&'a [u8]),
 }
 
@@ -157,8 +156,6 @@ impl<'a> Iterator for Tokens<'a> {
             b'{' | b'[' => Token::Open(first),
             b'}' | b']' => Token::Close,
             b':' => Token::Colon,
-            b',' => Token::Comma,
-            b'"' => Token::String(token),
             _ => Token::Other(token),
         })
     }
@@ -231,6 +228,8 @@ mod tests {
             r#"{"method":"m","id":"abc"#,
             r#"{"id":1.5,"method":"m"}"#,
             r#"{"id":{"id":1},"method":"m"}"#,
+            r#"{"id":,1,"method":"m"}"#,
+            r#"{"id",:1,"method":"m"}"#,
             r#"{"id":1,"id":{},"method":"m"}"#,
             r#"[{"id":1,"method":"m"}]"#,
             r#"{"id":1,"method":"m"}{"id":2,"method":"m"}"#,

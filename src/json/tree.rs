@@ -120,5 +120,27 @@ mod tests {
         for bad in ["", "{", "[1,]", "{\"a\":1,}", "{a:1}", "01", "nul", "1 2"] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad}");
         }
+        for bad in [
+            "[1}",
+            "[1 2]",
+            "{\"a\":1]",
+            "{\"a\":1 2}",
+            "{\"a\":1 \"b\":2}",
+        ] {
+            assert!(parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn strings_hold_every_character_but_control_characters() {
+        for length in 0..20 {
+            let before = "a".repeat(length);
+            for after in ["", " ", "}", "\u{7f}", "\u{e9}"] {
+                let text = format!("\"{before} {after}\"");
+                assert!(parse(text.as_bytes()).is_ok(), "{text}");
+                let text = format!("\"{before}\u{1f}{after}\"");
+                assert!(parse(text.as_bytes()).is_err(), "{text}");
+            }
+        }
     }
 }

@@ -423,6 +423,7 @@ mod tests {
                     "/x?AB-12345678",
                 ],
             ),
+            ("/m?sessionId=urn:uuid:", &["/m?sessionId=URN:UUID:"]),
             (
                 "/s/ab-12345678/message?v=2",
                 &["/s/ab-12345678/message", "/s/x/../ab-12345678/message"],
@@ -485,6 +486,14 @@ mod tests {
     }
 
     #[test]
+    fn without_a_query_the_last_segment_tells() {
+        let endpoints = Arc::<Endpoints>::default();
+        let _stream = endpoints.announce(b"/mcp/one/", &Caller::new("alice"));
+        assert!(delivers(&endpoints, "/one"));
+        assert!(!delivers(&endpoints, "/two"));
+    }
+
+    #[test]
     fn addresses_may_be_relative() {
         for address in [
             "messages?sessionId=1",
@@ -503,9 +512,12 @@ mod tests {
     #[test]
     fn an_address_of_two_streams_is_nobodys() {
         let endpoints = Arc::<Endpoints>::default();
-        let streams: Vec<_> = (0..3)
-            .map(|_| endpoints.announce(b"http://h/messages", &Caller::new("alice")))
-            .collect();
+        let announce = || endpoints.announce(b"http://h/messages", &Caller::new("alice"));
+        let mut streams: Vec<_> = (0..3).map(|_| announce()).collect();
+        assert!(!delivers(&endpoints, "/messages"));
+        // Two are still there when another one comes.
+        streams.pop();
+        streams.push(announce());
         assert!(!delivers(&endpoints, "/messages"));
         drop(streams);
         assert!(lock(&endpoints.streams).is_empty());
@@ -521,5 +533,25 @@ mod tests {
             .filter(|_| delivers(&endpoints, "/m?s=1"))
             .count();
         assert_eq!(delivered, MOST_WAITING / event().len());
+        let _stream = endpoints
+            .announce(b"/m?s=2", &Caller::new("alice"))
+            .unwrap();
+        let target = Uri::from_static("/m?s=2");
+        let all_of_it = || Bytes::from(vec![b'x'; MOST_WAITING]);
+        assert!(endpoints.deliver(&target, &Caller::new("alice"), all_of_it));
+        assert!(!delivers(&endpoints, "/m?s=2"));
+    }
+
+    #[test]
+    fn only_so_many_streams_are_remembered() {
+        let endpoints = Arc::<Endpoints>::default();
+        let announce = |number: usize| {
+            endpoints.announce(format!("/m?s={number}").as_bytes(), &Caller::new("alice"))
+        };
+        let mut streams: Vec<_> = (0..MOST_STREAMS).map(announce).collect();
+        assert!(streams.iter().all(Option::is_some));
+        assert!(announce(MOST_STREAMS).is_none());
+        streams.pop();
+        assert!(announce(MOST_STREAMS).is_some());
     }
 }

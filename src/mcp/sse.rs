@@ -495,9 +495,12 @@ mod tests {
     #[test]
     fn an_event_of_very_many_lines_is_refused() {
         let mut splitter = Splitter::new(1 << 30);
-        let chunk = Bytes::from("data\n".repeat(MOST_LINES + 1));
+        let chunk = Bytes::from("data\n".repeat(16_385));
         let result = splitter.push(chunk, &mut judge, &mut VecDeque::new());
         assert_eq!(result, Err(TooLarge));
+        let chunk = Bytes::from("data\n".repeat(16_383) + "\n");
+        let result = Splitter::new(1 << 30).push(chunk, &mut judge, &mut VecDeque::new());
+        assert_eq!(result, Ok(()));
         // Empty lines are no event, and one slice.
         let mut out = VecDeque::new();
         let chunk = Bytes::from("\n".repeat(100_000));
@@ -526,5 +529,25 @@ mod tests {
         assert!(results[..5].iter().all(Result::is_ok));
         assert_eq!(results[7], Err(TooLarge));
         assert!(out.is_empty());
+        for (length, result) in [(100, Ok(())), (101, Err(TooLarge))] {
+            let chunk = Bytes::from(vec![b'x'; length]);
+            assert_eq!(Splitter::new(100).push(chunk, &mut judge, &mut out), result);
+        }
+    }
+
+    #[test]
+    fn an_event_without_data_says_nothing() {
+        for stream in [
+            "event: endpoint\ndata:\n\n",
+            "event: endpoint\ndata\n\n",
+            "id: 1\n\n",
+        ] {
+            let mut out = VecDeque::new();
+            let mut unasked = |event: Event<'_>| panic!("{event:?}");
+            Splitter::new(64)
+                .push(stream.into(), &mut unasked, &mut out)
+                .unwrap();
+            assert_eq!(out, [stream]);
+        }
     }
 }

@@ -356,6 +356,9 @@ mod tests {
         assert_eq!(places, [("all", 1, 1), ("key", 2, 9), ("two", 3, 2)]);
         assert_eq!(&text[found[1].span()], "\"a/b\"");
         assert_eq!(&text[found[2].span()], "2");
+        let shown: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(shown[0], "error: all\n  --> line 1, column 1");
+        assert_eq!(shown[2], "error: two\n  --> line 3, column 2 (/é/a~1b/1)");
     }
 
     #[test]

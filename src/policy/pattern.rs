@@ -209,6 +209,15 @@ mod tests {
     }
 
     #[test]
+    fn the_help_says_what_can_be_written() {
+        assert!(Name::parse("").unwrap_err().help().contains("`*`"));
+        for text in [r"a\b", r"a\"] {
+            let help = Name::parse(text).unwrap_err().help();
+            assert!(help.contains(r"`\\`") && help.contains(r"`\*`"), "{help}");
+        }
+    }
+
+    #[test]
     fn stars_and_escapes() {
         for (text, matching, other) in [
             ("*", &["", "a", "ab c", "é"][..], &[][..]),

@@ -14,7 +14,7 @@ use mcp_policy::{
 use serde_json::Value;
 use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
 
-use crate::server::{Body, Exchange, OK, POLICY, call, modern_call, pieces, post};
+use crate::server::{Body, Exchange, META, OK, POLICY, call, modern_call, pieces, post};
 
 /// Keeps what it is handed, and answers as it is told to.
 #[derive(Clone)]
@@ -100,6 +100,8 @@ async fn every_message_leaves_a_decision_and_an_outcome() {
     let tool = |name: &str| post(call(name));
     let mut get = post("");
     *get.method_mut() = Method::GET;
+    let mut delete = post("");
+    *delete.method_mut() = Method::DELETE;
     let mut put = post("{}");
     *put.method_mut() = Method::PUT;
     let mut large = post("x");
@@ -217,6 +219,14 @@ async fn every_message_leaves_a_decision_and_an_outcome() {
             None,
             Ending::Answered,
         ),
+        (
+            delete,
+            MessageKind::EndSession,
+            Allowed,
+            "(protocol)",
+            None,
+            Ending::Answered,
+        ),
     ] {
         let sink = Sink::new();
         let (received, _) = send(layer(&sink), request, ok()).await;
@@ -263,6 +273,28 @@ async fn a_record_holds_names_and_no_values() {
     assert!(!text.contains("hunter2"), "{text}");
     assert!(text.contains(r#""argument_keys":["b","token"]"#));
     assert!(text.contains(r#""name":"https://h/p""#));
+}
+
+/// Also where the headers of the modern era are missing.
+#[tokio::test]
+async fn the_era_of_a_message_is_recorded() {
+    for (rest, era) in [
+        (r#""id":1,"method":"ping""#.to_owned(), "legacy"),
+        (r#""method":"notifications/progress""#.to_owned(), "legacy"),
+        (
+            format!(r#""id":1,"method":"tools/list","params":{{{META}}}"#),
+            "modern",
+        ),
+        (
+            format!(r#""method":"notifications/progress","params":{{{META}}}"#),
+            "modern",
+        ),
+    ] {
+        let sink = Sink::new();
+        send(layer(&sink), message(&rest), ok()).await;
+        let (decision, ..) = sink.only();
+        assert_eq!(decision.era(), era, "{rest}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use mcp_policy::{Caller, MemorySessionStore, SessionStore as _};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use crate::server::{Answer, Body, Exchange, META, POLICY, Received, call, pieces, post};
+use crate::server::{Answer, Body, Exchange, META, OK, POLICY, Received, call, pieces, post};
 
 fn layer() -> mcp_policy::PolicyLayer {
     mcp_policy::PolicyLayer::new(POLICY.parse().unwrap()).accept_batches()
@@ -50,6 +50,37 @@ async fn what_may_go_on_goes_on_as_it_is() {
     assert_eq!(received.unwrap().body, body);
     let shown = answers.replace(r#"{"name":"secret"},"#, "");
     assert_eq!(answer.text(), shown);
+}
+
+#[tokio::test]
+async fn where_batches_are_accepted_one_message_needs_none() {
+    let body = call("safe");
+    let (received, answer) = exchange(post(&body), OK).await;
+    assert_eq!(received.unwrap().body, body);
+    assert_eq!(answer.text(), OK);
+}
+
+#[tokio::test]
+async fn a_list_that_is_asked_for_among_others_is_read_or_withheld() {
+    let list = r#"{"jsonrpc":"2.0","id":"l","method":"tools/list"}"#;
+    let ping = r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#;
+    for (body, passes) in [
+        (format!("[{list},{ping}]"), false),
+        (format!("[{ping},{list}]"), false),
+        (format!("[{ping}]"), true),
+    ] {
+        let answer = Response::builder()
+            .header("content-type", "text/plain")
+            .body(pieces(["a list in some other way"]))
+            .unwrap();
+        let layer = layer();
+        let (_, answer) = Exchange { layer, answer }.send(post(&body)).await;
+        assert_eq!(
+            answer.text() == "a list in some other way",
+            passes,
+            "{body}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -96,6 +96,29 @@ async fn they_have_to_match() {
 }
 
 #[tokio::test]
+async fn the_answer_names_the_header() {
+    let body = modern("tools/call", r#""name":"safe","#);
+    for (headers, text) in [
+        (
+            &[VERSION, ("mcp-name", "safe")][..],
+            "The header Mcp-Method is missing. It must repeat the body.",
+        ),
+        (
+            &[VERSION, CALL, ("mcp-name", "danger")],
+            "The header Mcp-Name does not say what the body says.",
+        ),
+        (
+            &[VERSION, VERSION, CALL],
+            "The header MCP-Protocol-Version must stand once and be plain text or padded \
+             Base64 between =?base64? and ?=.",
+        ),
+    ] {
+        let (_, answer) = Exchange::new(ALLOW_ALL).send(request(&body, headers)).await;
+        assert_eq!(answer.json()["error"]["message"], text);
+    }
+}
+
+#[tokio::test]
 async fn none_may_stand_there_twice() {
     for (name, value) in [VERSION, CALL, ("mcp-name", "safe")] {
         let mut request = modern_call("safe");
@@ -156,7 +179,9 @@ async fn modern_clients_send_no_responses() {
         refusal(request(response, &[VERSION])).await,
         Some((400, -32600))
     );
-    assert_eq!(refusal(request(response, &[CALL])).await, MISMATCH);
+    for header in [CALL, ("mcp-name", "safe")] {
+        assert_eq!(refusal(request(response, &[header])).await, MISMATCH);
+    }
     assert_eq!(refusal(request(response, &[])).await, None);
 }
 

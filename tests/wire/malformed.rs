@@ -150,6 +150,29 @@ async fn odd_bodies_are_answered_with_their_id_and_never_passed() {
 }
 
 #[tokio::test]
+async fn the_answer_says_what_is_wrong() {
+    for (body, text) in [
+        ("", "The body is empty. Send one JSON-RPC message."),
+        (
+            "{",
+            "The body is not a JSON text in UTF-8: it ends in the middle of a value (at byte 1).",
+        ),
+        (
+            r#"{"id":1,"method":"a","method":"b"}"#,
+            "JSON readers differ on this body, so it is not let through: \
+             an object has two members of the same name (at byte 22).",
+        ),
+        (
+            "7",
+            "The body is not a JSON-RPC message, which is an object.",
+        ),
+    ] {
+        let (_, answer) = Exchange::new(ALLOW_ALL).send(post(body)).await;
+        assert_eq!(answer.json()["error"]["message"], text, "{body}");
+    }
+}
+
+#[tokio::test]
 async fn in_the_modern_era_they_are_400() {
     for (body, code) in ODD {
         let mut request = post(body);
@@ -267,7 +290,18 @@ async fn depth_keys_and_lengths_are_bounded() {
     let long_id = |length: usize| {
         call("safe").replace("\"id\":1", &format!("\"id\":\"{}\"", "x".repeat(length)))
     };
+    let method = |length: usize| call("safe").replace("tools/call", &"x".repeat(length));
+    let uri = |length: usize| {
+        let uri = "u:".to_owned() + &"x".repeat(length - 2);
+        call("safe")
+            .replace("tools/call", "resources/read")
+            .replace("\"name\":\"safe\"", &format!("\"uri\":\"{uri}\""))
+    };
     for (passes, body) in [
+        (true, uri(8_192)),
+        (false, uri(8_193)),
+        (true, method(256)),
+        (false, method(257)),
         (true, deep(61)),
         (false, deep(62)),
         (false, deep(100_000)),

@@ -191,8 +191,9 @@ async fn a_refusal_on_the_transport_of_2024_11_05_goes_to_its_stream() {
             let announced = Ok::<_, Infallible>(Frame::data(Bytes::from(
                 "event: endpoint\ndata: /prefix/messages?sessionId=1\n\n",
             )));
+            let other = Ok(Frame::data(Bytes::from("data: /other?sessionId=2\n\n")));
             let frames = if request.method() == Method::GET {
-                vec![announced]
+                vec![announced, other]
             } else {
                 vec![]
             };
@@ -221,6 +222,8 @@ async fn a_refusal_on_the_transport_of_2024_11_05_goes_to_its_stream() {
         _ => String::new(),
     };
     assert!(next().starts_with("event: endpoint"));
+    // Announces nothing.
+    assert_eq!(next(), "data: /other?sessionId=2\n\n");
 
     assert_eq!(
         post_to("/messages?sessionId=1").await.unwrap().status(),
@@ -232,6 +235,13 @@ async fn a_refusal_on_the_transport_of_2024_11_05_goes_to_its_stream() {
         "{event}"
     );
     assert!(event.contains("It is dangerous."), "{event}");
+
+    // A notification has no answer, on the stream either.
+    let mut note = post(r#"{"jsonrpc":"2.0","method":"notifications/made_up"}"#);
+    *note.uri_mut() = "/messages?sessionId=1".parse().unwrap();
+    let answer = service.clone().oneshot(note).await.unwrap();
+    assert_eq!(answer.status(), 400);
+    assert_eq!(next(), "");
 
     // Another session's stream is not here: its client only looks at the status.
     assert_eq!(

@@ -100,7 +100,8 @@ async fn only_the_answer_to_a_call_tells_of_a_task() {
     let layer = layer(ALLOW);
     let answer =
         |id: u32| format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"task":{{"taskId":"t"}}}}}}"#);
-    let prompt = r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"p"}}"#;
+    let prompt =
+        r#"{"jsonrpc":"2.0","id":1,"method":"prompts/get","params":{"name":"p","task":{}}}"#;
     let json = "application/json";
     exchange(&layer, "alice", post(prompt), json, &answer(1)).await;
     // The client did not ask for a task.

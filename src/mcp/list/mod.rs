@@ -538,6 +538,7 @@ mod tests {
             r#"[{"id":1,"result":{"tools":[{"name":"x"}]}}]"#,
             r#"{"method":"notifications/x","result":{"tools":[{"name":"x"}]}}"#,
             r#"{"result":{"result":{"tools":[{"name":"x"}]}}}"#,
+            r#"{"result":{"result":{"result":{"tools":[{"name":"x"}]}}}}"#,
             r#"{"method":"notifications/tasks","params":{"result":{"tools":[{"name":"x"}]}}}"#,
             r#"{"res\u0075lt":{"to\u006fls":[{"name":"\u0078"}]}}"#,
             r#"{"result":{"prompts":[{"name":"x"}]}}"#,
@@ -548,11 +549,28 @@ mod tests {
     }
 
     #[test]
+    fn answers_are_known_in_whatever_order_they_are_written() {
+        for (text, id) in [
+            (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, Some("1")),
+            (r#"{"result":{},"id":"a","jsonrpc":"2.0"}"#, Some("\"a\"")),
+            (r#"{"error":{},"id":1,"jsonrpc":"2.0"}"#, Some("1")),
+            (r#"{"id":1,"method":"ping","result":{}}"#, None),
+            (r#"{"jsonrpc":"2.0","id":1}"#, None),
+        ] {
+            let answers = filter(text.as_bytes(), &Rules).unwrap().answers;
+            let ids: Vec<_> = answers.iter().map(|answer| answer.id).collect();
+            let expected: Vec<_> = id.into_iter().map(str::as_bytes).collect();
+            assert_eq!(ids, expected, "{text}");
+        }
+    }
+
+    #[test]
     fn other_values_stay() {
         for text in [
             r#"{"result":{"content":[],"structuredContent":{"tools":[{"name":"x"}]}}}"#,
             r#"{"method":"sampling/createMessage","params":{"tools":[{"name":"x"}]}}"#,
             r#"{"result":{"resources":[{"uri":"x"}]}}"#,
+            r#"{"result":{"result":{"result":{"result":{"tools":[{"name":"x"}]}}}}}"#,
             r#"{"result":{"resources":{},"Resources":1,"a":"\ud800","a":1e999}}"#,
             "7",
         ] {
@@ -566,7 +584,16 @@ mod tests {
             filtered(r#"{"result":{"cacheScope":"public","tools":[],"ttlMs":3600000}}"#).unwrap(),
             r#"{"result":{"cacheScope":"private","tools":[],"ttlMs":60000}}"#,
         );
+        // Only the first of these is a task.
+        assert_eq!(
+            filtered(
+                r#"{"result":{"cacheScope":"public","tasks":[{"taskId":"t"},{"id":1}],"ttlMs":60001}}"#
+            )
+            .unwrap(),
+            r#"{"result":{"cacheScope":"private","tasks":[{"id":1}],"ttlMs":60000}}"#,
+        );
         for stays in [
+            r#"{"result":{"cacheScope":"public","tasks":[{"id":1}],"ttlMs":3600000}}"#,
             r#"{"result":{"cacheScope":"private","tools":[],"ttlMs":60000}}"#,
             r#"{"result":{"cacheScope":"public","resources":[],"ttlMs":3600000}}"#,
             r#"{"result":{"tools":[]}}"#,

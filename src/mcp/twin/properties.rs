@@ -248,6 +248,8 @@ fn the_bounds_are_where_they_should_be() {
     };
     assert!(fast(wide(10_000, "").as_bytes()).is_some());
     assert!(fast(wide(10_001, "").as_bytes()).is_none());
+    let arguments = wide(65, "").replace("{\"k0\"", "{\"arguments\":{\"k0\"") + "}";
+    assert_eq!(fast(arguments.as_bytes()).unwrap().argument_keys.len(), 64);
     for keys in [2, 12, 13, 5_000] {
         assert!(fast(wide(keys, "").as_bytes()).is_some(), "{keys}");
         assert!(fast(wide(keys, ",\"k1\":0").as_bytes()).is_none(), "{keys}");
@@ -256,6 +258,35 @@ fn the_bounds_are_where_they_should_be() {
             "{keys}"
         );
     }
+}
+
+#[test]
+fn names_that_begin_alike_are_different_names() {
+    let more: Vec<_> = (0..20).map(|key| format!("\"more{key}\":0,")).collect();
+    for names in [
+        ["argument-1", "argument-2"],
+        ["argument", "argument-1"],
+        ["argument-1", "argument-10"],
+    ] {
+        for more in ["", &more.concat()] {
+            let body = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{{more}"{}":0,"{}":0}}}}"#,
+                names[0], names[1]
+            );
+            assert!(fast(body.as_bytes()).is_some(), "{body}");
+        }
+    }
+}
+
+#[test]
+fn a_number_without_exponent_is_bounded_too() {
+    let readable = |digits: usize| {
+        let number = "9".repeat(digits);
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"m","params":{{"a":{number}}}}}"#);
+        assert_eq!(fast(body.as_bytes()), twin(body.as_bytes()), "{digits}");
+        fast(body.as_bytes()).is_some()
+    };
+    assert!(readable(308) && !readable(309) && !readable(400));
 }
 
 /// The generators reach what they are for.

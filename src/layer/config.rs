@@ -7,7 +7,7 @@ use super::budget::Budget;
 use super::calls::Calls;
 use super::endpoints::Endpoints;
 use super::identify::{self, IdentifyCaller};
-use super::tell::Listeners;
+use super::listeners::Listeners;
 use crate::caller::Caller;
 use crate::engine::{Engine, asked};
 use crate::mcp::reply::Refusal;

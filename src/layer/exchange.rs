@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::calls::CallUnderWay;
 use super::config::Config;
-use super::tell::Role;
 use crate::engine::Judge;
+use crate::mcp::changed::Lists;
 use crate::mcp::list::Answer;
 use crate::mcp::message::Id;
 use crate::mcp::reply::{self, Refusal, Reply};
@@ -67,6 +67,25 @@ pub(super) enum SessionStep {
     End(String),
     /// Nothing.
     None,
+}
+
+/// What the answer to a request means to whoever waits for changes.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Role {
+    /// Nothing, or no policy ever changes.
+    #[default]
+    None,
+    /// It begins a session, the one of this name once that is known, and declares
+    /// what will be told in it.
+    Begins(Option<String>),
+    /// It declares what the server tells of (2026-07-28).
+    Declares,
+    /// It may carry what is told in this session.
+    Carries(String),
+    /// It is a stream and a session in one, as in 2024-11-05.
+    IsSession,
+    /// It is a subscription to changes of these lists (2026-07-28).
+    Subscribes(Lists),
 }
 
 /// A request that may pass, and everything that its answer is judged by.

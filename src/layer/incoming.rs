@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::{Method, request};
 
 use super::config::Config;
-use super::exchange::{Asked, Exchange, SessionStep, ToolCall, Waiting};
+use super::exchange::{Asked, Exchange, Role, SessionStep, ToolCall, Waiting};
 use super::request::session_id;
 use crate::audit::{DecisionId, MessageKind, OpenDecision, OpenDecisions, Receipt};
 use crate::caller::Caller;
 use crate::engine::{Arrival, Judge, Judgement, Seen};
+use crate::mcp::changed;
 use crate::mcp::headers;
 use crate::mcp::message::{Call, Id, Message};
 use crate::mcp::recover;
@@ -125,6 +126,31 @@ impl Incoming<'_> {
             asked.calls.extend(self.call_of(*id, call));
         }
         self.judged(Some(&message), asked, caller.ok(), judged)
+    }
+
+    /// What the answer will mean.
+    pub(super) fn role(self, era: Era, message: Option<(&Message<'_>, &[u8])>) -> Role {
+        if self.config.engine.changes().is_none() {
+            return Role::None;
+        }
+        match message {
+            Some((Message::Request(_, call), body)) => match &*call.method {
+                "initialize" => return Role::Begins(None),
+                "server/discover" => return Role::Declares,
+                "subscriptions/listen" => return Role::Subscribes(changed::requested(body)),
+                _ => {}
+            },
+            None if self.head.method == Method::GET => {}
+            _ => return Role::None,
+        }
+        let opens_stream = self.head.method == Method::GET;
+        match session_id(&self.head.headers) {
+            Ok(Some(session)) if opens_stream || era == Era::Legacy => {
+                Role::Carries(session.to_owned())
+            }
+            Ok(None) if opens_stream => Role::IsSession,
+            _ => Role::None,
+        }
     }
 
     /// The tool that a request calls.

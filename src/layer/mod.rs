@@ -19,6 +19,7 @@ mod incoming;
     reason = "the file is named after what it holds"
 )]
 mod layer;
+mod listeners;
 mod permit;
 mod request;
 mod request_body;

@@ -6,153 +6,21 @@
 //! passes on whole events only, so that between what it passes on there is always
 //! room for one of ours.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Method, response};
+use http::response;
 
-use super::exchange::{Exchange, SessionStep, Waiting};
-use super::incoming::Incoming;
+use super::exchange::{Exchange, Role, SessionStep, Waiting};
+use super::listeners::{Seat, Session};
 use super::request::session_id;
-use crate::caller::Caller;
-use crate::engine::{Engine, Subscription, Told};
+use crate::engine::{Subscription, Told};
 use crate::mcp::changed::{self, Lists};
-use crate::mcp::message::Message;
 use crate::mcp::sse;
-use crate::mcp::version::Era;
-use crate::reload::{PolicyChanges, Watch};
-use crate::session::folded;
-use crate::session::table::{Bounds, Table};
-
-/// Sessions, and callers, of which is known what the server declared.
-const BOUNDS: Bounds = Bounds {
-    in_all: 100_000,
-    of_one: 1_000,
-};
-
-/// Streams of one session that are considered.
-const MOST_STREAMS: usize = 256;
-
-/// What the answer to a request means to whoever waits for changes.
-#[derive(Clone, Debug, Default)]
-pub(super) enum Role {
-    /// Nothing, or no policy ever changes.
-    #[default]
-    None,
-    /// It begins a session, the one of this name once that is known, and declares
-    /// what will be told in it.
-    Begins(Option<String>),
-    /// It declares what the server tells of (2026-07-28).
-    Declares,
-    /// It may carry what is told in this session.
-    Carries(String),
-    /// It is a stream and a session in one, as in 2024-11-05.
-    IsSession,
-    /// It is a subscription to changes of these lists (2026-07-28).
-    Subscribes(Lists),
-}
-
-impl Incoming<'_> {
-    /// What the answer will mean.
-    pub(super) fn role(self, era: Era, message: Option<(&Message<'_>, &[u8])>) -> Role {
-        if self.config.engine.changes().is_none() {
-            return Role::None;
-        }
-        match message {
-            Some((Message::Request(_, call), body)) => match &*call.method {
-                "initialize" => return Role::Begins(None),
-                "server/discover" => return Role::Declares,
-                "subscriptions/listen" => return Role::Subscribes(changed::requested(body)),
-                _ => {}
-            },
-            None if self.head.method == Method::GET => {}
-            _ => return Role::None,
-        }
-        let opens_stream = self.head.method == Method::GET;
-        match session_id(&self.head.headers) {
-            Ok(Some(session)) if opens_stream || era == Era::Legacy => {
-                Role::Carries(session.to_owned())
-            }
-            Ok(None) if opens_stream => Role::IsSession,
-            _ => Role::None,
-        }
-    }
-}
-
-/// Which sessions are to be told what.
-pub(crate) struct Listeners {
-    sessions: Mutex<Table<Arc<Session>>>,
-    /// What was declared to which caller (2026-07-28).
-    declared: Mutex<Table<Lists>>,
-}
-
-/// What is known of one session.
-#[derive(Debug)]
-struct Session(Mutex<Known>);
-
-#[derive(Debug)]
-struct Known {
-    declared: Lists,
-    told: Told,
-    /// The open streams of the session. The first one tells.
-    streams: BTreeSet<Rank>,
-    /// Counts them.
-    last: u64,
-}
-
-/// Streams that the client opened to be told of something come first, and of these
-/// the one that was opened last: older ones may be dead.
-type Rank = (bool, Reverse<u64>);
-
-impl Default for Listeners {
-    fn default() -> Self {
-        Self {
-            sessions: Mutex::new(Table::new(BOUNDS)),
-            declared: Mutex::new(Table::new(BOUNDS)),
-        }
-    }
-}
-
-impl Listeners {
-    /// Remembers what a session or caller was declared, if this answers the
-    /// question for it.
-    fn learn(&self, exchange: &Exchange, answer: &[u8]) {
-        let caller = exchange.judge.caller();
-        match &exchange.asked.role {
-            Role::Begins(Some(session)) => {
-                let declared = changed::declared(answer).unwrap_or_default();
-                if !declared.is_empty() {
-                    let known = Session::new(Told::by(&exchange.judge), declared);
-                    let session = folded(session);
-                    lock(&self.sessions).insert(&session, &caller.shared_id(), Arc::new(known));
-                }
-            }
-            Role::Declares => {
-                if let Some(declared) = changed::declared(answer) {
-                    let mut table = lock(&self.declared);
-                    table.remove(caller.id());
-                    table.insert(caller.id(), &caller.shared_id(), declared);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// A session of this caller's, if the server tells of anything in it.
-    fn session(&self, session: &str, caller: &Caller) -> Option<Arc<Session>> {
-        let (owner, known) = lock(&self.sessions).get(&folded(session), caller.id())?;
-        (*owner == *caller.id()).then_some(known)
-    }
-
-    fn declared_to(&self, caller: &Caller) -> Option<Lists> {
-        let (_, declared) = lock(&self.declared).get(caller.id(), caller.id())?;
-        Some(declared)
-    }
-}
+use crate::reload::Watch;
 
 /// Notes which session an answer begins or ends.
 pub(super) fn follow_session(exchange: &mut Exchange, answer: &response::Parts) {
@@ -164,23 +32,27 @@ pub(super) fn follow_session(exchange: &mut Exchange, answer: &response::Parts) 
         *session = named.map(str::to_owned);
     }
     if let SessionStep::End(session) = &exchange.asked.session {
-        lock(&exchange.config.listeners.sessions).remove(&folded(session));
+        exchange.config.listeners.end(session);
     }
 }
 
-/// Takes note of what an answer declares.
+/// Remembers what a session or caller was declared, if this answers the question
+/// for it.
 pub(super) fn learn(exchange: &Exchange, answer: &[u8]) {
-    exchange.config.listeners.learn(exchange, answer);
-}
-
-impl Session {
-    fn new(told: Told, declared: Lists) -> Self {
-        Self(Mutex::new(Known {
-            declared,
-            told,
-            streams: BTreeSet::new(),
-            last: 0,
-        }))
+    let (listeners, caller) = (&exchange.config.listeners, exchange.judge.caller());
+    match &exchange.asked.role {
+        Role::Begins(Some(session)) => {
+            let declared = changed::declared(answer).unwrap_or_default();
+            if !declared.is_empty() {
+                listeners.begin(session, caller, Told::by(&exchange.judge), declared);
+            }
+        }
+        Role::Declares => {
+            if let Some(declared) = changed::declared(answer) {
+                listeners.declare(caller, declared);
+            }
+        }
+        _ => {}
     }
 }
 
@@ -270,7 +142,7 @@ impl Teller {
             } => {
                 if is_answer && *is_session {
                     if let Some(declared) = changed::declared(data) {
-                        lock(&seat.session.0).declared = declared;
+                        seat.session.declare(declared);
                         *is_session = false;
                     }
                 }
@@ -287,66 +159,6 @@ impl Teller {
                 !is_answer
             }
         }
-    }
-}
-
-/// A place among the streams of a session.
-struct Seat {
-    session: Arc<Session>,
-    rank: Rank,
-    changes: PolicyChanges,
-}
-
-impl Seat {
-    fn take(session: Arc<Session>, opens_stream: bool, watch: &Watch) -> Option<Self> {
-        let mut known = lock(&session.0);
-        if known.streams.len() >= MOST_STREAMS {
-            return None;
-        }
-        known.last = known.last.wrapping_add(1);
-        let rank = (!opens_stream, Reverse(known.last));
-        known.streams.insert(rank);
-        drop(known);
-        Some(Self {
-            session,
-            rank,
-            changes: watch.changes().clone(),
-        })
-    }
-
-    /// The notifications that are due, if it is this stream that tells.
-    fn news(&self, changes: u64, engine: &Engine, caller: &Caller) -> Vec<Vec<u8>> {
-        let mut known = lock(&self.session.0);
-        if known.streams.first() != Some(&self.rank) {
-            return Vec::new();
-        }
-        let news = known.told.news(changes, engine, caller);
-        news.and(known.declared).notifications(None)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut known = lock(&self.session.0);
-        known.streams.remove(&self.rank);
-        let is_up_to_date = known.told.is_up_to_date(self.changes.count());
-        let has_heir = !known.streams.is_empty();
-        drop(known);
-        if has_heir && !is_up_to_date {
-            self.changes.wake();
-        }
-    }
-}
-
-/// Nothing is left half done under these locks, so a panic of another thread
-/// spoils nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl fmt::Debug for Listeners {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listeners").finish_non_exhaustive()
     }
 }
 

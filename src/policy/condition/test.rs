@@ -12,7 +12,7 @@ use super::host::{Entry as Host, Hosts};
 use super::keys::{Keys, Seen};
 use super::number::Number;
 use super::operator::Operator;
-use super::plan::Use;
+use super::purpose::Use;
 use super::regex::{RegexError, Regexes};
 use super::truth::Truth;
 use super::value::{HELP_UNREADABLE, UNREADABLE};

@@ -183,6 +183,11 @@ impl Judge {
         self.policy.as_ref()
     }
 
+    /// Whether another caller could get another verdict.
+    pub(crate) fn is_per_caller(&self) -> bool {
+        self.per_caller
+    }
+
     /// Whether a message may go on; if not, how it is refused.
     pub(crate) fn judge(&self, message: &Message<'_>, decision: DecisionId) -> Judgement {
         let (call, kind) = match message {
@@ -444,6 +449,16 @@ impl Visibility for Judge {
                 matches!(tool, Ok(Some(tool)) if shows(&Action::call_tool(&tool)))
             }
         }
+    }
+
+    fn may_hear_of(&self, task: &str) -> bool {
+        let tool = self.sessions.tool_of(task, &self.caller);
+        let may_call = |tool: &str| {
+            let policy = self.policy.as_ref();
+            let action = Action::call_tool(tool);
+            policy.is_some_and(|policy| policy.decide_name(&action).is_allowed())
+        };
+        matches!(tool, Ok(Some(tool)) if may_call(&tool))
     }
 
     fn strips_instructions(&self) -> bool {

@@ -65,10 +65,12 @@ impl Awaited {
         });
     }
 
-    /// What judged the request that an answer with this id answers.
+    /// What judged the request that an answer with this id answers; `None` if that
+    /// could be one of several.
     pub(super) fn judge_of(&self, id: &[u8]) -> Option<&Judge> {
-        let request = self.requests.iter().find(|request| request.has_id(id))?;
-        Some(&request.judge)
+        let mut requests = self.requests.iter().filter(|request| request.has_id(id));
+        let request = requests.next()?;
+        requests.next().is_none().then_some(&request.judge)
     }
 
     /// The request that an answer with this id answers.

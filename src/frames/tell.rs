@@ -290,5 +290,11 @@ mod tests {
         assert!(shown(1).contains(r#"[{"name":"b"}]"#));
         // What nobody asked for is judged by the policy that holds.
         assert!(shown(3).contains(r#"[{"name":"a"}]"#));
+
+        // So is what could be the answer to a request from before.
+        says(&connection, &list(4));
+        live.replace(hides("a"));
+        says(&connection, &list(4));
+        assert!(shown(4).contains(r#"[{"name":"b"}]"#));
     }
 }

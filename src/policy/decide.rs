@@ -6,7 +6,7 @@ use super::Policy;
 use super::action::{Action, Arguments, Subject};
 use super::check::{Asked, Checks, Looked, ask};
 use super::compile::{Rules, fold_method, known_method};
-use super::condition::{Root, Roots};
+use super::condition::{MOST_FOUND, Root, Roots};
 use super::decision::{Decision, Outcome};
 use super::document::{DefaultAction, RuleAction};
 use super::fold::Folded;
@@ -18,9 +18,6 @@ use crate::caller::Caller;
 
 /// Conditions that a decision remembers.
 const MOST_LOOKED: usize = 64;
-
-/// Calls inside one call that are judged; with more it is refused.
-const MOST_INSIDE: usize = 1000;
 
 impl Policy {
     /// Decides whether a caller may do something.
@@ -141,7 +138,8 @@ struct Use<'r, 'a> {
 #[derive(Default)]
 struct Progress {
     looked: Vec<Looked>,
-    /// How many calls there were inside calls.
+    /// How many calls there were inside calls. With more than can be found in one
+    /// list the call is refused.
     inside: usize,
     /// The caller as JSON, once somebody looks at it.
     caller: Option<String>,
@@ -286,7 +284,7 @@ impl Rules {
             return unreadable();
         };
         progress.inside = progress.inside.saturating_add(calls.len());
-        if progress.inside > MOST_INSIDE {
+        if progress.inside > MOST_FOUND {
             return unreadable();
         }
         calls.iter().find_map(|call| {

@@ -41,7 +41,7 @@ impl Policy {
     ///   /tools/refund/require/args.currency-eq+args.amount-lte: undecidable, so it refuses
     ///     args.currency eq "EUR": true
     ///     args.amount lte 500: undecidable
-    /// denied by /tools/refund/require/args.currency-eq+args.amount-lte"#);
+    /// denied by /tools/refund/require/args.currency-eq+args.amount-lte: The policy does not allow it like this."#);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn explain(&self, action: &Action<'_>) -> Explanation<'_> {

@@ -166,6 +166,8 @@ async fn lists_of_an_extension_stay_as_they_are() {
 async fn nobody_hears_of_the_task_of_another() {
     let sessions = Arc::new(MemorySessionStore::default());
     sessions.begin_task("a", TaskOwner::new(&Caller::new("alice"), "safe"));
+    let denying = r#"{"version":"1","default":"allow","tools":{"safe":{"action":"deny"}}}"#;
+    let denying = layer(denying).session_store(Arc::clone(&sessions));
     let layer = layer(ALLOW).session_store(sessions);
     for told in [
         r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"a","result":{"content":[]}}}"#,
@@ -179,6 +181,11 @@ async fn nobody_hears_of_the_task_of_another() {
             assert_eq!(answer.text().contains("params"), hears, "{caller} {told}");
             assert!(answer.text().contains("still there"));
         }
+        // Nor does its maker, once its tool may not be called any more.
+        let mut stream = post("");
+        *stream.method_mut() = Method::GET;
+        let (_, answer) = exchange(&denying, "alice", stream, "text/event-stream", &events).await;
+        assert_eq!(answer.text(), ": still there\n\n", "{told}");
         // What else a batch of the server's tells is heard.
         let other = r#"{"jsonrpc":"2.0","method":"notifications/progress"}"#;
         let stay = format!("data: [{other}]\n\n");

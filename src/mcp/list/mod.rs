@@ -42,6 +42,9 @@ pub(crate) trait Visibility {
     /// Whether the caller may see the entry with this name or URI.
     fn shows(&self, list: List, name: &str) -> bool;
 
+    /// Whether the caller may be told of what becomes of this task.
+    fn may_hear_of(&self, task: &str) -> bool;
+
     /// Whether the server's text for the models of its clients is taken out.
     fn strips_instructions(&self) -> bool;
 }
@@ -253,7 +256,7 @@ impl<'a> Scan<'_, 'a> {
         }
         let tells_of_task = |method: Cow<'_, str>| TASK_NOTIFICATIONS.contains(&&*method);
         if let (true, Some(task)) = (method.is_some_and(tells_of_task), about) {
-            self.is_foreign |= !self.visibility.shows(List::Tasks, &task);
+            self.is_foreign |= !self.visibility.may_hear_of(&task);
         }
         Ok(())
     }
@@ -524,6 +527,10 @@ mod tests {
 
         fn shows(&self, list: List, name: &str) -> bool {
             list == List::Tools && !name.starts_with('x')
+        }
+
+        fn may_hear_of(&self, task: &str) -> bool {
+            self.shows(List::Tasks, task)
         }
 
         fn strips_instructions(&self) -> bool {

@@ -6,6 +6,9 @@ use super::keys::{Keys, Seen};
 use super::path::{Path, Step};
 use crate::json::{Error, Kind, Profile, Reader};
 
+/// Items of a list that somebody may want to have.
+pub(in crate::policy) const MOST_FOUND: usize = 1000;
+
 /// What is found at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::policy) enum Found {
@@ -19,6 +22,7 @@ pub(in crate::policy) enum Found {
 
 /// Everything that a path leads to in the text of its root, in the order of the
 /// text: one thing for a path without `[*]`, and with it one for every item.
+/// Of more than [`MOST_FOUND`] items no more than one beyond.
 pub(in crate::policy) fn find(path: &Path, text: &[u8]) -> Vec<Found> {
     let mut found = Vec::new();
     let mut read = || {
@@ -58,7 +62,13 @@ fn follow(steps: &[Step], reader: &mut Reader<'_>, found: &mut Vec<Found>) -> Re
             }
             Ok(())
         }
-        (Step::Each, Kind::Array) => reader.array(|reader| follow(rest, reader, found)),
+        (Step::Each, Kind::Array) => reader.array(|reader| {
+            if found.len() > MOST_FOUND {
+                reader.skip().map(drop)
+            } else {
+                follow(rest, reader, found)
+            }
+        }),
         _ => {
             found.push(Found::Undecidable);
             reader.skip().map(drop)
@@ -107,6 +117,14 @@ mod tests {
             Found::Undecidable => "?".to_owned(),
         });
         found.collect::<Vec<_>>().join(", ")
+    }
+
+    #[test]
+    fn very_many_are_found_to_be_too_many() {
+        let path = Path::parse("args.a[*]").unwrap();
+        let text = |count: usize| format!(r#"{{"a":[{}]}}"#, vec!["0"; count].join(","));
+        assert_eq!(find(&path, text(1000).as_bytes()).len(), 1000);
+        assert_eq!(find(&path, text(100_000).as_bytes()).len(), 1001);
     }
 
     #[test]

@@ -32,7 +32,7 @@ mod wanted;
 #[cfg(test)]
 mod table;
 
-pub(in crate::policy) use self::find::{Found, find};
+pub(in crate::policy) use self::find::{Found, MOST_FOUND, find};
 pub use self::operator::Operator;
 pub(in crate::policy) use self::path::{Path, Root, Step};
 pub(in crate::policy) use self::plan::Plan;

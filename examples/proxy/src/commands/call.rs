@@ -1,6 +1,8 @@
 //! A call as people write it: `{"name": "…", "arguments": {…}}`.
 
-use mcp_policy::Action;
+use std::net::{IpAddr, Ipv6Addr};
+
+use mcp_policy::{Action, Caller};
 use serde_json::value::RawValue;
 
 use super::members::{Members, kind};
@@ -108,5 +110,39 @@ impl<'a> Call<'a> {
     /// What is called, for people.
     pub(super) fn label(&self) -> String {
         format!("{} `{}`", self.target.noun(), shown(&self.name))
+    }
+}
+
+/// The caller of this id, as records have it: an address and `(local)` stand for
+/// callers of whom nothing else is known, not for somebody of that name.
+pub(super) fn caller_of(id: &str) -> Caller {
+    let network = id
+        .strip_suffix("/64")
+        .and_then(|net| net.parse::<Ipv6Addr>().ok());
+    match (id, id.parse::<IpAddr>(), network) {
+        ("(anonymous)", ..) => Caller::anonymous(),
+        ("(local)", ..) => Caller::local(),
+        (_, Ok(address), _) => Caller::from(address),
+        (_, _, Some(network)) => Caller::from(IpAddr::V6(network)),
+        _ => Caller::new(id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_are_those_that_the_gateway_would_see() {
+        for id in [
+            "(anonymous)",
+            "(local)",
+            "192.0.2.7",
+            "2001:db8:1:2::/64",
+            "alice",
+        ] {
+            assert_eq!(caller_of(id).id(), id);
+        }
+        assert_eq!(caller_of("2001:db8:1:2::9").id(), "2001:db8:1:2::/64");
     }
 }

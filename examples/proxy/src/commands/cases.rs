@@ -6,7 +6,7 @@ use mcp_policy::{Action, Caller, Outcome};
 use serde_json::value::RawValue;
 
 use super::{
-    call::Call,
+    call::{Call, caller_of},
     input,
     members::{self, Members},
     show::{count, shown},
@@ -100,7 +100,7 @@ impl<'a> Case<'a> {
         let call = members.get("call").ok_or("the member `call` is missing")?;
         let call = Call::read(call).map_err(|error| format!("`call`: {error}"))?;
         let mut caller = match members.text("caller")? {
-            Some(id) => Caller::new(id),
+            Some(id) => caller_of(&id),
             None => Caller::anonymous(),
         };
         if let Some(claims) = members.object("claims")? {

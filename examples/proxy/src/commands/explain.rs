@@ -6,7 +6,7 @@ use mcp_policy::Caller;
 use serde_json::json;
 
 use super::{
-    call::Call,
+    call::{Call, caller_of},
     load, members,
     show::{print, print_json},
 };
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &ExplainArgs, json: bool) -> Result<ExitCode, Failure> {
     let caller = args
         .caller
         .as_ref()
-        .map_or_else(Caller::anonymous, Caller::new);
+        .map_or_else(Caller::anonymous, |id| caller_of(id));
     let explanation = policy.explain(&call.action().map_err(usage)?.by(&caller));
     if json {
         print_json(&json!(explanation));

@@ -1,7 +1,7 @@
 //! Commands that are about policies, and guard nothing.
 //!
-//! [`check`] shows what is wrong with one, [`explain`] what it says of a call,
-//! [`test`] whether it says what was expected, and [`diff`] what changes from one
+//! [`mod@check`] shows what is wrong with one, [`mod@explain`] what it says of a call,
+//! [`mod@test`] whether it says what was expected, and [`mod@diff`] what changes from one
 //! to another. What they are given is read by [`input`], [`members`], [`call`]
 //! and [`cases`]; the tools of a server come from [`offered`], which asks one
 //! through [`client`].

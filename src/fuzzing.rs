@@ -34,10 +34,19 @@ impl Filter {
             .map(Self)
     }
 
-    /// The answer without what is hidden; `None` if it cannot be shown.
+    /// The answer without what is hidden; `None` if it cannot be shown, or tells of
+    /// somebody else's task only.
     pub fn filter(&self, answer: &[u8]) -> Option<Vec<u8>> {
         let filtered = list::filter(answer, &self.0).ok()?;
+        if filtered.is_foreign {
+            return None;
+        }
         Some(filtered.text.unwrap_or_else(|| answer.to_vec()))
+    }
+
+    /// Whether the server's text for models is taken out.
+    pub fn strips_instructions(&self) -> bool {
+        self.0.strips_instructions()
     }
 
     /// Whether a list of this kind is looked at; `None` if there is none.

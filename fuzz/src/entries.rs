@@ -19,8 +19,12 @@ pub fn assert_nothing_else_changed(filter: &Filter, before: &[u8], after: &[u8])
     ) {
         match (items(before), items(after)) {
             (Some(before), Some(after)) => {
+                // What is cut out of several messages would not be passed on alone.
+                let stays =
+                    |message: &&&RawValue| filter.filter(message.get().as_bytes()).is_some();
+                let before: Vec<_> = before.iter().filter(stays).collect();
                 assert_eq!(before.len(), after.len());
-                for (before, after) in before.iter().zip(after) {
+                for (before, after) in before.into_iter().zip(after) {
                     message(filter, before, after);
                 }
             }
@@ -38,9 +42,9 @@ fn members(value: &RawValue) -> Option<Members<'_>> {
 }
 
 fn message(filter: &Filter, before: &RawValue, after: &RawValue) {
-    each_member(before, after, |key, before, after| match key {
+    each_member(before, after, None, |key, before, after| match key {
         "result" => result(filter, before, after, 3),
-        "params" => each_member(before, after, |key, before, after| match key {
+        "params" => each_member(before, after, None, |key, before, after| match key {
             "result" => result(filter, before, after, 3),
             _ => same(before, after),
         }),
@@ -52,7 +56,8 @@ fn result(filter: &Filter, before: &RawValue, after: &RawValue, nested: u32) {
     if nested == 0 {
         return same(before, after);
     }
-    each_member(before, after, |key, before, after| match key {
+    let gone = filter.strips_instructions().then_some("instructions");
+    each_member(before, after, gone, |key, before, after| match key {
         "result" => result(filter, before, after, nested - 1),
         "cacheScope" => assert!(before.get() == after.get() || after.get() == "\"private\""),
         "ttlMs" => assert!(before.get() == after.get() || after.get() == "60000"),
@@ -96,10 +101,14 @@ fn must_stay(filter: &Filter, list: &str, naming: &str, entry: &RawValue) -> boo
 fn each_member(
     before: &RawValue,
     after: &RawValue,
+    gone: Option<&str>,
     mut check: impl FnMut(&str, &RawValue, &RawValue),
 ) {
     let (before, after) = match (members(before), members(after)) {
-        (Some(before), Some(after)) => (before, after),
+        (Some(mut before), Some(after)) => {
+            before.retain(|key, _| Some(&**key) != gone);
+            (before, after)
+        }
         // Half a surrogate pair in a name is read by others only.
         (None, None) if before.get().starts_with('{') => return,
         _ => return same(before, after),

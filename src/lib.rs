@@ -3,6 +3,7 @@
 
 mod audit;
 mod caller;
+mod clock;
 mod digest;
 mod engine;
 mod frames;
@@ -11,32 +12,38 @@ mod frames;
 pub mod fuzzing;
 mod json;
 mod layer;
+mod limit;
 mod mcp;
 mod policy;
 mod reload;
 mod session;
 mod source;
+mod store;
 
 pub use audit::{
     AuditRecord, AuditSink, DecisionId, DecisionRecord, Ending, JsonLines, MessageKind,
     OutcomeRecord, Receipt, Unrecorded, Verdict,
 };
 pub use caller::Caller;
+pub use clock::{Clock, Moment, SystemClock};
 pub use frames::{FromClient, FromServer, MessageConnection, MessageGuard};
 pub use layer::{
     Dangerous, IdentifyCaller, Permit, PolicyLayer, PolicyService, RequestBody, ResponseBody,
     ResponseFuture,
 };
+pub use limit::{Charge, Conclusion, LimitStore, Reservation, Reserved};
 pub use policy::{
-    Action, Check, Condition, ConditionStep, Decision, DefaultAction, Diagnostic, Explanation,
-    Instructions, InvalidArguments, LoadError, MethodRule, Mode, Operator, Outcome, Policy,
-    PolicyDocument, Rule, RuleAction, Severity, Step, Truth, Unwrap,
+    Action, Amount, CalendarUnit, Check, Condition, ConditionStep, Decision, DefaultAction,
+    Diagnostic, Explanation, Instructions, InvalidArguments, LoadError, MethodRule, Mode,
+    OnStoreError, Operator, Outcome, Period, Policy, PolicyDocument, Quota, QuotaId, Rule,
+    RuleAction, Scope, Severity, Step, Truth, Unwrap,
 };
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
 pub use session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner};
 pub use source::PolicySource;
+pub use store::{Answer, StoreError};
 
 /// Pages about the crate.
 pub mod docs {

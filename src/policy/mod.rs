@@ -19,6 +19,7 @@ mod index;
 mod load;
 mod offered;
 mod pattern;
+mod quota;
 #[cfg(test)]
 mod schema;
 mod section;
@@ -45,6 +46,9 @@ pub use self::document::{
 };
 pub use self::error::LoadError;
 pub use self::explain::{ConditionStep, Explanation, Step};
+#[allow(unused_imports)]
+pub(crate) use self::quota::Spending;
+pub use self::quota::{Amount, CalendarUnit, OnStoreError, Period, Quota, QuotaId, Scope};
 pub(crate) use self::views::Views;
 
 use self::compile::Rules;

@@ -1,0 +1,39 @@
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+/// A reading of the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// On the clock of this process, which never goes back.
+    pub instant: Instant,
+    /// On the clock of the world, which can.
+    pub system: SystemTime,
+}
+
+/// Tells the time; see [`PolicyLayer::clock`](crate::PolicyLayer::clock). The
+/// default is [`SystemClock`].
+///
+/// It is read once for each request. If it panics, the request is refused.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Moment;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Moment {
+        (**self).now()
+    }
+}
+
+/// The clock of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        Moment {
+            instant: Instant::now(),
+            system: SystemTime::now(),
+        }
+    }
+}

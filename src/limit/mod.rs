@@ -1,0 +1,182 @@
+//! Counts what calls use up, and refuses what would be too much.
+//!
+//! A call is charged before it is forwarded, for all of its quotas or for none.
+//! What it was charged stays, whatever the answer, unless the server never saw
+//! it. See section 4 of the policy language.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use crate::audit::DecisionId;
+use crate::clock::Moment;
+use crate::policy::{Amount, Quota};
+use crate::store::Answer;
+
+/// Counts what is used up; see
+/// [`PolicyLayer::limit_store`](crate::PolicyLayer::limit_store). The default is
+/// [`MemoryLimitStore`].
+///
+/// Budgets are told apart by [`Charge::quota`] (its [id](Quota::id)), by
+/// [`Reservation::server`] and by [`Charge::caller`]; inside of a budget with
+/// [`Scope::Session`](crate::Scope::Session) by [`Charge::session`].
+///
+/// No method may block, and whatever comes from outside has to be bounded. If one
+/// panics, it has not answered.
+pub trait LimitStore: Send + Sync + 'static {
+    /// Charges all of it, or nothing if one of the quotas that are
+    /// [enforced](Charge::is_enforced) does not admit it.
+    ///
+    /// If the same reservation was [concluded](Self::conclude) before it gets here,
+    /// nothing is charged.
+    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved>;
+
+    /// Tells what became of what was reserved, some time after it was asked for:
+    /// perhaps before it was answered.
+    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment);
+
+    /// Whether what was counted is still known when the process has ended.
+    fn outlives_process(&self) -> bool {
+        false
+    }
+}
+
+impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
+    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+        (**self).reserve(reservation)
+    }
+
+    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+        (**self).conclude(reservation, conclusion, now);
+    }
+
+    fn outlives_process(&self) -> bool {
+        (**self).outlives_process()
+    }
+}
+
+/// What one message uses up.
+#[derive(Clone, Debug)]
+pub struct Reservation {
+    id: DecisionId,
+    server: Arc<str>,
+    charges: SmallVec<[Charge; 4]>,
+    at: Moment,
+}
+
+impl Reservation {
+    pub(crate) fn new(
+        id: DecisionId,
+        server: Arc<str>,
+        charges: SmallVec<[Charge; 4]>,
+        at: Moment,
+    ) -> Self {
+        Self {
+            id,
+            server,
+            charges,
+            at,
+        }
+    }
+
+    /// Tells it from all others, of this process and of others.
+    pub fn id(&self) -> DecisionId {
+        self.id
+    }
+
+    /// What the server is called; empty unless it has a
+    /// [name](crate::PolicyLayer::server_name).
+    pub fn server(&self) -> &Arc<str> {
+        &self.server
+    }
+
+    /// What it is charged. No two of these are for one budget.
+    pub fn charges(&self) -> &[Charge] {
+        &self.charges
+    }
+
+    /// When the message came.
+    pub fn at(&self) -> Moment {
+        self.at
+    }
+}
+
+/// What one message uses up of one quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    pub(crate) quota: Arc<Quota>,
+    /// `None` if all callers count together.
+    pub(crate) caller: Option<Arc<str>>,
+    pub(crate) session: Option<Arc<str>>,
+    pub(crate) amount: Amount,
+    pub(crate) enforced: bool,
+}
+
+impl Charge {
+    /// What is used up.
+    pub fn quota(&self) -> &Arc<Quota> {
+        &self.quota
+    }
+
+    /// Whose budget it is; `None` if all callers have one together.
+    pub fn caller(&self) -> Option<&Arc<str>> {
+        self.caller.as_ref()
+    }
+
+    /// The session, if each has a budget of its own: a digest of its id. `None`
+    /// is the one budget for everything that has no session, and for sessions
+    /// for which there is no budget of their own any more; see
+    /// [`Quota::sessions`].
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
+    /// How much.
+    pub fn amount(&self) -> Amount {
+        self.amount
+    }
+
+    /// Whether it is refused if it is too much; else it is charged all the same,
+    /// beyond the maximum.
+    pub fn is_enforced(&self) -> bool {
+        self.enforced
+    }
+}
+
+/// What a store says to a [`Reservation`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    /// All of it was charged.
+    Admitted {
+        /// The place among the charges of the first that is not enforced and was
+        /// too much.
+        over: Option<usize>,
+    },
+    /// Nothing was charged, because it would be too much.
+    Exceeded {
+        /// The place among the charges of the first that is enforced and is too
+        /// much.
+        charge: usize,
+        /// When the same could be admitted as far as all of them are concerned, if
+        /// nothing else is charged until then: never too early, and at most the
+        /// 32nd part of the window too late. `None` if that cannot be told,
+        /// because one of them is more than its quota at all, or depends on when
+        /// something ends.
+        retry_after: Option<Duration>,
+    },
+    /// Nothing was charged, because there is no room for a further budget.
+    Full,
+}
+
+/// What became of something that was reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// The server was never called: all of it is given back.
+    NotSent,
+    /// The answer has ended. It stays charged, and is not under way any more.
+    Ended,
+    /// The answer did not come to its end, or nobody waited for it. It stays
+    /// charged, and counts as under way for another 60 s.
+    BrokenOff,
+}

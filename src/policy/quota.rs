@@ -1,0 +1,287 @@
+use std::fmt;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+/// How much is counted, in millionths: an exact decimal number that stores can
+/// add as an integer. See section 4 of the policy language.
+///
+/// ```
+/// use mcp_policy::Amount;
+///
+/// assert_eq!(Amount::from_millionths(12_500_000).to_string(), "12.5");
+/// assert_eq!(Amount::ONE.millionths(), 1_000_000);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount(u64);
+
+impl Amount {
+    /// Nothing.
+    pub const ZERO: Self = Self(0);
+    /// What one call counts, unless its limit says otherwise.
+    pub const ONE: Self = Self(MILLION);
+    /// The most that a limit admits or a call counts: 9 × 10^12.
+    pub const MAX: Self = Self(9_000_000_000_000 * MILLION);
+
+    /// So many millionths; what is more than [`MAX`](Self::MAX) is taken for it.
+    pub const fn from_millionths(millionths: u64) -> Self {
+        if millionths > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(millionths)
+        }
+    }
+
+    /// How many millionths it is.
+    pub const fn millionths(self) -> u64 {
+        self.0
+    }
+}
+
+const MILLION: u64 = 1_000_000;
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (whole, rest) = (self.0 / MILLION, self.0 % MILLION);
+        if rest == 0 {
+            return write!(f, "{whole}");
+        }
+        let digits = format!("{rest:06}");
+        write!(f, "{whole}.{}", digits.trim_end_matches('0'))
+    }
+}
+
+/// A limit of a policy, as it is counted by a
+/// [`LimitStore`](crate::LimitStore). See section 4 of the policy language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quota {
+    id: QuotaId,
+    policy: Box<str>,
+    place: Box<str>,
+    period: Period,
+    max: Amount,
+    scope: Scope,
+    sessions: u32,
+    on_store_error: OnStoreError,
+    on_deny: Option<Box<str>>,
+}
+
+/// Tells what a quota counts from everything else that is counted: a digest of
+/// the name of the policy, the place in it, the period and the scope. How much
+/// is allowed is not in it, so that changing that keeps the count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QuotaId([u8; 16]);
+
+impl QuotaId {
+    /// The digest.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// As hexadecimal digits.
+impl fmt::Display for QuotaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// In which time a quota is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Period {
+    /// No interval of this length ever holds more than the quota: whole seconds,
+    /// from one to 31 days.
+    Rolling(Duration),
+    /// A minute, hour or day of UTC.
+    Calendar(CalendarUnit),
+    /// What is under way at once: `max_concurrent`.
+    Concurrent,
+}
+
+impl Period {
+    /// The length of the window; `None` if there is none.
+    pub const fn window(self) -> Option<Duration> {
+        match self {
+            Self::Rolling(window) => Some(window),
+            Self::Calendar(unit) => Some(unit.length()),
+            Self::Concurrent => None,
+        }
+    }
+}
+
+/// A part of the calendar, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CalendarUnit {
+    /// From second 0 to second 59.
+    Minute,
+    /// From minute 0 to minute 59.
+    Hour,
+    /// From midnight to midnight.
+    Day,
+}
+
+impl CalendarUnit {
+    /// How long one is.
+    pub const fn length(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        })
+    }
+}
+
+/// Whose calls count together. See "Session" and "Caller" in section 4 of the
+/// policy language.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Those of each session of each caller.
+    Session,
+    /// Those of each caller.
+    #[default]
+    Caller,
+    /// All.
+    Server,
+}
+
+/// What becomes of a call that cannot be counted, because the store does not
+/// answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum OnStoreError {
+    /// It is refused.
+    #[default]
+    Deny,
+    /// This process alone counts it against the whole quota meanwhile.
+    Allow,
+}
+
+impl Quota {
+    /// A quota of the policy of this name (empty if it has none), at this place,
+    /// which ends in the name of the counter.
+    pub(crate) fn new(
+        policy: &str,
+        place: impl Into<Box<str>>,
+        period: Period,
+        max: Amount,
+        scope: Scope,
+    ) -> Self {
+        let place = place.into();
+        Self {
+            id: id_of(policy, &place, period, scope),
+            policy: policy.into(),
+            place,
+            period,
+            max,
+            scope,
+            sessions: DEFAULT_SESSIONS,
+            on_store_error: OnStoreError::Deny,
+            on_deny: None,
+        }
+    }
+
+    /// With so many budgets of sessions for each caller.
+    pub(crate) fn with_sessions(self, sessions: u32) -> Self {
+        Self { sessions, ..self }
+    }
+
+    pub(crate) fn with_on_store_error(self, on_store_error: OnStoreError) -> Self {
+        Self {
+            on_store_error,
+            ..self
+        }
+    }
+
+    pub(crate) fn with_on_deny(self, on_deny: Option<&str>) -> Self {
+        Self {
+            on_deny: on_deny.map(Into::into),
+            ..self
+        }
+    }
+
+    /// Tells what it counts from everything else.
+    pub fn id(&self) -> QuotaId {
+        self.id
+    }
+
+    /// The name of the policy; empty if it has none.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// The rule that a refusal names: `/tools/NAME/limits/COUNTER`.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// In which time it is counted.
+    pub fn period(&self) -> Period {
+        self.period
+    }
+
+    /// The most that is admitted in that time.
+    pub fn max(&self) -> Amount {
+        self.max
+    }
+
+    /// Whose calls count together.
+    pub fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// How many budgets one caller has at most in any window, if each session has
+    /// one of its own; the one for everything without a session is among them.
+    pub fn sessions(&self) -> u32 {
+        self.sessions
+    }
+
+    /// What becomes of calls that cannot be counted.
+    pub fn on_store_error(&self) -> OnStoreError {
+        self.on_store_error
+    }
+
+    /// Text for the caller whose call is too much.
+    pub fn on_deny(&self) -> Option<&str> {
+        self.on_deny.as_deref()
+    }
+}
+
+/// Budgets of sessions that a caller has, unless the limit says otherwise.
+const DEFAULT_SESSIONS: u32 = 4;
+
+fn id_of(policy: &str, place: &str, period: Period, scope: Scope) -> QuotaId {
+    let (kind, seconds) = match period {
+        Period::Rolling(window) => (b'r', window.as_secs()),
+        Period::Calendar(unit) => (b'c', unit.length().as_secs()),
+        Period::Concurrent => (b'n', 0),
+    };
+    let scope = match scope {
+        Scope::Session => b's',
+        Scope::Caller => b'c',
+        Scope::Server => b'a',
+    };
+    let mut digest = Sha256::new();
+    // Lengths part what is variable, so that no two quotas are read alike.
+    for text in [policy, place] {
+        digest.update((text.len() as u64).to_be_bytes());
+        digest.update(text);
+    }
+    digest.update([kind, scope]);
+    digest.update(seconds.to_be_bytes());
+    let digest: [u8; 32] = digest.finalize().into();
+    let mut id = [0; 16];
+    id.copy_from_slice(digest.split_at(16).0);
+    QuotaId(id)
+}
+
+/// What a call counts, by one quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Spending {
+    pub(crate) quota: std::sync::Arc<Quota>,
+    pub(crate) amount: Amount,
+    /// Whether it is enforced, or only tried: then it counts and never refuses.
+    pub(crate) enforced: bool,
+}

@@ -1,0 +1,148 @@
+//! What stores answer: at once, or when they have asked somebody else.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_timer::Delay;
+
+use crate::audit::seam_panicked;
+
+/// How long anything waits for the answer of a store.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+type Asking<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// The answer of a [`LimitStore`](crate::LimitStore) or a
+/// [`SessionStore`](crate::SessionStore): one that is known costs no allocation.
+#[must_use = "what is not known may not go on"]
+pub struct Answer<T>(State<T>);
+
+enum State<T> {
+    Known(Result<T, StoreError>),
+    Asking(Asking<T>),
+}
+
+impl<T> Answer<T> {
+    /// This is the answer.
+    pub fn known(answer: T) -> Self {
+        Self(State::Known(Ok(answer)))
+    }
+
+    /// There is none.
+    pub fn failed(error: StoreError) -> Self {
+        Self(State::Known(Err(error)))
+    }
+
+    /// The answer is on its way. If that takes more than 100 ms, there is none.
+    ///
+    /// What has to happen in any case has to have begun: where nobody waits any
+    /// more, this is dropped without being polled.
+    pub fn pending(asking: impl Future<Output = Result<T, StoreError>> + Send + 'static) -> Self {
+        Self(State::Asking(Box::pin(asking)))
+    }
+
+    /// The answer, or how to wait for it.
+    pub(crate) fn settle(self) -> Settled<T> {
+        match self.0 {
+            State::Known(answer) => Settled::Known(answer),
+            State::Asking(asking) => Settled::Awaited(Waiting {
+                asking: Some(asking),
+                patience: Delay::new(PATIENCE),
+            }),
+        }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            State::Known(answer) => f.debug_tuple("Answer").field(answer).finish(),
+            State::Asking(_) => f.write_str("Answer(..)"),
+        }
+    }
+}
+
+/// A store could not answer.
+///
+/// Its text is for the operator. It must not hold passwords or values of
+/// arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreError(Cow<'static, str>);
+
+impl StoreError {
+    /// An error for this reason.
+    pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self(reason.into())
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// What is known of an answer.
+pub(crate) enum Settled<T> {
+    Known(Result<T, StoreError>),
+    Awaited(Waiting<T>),
+}
+
+/// Waits for the answer of a store, but not for long.
+pub(crate) struct Waiting<T> {
+    /// `None` once it is known.
+    asking: Option<Asking<T>>,
+    patience: Delay,
+}
+
+impl<T> Future for Waiting<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(asking) = &mut self.asking else {
+            return Poll::Ready(Err(StoreError::new("the answer was taken")));
+        };
+        let answer = match catch_unwind(AssertUnwindSafe(|| asking.as_mut().poll(context))) {
+            Ok(Poll::Ready(answer)) => answer,
+            Ok(Poll::Pending) => {
+                ready!(Pin::new(&mut self.patience).poll(context));
+                Err(StoreError::new("there was no answer within 100 ms"))
+            }
+            Err(_) => {
+                seam_panicked("store");
+                Err(StoreError::new("the store panicked"))
+            }
+        };
+        self.let_go();
+        Poll::Ready(answer)
+    }
+}
+
+impl<T> Waiting<T> {
+    /// Drops the store's future, which may panic.
+    fn let_go(&mut self) {
+        if let Some(asking) = self.asking.take() {
+            if catch_unwind(AssertUnwindSafe(|| drop(asking))).is_err() {
+                seam_panicked("store");
+            }
+        }
+    }
+}
+
+impl<T> Drop for Waiting<T> {
+    fn drop(&mut self) {
+        self.let_go();
+    }
+}
+
+impl<T> fmt::Debug for Waiting<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waiting").finish_non_exhaustive()
+    }
+}

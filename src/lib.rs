@@ -28,10 +28,10 @@ pub use caller::Caller;
 pub use clock::{Clock, Moment, SystemClock};
 pub use frames::{FromClient, FromServer, MessageConnection, MessageGuard};
 pub use layer::{
-    Dangerous, IdentifyCaller, Permit, PolicyLayer, PolicyService, RequestBody, ResponseBody,
-    ResponseFuture,
+    Dangerous, IdentifyCaller, NotSent, Permit, PolicyLayer, PolicyService, RequestBody,
+    ResponseBody, ResponseFuture,
 };
-pub use limit::{Charge, Conclusion, LimitStore, Reservation, Reserved};
+pub use limit::{Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved};
 pub use policy::{
     Action, Amount, CalendarUnit, Check, Condition, ConditionStep, Decision, DefaultAction,
     Diagnostic, Explanation, Instructions, InvalidArguments, LoadError, MethodRule, Mode,

@@ -401,9 +401,11 @@ pub enum Verdict {
     Denied,
     /// The policy hides what it names. The caller was not told so.
     Hidden,
+    /// A limit of the policy is used up.
+    Limited,
     /// It is not a message that may be sent like this.
     Invalid,
-    /// It could not be decided or recorded.
+    /// It could not be decided, counted or recorded.
     Unavailable,
 }
 
@@ -414,6 +416,7 @@ impl Verdict {
             Self::Allowed => "allowed",
             Self::Denied => "denied",
             Self::Hidden => "hidden",
+            Self::Limited => "limited",
             Self::Invalid => "invalid",
             Self::Unavailable => "unavailable",
         }

@@ -1,18 +1,23 @@
 //! What is recorded of a message.
 
+use std::borrow::Cow;
 use std::time::{Instant, SystemTime};
 
-use super::Engine;
-use super::judge::Judgement;
+use smallvec::SmallVec;
+
+use super::charge::{Charging, Payer, Shortage};
+use super::judge::{Judge, Judgement};
+use super::{Engine, words};
 use crate::audit::{
-    DecisionId, DecisionRecord, Facts, MessageKind, OpenDecision, Receipt, argument_keys,
-    session_digest,
+    DecisionId, DecisionRecord, Facts, MessageKind, OpenDecision, Receipt, Shadow, Verdict,
+    argument_keys, session_digest,
 };
 use crate::caller::Caller;
 use crate::mcp::message::{Call, Message};
+use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::shown;
 use crate::mcp::version::Era;
-use crate::policy::Policy;
+use crate::policy::{Quota, Spending};
 
 /// When a message came, and the id under which it is decided.
 #[derive(Clone, Copy, Debug)]
@@ -53,21 +58,103 @@ impl<'m, 'b> Seen<'m, 'b> {
     }
 }
 
+/// A message that was judged, and is still to be charged and recorded.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    facts: Facts,
+    since: Instant,
+    /// Whether something runs by it.
+    pub(crate) runs: bool,
+    thing: Option<Thing>,
+    spending: SmallVec<[Spending; 2]>,
+    /// How it is refused; `None` if it may go on.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+impl Draft {
+    /// Whether it waits for an answer.
+    pub(crate) fn is_request(&self) -> bool {
+        self.facts.kind == MessageKind::Request
+    }
+
+    /// What it uses up, if it may go on.
+    pub(crate) fn spending(&self) -> &[Spending] {
+        match self.refusal {
+            None => &self.spending,
+            Some(_) => &[],
+        }
+    }
+
+    /// It is refused after all, because it cannot be charged.
+    pub(crate) fn refuse(&mut self, shortage: &Shortage) {
+        let id = self.facts.id.to_string();
+        let (verdict, rule, refusal) = match shortage {
+            Shortage::Exceeded { quota, retry_after } => {
+                let name = self.facts.name.as_deref().unwrap_or_default();
+                let used = self.thing.map(|thing| (thing, name));
+                let refusal = words::limited(used, quota, *retry_after, id);
+                let rule = Cow::Owned(quota.place().to_owned());
+                (Verdict::Limited, rule, refusal)
+            }
+            Shortage::Full => {
+                let refusal = words::uncounted(words::LIMITS_FULL, id);
+                (Verdict::Unavailable, words::LIMITS_FULL.into(), refusal)
+            }
+            Shortage::Store => {
+                let refusal = words::uncounted(words::STORE, id);
+                (Verdict::Unavailable, words::STORE.into(), refusal)
+            }
+        };
+        self.facts.verdict = verdict;
+        self.facts.rule = rule;
+        self.refusal = Some(refusal);
+    }
+
+    /// Whether this is one of the quotas that it uses up.
+    pub(crate) fn uses_up(&self, quota: &Quota) -> bool {
+        let mut spending = self.spending().iter();
+        spending.any(|spending| spending.quota.id() == quota.id())
+    }
+
+    /// It is refused after all, like a message that no policy refuses.
+    pub(crate) fn refuse_for(&mut self, refusal: Refusal) {
+        let Judgement {
+            verdict,
+            rule,
+            runs,
+            refusal,
+            ..
+        } = refusal.into();
+        self.facts.verdict = verdict;
+        self.facts.rule = rule;
+        self.runs = runs;
+        self.refusal = refusal;
+    }
+
+    /// What is only tried would refuse it because of this quota.
+    pub(crate) fn note_over(&mut self, quota: &Quota) {
+        self.facts.shadow.get_or_insert_with(|| Shadow {
+            verdict: Verdict::Limited,
+            rule: quota.place().to_owned(),
+        });
+    }
+}
+
 impl Engine {
-    /// Records what was decided. The outcome is still to be recorded.
-    pub(crate) fn decided(
+    /// What is to be recorded of a message.
+    pub(crate) fn draft(
         &self,
         arrival: Arrival,
         seen: Seen<'_, '_>,
-        judgement: &Judgement,
-        policy: Option<&Policy>,
-    ) -> (OpenDecision, Receipt) {
+        judgement: Judgement,
+        judge: Option<&Judge>,
+    ) -> Draft {
         let keys = seen
             .call
             .and_then(|call| call.params.as_ref())
             .map(|params| argument_keys(params.argument_keys()));
-        let record = DecisionRecord::new(Facts {
-            time: SystemTime::now(),
+        let facts = Facts {
+            time: judge.map_or_else(SystemTime::now, |judge| judge.now().system),
             id: arrival.decision,
             caller: seen.caller.map(|caller| shown(caller.id())),
             session: seen.session.map(session_digest),
@@ -78,16 +165,46 @@ impl Engine {
             },
             kind: seen.kind,
             method: seen.call.map(|call| shown(&call.method)),
-            name: judgement.name.clone(),
-            inner: judgement.inner.clone(),
-            more_names: judgement.more_names.clone(),
+            name: judgement.name,
+            inner: judgement.inner,
+            more_names: judgement.more_names,
             argument_keys: keys.unwrap_or_default(),
-            policy: policy.cloned(),
+            policy: judge.and_then(Judge::policy).cloned(),
             verdict: judgement.verdict,
-            rule: judgement.rule.clone(),
-            conditions: judgement.conditions.clone(),
-            shadow: judgement.shadow.clone(),
-        });
-        self.trail.decided(record, arrival.since)
+            rule: judgement.rule,
+            conditions: judgement.conditions,
+            shadow: judgement.shadow,
+        };
+        Draft {
+            facts,
+            since: arrival.since,
+            runs: judgement.runs,
+            thing: judgement.thing,
+            spending: judgement.spending,
+            refusal: judgement.refusal,
+        }
+    }
+
+    /// Records what was decided. The outcome is still to be recorded.
+    pub(crate) fn decided(&self, draft: Draft) -> (OpenDecision, Receipt) {
+        let record = DecisionRecord::new(draft.facts);
+        self.trail.decided(record, draft.since)
+    }
+
+    /// Charges a caller for messages that may go on.
+    pub(crate) fn charge<'d>(
+        &self,
+        judge: &Judge,
+        arrival: Arrival,
+        drafts: impl Iterator<Item = &'d Draft>,
+    ) -> Charging {
+        let spending: SmallVec<[Spending; 2]> = drafts.flat_map(Draft::spending).cloned().collect();
+        let payer = Payer {
+            server: self.server.clone().unwrap_or_default(),
+            caller: judge.caller().clone(),
+            session: judge.session().cloned(),
+        };
+        self.limits
+            .charge(arrival.decision, &payer, &spending, judge.now())
     }
 }

@@ -1,10 +1,16 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::Sessions;
-use super::words::{Again, NO_POLICY, by_default, refused, unknown, unknown_method, wrong_kind};
+use super::charge::{SESSION, SESSIONS_BEGUN};
+use super::words::{
+    Again, NO_POLICY, STORE, by_default, refused, unknown, unknown_method, wrong_kind,
+};
 use crate::audit::{DecisionId, MOST_KEYS, Shadow, Verdict};
 use crate::caller::Caller;
+use crate::clock::Moment;
 use crate::mcp::list::{List, Visibility};
 use crate::mcp::message::{Call, Message};
 use crate::mcp::method::{self, Kind, Subject};
@@ -12,14 +18,10 @@ use crate::mcp::params::{Name, Param, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::version::Era;
 use crate::mcp::{shown, shown_uri};
-use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy, Truth};
+use crate::policy::{Action, Amount, Decision, DefaultAction, Outcome, Policy, Spending, Truth};
 
 /// The rule by which what the protocol itself decides is decided.
 const PROTOCOL: &str = "(protocol)";
-/// The rule that refuses sessions and tasks that are not the caller's.
-const SESSION: &str = "(session)";
-/// The rule that refuses what could not be decided.
-const STORE: &str = "(store)";
 /// The rule that refuses what is hidden. Only records say so.
 const HIDDEN: &str = "(hidden)";
 
@@ -33,7 +35,11 @@ pub(crate) struct Judge {
     caller: Caller,
     /// What the client said of itself when it began the session.
     client: Option<Arc<str>>,
+    /// The session that the request belongs to, if it is known to be the
+    /// caller's.
+    session: Option<Arc<str>>,
     sessions: Sessions,
+    now: Moment,
 }
 
 /// What is to become of a message, and why.
@@ -53,6 +59,10 @@ pub(crate) struct Judgement {
     pub(crate) conditions: Vec<(Arc<str>, Truth)>,
     /// What would be decided if nothing in the policy were in shadow.
     pub(crate) shadow: Option<Shadow>,
+    /// What kind of thing it uses.
+    pub(crate) thing: Option<Thing>,
+    /// What it uses up, if it may go on.
+    pub(crate) spending: SmallVec<[Spending; 2]>,
     /// How it is refused; `None` if it may go on.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -68,6 +78,8 @@ impl Judgement {
         runs: false,
         conditions: Vec::new(),
         shadow: None,
+        thing: None,
+        spending: SmallVec::new_const(),
         refusal: None,
     };
 
@@ -81,6 +93,8 @@ impl Judgement {
             runs: true,
             conditions: Vec::new(),
             shadow: None,
+            thing: None,
+            spending: SmallVec::new(),
             refusal: None,
         }
     }
@@ -102,12 +116,16 @@ impl Judgement {
         let conditions = conditions.take(room(self.conditions.len()));
         self.conditions.extend(conditions);
         self.shadow = self.shadow.take().or(other.shadow);
+        self.spending.extend(other.spending);
     }
 
     /// The same, with what else is recorded of the decision.
     fn noting(mut self, decision: &Decision<'_>) -> Self {
         self.inner = decision.inner().map(shown);
         self.conditions = decision.shared_conditions().collect();
+        if self.refusal.is_none() {
+            self.spending = decision.spending().iter().cloned().collect();
+        }
         self.shadow = decision.shadow().map(|shadow| Shadow {
             verdict: match shadow.outcome() {
                 Outcome::Allow => Verdict::Allowed,
@@ -147,6 +165,8 @@ impl From<Refusal> for Judgement {
             runs: false,
             conditions: Vec::new(),
             shadow: None,
+            thing: None,
+            spending: SmallVec::new(),
             refusal: Some(refusal),
         }
     }
@@ -158,19 +178,37 @@ impl Judge {
         per_caller: bool,
         caller: Caller,
         sessions: Sessions,
+        now: Moment,
     ) -> Self {
         Self {
             policy,
             per_caller,
             caller,
             client: None,
+            session: None,
             sessions,
+            now,
         }
     }
 
     /// The same for a client that said this of itself when it began the session.
     pub(crate) fn of_client(self, client: Option<Arc<str>>) -> Self {
         Self { client, ..self }
+    }
+
+    /// The same for a request of this session, which is known to be the caller's.
+    pub(crate) fn in_session(self, session: Option<Arc<str>>) -> Self {
+        Self { session, ..self }
+    }
+
+    /// The session by which the request is counted.
+    pub(super) fn session(&self) -> Option<&Arc<str>> {
+        self.session.as_ref()
+    }
+
+    /// When the request was judged.
+    pub(super) fn now(&self) -> Moment {
+        self.now
     }
 
     /// Who sent the request.
@@ -222,6 +260,14 @@ impl Judge {
         decision: DecisionId,
     ) -> Result<Judgement, Refusal> {
         match subject {
+            Subject::Nothing if call.method == "initialize" => Ok(Judgement {
+                spending: smallvec![Spending {
+                    quota: Arc::clone(&SESSIONS_BEGUN),
+                    amount: Amount::ONE,
+                    enforced: true,
+                }],
+                ..Judgement::PASSES
+            }),
             Subject::Nothing | Subject::AllTasks => Ok(Judgement::PASSES),
             Subject::Tool => {
                 let name = name_in(call, Param::Name, "a tool name")?;
@@ -329,7 +375,10 @@ impl Judge {
                 }
             }
         };
-        judgement.noting(decision)
+        Judgement {
+            thing: Some(what),
+            ..judgement.noting(decision)
+        }
     }
 
     /// A use of a task: it has to be the caller's, and the tool that it was made
@@ -347,7 +396,12 @@ impl Judge {
         let mut judgement = match &self.policy {
             Some(policy) => {
                 let decision = policy.decide_name(&action);
-                self.as_decided(Thing::Tool, &tool, &decision, decision_id)
+                let judgement = self.as_decided(Thing::Tool, &tool, &decision, decision_id);
+                // The call was charged, and this is none.
+                Judgement {
+                    spending: SmallVec::new(),
+                    ..judgement
+                }
             }
             None => without_policy(Thing::Tool, &tool, decision_id),
         };

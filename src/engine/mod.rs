@@ -4,6 +4,7 @@
 //! No HTTP in here, and no JSON: a message comes in, a judgement goes out.
 
 mod account;
+mod charge;
 mod judge;
 mod told;
 mod words;
@@ -12,13 +13,17 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-pub(crate) use account::{Arrival, Seen};
+pub(crate) use account::{Arrival, Draft, Seen};
+pub(crate) use charge::{AwaitedCharge, Bill, Charged, Charging, Shortage};
 pub(crate) use judge::{Judge, Judgement};
 pub(crate) use told::{Subscription, Told};
 pub(crate) use words::unrecorded;
 
+use self::charge::Limits;
 use crate::audit::{AuditSink, Trail, seam_panicked};
 use crate::caller::Caller;
+use crate::clock::Clock;
+use crate::limit::LimitStore;
 use crate::mcp::reply::Refusal;
 use crate::reload::PolicyChanges;
 use crate::session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner, folded};
@@ -31,6 +36,7 @@ pub(crate) struct Engine {
     /// How the source says that something has changed.
     changes: Option<PolicyChanges>,
     sessions: Sessions,
+    limits: Limits,
     trail: Trail,
     /// What the server is called in records.
     server: Option<Arc<str>>,
@@ -44,6 +50,7 @@ impl Engine {
             source: Arc::new(source),
             changes: changes.ok().flatten(),
             sessions: Sessions(Arc::new(MemorySessionStore::default())),
+            limits: Limits::default(),
             trail: Trail::default(),
             server: None,
         }
@@ -51,6 +58,14 @@ impl Engine {
 
     pub(crate) fn set_sessions(&mut self, store: impl SessionStore) {
         self.sessions = Sessions(Arc::new(store));
+    }
+
+    pub(crate) fn set_limits(&mut self, store: impl LimitStore) {
+        self.limits.set_store(store);
+    }
+
+    pub(crate) fn set_clock(&mut self, clock: impl Clock) {
+        self.limits.set_clock(clock);
     }
 
     pub(crate) fn set_audit(&mut self, sink: impl AuditSink) {
@@ -84,6 +99,7 @@ impl Engine {
             per_caller,
             caller.clone(),
             self.sessions.clone(),
+            self.limits.now()?,
         ))
     }
 }
@@ -92,6 +108,15 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").finish_non_exhaustive()
     }
+}
+
+/// A session that is known to be the caller's.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnSession {
+    /// As it is compared with others.
+    pub(crate) id: Arc<str>,
+    /// What the client said of itself when it was begun, if that is known.
+    pub(crate) client: Option<Arc<str>>,
 }
 
 /// A [`SessionStore`] whose panics are refusals.
@@ -111,17 +136,20 @@ impl Sessions {
         let _ = self.ask(|store| store.end_session(&session));
     }
 
-    /// Refuses a session that is known to be another caller's. Of any other, what
-    /// the client said of itself when it was begun, if that is known.
+    /// Refuses a session that is known to be another caller's. Of one that is known
+    /// to be this caller's, by what it is known.
     pub(crate) fn entered(
         &self,
         session: &str,
         caller: &Caller,
-    ) -> Result<Option<Arc<str>>, Refusal> {
+    ) -> Result<Option<OwnSession>, Refusal> {
         let session = folded(session);
         match self.ask(|store| store.session_owner(&session, caller))? {
             Some(owner) if owner.caller() != caller.id() => Err(Refusal::NoSession),
-            Some(owner) => Ok(owner.into_client()),
+            Some(owner) => Ok(Some(OwnSession {
+                id: session.into(),
+                client: owner.into_client(),
+            })),
             None => Ok(None),
         }
     }

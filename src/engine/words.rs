@@ -1,16 +1,26 @@
 //! Refusals in words that a model can act on.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use crate::audit::UNRECORDED;
 use crate::mcp::message::Call;
 use crate::mcp::method::Kind;
-use crate::mcp::reply::{Place, Refusal, Thing};
+use crate::mcp::reply::{Place, Refusal, Thing, in_seconds};
 use crate::mcp::shown;
+use crate::policy::{Period, Quota};
 
 /// The rule that refuses what nothing names.
 pub(super) const DEFAULT_DENY: &str = "(default deny)";
 
 /// The rule that refuses callers for whom there is no policy.
 pub(super) const NO_POLICY: &str = "(no policy)";
+
+/// The rule that refuses what could not be decided or counted.
+pub(super) const STORE: &str = "(store)";
+
+/// The rule that refuses what there is no room to count.
+pub(super) const LIMITS_FULL: &str = "(limits full)";
 
 pub(super) fn wrong_kind(right: Kind) -> Refusal {
     let text = match right {
@@ -51,12 +61,7 @@ pub(super) fn refused(
     again: Again,
     decision: String,
 ) -> Refusal {
-    let noun = match what {
-        Thing::Tool => "tool",
-        Thing::Prompt => "prompt",
-        Thing::Resource => "resource",
-        Thing::Task => "task",
-    };
+    let noun = noun(what);
     let reason = reason.unwrap_or(match rule {
         DEFAULT_DENY => "Only what the policy names is allowed.",
         NO_POLICY => "There is no policy for this caller, so nothing is allowed.",
@@ -76,6 +81,7 @@ pub(super) fn refused(
         rule: rule.to_owned(),
         reason: reason.to_owned(),
         decision: (rule != DEFAULT_DENY).then_some(decision),
+        retry_after: None,
     };
     match what {
         Thing::Tool => Refusal::Tool { text, place },
@@ -88,15 +94,97 @@ pub(super) fn by_default(what: Thing, name: &str) -> Refusal {
     refused(what, name, DEFAULT_DENY, None, Again::Never, String::new())
 }
 
+fn noun(what: Thing) -> &'static str {
+    match what {
+        Thing::Tool => "tool",
+        Thing::Prompt => "prompt",
+        Thing::Resource => "resource",
+        Thing::Task => "task",
+    }
+}
+
+/// The refusal of something of this name, or of a session, because a limit is
+/// used up.
+pub(super) fn limited(
+    used: Option<(Thing, &str)>,
+    quota: &Quota,
+    retry_after: Option<Duration>,
+    decision: String,
+) -> Refusal {
+    let reason = match quota.on_deny() {
+        Some(reason) => Cow::Borrowed(reason),
+        None => Cow::Owned(allowed_by(quota)),
+    };
+    let what = match used {
+        Some((what, name)) => format!("the {} \"{name}\" was not used", noun(what)),
+        None => "no session was begun".to_owned(),
+    };
+    let again = match (retry_after, quota.period()) {
+        (Some(time), _) => format!("Try again in {} s.", in_seconds(time)),
+        (None, Period::Concurrent) => "Try again when another call has ended.".to_owned(),
+        (None, _) => {
+            "Trying the same again will not help; ask for less, or ask the operator.".to_owned()
+        }
+    };
+    let rule = quota.place();
+    let text = format!("Policy violation: {what}. {reason} {again} [rule {rule}]");
+    let place = Place {
+        rule: rule.to_owned(),
+        reason: reason.into_owned(),
+        decision: Some(decision),
+        retry_after,
+    };
+    match used {
+        Some((Thing::Tool, _)) => Refusal::Tool { text, place },
+        _ => Refusal::Limited { text, place },
+    }
+}
+
+/// What a limit allows.
+fn allowed_by(quota: &Quota) -> String {
+    let max = quota.max();
+    let time = match quota.period() {
+        Period::Concurrent => return format!("No more than {max} may be under way at once."),
+        Period::Calendar(unit) => unit.length().as_secs(),
+        Period::Rolling(window) => window.as_secs(),
+    };
+    match time {
+        60 => format!("No more than {max} a minute is allowed."),
+        3_600 => format!("No more than {max} an hour is allowed."),
+        86_400 => format!("No more than {max} a day is allowed."),
+        seconds => format!("No more than {max} in {seconds} s is allowed."),
+    }
+}
+
+/// The refusal of what may go on and cannot be counted.
+pub(super) fn uncounted(rule: &str, decision: String) -> Refusal {
+    let reason = match rule {
+        LIMITS_FULL => {
+            "Too many callers are being counted at the moment, so the call was not made. \
+             Try again later, and tell the operator if it goes on."
+        }
+        _ => {
+            "What the call uses up could not be counted, so it was not made. \
+             Try again later, and tell the operator if it goes on."
+        }
+    };
+    unavailable(rule, reason, Some(decision))
+}
+
 /// The refusal of what may go on and cannot be recorded.
 pub(crate) fn unrecorded() -> Refusal {
     let reason = "The decision could not be recorded, so the call was not made. \
                   Try again later, and tell the operator if it goes on.";
-    Refusal::Unrecorded {
+    unavailable(UNRECORDED, reason, None)
+}
+
+fn unavailable(rule: &str, reason: &str, decision: Option<String>) -> Refusal {
+    Refusal::Unavailable {
         place: Place {
-            rule: UNRECORDED.to_owned(),
+            rule: rule.to_owned(),
             reason: reason.to_owned(),
-            decision: None,
+            decision,
+            retry_after: None,
         },
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::tell::Question;
 use crate::audit::OpenDecision;
-use crate::engine::Judge;
+use crate::engine::{Charged, Judge};
 use crate::mcp::message::{Call, Id};
 
 /// What comes beyond pushes out the oldest.
@@ -26,6 +26,8 @@ pub(super) struct Request {
     /// The call that it makes, if the answer can be told from others.
     pub(super) call: Option<ToolCall>,
     pub(super) open: OpenDecision,
+    /// What it was charged.
+    pub(super) charged: Option<Charged>,
     /// What judged it, and judges its answer.
     pub(super) judge: Judge,
     pub(super) question: Question,
@@ -39,7 +41,14 @@ pub(super) struct ToolCall {
 }
 
 impl Awaited {
-    pub(super) fn add(&mut self, id: Id<'_>, call: &Call<'_>, open: OpenDecision, judge: Judge) {
+    pub(super) fn add(
+        &mut self,
+        id: Id<'_>,
+        call: &Call<'_>,
+        open: OpenDecision,
+        judge: Judge,
+        charged: Option<Charged>,
+    ) {
         let question = Question::of(call);
         if self.requests.len() >= MOST_AWAITED {
             self.requests.pop_front();
@@ -60,6 +69,7 @@ impl Awaited {
             id: id.raw().into(),
             call,
             open,
+            charged,
             judge,
             question,
         });

@@ -6,9 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::awaited::Awaited;
 use self::tell::News;
-use crate::audit::{AuditSink, Ending, MessageKind, OpenDecision, Receipt, Settlement, Unrecorded};
+use crate::audit::{AuditSink, Ending, MessageKind, Receipt, Settlement, Unrecorded};
 use crate::caller::Caller;
-use crate::engine::{self, Arrival, Engine, Judge, Judgement, Seen};
+use crate::clock::Clock;
+use crate::engine::{self, Arrival, Charged, Charging, Draft, Engine, Judge, Judgement, Seen};
+use crate::limit::LimitStore;
 use crate::mcp::list::{self, Answer, Filtered, Unreadable};
 use crate::mcp::message::{Id, Message};
 use crate::mcp::recover::{self, Unread};
@@ -128,6 +130,22 @@ impl MessageGuard {
         self
     }
 
+    /// Counts in this store what limits of the policy speak of; see
+    /// [`PolicyLayer::limit_store`](crate::PolicyLayer::limit_store).
+    #[must_use]
+    pub fn limit_store(mut self, store: impl LimitStore) -> Self {
+        self.engine.set_limits(store);
+        self
+    }
+
+    /// Tells the time by this clock; see
+    /// [`PolicyLayer::clock`](crate::PolicyLayer::clock).
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.engine.set_clock(clock);
+        self
+    }
+
     /// A connection of this caller's.
     pub fn connect(&self, caller: Caller) -> MessageConnection {
         MessageConnection {
@@ -159,12 +177,18 @@ impl MessageConnection {
             Err(_) => (Era::Legacy, recover::request_id(frame)),
         };
         let message = message.as_ref().ok();
-        let (open, receipt) = self.record(arrival, era, message, &judgement, judge.as_ref().ok());
-        if let Some(refusal) = &judgement.refusal {
+        let mut draft = self.draft(arrival, era, message, judgement, judge.as_ref().ok());
+        let charged = match &judge {
+            Ok(judge) => self.charge(judge, arrival, &mut draft).await,
+            Err(_) => None,
+        };
+        let (refusal, runs) = (draft.refusal.clone(), draft.runs);
+        let (open, receipt) = self.engine.decided(draft);
+        if let Some(refusal) = &refusal {
             let _ = settled(receipt.and(open.end(Ending::Refused))).await;
             return refuse(refusal, era, id);
         }
-        if settled(receipt).await.is_err() && judgement.runs {
+        if settled(receipt).await.is_err() && runs {
             open.take_back();
             return refuse(&engine::unrecorded(), era, id);
         }
@@ -178,7 +202,7 @@ impl MessageConnection {
                 if let Some(client) = call.introduction() {
                     *lock(&self.client) = Some(client);
                 }
-                self.awaited().add(id, call, open, judge);
+                self.awaited().add(id, call, open, judge, charged);
             }
             _ => {
                 let _ = settled(open.end(Ending::Sent)).await;
@@ -302,17 +326,20 @@ impl MessageConnection {
                 self.engine.sessions().begin_task(&task.id, owner);
             }
         }
+        if let Some(charged) = awaited.charged {
+            charged.ended();
+        }
         Some(awaited.open.end(Ending::Answered))
     }
 
-    fn record(
+    fn draft(
         &self,
         arrival: Arrival,
         era: Era,
         message: Option<&Message<'_>>,
-        judgement: &Judgement,
+        judgement: Judgement,
         judge: Option<&Judge>,
-    ) -> (OpenDecision, Receipt) {
+    ) -> Draft {
         let seen = Seen {
             caller: Some(&self.caller),
             session: None,
@@ -324,8 +351,28 @@ impl MessageConnection {
             Some(message) => seen.with_message(message),
             None => seen,
         };
-        let policy = judge.and_then(Judge::policy);
-        self.engine.decided(arrival, seen, judgement, policy)
+        self.engine.draft(arrival, seen, judgement, judge)
+    }
+
+    /// Charges a message that may go on; if it cannot be, it is refused.
+    async fn charge(&self, judge: &Judge, arrival: Arrival, draft: &mut Draft) -> Option<Charged> {
+        let charging = self.engine.charge(judge, arrival, std::iter::once(&*draft));
+        let bill = match charging {
+            Charging::Known(bill) => bill,
+            Charging::Awaited(bill) => bill.await,
+        };
+        match bill {
+            Ok(paid) => {
+                if let Some(quota) = paid.over {
+                    draft.note_over(&quota);
+                }
+                paid.charged
+            }
+            Err(shortage) => {
+                draft.refuse(&shortage);
+                None
+            }
+        }
     }
 
     fn awaited(&self) -> MutexGuard<'_, Awaited> {

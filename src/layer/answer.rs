@@ -16,7 +16,7 @@ use super::response_body::ResponseBody;
 use super::tell;
 use crate::audit::Ending;
 use crate::mcp::list::{self, Unreadable};
-use crate::mcp::reply::Refusal;
+use crate::mcp::reply::{Refusal, in_seconds};
 use crate::mcp::version::Era;
 
 /// How the body of an answer has to be treated.
@@ -40,6 +40,9 @@ impl Asked {
         *response.status_mut() = reply.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, JSON);
+        if let Some(time) = refusal.retry_after() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(in_seconds(time)));
+        }
         match refusal {
             Refusal::HttpMethod => {
                 headers.insert(ALLOW, HeaderValue::from_static("GET, POST, DELETE"));

@@ -2,12 +2,12 @@
 
 use super::exchange::{Asked, Waiting};
 use super::incoming::{Incoming, Judged, copy};
-use crate::audit::{DecisionId, OpenDecisions, Receipt};
-use crate::engine::{Judge, Judgement};
+use crate::audit::DecisionId;
+use crate::engine::{Draft, Judge};
 use crate::mcp::fault::Fault;
 use crate::mcp::headers;
 use crate::mcp::message::{Id, Message};
-use crate::mcp::reply::{self, Refusal};
+use crate::mcp::reply::Refusal;
 use crate::mcp::version::Era;
 
 impl Incoming<'_> {
@@ -23,65 +23,35 @@ impl Incoming<'_> {
             ..unread
         };
         let caller = self.config.caller(self.head);
-        let judge = match self.judge_for(&caller) {
+        let judge = match self.judge_for(&caller, Era::Legacy) {
             Ok(judge) => judge,
             Err(refusal) => {
-                let mut judged = self.refuse(asked, refusal);
-                if let Err(refused) = &mut judged.result {
-                    refused.is_message = true;
-                }
-                return judged;
+                return self.refuse(asked, refusal).of_message();
             }
         };
-        let decisions = self.decide(&judge, &messages);
-        let Some((open, receipt)) = self.record_batch(&judge, asked.era, &messages, &decisions)
-        else {
+        self.add_calls(&mut asked, &messages);
+        let mut drafts = messages
+            .iter()
+            .map(|message| self.judge_one(&judge, asked.era, message));
+        let Some(first) = drafts.next() else {
             // An empty array is no batch.
             return self.refuse(asked, Fault::NotAnObject.into());
         };
-        let caller = Some(judge.caller().clone());
-        let judge = match refusal_of(&messages, &decisions, asked.era) {
-            None => {
-                self.add_calls(&mut asked, &messages);
-                Ok(judge)
-            }
-            Some(refusal) => Err(refusal),
-        };
-        Judged {
-            result: self.outcome(judge, asked, caller, true),
-            open,
-            receipt,
-            runs: decisions.iter().any(|(_, judgement)| judgement.runs),
-        }
+        let others = drafts.collect();
+        Judged::batch(self, asked, judge, first, others)
+    }
+
+    fn judge_one(self, judge: &Judge, era: Era, message: &Message<'_>) -> Draft {
+        let decision = DecisionId::next();
+        let judgement = judge.judge(message, decision);
+        let caller = Some(judge.caller());
+        self.draft(decision, Some(message), era, caller, judgement, Some(judge))
     }
 
     fn read_batch<'b>(self, body: &'b [u8]) -> Result<Vec<Message<'b>>, Refusal> {
         let messages = Message::parse_batch(body)?;
         self.check_batch(&messages)?;
         Ok(messages)
-    }
-
-    /// Records what was decided of each message; `None` if there is none.
-    fn record_batch(
-        self,
-        judge: &Judge,
-        era: Era,
-        messages: &[Message<'_>],
-        decisions: &[(DecisionId, Judgement)],
-    ) -> Option<(OpenDecisions, Receipt)> {
-        let (caller, policy) = (Some(judge.caller()), judge.policy());
-        let mut records = messages
-            .iter()
-            .zip(decisions)
-            .map(|(message, (id, judgement))| {
-                self.record(*id, Some(message), era, caller, judgement, policy)
-            });
-        let (first, receipt) = records.next()?;
-        let first = (OpenDecisions::from(first), receipt);
-        Some(records.fold(first, |(mut all, receipts), (open, receipt)| {
-            all.push(open);
-            (all, receipts.and(receipt))
-        }))
     }
 
     /// Refuses arrays that are none of 2025-03-26, and those that servers read
@@ -118,49 +88,6 @@ impl Incoming<'_> {
             }
         }
     }
-
-    /// What becomes of each message. If one is refused, all are.
-    fn decide(self, judge: &Judge, messages: &[Message<'_>]) -> Vec<(DecisionId, Judgement)> {
-        let mut decisions: Vec<_> = messages
-            .iter()
-            .map(|message| {
-                let decision = DecisionId::next();
-                (decision, judge.judge(message, decision))
-            })
-            .collect();
-        if decisions
-            .iter()
-            .any(|(_, judgement)| judgement.refusal.is_some())
-        {
-            for (_, judgement) in &mut decisions {
-                if judgement.refusal.is_none() {
-                    *judgement = Refusal::malformed(
-                        "Not sent, because another message of the batch is refused. \
-                         Send this one again by itself.",
-                    )
-                    .into();
-                }
-            }
-        }
-        decisions
-    }
-}
-
-/// What each message that waits is told, if one of them is refused.
-fn refusal_of(
-    messages: &[Message<'_>],
-    decisions: &[(DecisionId, Judgement)],
-    era: Era,
-) -> Option<Refusal> {
-    let refusals = || {
-        let judgements = decisions.iter().map(|(_, judgement)| judgement);
-        messages
-            .iter()
-            .zip(judgements)
-            .filter_map(|(message, judgement)| Some((id_of(message), judgement.refusal.as_ref()?)))
-    };
-    let (_, first) = refusals().next()?;
-    reply::batch(refusals(), era).or_else(|| Some(first.clone()))
 }
 
 fn waiting_in(messages: &[Message<'_>]) -> Waiting {

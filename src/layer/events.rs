@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame};
 
 use super::budget::{Hold, Spent};
@@ -37,6 +38,8 @@ pub(super) struct Events {
     announcement: Option<Announcement>,
     /// Who tells the client on this stream that its lists have changed, if it does.
     teller: Option<Teller>,
+    /// Whether an answer has gone by.
+    is_answered: bool,
 }
 
 impl Events {
@@ -51,6 +54,7 @@ impl Events {
             exchange,
             announcement: None,
             teller,
+            is_answered: false,
         }
     }
 
@@ -90,16 +94,21 @@ impl Events {
                     if let Ok(chunk) = frame.into_data() {
                         if let Err(why) = self.take(chunk) {
                             self.give_up(why);
+                            self.exchange.has_broken_off();
                             body.set(None);
                         }
                     }
                 }
                 Some(Err(error)) => {
+                    self.exchange.has_broken_off();
                     body.set(None);
                     return Poll::Ready(Some(Err(error)));
                 }
                 // An event without its end is none.
-                None => body.set(None),
+                None => {
+                    self.exchange.has_ended(StatusCode::OK, self.is_answered);
+                    body.set(None);
+                }
             }
         }
         context.waker().wake_by_ref();
@@ -127,6 +136,7 @@ impl Events {
         let exchange = &self.exchange;
         let announcement = &mut self.announcement;
         let teller = &mut self.teller;
+        let is_answered = &mut self.is_answered;
         let mut judge = |event: Event<'_>| {
             if event.name == b"endpoint" && exchange.asked.opens_stream {
                 // The new one could be the same as the old one.
@@ -139,6 +149,7 @@ impl Events {
             let (verdict, is_answer) = judge(exchange, event.data);
             if verdict != Verdict::Drop {
                 if is_answer {
+                    *is_answered = true;
                     tell::learn(exchange, event.data);
                 }
                 let passed = |teller: &mut Teller| teller.passed(exchange, event.data, is_answer);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::Version;
+use http::{StatusCode, Version};
 use smallvec::SmallVec;
 
 use super::calls::CallUnderWay;
 use super::config::Config;
-use crate::engine::Judge;
+use crate::engine::{Charged, Judge};
 use crate::mcp::changed::Lists;
 use crate::mcp::list::Answer;
 use crate::mcp::message::Id;
@@ -94,9 +94,34 @@ pub(super) struct Exchange {
     pub(super) config: Arc<Config>,
     pub(super) judge: Judge,
     pub(super) asked: Asked,
+    /// What it was charged; `None` if it uses up nothing.
+    pub(super) charged: Option<Charged>,
 }
 
 impl Exchange {
+    /// No byte of the request was handed to the server.
+    pub(super) fn was_not_sent(&mut self) {
+        if let Some(charged) = self.charged.take() {
+            charged.not_sent();
+        }
+    }
+
+    /// The answer has come to its end, unless it comes by another way: on a stream
+    /// that is open already.
+    pub(super) fn has_ended(&mut self, status: StatusCode, has_body: bool) {
+        let is_elsewhere = self.asked.is_awaited() && status.is_success() && !has_body;
+        match self.charged.take() {
+            Some(charged) if !is_elsewhere => charged.ended(),
+            // It is still under way, for all that is known.
+            charged => drop(charged),
+        }
+    }
+
+    /// No more of the answer is seen, though it has not come to its end.
+    pub(super) fn has_broken_off(&mut self) {
+        self.charged = None;
+    }
+
     /// Remembers the tasks that the server made of the calls, before the client
     /// hears of them.
     pub(super) fn remember_tasks(&self, answers: &[Answer<'_>]) {

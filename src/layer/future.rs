@@ -16,7 +16,8 @@ use super::collect::{Collect, CollectError, Collected};
 use super::config::Config;
 use super::events::Events;
 use super::exchange::Exchange;
-use super::incoming::{Incoming, Judged, Refused};
+use super::incoming::{Incoming, Judged, Recorded, Refused};
+use super::not_sent::NotSent;
 use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
@@ -24,7 +25,7 @@ use super::tell;
 use crate::audit::{
     DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded,
 };
-use crate::engine::{self, Arrival};
+use crate::engine::{self, Arrival, AwaitedCharge, Charging};
 
 type Answer<R> = Response<ResponseBody<R>>;
 
@@ -48,6 +49,8 @@ enum State<S, F, B, R, E> {
     Settling(Settling, Option<Result<Box<Answer<R>>, E>>),
     /// The request body is being read.
     Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
+    /// The request may go on, if it can be charged.
+    Charging(Box<AwaitedCharge>, Option<Box<Judgeable<S>>>),
     /// The request may go on, once that is recorded.
     Recording(Settling, Option<Box<Permitted<S, B>>>),
     /// The inner service has been called.
@@ -64,6 +67,14 @@ struct Admission<S> {
     inner: S,
     config: Arc<Config>,
     arrival: Arrival,
+}
+
+/// A request that was judged and is being charged.
+struct Judgeable<S> {
+    judged: Judged,
+    head: RequestHead,
+    body: Option<Collected>,
+    inner: S,
 }
 
 /// A request that may go on, and where to.
@@ -100,7 +111,7 @@ where
     /// For a request whose body does not count.
     pub(super) fn without_body(judged: Judged, head: RequestHead, inner: S) -> Self {
         Self {
-            state: proceed(judged, head, None, inner),
+            state: charge(judged, head, None, inner),
         }
     }
 
@@ -152,6 +163,22 @@ where
                         None => return Poll::Pending,
                     }
                 }
+                StateProject::Charging(charge, judged) => {
+                    let bill = ready!(Pin::new(charge).poll(context));
+                    match judged.take() {
+                        Some(judged) => {
+                            let Judgeable {
+                                mut judged,
+                                head,
+                                body,
+                                inner,
+                            } = *judged;
+                            judged.settle(bill);
+                            proceed(judged, head, body, inner)
+                        }
+                        None => return Poll::Pending,
+                    }
+                }
                 StateProject::Recording(settling, permitted) => {
                     let recorded = ready!(Pin::new(settling).poll(context));
                     match permitted.take() {
@@ -177,7 +204,14 @@ where
                     let collected = ready!(collect.poll(context));
                     match held.take() {
                         Some(held) => {
-                            let Held { head, called } = *held;
+                            let Held { head, mut called } = *held;
+                            match &collected {
+                                Ok(collected) => {
+                                    let has_body = !collected.bytes.is_empty();
+                                    called.exchange.has_ended(head.status, has_body);
+                                }
+                                Err(_) => called.exchange.has_broken_off(),
+                            }
                             let (answer, ending) =
                                 answer::judge_held(&called.exchange, head, collected);
                             conclude(called.open, ending, answer)
@@ -224,6 +258,32 @@ where
         }
         Err(refusal) => (incoming.refuse(unread, refusal), None),
     };
+    charge(judged, head, body, inner)
+}
+
+/// Charges a request that may go on.
+fn charge<S, B, R>(
+    mut judged: Judged,
+    head: RequestHead,
+    body: Option<Collected>,
+    inner: S,
+) -> State<S, S::Future, B, R, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+{
+    match judged.charge() {
+        Some(Charging::Known(bill)) => judged.settle(bill),
+        Some(Charging::Awaited(charge)) => {
+            let judged = Judgeable {
+                judged,
+                head,
+                body,
+                inner,
+            };
+            return State::Charging(charge, Some(Box::new(judged)));
+        }
+        None => {}
+    }
     proceed(judged, head, body, inner)
 }
 
@@ -238,12 +298,12 @@ fn proceed<S, B, R>(
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
-    let Judged {
+    let Recorded {
         result,
         open,
         receipt,
         runs,
-    } = judged;
+    } = judged.record();
     let exchange = match result {
         Ok(exchange) => exchange,
         Err(refused) => {
@@ -283,7 +343,7 @@ where
     let Permitted {
         request,
         mut inner,
-        called,
+        mut called,
         runs,
     } = permitted;
     if runs && recorded.is_err() {
@@ -300,6 +360,9 @@ where
         note(&mut answer, &decision);
         return State::Answered(Some(Ok(Box::new(answer))));
     }
+    if let Some(charged) = &mut called.exchange.charged {
+        charged.sent();
+    }
     State::Calling(inner.call(request), Some(Box::new(called)))
 }
 
@@ -311,6 +374,9 @@ fn receive<S, F, B, R: Body<Data = Bytes>, E>(
     let (mut head, body) = answer.into_parts();
     request::follow_session(&called.exchange, &head);
     tell::follow_session(&mut called.exchange, &head);
+    if head.extensions.get::<NotSent>().is_some() {
+        called.exchange.was_not_sent();
+    }
     called.open.answered_with(head.status.as_u16());
     let asked = &called.exchange.asked;
     match answer::treatment(&head) {

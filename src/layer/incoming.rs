@@ -8,23 +8,42 @@ use http::{Method, request};
 use super::config::Config;
 use super::exchange::{Asked, Exchange, Role, SessionStep, ToolCall, Waiting};
 use super::request::session_id;
-use crate::audit::{DecisionId, MessageKind, OpenDecision, OpenDecisions, Receipt};
+use crate::audit::{DecisionId, MessageKind, OpenDecisions, Receipt};
 use crate::caller::Caller;
-use crate::engine::{Arrival, Judge, Judgement, Seen};
+use crate::engine::{
+    Arrival, Bill, Charged, Charging, Draft, Judge, Judgement, OwnSession, Seen, Shortage,
+};
 use crate::mcp::changed;
 use crate::mcp::headers;
 use crate::mcp::message::{Call, Id, Message};
 use crate::mcp::recover;
-use crate::mcp::reply::Refusal;
+use crate::mcp::reply::{self, Refusal};
 use crate::mcp::version::Era;
-use crate::policy::Policy;
 
-/// A request that was judged, and what is still to be recorded of it.
+/// A request that was judged, and is still to be charged and recorded.
 #[derive(Debug)]
 pub(super) struct Judged {
+    config: Arc<Config>,
+    arrival: Arrival,
+    asked: Asked,
+    /// `None` if that could not be found out.
+    caller: Option<Caller>,
+    /// `None` if nothing could be asked.
+    judge: Option<Judge>,
+    first: Draft,
+    /// Of the other messages of a batch.
+    others: Vec<Draft>,
+    /// Whether the body is, or should have been, a message.
+    is_message: bool,
+    charged: Option<Charged>,
+}
+
+/// A request that was judged, charged and recorded.
+#[derive(Debug)]
+pub(super) struct Recorded {
     pub(super) result: Result<Exchange, Box<Refused>>,
     pub(super) open: OpenDecisions,
-    /// Of the record of the decision.
+    /// Of the records of the decisions.
     pub(super) receipt: Receipt,
     /// Whether something runs by it.
     pub(super) runs: bool,
@@ -54,7 +73,7 @@ impl Incoming<'_> {
     /// Refuses it for what can be told without reading a message.
     pub(super) fn refuse(self, asked: Asked, refusal: Refusal) -> Judged {
         let caller = self.config.caller(self.head).ok();
-        self.judged(None, asked, caller, Err((refusal.into(), None)))
+        self.judged(None, asked, caller, refusal.into(), None)
     }
 
     /// Judges a request that has no message: one that opens a stream or ends a
@@ -65,11 +84,11 @@ impl Incoming<'_> {
             ..asked
         };
         let caller = self.config.caller(self.head);
-        let judged = match self.judge_for(&caller) {
-            Ok(judge) => Ok((Judgement::PASSES, judge)),
-            Err(refusal) => Err((refusal.into(), None)),
+        let (judgement, judge) = match self.judge_for(&caller, asked.era) {
+            Ok(judge) => (Judgement::PASSES, Some(judge)),
+            Err(refusal) => (refusal.into(), None),
         };
-        self.judged(None, asked, caller.ok(), judged)
+        self.judged(None, asked, caller.ok(), judgement, judge)
     }
 
     /// Judges a whole body. `unread` is what was known before it was read.
@@ -85,11 +104,7 @@ impl Incoming<'_> {
                     None => Waiting::Nobody,
                 };
                 let asked = Asked { waiting, ..unread };
-                let mut judged = self.refuse(asked, fault.into());
-                if let Err(refused) = &mut judged.result {
-                    refused.is_message = true;
-                }
-                return judged;
+                return self.refuse(asked, fault.into()).of_message();
             }
         };
         let caller = self.config.caller(self.head);
@@ -109,23 +124,17 @@ impl Incoming<'_> {
         };
         let judge = headers::check(&self.head.headers, &message)
             .map_err(Refusal::from)
-            .and_then(|()| self.judge_for(&caller));
-        let judged = match judge {
-            Ok(judge) => {
-                let judgement = judge.judge(&message, self.arrival.decision);
-                match judgement.refusal {
-                    None => Ok((judgement, judge)),
-                    Some(_) => Err((judgement, judge.policy().cloned())),
-                }
-            }
-            Err(refusal) => Err((refusal.into(), None)),
+            .and_then(|()| self.judge_for(&caller, era));
+        let (judgement, judge) = match judge {
+            Ok(judge) => (judge.judge(&message, self.arrival.decision), Some(judge)),
+            Err(refusal) => (refusal.into(), None),
         };
         asked.role = self.role(era, Some((&message, body)));
         // What is refused is not under way.
-        if let (Ok(_), Message::Request(id, call)) = (&judged, &message) {
+        if let (None, Message::Request(id, call)) = (&judgement.refusal, &message) {
             asked.calls.extend(self.call_of(*id, call));
         }
-        self.judged(Some(&message), asked, caller.ok(), judged)
+        self.judged(Some(&message), asked, caller.ok(), judgement, judge)
     }
 
     /// What the answer will mean.
@@ -167,82 +176,63 @@ impl Incoming<'_> {
     }
 
     /// The judge for this caller, if the session is its own.
-    pub(super) fn judge_for(self, caller: &Result<Caller, Refusal>) -> Result<Judge, Refusal> {
+    pub(super) fn judge_for(
+        self,
+        caller: &Result<Caller, Refusal>,
+        era: Era,
+    ) -> Result<Judge, Refusal> {
         let caller = caller.as_ref().map_err(Refusal::clone)?;
-        let client = enter_session(self.config, self.head, caller)?;
-        Ok(self.config.engine.judge_for(caller)?.of_client(client))
+        let session = enter_session(self.config, self.head, caller)?;
+        let (id, client) = match session {
+            Some(session) => (Some(session.id), session.client),
+            None => (None, None),
+        };
+        let judge = self.config.engine.judge_for(caller)?.of_client(client);
+        // A modern request belongs to none, whatever its headers say.
+        Ok(judge.in_session(id.filter(|_| era == Era::Legacy)))
     }
 
-    /// Records what was decided.
-    pub(super) fn judged(
+    fn judged(
         self,
         message: Option<&Message<'_>>,
         asked: Asked,
         caller: Option<Caller>,
-        judged: Result<(Judgement, Judge), (Judgement, Option<Policy>)>,
+        judgement: Judgement,
+        judge: Option<Judge>,
     ) -> Judged {
-        let (judgement, policy) = match &judged {
-            Ok((judgement, judge)) => (judgement, judge.policy()),
-            Err((judgement, policy)) => (judgement, policy.as_ref()),
-        };
         let decision = self.arrival.decision;
-        let (open, receipt) = self.record(
+        let era = asked.era;
+        let draft = self.draft(
             decision,
             message,
-            asked.era,
+            era,
             caller.as_ref(),
             judgement,
-            policy,
+            judge.as_ref(),
         );
-        let runs = judgement.runs;
-        let judge = match judged {
-            Ok((_, judge)) => Ok(judge),
-            // There is none only where nothing is refused.
-            Err((judgement, _)) => Err(judgement.refusal.unwrap_or(Refusal::Failed)),
-        };
         Judged {
-            result: self.outcome(judge, asked, caller, message.is_some()),
-            open: open.into(),
-            receipt,
-            runs,
+            config: Arc::clone(self.config),
+            arrival: self.arrival,
+            asked,
+            caller,
+            judge,
+            first: draft,
+            others: Vec::new(),
+            is_message: message.is_some(),
+            charged: None,
         }
     }
 
-    /// What is left of the request once it is judged.
-    pub(super) fn outcome(
-        self,
-        judge: Result<Judge, Refusal>,
-        asked: Asked,
-        caller: Option<Caller>,
-        is_message: bool,
-    ) -> Result<Exchange, Box<Refused>> {
-        let config = Arc::clone(self.config);
-        match judge {
-            Ok(judge) => Ok(Exchange {
-                config,
-                judge,
-                asked,
-            }),
-            Err(refusal) => Err(Box::new(Refused {
-                config,
-                refusal,
-                asked,
-                caller,
-                is_message,
-            })),
-        }
-    }
-
-    /// Records what was decided of one message.
-    pub(super) fn record(
+    /// What is to be recorded of one message.
+    pub(super) fn draft(
         self,
         decision: DecisionId,
         message: Option<&Message<'_>>,
         era: Era,
         caller: Option<&Caller>,
-        judgement: &Judgement,
-        policy: Option<&Policy>,
-    ) -> (OpenDecision, Receipt) {
+        judgement: Judgement,
+        judge: Option<&Judge>,
+    ) -> Draft {
         let kind = match self.head.method {
             Method::GET => MessageKind::OpenStream,
             Method::DELETE => MessageKind::EndSession,
@@ -263,8 +253,151 @@ impl Incoming<'_> {
             decision,
             ..self.arrival
         };
+        self.config.engine.draft(arrival, seen, judgement, judge)
+    }
+}
+
+impl Judged {
+    /// The same of a body that is, or should have been, a message.
+    pub(super) fn of_message(self) -> Self {
+        Self {
+            is_message: true,
+            ..self
+        }
+    }
+
+    /// Several messages of one caller, which go on together or not at all.
+    pub(super) fn batch(
+        incoming: Incoming<'_>,
+        asked: Asked,
+        judge: Judge,
+        first: Draft,
+        others: Vec<Draft>,
+    ) -> Self {
+        let mut judged = Self {
+            config: Arc::clone(incoming.config),
+            arrival: incoming.arrival,
+            asked,
+            caller: Some(judge.caller().clone()),
+            judge: Some(judge),
+            first,
+            others,
+            is_message: true,
+            charged: None,
+        };
+        judged.refuse_together();
+        judged
+    }
+
+    /// Charges what it uses up, if it may go on; to be followed by
+    /// [`settle`](Self::settle).
+    pub(super) fn charge(&self) -> Option<Charging> {
+        let judge = self.judge.as_ref().filter(|_| !self.is_refused())?;
         let engine = &self.config.engine;
-        engine.decided(arrival, seen, judgement, policy)
+        Some(engine.charge(judge, self.arrival, self.drafts()))
+    }
+
+    /// What it was charged, or why it cannot be.
+    pub(super) fn settle(&mut self, bill: Bill) {
+        let shortage = match bill {
+            Ok(paid) => {
+                self.charged = paid.charged;
+                if let Some(quota) = paid.over {
+                    let over = |draft: &&mut Draft| draft.uses_up(&quota);
+                    self.drafts_mut()
+                        .filter(over)
+                        .for_each(|draft| draft.note_over(&quota));
+                }
+                return;
+            }
+            Err(shortage) => shortage,
+        };
+        let is_short = |draft: &&mut Draft| match &shortage {
+            Shortage::Exceeded { quota, .. } => draft.uses_up(quota),
+            Shortage::Full | Shortage::Store => !draft.spending().is_empty(),
+        };
+        self.drafts_mut()
+            .filter(is_short)
+            .for_each(|draft| draft.refuse(&shortage));
+        self.refuse_together();
+    }
+
+    /// If one message of a batch is refused, all are.
+    fn refuse_together(&mut self) {
+        if !self.is_refused() {
+            return;
+        }
+        self.asked.calls.clear();
+        for draft in self.drafts_mut() {
+            if draft.refusal.is_none() {
+                draft.refuse_for(Refusal::malformed(
+                    "Not sent, because another message of the batch is refused. \
+                     Send this one again by itself.",
+                ));
+            }
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.drafts().any(|draft| draft.refusal.is_some())
+    }
+
+    /// Records what was decided.
+    pub(super) fn record(self) -> Recorded {
+        let refusal = self.refusal();
+        let runs = self.drafts().any(|draft| draft.runs);
+        let engine = &self.config.engine;
+        let (open, mut receipt) = engine.decided(self.first);
+        let mut open = OpenDecisions::from(open);
+        for draft in self.others {
+            let (other, its_receipt) = engine.decided(draft);
+            open.push(other);
+            receipt = receipt.and(its_receipt);
+        }
+        let result = match (refusal, self.judge) {
+            (None, Some(judge)) => Ok(Exchange {
+                config: self.config,
+                judge,
+                asked: self.asked,
+                charged: self.charged,
+            }),
+            // There is a judge wherever nothing is refused.
+            (refusal, _) => Err(Box::new(Refused {
+                refusal: refusal.unwrap_or(Refusal::Failed),
+                config: self.config,
+                asked: self.asked,
+                caller: self.caller,
+                is_message: self.is_message,
+            })),
+        };
+        Recorded {
+            result,
+            open,
+            receipt,
+            runs,
+        }
+    }
+
+    fn drafts(&self) -> impl Iterator<Item = &Draft> + Clone {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    fn drafts_mut(&mut self) -> impl Iterator<Item = &mut Draft> {
+        std::iter::once(&mut self.first).chain(&mut self.others)
+    }
+
+    /// What whoever waits is told, if it may not go on.
+    fn refusal(&self) -> Option<Refusal> {
+        let first = self.drafts().find_map(|draft| draft.refusal.as_ref())?;
+        let Waiting::Batch(ids) = &self.asked.waiting else {
+            return Some(first.clone());
+        };
+        let requests = self.drafts().filter(|draft| draft.is_request());
+        let refusals = ids
+            .iter()
+            .zip(requests)
+            .filter_map(|(id, draft)| Some((Id::from_raw(id), draft.refusal.as_ref()?)));
+        reply::batch(refusals, self.asked.era).or_else(|| Some(first.clone()))
     }
 }
 
@@ -277,18 +410,18 @@ pub(super) fn copy(id: Id<'_>) -> Bytes {
 /// there are none, but a server behind this layer may be older than that, and
 /// take the header for what it was.
 ///
-/// Gives what the client said of itself when it began it, if that is known.
+/// Gives the session if it is known to be the caller's.
 fn enter_session(
     config: &Config,
     head: &request::Parts,
     caller: &Caller,
-) -> Result<Option<Arc<str>>, Refusal> {
-    let client = match session_id(&head.headers)? {
+) -> Result<Option<OwnSession>, Refusal> {
+    let session = match session_id(&head.headers)? {
         Some(session) => config.engine.sessions().entered(session, caller)?,
         None => None,
     };
     if config.endpoints.may_post(&head.uri, caller) {
-        Ok(client)
+        Ok(session)
     } else {
         Err(Refusal::NoSession)
     }

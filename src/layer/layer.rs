@@ -9,7 +9,9 @@ use super::service::PolicyService;
 use crate::audit::AuditSink;
 #[cfg(doc)]
 use crate::caller::Caller;
+use crate::clock::Clock;
 use crate::engine::Engine;
+use crate::limit::LimitStore;
 use crate::policy::Policy;
 use crate::session::SessionStore;
 use crate::source::PolicySource;
@@ -113,6 +115,19 @@ impl PolicyLayer {
     #[must_use]
     pub fn session_store(self, store: impl SessionStore) -> Self {
         self.with(|config| config.engine.set_sessions(store))
+    }
+
+    /// Counts in this store what limits of the policy speak of, rather than in one
+    /// of the layer's own; see [`LimitStore`].
+    #[must_use]
+    pub fn limit_store(self, store: impl LimitStore) -> Self {
+        self.with(|config| config.engine.set_limits(store))
+    }
+
+    /// Tells the time by this clock, for tests of what depends on it.
+    #[must_use]
+    pub fn clock(self, clock: impl Clock) -> Self {
+        self.with(|config| config.engine.set_clock(clock))
     }
 
     /// Bytes that the body of one request may have; 4 MiB unless it is set. A

@@ -20,6 +20,7 @@ mod incoming;
 )]
 mod layer;
 mod listeners;
+mod not_sent;
 mod permit;
 mod request;
 mod request_body;
@@ -30,6 +31,7 @@ mod tell;
 pub use future::ResponseFuture;
 pub use identify::IdentifyCaller;
 pub use layer::{Dangerous, PolicyLayer};
+pub use not_sent::NotSent;
 pub use permit::Permit;
 pub use request_body::RequestBody;
 pub use response_body::ResponseBody;

@@ -83,6 +83,7 @@ impl Teller {
             config,
             judge,
             asked,
+            ..
         } = exchange;
         let watch = config.engine.changes()?.watch();
         let right = match &asked.role {

@@ -4,10 +4,14 @@
 //! What it was charged stays, whatever the answer, unless the server never saw
 //! it. See section 4 of the policy language.
 
+mod memory;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
+
+pub use memory::MemoryLimitStore;
 
 use crate::audit::DecisionId;
 use crate::clock::Moment;

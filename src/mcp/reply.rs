@@ -3,6 +3,8 @@
 //! One function, [`reply`], decides this for the whole crate. The table in
 //! `docs/refusals.md` is tested against it.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde::Serialize;
 
@@ -15,6 +17,8 @@ use super::version::Era;
 
 /// A policy refused the message.
 pub(crate) const DENIED: i32 = -31403;
+/// A limit of the policy is used up.
+pub(crate) const LIMITED: i32 = -31429;
 /// There is no room for the message at the moment.
 pub(crate) const UNAVAILABLE: i32 = -31503;
 /// The code for what only clients with a certain capability can ask for.
@@ -43,6 +47,8 @@ pub(crate) enum Refusal {
     Tool { text: String, place: Place },
     /// Another method that may not be used in this way.
     Denied { text: String, place: Place },
+    /// Another method, which may not be used so often or so much.
+    Limited { text: String, place: Place },
     /// The session does not exist, or is another caller's.
     NoSession,
     /// The HTTP method is not one of the transport.
@@ -59,8 +65,8 @@ pub(crate) enum Refusal {
     BadAnswer { text: String },
     /// Something of ours failed, so nothing could be decided.
     Failed,
-    /// It could not be recorded.
-    Unrecorded { place: Place },
+    /// It could not be counted or recorded.
+    Unavailable { place: Place },
     /// A batch that has no answer, or is not to have it: what is said to each
     /// message that has an id.
     Batch { replies: Vec<Reply> },
@@ -72,6 +78,14 @@ impl Refusal {
         Self::Malformed {
             code: -32600,
             text: text.to_owned(),
+        }
+    }
+
+    /// After what time the same could be let through, if that is known.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Tool { place, .. } | Self::Limited { place, .. } => place.retry_after,
+            _ => None,
         }
     }
 }
@@ -110,6 +124,8 @@ pub(crate) struct Place {
     pub(crate) reason: String,
     /// By which the operator finds it in the records.
     pub(crate) decision: Option<String>,
+    /// When the same could be let through, if it could and that is known.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 /// A refusal, ready to be sent.
@@ -187,6 +203,10 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
             per_call(StatusCode::OK),
             error(asked, DENIED, text, Some(place)),
         ),
+        Refusal::Limited { text, place } => (
+            per_call(StatusCode::OK),
+            error(asked, LIMITED, text, Some(place)),
+        ),
         Refusal::Failed => (
             or_without_id(StatusCode::INTERNAL_SERVER_ERROR),
             error(
@@ -196,7 +216,7 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
                 None,
             ),
         ),
-        Refusal::Unrecorded { place } => (
+        Refusal::Unavailable { place } => (
             or_without_id(StatusCode::SERVICE_UNAVAILABLE),
             error(asked, UNAVAILABLE, &place.reason, Some(place)),
         ),
@@ -321,6 +341,8 @@ struct ErrorData<'a> {
     reason: &'a str,
     #[serde(rename = "decisionId", skip_serializing_if = "Option::is_none")]
     decision: Option<&'a str>,
+    #[serde(rename = "retryAfterMs", skip_serializing_if = "Option::is_none")]
+    retry_after: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -351,6 +373,11 @@ struct ResultMeta<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     decision: Option<&'a str>,
+    #[serde(
+        rename = "io.github.mcp-policy/retryAfterMs",
+        skip_serializing_if = "Option::is_none"
+    )]
+    retry_after: Option<u64>,
 }
 
 /// A JSON-RPC error; without an id, where there is none to echo.
@@ -359,6 +386,7 @@ fn error(asked: Asked<'_>, code: i32, message: &str, place: Option<&Place>) -> V
         rule: &place.rule,
         reason: &place.reason,
         decision: place.decision.as_deref(),
+        retry_after: place.retry_after.map(in_milliseconds),
     });
     error_with(asked, code, message, data)
 }
@@ -385,9 +413,21 @@ fn tool_error(id: Id<'_>, era: Era, text: &str, place: &Place) -> Vec<u8> {
             rule: &place.rule,
             reason: &place.reason,
             decision: place.decision.as_deref(),
+            retry_after: place.retry_after.map(in_milliseconds),
         },
     };
     envelope(Some(id), "result", &result)
+}
+
+/// The time to wait, in whole seconds; rounded up, so that it is never too early.
+pub(crate) fn in_seconds(time: Duration) -> u64 {
+    time.as_secs()
+        .saturating_add(u64::from(time.subsec_nanos() > 0))
+}
+
+/// Rounded up: it is never too early then.
+fn in_milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 fn envelope(id: Option<Id<'_>>, member: &str, value: &impl Serialize) -> Vec<u8> {
@@ -415,6 +455,7 @@ mod tests {
             rule: "/tools/x/action".to_owned(),
             reason: "No.".to_owned(),
             decision: Some("d".to_owned()),
+            retry_after: None,
         }
     }
 
@@ -489,6 +530,20 @@ mod tests {
                     place: place(),
                 },
             ),
+            (
+                "tool used up by a limit",
+                Refusal::Tool {
+                    text: text(),
+                    place: place(),
+                },
+            ),
+            (
+                "prompt or resource used up by a limit, or too many sessions begun",
+                Refusal::Limited {
+                    text: text(),
+                    place: place(),
+                },
+            ),
             ("session of another caller", Refusal::NoSession),
             ("other HTTP method, or upgrade", Refusal::HttpMethod),
             (
@@ -504,8 +559,8 @@ mod tests {
             ),
             ("policy could not be asked", Refusal::Failed),
             (
-                "decision could not be recorded",
-                Refusal::Unrecorded { place: place() },
+                "decision could not be counted or recorded",
+                Refusal::Unavailable { place: place() },
             ),
         ]
     }

@@ -46,7 +46,6 @@ pub use self::document::{
 };
 pub use self::error::LoadError;
 pub use self::explain::{ConditionStep, Explanation, Step};
-#[allow(unused_imports)]
 pub(crate) use self::quota::Spending;
 pub use self::quota::{Amount, CalendarUnit, OnStoreError, Period, Quota, QuotaId, Scope};
 pub(crate) use self::views::Views;

@@ -32,6 +32,12 @@ impl Amount {
         }
     }
 
+    /// The sum of both; `None` if that is more than [`MAX`](Self::MAX).
+    pub(crate) fn checked_add(self, other: Self) -> Option<Self> {
+        let sum = self.0.checked_add(other.0)?;
+        (sum <= Self::MAX.0).then_some(Self(sum))
+    }
+
     /// How many millionths it is.
     pub const fn millionths(self) -> u64 {
         self.0

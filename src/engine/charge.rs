@@ -1,0 +1,356 @@
+//! What a message uses up: counted before it goes on, and given back if it does
+//! not.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::asked;
+use crate::audit::{DecisionId, seam_panicked, session_digest};
+use crate::caller::Caller;
+use crate::clock::{Clock, Moment, SystemClock};
+use crate::limit::{Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved};
+use crate::mcp::reply::Refusal;
+use crate::policy::{Amount, OnStoreError, Period, Quota, Scope, Spending};
+use crate::store::{Answer, Settled, StoreError, Waiting};
+
+/// The rule that refuses sessions: too many of them, or another caller's.
+pub(super) const SESSION: &str = "(session)";
+
+/// How many sessions a caller may begin. They are counted by themselves if the
+/// store does not answer: nothing runs by beginning one.
+pub(super) static SESSIONS_BEGUN: LazyLock<Arc<Quota>> = LazyLock::new(|| {
+    let minute = Period::Rolling(Duration::from_secs(60));
+    let max = Amount::from_millionths(60 * Amount::ONE.millionths());
+    let quota = Quota::new("", SESSION, minute, max, Scope::Caller);
+    Arc::new(quota.with_on_store_error(OnStoreError::Allow))
+});
+
+/// Counts what is used up.
+#[derive(Clone)]
+pub(crate) struct Limits {
+    store: Arc<dyn LimitStore>,
+    /// Counts for this process alone while the store does not answer.
+    meanwhile: Arc<MemoryLimitStore>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let memory = Arc::new(MemoryLimitStore::default());
+        Self {
+            store: Arc::clone(&memory) as Arc<dyn LimitStore>,
+            meanwhile: memory,
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn set_store(&mut self, store: impl LimitStore) {
+        self.store = Arc::new(store);
+        self.meanwhile = Arc::default();
+    }
+
+    pub(super) fn set_clock(&mut self, clock: impl Clock) {
+        self.clock = Arc::new(clock);
+    }
+
+    pub(super) fn now(&self) -> Result<Moment, Refusal> {
+        asked("clock", || self.clock.now())
+    }
+
+    /// Charges all of this, or nothing.
+    pub(super) fn charge(
+        &self,
+        id: DecisionId,
+        payer: &Payer,
+        spending: &[Spending],
+        at: Moment,
+    ) -> Charging {
+        let charges = match payer.charges(spending) {
+            Ok(charges) if charges.is_empty() => return Charging::Known(Ok(Paid::default())),
+            Ok(charges) => charges,
+            Err(quota) => {
+                let retry_after = None;
+                return Charging::Known(Err(Shortage::Exceeded { quota, retry_after }));
+            }
+        };
+        let charged = Charged {
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            reservation: Reservation::new(id, Arc::clone(&payer.server), charges, at),
+            stage: Stage::Reserved,
+        };
+        let meanwhile = Arc::clone(&self.meanwhile);
+        match charged.reserve().settle() {
+            Settled::Known(answer) => Charging::Known(charged.settled(answer, meanwhile)),
+            Settled::Awaited(waiting) => Charging::Awaited(Box::new(AwaitedCharge {
+                waiting,
+                charged: Some((charged, meanwhile)),
+            })),
+        }
+    }
+}
+
+impl fmt::Debug for Limits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Limits").finish_non_exhaustive()
+    }
+}
+
+/// Whose budgets are used up.
+#[derive(Clone, Debug)]
+pub(crate) struct Payer {
+    pub(super) server: Arc<str>,
+    pub(super) caller: Caller,
+    /// The session, if it is known to be the caller's.
+    pub(super) session: Option<Arc<str>>,
+}
+
+impl Payer {
+    /// One charge for each budget. An error is the quota of which more is used up
+    /// at once than any admits.
+    fn charges(&self, spending: &[Spending]) -> Result<SmallVec<[Charge; 4]>, Arc<Quota>> {
+        let mut charges: SmallVec<[Charge; 4]> = SmallVec::new();
+        let mut session: Option<Arc<str>> = None;
+        for Spending {
+            quota,
+            amount,
+            enforced,
+        } in spending
+        {
+            let same = |charge: &&mut Charge| charge.quota.id() == quota.id();
+            if let Some(charge) = charges.iter_mut().find(same) {
+                let sum = charge.amount.checked_add(*amount);
+                charge.amount = match sum {
+                    Some(sum) => sum,
+                    None if *enforced => return Err(Arc::clone(quota)),
+                    None => Amount::MAX,
+                };
+                charge.enforced |= enforced;
+                continue;
+            }
+            let of_session = self.session.as_ref();
+            charges.push(Charge {
+                quota: Arc::clone(quota),
+                caller: (quota.scope() != Scope::Server).then(|| self.caller.shared_id()),
+                session: of_session
+                    .filter(|_| quota.scope() == Scope::Session)
+                    .map(|id| {
+                        let digest = || session_digest(id).into();
+                        Arc::clone(session.get_or_insert_with(digest))
+                    }),
+                amount: *amount,
+                enforced: *enforced,
+            });
+        }
+        Ok(charges)
+    }
+}
+
+/// What became of charging a message.
+pub(crate) type Bill = Result<Paid, Shortage>;
+
+/// A message that was charged what it uses up.
+#[derive(Debug, Default)]
+pub(crate) struct Paid {
+    /// `None` if it uses up nothing.
+    pub(crate) charged: Option<Charged>,
+    /// The quota in shadow of which it is too much.
+    pub(crate) over: Option<Arc<Quota>>,
+}
+
+/// Why a message cannot be charged.
+#[derive(Debug)]
+pub(crate) enum Shortage {
+    /// It would be too much.
+    Exceeded {
+        quota: Arc<Quota>,
+        retry_after: Option<Duration>,
+    },
+    /// There is no room for another budget.
+    Full,
+    /// The store did not answer.
+    Store,
+}
+
+/// A charge that is known, or awaited.
+#[derive(Debug)]
+pub(crate) enum Charging {
+    Known(Bill),
+    Awaited(Box<AwaitedCharge>),
+}
+
+/// A charge of which the store has not said yet whether it is admitted. If this
+/// is dropped, it is given back.
+#[derive(Debug)]
+pub(crate) struct AwaitedCharge {
+    waiting: Waiting<Reserved>,
+    /// `None` once it is known.
+    charged: Option<(Charged, Arc<MemoryLimitStore>)>,
+}
+
+impl Future for AwaitedCharge {
+    type Output = Bill;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Bill> {
+        let answer = ready!(Pin::new(&mut self.waiting).poll(context));
+        Poll::Ready(match self.charged.take() {
+            Some((charged, meanwhile)) => charged.settled(answer, meanwhile),
+            None => Err(Shortage::Store),
+        })
+    }
+}
+
+/// What a message was charged. Dropped before the message is
+/// [sent](Self::sent), it is given back; after that it stays.
+pub(crate) struct Charged {
+    store: Arc<dyn LimitStore>,
+    clock: Arc<dyn Clock>,
+    reservation: Reservation,
+    stage: Stage,
+}
+
+/// How far a message is that was charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The server has not been called.
+    Reserved,
+    /// It has.
+    Sent,
+    /// There is nothing more to tell the store.
+    Concluded,
+}
+
+impl Charged {
+    fn reserve(&self) -> Answer<Reserved> {
+        let reserve = || self.store.reserve(&self.reservation);
+        catch_unwind(AssertUnwindSafe(reserve)).unwrap_or_else(|_| {
+            seam_panicked("limit store");
+            Answer::failed(StoreError::new("it panicked"))
+        })
+    }
+
+    /// What comes of the answer of the store.
+    fn settled(
+        mut self,
+        answer: Result<Reserved, StoreError>,
+        meanwhile: Arc<MemoryLimitStore>,
+    ) -> Bill {
+        match answer {
+            Ok(Reserved::Admitted { over }) => Ok(Paid {
+                over: over.and_then(|index| self.quota(index)),
+                charged: Some(self),
+            }),
+            Ok(Reserved::Exceeded {
+                charge,
+                retry_after,
+            }) => {
+                self.stage = Stage::Concluded;
+                Err(match self.quota(charge) {
+                    Some(quota) => Shortage::Exceeded { quota, retry_after },
+                    None => Shortage::Store,
+                })
+            }
+            Ok(Reserved::Full) => {
+                self.stage = Stage::Concluded;
+                match self.reservation.charges().iter().any(Charge::is_enforced) {
+                    true => Err(Shortage::Full),
+                    // What is only tried refuses nothing.
+                    false => Ok(Paid::default()),
+                }
+            }
+            Err(error) => {
+                tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
+                self.charge_meanwhile(meanwhile)
+            }
+        }
+    }
+
+    /// Charges this process alone, if that is what all limits say of a store that
+    /// does not answer.
+    fn charge_meanwhile(self, meanwhile: Arc<MemoryLimitStore>) -> Bill {
+        let denies = |charge: &Charge| {
+            charge.enforced && charge.quota.on_store_error() == OnStoreError::Deny
+        };
+        let charges = self.reservation.charges();
+        if charges.iter().any(denies) {
+            return Err(Shortage::Store);
+        }
+        let charged = Self {
+            store: meanwhile,
+            clock: Arc::clone(&self.clock),
+            reservation: self.reservation.clone(),
+            stage: Stage::Reserved,
+        };
+        // The store may still count it: it is told that it need not, now that
+        // this is dropped.
+        drop(self);
+        match charged.reserve().settle() {
+            Settled::Known(Ok(answer)) => charged.settled(Ok(answer), Arc::default()),
+            Settled::Known(Err(_)) | Settled::Awaited(_) => Err(Shortage::Store),
+        }
+    }
+
+    fn quota(&self, charge: usize) -> Option<Arc<Quota>> {
+        let charge = self.reservation.charges().get(charge)?;
+        Some(Arc::clone(&charge.quota))
+    }
+
+    /// The server is called: from now on it may have run.
+    pub(crate) fn sent(&mut self) {
+        let is_concurrent = |charge: &Charge| charge.quota.period() == Period::Concurrent;
+        // Nothing else depends on what becomes of it.
+        self.stage = match self.reservation.charges().iter().any(is_concurrent) {
+            true => Stage::Sent,
+            false => Stage::Concluded,
+        };
+    }
+
+    /// The answer has come to its end.
+    pub(crate) fn ended(mut self) {
+        if self.stage == Stage::Sent {
+            self.conclude(Conclusion::Ended);
+        }
+    }
+
+    /// No byte of it was handed to the server.
+    pub(crate) fn not_sent(mut self) {
+        self.conclude(Conclusion::NotSent);
+    }
+
+    fn conclude(&mut self, conclusion: Conclusion) {
+        self.stage = Stage::Concluded;
+        let told = catch_unwind(AssertUnwindSafe(|| {
+            let now = self.clock.now();
+            self.store.conclude(&self.reservation, conclusion, now);
+        }));
+        if told.is_err() {
+            seam_panicked("limit store");
+        }
+    }
+}
+
+impl Drop for Charged {
+    fn drop(&mut self) {
+        match self.stage {
+            Stage::Reserved => self.conclude(Conclusion::NotSent),
+            Stage::Sent => self.conclude(Conclusion::BrokenOff),
+            Stage::Concluded => {}
+        }
+    }
+}
+
+impl fmt::Debug for Charged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Charged")
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}

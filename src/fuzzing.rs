@@ -28,10 +28,9 @@ pub struct Filter(Judge);
 impl Filter {
     /// The filter of this policy.
     pub fn new(policy: Policy) -> Option<Self> {
-        Engine::new(policy)
-            .judge_for(&Caller::local())
-            .ok()
-            .map(Self)
+        let engine = Engine::new(policy);
+        let judge = engine.judge_for(&Caller::local(), &engine.sessions());
+        judge.ok().map(Self)
     }
 
     /// The answer without what is hidden; `None` if it cannot be shown, or tells of

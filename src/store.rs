@@ -45,6 +45,29 @@ impl<T> Answer<T> {
         Self(State::Asking(Box::pin(asking)))
     }
 
+    /// The answer, once it is there.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or none within 100 ms.
+    ///
+    /// ```
+    /// use mcp_policy::{Answer, StoreError};
+    ///
+    /// # futures::executor::block_on(async {
+    /// assert_eq!(Answer::known(7).get().await, Ok(7));
+    ///
+    /// let late = Answer::<u8>::pending(std::future::pending());
+    /// assert!(late.get().await.is_err());
+    /// # });
+    /// ```
+    pub async fn get(self) -> Result<T, StoreError> {
+        match self.settle() {
+            Settled::Known(answer) => answer,
+            Settled::Awaited(waiting) => waiting.await,
+        }
+    }
+
     /// The answer, or how to wait for it.
     pub(crate) fn settle(self) -> Settled<T> {
         match self.0 {
@@ -74,6 +97,13 @@ impl<T: fmt::Debug> fmt::Debug for Answer<T> {
 pub struct StoreError(Cow<'static, str>);
 
 impl StoreError {
+    /// Of a store that has panicked.
+    pub(crate) const PANICKED: Self = Self::of("it panicked");
+
+    pub(crate) const fn of(reason: &'static str) -> Self {
+        Self(Cow::Borrowed(reason))
+    }
+
     /// An error for this reason.
     pub fn new(reason: impl Into<Cow<'static, str>>) -> Self {
         Self(reason.into())
@@ -116,7 +146,7 @@ impl<T> Future for Waiting<T> {
             }
             Err(_) => {
                 seam_panicked("store");
-                Err(StoreError::new("the store panicked"))
+                Err(StoreError::PANICKED)
             }
         };
         self.let_go();

@@ -100,6 +100,7 @@ impl Draft {
                 let refusal = words::uncounted(words::LIMITS_FULL, id);
                 (Verdict::Unavailable, words::LIMITS_FULL.into(), refusal)
             }
+            Shortage::Failed => (Verdict::Unavailable, words::STORE.into(), Refusal::Failed),
             Shortage::Store => {
                 let refusal = words::uncounted(words::STORE, id);
                 (Verdict::Unavailable, words::STORE.into(), refusal)

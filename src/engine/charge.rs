@@ -178,6 +178,8 @@ pub(crate) enum Shortage {
     Full,
     /// The store did not answer.
     Store,
+    /// The store panicked.
+    Failed,
 }
 
 /// A charge that is known, or awaited.
@@ -233,7 +235,7 @@ impl Charged {
         let reserve = || self.store.reserve(&self.reservation);
         catch_unwind(AssertUnwindSafe(reserve)).unwrap_or_else(|_| {
             seam_panicked("limit store");
-            Answer::failed(StoreError::new("it panicked"))
+            Answer::failed(StoreError::PANICKED)
         })
     }
 
@@ -268,7 +270,12 @@ impl Charged {
             }
             Err(error) => {
                 tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
+                let panicked = error == StoreError::PANICKED;
                 self.charge_meanwhile(meanwhile)
+                    .map_err(|shortage| match shortage {
+                        Shortage::Store if panicked => Shortage::Failed,
+                        other => other,
+                    })
             }
         }
     }

@@ -152,7 +152,7 @@ impl From<Refusal> for Judgement {
     fn from(refusal: Refusal) -> Self {
         let (verdict, rule) = match &refusal {
             Refusal::NoSession => (Verdict::Denied, SESSION),
-            Refusal::Failed => (Verdict::Unavailable, STORE),
+            Refusal::Failed | Refusal::Unavailable { .. } => (Verdict::Unavailable, STORE),
             Refusal::Busy => (Verdict::Unavailable, PROTOCOL),
             _ => (Verdict::Invalid, PROTOCOL),
         };
@@ -204,6 +204,19 @@ impl Judge {
     /// The session by which the request is counted.
     pub(super) fn session(&self) -> Option<&Arc<str>> {
         self.session.as_ref()
+    }
+
+    /// The same for another message, with what that one asks.
+    pub(crate) fn asking(&self, sessions: &Sessions) -> Self {
+        Self {
+            sessions: sessions.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Which sessions and tasks belong to whom, as far as this request asked.
+    pub(crate) fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// When the request was judged.
@@ -452,6 +465,7 @@ impl Judge {
                 });
             }
         };
+        self.sessions.look_up(tasks, &self.caller);
         let resources = resources
             .iter()
             .map(|uri| Ok(self.use_resource(uri, call, decision)));

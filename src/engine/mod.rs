@@ -6,6 +6,7 @@
 mod account;
 mod charge;
 mod judge;
+mod sessions;
 mod told;
 mod words;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 pub(crate) use account::{Arrival, Draft, Seen};
 pub(crate) use charge::{AwaitedCharge, Bill, Charged, Charging, Shortage};
 pub(crate) use judge::{Judge, Judgement};
+pub(crate) use sessions::{OwnSession, Pending, Sessions};
 pub(crate) use told::{Subscription, Told};
 pub(crate) use words::unrecorded;
 
@@ -26,7 +28,7 @@ use crate::clock::Clock;
 use crate::limit::LimitStore;
 use crate::mcp::reply::Refusal;
 use crate::reload::PolicyChanges;
-use crate::session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner, folded};
+use crate::session::{MemorySessionStore, SessionStore};
 use crate::source::PolicySource;
 
 /// Everything that judging needs besides the message.
@@ -49,7 +51,7 @@ impl Engine {
         Self {
             source: Arc::new(source),
             changes: changes.ok().flatten(),
-            sessions: Sessions(Arc::new(MemorySessionStore::default())),
+            sessions: Sessions::new(Arc::new(MemorySessionStore::default())),
             limits: Limits::default(),
             trail: Trail::default(),
             server: None,
@@ -57,7 +59,7 @@ impl Engine {
     }
 
     pub(crate) fn set_sessions(&mut self, store: impl SessionStore) {
-        self.sessions = Sessions(Arc::new(store));
+        self.sessions = Sessions::new(Arc::new(store));
     }
 
     pub(crate) fn set_limits(&mut self, store: impl LimitStore) {
@@ -76,9 +78,9 @@ impl Engine {
         self.server = Some(name);
     }
 
-    /// Which sessions and tasks belong to whom.
-    pub(crate) fn sessions(&self) -> &Sessions {
-        &self.sessions
+    /// Which sessions and tasks belong to whom, for one request.
+    pub(crate) fn sessions(&self) -> Sessions {
+        self.sessions.afresh()
     }
 
     /// How it is told that policies have changed; `None` if they do not.
@@ -87,7 +89,7 @@ impl Engine {
     }
 
     /// The judge for a request of this caller.
-    pub(crate) fn judge_for(&self, caller: &Caller) -> Result<Judge, Refusal> {
+    pub(crate) fn judge_for(&self, caller: &Caller, sessions: &Sessions) -> Result<Judge, Refusal> {
         let (policy, per_caller) = asked("policy source", || {
             (
                 self.source.policy_for(caller),
@@ -98,7 +100,7 @@ impl Engine {
             policy,
             per_caller,
             caller.clone(),
-            self.sessions.clone(),
+            sessions.clone(),
             self.limits.now()?,
         ))
     }
@@ -107,75 +109,6 @@ impl Engine {
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").finish_non_exhaustive()
-    }
-}
-
-/// A session that is known to be the caller's.
-#[derive(Clone, Debug)]
-pub(crate) struct OwnSession {
-    /// As it is compared with others.
-    pub(crate) id: Arc<str>,
-    /// What the client said of itself when it was begun, if that is known.
-    pub(crate) client: Option<Arc<str>>,
-}
-
-/// A [`SessionStore`] whose panics are refusals.
-#[derive(Clone)]
-pub(crate) struct Sessions(Arc<dyn SessionStore>);
-
-impl Sessions {
-    /// Remembers a session. If that fails it is not known, as if another replica
-    /// had it.
-    pub(crate) fn begin(&self, session: &str, owner: SessionOwner) {
-        let session = folded(session);
-        let _ = self.ask(|store| store.begin_session(&session, owner));
-    }
-
-    pub(crate) fn end(&self, session: &str) {
-        let session = folded(session);
-        let _ = self.ask(|store| store.end_session(&session));
-    }
-
-    /// Refuses a session that is known to be another caller's. Of one that is known
-    /// to be this caller's, by what it is known.
-    pub(crate) fn entered(
-        &self,
-        session: &str,
-        caller: &Caller,
-    ) -> Result<Option<OwnSession>, Refusal> {
-        let session = folded(session);
-        match self.ask(|store| store.session_owner(&session, caller))? {
-            Some(owner) if owner.caller() != caller.id() => Err(Refusal::NoSession),
-            Some(owner) => Ok(Some(OwnSession {
-                id: session.into(),
-                client: owner.into_client(),
-            })),
-            None => Ok(None),
-        }
-    }
-
-    /// Remembers a task. If that fails it is not known, and refused.
-    pub(crate) fn begin_task(&self, task: &str, owner: TaskOwner) {
-        let _ = self.ask(|store| store.begin_task(task, owner));
-    }
-
-    /// The tool that the caller made the task with; `None` if the task is not
-    /// known to be the caller's.
-    pub(crate) fn tool_of(&self, task: &str, caller: &Caller) -> Result<Option<String>, Refusal> {
-        let owner = self.ask(|store| store.task_owner(task, caller))?;
-        Ok(owner
-            .filter(|owner| owner.caller() == caller.id())
-            .map(|owner| owner.tool().to_owned()))
-    }
-
-    fn ask<T>(&self, question: impl FnOnce(&dyn SessionStore) -> T) -> Result<T, Refusal> {
-        asked("session store", || question(&*self.0))
-    }
-}
-
-impl fmt::Debug for Sessions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").finish_non_exhaustive()
     }
 }
 

@@ -34,7 +34,7 @@ impl Told {
         if self.is_up_to_date(changes) {
             return Lists::default();
         }
-        let Ok(judge) = engine.judge_for(caller) else {
+        let Ok(judge) = engine.judge_for(caller, &engine.sessions()) else {
             self.changes = Some(changes);
             return Lists::ALL;
         };

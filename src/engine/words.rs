@@ -171,6 +171,14 @@ pub(super) fn uncounted(rule: &str, decision: String) -> Refusal {
     unavailable(rule, reason, Some(decision))
 }
 
+/// The refusal of what cannot be judged, because the store does not say whose
+/// session or task it is.
+pub(super) fn unlooked_up() -> Refusal {
+    let reason = "It could not be looked up whose session or task this is, so nothing was done. \
+                  Try again later, and tell the operator if it goes on.";
+    unavailable(STORE, reason, None)
+}
+
 /// The refusal of what may go on and cannot be recorded.
 pub(crate) fn unrecorded() -> Refusal {
     let reason = "The decision could not be recorded, so the call was not made. \

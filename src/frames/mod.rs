@@ -9,7 +9,9 @@ use self::tell::News;
 use crate::audit::{AuditSink, Ending, MessageKind, Receipt, Settlement, Unrecorded};
 use crate::caller::Caller;
 use crate::clock::Clock;
-use crate::engine::{self, Arrival, Charged, Charging, Draft, Engine, Judge, Judgement, Seen};
+use crate::engine::{
+    self, Arrival, Charged, Charging, Draft, Engine, Judge, Judgement, Seen, Sessions,
+};
 use crate::limit::LimitStore;
 use crate::mcp::list::{self, Answer, Filtered, Unreadable};
 use crate::mcp::message::{Id, Message};
@@ -165,11 +167,18 @@ impl MessageConnection {
     pub async fn from_client(&self, frame: &[u8]) -> FromClient {
         let arrival = Arrival::now();
         let message = parse(frame);
-        let judge = self.engine.judge_for(&self.caller);
+        let sessions = self.engine.sessions();
+        let judge = self.engine.judge_for(&self.caller, &sessions);
         let judge = judge.map(|judge| judge.of_client(lock(&self.client).clone()));
-        let judgement = match (&message, &judge) {
-            (Err(refusal), _) | (_, Err(refusal)) => refusal.clone().into(),
-            (Ok(message), Ok(judge)) => judge.judge(message, arrival.decision),
+        let judgement = loop {
+            let judgement = match (&message, &judge) {
+                (Err(refusal), _) | (_, Err(refusal)) => refusal.clone().into(),
+                (Ok(message), Ok(judge)) => judge.judge(message, arrival.decision),
+            };
+            match sessions.pending() {
+                Some(pending) => pending.await,
+                None => break judgement,
+            }
         };
         let (era, id) = match &message {
             Ok(Message::Request(id, call)) => (call.era(), Some(*id)),
@@ -213,11 +222,16 @@ impl MessageConnection {
 
     /// Judges a message on its way to the client.
     pub async fn from_server(&self, frame: &[u8]) -> FromServer {
-        let judge = match self.engine.judge_for(&self.caller) {
+        let sessions = self.engine.sessions();
+        let judge = match self.engine.judge_for(&self.caller, &sessions) {
             Ok(judge) => judge,
             Err(refusal) => return self.withhold(&refusal, frame).await,
         };
         let mut filtered = list::filter(frame, &judge);
+        if let Some(pending) = sessions.pending() {
+            pending.await;
+            filtered = list::filter(frame, &judge);
+        }
         // One request sees one policy: its answer is another matter than the next
         // request's.
         if let Some(judge) = filtered
@@ -225,6 +239,7 @@ impl MessageConnection {
             .ok()
             .and_then(|it| self.asked_by(it, &judge))
         {
+            let judge = judge.asking(&sessions);
             filtered = list::filter(frame, &judge);
         }
         let Filtered { text, answers, .. } = match filtered {
@@ -238,8 +253,11 @@ impl MessageConnection {
         }
         let receipts = answers
             .into_iter()
-            .filter_map(|answer| self.receive(answer, frame))
+            .filter_map(|answer| self.receive(answer, frame, &sessions))
             .fold(Receipt::recorded(), Receipt::and);
+        if let Some(pending) = sessions.pending() {
+            pending.await;
+        }
         let _ = settled(receipts).await;
         match text {
             None if has_line_end(frame) => FromServer::Replace(on_one_line(frame.to_vec())),
@@ -317,13 +335,13 @@ impl MessageConnection {
     }
 
     /// Notes the answer to a request that was awaited.
-    fn receive(&self, answer: Answer<'_>, frame: &[u8]) -> Option<Receipt> {
+    fn receive(&self, answer: Answer<'_>, frame: &[u8], sessions: &Sessions) -> Option<Receipt> {
         let awaited = self.awaited().take(answer.id)?;
         self.note(|news| news.answered(awaited.question, answer.id, frame, &awaited.judge));
         if let (Some(task), Some(call)) = (answer.task, awaited.call) {
             if task.fits(call.wants_task) {
                 let owner = TaskOwner::new(&self.caller, call.tool);
-                self.engine.sessions().begin_task(&task.id, owner);
+                sessions.begin_task(&task.id, owner);
             }
         }
         if let Some(charged) = awaited.charged {

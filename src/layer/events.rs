@@ -13,7 +13,7 @@ use super::collect::Collected;
 use super::endpoints::Announcement;
 use super::exchange::{Exchange, Role};
 use super::tell::{self, Teller};
-use crate::engine::Judge;
+use crate::engine::{Judge, Pending};
 use crate::mcp::list::{self, Unreadable};
 use crate::mcp::recover::{self, Unread};
 use crate::mcp::reply::Refusal;
@@ -40,6 +40,8 @@ pub(super) struct Events {
     teller: Option<Teller>,
     /// Whether an answer has gone by.
     is_answered: bool,
+    /// What is judged once the session store has answered.
+    asking: Option<(Pending, Bytes)>,
 }
 
 impl Events {
@@ -55,6 +57,7 @@ impl Events {
             announcement: None,
             teller,
             is_answered: false,
+            asking: None,
         }
     }
 
@@ -88,14 +91,20 @@ impl Events {
                 self.splitter.begin();
                 return Poll::Ready(Some(Ok(Frame::data(event))));
             }
+            if let Some((pending, _)) = &mut self.asking {
+                ready!(Pin::new(pending).poll(context));
+                if let Some((_, chunk)) = self.asking.take() {
+                    self.take_or_end(chunk, body.as_mut());
+                }
+                continue;
+            }
             match ready!(inner.poll_frame(context)) {
                 Some(Ok(frame)) => {
                     // Trailers have no place in this transport.
                     if let Ok(chunk) = frame.into_data() {
-                        if let Err(why) = self.take(chunk) {
-                            self.give_up(why);
-                            self.exchange.has_broken_off();
-                            body.set(None);
+                        match self.ask_about(&chunk) {
+                            Some(pending) => self.asking = Some((pending, chunk)),
+                            None => self.take_or_end(chunk, body.as_mut()),
                         }
                     }
                 }
@@ -130,6 +139,34 @@ impl Events {
             .into_bytes(),
             None => bytes,
         }
+    }
+
+    /// Asks what has to be known to judge the events that end here; `None` if
+    /// everything is.
+    fn ask_about(&self, chunk: &Bytes) -> Option<Pending> {
+        let sessions = self.exchange.judge.sessions();
+        if sessions.answer_at_once() {
+            return None;
+        }
+        let mut ask = |event: Event<'_>| {
+            judge(&self.exchange, event.data);
+            Verdict::Drop
+        };
+        // What is too large is found out when it is judged.
+        let _ = self
+            .splitter
+            .clone()
+            .push(chunk.clone(), &mut ask, &mut VecDeque::new());
+        sessions.pending()
+    }
+
+    fn take_or_end<R>(&mut self, chunk: Bytes, mut body: Pin<&mut Option<R>>) {
+        if let Err(why) = self.take(chunk) {
+            self.give_up(why);
+            self.exchange.has_broken_off();
+            body.set(None);
+        }
+        self.exchange.judge.sessions().forget();
     }
 
     fn take(&mut self, chunk: Bytes) -> Result<(), &'static str> {
@@ -201,7 +238,12 @@ impl fmt::Debug for Events {
 fn judge_of(exchange: &Exchange) -> Result<Cow<'_, Judge>, Refusal> {
     let lasts = exchange.asked.opens_stream || matches!(exchange.asked.role, Role::Subscribes(_));
     Ok(match lasts {
-        true => Cow::Owned(exchange.config.engine.judge_for(exchange.judge.caller())?),
+        true => Cow::Owned(
+            exchange
+                .config
+                .engine
+                .judge_for(exchange.judge.caller(), exchange.judge.sessions())?,
+        ),
         false => Cow::Borrowed(&exchange.judge),
     })
 }

@@ -8,9 +8,9 @@ use smallvec::SmallVec;
 
 use super::calls::CallUnderWay;
 use super::config::Config;
-use crate::engine::{Charged, Judge};
+use crate::engine::{Charged, Judge, Pending};
 use crate::mcp::changed::Lists;
-use crate::mcp::list::Answer;
+use crate::mcp::list::{self, Answer};
 use crate::mcp::message::Id;
 use crate::mcp::reply::{self, Refusal, Reply};
 use crate::mcp::sse;
@@ -122,13 +122,26 @@ impl Exchange {
         self.charged = None;
     }
 
+    /// Asks what has to be known to judge a message of the server's; `None` if
+    /// everything is.
+    pub(super) fn ask_about(&self, message: &[u8]) -> Option<Pending> {
+        let sessions = self.judge.sessions();
+        if sessions.answer_at_once() {
+            return None;
+        }
+        if let Ok(filtered) = list::filter(message, &self.judge) {
+            self.remember_tasks(&filtered.answers);
+        }
+        sessions.pending()
+    }
+
     /// Remembers the tasks that the server made of the calls, before the client
     /// hears of them.
     pub(super) fn remember_tasks(&self, answers: &[Answer<'_>]) {
         for call in &self.asked.calls {
             for task in answers.iter().filter_map(|answer| call.task_in(answer)) {
                 let owner = TaskOwner::new(self.judge.caller(), Arc::clone(&call.tool));
-                self.config.engine.sessions().begin_task(task, owner);
+                self.judge.sessions().begin_task(task, owner);
             }
         }
     }

@@ -25,7 +25,8 @@ use super::tell;
 use crate::audit::{
     DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded,
 };
-use crate::engine::{self, Arrival, AwaitedCharge, Charging};
+use crate::engine::{self, Arrival, AwaitedCharge, Charging, Pending, Sessions};
+use crate::mcp::reply::Refusal;
 
 type Answer<R> = Response<ResponseBody<R>>;
 
@@ -49,24 +50,42 @@ enum State<S, F, B, R, E> {
     Settling(Settling, Option<Result<Box<Answer<R>>, E>>),
     /// The request body is being read.
     Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
+    /// The request is judged once the session store has answered.
+    Asking(Pending, Option<Box<(Admission<S>, Option<Collected>)>>),
     /// The request may go on, if it can be charged.
     Charging(Box<AwaitedCharge>, Option<Box<Judgeable<S>>>),
     /// The request may go on, once that is recorded.
     Recording(Settling, Option<Box<Permitted<S, B>>>),
     /// The inner service has been called.
     Calling(#[pin] F, Option<Box<Called>>),
+    /// The session store is told what the answer did to the session.
+    Following(Pending, Option<Box<(Response<R>, Called)>>),
     /// The inner service has been called on a path that is not guarded.
     Around(#[pin] F),
     /// The answer is being held.
     Holding(#[pin] Collect<R>, Option<Box<Held>>),
+    /// The answer is held until the session store has answered.
+    Remembering(Pending, Option<Box<(Held, Collected)>>),
 }
 
-/// What waits for the request body.
-struct Admission<S> {
-    head: RequestHead,
-    inner: S,
-    config: Arc<Config>,
-    arrival: Arrival,
+/// A request that is still to be judged.
+pub(super) struct Admission<S> {
+    pub(super) head: RequestHead,
+    pub(super) inner: S,
+    pub(super) config: Arc<Config>,
+    pub(super) arrival: Arrival,
+    pub(super) sessions: Sessions,
+}
+
+impl<S> Admission<S> {
+    fn incoming(&self) -> Incoming<'_> {
+        Incoming {
+            config: &self.config,
+            head: &self.head,
+            arrival: self.arrival,
+            sessions: &self.sessions,
+        }
+    }
 }
 
 /// A request that was judged and is being charged.
@@ -108,26 +127,23 @@ where
         }
     }
 
-    /// For a request whose body does not count.
-    pub(super) fn without_body(judged: Judged, head: RequestHead, inner: S) -> Self {
+    /// For a request that may not go on.
+    pub(super) fn refused(admission: Admission<S>, refusal: Refusal) -> Self {
+        let unread = request::unread(&admission.head);
+        let judged = admission.incoming().refuse(unread, refusal);
         Self {
-            state: charge(judged, head, None, inner),
+            state: charge(judged, admission.head, None, admission.inner),
         }
     }
 
-    pub(super) fn reading(
-        collect: Collect<B>,
-        head: RequestHead,
-        inner: S,
-        config: Arc<Config>,
-        arrival: Arrival,
-    ) -> Self {
-        let admission = Admission {
-            head,
-            inner,
-            config,
-            arrival,
-        };
+    /// For a request whose body does not count.
+    pub(super) fn without_body(admission: Admission<S>) -> Self {
+        Self {
+            state: admit(admission, None),
+        }
+    }
+
+    pub(super) fn reading(collect: Collect<B>, admission: Admission<S>) -> Self {
         Self {
             state: State::Reading(collect, Some(Box::new(admission))),
         }
@@ -159,7 +175,37 @@ where
                 StateProject::Reading(collect, admission) => {
                     let collected = ready!(collect.poll(context));
                     match admission.take() {
-                        Some(admission) => admit(*admission, collected),
+                        Some(admission) => collected_of(*admission, collected),
+                        None => return Poll::Pending,
+                    }
+                }
+                StateProject::Asking(pending, admission) => {
+                    ready!(Pin::new(pending).poll(context));
+                    match admission.take() {
+                        Some(admission) => {
+                            let (admission, body) = *admission;
+                            admit(admission, body)
+                        }
+                        None => return Poll::Pending,
+                    }
+                }
+                StateProject::Following(pending, called) => {
+                    ready!(Pin::new(pending).poll(context));
+                    match called.take() {
+                        Some(called) => {
+                            let (answer, called) = *called;
+                            pass_on(answer, called)
+                        }
+                        None => return Poll::Pending,
+                    }
+                }
+                StateProject::Remembering(pending, held) => {
+                    ready!(Pin::new(pending).poll(context));
+                    match held.take() {
+                        Some(held) => {
+                            let (held, collected) = *held;
+                            answer_held(held, Ok(collected))
+                        }
                         None => return Poll::Pending,
                     }
                 }
@@ -203,19 +249,7 @@ where
                 StateProject::Holding(collect, held) => {
                     let collected = ready!(collect.poll(context));
                     match held.take() {
-                        Some(held) => {
-                            let Held { head, mut called } = *held;
-                            match &collected {
-                                Ok(collected) => {
-                                    let has_body = !collected.bytes.is_empty();
-                                    called.exchange.has_ended(head.status, has_body);
-                                }
-                                Err(_) => called.exchange.has_broken_off(),
-                            }
-                            let (answer, ending) =
-                                answer::judge_held(&called.exchange, head, collected);
-                            conclude(called.open, ending, answer)
-                        }
+                        Some(held) => hold(*held, collected),
                         None => return Poll::Pending,
                     }
                 }
@@ -225,40 +259,44 @@ where
     }
 }
 
-/// Judges a request whose body was read.
-fn admit<S, B, R>(
+/// Judges a request whose body was read, if it could be.
+fn collected_of<S, B, R>(
     admission: Admission<S>,
     collected: Result<Collected, CollectError>,
 ) -> State<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
-    let Admission {
-        head,
-        inner,
-        config,
-        arrival,
-    } = admission;
-    let unread = request::unread(&head);
-    let incoming = Incoming {
-        config: &config,
-        head: &head,
-        arrival,
-    };
     let collected = collected
-        .map_err(|error| request::unreadable(&config, error))
+        .map_err(|error| request::unreadable(&admission.config, error))
         .and_then(|collected| {
-            request::check_media_type(&head.headers)?;
+            request::check_media_type(&admission.head.headers)?;
             Ok(collected)
         });
-    let (judged, body) = match collected {
-        Ok(collected) => {
-            let judged = incoming.judge(unread, &collected.bytes);
-            (judged, Some(collected))
-        }
-        Err(refusal) => (incoming.refuse(unread, refusal), None),
+    match collected {
+        Ok(collected) => admit(admission, Some(collected)),
+        Err(refusal) => ResponseFuture::refused(admission, refusal).state,
+    }
+}
+
+/// Judges a request, once everything is known of it that has to be.
+fn admit<S, B, R>(
+    admission: Admission<S>,
+    body: Option<Collected>,
+) -> State<S, S::Future, B, R, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+{
+    let unread = request::unread(&admission.head);
+    let incoming = admission.incoming();
+    let judged = match &body {
+        Some(body) => incoming.judge(unread, &body.bytes),
+        None => incoming.judge_head(unread),
     };
-    charge(judged, head, body, inner)
+    match admission.sessions.pending() {
+        Some(pending) => State::Asking(pending, Some(Box::new((admission, body)))),
+        None => charge(judged, admission.head, body, admission.inner),
+    }
 }
 
 /// Charges a request that may go on.
@@ -366,17 +404,31 @@ where
     State::Calling(inner.call(request), Some(Box::new(called)))
 }
 
-/// Decides how the answer of the inner service goes on.
+/// Follows what the answer of the inner service does to the session.
 fn receive<S, F, B, R: Body<Data = Bytes>, E>(
     answer: Response<R>,
     mut called: Called,
 ) -> State<S, F, B, R, E> {
-    let (mut head, body) = answer.into_parts();
+    let (head, body) = answer.into_parts();
     request::follow_session(&called.exchange, &head);
     tell::follow_session(&mut called.exchange, &head);
     if head.extensions.get::<NotSent>().is_some() {
         called.exchange.was_not_sent();
     }
+    let pending = called.exchange.judge.sessions().pending();
+    let answer = Response::from_parts(head, body);
+    match pending {
+        Some(pending) => State::Following(pending, Some(Box::new((answer, called)))),
+        None => pass_on(answer, called),
+    }
+}
+
+/// Decides how the answer of the inner service goes on.
+fn pass_on<S, F, B, R: Body<Data = Bytes>, E>(
+    answer: Response<R>,
+    mut called: Called,
+) -> State<S, F, B, R, E> {
+    let (mut head, body) = answer.into_parts();
     called.open.answered_with(head.status.as_u16());
     let asked = &called.exchange.asked;
     match answer::treatment(&head) {
@@ -400,6 +452,36 @@ fn receive<S, F, B, R: Body<Data = Bytes>, E>(
             State::Holding(collect, Some(Box::new(Held { head, called })))
         }
     }
+}
+
+/// Judges an answer that was held whole, once everything is known of it that has
+/// to be.
+fn hold<S, F, B, R, E>(
+    mut held: Held,
+    collected: Result<Collected, CollectError>,
+) -> State<S, F, B, R, E> {
+    let exchange = &mut held.called.exchange;
+    let collected = match collected {
+        Ok(collected) => collected,
+        Err(error) => {
+            exchange.has_broken_off();
+            return answer_held(held, Err(error));
+        }
+    };
+    exchange.has_ended(held.head.status, !collected.bytes.is_empty());
+    match exchange.ask_about(&collected.bytes) {
+        Some(pending) => State::Remembering(pending, Some(Box::new((held, collected)))),
+        None => answer_held(held, Ok(collected)),
+    }
+}
+
+fn answer_held<S, F, B, R, E>(
+    held: Held,
+    collected: Result<Collected, CollectError>,
+) -> State<S, F, B, R, E> {
+    let Held { head, called } = held;
+    let (answer, ending) = answer::judge_held(&called.exchange, head, collected);
+    conclude(called.open, ending, answer)
 }
 
 /// Records how it ended, and answers.

@@ -11,7 +11,7 @@ use super::request::session_id;
 use crate::audit::{DecisionId, MessageKind, OpenDecisions, Receipt};
 use crate::caller::Caller;
 use crate::engine::{
-    Arrival, Bill, Charged, Charging, Draft, Judge, Judgement, OwnSession, Seen, Shortage,
+    Arrival, Bill, Charged, Charging, Draft, Judge, Judgement, OwnSession, Seen, Sessions, Shortage,
 };
 use crate::mcp::changed;
 use crate::mcp::headers;
@@ -67,6 +67,9 @@ pub(super) struct Incoming<'r> {
     pub(super) config: &'r Arc<Config>,
     pub(super) head: &'r request::Parts,
     pub(super) arrival: Arrival,
+    /// What the request asks of who has which session and task. Where that is not
+    /// known yet, what is judged does not count.
+    pub(super) sessions: &'r Sessions,
 }
 
 impl Incoming<'_> {
@@ -182,14 +185,31 @@ impl Incoming<'_> {
         era: Era,
     ) -> Result<Judge, Refusal> {
         let caller = caller.as_ref().map_err(Refusal::clone)?;
-        let session = enter_session(self.config, self.head, caller)?;
+        let session = self.enter_session(caller)?;
         let (id, client) = match session {
             Some(session) => (Some(session.id), session.client),
             None => (None, None),
         };
-        let judge = self.config.engine.judge_for(caller)?.of_client(client);
+        let judge = self.config.engine.judge_for(caller, self.sessions)?;
+        let judge = judge.of_client(client);
         // A modern request belongs to none, whatever its headers say.
         Ok(judge.in_session(id.filter(|_| era == Era::Legacy)))
+    }
+
+    /// Refuses a session that is known to be another caller's. In the modern era
+    /// there are none, but a server behind this layer may be older than that, and
+    /// take the header for what it was.
+    ///
+    /// Gives the session if it is known to be the caller's.
+    fn enter_session(self, caller: &Caller) -> Result<Option<OwnSession>, Refusal> {
+        let session = match session_id(&self.head.headers)? {
+            Some(session) => self.sessions.entered(session, caller)?,
+            None => None,
+        };
+        match self.config.endpoints.may_post(&self.head.uri, caller) {
+            true => Ok(session),
+            false => Err(Refusal::NoSession),
+        }
     }
 
     fn judged(
@@ -314,7 +334,7 @@ impl Judged {
         };
         let is_short = |draft: &&mut Draft| match &shortage {
             Shortage::Exceeded { quota, .. } => draft.uses_up(quota),
-            Shortage::Full | Shortage::Store => !draft.spending().is_empty(),
+            Shortage::Full | Shortage::Store | Shortage::Failed => !draft.spending().is_empty(),
         };
         self.drafts_mut()
             .filter(is_short)
@@ -404,25 +424,4 @@ impl Judged {
 /// A copy: a slice would keep the whole body while the answer lasts.
 pub(super) fn copy(id: Id<'_>) -> Bytes {
     Bytes::copy_from_slice(id.raw())
-}
-
-/// Refuses a session that is known to be another caller's. In the modern era
-/// there are none, but a server behind this layer may be older than that, and
-/// take the header for what it was.
-///
-/// Gives the session if it is known to be the caller's.
-fn enter_session(
-    config: &Config,
-    head: &request::Parts,
-    caller: &Caller,
-) -> Result<Option<OwnSession>, Refusal> {
-    let session = match session_id(&head.headers)? {
-        Some(session) => config.engine.sessions().entered(session, caller)?,
-        None => None,
-    };
-    if config.endpoints.may_post(&head.uri, caller) {
-        Ok(session)
-    } else {
-        Err(Refusal::NoSession)
-    }
 }

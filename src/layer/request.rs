@@ -148,7 +148,7 @@ pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
     if !answer.status.is_success() {
         return;
     }
-    let sessions = exchange.config.engine.sessions();
+    let sessions = exchange.judge.sessions();
     match &exchange.asked.session {
         SessionStep::Begin(client) => {
             if let Ok(Some(session)) = session_id(&answer.headers) {

@@ -8,8 +8,7 @@ use tower_service::Service;
 
 use super::collect::Collect;
 use super::config::Config;
-use super::future::ResponseFuture;
-use super::incoming::Incoming;
+use super::future::{Admission, ResponseFuture};
 use super::request::{self, Route};
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
@@ -83,21 +82,25 @@ where
         // and with it a permit or slot that it may hold.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        let incoming = Incoming {
-            config: &self.config,
-            head: &head,
+        let admission = Admission {
+            head,
+            inner: ready,
+            sessions: self.config.engine.sessions(),
+            config: Arc::clone(&self.config),
             arrival,
         };
-        let asked = request::unread(&head);
-        let judged = match route {
-            Err(refusal) => incoming.refuse(asked, refusal),
-            Ok(Route::Pass | Route::Around) => incoming.judge_head(asked),
+        match route {
+            Err(refusal) => ResponseFuture::refused(admission, refusal),
+            Ok(Route::Pass | Route::Around) => ResponseFuture::without_body(admission),
             Ok(Route::Judge) => {
-                let config = Arc::clone(&self.config);
-                let collect = Collect::new(body, config.max_body_size, &config.requests);
-                return ResponseFuture::reading(collect, head, ready, config, arrival);
+                let Config {
+                    max_body_size,
+                    requests,
+                    ..
+                } = &*self.config;
+                let collect = Collect::new(body, *max_body_size, requests);
+                ResponseFuture::reading(collect, admission)
             }
-        };
-        ResponseFuture::without_body(judged, head, ready)
+        }
     }
 }

@@ -39,7 +39,7 @@ pub(crate) enum Verdict {
 pub(crate) struct TooLarge;
 
 /// Splits a stream of bytes into events.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Splitter {
     /// The beginning of an event whose end has not come yet.
     held: BytesMut,

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::table::{Bounds, Table};
 use super::{SessionOwner, SessionStore, TaskOwner};
 use crate::caller::Caller;
+use crate::store::Answer;
 
 const BOUNDS: Bounds = Bounds {
     in_all: 100_000,
@@ -30,28 +31,35 @@ impl Default for MemorySessionStore {
 }
 
 impl SessionStore for MemorySessionStore {
-    fn begin_session(&self, session: &str, owner: SessionOwner) {
+    fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
         let SessionOwner { caller, client } = owner;
         lock(&self.sessions).insert(session, &caller, client);
+        Answer::known(())
     }
 
-    fn session_owner(&self, session: &str, asking: &Caller) -> Option<SessionOwner> {
-        let (caller, client) = lock(&self.sessions).get(session, asking.id())?;
-        Some(SessionOwner { caller, client })
+    fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>> {
+        let owner = lock(&self.sessions).get(session, asking.id());
+        Answer::known(owner.map(|(caller, client)| SessionOwner { caller, client }))
     }
 
-    fn end_session(&self, session: &str) {
+    fn end_session(&self, session: &str) -> Answer<()> {
         lock(&self.sessions).remove(session);
+        Answer::known(())
     }
 
-    fn begin_task(&self, task: &str, owner: TaskOwner) {
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
         let TaskOwner { caller, tool } = owner;
         lock(&self.tasks).insert(task, &caller, tool);
+        Answer::known(())
     }
 
-    fn task_owner(&self, task: &str, asking: &Caller) -> Option<TaskOwner> {
-        let (caller, tool) = lock(&self.tasks).get(task, asking.id())?;
-        Some(TaskOwner { caller, tool })
+    fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>> {
+        let owner = lock(&self.tasks).get(task, asking.id());
+        Answer::known(owner.map(|(caller, tool)| TaskOwner { caller, tool }))
+    }
+
+    fn answers_at_once(&self) -> bool {
+        true
     }
 }
 

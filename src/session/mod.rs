@@ -10,6 +10,7 @@ pub(crate) mod table;
 use std::sync::Arc;
 
 use crate::caller::Caller;
+use crate::store::Answer;
 
 pub use memory::MemorySessionStore;
 
@@ -26,7 +27,7 @@ pub use memory::MemorySessionStore;
 ///
 /// Layers that share a store have to stand in front of the same server. No
 /// method may block, and whatever comes from outside has to be bounded. If one
-/// panics, the request is refused.
+/// panics or does not answer, the request is refused.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -42,43 +43,53 @@ pub use memory::MemorySessionStore;
 pub trait SessionStore: Send + Sync + 'static {
     /// Remembers that the server began this session for this caller. Whoever
     /// had it first keeps it.
-    fn begin_session(&self, session: &str, owner: SessionOwner);
+    fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()>;
 
     /// Whose session this is; `None` if it is not known. If it is the owner who
     /// is asking, that counts as a use.
-    fn session_owner(&self, session: &str, asking: &Caller) -> Option<SessionOwner>;
+    fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>>;
 
     /// Forgets a session that has ended.
-    fn end_session(&self, session: &str);
+    fn end_session(&self, session: &str) -> Answer<()>;
 
     /// Remembers that the server made this task out of a call of a tool.
     /// Whoever had it first keeps it.
-    fn begin_task(&self, task: &str, owner: TaskOwner);
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()>;
 
     /// Whose task this is; `None` if it is not known. If it is the owner who is
     /// asking, that counts as a use.
-    fn task_owner(&self, task: &str, asking: &Caller) -> Option<TaskOwner>;
+    fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>>;
+
+    /// Whether every answer is known at once. Where it is not, what a server
+    /// sends on an event stream is read twice: to ask, and to judge.
+    fn answers_at_once(&self) -> bool {
+        false
+    }
 }
 
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
-    fn begin_session(&self, session: &str, owner: SessionOwner) {
-        (**self).begin_session(session, owner);
+    fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
+        (**self).begin_session(session, owner)
     }
 
-    fn session_owner(&self, session: &str, asking: &Caller) -> Option<SessionOwner> {
+    fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>> {
         (**self).session_owner(session, asking)
     }
 
-    fn end_session(&self, session: &str) {
-        (**self).end_session(session);
+    fn end_session(&self, session: &str) -> Answer<()> {
+        (**self).end_session(session)
     }
 
-    fn begin_task(&self, task: &str, owner: TaskOwner) {
-        (**self).begin_task(task, owner);
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
+        (**self).begin_task(task, owner)
     }
 
-    fn task_owner(&self, task: &str, asking: &Caller) -> Option<TaskOwner> {
+    fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>> {
         (**self).task_owner(task, asking)
+    }
+
+    fn answers_at_once(&self) -> bool {
+        (**self).answers_at_once()
     }
 }
 

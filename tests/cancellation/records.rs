@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use http::Request;
 use mcp_policy::{
-    AuditRecord, AuditSink, Caller, DecisionId, Ending, PolicyLayer, Receipt, SessionOwner,
+    Answer, AuditRecord, AuditSink, Caller, DecisionId, Ending, PolicyLayer, Receipt, SessionOwner,
     SessionStore, TaskOwner,
 };
 use serde_json::{Value, json};
@@ -276,25 +276,28 @@ fn a_service_that_fails_leaves_one_outcome() {
 struct Told(Mutex<Vec<String>>);
 
 impl SessionStore for Told {
-    fn begin_session(&self, session: &str, _: SessionOwner) {
+    fn begin_session(&self, session: &str, _: SessionOwner) -> Answer<()> {
         self.0.lock().unwrap().push(format!("begin {session}"));
+        Answer::known(())
     }
 
-    fn session_owner(&self, _: &str, _: &Caller) -> Option<SessionOwner> {
-        None
+    fn session_owner(&self, _: &str, _: &Caller) -> Answer<Option<SessionOwner>> {
+        Answer::known(None)
     }
 
-    fn end_session(&self, session: &str) {
+    fn end_session(&self, session: &str) -> Answer<()> {
         self.0.lock().unwrap().push(format!("end {session}"));
+        Answer::known(())
     }
 
-    fn begin_task(&self, task: &str, owner: TaskOwner) {
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
         let told = format!("{task} of {}", owner.tool());
         self.0.lock().unwrap().push(told);
+        Answer::known(())
     }
 
-    fn task_owner(&self, _: &str, _: &Caller) -> Option<TaskOwner> {
-        None
+    fn task_owner(&self, _: &str, _: &Caller) -> Answer<Option<TaskOwner>> {
+        Answer::known(None)
     }
 }
 

@@ -212,7 +212,8 @@ async fn each_task_of_a_batch_is_its_makers() {
     let layer = layer().session_store(Arc::clone(&sessions));
     Exchange { layer, answer }.send(post(body)).await;
     for (task, tool) in [("one", "safe"), ("two", "list_x")] {
-        let owner = sessions.task_owner(task, &Caller::anonymous()).unwrap();
+        let owner = sessions.task_owner(task, &Caller::anonymous());
+        let owner = owner.get().await.unwrap().unwrap();
         assert_eq!(
             (owner.caller(), owner.tool()),
             (Caller::anonymous().id(), tool)

@@ -122,9 +122,9 @@ async fn only_the_answer_to_a_call_tells_of_a_task() {
 #[tokio::test]
 async fn a_list_of_tasks_shows_the_callers_own() {
     let sessions = Arc::new(MemorySessionStore::default());
-    sessions.begin_task("a", TaskOwner::new(&Caller::new("alice"), "safe"));
-    sessions.begin_task("b", TaskOwner::new(&Caller::new("bob"), "safe"));
-    sessions.begin_task("h", TaskOwner::new(&Caller::new("bob"), "hidden"));
+    let _ = sessions.begin_task("a", TaskOwner::new(&Caller::new("alice"), "safe"));
+    let _ = sessions.begin_task("b", TaskOwner::new(&Caller::new("bob"), "safe"));
+    let _ = sessions.begin_task("h", TaskOwner::new(&Caller::new("bob"), "hidden"));
     let policy = r#"{"version":"1","default":"allow","hide":["hidden"]}"#;
     let layer = layer(policy).session_store(sessions);
     let list = r#"{"jsonrpc":"2.0","id":1,"result":{"tasks":[{"taskId":"a","status":"working"},{"taskId":"h"},{"taskId":"b"},{"taskId":"unknown"},{"taskId":7},{"TaskId":"a"},{"taskId":"a","taskId":"b"}],"nextCursor":"c"}}"#;
@@ -165,7 +165,7 @@ async fn lists_of_an_extension_stay_as_they_are() {
 #[tokio::test]
 async fn nobody_hears_of_the_task_of_another() {
     let sessions = Arc::new(MemorySessionStore::default());
-    sessions.begin_task("a", TaskOwner::new(&Caller::new("alice"), "safe"));
+    let _ = sessions.begin_task("a", TaskOwner::new(&Caller::new("alice"), "safe"));
     let denying = r#"{"version":"1","default":"allow","tools":{"safe":{"action":"deny"}}}"#;
     let denying = layer(denying).session_store(Arc::clone(&sessions));
     let layer = layer(ALLOW).session_store(sessions);
@@ -218,7 +218,7 @@ async fn of_two_calls_with_one_id_in_a_session_no_task_is_known() {
     let mut context = Context::from_waker(Waker::noop());
     assert!(first.as_mut().poll(&mut context).is_pending());
     // Of somebody who may not, it does not count.
-    sessions.begin_session("hers", SessionOwner::new(&Caller::new("alice")));
+    let _ = sessions.begin_session("hers", SessionOwner::new(&Caller::new("alice")));
     let hers = service_fn(|_: Request<RequestBody<Body>>| {
         std::future::pending::<Result<Response<Body>, std::convert::Infallible>>()
     });
@@ -252,7 +252,7 @@ async fn of_two_calls_with_one_id_in_a_session_no_task_is_known() {
 #[tokio::test]
 async fn what_may_not_be_called_now_has_no_task() {
     let sessions = Arc::new(MemorySessionStore::default());
-    sessions.begin_task("t", TaskOwner::new(&Caller::new("alice"), "tool"));
+    let _ = sessions.begin_task("t", TaskOwner::new(&Caller::new("alice"), "tool"));
     for (policy, code) in [
         (r#"{"version":"1","default":"allow"}"#, 0),
         (
@@ -290,23 +290,23 @@ async fn what_may_not_be_called_now_has_no_task() {
 struct Broken;
 
 impl SessionStore for Broken {
-    fn begin_session(&self, _: &str, _: SessionOwner) {
+    fn begin_session(&self, _: &str, _: SessionOwner) -> mcp_policy::Answer<()> {
         panic!("no session is begun")
     }
 
-    fn session_owner(&self, _: &str, _: &Caller) -> Option<SessionOwner> {
+    fn session_owner(&self, _: &str, _: &Caller) -> mcp_policy::Answer<Option<SessionOwner>> {
         panic!("no session is known")
     }
 
-    fn end_session(&self, _: &str) {
+    fn end_session(&self, _: &str) -> mcp_policy::Answer<()> {
         panic!("no session is ended")
     }
 
-    fn begin_task(&self, _: &str, _: TaskOwner) {
+    fn begin_task(&self, _: &str, _: TaskOwner) -> mcp_policy::Answer<()> {
         panic!("no task is begun")
     }
 
-    fn task_owner(&self, _: &str, _: &Caller) -> Option<TaskOwner> {
+    fn task_owner(&self, _: &str, _: &Caller) -> mcp_policy::Answer<Option<TaskOwner>> {
         panic!("no task is known")
     }
 }

@@ -61,7 +61,7 @@ async fn verdict(message: &str, policy: &str) -> String {
     };
     let sessions = MemorySessionStore::default();
     let owner = TaskOwner::new(&Caller::anonymous(), "other");
-    sessions.begin_task("own", owner);
+    let _ = sessions.begin_task("own", owner);
     let mut exchange = Exchange::new(policy);
     exchange.layer = exchange.layer.session_store(sessions);
     let (received, answer) = exchange.send(post(body)).await;

@@ -1,0 +1,294 @@
+//! What a session store is asked on behalf of one request.
+//!
+//! Whoever judges asks and gets an answer at once. Where the store has none yet,
+//! it is as if it failed, and [`Sessions::pending`] tells: then what was judged
+//! does not count, and is judged again once the answers are there.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use super::words::unlooked_up;
+use crate::audit::seam_panicked;
+use crate::caller::Caller;
+use crate::mcp::reply::Refusal;
+use crate::session::{SessionOwner, SessionStore, TaskOwner, folded};
+use crate::store::{Answer, Settled, StoreError, Waiting};
+
+/// A [`SessionStore`] for one request, with what it has answered so far.
+#[derive(Clone)]
+pub(crate) struct Sessions {
+    store: Arc<dyn SessionStore>,
+    memo: Arc<Mutex<Memo>>,
+}
+
+/// A session that is known to be the caller's.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnSession {
+    /// As it is compared with others.
+    pub(crate) id: Arc<str>,
+    /// What the client said of itself when it was begun, if that is known.
+    pub(crate) client: Option<Arc<str>>,
+}
+
+/// Questions that one message may have answers to wait for; of what is beyond,
+/// nothing is known.
+const MOST_ASKED: usize = 2_048;
+
+/// Nobody hears of it: what is judged by it does not count.
+const UNANSWERED: StoreError = StoreError::of("there is no answer yet");
+
+/// Answers that had to be waited for, and those that still are.
+#[derive(Default)]
+struct Memo {
+    known: HashMap<Question, Known>,
+    waiting: Vec<(Question, Asked)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Question {
+    OwnerOfSession(String),
+    OwnerOfTask(String),
+    BeginSession(String),
+    EndSession(String),
+    BeginTask(String),
+}
+
+#[derive(Clone)]
+enum Known {
+    Session(Result<Option<SessionOwner>, StoreError>),
+    Task(Result<Option<TaskOwner>, StoreError>),
+    Done,
+}
+
+enum Asked {
+    Session(Waiting<Option<SessionOwner>>),
+    Task(Waiting<Option<TaskOwner>>),
+    Done(Waiting<()>),
+}
+
+impl Sessions {
+    pub(super) fn new(store: Arc<dyn SessionStore>) -> Self {
+        Self {
+            store,
+            memo: Arc::default(),
+        }
+    }
+
+    /// The same store for another request.
+    pub(super) fn afresh(&self) -> Self {
+        Self::new(Arc::clone(&self.store))
+    }
+
+    /// Whether there is never anything to wait for.
+    pub(crate) fn answer_at_once(&self) -> bool {
+        let answers = || self.store.answers_at_once();
+        catch_unwind(AssertUnwindSafe(answers)).unwrap_or(false)
+    }
+
+    /// How to wait for what the store has not answered yet; `None` if everything
+    /// that it told is true.
+    pub(crate) fn pending(&self) -> Option<Pending> {
+        let memo = self.memo();
+        (!memo.waiting.is_empty()).then(|| Pending(Arc::clone(&self.memo)))
+    }
+
+    /// Forgets what was answered: it may not be true for ever.
+    pub(crate) fn forget(&self) {
+        *self.memo() = Memo::default();
+    }
+
+    /// Remembers a session. If that fails it is not known, as if another replica
+    /// had it.
+    pub(crate) fn begin(&self, session: &str, owner: SessionOwner) {
+        let session = folded(session);
+        self.tell(Question::BeginSession(session.clone()), |store| {
+            store.begin_session(&session, owner)
+        });
+    }
+
+    pub(crate) fn end(&self, session: &str) {
+        let session = folded(session);
+        self.tell(Question::EndSession(session.clone()), |store| {
+            store.end_session(&session)
+        });
+    }
+
+    /// Refuses a session that is known to be another caller's. Of one that is known
+    /// to be this caller's, by what it is known.
+    pub(crate) fn entered(
+        &self,
+        session: &str,
+        caller: &Caller,
+    ) -> Result<Option<OwnSession>, Refusal> {
+        let session = folded(session);
+        let question = Question::OwnerOfSession(session.clone());
+        let owner = match self.known(&question) {
+            Some(Known::Session(answer)) => answer,
+            _ => self.ask(
+                question,
+                |store| store.session_owner(&session, caller),
+                Asked::Session,
+            ),
+        };
+        match owner.map_err(refusal)? {
+            Some(owner) if owner.caller() != caller.id() => Err(Refusal::NoSession),
+            Some(owner) => Ok(Some(OwnSession {
+                id: session.into(),
+                client: owner.into_client(),
+            })),
+            None => Ok(None),
+        }
+    }
+
+    /// Remembers a task. If that fails it is not known, and refused.
+    pub(crate) fn begin_task(&self, task: &str, owner: TaskOwner) {
+        self.tell(Question::BeginTask(task.to_owned()), |store| {
+            store.begin_task(task, owner)
+        });
+    }
+
+    /// Asks of all these tasks at once, if that takes time.
+    pub(super) fn look_up(&self, tasks: &[impl AsRef<str>], caller: &Caller) {
+        if !self.answer_at_once() {
+            for task in tasks {
+                let _ = self.tool_of(task.as_ref(), caller);
+            }
+        }
+    }
+
+    /// The tool that the caller made the task with; `None` if the task is not
+    /// known to be the caller's.
+    pub(crate) fn tool_of(&self, task: &str, caller: &Caller) -> Result<Option<String>, Refusal> {
+        let question = Question::OwnerOfTask(task.to_owned());
+        let owner = match self.known(&question) {
+            Some(Known::Task(answer)) => answer,
+            _ => self.ask(
+                question,
+                |store| store.task_owner(task, caller),
+                Asked::Task,
+            ),
+        };
+        let owner = owner.map_err(refusal)?;
+        Ok(owner
+            .filter(|owner| owner.caller() == caller.id())
+            .map(|owner| owner.tool().to_owned()))
+    }
+
+    /// Tells the store something once, however often it is judged.
+    fn tell(&self, what: Question, tell: impl FnOnce(&dyn SessionStore) -> Answer<()>) {
+        if self.known(&what).is_none() {
+            let told = self.ask(what.clone(), tell, Asked::Done);
+            if told != Err(UNANSWERED) {
+                self.memo().known.insert(what, Known::Done);
+            }
+        }
+    }
+
+    fn known(&self, question: &Question) -> Option<Known> {
+        self.memo().known.get(question).cloned()
+    }
+
+    /// Asks the store. What is not known yet is an error.
+    fn ask<T>(
+        &self,
+        question: Question,
+        ask: impl FnOnce(&dyn SessionStore) -> Answer<T>,
+        asked: impl FnOnce(Waiting<T>) -> Asked,
+    ) -> Result<T, StoreError> {
+        let mut memo = self.memo();
+        let is_asked = |(other, _): &(Question, Asked)| *other == question;
+        let asked_before = memo.known.len().saturating_add(memo.waiting.len());
+        if asked_before > MOST_ASKED || memo.waiting.iter().any(is_asked) {
+            return Err(UNANSWERED);
+        }
+        let answer = catch_unwind(AssertUnwindSafe(|| ask(&*self.store)));
+        let answer = answer.unwrap_or_else(|_| {
+            seam_panicked("session store");
+            Answer::failed(StoreError::PANICKED)
+        });
+        match answer.settle() {
+            Settled::Known(answer) => answer.inspect_err(report),
+            Settled::Awaited(waiting) => {
+                memo.waiting.push((question, asked(waiting)));
+                Err(UNANSWERED)
+            }
+        }
+    }
+
+    fn memo(&self) -> MutexGuard<'_, Memo> {
+        lock(&self.memo)
+    }
+}
+
+/// Nothing is left half done under the lock, so a panic of another thread spoils
+/// nothing.
+fn lock(memo: &Mutex<Memo>) -> MutexGuard<'_, Memo> {
+    memo.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How a message is refused that cannot be judged without the answer.
+fn refusal(error: StoreError) -> Refusal {
+    match error == StoreError::PANICKED {
+        true => Refusal::Failed,
+        false => unlooked_up(),
+    }
+}
+
+fn report(error: &StoreError) {
+    tracing::error!(target: "mcp_policy", %error, "the session store did not answer");
+}
+
+/// Whose session or task something is belongs to nobody else.
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").finish_non_exhaustive()
+    }
+}
+
+/// Waits until the store has answered everything that it was asked.
+pub(crate) struct Pending(Arc<Mutex<Memo>>);
+
+impl Future for Pending {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let mut memo = lock(&self.0);
+        let Memo { known, waiting } = &mut *memo;
+        waiting.retain_mut(|(question, asked)| {
+            let Poll::Ready(answer) = asked.poll(context) else {
+                return true;
+            };
+            known.insert(question.clone(), answer);
+            false
+        });
+        match waiting.is_empty() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").finish_non_exhaustive()
+    }
+}
+
+impl Asked {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Known> {
+        match self {
+            Self::Session(waiting) => answered(waiting, context).map(Known::Session),
+            Self::Task(waiting) => answered(waiting, context).map(Known::Task),
+            Self::Done(waiting) => answered(waiting, context).map(|_| Known::Done),
+        }
+    }
+}
+
+fn answered<T>(waiting: &mut Waiting<T>, context: &mut Context<'_>) -> Poll<Result<T, StoreError>> {
+    let answer = Pin::new(waiting).poll(context);
+    answer.map(|answer| answer.inspect_err(report))
+}

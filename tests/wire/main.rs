@@ -14,6 +14,7 @@ mod callers;
 mod headers;
 mod http_faults;
 mod judged;
+mod later;
 mod list_changed;
 mod lists;
 mod malformed;

@@ -10,6 +10,7 @@ use mcp_policy::{
 };
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
+use crate::later::Later;
 use crate::server::{Answer, Body, Exchange, META, Received, call, modern_call, pieces, post};
 
 const ALLOW: &str = r#"{"version":"1","default":"allow"}"#;
@@ -48,6 +49,15 @@ fn layer(policy: &str) -> PolicyLayer {
     PolicyLayer::new(policy.parse().unwrap())
 }
 
+/// Layers whose store answers at once, and later.
+fn layers(policy: &str, sessions: &Arc<MemorySessionStore>) -> [PolicyLayer; 2] {
+    let layer = layer(policy);
+    [
+        layer.clone().session_store(Arc::clone(sessions)),
+        layer.session_store(Later(Arc::clone(sessions))),
+    ]
+}
+
 #[tokio::test]
 async fn a_task_is_its_makers_alone_in_either_version_and_on_either_way() {
     let legacy = r#"{"task":{"taskId":"t","status":"working"}}"#;
@@ -59,14 +69,17 @@ async fn a_task_is_its_makers_alone_in_either_version_and_on_either_way() {
             for (content_type, answer) in
                 [("application/json", &json), ("text/event-stream", &events)]
             {
-                let layer = layer(ALLOW);
-                assert_eq!(asks(&layer, "alice", "tasks/get", "t").await, -32602);
-                let made = request("safe");
-                exchange(&layer, "alice", made, content_type, answer).await;
-                for method in ["tasks/get", "tasks/result", "tasks/update", "tasks/cancel"] {
-                    assert_eq!(asks(&layer, "alice", method, "t").await, 0, "{answer}");
-                    assert_eq!(asks(&layer, "bob", method, "t").await, -32602);
-                    assert_eq!(asks(&layer, "alice", method, "T").await, -32602);
+                for number in 0..2 {
+                    let layers = layers(ALLOW, &Arc::default());
+                    let layer = &layers[number];
+                    assert_eq!(asks(layer, "alice", "tasks/get", "t").await, -32602);
+                    let made = request("safe");
+                    exchange(layer, "alice", made, content_type, answer).await;
+                    for method in ["tasks/get", "tasks/result", "tasks/update", "tasks/cancel"] {
+                        assert_eq!(asks(layer, "alice", method, "t").await, 0, "{answer}");
+                        assert_eq!(asks(layer, "bob", method, "t").await, -32602);
+                        assert_eq!(asks(layer, "alice", method, "T").await, -32602);
+                    }
                 }
             }
         }
@@ -126,7 +139,6 @@ async fn a_list_of_tasks_shows_the_callers_own() {
     let _ = sessions.begin_task("b", TaskOwner::new(&Caller::new("bob"), "safe"));
     let _ = sessions.begin_task("h", TaskOwner::new(&Caller::new("bob"), "hidden"));
     let policy = r#"{"version":"1","default":"allow","hide":["hidden"]}"#;
-    let layer = layer(policy).session_store(sessions);
     let list = r#"{"jsonrpc":"2.0","id":1,"result":{"tasks":[{"taskId":"a","status":"working"},{"taskId":"h"},{"taskId":"b"},{"taskId":"unknown"},{"taskId":7},{"TaskId":"a"},{"taskId":"a","taskId":"b"}],"nextCursor":"c"}}"#;
     for (caller, shown) in [
         ("alice", r#"[{"taskId":"a","status":"working"}]"#),
@@ -135,13 +147,15 @@ async fn a_list_of_tasks_shows_the_callers_own() {
     ] {
         let body = || post(r#"{"jsonrpc":"2.0","id":1,"method":"tasks/list"}"#);
         let expected = format!(r#"{{"tasks":{shown},"nextCursor":"c"}}"#);
-        let (_, answer) = exchange(&layer, caller, body(), "application/json", list).await;
-        assert!(answer.text().contains(&expected), "{}", answer.text());
-        let event = format!("data: {list}\n\n");
-        let mut stream = body();
-        *stream.method_mut() = Method::GET;
-        let (_, answer) = exchange(&layer, caller, stream, "text/event-stream", &event).await;
-        assert!(answer.text().contains(&expected), "{}", answer.text());
+        for layer in layers(policy, &sessions) {
+            let (_, answer) = exchange(&layer, caller, body(), "application/json", list).await;
+            assert!(answer.text().contains(&expected), "{}", answer.text());
+            let event = format!("data: {list}\n\n");
+            let mut stream = body();
+            *stream.method_mut() = Method::GET;
+            let (_, answer) = exchange(&layer, caller, stream, "text/event-stream", &event).await;
+            assert!(answer.text().contains(&expected), "{}", answer.text());
+        }
     }
 }
 
@@ -168,18 +182,21 @@ async fn nobody_hears_of_the_task_of_another() {
     let _ = sessions.begin_task("a", TaskOwner::new(&Caller::new("alice"), "safe"));
     let denying = r#"{"version":"1","default":"allow","tools":{"safe":{"action":"deny"}}}"#;
     let denying = layer(denying).session_store(Arc::clone(&sessions));
-    let layer = layer(ALLOW).session_store(sessions);
+    let layer = layer(ALLOW).session_store(Arc::clone(&sessions));
     for told in [
         r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"a","result":{"content":[]}}}"#,
         r#"{"jsonrpc":"2.0","params":{"status":"completed","t\u0061skId":"a"},"method":"notifications/tasks/status"}"#,
     ] {
         let events = format!("data: {told}\n\n: still there\n\n");
         for (caller, hears) in [("alice", true), ("bob", false)] {
-            let mut stream = post("");
-            *stream.method_mut() = Method::GET;
-            let (_, answer) = exchange(&layer, caller, stream, "text/event-stream", &events).await;
-            assert_eq!(answer.text().contains("params"), hears, "{caller} {told}");
-            assert!(answer.text().contains("still there"));
+            for layer in layers(ALLOW, &sessions) {
+                let mut stream = post("");
+                *stream.method_mut() = Method::GET;
+                let event_stream = "text/event-stream";
+                let (_, answer) = exchange(&layer, caller, stream, event_stream, &events).await;
+                assert_eq!(answer.text().contains("params"), hears, "{caller} {told}");
+                assert!(answer.text().contains("still there"));
+            }
         }
         // Nor does its maker, once its tool may not be called any more.
         let mut stream = post("");

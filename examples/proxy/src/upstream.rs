@@ -23,7 +23,7 @@ use hyper_util::{
     client::legacy::{self, Client},
     rt::{TokioExecutor, TokioTimer},
 };
-use mcp_policy::Permit;
+use mcp_policy::{NotSent, Permit};
 use tower::{BoxError, Service};
 
 use crate::{connect::Connector, headers, message};
@@ -236,13 +236,19 @@ impl Future for Answer {
                     cause = %Causes(&error),
                     "no answer from the upstream"
                 );
-                self.bad_gateway(if error.is_connect() {
-                    "The MCP server behind this proxy cannot be reached, so the call was not made. \
-                     Start the server, or correct the proxy's --upstream, and try again."
+                if error.is_connect() {
+                    let mut response = self.bad_gateway(
+                        "The MCP server behind this proxy cannot be reached, so the call was not \
+                         made. Start the server, or correct the proxy's --upstream, and try again.",
+                    );
+                    response.extensions_mut().insert(NotSent);
+                    response
                 } else {
-                    "The MCP server behind this proxy broke off before it answered. The call may \
-                     have run: check that before you repeat it."
-                })
+                    self.bad_gateway(
+                        "The MCP server behind this proxy broke off before it answered. The call \
+                         may have run: check that before you repeat it.",
+                    )
+                }
             }
         };
         Poll::Ready(Ok(response))

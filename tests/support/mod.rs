@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub(crate) mod body;
+pub(crate) mod clock;
 pub(crate) mod mcp;
 pub(crate) mod net;
 

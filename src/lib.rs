@@ -34,9 +34,9 @@ pub use layer::{
 pub use limit::{Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved};
 pub use policy::{
     Action, Amount, CalendarUnit, Check, Condition, ConditionStep, Decision, DefaultAction,
-    Diagnostic, Explanation, Instructions, InvalidArguments, LoadError, MethodRule, Mode,
-    OnStoreError, Operator, Outcome, Period, Policy, PolicyDocument, Quota, QuotaId, Rule,
-    RuleAction, Scope, Severity, Step, Truth, Unwrap,
+    Diagnostic, Explanation, Instructions, InvalidArguments, Limit, LoadError, MaxConcurrent,
+    MethodRule, Mode, OnStoreError, Operator, Outcome, Period, Policy, PolicyDocument, Quota,
+    QuotaId, RateLimit, Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap, Window,
 };
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]

@@ -106,6 +106,11 @@ fn dispatchers() {
 }
 
 #[test]
+fn limits() {
+    hold("limits.txt");
+}
+
+#[test]
 fn shadow() {
     hold("shadow.txt");
 }

@@ -200,15 +200,13 @@ fn what_comes_later_is_not_supported_yet() {
             &message,
         );
     }
-    for field in ["limits", "rate_limit", "max_concurrent", "require_approval"] {
-        let message = format!("field `{field}` is not supported yet");
-        for section in ["tools", "resources", "prompts"] {
-            let text = with(&format!(r#""{section}":{{"x":{{"{field}":[]}}}}"#));
-            one(&text, &format!("/{section}/x/{field}"), &message);
-        }
-        let text = with(&format!(r#""all_tools":{{"{field}":[]}}"#));
-        one(&text, &format!("/all_tools/{field}"), &message);
+    let message = "field `require_approval` is not supported yet";
+    for section in ["tools", "resources", "prompts"] {
+        let text = with(&format!(r#""{section}":{{"x":{{"require_approval":[]}}}}"#));
+        one(&text, &format!("/{section}/x/require_approval"), message);
     }
+    let text = with(r#""all_tools":{"require_approval":[]}"#);
+    one(&text, "/all_tools/require_approval", message);
     for section in ["tools", "resources", "prompts"] {
         let text = with(&format!(
             r#""{section}":{{"x":{{"action":"require_approval"}}}}"#
@@ -338,8 +336,8 @@ fn misspelt_words_get_the_nearest_known_one() {
         (
             r#""tools":{"x":{"zzzzz":[]}}"#,
             Some(
-                "the fields here are `action`, `reason`, `require`, `deny_if`, `unwrap`, `mode`, \
-                 `description`",
+                "the fields here are `action`, `reason`, `require`, `deny_if`, `limits`, \
+                 `rate_limit`, `max_concurrent`, `unwrap`, `mode`, `description`",
             ),
         ),
         (

@@ -10,8 +10,9 @@ use futures::executor::block_on;
 use http::{Request, Response};
 use http_body_util::Full;
 use mcp_policy::{
-    Action, Check, Condition, DefaultAction, Instructions, MethodRule, Mode, Operator, Outcome,
-    Policy, PolicyDocument, PolicyLayer, Rule, RuleAction, Unwrap,
+    Action, Amount, Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent,
+    MethodRule, Mode, OnStoreError, Operator, Outcome, Policy, PolicyDocument, PolicyLayer,
+    RateLimit, Reset, Rule, RuleAction, Scope, Unwrap, Window,
 };
 use proptest::prelude::*;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -81,14 +82,125 @@ fn mode() -> impl Strategy<Value = Mode> {
     prop::sample::select(vec![Mode::Enforce, Mode::Enforce, Mode::Shadow])
 }
 
+fn window() -> impl Strategy<Value = Window> {
+    let named = prop::sample::select(vec![Window::MINUTE, Window::HOUR, Window::DAY]);
+    prop_oneof![named, (1..=2_678_400_u32).prop_map(Window::from_secs)]
+}
+
+/// One of which every reader takes the number for the same.
+fn amount() -> impl Strategy<Value = Amount> {
+    let millionths = prop_oneof![
+        0..5_000_000_u64,
+        0..1_000_000_000_000_000_u64,
+        (0..=9_000_000_000_000_u64).prop_map(|whole| whole * 1_000_000),
+    ];
+    millionths.prop_map(Amount::from_millionths)
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    prop::sample::select(vec![Scope::Session, Scope::Caller, Scope::Server])
+}
+
+/// What a rule may count, which is by arguments if it has some.
+#[derive(Clone, Debug)]
+struct Counts {
+    limits: Vec<Limit>,
+    rate_limit: Option<RateLimit>,
+    max_concurrent: Option<MaxConcurrent>,
+}
+
+impl Counts {
+    fn write(self, rule: &mut Rule, has_arguments: bool) {
+        rule.limits = self.limits;
+        rule.rate_limit = self.rate_limit;
+        rule.max_concurrent = self.max_concurrent;
+        for path in rule
+            .limits
+            .iter_mut()
+            .filter_map(|limit| limit.increment_from.as_mut())
+        {
+            if !has_arguments {
+                "caller.claims.weight".clone_into(path);
+            }
+        }
+    }
+}
+
+fn limit() -> impl Strategy<Value = Limit> {
+    let increment = prop_oneof![
+        3 => Just((None, None)),
+        1 => amount().prop_map(|amount| (Some(amount), None)),
+        1 => prop::sample::select(vec!["args.a", "args.b[*]", "args.b[0].c", "caller.claims.n"])
+            .prop_map(|path| (None, Some(path.to_owned()))),
+    ];
+    let sessions = prop::option::of(1..=1_000_u32);
+    let rest = (
+        any::<bool>(),
+        sessions,
+        any::<bool>(),
+        prop::option::of("[a-z ]{0,3}"),
+    );
+    (window(), amount(), scope(), increment, rest).prop_map(
+        |(window, max, scope, increment, (calendar, sessions, allows, on_deny))| {
+            let mut limit = Limit::new("", window, max);
+            limit.scope = scope;
+            (limit.increment, limit.increment_from) = increment;
+            let named = [Window::MINUTE, Window::HOUR, Window::DAY].contains(&window);
+            limit.reset = if named && calendar {
+                Reset::Calendar
+            } else {
+                Reset::Rolling
+            };
+            limit.sessions = sessions.filter(|_| scope == Scope::Session);
+            limit.on_store_error = if allows {
+                OnStoreError::Allow
+            } else {
+                OnStoreError::Deny
+            };
+            limit.on_deny = on_deny;
+            limit
+        },
+    )
+}
+
+fn counts() -> impl Strategy<Value = Counts> {
+    let limits = prop::collection::btree_map("[a-q/~\u{e9}]{1,3}", limit(), 0..3);
+    let rate = prop::option::weighted(0.2, (amount(), window(), scope()));
+    let concurrent = prop::option::weighted(0.2, (1..=10_000_u32, scope()));
+    (limits, rate, concurrent).prop_map(|(limits, rate, concurrent)| Counts {
+        limits: limits
+            .into_iter()
+            .map(|(counter, mut limit)| {
+                limit.counter = counter;
+                limit
+            })
+            .collect(),
+        rate_limit: rate.map(|(max, window, scope)| {
+            let mut rate = RateLimit::new(max, window);
+            rate.scope = scope;
+            rate
+        }),
+        max_concurrent: concurrent.map(|(max, scope)| {
+            let mut concurrent = MaxConcurrent::new(max);
+            concurrent.scope = scope;
+            concurrent
+        }),
+    })
+}
+
+/// Seldom any: what cannot be counted is refused, and little else would be seen.
+fn some_counts() -> impl Strategy<Value = Option<Counts>> {
+    prop::option::weighted(0.3, counts())
+}
+
 /// A rule of tools or prompts.
 fn rule(for_tools: bool) -> impl Strategy<Value = Rule> {
     let action = prop::sample::select(vec![RuleAction::Allow, RuleAction::Deny, RuleAction::Hide]);
     let text = || prop::option::of("[a-z\u{e9}\"\\\\\n]{0,4}");
     let unwraps = prop::bool::weighted(if for_tools { 0.2 } else { 0.0 });
-    let rest = (text(), text(), mode());
+    let rest = (text(), text(), mode(), some_counts());
     (action, checks(), checks(), unwraps, rest).prop_map(
-        |(action, require, deny_if, unwraps, (reason, description, mode))| {
+        |(action, require, deny_if, unwraps, (reason, description, mode, counts))| {
             let mut rule = Rule::allow();
             rule.action = action;
             rule.reason = reason;
@@ -97,6 +209,9 @@ fn rule(for_tools: bool) -> impl Strategy<Value = Rule> {
             if action == RuleAction::Allow {
                 rule.require = require;
                 rule.deny_if = deny_if;
+                if let Some(counts) = counts {
+                    counts.write(&mut rule, true);
+                }
                 rule.unwrap = unwraps.then(|| Unwrap {
                     name: "args.a".to_owned(),
                     arguments: "args.b".to_owned(),
@@ -109,10 +224,17 @@ fn rule(for_tools: bool) -> impl Strategy<Value = Rule> {
 
 /// A rule of resources, of whose conditions there is one.
 fn resource_rule() -> impl Strategy<Value = Rule> {
-    (rule(false), prop::bool::ANY).prop_map(|(mut rule, looks)| {
+    (rule(false), prop::bool::ANY, some_counts()).prop_map(|(mut rule, looks, counts)| {
         let condition = Condition::new("resource.uri", Operator::Contains, "a");
         rule.require.clear();
         rule.deny_if.clear();
+        let counts = counts.filter(|_| rule.action == RuleAction::Allow);
+        let none = Counts {
+            limits: Vec::new(),
+            rate_limit: None,
+            max_concurrent: None,
+        };
+        counts.unwrap_or(none).write(&mut rule, false);
         if looks && rule.action == RuleAction::Allow {
             rule.deny_if.push(Check::new([condition]));
         }
@@ -121,8 +243,12 @@ fn resource_rule() -> impl Strategy<Value = Rule> {
 }
 
 fn all_tools() -> impl Strategy<Value = Option<Rule>> {
-    let rule = (checks(), checks(), mode()).prop_map(|(require, deny_if, mode)| {
+    let rule = (checks(), checks(), mode(), some_counts());
+    let rule = rule.prop_map(|(require, deny_if, mode, counts)| {
         let mut rule = Rule::allow();
+        if let Some(counts) = counts {
+            counts.write(&mut rule, true);
+        }
         rule.require = require;
         rule.deny_if = deny_if;
         rule.mode = mode;
@@ -338,6 +464,46 @@ proptest! {
                 Ok(())
             })?;
         }
+    }
+
+    /// What is used up is something, of each quota once, of a call that is allowed.
+    #[test]
+    fn only_what_is_allowed_is_used_up(document in document(), names in names()) {
+        if let Ok(policy) = Policy::try_from(document) {
+            for_each_action(&names, |action| {
+                let decision = policy.decide(action);
+                let mut ids: Vec<_> = decision.quotas().map(|(quota, _)| quota.id()).collect();
+                prop_assert!(decision.is_allowed() || ids.is_empty());
+                prop_assert!(decision.quotas().all(|(_, amount)| amount > Amount::ZERO));
+                let count = ids.len();
+                ids.sort_unstable();
+                ids.dedup();
+                prop_assert_eq!(ids.len(), count);
+                Ok(())
+            })?;
+        }
+    }
+
+    /// Lists, and what is said of a name alone, do not depend on limits.
+    #[test]
+    fn limits_hide_nothing(document in document(), names in names()) {
+        let mut unlimited = document.clone();
+        rules(&mut unlimited).for_each(|rule| {
+            rule.limits.clear();
+            rule.rate_limit = None;
+            rule.max_concurrent = None;
+        });
+        let (Ok(limited), Ok(unlimited)) = (Policy::try_from(document), Policy::try_from(unlimited))
+        else {
+            return Ok(());
+        };
+        for_each_action(&names, |action| {
+            let is_hidden = |policy: &Policy| policy.decide_name(action).outcome() == Outcome::Hide;
+            prop_assert_eq!(is_hidden(&limited), is_hidden(&unlimited));
+            let (one, other) = (limited.decide(action), unlimited.decide(action));
+            prop_assert!(other.is_allowed() || !one.is_allowed(), "{:?}", action);
+            Ok(())
+        })?;
     }
 
     /// What one rule in shadow lets pass is what it would refuse.

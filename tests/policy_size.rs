@@ -187,6 +187,47 @@ fn checks_and_conditions_are_no_more_work_than_names() {
     assert!(load(MANY, |i| format!(r#""t{i}":{unwrap}"#)).is_ok());
 }
 
+#[test]
+fn every_entry_may_have_limits() {
+    let limits = r#"{"rate_limit":"9/minute","max_concurrent":{"max":3}}"#;
+    let entries = |i| match i % 2 {
+        0 => format!(r#""tool_{i}":{limits}"#),
+        _ => format!(r#""tool_{i:06}_*":{limits}"#),
+    };
+    assert!(load(100_000, entries).is_ok());
+    let by = r#"{"limits":[{"counter":"c","window":1,"max":1,"increment_from":"args.a"}]}"#;
+    assert!(load(50_000, |i| format!(r#""t{i}":{by}"#)).is_ok());
+    // More of them than one rule may have.
+    let limits = list(100_000, |i| {
+        format!(r#"{{"counter":"c{i}","window":1,"max":1}}"#)
+    });
+    let error = of_one_tool(&format!(r#""limits":{limits}"#))
+        .parse::<Policy>()
+        .unwrap_err();
+    assert_eq!(error.diagnostics().len(), 1);
+    let message = error.diagnostics()[0].message();
+    assert_eq!(message, "this rule has 100000 limits, at most 32 are read");
+}
+
+/// The name of the policy is in what tells each of its limits from all others.
+#[test]
+fn a_long_name_is_not_repeated_without_end() {
+    let rules: Vec<_> = (0..50_000)
+        .map(|i| format!(r#""t{i}":{{"rate_limit":"1/day"}}"#))
+        .collect();
+    let text = |length: usize| {
+        let name = "n".repeat(length);
+        with(&format!(
+            r#""name":"{name}","tools":{{{}}}"#,
+            rules.join(",")
+        ))
+    };
+    assert!(text(100).parse::<Policy>().is_ok());
+    let error = text(1 << 20).parse::<Policy>().unwrap_err();
+    assert_eq!(error.diagnostics().len(), 1);
+    assert_eq!(error.diagnostics()[0].pointer(), "/name");
+}
+
 /// The place of every check has the name of its rule in it.
 #[test]
 fn long_names_are_not_repeated_without_end() {

@@ -8,6 +8,7 @@ use super::condition::Regexes;
 use super::diagnostic::{Problem, Problems, join, quote};
 use super::document::{DefaultAction, MethodRule, Mode, PolicyDocument};
 use super::fold::fold;
+use super::limits::Limits;
 use super::section::{Kind, Section, View};
 use crate::mcp::method::{self, Subject};
 
@@ -19,6 +20,8 @@ pub(super) struct Rules {
     pub(super) default_place: &'static str,
     /// What is asked of every tool call.
     pub(super) all_tools: Option<Checks>,
+    /// What every tool call counts.
+    pub(super) all_limits: Option<Limits>,
     pub(super) tools: Section,
     pub(super) resources: Section,
     pub(super) prompts: Section,
@@ -37,16 +40,19 @@ impl Rules {
         if view == View::Enforced && document.mode == Mode::Shadow {
             return Self::allow_all(regexes, problems);
         }
-        let all_tools = document.all_tools.as_ref().filter(|rule| view.sees(rule));
-        let all_tools = all_tools.and_then(|rule| {
-            let roots = Kind::Tools.roots();
-            Checks::compile(rule, "/all_tools", roots, regexes, problems)
-        });
+        let of_all = document.all_tools.as_ref().filter(|rule| view.sees(rule));
+        let roots = Kind::Tools.roots();
+        let all_tools =
+            of_all.and_then(|rule| Checks::compile(rule, "/all_tools", roots, regexes, problems));
+        let name = document.name.as_deref().unwrap_or_default();
+        let all_limits =
+            of_all.and_then(|rule| Limits::compile(rule, "/all_tools", name, roots, problems));
         let mut section = |kind| Section::compile(kind, document, view, regexes, problems);
         Self {
             default: document.default,
             default_place: "/default",
             all_tools,
+            all_limits,
             tools: section(Kind::Tools),
             resources: section(Kind::Resources),
             prompts: section(Kind::Prompts),

@@ -1,12 +1,15 @@
 //! What a policy says: the order of section 2 of the policy language.
 
+mod progress;
+
 use smallvec::SmallVec;
 
+use self::progress::{Demands, Progress};
 use super::Policy;
 use super::action::{Action, Arguments, Subject};
-use super::check::{Asked, Checks, Looked, ask};
+use super::check::Asked;
 use super::compile::{Rules, fold_method, known_method};
-use super::condition::{MOST_FOUND, Root, Roots};
+use super::condition::MOST_FOUND;
 use super::decision::{Decision, Outcome};
 use super::document::{DefaultAction, RuleAction};
 use super::fold::Folded;
@@ -14,10 +17,6 @@ use super::index::NameSet;
 use super::section::{Entry, Kind, Section, is_ordinary};
 use super::unwrap::{DEEPEST, Unwrapping};
 use super::uri;
-use crate::caller::Caller;
-
-/// Conditions that a decision remembers.
-const MOST_LOOKED: usize = 64;
 
 impl Policy {
     /// Decides whether a caller may do something.
@@ -134,17 +133,6 @@ struct Use<'r, 'a> {
     depth: usize,
 }
 
-/// What has been looked at so far.
-#[derive(Default)]
-struct Progress {
-    looked: Vec<Looked>,
-    /// How many calls there were inside calls. With more than can be found in one
-    /// list the call is refused.
-    inside: usize,
-    /// The caller as JSON, once somebody looks at it.
-    caller: Option<String>,
-}
-
 impl Rules {
     pub(super) fn decide<'r>(
         &'r self,
@@ -164,7 +152,8 @@ impl Rules {
             depth: 0,
         };
         let mut progress = Progress::default();
-        let mut decision = self.decide_use(what, action, names, &mut progress, watch);
+        let decision = self.decide_use(what, action, names, &mut progress, watch);
+        let mut decision = progress.spend(decision);
         decision.looked = progress.looked;
         decision
     }
@@ -187,10 +176,9 @@ impl Rules {
             return false;
         };
         let (decision, entry) = self.judge(section, name, Names::All);
-        let of_all = section.kind == Kind::Tools && self.all_tools.is_some();
-        let of_entry =
-            entry.is_some_and(|entry| entry.checks.is_some() || entry.unwrapping.is_some());
-        decision.is_allowed() && (of_all || of_entry)
+        let of_all = self.all_tools.is_some() || self.all_limits.is_some();
+        let of_all = section.kind == Kind::Tools && of_all;
+        decision.is_allowed() && (of_all || entry.is_some_and(Entry::asks))
     }
 
     /// The section that speaks of it, and its name; or the method.
@@ -209,7 +197,7 @@ impl Rules {
         what: Use<'r, '_>,
         action: &Action<'_>,
         names: Names,
-        progress: &mut Progress,
+        progress: &mut Progress<'r>,
         watch: &mut impl Watch,
     ) -> Decision<'r> {
         let (decision, entry) = self.judge(what.section, what.name, names);
@@ -221,21 +209,9 @@ impl Rules {
                 false => decision,
             };
         }
-        let all_tools = self.all_tools.as_ref();
-        let all_tools = all_tools.filter(|_| what.section.kind == Kind::Tools);
-        let of_entry = entry.and_then(|entry| entry.checks.as_ref());
-        let checks: SmallVec<[&Checks; 2]> = all_tools.into_iter().chain(of_entry).collect();
-        if !checks.is_empty() {
-            let looked = &mut progress.looked;
-            let each = |asked: Asked<'_>| {
-                watch.asked(&asked);
-                let room = MOST_LOOKED.saturating_sub(looked.len());
-                looked.extend(asked.conditions.into_iter().take(room));
-            };
-            let caller = &mut progress.caller;
-            if let Some(refusal) = ask_all(&checks, what, action, caller, each) {
-                return refusal;
-            }
+        let demands = self.demands(what.section.kind, entry);
+        if let Some(refusal) = progress.ask(&demands, what, action, watch) {
+            return refusal;
         }
         match entry.and_then(|entry| entry.unwrapping.as_ref()) {
             Some(unwrapping) => {
@@ -246,6 +222,24 @@ impl Rules {
         }
     }
 
+    /// What is asked of a use that its name allows.
+    fn demands<'r>(&'r self, kind: Kind, entry: Option<&'r Entry>) -> Demands<'r> {
+        let (checks, limits) = match kind {
+            Kind::Tools => (self.all_tools.as_ref(), self.all_limits.as_ref()),
+            Kind::Resources | Kind::Prompts => (None, None),
+        };
+        let checks = checks.into_iter();
+        let limits = limits.into_iter();
+        Demands {
+            checks: checks
+                .chain(entry.and_then(|entry| entry.checks.as_ref()))
+                .collect(),
+            limits: limits
+                .chain(entry.and_then(|entry| entry.limits.as_ref()))
+                .collect(),
+        }
+    }
+
     /// What would be said of a use of something with a name that is nowhere in
     /// the document, and is otherwise like this one: only patterns and look-alikes
     /// speak of it.
@@ -253,16 +247,12 @@ impl Rules {
         &'r self,
         what: Use<'r, '_>,
         action: &Action<'_>,
-        progress: &mut Progress,
+        progress: &mut Progress<'r>,
     ) -> Decision<'r> {
-        let mut unnamed = Progress {
-            inside: progress.inside,
-            caller: progress.caller.take(),
-            ..Progress::default()
-        };
+        let mut unnamed = progress.of_unnamed();
         let decision = self.decide_use(what, action, Names::Patterns, &mut unnamed, &mut Unwatched);
-        progress.inside = unnamed.inside;
-        progress.caller = unnamed.caller;
+        let decision = unnamed.spend(decision);
+        progress.take_back(unnamed);
         decision
     }
 
@@ -272,7 +262,7 @@ impl Rules {
         unwrapping: &'r Unwrapping,
         what: Use<'r, '_>,
         action: &Action<'_>,
-        progress: &mut Progress,
+        progress: &mut Progress<'r>,
         watch: &mut impl Watch,
     ) -> Option<Decision<'r>> {
         let unreadable = || Some(Decision::of_unwrap(unwrapping.place()));
@@ -294,8 +284,13 @@ impl Rules {
                 arguments: Arguments::Text(call.arguments.as_deref().unwrap_or_default()),
                 depth: what.depth + 1,
             };
+            let was_counted = progress.uncounted.is_none();
             let mut decision = self.decide_use(inner, action, Names::All, progress, watch);
+            let uncounted = progress.uncounted.as_mut().filter(|_| was_counted);
             if decision.is_allowed() {
+                if let Some(uncounted) = uncounted.filter(|uncounted| uncounted.inner.is_none()) {
+                    uncounted.inner = Some(call.name.as_ref().into());
+                }
                 return None;
             }
             if decision.inner.is_none() {
@@ -403,41 +398,6 @@ impl Rules {
             DefaultAction::Hide => Decision::HIDDEN,
         }
     }
-}
-
-/// Asks the checks of a use; gives the refusal, if one refuses.
-fn ask_all<'r>(
-    checks: &[&'r Checks],
-    what: Use<'r, '_>,
-    action: &Action<'_>,
-    caller: &mut Option<String>,
-    each: impl FnMut(Asked<'r>),
-) -> Option<Decision<'r>> {
-    let Arguments::Text(arguments) = what.arguments else {
-        let first = checks.iter().find_map(|checks| checks.first());
-        return first.map(Decision::of_check);
-    };
-    let looked_at = |root| checks.iter().any(|checks| checks.look_at(root));
-    let named = |key: &str, value: &str| serde_json::json!({ key: value }).to_string();
-    let resource =
-        looked_at(Root::Resource).then(|| named("uri", &what.section.kind.spelled(what.name)));
-    let tool = looked_at(Root::Tool).then(|| named("name", what.name));
-    let caller = looked_at(Root::Caller)
-        .then(|| &**caller.get_or_insert_with(|| caller_as_json(action.caller)));
-    let roots = Roots {
-        args: Some(arguments).filter(|text| !text.is_empty()),
-        resource: resource.as_deref().map(str::as_bytes),
-        caller: caller.map(str::as_bytes),
-        tool: tool.as_deref().map(str::as_bytes),
-        client: action.client,
-    };
-    ask(checks, &roots, each).map(Decision::of_check)
-}
-
-fn caller_as_json(caller: Option<&Caller>) -> String {
-    let anonymous = Caller::anonymous();
-    let caller = caller.unwrap_or(&anonymous);
-    serde_json::json!({ "id": caller.id(), "claims": caller.claims() }).to_string()
 }
 
 impl<T> NameSet<T> {

@@ -6,6 +6,8 @@ use super::check::{Compiled, Looked};
 use super::compile::MethodEntry;
 use super::condition::Truth;
 use super::document::{MethodRule, RuleAction};
+use super::limits::{Spent, Uncounted};
+use super::quota::{Amount, Quota, Spending};
 use super::section::{Entry, Kind};
 
 /// What a policy says to an [`Action`](super::Action), and by which rule.
@@ -22,6 +24,8 @@ pub struct Decision<'p> {
     /// The inner call that decided, in a call of a dispatcher.
     pub(super) inner: Option<Box<str>>,
     pub(super) looked: Vec<Looked>,
+    /// Nothing unless it is allowed.
+    pub(super) spent: Spent,
     shadow: Option<Box<Decision<'p>>>,
     /// Of something hidden: what would be said if it were not in the document, if
     /// that is more than the default.
@@ -45,6 +49,8 @@ impl<'p> Decision<'p> {
     /// - `/tools/NAME/action`, `/methods/NAME`: the rule that refuses.
     /// - `/tools/NAME/deny_if/CHECK`, `/tools/NAME/require/CHECK`,
     ///   `/all_tools/require/CHECK`: the check that refuses.
+    /// - `/tools/NAME/limits/COUNTER`: the limit by which it cannot be counted. How
+    ///   much was used up before has no part in it.
     /// - `/tools/NAME/unwrap`: what the dispatcher should call cannot be read.
     /// - `/tools/NAME`, `/methods/NAME`, `/default`: what allows.
     /// - `/mode`: allowed, because the whole document is in shadow.
@@ -99,6 +105,20 @@ impl<'p> Decision<'p> {
         }
     }
 
+    /// What is used up by it, if it is allowed: of each quota so much, the quotas
+    /// of `all_tools` first. Those that are only in shadow are among them.
+    ///
+    /// How much can be the value of an argument: it does not belong into records.
+    pub fn quotas(&self) -> impl Iterator<Item = (&Quota, Amount)> {
+        let spending = self.spending().iter();
+        spending.map(|spending| (&*spending.quota, spending.amount))
+    }
+
+    /// What is to be charged for it.
+    pub(crate) fn spending(&self) -> &[Spending] {
+        self.spent.as_slice()
+    }
+
     /// What the policy would say if nothing of it were in shadow; `None` if it
     /// would say the same.
     pub fn shadow(&self) -> Option<&Decision<'p>> {
@@ -128,8 +148,9 @@ impl<'p> Decision<'p> {
             && (written.is_allowed()
                 || (written.rule, written.inner()) == (self.rule, self.inner()));
         if is_same {
-            // What is in shadow was looked at, too.
+            // What is in shadow was looked at, too, and counts.
             self.looked = written.looked;
+            self.spent = self.spent.beside(written.spent);
         } else {
             self.shadow = Some(Box::new(written));
         }
@@ -157,6 +178,7 @@ impl<'p> Decision<'p> {
             is_by_check: false,
             inner: None,
             looked: Vec::new(),
+            spent: Spent::NOTHING,
             shadow: None,
             unnamed: None,
         }
@@ -195,6 +217,14 @@ impl<'p> Decision<'p> {
         Self {
             is_by_check: true,
             ..Self::new(Outcome::Deny, check.place(), Some(reason))
+        }
+    }
+
+    /// Where it cannot be told how much is used up.
+    pub(super) fn of_uncounted(uncounted: Uncounted<'p>) -> Self {
+        Self {
+            is_by_check: true,
+            ..Self::new(Outcome::Deny, uncounted.place, Some(uncounted.reason))
         }
     }
 

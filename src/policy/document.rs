@@ -1,8 +1,11 @@
+mod limits;
+
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+pub use self::limits::{Limit, MaxConcurrent, RateLimit, Reset, Window};
 use super::condition::Operator;
 
 /// A policy document as a value: what a policy file says, field by field.
@@ -191,6 +194,15 @@ pub struct Rule {
     /// Checks of which none may hold, else what the rule names is refused.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deny_if: Vec<Check>,
+    /// How much may be used up in which time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<Limit>,
+    /// How many calls there may be in which time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// How many calls may be under way at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrent: Option<MaxConcurrent>,
     /// Where a call of this tool names another tool that is called by it. Only
     /// in a rule of `tools`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -12,7 +12,8 @@ use super::condition::Truth;
 use super::decide::{Names, Watch};
 use super::decision::{Decision, Outcome};
 use super::diagnostic::{printable, quote, unescape};
-use super::document::{Condition, PolicyDocument};
+use super::document::{Condition, Limit, PolicyDocument, Rule};
+use super::quota::{Amount, CalendarUnit, Period, Quota, Scope};
 use super::section::Kind;
 
 impl Policy {
@@ -51,7 +52,10 @@ impl Policy {
             document: &self.inner.document,
             steps: Vec::new(),
         };
-        rules.decide(action, Names::All, &mut watcher);
+        let decided = rules.decide(action, Names::All, &mut watcher);
+        let limits = decided.spending().iter();
+        let limits = limits.map(|spending| limit_step(&self.inner.document, &spending.quota));
+        watcher.steps.extend(limits);
         Explanation {
             steps: watcher.steps,
             decision: self.decide(action),
@@ -110,6 +114,17 @@ pub enum Step {
         /// Whether the action is refused by it.
         refuses: bool,
     },
+    /// A limit that is asked once all else allows. Whether it admits the action
+    /// depends on what was used up before.
+    #[non_exhaustive]
+    Limit {
+        /// Its place, as in [`Decision::rule`].
+        place: String,
+        /// What the action counts: a number, or the path where it stands.
+        counts: String,
+        /// How much it admits, as in `10000 in a day for each caller`.
+        admits: String,
+    },
 }
 
 /// One condition of a [`Step::Check`].
@@ -152,6 +167,41 @@ impl Watch for Watcher<'_> {
             refuses: asked.refuses,
         });
     }
+}
+
+fn limit_step(document: &PolicyDocument, quota: &Quota) -> Step {
+    let counts = limit_at(document, quota.place()).map(|limit| {
+        let path = limit.increment_from.as_deref().map(printable);
+        path.unwrap_or_else(|| limit.increment.unwrap_or(Amount::ONE).to_string())
+    });
+    Step::Limit {
+        place: quota.place().to_owned(),
+        // Of the short forms one call is one.
+        counts: counts.unwrap_or_else(|| Amount::ONE.to_string()),
+        admits: admits(quota),
+    }
+}
+
+/// How much a quota admits, in which time and for whom.
+fn admits(quota: &Quota) -> String {
+    let time = match quota.period() {
+        Period::Rolling(window) => match window.as_secs() {
+            60 => "in a minute".to_owned(),
+            3_600 => "in an hour".to_owned(),
+            86_400 => "in a day".to_owned(),
+            seconds => format!("in {seconds} s"),
+        },
+        Period::Calendar(CalendarUnit::Minute) => "in each minute of the clock".to_owned(),
+        Period::Calendar(CalendarUnit::Hour) => "in each hour of the clock".to_owned(),
+        Period::Calendar(CalendarUnit::Day) => "in each day of the calendar (UTC)".to_owned(),
+        Period::Concurrent => "at once".to_owned(),
+    };
+    let whose = match quota.scope() {
+        Scope::Session => "for each session",
+        Scope::Caller => "for each caller",
+        Scope::Server => "for all callers together",
+    };
+    format!("{} {time} {whose}", quota.max())
 }
 
 /// Why a decision about a name is what it is.
@@ -206,19 +256,35 @@ fn asks(condition: &Condition) -> String {
     format!("{path} {op} {}", printable(&value))
 }
 
+/// The rule that a place is in, whose other tokens are these; they are left at
+/// what is in the rule.
+fn rule_at<'d>(
+    document: &'d PolicyDocument,
+    tokens: &mut impl Iterator<Item = String>,
+) -> Option<&'d Rule> {
+    let section = tokens.next()?;
+    if section == "all_tools" {
+        return document.all_tools.as_ref();
+    }
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|kind| kind.place() == format!("/{section}"));
+    kind?.of(document).get(&tokens.next()?)
+}
+
+/// The limit at a place like `/tools/NAME/limits/COUNTER`, unless it is a short
+/// form of one.
+fn limit_at<'d>(document: &'d PolicyDocument, place: &str) -> Option<&'d Limit> {
+    let mut tokens = place.split('/').skip(1).map(unescape);
+    let rule = rule_at(document, &mut tokens)?;
+    let counter = tokens.nth(1)?;
+    rule.limits.iter().find(|limit| limit.counter == counter)
+}
+
 /// The condition at a place like `/tools/NAME/require/0/conditions/1`.
 fn condition_at<'d>(document: &'d PolicyDocument, place: &str) -> Option<&'d Condition> {
     let mut tokens = place.split('/').skip(1).map(unescape);
-    let section = tokens.next()?;
-    let rule = match &*section {
-        "all_tools" => document.all_tools.as_ref()?,
-        _ => {
-            let kind = Kind::ALL
-                .into_iter()
-                .find(|kind| kind.place() == format!("/{section}"));
-            kind?.of(document).get(&tokens.next()?)?
-        }
-    };
+    let rule = rule_at(document, &mut tokens)?;
     let checks = match &*tokens.next()? {
         "require" => &rule.require,
         _ => &rule.deny_if,
@@ -255,6 +321,14 @@ impl fmt::Display for Step {
                     write!(f, "\n    {}: {}", condition.asks, condition.truth)?;
                 }
                 Ok(())
+            }
+            Self::Limit {
+                place,
+                counts,
+                admits,
+            } => {
+                let place = printable(place);
+                write!(f, "  {place}: counts {counts}, at most {admits}")
             }
         }
     }

@@ -16,6 +16,7 @@ mod error;
 mod explain;
 mod fold;
 mod index;
+mod limits;
 mod load;
 mod offered;
 mod pattern;
@@ -41,8 +42,8 @@ pub use self::condition::{Operator, Truth};
 pub use self::decision::{Decision, Outcome};
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::document::{
-    Check, Condition, DefaultAction, Instructions, MethodRule, Mode, PolicyDocument, Rule,
-    RuleAction, Unwrap,
+    Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent, MethodRule, Mode,
+    PolicyDocument, RateLimit, Reset, Rule, RuleAction, Unwrap, Window,
 };
 pub use self::error::LoadError;
 pub use self::explain::{ConditionStep, Explanation, Step};

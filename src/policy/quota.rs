@@ -1,7 +1,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
+
+use super::condition::Number;
 
 /// How much is counted, in millionths: an exact decimal number that stores can
 /// add as an integer. See section 4 of the policy language.
@@ -42,9 +45,55 @@ impl Amount {
     pub const fn millionths(self) -> u64 {
         self.0
     }
+
+    /// Both together; `None` if that is more than [`MAX`](Self::MAX).
+    pub(crate) fn plus(self, other: Self) -> Option<Self> {
+        let sum = self.0.checked_add(other.0)?;
+        (sum <= Self::MAX.0).then_some(Self(sum))
+    }
 }
 
 const MILLION: u64 = 1_000_000;
+
+impl From<u32> for Amount {
+    fn from(whole: u32) -> Self {
+        Self(u64::from(whole) * MILLION)
+    }
+}
+
+/// As a number. One with so many digits that JSON readers differ about it becomes
+/// a string, so that nobody takes it for another.
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (whole, rest) = (self.0 / MILLION, self.0 % MILLION);
+        if rest == 0 {
+            return serializer.serialize_u64(whole);
+        }
+        let text = self.to_string();
+        let float = Number::read(&text).and_then(|_| text.parse::<f64>().ok());
+        match float {
+            Some(float) => serializer.serialize_f64(float),
+            None => serializer.serialize_str(&text),
+        }
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Amount {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "number", "minimum": 0, "maximum": Self::MAX.0 / MILLION,
+        })
+    }
+}
 
 impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -284,10 +333,20 @@ fn id_of(policy: &str, place: &str, period: Period, scope: Scope) -> QuotaId {
 }
 
 /// What a call counts, by one quota.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Spending {
     pub(crate) quota: std::sync::Arc<Quota>,
     pub(crate) amount: Amount,
     /// Whether it is enforced, or only tried: then it counts and never refuses.
     pub(crate) enforced: bool,
+}
+
+/// Without the amount, which can be the value of an argument.
+impl fmt::Debug for Spending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spending")
+            .field("quota", &self.quota.place())
+            .field("enforced", &self.enforced)
+            .finish_non_exhaustive()
+    }
 }

@@ -15,6 +15,7 @@ fn generated() -> String {
         .to_value();
     tidy(&mut schema);
     narrow_rules(&mut schema);
+    tell_limits(&mut schema["$defs"]);
     serde_json::to_string_pretty(&schema).unwrap() + "\n"
 }
 
@@ -61,7 +62,10 @@ fn narrow_rules(schema: &mut Value) {
     };
     let beside_refusal = json!({
         "if": { "properties": { "action": { "enum": ["deny", "hide"] } }, "required": ["action"] },
-        "then": { "properties": { "require": false, "deny_if": false, "unwrap": false } },
+        "then": { "properties": {
+            "require": false, "deny_if": false, "unwrap": false,
+            "limits": false, "rate_limit": false, "max_concurrent": false,
+        } },
     });
     let defs = &mut schema["$defs"];
     for (name, fields, has_action) in [
@@ -79,6 +83,38 @@ fn narrow_rules(schema: &mut Value) {
         schema["properties"][section]["additionalProperties"] = refer("RuleWithoutUnwrap");
     }
     schema["properties"]["all_tools"]["anyOf"] = json!([refer("RuleOfAllTools")]);
+}
+
+/// What the types do not say: bounds, an alias, a short form, and what does not stand
+/// beside each other.
+fn tell_limits(defs: &mut Value) {
+    let grant =
+        json!({ "const": "grant", "description": "Another word for `caller`.", "type": "string" });
+    defs["Scope"]["oneOf"].as_array_mut().unwrap().push(grant);
+    defs["MaxConcurrent"]["properties"]["max"]["minimum"] = json!(1);
+    defs["MaxConcurrent"]["properties"]["max"]["maximum"] = json!(10_000);
+    let limit = &mut defs["Limit"];
+    limit["properties"]["counter"]["minLength"] = json!(1);
+    limit["properties"]["sessions"]["minimum"] = json!(1);
+    limit["properties"]["sessions"]["maximum"] = json!(1_000);
+    limit["allOf"] = json!([
+        { "not": { "required": ["increment", "increment_from"] } },
+        {
+            "if": { "required": ["sessions"] },
+            "then": { "properties": { "scope": { "const": "session" } }, "required": ["scope"] },
+        },
+        {
+            "if": { "properties": { "reset": { "const": "calendar" } }, "required": ["reset"] },
+            "then": { "properties": {
+                "window": { "enum": ["minute", "hour", "day", 60, 3_600, 86_400] },
+            } },
+        },
+    ]);
+    let mut object = defs["RateLimit"].take();
+    let description = object["description"].take();
+    object.as_object_mut().unwrap().remove("description");
+    let short = json!({ "type": "string", "pattern": "^[0-9]+/(minute|hour|day)$" });
+    defs["RateLimit"] = json!({ "description": description, "anyOf": [short, object] });
 }
 
 /// To write it anew: `MCP_POLICY_WRITE_SCHEMA=1 cargo test -p mcp-policy --lib schema`.

@@ -12,6 +12,7 @@ use super::diagnostic::{Problem, Problems, join, quote};
 use super::document::{Mode, PolicyDocument, Rule, RuleAction};
 use super::fold::{Folded, fold_name};
 use super::index::NameSet;
+use super::limits::Limits;
 use super::pattern::{Name, NameError, Pattern};
 use super::tie::ties;
 use super::unwrap::Unwrapping;
@@ -236,6 +237,7 @@ pub(super) struct Entry {
     pub(super) action: RuleAction,
     pub(super) reason: Option<String>,
     pub(super) checks: Option<Checks>,
+    pub(super) limits: Option<Limits>,
     pub(super) unwrapping: Option<Unwrapping>,
     /// `/tools/NAME/action`.
     pointer: String,
@@ -269,9 +271,14 @@ impl Entry {
     /// action, or has a description, is as empty as `{}`.
     pub(super) fn restricts(&self) -> bool {
         match self.action {
-            RuleAction::Allow => self.checks.is_some() || self.unwrapping.is_some(),
+            RuleAction::Allow => self.asks(),
             RuleAction::Deny | RuleAction::Hide => true,
         }
+    }
+
+    /// Whether more than the name is looked at, or anything is counted.
+    pub(super) fn asks(&self) -> bool {
+        self.checks.is_some() || self.limits.is_some() || self.unwrapping.is_some()
     }
 
     /// Whether the entry names or matches exactly this.
@@ -320,6 +327,7 @@ fn parse_entries(
     let mut entries = Vec::new();
     let mut changed = HashMap::new();
     let rules = kind.of(document);
+    let policy = document.name.as_deref().unwrap_or_default();
     for (order, (key, rule)) in rules.iter().enumerate() {
         let place = join(kind.place(), key);
         let (spelled, also) = kind.spelled_key(key);
@@ -355,6 +363,8 @@ fn parse_entries(
             reason: seen.and_then(|rule| rule.reason.clone()),
             checks: seen
                 .and_then(|rule| Checks::compile(rule, &place, kind.roots(), regexes, problems)),
+            limits: seen
+                .and_then(|rule| Limits::compile(rule, &place, policy, kind.roots(), problems)),
             unwrapping: seen
                 .and_then(|rule| rule.unwrap.as_ref())
                 .and_then(|unwrap| Unwrapping::compile(unwrap, &place, problems)),

@@ -82,21 +82,28 @@ fn mark(
     bare.prompts.clear();
     bare.resources.clear();
     bare.methods.clear();
+    bare.all_tools = bare.all_tools.as_ref().map(silent_rule);
     keep(&mut bare, whole);
     Mark::Part(sha256(bare.to_json_string().as_bytes()).into())
 }
 
-/// Rules without what they only say.
+/// Rules without what they only say or count.
 fn silent(rules: &BTreeMap<String, Rule>) -> BTreeMap<String, Rule> {
-    let silent = rules.iter().map(|(name, rule)| {
-        let rule = Rule {
-            reason: None,
-            description: None,
-            ..rule.clone()
-        };
-        (name.clone(), rule)
-    });
-    silent.collect()
+    let rules = rules.iter();
+    rules
+        .map(|(name, rule)| (name.clone(), silent_rule(rule)))
+        .collect()
+}
+
+fn silent_rule(rule: &Rule) -> Rule {
+    Rule {
+        reason: None,
+        description: None,
+        limits: Vec::new(),
+        rate_limit: None,
+        max_concurrent: None,
+        ..rule.clone()
+    }
 }
 
 #[cfg(test)]
@@ -150,6 +157,11 @@ mod tests {
             (
                 r#""default":"allow","tools":{"a":{"action":"hide"}}"#,
                 r#""default":"allow","tools":{"a":{"action":"hide","reason":"why","description":"w"}}"#,
+                [false; 3],
+            ),
+            (
+                r#""default":"hide","all_tools":{},"tools":{"a":{"limits":[{"counter":"c","window":1,"max":1}]}}"#,
+                r#""default":"hide","all_tools":{"rate_limit":"1/day"},"tools":{"a":{"max_concurrent":{"max":1}}}"#,
                 [false; 3],
             ),
         ] {

@@ -33,6 +33,7 @@ mod wanted;
 mod table;
 
 pub(in crate::policy) use self::find::{Found, MOST_FOUND, find};
+pub(in crate::policy) use self::number::{InMillionths, Number};
 pub use self::operator::Operator;
 pub(in crate::policy) use self::path::{Path, Root, Step};
 pub(in crate::policy) use self::plan::Plan;

@@ -67,6 +67,43 @@ impl Number {
     }
 }
 
+/// A mantissa of 17 digits whose unit is a millionth has this power of ten.
+const MILLIONTHS_EXPONENT: i32 = 11;
+
+/// A number as a whole number of millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::policy) enum InMillionths {
+    Exactly(u64),
+    /// It has more decimals, and is a little less than this.
+    RoundedUp(u64),
+    Negative,
+    /// More than there are.
+    TooMany,
+}
+
+impl Number {
+    pub(in crate::policy) fn in_millionths(self) -> InMillionths {
+        match self.sign {
+            0 => return InMillionths::Exactly(0),
+            1 => {}
+            _ => return InMillionths::Negative,
+        }
+        // `mantissa × 10^power` of them.
+        let power = self.exponent - MILLIONTHS_EXPONENT;
+        let factor = 10_u64.checked_pow(power.unsigned_abs());
+        if power >= 0 {
+            let millionths = factor.and_then(|factor| self.mantissa.checked_mul(factor));
+            return millionths.map_or(InMillionths::TooMany, InMillionths::Exactly);
+        }
+        match factor {
+            Some(unit) if self.mantissa % unit == 0 => InMillionths::Exactly(self.mantissa / unit),
+            Some(unit) => InMillionths::RoundedUp(self.mantissa.div_ceil(unit)),
+            // Less than one.
+            None => InMillionths::RoundedUp(1),
+        }
+    }
+}
+
 impl Ord for Number {
     fn cmp(&self, other: &Self) -> Ordering {
         let magnitude = |number: &Self| (number.exponent, number.mantissa);
@@ -281,6 +318,34 @@ mod tests {
             ("1e300", None),
         ] {
             assert_eq!(read(token).to_integer(), integer, "{token}");
+        }
+    }
+
+    #[test]
+    fn millionths_are_exact_or_rounded_up() {
+        use InMillionths::{Exactly, Negative, RoundedUp, TooMany};
+        for (token, expected) in [
+            ("0", Exactly(0)),
+            ("-0", Exactly(0)),
+            ("-0.0e3", Exactly(0)),
+            ("1", Exactly(1_000_000)),
+            ("1e-6", Exactly(1)),
+            ("0.1", Exactly(100_000)),
+            ("0.30000000000000004", RoundedUp(300_001)),
+            ("0.0000001", RoundedUp(1)),
+            ("0.0000011", RoundedUp(2)),
+            ("5e-324", RoundedUp(1)),
+            ("9007199254740991", TooMany),
+            ("9000000000000", Exactly(9_000_000_000_000_000_000)),
+            ("1e13", Exactly(10_000_000_000_000_000_000)),
+            ("18446744073709", Exactly(18_446_744_073_709_000_000)),
+            ("18446744073710", TooMany),
+            ("1e14", TooMany),
+            ("1e308", TooMany),
+            ("-1e308", Negative),
+            ("-1e-9", Negative),
+        ] {
+            assert_eq!(read(token).in_millionths(), expected, "{token}");
         }
     }
 

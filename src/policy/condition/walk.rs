@@ -28,7 +28,8 @@ pub(in crate::policy) struct Roots<'a> {
 }
 
 impl<'a> Roots<'a> {
-    fn text(&self, root: Root) -> Option<&'a [u8]> {
+    /// The text of a root; nothing if it is not known.
+    pub(in crate::policy) fn text(&self, root: Root) -> Option<&'a [u8]> {
         match root {
             Root::Args => Some(self.args.filter(|args| *args != b"null").unwrap_or(b"{}")),
             Root::Resource => self.resource,

@@ -1,7 +1,7 @@
 //! What can be wrong with a text before anything in it has a meaning: too much of
 //! it, or a name twice.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 
 use unicode_normalization::char::decompose_compatible;
@@ -83,14 +83,17 @@ fn spend(text: &str, left: &mut usize) -> Option<()> {
 /// The most bytes that the places of all checks and conditions may take together.
 const MAX_PLACES: usize = 64 << 20;
 
-/// The place of every check and condition has the name of its rule in it, so that
-/// a long name costs as often as it has any.
+/// The place of every check, condition and limit has the name of its rule in it,
+/// so that a long name costs as often as it has any.
 pub(super) fn names_are_too_long(document: &PolicyDocument, problems: &mut Problems) -> bool {
     let sections = [
         ("/tools", &document.tools),
         ("/resources", &document.resources),
         ("/prompts", &document.prompts),
     ];
+    if name_is_too_long(document, sections.map(|(_, rules)| rules), problems) {
+        return true;
+    }
     let rules = sections.into_iter().flat_map(|(section, rules)| {
         let rules = rules.iter();
         rules.map(move |(name, rule)| (section, name, name.len().saturating_mul(places_of(rule))))
@@ -111,9 +114,35 @@ pub(super) fn names_are_too_long(document: &PolicyDocument, problems: &mut Probl
     true
 }
 
+/// The name of the policy is part of what tells every limit from all others.
+fn name_is_too_long(
+    document: &PolicyDocument,
+    sections: [&BTreeMap<String, Rule>; 3],
+    problems: &mut Problems,
+) -> bool {
+    let name = document.name.as_ref().map_or(0, String::len);
+    let rules = sections.into_iter().flat_map(BTreeMap::values);
+    let limits: usize = rules.chain(&document.all_tools).map(limits_of).sum();
+    let is_too_long = name.saturating_mul(limits) > MAX_PLACES;
+    if is_too_long {
+        problems.report(|| {
+            let message = "this name is too long for a policy with so many limits";
+            Problem::at_value("/name".to_owned(), message)
+                .with_help("it is for records: a word or two will do")
+        });
+    }
+    is_too_long
+}
+
 fn places_of(rule: &Rule) -> usize {
     let checks = rule.require.iter().chain(&rule.deny_if);
-    checks.map(|check| 1 + check.conditions.len()).sum()
+    let checks: usize = checks.map(|check| 1 + check.conditions.len()).sum();
+    checks + limits_of(rule)
+}
+
+fn limits_of(rule: &Rule) -> usize {
+    let short = [rule.rate_limit.is_some(), rule.max_concurrent.is_some()];
+    rule.limits.len() + short.into_iter().filter(|there| *there).count()
 }
 
 /// Reports every name that one object has twice, at any depth. The reader of

@@ -4,6 +4,7 @@
 //! business of [`compile`](super::compile).
 
 mod bounds;
+mod limits;
 mod reader;
 mod rule;
 mod syntax;
@@ -65,6 +66,7 @@ const DOCUMENT: Fields = Fields {
         in_a_rule("deny_if", "`deny_if` stands in a rule"),
         in_a_rule("limits", "`limits` stand in a rule"),
         in_a_rule("rate_limit", "`rate_limit` stands in a rule"),
+        in_a_rule("max_concurrent", "`max_concurrent` stands in a rule"),
         in_a_rule("require_approval", "`require_approval` stands in a rule"),
     ],
 };

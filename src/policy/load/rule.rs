@@ -14,6 +14,9 @@ pub(super) const TOOL: Fields = Fields {
         "reason",
         "require",
         "deny_if",
+        "limits",
+        "rate_limit",
+        "max_concurrent",
         "unwrap",
         "mode",
         "description",
@@ -30,6 +33,9 @@ pub(super) const RULE: Fields = Fields {
         "reason",
         "require",
         "deny_if",
+        "limits",
+        "rate_limit",
+        "max_concurrent",
         "mode",
         "description",
     ],
@@ -44,7 +50,15 @@ pub(super) const RULE: Fields = Fields {
 
 /// Of `all_tools`.
 pub(super) const ALL_TOOLS: Fields = Fields {
-    known: &["require", "deny_if", "mode", "description"],
+    known: &[
+        "require",
+        "deny_if",
+        "limits",
+        "rate_limit",
+        "max_concurrent",
+        "mode",
+        "description",
+    ],
     later: LATER,
     other_names: OTHER_FIELDS,
     elsewhere: &[
@@ -66,7 +80,7 @@ pub(super) const ALL_TOOLS: Fields = Fields {
     ],
 };
 
-const LATER: &[&str] = &["limits", "rate_limit", "max_concurrent", "require_approval"];
+const LATER: &[&str] = &["require_approval"];
 
 /// What may stand beside an action that refuses.
 const BESIDE_REFUSAL: &[&str] = &["action", "reason", "mode", "description"];
@@ -81,6 +95,11 @@ const OTHER_FIELDS: &[(&str, &str)] = &[
     ("deny", "deny_if"),
     ("forbid", "deny_if"),
     ("approval", "require_approval"),
+    ("quota", "limits"),
+    ("quotas", "limits"),
+    ("rate", "rate_limit"),
+    ("ratelimit", "rate_limit"),
+    ("concurrency", "max_concurrent"),
 ];
 
 const CHECK: Fields = Fields {
@@ -193,11 +212,15 @@ impl Reader<'_> {
                 "reason" => rule.reason = self.text(node, &at),
                 "require" => rule.require = self.checks(node, &at),
                 "deny_if" => rule.deny_if = self.checks(node, &at),
+                "limits" => rule.limits = self.limits(node, &at),
+                "rate_limit" => rule.rate_limit = self.rate_limit(node, &at),
+                "max_concurrent" => rule.max_concurrent = self.max_concurrent(node, &at),
                 "unwrap" => rule.unwrap = self.unwrap(node, &at),
                 "mode" => self.set(&MODE, node, &at, &mut rule.mode),
                 _ => rule.description = self.text(node, &at),
             }
         }
+        self.no_second_rate(members, place);
         self.refuse_beside(fields, &rule, members, place);
         if !members.iter().all(known) {
             rule.action = RuleAction::Deny;

@@ -1,10 +1,11 @@
-//! Conditions that the tools of the server cannot meet.
+//! Conditions that the tools of the server cannot meet, and numbers that their calls do
+//! not have.
 
 use serde_json::Value;
 
 use super::super::condition::{Operator, Path, Root, Step};
 use super::super::diagnostic::{Problem, Problems, join, quote};
-use super::super::document::{Check, Condition, PolicyDocument, Rule};
+use super::super::document::{Check, Condition, PolicyDocument, Rule, Unwrap};
 use super::super::load::nearest;
 use super::schema::{Found, Types};
 use super::{Applied, Tool};
@@ -68,24 +69,38 @@ impl Checker<'_> {
         // requires something of all.
         self.checks(&rule.deny_if, &join(place, "deny_if"), false, tools);
         self.checks(&rule.require, &join(place, "require"), true, tools);
-        let Some(unwrap) = &rule.unwrap else {
-            return;
-        };
-        let place = join(place, "unwrap");
+        for (index, limit) in rule.limits.iter().enumerate() {
+            if let Some(path) = &limit.increment_from {
+                let place = join(&join(place, "limits"), &index.to_string());
+                self.being(Types::NUMBER, path, &join(&place, "increment_from"), tools);
+            }
+        }
+        if let Some(unwrap) = &rule.unwrap {
+            self.unwrap(unwrap, &join(place, "unwrap"), tools);
+        }
+    }
+
+    fn unwrap(&mut self, unwrap: &Unwrap, place: &str, tools: &[Tool<'_>]) {
         let inner = Types::OBJECT.or(Types::STRING).or(Types::NULL);
         for (member, path, types) in [
             ("name", &unwrap.name, Types::STRING),
             ("arguments", &unwrap.arguments, inner),
         ] {
-            let asked = Asked {
-                path,
-                path_place: join(&place, member),
-                value_place: join(&place, member),
-                comparison: Comparison::Being(types),
-                by_each: true,
-            };
-            self.look(&asked, tools);
+            self.being(types, path, &join(place, member), tools);
         }
+    }
+
+    /// Each of the tools needs a value of these types at the path that stands at
+    /// this place.
+    fn being(&mut self, types: Types, path: &str, place: &str, tools: &[Tool<'_>]) {
+        let asked = Asked {
+            path,
+            path_place: place.to_owned(),
+            value_place: place.to_owned(),
+            comparison: Comparison::Being(types),
+            by_each: true,
+        };
+        self.look(&asked, tools);
     }
 
     fn checks(&mut self, checks: &[Check], place: &str, by_each: bool, tools: &[Tool<'_>]) {

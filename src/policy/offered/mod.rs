@@ -27,7 +27,8 @@ impl Policy {
     /// warnings: an entry for a tool that it does not offer, a pattern that none
     /// of them matches, a condition on an argument that is not in the
     /// `inputSchema` of the tool, and one that compares it with what it never
-    /// is. See section 8 of the policy language.
+    /// is; and limits that count by an argument which is not there, or is no
+    /// number. See section 8 of the policy language.
     ///
     /// Each value is one tool, as in the result of `tools/list`; what is no tool
     /// with a name counts for nothing. What is in shadow is looked at as if it
@@ -287,6 +288,28 @@ mod tests {
                 assert_eq!(found, ["/tools/refund/require/0/conditions/0/value"]);
             }
         }
+    }
+
+    #[test]
+    fn a_limit_counts_by_a_number_that_the_tool_takes() {
+        let limit = |path: &str| {
+            let limit =
+                json!({ "counter": "c", "window": "day", "max": 1, "increment_from": path });
+            found(json!({
+                "version": "1", "default": "deny",
+                "tools": { "refund": { "limits": [limit] } },
+            }))
+        };
+        let place = "/tools/refund/limits/0/increment_from";
+        let said = |message: &str| [(place.to_owned(), message.to_owned())];
+        assert_eq!(limit("args.amount"), []);
+        assert_eq!(limit("caller.claims.weight"), []);
+        let missing = "there is no `args.amuont` in the `inputSchema` of `refund`";
+        assert_eq!(limit("args.amuont"), said(missing));
+        let text = "this has to be a number, but `args.currency` of `refund` is a string";
+        assert_eq!(limit("args.currency"), said(text));
+        let items = "this has to be a number, but `args.notes[*]` of `refund` is a string";
+        assert_eq!(limit("args.notes[*]"), said(items));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! What can be loaded and is probably not meant.
 
 mod checks;
+mod limits;
 mod names;
 
 use super::compile::Rules;
 use super::diagnostic::{Problem, Problems, join};
-use super::document::{Mode, PolicyDocument};
+use super::document::{Mode, PolicyDocument, Rule};
 use super::section::Kind;
 
 /// Finds it in a document that compiled.
@@ -14,6 +15,7 @@ pub(super) fn warnings(document: &PolicyDocument, rules: &Rules) -> Problems {
     shadow(document, &mut problems);
     names::warn(document, rules, &mut problems);
     checks::warn(document, &mut problems);
+    limits::warn(document, &mut problems);
     problems
 }
 
@@ -25,6 +27,18 @@ fn shadow(document: &PolicyDocument, problems: &mut Problems) {
             Problem::at_value("/mode".to_owned(), message).with_help(ENFORCE)
         });
     }
+    for (place, rule) in rules(document) {
+        if rule.mode == Mode::Shadow {
+            problems.report(|| {
+                let message = "this rule is in shadow: it is recorded and enforces nothing";
+                Problem::at_value(join(&place, "mode"), message).with_help(ENFORCE)
+            });
+        }
+    }
+}
+
+/// Every rule, with its place.
+fn rules(document: &PolicyDocument) -> impl Iterator<Item = (String, &Rule)> {
     let all_tools = document
         .all_tools
         .iter()
@@ -33,14 +47,7 @@ fn shadow(document: &PolicyDocument, problems: &mut Problems) {
         let rules = kind.of(document).iter();
         rules.map(move |(key, rule)| (join(kind.place(), key), rule))
     });
-    for (place, rule) in all_tools.chain(sections) {
-        if rule.mode == Mode::Shadow {
-            problems.report(|| {
-                let message = "this rule is in shadow: it is recorded and enforces nothing";
-                Problem::at_value(join(&place, "mode"), message).with_help(ENFORCE)
-            });
-        }
-    }
+    all_tools.chain(sections)
 }
 
 const ENFORCE: &str = "drop `mode`, or write \"enforce\", once its records show what it should";

@@ -132,10 +132,6 @@ impl<'p> Decision<'p> {
         self.unnamed.as_deref()
     }
 
-    pub(crate) fn spending(&self) -> &[super::quota::Spending] {
-        &[]
-    }
-
     pub(super) fn like(mut self, unnamed: Self) -> Self {
         let says_more = unnamed.outcome == Outcome::Deny && unnamed != Self::DENIED_BY_DEFAULT;
         self.unnamed = says_more.then(|| Box::new(unnamed));

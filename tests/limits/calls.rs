@@ -108,7 +108,15 @@ async fn what_cannot_be_counted_is_refused_without_a_value() {
     let (layer, _) = layer(&policy(
         r#"{ "limits": [ { "counter": "spend", "window": "day", "max": 100, "increment_from": "args.amount" } ] }"#,
     ));
-    for amount in ["-1000000", "\"100\"", "1e308", "9007199254740993", "null", "[1]", "-0.5"] {
+    for amount in [
+        "-1000000",
+        "\"100\"",
+        "1e308",
+        "9007199254740993",
+        "null",
+        "[1]",
+        "-0.5",
+    ] {
         let arguments = format!(r#"{{"amount":{amount}}}"#);
         let (received, answer) = send(&layer, run(&arguments)).await;
         assert!(received.is_none(), "{amount}");
@@ -147,7 +155,11 @@ async fn prompts_and_resources_are_limited_with_an_error() {
     );
     for (method, params, rule) in [
         ("prompts/get", r#"{"name":"p"}"#, "/prompts/p/limits/rate"),
-        ("resources/read", r#"{"uri":"db:a"}"#, "/resources/db:*/limits/rate"),
+        (
+            "resources/read",
+            r#"{"uri":"db:a"}"#,
+            "/resources/db:*/limits/rate",
+        ),
     ] {
         let request = || {
             post(format!(
@@ -164,7 +176,8 @@ async fn prompts_and_resources_are_limited_with_an_error() {
         assert_eq!(answer.headers["retry-after"], "60");
     }
     // One pattern is one budget, whatever it matches and by whichever method.
-    let subscribe = r#"{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"db:b"}}"#;
+    let subscribe =
+        r#"{"jsonrpc":"2.0","id":1,"method":"resources/subscribe","params":{"uri":"db:b"}}"#;
     assert!(!passes(&layer, post(subscribe)).await);
     clock.advance_secs(60);
     assert!(passes(&layer, post(subscribe)).await);
@@ -191,7 +204,11 @@ async fn both_eras_use_up_one_budget() {
 async fn a_call_that_may_have_run_stays_charged() {
     let answers: [fn() -> Result<Response<Body>, &'static str>; 5] = [
         || Ok(json(OK)),
-        || Ok(json(r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"x"}}"#)),
+        || {
+            Ok(json(
+                r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"x"}}"#,
+            ))
+        },
         || Ok(json("{")),
         || {
             let mut answer = json("");
@@ -252,12 +269,8 @@ async fn what_is_only_tried_adds_up_and_refuses_nothing() {
             let answer = layer.layer(server).oneshot(run("{}")).await.unwrap();
             let record = answer.extensions().get::<DecisionRecord>().unwrap();
             assert_eq!(record.verdict(), Verdict::Allowed);
-            let would_be = record.shadow_verdict();
-            assert_eq!(would_be, (number >= 2).then_some(Verdict::Limited), "{policy}");
-            assert_eq!(
-                record.shadow_rule(),
-                (number >= 2).then_some("/tools/run/limits/rate")
-            );
+            let would_be = (number >= 2).then_some((Verdict::Limited, "/tools/run/limits/rate"));
+            assert_eq!(record.shadow(), would_be, "{policy}");
         }
     }
 }
@@ -297,8 +310,16 @@ async fn a_batch_is_charged_together() {
         assert_eq!(told[11]["id"], "p");
         assert_eq!(told[11]["error"]["code"], -32600);
     }
-    let answering = |body: &str| Response::builder().header("content-type", "application/json").body(pieces([body])).unwrap();
-    let exchange = Exchange { layer: layer.clone(), answer: answering("[]") };
+    let answering = |body: &str| {
+        Response::builder()
+            .header("content-type", "application/json")
+            .body(pieces([body]))
+            .unwrap()
+    };
+    let exchange = Exchange {
+        layer: layer.clone(),
+        answer: answering("[]"),
+    };
     assert!(exchange.send(batch(7)).await.0.is_some());
     assert_eq!(admitted(&layer, || run("{}")).await, 3);
 }
@@ -313,7 +334,10 @@ async fn what_a_dispatcher_calls_is_counted_as_often_as_it_is_called() {
     );
     let dispatch = |times: usize| {
         let calls = vec![r#"{"tool":"run"}"#; times].join(",");
-        post(call("do").replace("\"arguments\":{}", &format!("\"arguments\":{{\"calls\":[{calls}]}}")))
+        post(call("do").replace(
+            "\"arguments\":{}",
+            &format!("\"arguments\":{{\"calls\":[{calls}]}}"),
+        ))
     };
     assert!(!passes(&layer, dispatch(5)).await);
     assert!(passes(&layer, dispatch(3)).await);

@@ -11,10 +11,10 @@
 
 mod calls;
 mod concurrent;
-mod sessions;
 #[allow(dead_code, reason = "the tests of the wire use more of it")]
 #[path = "../wire/server.rs"]
 mod server;
+mod sessions;
 mod stores;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,6 +4,8 @@
 //! What it was charged stays, whatever the answer, unless the server never saw
 //! it. See section 4 of the policy language.
 
+mod window;
+
 use std::sync::Arc;
 use std::time::Duration;
 

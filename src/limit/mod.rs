@@ -4,6 +4,10 @@
 //! What it was charged stays, whatever the answer, unless the server never saw
 //! it. See section 4 of the policy language.
 
+mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod usage;
 mod window;
 
 use std::sync::Arc;
@@ -15,6 +19,9 @@ use crate::audit::DecisionId;
 use crate::clock::Moment;
 use crate::policy::{Amount, Quota};
 use crate::store::Answer;
+
+pub use memory::MemoryLimitStore;
+pub use usage::{Usage, UsageFilter};
 
 /// Counts what is used up; see
 /// [`PolicyLayer::limit_store`](crate::PolicyLayer::limit_store). The default is

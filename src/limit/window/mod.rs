@@ -14,8 +14,8 @@ mod sessions;
 use std::time::{Duration, SystemTime};
 
 use super::{Charge, Conclusion};
-use crate::policy::{Quota, Scope};
-use counter::Counter;
+use crate::policy::{Amount, Quota, Scope};
+pub(crate) use counter::Counter;
 use sessions::Sessions;
 
 /// A reading of the clocks that budgets are counted by, in microseconds.
@@ -99,6 +99,27 @@ impl Budget {
         match self {
             Self::One(counter) => counter.admits(charge.amount(), quota, now),
             Self::Sessions(sessions) => sessions.admits(charge, now),
+        }
+    }
+
+    /// How many budgets have to be made for it: one if it is for a session that has
+    /// none of its own yet.
+    pub(crate) fn growth(&self, charge: &Charge) -> usize {
+        match self {
+            Self::One(_) => 0,
+            Self::Sessions(sessions) => sessions.growth(charge),
+        }
+    }
+
+    /// The same, if there is no budget yet at all.
+    pub(crate) fn growth_of_new(charge: &Charge) -> usize {
+        let quota = charge.quota();
+        let has_own =
+            quota.scope() == Scope::Session && quota.sessions() > 1 && charge.session().is_some();
+        if charge.amount() == Amount::ZERO {
+            0
+        } else {
+            usize::from(has_own).saturating_add(1)
         }
     }
 

@@ -3,7 +3,7 @@
 use super::counter::Counter;
 use super::{Conclusion, Reading, TooMuch};
 use crate::limit::Charge;
-use crate::policy::{Period, Quota};
+use crate::policy::{Amount, Period, Quota};
 
 /// The budget of everything that has no session, and those of sessions.
 ///
@@ -45,6 +45,10 @@ impl Sessions {
             Place::New => super::Budget::new_admits(charge),
             Place::Rest => self.rest.admits(charge.amount(), quota, now),
         }
+    }
+
+    pub(super) fn growth(&self, charge: &Charge) -> usize {
+        usize::from(matches!(self.place(charge), Place::New))
     }
 
     pub(super) fn charge(&mut self, charge: &Charge, at: Reading, now: Reading) {
@@ -124,7 +128,7 @@ impl Sessions {
         };
         match self.own.iter().position(|own| *own.session == *session) {
             Some(place) if place < places => Place::Own(place),
-            None if self.own.len() < places => Place::New,
+            None if charge.amount() > Amount::ZERO && self.own.len() < places => Place::New,
             _ => Place::Rest,
         }
     }

@@ -31,7 +31,9 @@ pub use layer::{
     Dangerous, IdentifyCaller, NotSent, Permit, PolicyLayer, PolicyService, RequestBody,
     ResponseBody, ResponseFuture,
 };
-pub use limit::{Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved};
+pub use limit::{
+    Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, Usage, UsageFilter,
+};
 pub use policy::{
     Action, Amount, CalendarUnit, Check, Condition, ConditionStep, Decision, DefaultAction,
     Diagnostic, Explanation, Instructions, InvalidArguments, Limit, LoadError, MaxConcurrent,

@@ -187,7 +187,7 @@ impl MessageConnection {
         };
         let message = message.as_ref().ok();
         let mut draft = self.draft(arrival, era, message, judgement, judge.as_ref().ok());
-        let charged = match &judge {
+        let mut charged = match &judge {
             Ok(judge) => self.charge(judge, arrival, &mut draft).await,
             Err(_) => None,
         };
@@ -200,6 +200,10 @@ impl MessageConnection {
         if settled(receipt).await.is_err() && runs {
             open.take_back();
             return refuse(&engine::unrecorded(), era, id);
+        }
+        // From here on it is as good as on its way.
+        if let Some(charged) = &mut charged {
+            charged.sent();
         }
         if let (Some(Message::Request(_, call) | Message::Notification(call)), Ok(judge)) =
             (message, &judge)

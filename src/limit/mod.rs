@@ -5,6 +5,10 @@
 //! it. See section 4 of the policy language.
 
 mod memory;
+#[cfg(feature = "metrics")]
+mod metrics;
+mod usage;
+mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +21,8 @@ use crate::audit::DecisionId;
 use crate::clock::Moment;
 use crate::policy::{Amount, Quota};
 use crate::store::Answer;
+
+pub use usage::{Usage, UsageFilter};
 
 /// Counts what is used up; see
 /// [`PolicyLayer::limit_store`](crate::PolicyLayer::limit_store). The default is

@@ -1,0 +1,269 @@
+//! Counts in the memory of this process.
+
+mod locked;
+mod shard;
+
+use std::fmt;
+use std::hash::RandomState;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use smallvec::SmallVec;
+
+use super::usage::{Usage, UsageFilter};
+use super::window::{Reading, TooMuch, micros, since_1970};
+use super::{Charge, Conclusion, LimitStore, Reservation, Reserved};
+use crate::clock::Moment;
+use crate::store::Answer;
+use locked::Locked;
+use shard::{Key, Shard};
+
+const SHARDS: usize = 64;
+
+const MAX_BUDGETS: usize = 1_000_000;
+const MAX_BUDGETS_PER_CALLER: usize = 1_000;
+
+/// In so many places something that has expired is looked for when a budget is
+/// made. A table has at least one budget in two of them, so that more is forgotten
+/// than made.
+const SWEEP: usize = 4;
+/// The same, when there is no room.
+const SWEEP_WHEN_FULL: usize = 256;
+
+/// A [`LimitStore`] in the memory of this process: exact under any concurrency,
+/// and forgotten when the process ends.
+///
+/// It has room for a million budgets, and for 1 000 of one caller on one server.
+/// A budget is what is counted for one limit and one caller, or for one session.
+/// Only what has expired makes room for others; when there is none, calls that
+/// would need a further budget are refused as `(limits full)`. A budget takes
+/// about 200 bytes, and 800 at most, apart from the names of callers.
+///
+/// Rolling windows go by the clock that never goes back, calendar windows by that
+/// of the world. An answer is always known at once.
+///
+/// ```
+/// use std::sync::Arc;
+/// use mcp_policy::MemoryLimitStore;
+///
+/// let store = Arc::new(MemoryLimitStore::default().max_budgets(100_000));
+/// ```
+pub struct MemoryLimitStore {
+    shards: [Mutex<Shard>; SHARDS],
+    hashing: RandomState,
+    /// How many budgets there are, or are about to be.
+    budgets: AtomicUsize,
+    max_budgets: usize,
+    max_budgets_per_caller: usize,
+    /// What is elapsed is counted from here: when it was asked first.
+    origin: OnceLock<Instant>,
+}
+
+impl Default for MemoryLimitStore {
+    fn default() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            hashing: RandomState::new(),
+            budgets: AtomicUsize::new(0),
+            max_budgets: MAX_BUDGETS,
+            max_budgets_per_caller: MAX_BUDGETS_PER_CALLER,
+            origin: OnceLock::new(),
+        }
+    }
+}
+
+impl MemoryLimitStore {
+    /// With room for so many budgets; by default a million.
+    #[must_use]
+    pub fn max_budgets(mut self, max: usize) -> Self {
+        self.max_budgets = max;
+        self
+    }
+
+    /// With room for so many budgets of one caller on one server; by default 1 000.
+    /// Those of all callers together are not among them: the policy says how many
+    /// there are.
+    #[must_use]
+    pub fn max_budgets_per_caller(mut self, max: usize) -> Self {
+        self.max_budgets_per_caller = max;
+        self
+    }
+
+    /// What is counted now, of what is meant; no more than so many, in any order.
+    ///
+    /// What is charged meanwhile may be in it or not.
+    pub fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Vec<Usage> {
+        let mut found = Vec::new();
+        for shard in &self.shards {
+            let mut shard = Locked::one(shard, &self.budgets);
+            let now = shard.pass_time(self.reading(now));
+            shard.first().usage(filter, now, most, &mut found);
+        }
+        found
+    }
+
+    /// Forgets what is counted, of what is meant. What is under way stays under way,
+    /// and what was charged before and is given back later is not given back any
+    /// more.
+    pub fn reset(&self, filter: &UsageFilter, now: Moment) {
+        for shard in &self.shards {
+            let mut shard = Locked::one(shard, &self.budgets);
+            shard.pass_time(self.reading(now));
+            shard.first().reset(filter);
+        }
+    }
+
+    fn reserve_now(&self, reservation: &Reservation) -> Reserved {
+        let charges = reservation.charges();
+        let keys = self.keys(reservation);
+        let Some(mut locked) = Locked::of_keys(&self.shards, &keys, &self.budgets) else {
+            return Reserved::Admitted { over: None };
+        };
+        let at = self.reading(reservation.at());
+        let now = locked.pass_time(at);
+        let asked = ask_all(charges, &keys, &mut locked, now);
+        if let Some(charge) = asked.exceeded {
+            let retry_after = asked.wait;
+            return Reserved::Exceeded {
+                charge,
+                retry_after,
+            };
+        }
+        if asked.grows && !self.make_room(charges, &keys, &mut locked, now) {
+            #[cfg(feature = "metrics")]
+            super::metrics::full(reservation.server());
+            return Reserved::Full;
+        }
+        for (key, charge) in keys.iter().zip(charges) {
+            let shard = locked.of(*key);
+            shard.charge(*key, charge, (at, now), &self.hashing);
+        }
+        Reserved::Admitted { over: asked.over }
+    }
+
+    /// Whether there is room for the budgets that have to be made. If so, they are
+    /// accounted for.
+    fn make_room(
+        &self,
+        charges: &[Charge],
+        keys: &[Key<'_>],
+        locked: &mut Locked<'_>,
+        now: Reading,
+    ) -> bool {
+        [SWEEP, SWEEP_WHEN_FULL].into_iter().any(|places| {
+            locked.sweep(places, now);
+            let growths: SmallVec<[usize; 4]> = keys
+                .iter()
+                .zip(charges)
+                .map(|(key, charge)| locked.of(*key).growth(*key, charge))
+                .collect();
+            let mut fit = true;
+            for key in keys.iter().filter(|key| key.is_of_a_caller()) {
+                let same = keys.iter().zip(&growths).filter(|(other, _)| *other == key);
+                let growth: usize = same.map(|(_, growth)| growth).sum();
+                let shard = locked.of(*key);
+                if shard.size_of(*key).saturating_add(growth) > self.max_budgets_per_caller {
+                    shard.settle(*key, now);
+                    fit &= growth == 0;
+                }
+            }
+            fit && locked.announce(growths.iter().sum(), self.max_budgets)
+        })
+    }
+
+    /// The keys of the charges.
+    fn keys<'a>(&self, reservation: &'a Reservation) -> SmallVec<[Key<'a>; 4]> {
+        let mut keys: SmallVec<[Key<'a>; 4]> = SmallVec::new();
+        for charge in reservation.charges() {
+            let caller = charge.caller().map(|caller| &**caller);
+            // Mostly they are all of one caller.
+            let last = keys.last().filter(|last| last.caller() == caller).copied();
+            let new = || Key::new(&self.hashing, reservation.server(), caller);
+            keys.push(last.unwrap_or_else(new));
+        }
+        keys
+    }
+
+    fn reading(&self, moment: Moment) -> Reading {
+        let origin = self.origin.get_or_init(|| moment.instant);
+        Reading {
+            elapsed: micros(moment.instant.saturating_duration_since(*origin)),
+            system: since_1970(moment.system),
+        }
+    }
+}
+
+/// What the budgets say to a reservation.
+#[derive(Default)]
+struct Asked {
+    /// The first that is enforced and too much.
+    exceeded: Option<usize>,
+    /// The first that is not enforced and too much.
+    over: Option<usize>,
+    /// How long until none of those that are enforced is too much.
+    wait: Option<Duration>,
+    /// Whether budgets have to be made.
+    grows: bool,
+}
+
+fn ask_all(charges: &[Charge], keys: &[Key<'_>], locked: &mut Locked<'_>, now: Reading) -> Asked {
+    let mut asked = Asked::default();
+    for (place, (key, charge)) in keys.iter().zip(charges).enumerate() {
+        let (answer, grows) = locked.of(*key).admits(*key, charge, now);
+        asked.grows |= grows;
+        let Err(TooMuch { wait }) = answer else {
+            continue;
+        };
+        if !charge.is_enforced() {
+            asked.over.get_or_insert(place);
+        } else if asked.exceeded.is_none() {
+            (asked.exceeded, asked.wait) = (Some(place), wait);
+        } else {
+            asked.wait = asked.wait.zip(wait).map(|(one, other)| one.max(other));
+        }
+    }
+    asked
+}
+
+impl LimitStore for MemoryLimitStore {
+    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+        Answer::known(self.reserve_now(reservation))
+    }
+
+    /// Nothing is remembered of reservations: this is for those that were admitted,
+    /// and once for each.
+    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+        let at = self.reading(reservation.at());
+        let keys = self.keys(reservation);
+        for (key, charge) in keys.iter().zip(reservation.charges()) {
+            let Some(mut locked) =
+                Locked::of_keys(&self.shards, std::slice::from_ref(key), &self.budgets)
+            else {
+                continue;
+            };
+            let now = locked.pass_time(self.reading(now));
+            locked
+                .of(*key)
+                .conclude(*key, charge, conclusion, (at, now));
+        }
+    }
+}
+
+impl fmt::Debug for MemoryLimitStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryLimitStore")
+            .field("budgets", &self.budgets)
+            .field("max_budgets", &self.max_budgets)
+            .field("max_budgets_per_caller", &self.max_budgets_per_caller)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What is gone is not counted among those of other stores.
+#[cfg(feature = "metrics")]
+impl Drop for MemoryLimitStore {
+    fn drop(&mut self) {
+        super::metrics::budgets_changed(*self.budgets.get_mut(), 0);
+    }
+}

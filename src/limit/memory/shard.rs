@@ -1,0 +1,314 @@
+//! A part of what a [`MemoryLimitStore`](super::MemoryLimitStore) counts, behind
+//! one lock.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use crate::limit::usage::{Usage, UsageFilter};
+use crate::limit::window::{Budget, Reading, TooMuch};
+use crate::limit::{Charge, Conclusion};
+use crate::policy::Quota;
+
+/// Whose budgets are looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key<'a> {
+    hash: u64,
+    server: &'a str,
+    /// `None` for those of all callers together.
+    caller: Option<&'a str>,
+}
+
+impl<'a> Key<'a> {
+    pub(super) fn new(hashing: &RandomState, server: &'a str, caller: Option<&'a str>) -> Self {
+        Self {
+            hash: hashing.hash_one((server, caller)),
+            server,
+            caller,
+        }
+    }
+
+    pub(super) fn caller(&self) -> Option<&'a str> {
+        self.caller
+    }
+
+    pub(super) fn is_of_a_caller(&self) -> bool {
+        self.caller.is_some()
+    }
+
+    /// A number that says where it belongs. Tables go by the other bits.
+    pub(super) fn spread(&self) -> usize {
+        usize::try_from(self.hash >> 32).unwrap_or_default()
+    }
+}
+
+/// The budgets of some callers.
+#[derive(Default)]
+pub(super) struct Shard {
+    owners: HashTable<Box<Owner>>,
+    /// How many budgets there are.
+    budgets: usize,
+    /// The latest reading of the clock. Requests do not come in the order in which
+    /// they read it, but here it never goes back.
+    elapsed: u64,
+    /// When something was forgotten that had not expired.
+    reset_at: Option<u64>,
+    /// Where to look next for what has expired.
+    sweep_from: usize,
+}
+
+/// Whose budgets these are, and what they hold.
+struct Owner {
+    /// Of the server and of the caller, in one piece, to save space.
+    names: Box<str>,
+    server: usize,
+    has_caller: bool,
+    /// By the ids of their quotas.
+    entries: SmallVec<[Entry; 1]>,
+}
+
+struct Entry {
+    /// As it was when it was charged last.
+    quota: Arc<Quota>,
+    budget: Budget,
+}
+
+impl Owner {
+    fn new(key: Key<'_>) -> Self {
+        let Key { server, caller, .. } = key;
+        Self {
+            names: [server, caller.unwrap_or_default()].concat().into(),
+            server: server.len(),
+            has_caller: caller.is_some(),
+            entries: SmallVec::new(),
+        }
+    }
+
+    /// The server, the caller, and what is theirs.
+    fn parts(&mut self) -> (&str, Option<&str>, &mut [Entry]) {
+        let (server, caller) = self.names.split_at_checked(self.server).unwrap_or_default();
+        let caller = self.has_caller.then_some(caller);
+        (server, caller, &mut self.entries)
+    }
+
+    fn names(&self) -> (&str, Option<&str>) {
+        let (server, caller) = self.names.split_at_checked(self.server).unwrap_or_default();
+        (server, self.has_caller.then_some(caller))
+    }
+
+    fn is(&self, key: Key<'_>) -> bool {
+        self.names() == (key.server, key.caller)
+    }
+
+    fn find(&self, quota: &Quota) -> Result<usize, usize> {
+        let id = quota.id();
+        self.entries
+            .binary_search_by(|entry| entry.quota.id().cmp(&id))
+    }
+
+    /// Forgets what has expired, and tells how many budgets that were.
+    fn settle(&mut self, now: Reading) -> usize {
+        let before = self.size();
+        self.entries
+            .retain(|entry| entry.budget.is_live(&entry.quota, now));
+        before.saturating_sub(self.size())
+    }
+
+    fn size(&self) -> usize {
+        self.entries.iter().map(|entry| entry.budget.size()).sum()
+    }
+}
+
+impl Shard {
+    pub(super) fn elapsed(&self) -> u64 {
+        self.elapsed
+    }
+
+    pub(super) fn pass_time(&mut self, elapsed: u64) {
+        self.elapsed = self.elapsed.max(elapsed);
+    }
+
+    pub(super) fn budgets(&self) -> usize {
+        self.budgets
+    }
+
+    /// Whether it would be admitted, and whether a budget would have to be made.
+    pub(super) fn admits(
+        &mut self,
+        key: Key<'_>,
+        charge: &Charge,
+        now: Reading,
+    ) -> (Result<(), TooMuch>, bool) {
+        self.change(key, charge.quota(), |entry| {
+            let answer = entry.budget.admits(charge, now);
+            (answer, entry.budget.growth(charge) > 0)
+        })
+        .unwrap_or_else(|| {
+            let grows = Budget::growth_of_new(charge) > 0;
+            (Budget::new_admits(charge), grows)
+        })
+    }
+
+    /// How many budgets have to be made for it.
+    pub(super) fn growth(&self, key: Key<'_>, charge: &Charge) -> usize {
+        let owner = self.owners.find(key.hash, |owner| owner.is(key));
+        let entry = owner.and_then(|owner| owner.entries.get(owner.find(charge.quota()).ok()?));
+        entry.map_or_else(
+            || Budget::growth_of_new(charge),
+            |entry| entry.budget.growth(charge),
+        )
+    }
+
+    /// How many budgets this owner has.
+    pub(super) fn size_of(&self, key: Key<'_>) -> usize {
+        let owner = self.owners.find(key.hash, |owner| owner.is(key));
+        owner.map_or(0, |owner| owner.size())
+    }
+
+    /// Forgets what has expired of this owner's.
+    pub(super) fn settle(&mut self, key: Key<'_>, now: Reading) {
+        if let Some(owner) = self.owners.find_mut(key.hash, |owner| owner.is(key)) {
+            self.budgets = self.budgets.saturating_sub(owner.settle(now));
+        }
+    }
+
+    /// Charges it, in a new budget if there is none.
+    pub(super) fn charge(
+        &mut self,
+        key: Key<'_>,
+        charge: &Charge,
+        (at, now): (Reading, Reading),
+        hashing: &RandomState,
+    ) {
+        let quota = charge.quota();
+        let known = self.change(key, quota, |entry| {
+            if !Arc::ptr_eq(&entry.quota, quota) {
+                entry.quota = Arc::clone(quota);
+            }
+            entry.budget.charge(charge, at, now);
+        });
+        if known.is_some() || Budget::growth_of_new(charge) == 0 {
+            return;
+        }
+        let mut budget = Budget::new(quota);
+        budget.charge(charge, at, now);
+        self.budgets = self.budgets.saturating_add(budget.size());
+        let entry = Entry {
+            quota: Arc::clone(quota),
+            budget,
+        };
+        let owner = self
+            .owners
+            .entry(
+                key.hash,
+                |owner| owner.is(key),
+                |owner| hashing.hash_one(owner.names()),
+            )
+            .or_insert_with(|| Box::new(Owner::new(key)))
+            .into_mut();
+        if let Err(place) = owner.find(quota) {
+            owner.entries.reserve_exact(1);
+            owner.entries.insert(place, entry);
+        }
+    }
+
+    /// Does something to a budget, if there is one.
+    fn change<T>(
+        &mut self,
+        key: Key<'_>,
+        quota: &Quota,
+        change: impl FnOnce(&mut Entry) -> T,
+    ) -> Option<T> {
+        let owner = self.owners.find_mut(key.hash, |owner| owner.is(key))?;
+        let place = owner.find(quota).ok()?;
+        let entry = owner.entries.get_mut(place)?;
+        let before = entry.budget.size();
+        let changed = change(entry);
+        let others = self.budgets.saturating_sub(before);
+        self.budgets = others.saturating_add(entry.budget.size());
+        Some(changed)
+    }
+
+    /// Forgets what has expired in some places, and goes on from there next time.
+    pub(super) fn sweep(&mut self, places: usize, now: Reading) {
+        for _ in 0..places.min(self.owners.num_buckets()) {
+            if self.sweep_from >= self.owners.num_buckets() {
+                self.sweep_from = 0;
+            }
+            if let Ok(mut found) = self.owners.get_bucket_entry(self.sweep_from) {
+                let owner = found.get_mut();
+                self.budgets = self.budgets.saturating_sub(owner.settle(now));
+                if owner.entries.is_empty() {
+                    found.remove();
+                }
+            }
+            self.sweep_from += 1;
+        }
+    }
+
+    /// Tells what became of something that was charged.
+    ///
+    /// What was charged before a reset may have been forgotten, and is not given
+    /// back: that would be taken from others.
+    pub(super) fn conclude(
+        &mut self,
+        key: Key<'_>,
+        charge: &Charge,
+        conclusion: Conclusion,
+        (at, now): (Reading, Reading),
+    ) {
+        let was_reset = self.reset_at.is_some_and(|reset| at.elapsed <= reset);
+        let conclusion = match conclusion {
+            // Of what was under way, nothing was forgotten.
+            Conclusion::NotSent if was_reset => Conclusion::Ended,
+            _ => conclusion,
+        };
+        self.change(key, charge.quota(), |entry| {
+            entry.budget.conclude(charge, at, conclusion, now);
+        });
+    }
+
+    /// What is counted, of what is meant, behind what was found before; until there
+    /// is so much of it.
+    pub(super) fn usage(
+        &mut self,
+        filter: &UsageFilter,
+        now: Reading,
+        most: usize,
+        found: &mut Vec<Usage>,
+    ) {
+        for owner in &mut self.owners {
+            let (server, caller, entries) = owner.parts();
+            if !filter.is_of(server, caller) {
+                continue;
+            }
+            for entry in entries
+                .iter_mut()
+                .filter(|entry| filter.is_for(&entry.quota))
+            {
+                let Entry { quota, budget } = entry;
+                for (session, counter) in budget.counters() {
+                    if found.len() >= most {
+                        return;
+                    }
+                    found.extend(Usage::of((server, caller, session), quota, counter, now));
+                }
+            }
+        }
+    }
+
+    /// Forgets what is counted, of what is meant.
+    pub(super) fn reset(&mut self, filter: &UsageFilter) {
+        self.reset_at = Some(self.elapsed);
+        for owner in &mut self.owners {
+            let (server, caller, entries) = owner.parts();
+            if filter.is_of(server, caller) {
+                let entries = entries.iter_mut();
+                let meant = entries.filter(|entry| filter.is_for(&entry.quota));
+                meant.for_each(|entry| entry.budget.reset());
+            }
+        }
+    }
+}

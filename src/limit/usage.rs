@@ -1,0 +1,147 @@
+use std::time::Duration;
+
+use super::window::{Counter, Reading};
+use crate::policy::{Amount, Quota};
+
+/// What is counted of one limit: for one caller or all, and for one session where
+/// they have budgets of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usage {
+    pub(crate) server: Box<str>,
+    pub(crate) policy: Box<str>,
+    pub(crate) place: Box<str>,
+    pub(crate) caller: Option<Box<str>>,
+    pub(crate) session: Option<Box<str>>,
+    pub(crate) used: Amount,
+    pub(crate) max: Amount,
+    pub(crate) free_in: Option<Duration>,
+}
+
+impl Usage {
+    /// What a counter says, whose server, caller and session these are; `None` if
+    /// nothing is counted.
+    pub(crate) fn of(
+        (server, caller, session): (&str, Option<&str>, Option<&str>),
+        quota: &Quota,
+        counter: &mut Counter,
+        now: Reading,
+    ) -> Option<Self> {
+        let period = quota.period();
+        let used = counter.used(period, now);
+        (used > Amount::ZERO).then(|| Self {
+            server: server.into(),
+            policy: quota.policy().into(),
+            place: quota.place().into(),
+            caller: caller.map(Into::into),
+            session: session.map(Into::into),
+            used,
+            max: quota.max(),
+            free_in: counter.expires_in(period, now),
+        })
+    }
+
+    /// What the server is called; empty unless it has a name.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The name of the policy; empty if it has none.
+    pub fn policy(&self) -> &str {
+        &self.policy
+    }
+
+    /// The rule that a refusal names: `/tools/NAME/limits/COUNTER`.
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// Whose it is; `None` if all callers count together.
+    pub fn caller(&self) -> Option<&str> {
+        self.caller.as_deref()
+    }
+
+    /// The digest of the id of the session whose it is; `None` if it is that of
+    /// everything without a budget of a session.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
+    }
+
+    /// How much is used up.
+    pub fn used(&self) -> Amount {
+        self.used
+    }
+
+    /// The most that is admitted, as of the last charge.
+    pub fn max(&self) -> Amount {
+        self.max
+    }
+
+    /// How long until nothing is used any more, if nothing else is charged; `None`
+    /// if that depends on what is under way.
+    pub fn free_in(&self) -> Option<Duration> {
+        self.free_in
+    }
+}
+
+/// Which [usage](Usage) is meant: what is everything that was said of it. By
+/// default that is all.
+///
+/// ```
+/// use mcp_policy::UsageFilter;
+///
+/// let of_alice = UsageFilter::default().caller("alice").place("/all_tools/limits/calls");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsageFilter {
+    server: Option<Box<str>>,
+    policy: Option<Box<str>>,
+    place: Option<Box<str>>,
+    caller: Option<Box<str>>,
+}
+
+impl UsageFilter {
+    /// Of the server of this name.
+    #[must_use]
+    pub fn server(mut self, server: impl Into<Box<str>>) -> Self {
+        self.server = Some(server.into());
+        self
+    }
+
+    /// Of the policy of this name.
+    #[must_use]
+    pub fn policy(mut self, policy: impl Into<Box<str>>) -> Self {
+        self.policy = Some(policy.into());
+        self
+    }
+
+    /// Of the limit at this place.
+    #[must_use]
+    pub fn place(mut self, place: impl Into<Box<str>>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// Of this caller.
+    #[must_use]
+    pub fn caller(mut self, caller: impl Into<Box<str>>) -> Self {
+        self.caller = Some(caller.into());
+        self
+    }
+
+    /// Whether this is meant, as far as it depends on whose it is.
+    pub(crate) fn is_of(&self, server: &str, caller: Option<&str>) -> bool {
+        self.server.as_deref().is_none_or(|wanted| wanted == server)
+            && self
+                .caller
+                .as_deref()
+                .is_none_or(|wanted| Some(wanted) == caller)
+    }
+
+    /// Whether this is meant, as far as it depends on what it is.
+    pub(crate) fn is_for(&self, quota: &Quota) -> bool {
+        let is = |wanted: &Option<Box<str>>, found| {
+            wanted.as_deref().is_none_or(|wanted| wanted == found)
+        };
+        is(&self.policy, quota.policy()) && is(&self.place, quota.place())
+    }
+}

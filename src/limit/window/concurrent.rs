@@ -1,0 +1,73 @@
+//! What is under way at once.
+
+use std::time::Duration;
+
+use super::rolling::Rolling;
+use super::{Conclusion, micros};
+
+/// How long something counts as under way that did not come to its end.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// Calls that are under way, and those of which nobody knows whether they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Concurrent {
+    under_way: u64,
+    /// Those that did not come to their end. If there are many, some count as
+    /// under way for up to the 32nd part longer.
+    broken_off: Rolling,
+}
+
+impl Concurrent {
+    pub(super) fn of(under_way: u64, broken_off: Rolling) -> Self {
+        Self {
+            under_way,
+            broken_off,
+        }
+    }
+
+    pub(super) fn parts(&self) -> (u64, &Rolling) {
+        (self.under_way, &self.broken_off)
+    }
+
+    /// Whether it would be admitted; else, how long until it is, if that does not
+    /// depend on what is under way.
+    pub(super) fn admits(&mut self, amount: u64, max: u64, now: u64) -> Result<(), Option<u64>> {
+        let others = max.checked_sub(self.under_way).ok_or(None)?;
+        self.broken_off.admits(amount, others, micros(LEASE), now)
+    }
+
+    pub(super) fn charge(&mut self, amount: u64) {
+        self.under_way = self.under_way.saturating_add(amount);
+    }
+
+    /// Something is not under way any more. Gives back how much of it was not.
+    pub(super) fn conclude(&mut self, amount: u64, conclusion: Conclusion, now: u64) -> u64 {
+        let ended = amount.min(self.under_way);
+        self.under_way -= ended;
+        if conclusion == Conclusion::BrokenOff {
+            self.broken_off.charge(ended, micros(LEASE), now);
+        }
+        amount - ended
+    }
+
+    /// How much is counted, as of the last question.
+    pub(super) fn used(&self) -> u64 {
+        self.under_way.saturating_add(self.broken_off.used())
+    }
+
+    /// Forgets what did not come to its end. What is under way is: that is no count
+    /// that could be forgotten.
+    pub(super) fn clear(&mut self) {
+        self.broken_off.clear();
+    }
+
+    /// How long until nothing is counted any more; `None` if that depends on what
+    /// is under way.
+    pub(super) fn expires_in(&mut self, now: u64) -> Option<u64> {
+        (self.under_way == 0).then(|| self.broken_off.expires_in(micros(LEASE), now))
+    }
+
+    pub(super) fn is_live(&mut self, now: u64) -> bool {
+        self.under_way > 0 || self.broken_off.is_live(micros(LEASE), now)
+    }
+}

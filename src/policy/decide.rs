@@ -22,8 +22,9 @@ impl Policy {
     /// Decides whether a caller may do something.
     ///
     /// The same action always gets the same decision: there is no clock, no
-    /// counter and no I/O in it. See sections 1 to 3 and 6 of the policy
-    /// language.
+    /// counter and no I/O in it. What is used up by an action that is allowed is
+    /// told by [`Decision::quotas`]; whether there is so much left is another
+    /// question. See sections 1 to 4 and 6 of the policy language.
     ///
     /// ```
     /// use mcp_policy::{Action, Outcome, Policy};
@@ -81,7 +82,8 @@ impl Policy {
     }
 
     /// Whether more than the name is looked at to decide about this: arguments,
-    /// the caller or the client. See [`decide_name`](Self::decide_name).
+    /// the caller, the client, or what was used up before. See
+    /// [`decide_name`](Self::decide_name).
     pub fn is_conditional(&self, action: &Action<'_>) -> bool {
         self.inner.rules.is_conditional(action)
     }

@@ -22,8 +22,9 @@ impl Policy {
     /// Decides whether a caller may do something.
     ///
     /// The same action always gets the same decision: there is no clock, no
-    /// counter and no I/O in it. See sections 1 to 3 and 6 of the policy
-    /// language.
+    /// counter and no I/O in it. What is used up by an action that is allowed is
+    /// told by [`Decision::quotas`]; whether there is so much left is another
+    /// question. See sections 1 to 4 and 6 of the policy language.
     ///
     /// ```
     /// use mcp_policy::{Action, Outcome, Policy};
@@ -81,7 +82,8 @@ impl Policy {
     }
 
     /// Whether more than the name is looked at to decide about this: arguments,
-    /// the caller or the client. See [`decide_name`](Self::decide_name).
+    /// the caller, the client, or what was used up before. See
+    /// [`decide_name`](Self::decide_name).
     pub fn is_conditional(&self, action: &Action<'_>) -> bool {
         self.inner.rules.is_conditional(action)
     }
@@ -430,6 +432,37 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Where a pattern lets unknown names pass, and counts them.
+    #[test]
+    fn what_is_hidden_is_counted_like_what_does_not_exist() {
+        let policy: Policy = r#"{"version":"1","default":"deny","hide":["read_secret"],"tools":{
+            "read_*":{"limits":[{"counter":"c","window":1,"max":1,"increment_from":"args.a"}]},
+            "all":{"limits":[{"counter":"c","window":1,"max":1,"increment_from":"args.b"}],
+                   "unwrap":{"name":"args.n","arguments":"args.p"}}}}"#
+            .parse()
+            .unwrap();
+        for arguments in ["{}", r#"{"a":1}"#, r#"{"a":"1"}"#] {
+            let decide = |name| {
+                let call = Action::call_tool(name).with_arguments(arguments).unwrap();
+                policy.decide(&call)
+            };
+            let (hidden, unknown) = (decide("read_secret"), decide("read_other"));
+            assert_eq!(hidden.outcome(), Outcome::Hide);
+            assert!(hidden.spending().is_empty());
+            let said = (!unknown.is_allowed()).then_some(&unknown);
+            assert_eq!(hidden.unnamed(), said, "{arguments}");
+            // Inside of a call that cannot be counted itself.
+            let inside = |name: &str| {
+                let arguments = format!(r#"{{"n":"{name}","p":{arguments}}}"#);
+                let call = Action::call_tool("all").with_arguments(&arguments).unwrap();
+                let decision = policy.decide(&call);
+                let said = decision.unnamed().unwrap_or(&decision);
+                (said.rule().to_owned(), said.reason().map(str::to_owned))
+            };
+            assert_eq!(inside("read_secret"), inside("read_other"), "{arguments}");
+        }
+    }
 
     proptest! {
         /// A hidden name is answered in the words for one that is nowhere in the

@@ -31,6 +31,8 @@ pub use layer::{
     Dangerous, IdentifyCaller, NotSent, Permit, PolicyLayer, PolicyService, RequestBody,
     ResponseBody, ResponseFuture,
 };
+#[doc(hidden)]
+pub use limit::benching;
 pub use limit::{
     Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, Usage, UsageFilter,
 };

@@ -4,9 +4,13 @@
 //! What it was charged stays, whatever the answer, unless the server never saw
 //! it. See section 4 of the policy language.
 
+#[doc(hidden)]
+pub mod benching;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(test)]
+mod testing;
 mod usage;
 mod window;
 

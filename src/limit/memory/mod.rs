@@ -2,6 +2,8 @@
 
 mod locked;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::hash::RandomState;
@@ -15,6 +17,7 @@ use super::usage::{Usage, UsageFilter};
 use super::window::{Reading, TooMuch, micros, since_1970};
 use super::{Charge, Conclusion, LimitStore, Reservation, Reserved};
 use crate::clock::Moment;
+use crate::policy::Period;
 use crate::store::Answer;
 use locked::Locked;
 use shard::{Key, Shard};
@@ -237,6 +240,10 @@ impl LimitStore for MemoryLimitStore {
         let at = self.reading(reservation.at());
         let keys = self.keys(reservation);
         for (key, charge) in keys.iter().zip(reservation.charges()) {
+            let ends = charge.quota().period() == Period::Concurrent;
+            if conclusion != Conclusion::NotSent && !ends {
+                continue;
+            }
             let Some(mut locked) =
                 Locked::of_keys(&self.shards, std::slice::from_ref(key), &self.budgets)
             else {

@@ -121,3 +121,157 @@ fn start_of(unit: CalendarUnit, now: u64) -> u64 {
         u64::try_from(start.as_microsecond()).unwrap_or_default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+
+    fn time(text: &str) -> u64 {
+        let time: Timestamp = text.parse().unwrap();
+        u64::try_from(time.as_microsecond()).unwrap()
+    }
+
+    const UNITS: [CalendarUnit; 3] = [CalendarUnit::Minute, CalendarUnit::Hour, CalendarUnit::Day];
+
+    #[test]
+    fn each_period_begins_with_nothing() {
+        for (unit, last, first) in [
+            (
+                CalendarUnit::Minute,
+                "2026-11-25T04:59:59.999999Z",
+                "2026-11-25T05:00:00Z",
+            ),
+            (
+                CalendarUnit::Hour,
+                "2026-11-25T23:59:59.999999Z",
+                "2026-11-26T00:00:00Z",
+            ),
+            (
+                CalendarUnit::Day,
+                "2026-12-31T23:59:59.999999Z",
+                "2027-01-01T00:00:00Z",
+            ),
+            (
+                CalendarUnit::Day,
+                "2028-02-28T23:59:59.999999Z",
+                "2028-02-29T00:00:00Z",
+            ),
+            (
+                CalendarUnit::Day,
+                "2028-02-29T23:59:59.999999Z",
+                "2028-03-01T00:00:00Z",
+            ),
+            (
+                CalendarUnit::Day,
+                "2027-02-28T23:59:59.999999Z",
+                "2027-03-01T00:00:00Z",
+            ),
+            (
+                CalendarUnit::Day,
+                "2100-02-28T23:59:59.999999Z",
+                "2100-03-01T00:00:00Z",
+            ),
+            // There was a leap second in between, which no clock shows.
+            (
+                CalendarUnit::Day,
+                "2016-12-31T23:59:59.999999Z",
+                "2017-01-01T00:00:00Z",
+            ),
+        ] {
+            let mut calendar = Calendar::new(unit);
+            assert_eq!(calendar.admits(2, 2, time(last)), Ok(()));
+            calendar.charge(2, time(last));
+            assert_eq!(calendar.admits(1, 2, time(last)), Err(Some(1)), "{last}");
+            assert_eq!(calendar.expires_in(time(last)), 1);
+            assert_eq!(calendar.admits(2, 2, time(first)), Ok(()), "{first}");
+            assert_eq!(calendar.admits(3, 2, time(first)), Err(None));
+            assert!(!calendar.is_live(time(first)));
+        }
+    }
+
+    #[test]
+    fn what_is_given_back_is_of_the_same_period() {
+        let mut calendar = Calendar::new(CalendarUnit::Hour);
+        let (before, after) = (time("2026-11-25T04:59:00Z"), time("2026-11-25T05:01:00Z"));
+        calendar.charge(3, before);
+        calendar.charge(4, after);
+        calendar.give_back(3, before, after);
+        assert_eq!(calendar.used(), 4);
+        calendar.give_back(4, after, after);
+        assert_eq!(calendar.used(), 0);
+    }
+
+    #[test]
+    fn going_back_does_not_begin_a_period_again() {
+        for unit in UNITS {
+            let mut calendar = Calendar::new(unit);
+            let begin = time("2026-11-25T00:00:00Z");
+            let length = micros(unit.length());
+            calendar.charge(1, begin - 1);
+            calendar.charge(2, begin);
+            for now in [begin - 1, begin - length, begin, begin + length - 1] {
+                assert!(calendar.is_live(now));
+                assert_eq!(calendar.used(), 2);
+            }
+            // It was wrong by more than a period: no need to wait until then.
+            let past = begin - 1_000 * length;
+            assert!(calendar.is_live(past));
+            assert_eq!(calendar.used(), 2);
+            assert!(!calendar.is_live(past + length));
+        }
+    }
+
+    /// The calendar has an end, and clocks can be there.
+    #[test]
+    fn a_clock_beyond_the_calendar_begins_no_period() {
+        let mut calendar = Calendar::new(CalendarUnit::Day);
+        for now in [u64::MAX, u64::MAX - 1, u64::MAX / 2] {
+            calendar.charge(1, now);
+        }
+        assert_eq!(calendar.used(), 3);
+        calendar.charge(1, 0);
+        assert_eq!(calendar.used(), 4);
+        assert_eq!(calendar.admits(1, 4, 0), Err(Some(86_400_000_000)));
+    }
+
+    proptest! {
+        /// Two moments are in one period if the clock shows the same as far as that
+        /// matters; as long as it does not go back further than a period.
+        #[test]
+        fn a_period_holds_no_more_than_the_most(
+            unit in select(UNITS.to_vec()),
+            steps in prop::collection::vec((-40_i64..100, 0_u64..5), 1..200),
+        ) {
+            let mut calendar = Calendar::new(unit);
+            let shown = |now: u64| {
+                let now = Timestamp::from_microsecond(now.try_into().unwrap()).unwrap();
+                let text = now.to_string();
+                text[..match unit {
+                    CalendarUnit::Minute => 16,
+                    CalendarUnit::Hour => 13,
+                    CalendarUnit::Day => 10,
+                }].to_owned()
+            };
+            let mut sums = std::collections::BTreeMap::<String, u64>::new();
+            let mut now = time("2027-12-30T23:10:00Z");
+            let mut latest = 0;
+            for (time, amount) in steps {
+                let part = i64::try_from(micros(unit.length()) / 97).unwrap();
+                now = now.checked_add_signed(time * part).unwrap();
+                latest = latest.max(now);
+                now = now.max(latest.saturating_sub(micros(unit.length())));
+                // After going back, it counts in the latest period.
+                let sum = sums.entry(shown(latest)).or_default();
+                let admitted = calendar.admits(amount, 20, now).is_ok();
+                prop_assert_eq!(admitted, *sum + amount <= 20);
+                if admitted {
+                    calendar.charge(amount, now);
+                    *sum += amount;
+                }
+            }
+        }
+    }
+}

@@ -183,6 +183,10 @@ pub(crate) enum Shortage {
 }
 
 /// A charge that is known, or awaited.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most are known, and a box would be one more allocation for each call"
+)]
 #[derive(Debug)]
 pub(crate) enum Charging {
     Known(Bill),

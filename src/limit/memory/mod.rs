@@ -40,8 +40,9 @@ const SWEEP_WHEN_FULL: usize = 256;
 /// It has room for a million budgets, and for 1 000 of one caller on one server.
 /// A budget is what is counted for one limit and one caller, or for one session.
 /// Only what has expired makes room for others; when there is none, calls that
-/// would need a further budget are refused as `(limits full)`. A budget takes
-/// about 200 bytes, and 800 at most, apart from the names of callers.
+/// would need a further budget are refused as `(limits full)`. A budget with ten
+/// charges in its window takes about 200 bytes, and none takes more than 1 200,
+/// apart from the names of callers.
 ///
 /// Rolling windows go by the clock that never goes back, calendar windows by that
 /// of the world. An answer is always known at once.

@@ -278,6 +278,9 @@ pub(crate) fn gains_nothing_by_sessions(
                 now += time;
             }
             Farming::Call(session) => {
+                // Of calls at one time it is not told apart which is concluded.
+                clock.pass(Duration::from_micros(1));
+                now += 1;
                 for budget in &mut budgets {
                     let is_live = |since: &Option<u64>| since.is_none_or(|at| at + MINUTE > now);
                     budget.since.retain(|(_, since)| is_live(since));

@@ -1,13 +1,12 @@
 //! What budgets have used up, and when there is room again: arithmetic in
 //! integers, without storage and without a clock of its own.
 //!
-//! Every store keeps a [`Budget`] for each quota and caller: in memory as it is,
-//! elsewhere as bytes. Whatever is not exact errs towards refusing.
+//! A store keeps a [`Budget`] for each quota and caller. Whatever is not exact
+//! errs towards refusing.
 
 mod calendar;
 mod concurrent;
 mod counter;
-mod encoding;
 mod rolling;
 mod sessions;
 
@@ -30,17 +29,6 @@ pub(crate) struct Reading {
     pub(crate) elapsed: u64,
     /// For the calendar: since 1970, in UTC.
     pub(crate) system: u64,
-}
-
-impl Reading {
-    /// Of one clock for everything, which can be read after a restart.
-    pub(crate) fn of_system(system: SystemTime) -> Self {
-        let system = since_1970(system);
-        Self {
-            elapsed: system,
-            system,
-        }
-    }
 }
 
 /// Microseconds; what is before 1970 is taken for it.

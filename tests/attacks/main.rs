@@ -16,6 +16,7 @@
 mod answers;
 mod arguments;
 mod batches;
+mod budgets;
 mod by_design;
 mod callers;
 mod cases;

@@ -202,7 +202,8 @@ async fn both_eras_use_up_one_budget() {
 /// Whatever the server answers, and if it answers nothing at all.
 #[tokio::test]
 async fn a_call_that_may_have_run_stays_charged() {
-    let answers: [fn() -> Result<Response<Body>, &'static str>; 5] = [
+    type Answers = fn() -> Result<Response<Body>, &'static str>;
+    let answers: [Answers; 5] = [
         || Ok(json(OK)),
         || {
             Ok(json(

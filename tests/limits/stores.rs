@@ -17,11 +17,13 @@ use tower::{Layer as _, Service as _, service_fn};
 use crate::server::{Body, OK, post};
 use crate::{Never, Shared, ToServer, admitted, json, layer, meta, passes, policy, run, send};
 
+type Answering = dyn Fn(&Reservation) -> Answer<Reserved> + Send + Sync;
+
 /// Writes down what it is told, and answers as it is made to.
 #[derive(Clone)]
 struct Scripted {
     told: Shared<Vec<String>>,
-    answer: Arc<dyn Fn(&Reservation) -> Answer<Reserved> + Send + Sync>,
+    answer: Arc<Answering>,
 }
 
 impl Scripted {

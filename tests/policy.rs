@@ -391,6 +391,39 @@ fn odd_names_need_an_exact_entry_or_a_policy_that_refuses_nothing() {
     );
 }
 
+/// What a longer name looks like is not worth the work.
+#[test]
+fn a_very_long_name_looks_like_none() {
+    let hides = tools("allow", r#"["q*"]"#, "{}");
+    let name = |length: usize| "Q".repeat(length);
+    check(
+        &hides,
+        &[
+            (&name(1024), Hide, "(hidden)"),
+            (&name(1025), Deny, "(protocol)"),
+            (&name(2000), Deny, "(protocol)"),
+        ],
+    );
+}
+
+/// Down to the words for the caller, which do not tell that it is hidden.
+#[test]
+fn where_only_the_name_counts_it_tells_all() {
+    let policy = tools(
+        "deny",
+        r#"["a_secret"]"#,
+        r#"{ "a_*": {"action":"deny","reason":"Not a."}, "b": {"action":"hide"}, "c": {} }"#,
+    );
+    for name in ["a_secret", "A_secret", "a_1", "b", "B", "c", "C", "d"] {
+        let action = Action::call_tool(name);
+        assert_eq!(
+            policy.decide_name(&action),
+            policy.decide(&action),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn hidden_is_like_never_existing() {
     let hide = r#"["secret_*", "root"]"#;

@@ -225,6 +225,38 @@ fn all_tools_is_for_what_the_default_allows_too() {
 }
 
 #[test]
+fn what_is_conditional() {
+    let sections = json!({
+        "tools": {
+            "checked": { "require": [ { "conditions": [when("args.a", "eq", 1)] } ] },
+            "dispatches": { "unwrap": { "name": "args.tool", "arguments": "args.input" } },
+            "plain": {},
+            "gone": { "action": "hide" },
+        },
+        "prompts": { "plain": {}, "checked": { "deny_if": [ { "conditions": [] } ] } },
+        "methods": { "plain": "allow" },
+    });
+    let mut with_all = sections.clone();
+    with_all["all_tools"] = json!({ "deny_if": [ { "conditions": [] } ] });
+    let (bare, with_all) = (tools_and(sections), tools_and(with_all));
+    for (action, in_bare, in_all) in [
+        (Action::call_tool("checked"), true, true),
+        (Action::call_tool("dispatches"), true, true),
+        (Action::call_tool("plain"), false, true),
+        // Refused whatever the arguments.
+        (Action::call_tool("gone"), false, false),
+        (Action::call_tool("other"), false, false),
+        (Action::call_tool("Checked"), false, false),
+        (Action::get_prompt("checked"), true, true),
+        (Action::get_prompt("plain"), false, false),
+        (Action::other_method("plain"), false, false),
+    ] {
+        let found = [&bare, &with_all].map(|policy| policy.is_conditional(&action));
+        assert_eq!(found, [in_bare, in_all], "{action:?}");
+    }
+}
+
+#[test]
 fn callers_tools_resources_and_clients_are_looked_at() {
     let policy = policy(json!({
         "version": "1",
@@ -241,6 +273,7 @@ fn callers_tools_resources_and_clients_are_looked_at() {
         },
         "prompts": {
             "p": { "require": [ { "conditions": [when("args.lang", "eq", "en")] } ] },
+            "q": { "deny_if": [ { "conditions": [when("args.lang", "eq", "en")] } ] },
         },
     }));
     let claims = |team: &str| serde_json::Map::from_iter([("team".to_owned(), team.into())]);
@@ -273,10 +306,14 @@ fn callers_tools_resources_and_clients_are_looked_at() {
             when("resource.uri", "starts_with", "Notes://Private") ] } ] },
         "https://*": { "require": [ { "conditions": [
             when("resource.uri", "in", json!(["https://A.dev/X"])) ] } ] },
+        "urn:*": { "deny_if": [ { "conditions": [when("resource.uri", "starts_with", "URN")] } ] },
+        "NOTE": { "require": [ { "conditions": [when("resource.uri", "eq", "NOTE")] } ] },
     } }));
     let read = |uri| cased.decide(&Action::read_resource(uri)).is_allowed();
     assert!(!read("notes://Private/x") && !read("notes://private/x") && read("notes://public/"));
     assert!(read("https://a.dev/X") && read("HTTPS://A.dev/X") && !read("https://a.dev/x"));
+    // A scheme may end later; what has none is no URI.
+    assert!(!read("urn:a") && read("NOTE"));
 
     let english = Action::get_prompt("p").with_arguments(r#"{"lang":"en"}"#);
     assert!(policy.decide(&english.unwrap()).is_allowed());
@@ -284,6 +321,9 @@ fn callers_tools_resources_and_clients_are_looked_at() {
     // There are no arguments to look at.
     let complete = policy.decide(&Action::complete_prompt("p"));
     assert_eq!(complete.rule(), "/prompts/p/require/args.lang-eq");
+    assert!(policy.decide(&Action::get_prompt("q")).is_allowed());
+    let complete = policy.decide(&Action::complete_prompt("q"));
+    assert_eq!(complete.rule(), "/prompts/q/deny_if/args.lang-eq");
 }
 
 #[test]
@@ -365,6 +405,21 @@ fn shadow_changes_nothing_and_is_told() {
         looked.conditions().collect::<Vec<_>>(),
         [("/tools/x/require/0/conditions/0", Truth::False)]
     );
+}
+
+#[test]
+fn another_reason_to_refuse_is_told_too() {
+    let refuses = || json!([ { "conditions": [] } ]);
+    let policy = tools_and(json!({
+        "all_tools": { "deny_if": refuses(), "mode": "shadow" },
+        "tools": { "x": { "deny_if": refuses() }, "y": {} },
+    }));
+    let refused = call(&policy, "x", "{}");
+    assert_eq!(refused.rule(), "/tools/x/deny_if/0");
+    let shadow = refused.shadow().map(Decision::rule);
+    assert_eq!(shadow, Some("/all_tools/deny_if/0"));
+    // Nothing in shadow is asked of what nothing names.
+    assert_eq!(call(&policy, "z", "{}").shadow(), None);
 }
 
 #[test]
@@ -587,6 +642,10 @@ fn arguments_have_to_be_one_readable_object() {
         "{\"a\":1e999}",
     ] {
         let action = Action::call_tool("x").with_arguments(arguments);
-        assert!(action.is_err(), "{arguments}");
+        let error = action.unwrap_err().to_string();
+        assert!(
+            error.starts_with("this is not the text of one JSON object"),
+            "{arguments}"
+        );
     }
 }

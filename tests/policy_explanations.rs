@@ -1,7 +1,7 @@
 //! Why a policy says what it says, word for word, through the public API.
 #![allow(clippy::unwrap_used)]
 
-use mcp_policy::{Action, Caller, Policy};
+use mcp_policy::{Action, Caller, Policy, Step};
 
 const DOCUMENT: &str = r#"{
     "version": "1",
@@ -162,6 +162,37 @@ denied by (default deny)",
     explained(
         &Action::other_method("skills/list"),
         "denied by (default deny)",
+    );
+}
+
+#[test]
+fn what_no_name_can_be() {
+    let policy: Policy = r#"{"version":"1","default":"allow","hide":["a"]}"#.parse().unwrap();
+    assert_eq!(
+        policy.explain(&Action::call_tool("é")).to_string(),
+        "tool `é`
+  (protocol): This name is longer than names are, or has characters that do not belong into one.
+denied by (protocol): This name is longer than names are, or has characters that do not belong into one."
+    );
+}
+
+#[test]
+fn steps_are_there_one_by_one() {
+    let policy: Policy = DOCUMENT.parse().unwrap();
+    let action = Action::call_tool("tried").with_arguments("{}").unwrap();
+    let explanation = policy.explain(&action);
+    let steps: Vec<_> = explanation.steps().iter().map(Step::to_string).collect();
+    let lines: Vec<_> = steps
+        .iter()
+        .map(|step| step.lines().next().unwrap())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            "tool `tried`",
+            "  /all_tools/deny_if/args.force-eq: does not hold, so it does not refuse",
+            "  /tools/tried/deny_if/0: holds, so it refuses",
+        ]
     );
 }
 

@@ -97,6 +97,8 @@ fn what_is_missing_or_of_another_version() {
             (String::new(), "the field `default` is missing".to_owned()),
         ]
     );
+    let text = r#" {"version":"1"}"#;
+    assert_eq!(error(text).diagnostics()[0].span(), 1..2, "its brace");
     one(
         r#"{"version":"2","default":"deny"}"#,
         "/version",
@@ -120,6 +122,21 @@ fn what_is_missing_or_of_another_version() {
     for text in ["[]", "\"x\"", "null", "7", "true"] {
         assert_eq!(error(text).diagnostics().len(), 1, "{text}");
     }
+}
+
+/// Among very many other fields nobody looks for it.
+#[test]
+fn what_is_there_by_another_name_is_not_missing() {
+    let missing = |others: usize| {
+        let others: String = (0..others).map(|i| format!(r#""x{i}":1,"#)).collect();
+        let found = problems(&format!(r#"{{"default":"deny",{others}"verison":"1"}}"#));
+        found
+            .iter()
+            .any(|(_, message)| message.ends_with("missing"))
+    };
+    assert!(!missing(0));
+    assert!(!missing(31));
+    assert!(missing(32));
 }
 
 #[test]
@@ -515,6 +532,10 @@ fn files() {
         "{large}"
     );
     assert_eq!(large.source_text(), None);
+    let mut largest = br#"{"version":"1","default":"deny"}"#.to_vec();
+    largest.resize(10 << 20, b' ');
+    std::fs::write(&path, largest).unwrap();
+    assert!(Policy::from_path(&path).is_ok());
 
     let absent = Policy::from_path(folder.join("absent.json")).unwrap_err();
     assert!(
@@ -541,6 +562,27 @@ fn a_document_built_in_rust_is_held_to_the_same_rules() {
     assert_eq!(
         error.source_text(),
         Some(document.to_json_string().as_str())
+    );
+}
+
+#[test]
+fn rules_that_are_built_in_rust_are_written_as_short_as_can_be() {
+    let mut document = PolicyDocument::new(mcp_policy::DefaultAction::Deny);
+    document.tools.insert("a".to_owned(), Rule::allow());
+    document.tools.insert("b".to_owned(), Rule::deny("No."));
+    document.tools.insert("c".to_owned(), Rule::hide());
+    let written: serde_json::Value = serde_json::from_str(&document.to_json_string()).unwrap();
+    assert_eq!(
+        written,
+        serde_json::json!({
+            "version": "1",
+            "default": "deny",
+            "tools": {
+                "a": {},
+                "b": { "action": "deny", "reason": "No." },
+                "c": { "action": "hide" },
+            },
+        })
     );
 }
 
@@ -649,6 +691,7 @@ fn what_is_probably_not_meant_is_told() {
             r#""tools":{"read_*":{},"read_mail":{"action":"deny"},"*":{},"*_x":{"action":"hide"}}"#,
         ),
         with(r#""tools":{"lö":{},"a":{"action":"deny","reason":"x"}}"#),
+        with(r#""tools":{"*":{"action":"deny"}}"#),
         r#"{"version":"1","default":"allow","tools":{"ö*":{}}}"#.to_owned(),
         with(r#""resources":{"x:/ö*":{},"file:/x":{},"x:/a#b":{"action":"deny"},"x:/*%2":{}}"#),
         with(r#""hide":["p*"],"prompts":{"p*":{},"ö":{}},"resources":{"p:*":{}}"#),

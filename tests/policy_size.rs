@@ -27,6 +27,19 @@ fn only_the_first_problems_are_listed() {
     );
 }
 
+/// Of one list: more than anybody reads is not counted either.
+#[test]
+fn only_the_first_mistakes_in_a_value_are_kept() {
+    let hosts = list(1_000, |i| format!(r#""HOST{i}""#));
+    let condition = format!(r#"{{"path":"args.a","op":"host_in","value":{hosts}}}"#);
+    let text = of_one_tool(&format!(r#""require":[{{"conditions":[{condition}]}}]"#));
+    let error = text.parse::<Policy>().unwrap_err().to_string();
+    assert!(
+        error.starts_with("the policy is not loaded: 200 problems"),
+        "{error}"
+    );
+}
+
 /// A policy with so many tools, or why there is none.
 fn load(count: usize, entry: impl Fn(usize) -> String) -> Result<Policy, LoadError> {
     let entries: Vec<String> = (0..count).map(entry).collect();
@@ -112,6 +125,7 @@ fn too_many_entries_are_refused_at_once() {
             message.ends_with("entries, at most 100000 are read"),
             "{message}"
         );
+        assert_eq!(error.diagnostics()[0].span(), 0..1);
     }
 }
 

@@ -153,6 +153,7 @@ mod tests {
     use tokio_test::task::spawn;
     use tokio_test::{assert_pending, assert_ready};
 
+    use super::MOST_SUBSCRIPTIONS;
     use crate::frames::{FromClient, FromServer, MessageConnection, MessageGuard};
     use crate::{Caller, LivePolicy, Policy};
 
@@ -225,19 +226,32 @@ mod tests {
         }
     }
 
+    const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+
+    fn listen(id: &str) -> String {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen","params":{{"notifications":{{"toolsListChanged":true}},{META}}}}}"#
+        )
+    }
+
+    fn acknowledged(id: &str, agreed: &str) -> String {
+        format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}},"notifications":{agreed}}}}}"#
+        )
+    }
+
+    /// All that the client is to be told now.
+    fn told(connection: &MessageConnection) -> Vec<String> {
+        let mut told = Vec::new();
+        while let std::task::Poll::Ready(news) = spawn(connection.notification()).poll() {
+            told.push(String::from_utf8(news).unwrap());
+        }
+        told
+    }
+
     #[test]
     fn a_subscription_is_told_from_its_acknowledgement_to_its_end() {
-        let meta = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
-        let listen = |id: &str| {
-            format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen","params":{{"notifications":{{"toolsListChanged":true}},{meta}}}}}"#
-            )
-        };
-        let acknowledged = |id: &str| {
-            format!(
-                r#"{{"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{{"_meta":{{"io.modelcontextprotocol/subscriptionId":{id}}},"notifications":{{"toolsListChanged":true}}}}}}"#
-            )
-        };
+        let acknowledged = |id: &str| acknowledged(id, r#"{"toolsListChanged":true}"#);
         let (live, connection) = connection();
         for id in ["1", "\"3\"", "2"] {
             says(&connection, &listen(id));
@@ -245,11 +259,7 @@ mod tests {
         answers(&connection, &acknowledged("2"));
         let told = |policy: &str| {
             live.replace(hides(policy));
-            let mut told = Vec::new();
-            while let std::task::Poll::Ready(news) = spawn(connection.notification()).poll() {
-                told.push(String::from_utf8(news).unwrap());
-            }
-            told
+            told(&connection)
         };
         let of = |id: &str| {
             format!(
@@ -267,6 +277,38 @@ mod tests {
             r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"3"}}"#,
         );
         assert_eq!(told("e"), [""; 0]);
+    }
+
+    /// An acknowledgement may leave out what the server has said of itself.
+    #[test]
+    fn what_a_server_was_discovered_to_tell_is_told() {
+        for (capabilities, is_told) in [(TELLS, true), (r#"{"tools":{}}"#, false)] {
+            let (live, connection) = connection();
+            let discover = format!(
+                r#"{{"jsonrpc":"2.0","id":0,"method":"server/discover","params":{{{META}}}}}"#
+            );
+            says(&connection, &discover);
+            declares(&connection, capabilities);
+            says(&connection, &listen("1"));
+            answers(&connection, &acknowledged("1", "null"));
+            live.replace(hides("b"));
+            assert_eq!(!told(&connection).is_empty(), is_told, "{capabilities}");
+        }
+    }
+
+    #[test]
+    fn the_subscriptions_that_are_told_are_bounded() {
+        let (live, connection) = connection();
+        for id in 0..=MOST_SUBSCRIPTIONS {
+            let id = id.to_string();
+            says(&connection, &listen(&id));
+            answers(
+                &connection,
+                &acknowledged(&id, r#"{"toolsListChanged":true}"#),
+            );
+        }
+        live.replace(hides("b"));
+        assert_eq!(told(&connection).len(), MOST_SUBSCRIPTIONS);
     }
 
     #[test]

@@ -464,6 +464,42 @@ mod tests {
         }
     }
 
+    /// Else its refusal would tell it from one that is nowhere in the document.
+    #[test]
+    fn the_calls_inside_a_hidden_one_count_with_those_before_it() {
+        let policy: Policy = r#"{
+            "version": "1",
+            "default": "deny",
+            "hide": ["d_secret"],
+            "tools": {
+                "ok": {},
+                "d_*": { "unwrap": { "name": "args.calls[*].tool", "arguments": "args.calls[*].input" } }
+            }
+        }"#
+        .parse()
+        .unwrap();
+        let ok = r#"{"tool":"ok"}"#;
+        for (within, is_too_many) in [(499, false), (500, true)] {
+            let inner = format!(r#"{{"calls":[{}]}}"#, vec![ok; within].join(","));
+            let said = |name: &str| {
+                let last = format!(r#"{{"tool":"{name}","input":{inner}}}"#);
+                let calls = format!(r#"{{"calls":[{},{last}]}}"#, vec![ok; 500].join(","));
+                let call = Action::call_tool("d_batch").with_arguments(&calls).unwrap();
+                let decision = policy.decide(&call);
+                let said = match decision.outcome() {
+                    Outcome::Hide => decision.unnamed().cloned(),
+                    _ => Some(decision).filter(|decision| !decision.is_allowed()),
+                };
+                said.map(|said| said.rule().to_owned())
+            };
+            let expected = is_too_many.then(|| "/tools/d_*/unwrap".to_owned());
+            assert_eq!(
+                [said("d_other"), said("d_secret")],
+                [expected.clone(), expected]
+            );
+        }
+    }
+
     proptest! {
         /// A hidden name is answered in the words for one that is nowhere in the
         /// document: so these have to be the words that such a name gets.

@@ -188,7 +188,7 @@ mod tests {
             "hide",
             r#"{ "x://open/*": {}, "x://deny/*": {"action":"deny"}, "x://one/a": {}, "x://open/secret/*": {"action":"hide"},
                  "y://*.Example.com/a/*": {}, "*.txt": {}, "z://\u00e9/*": {}, "x://gone/*": {"action":"hide"},
-                 "x://gone/longer/*": {}, "w://a#*": {} }"#,
+                 "x://gone/longer/*": {}, "w://a#*": {}, "v://gone/x": {"action":"hide"} }"#,
         );
         for (template, shown) in [
             ("x://open/{id}", true),
@@ -209,6 +209,7 @@ mod tests {
             ("z://%C3%A9/{id}/c", false),
             ("x://gone/{id}/c", false),
             ("w://a#{id}/c", false),
+            ("v://gone/{id}x", false),
             ("x://open/a", true),
             ("x://nothing/a", false),
             ("x://nothing/{id}/c", false),

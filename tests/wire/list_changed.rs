@@ -248,6 +248,20 @@ async fn nothing_is_told_that_the_server_did_not_declare() {
     assert_eq!(stream.reads(), "");
 }
 
+/// What a tool answers may look like it.
+#[tokio::test]
+async fn only_who_describes_a_server_declares_anything() {
+    let server = Server::declaring(TELLS).initialized().await;
+    let mut call = server.call().await;
+    let answer = DONE.replace("{}}", r#"{"capabilities":{}}}"#);
+    send(&call.outlet, &answer);
+    assert_eq!(call.reads(), answer);
+    let mut stream = server.get().await;
+    assert_eq!(stream.reads(), "");
+    server.live.replace(hides("b"));
+    assert_eq!(stream.reads(), TOLD);
+}
+
 #[tokio::test]
 async fn only_what_looks_different_is_told() {
     let server = Server::declaring(ALL_TELL).initialized().await;

@@ -169,8 +169,8 @@ impl Compared<'_> {
                 }
                 let before_over = of(false).take_while(|place| Some(*place) != over);
                 assert!(before_over.clone().all(admits));
-                for place in 0..3 {
-                    self.log(place, caller).charge(now, amounts[place]);
+                for (place, amount) in amounts.into_iter().enumerate() {
+                    self.log(place, caller).charge(now, amount);
                 }
                 self.admitted.push((now, caller, reservation));
             }

@@ -29,8 +29,8 @@ const COST_OF_FOLDING: usize = 256 << 10;
 /// hundreds of ranges, and taking them apart costs even if nothing is left.
 const COST_OF_NAMED: usize = 16 << 10;
 
-/// The most that one regular expression keeps to be faster, per thread.
-const MAX_CACHE: usize = 256 << 10;
+/// The most that one regular expression keeps to be faster, per thread: 256 KiB.
+const MAX_CACHE: usize = 262_144;
 
 /// The longest of its own messages that a bad one is refused with.
 const LONGEST_MESSAGE: usize = 120;
@@ -197,6 +197,9 @@ mod tests {
             regexes.compile("((a{100}){100}){100}"),
             Err(RegexError::Size)
         ));
+        // It can be built, and is larger then.
+        assert!(matches!(regexes.compile("\\w{20}"), Err(RegexError::Size)));
+        assert!(regexes.compile("\\w{15}").is_ok());
         assert!(regexes.compile("[a-z]{1000}").is_ok());
     }
 
@@ -221,6 +224,53 @@ mod tests {
             );
             // From then on nothing is compiled any more.
             assert!(matches!(regexes.compile("b"), Err(RegexError::BeyondTotal)));
+        }
+    }
+
+    #[test]
+    fn everything_is_spent_before_more_is_refused() {
+        let mut regexes = Regexes::default();
+        assert_eq!(regexes.spend(MAX_TOTAL), Ok(()));
+        assert_eq!(regexes.spend(1), Err(RegexError::Total));
+        assert_eq!(regexes.spend(0), Err(RegexError::BeyondTotal));
+    }
+
+    /// What cannot be built in good time is not begun.
+    #[test]
+    fn what_is_long_is_too_dear_to_be_read() {
+        for (pattern, count) in [
+            ("a", 1 << 18),
+            ("[a]", 8192),
+            (r"\w", 4096),
+            ("(?i)[^a]", 256),
+        ] {
+            let cost = cost_of_reading(&pattern.repeat(count));
+            assert!(cost >= MAX_TOTAL, "{pattern}: {cost}");
+        }
+    }
+
+    #[test]
+    fn brackets_are_dear_where_most_of_unicode_may_be_folded() {
+        for (pattern, folds_much, named) in [
+            ("[a]", false, 0),
+            ("[^a]", false, 0),
+            ("[\u{e9}]", false, 0),
+            (r"[\x61]", false, 0),
+            (r"[\w]", false, 1),
+            ("(?i)[a]", false, 0),
+            (r"(?i)[\.]", false, 0),
+            ("(?i)[^a]", true, 0),
+            ("(?i)[\u{e9}]", true, 0),
+            (r"(?i)[\x61]", true, 0),
+            (r"(?i)[\pL]", true, 1),
+        ] {
+            let bracket = if folds_much {
+                COST_OF_FOLDING
+            } else {
+                COST_OF_BRACKET
+            };
+            let cost = pattern.len() * COST_OF_BYTE + bracket + named * COST_OF_NAMED;
+            assert_eq!(cost_of_reading(pattern), cost, "{pattern}");
         }
     }
 

@@ -69,17 +69,6 @@ impl Wanted {
         })
     }
 
-    pub(super) fn kind(&self) -> Kind {
-        match self {
-            Self::Null => Kind::Null,
-            Self::Bool(_) => Kind::Bool,
-            Self::Number(_) => Kind::Number,
-            Self::String(_) => Kind::String,
-            Self::Array(_) => Kind::Array,
-            Self::Object(_) => Kind::Object,
-        }
-    }
-
     /// Whether a found value is the same. One of another type is undecidable:
     /// some servers turn one into the other.
     pub(super) fn same_scalar(&self, found: Scalar<'_>) -> Truth {

@@ -234,3 +234,19 @@ pub(in crate::policy) fn nearest<'k>(
 /// Longer than any word of the language; the distance to such a word tells
 /// nothing and takes long to find.
 const LONGEST_WORD: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_longer_than_any_word_is_like_none() {
+        let word = |length: usize| "x".repeat(length);
+        let longest = word(LONGEST_WORD);
+        assert_eq!(nearest(&longest, [&*longest].into_iter()), Some(&*longest));
+        let longer = word(LONGEST_WORD + 1);
+        assert_eq!(nearest(&longer, [&*longest].into_iter()), None);
+        let much_longer = word(2 * LONGEST_WORD);
+        assert_eq!(nearest(&much_longer, [&*much_longer].into_iter()), None);
+    }
+}

@@ -236,6 +236,59 @@ mod tests {
     }
 
     #[test]
+    fn what_could_be_meant_instead_is_told() {
+        let help = |path: &str, properties: Value| {
+            let tool = json!({ "name": "refund", "inputSchema": {
+                "type": "object", "properties": properties,
+            } });
+            let condition = json!({ "path": path, "op": "exists", "value": true });
+            let document = with("require", "refund", condition).to_string();
+            let found = document.parse::<Policy>().unwrap().check_tools(&[tool]);
+            let of_path = found.iter().find(|d| d.pointer().ends_with("/path"));
+            of_path.unwrap().help().map(str::to_owned)
+        };
+        let five = json!({ "amount": {}, "b": {}, "c": {}, "d": {}, "to": { "type": "string" } });
+        let mut six = five.clone();
+        six["e"] = json!({});
+        for (path, properties, expected) in [
+            ("args.amuont", &five, Some("did you mean `amount`?")),
+            (
+                "args.other",
+                &five,
+                Some("it takes `amount`, `b`, `c`, `d`, `to`"),
+            ),
+            (
+                "args.other",
+                &six,
+                Some("it takes `amount`, `b`, `c`, `d`, `e`, …"),
+            ),
+            ("args.other", &json!({}), None),
+            // It is there, and what is in it is not.
+            ("args.to.iban", &five, None),
+        ] {
+            let help = help(path, properties.clone());
+            assert_eq!(help.as_deref(), expected, "{path} {properties}");
+        }
+    }
+
+    #[test]
+    fn so_many_patterns_are_compared_with_so_many_tools() {
+        let tools: Vec<Value> = (0..10_000)
+            .map(|n| json!({ "name": format!("{n}") }))
+            .collect();
+        let warnings = |patterns: usize| {
+            let rules: serde_json::Map<_, _> = (0..patterns)
+                .map(|n| (format!("t{n}*"), json!({ "action": "deny" })))
+                .collect();
+            let document = json!({ "version": "1", "default": "deny", "tools": rules });
+            let policy: Policy = document.to_string().parse().unwrap();
+            policy.check_tools(&tools).len()
+        };
+        assert!(warnings(10_000) > 0);
+        assert_eq!(warnings(10_001), 0);
+    }
+
+    #[test]
     fn a_rule_for_many_forbids_what_some_take_and_requires_what_all_do() {
         let condition = |path: &str| json!({ "path": path, "op": "exists", "value": true });
         let count = |purpose, path| found(with(purpose, "read_*", condition(path))).len();

@@ -90,7 +90,7 @@ impl<'s> Schema<'s> {
                         waiting.push(self.0.pointer(text.strip_prefix('#')?)?);
                     }
                     ("anyOf" | "oneOf", Value::Array(all)) => {
-                        waiting.extend(all.iter().take(MOST_ALTERNATIVES + 1));
+                        waiting.extend(all.iter().take(MOST_ALTERNATIVES));
                     }
                     // How some generators write a reference beside a description.
                     ("allOf", Value::Array(all)) => match all.as_slice() {
@@ -265,6 +265,7 @@ mod tests {
                 "text": { "type": "string" },
                 "maybe": { "anyOf": [{ "type": "integer" }, { "type": "null" }] },
                 "either": { "type": ["string", "boolean"] },
+                "same": { "anyOf": [{ "type": "string" }, { "type": "string" }] },
                 "word": { "enum": ["a", 1] },
                 "any": {},
                 "yes": true,
@@ -276,6 +277,7 @@ mod tests {
                 "loop": { "$ref": "#/properties/loop" },
                 "gone": { "$ref": "#/$defs/Gone" },
                 "else": { "$ref": "https://example.com/a" },
+                "pair": { "prefixItems": [{ "type": "string" }], "items": { "type": "number" } },
             },
             "$defs": { "To": { "type": "object", "properties": {
                 "all": { "type": "array", "items": { "type": "string" } },
@@ -287,6 +289,7 @@ mod tests {
             ("args.text", Found::Types(Types::STRING)),
             ("args.maybe", Found::Types(number_or_null)),
             ("args.either", Found::Types(Types::STRING.or(Types::BOOL))),
+            ("args.same", Found::Types(Types::STRING)),
             ("args.word", Found::Types(Types::STRING.or(Types::NUMBER))),
             ("args.to.all[*]", Found::Types(Types::STRING)),
             ("args.wrapped.all[0]", Found::Types(Types::STRING)),
@@ -302,6 +305,7 @@ mod tests {
             ("args.loop", Found::Unknown),
             ("args.gone", Found::Unknown),
             ("args.else", Found::Unknown),
+            ("args.pair[0]", Found::Unknown),
         ] {
             assert_eq!(found(&schema, path), expected, "{path}");
         }
@@ -314,6 +318,29 @@ mod tests {
         }
         let closed = json!({ "type": "object", "additionalProperties": false });
         assert_eq!(found(&closed, "args.a"), Found::Missing);
+    }
+
+    #[test]
+    fn so_many_alternatives_are_looked_at() {
+        let with = |alternatives: usize| {
+            let schema = json!({ "anyOf": vec![json!({ "type": "string" }); alternatives] });
+            found(&schema, "args")
+        };
+        // It counts as one itself.
+        let most = MOST_ALTERNATIVES - 1;
+        assert_eq!(with(most), Found::Types(Types::STRING));
+        assert_eq!(with(most + 1), Found::Unknown);
+        assert_eq!(with(10 * most), Found::Unknown);
+    }
+
+    #[test]
+    fn types_are_said_in_words() {
+        let words = |types: Types| types.to_string();
+        assert_eq!(words(Types::STRING), "a string");
+        assert_eq!(
+            words(Types::NULL.or(Types::NUMBER).or(Types::OBJECT)),
+            "a number or an object or null"
+        );
     }
 
     #[test]

@@ -216,6 +216,50 @@ fn reader(path: &Path) -> (Reader, LivePolicy, Receiver<String>) {
 }
 
 #[test]
+fn a_file_is_a_source_that_tells_of_its_changes() {
+    let watched = Watched::new();
+    let changes = watched.file.changes().unwrap();
+    assert!(!watched.file.depends_on_caller());
+    watched.write("policy.json", HIDE);
+    watched.loads(HIDE);
+    let policy = watched.file.policy_for(&Caller::local()).unwrap();
+    assert_eq!(policy.digest(), digest(HIDE));
+    assert_eq!(changes.count(), 1);
+}
+
+#[test]
+fn whatever_becomes_of_a_file_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = folder.path().join("log");
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(fs::File::create(&written).unwrap())
+        .finish();
+    let policy = |text: &str| text.parse::<Policy>();
+    let tried = policy(r#"{"version":"1","default":"deny","mode":"shadow"}"#).unwrap();
+    let wrong = policy(r#"{"version":"1","default":"deny","a":1,"b":2}"#).unwrap_err();
+    let gone = Policy::from_path(folder.path().join("none")).unwrap_err();
+    tracing::subscriber::with_default(subscriber, || {
+        log("p.json", Reload::Loaded(&tried));
+        log("p.json", Reload::Failed(&wrong));
+        log("p.json", Reload::Failed(&gone));
+        log("p.json", Reload::Unwatched("the disk is full"));
+    });
+    let written = fs::read_to_string(written).unwrap();
+    for line in [
+        "INFO mcp_policy::reload::file: the policy was loaded again path=\"p.json\" digest=\"sha256:",
+        "WARN mcp_policy::reload::file: warning",
+        "ERROR mcp_policy::reload::file: error: unknown field `a`",
+        "ERROR mcp_policy::reload::file: error: unknown field `b`",
+        "the old policy stays, the file does not load: 2 problems path=\"p.json\"",
+        "the old policy stays, the file does not load: cannot read the policy",
+        "changes of the policy file may go unnoticed: the disk is full path=\"p.json\"",
+    ] {
+        assert!(written.contains(line), "{line} not in\n{written}");
+    }
+}
+
+#[test]
 fn nothing_is_said_twice() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.json");
@@ -251,6 +295,16 @@ fn other_files_and_reads_are_no_change() {
     assert!(!noticed.concerns(&event(written, "/a/audit.jsonl")));
     assert!(!noticed.concerns(&event(opened, "/a/policy.json")));
     assert!(noticed.concerns(&Event::new(EventKind::Any)));
+
+    let (sender, happened) = mpsc::sync_channel(1);
+    let mut listener = Listener {
+        noticed: Arc::new(Mutex::new(noticed)),
+        sender,
+    };
+    listener.handle_event(Ok(event(written, "/a/audit.jsonl")));
+    assert!(happened.try_recv().is_err());
+    listener.handle_event(Ok(event(written, "/a/policy.json")));
+    assert!(happened.try_recv().is_ok());
 }
 
 #[test]

@@ -52,11 +52,15 @@ pub(crate) fn json(error: &LoadError) -> Value {
     }
 }
 
-/// Shows on stderr what is doubtful in a policy that loads.
+/// Shows on stderr what is doubtful in a policy that is enforced now: what this
+/// program counts is forgotten when it ends.
 pub(crate) fn warn(path: &Path, policy: &Policy) {
     let colour = colours(io::stderr().is_terminal());
-    let text = warnings(path, policy, policy.warnings(), colour);
-    let _ = write!(io::stderr(), "{text}");
+    let forgotten = policy.check_forgetful_store();
+    for found in [policy.warnings(), &forgotten] {
+        let text = warnings(path, policy, found, colour);
+        let _ = write!(io::stderr(), "{text}");
+    }
 }
 
 /// What is doubtful in a policy that loads, each with the place it is at.

@@ -16,6 +16,7 @@ mod bridge;
 mod commands;
 mod demo;
 mod fake;
+mod limits;
 mod reload;
 mod shutdown;
 mod start;

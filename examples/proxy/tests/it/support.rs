@@ -210,7 +210,12 @@ pub(crate) async fn open(request: Request<Full<Bytes>>) -> Response<Incoming> {
 
 /// Sends a request and waits for the whole answer.
 pub(crate) async fn send(request: Request<Full<Bytes>>) -> Answer {
-    let (head, body) = open(request).await.into_parts();
+    read(open(request).await).await
+}
+
+/// Waits for the rest of an answer.
+pub(crate) async fn read(response: Response<Incoming>) -> Answer {
+    let (head, body) = response.into_parts();
     let body = within("the end of an answer", body.collect())
         .await
         .unwrap()

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -18,18 +18,6 @@ use crate::limit::{Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation
 use crate::mcp::reply::Refusal;
 use crate::policy::{Amount, OnStoreError, Period, Quota, Scope, Spending};
 use crate::store::{Answer, Settled, StoreError, Waiting};
-
-/// The rule that refuses sessions: too many of them, or another caller's.
-pub(super) const SESSION: &str = "(session)";
-
-/// How many sessions a caller may begin. They are counted by themselves if the
-/// store does not answer: nothing runs by beginning one.
-pub(super) static SESSIONS_BEGUN: LazyLock<Arc<Quota>> = LazyLock::new(|| {
-    let minute = Period::Rolling(Duration::from_secs(60));
-    let max = Amount::from_millionths(60 * Amount::ONE.millionths());
-    let quota = Quota::new("", SESSION, minute, max, Scope::Caller);
-    Arc::new(quota.with_on_store_error(OnStoreError::Allow))
-});
 
 /// Counts what is used up.
 #[derive(Clone)]

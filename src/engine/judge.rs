@@ -1,10 +1,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::Sessions;
-use super::charge::{SESSION, SESSIONS_BEGUN};
 use super::words::{
     Again, NO_POLICY, STORE, by_default, refused, unknown, unknown_method, wrong_kind,
 };
@@ -18,10 +17,12 @@ use crate::mcp::params::{Name, Param, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::version::Era;
 use crate::mcp::{shown, shown_uri};
-use crate::policy::{Action, Amount, Decision, DefaultAction, Outcome, Policy, Spending, Truth};
+use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy, Spending, Truth};
 
 /// The rule by which what the protocol itself decides is decided.
 const PROTOCOL: &str = "(protocol)";
+/// The rule that refuses sessions and tasks that are not the caller's.
+const SESSION: &str = "(session)";
 /// The rule that refuses what is hidden. Only records say so.
 const HIDDEN: &str = "(hidden)";
 
@@ -273,14 +274,6 @@ impl Judge {
         decision: DecisionId,
     ) -> Result<Judgement, Refusal> {
         match subject {
-            Subject::Nothing if call.method == "initialize" => Ok(Judgement {
-                spending: smallvec![Spending {
-                    quota: Arc::clone(&SESSIONS_BEGUN),
-                    amount: Amount::ONE,
-                    enforced: true,
-                }],
-                ..Judgement::PASSES
-            }),
             Subject::Nothing | Subject::AllTasks => Ok(Judgement::PASSES),
             Subject::Tool => {
                 let name = name_in(call, Param::Name, "a tool name")?;

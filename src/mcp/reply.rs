@@ -538,7 +538,7 @@ mod tests {
                 },
             ),
             (
-                "prompt or resource used up by a limit, or too many sessions begun",
+                "prompt or resource used up by a limit",
                 Refusal::Limited {
                     text: text(),
                     place: place(),

@@ -19,6 +19,7 @@ mod reload;
 mod session;
 mod source;
 mod store;
+mod waiting;
 
 pub use audit::{
     AuditRecord, AuditSink, DecisionId, DecisionRecord, Ending, JsonLines, MessageKind,

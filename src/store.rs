@@ -2,19 +2,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
-use futures_timer::Delay;
 
 use crate::audit::seam_panicked;
-
-/// How long anything waits for the answer of a store.
-const PATIENCE: Duration = Duration::from_millis(100);
-
-type Asking<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+use crate::waiting::{Otherwise, Waiting, Work};
 
 /// The answer of a [`LimitStore`](crate::LimitStore) or a
 /// [`SessionStore`](crate::SessionStore): one that is known costs no allocation.
@@ -23,7 +13,7 @@ pub struct Answer<T>(State<T>);
 
 enum State<T> {
     Known(Result<T, StoreError>),
-    Asking(Asking<T>),
+    Asking(Work<T, StoreError>),
 }
 
 impl<T> Answer<T> {
@@ -72,10 +62,14 @@ impl<T> Answer<T> {
     pub(crate) fn settle(self) -> Settled<T> {
         match self.0 {
             State::Known(answer) => Settled::Known(answer),
-            State::Asking(asking) => Settled::Awaited(Waiting {
-                asking: Some(asking),
-                patience: Delay::new(PATIENCE),
-            }),
+            State::Asking(asking) => {
+                let otherwise = Otherwise {
+                    late: StoreError::of("there was no answer within 100 ms"),
+                    panicked: StoreError::PANICKED,
+                    report: || seam_panicked("store"),
+                };
+                Settled::Awaited(Waiting::new(asking, otherwise))
+            }
         }
     }
 }
@@ -121,58 +115,5 @@ impl std::error::Error for StoreError {}
 /// What is known of an answer.
 pub(crate) enum Settled<T> {
     Known(Result<T, StoreError>),
-    Awaited(Waiting<T>),
-}
-
-/// Waits for the answer of a store, but not for long.
-pub(crate) struct Waiting<T> {
-    /// `None` once it is known.
-    asking: Option<Asking<T>>,
-    patience: Delay,
-}
-
-impl<T> Future for Waiting<T> {
-    type Output = Result<T, StoreError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(asking) = &mut self.asking else {
-            return Poll::Ready(Err(StoreError::new("the answer was taken")));
-        };
-        let answer = match catch_unwind(AssertUnwindSafe(|| asking.as_mut().poll(context))) {
-            Ok(Poll::Ready(answer)) => answer,
-            Ok(Poll::Pending) => {
-                ready!(Pin::new(&mut self.patience).poll(context));
-                Err(StoreError::new("there was no answer within 100 ms"))
-            }
-            Err(_) => {
-                seam_panicked("store");
-                Err(StoreError::PANICKED)
-            }
-        };
-        self.let_go();
-        Poll::Ready(answer)
-    }
-}
-
-impl<T> Waiting<T> {
-    /// Drops the store's future, which may panic.
-    fn let_go(&mut self) {
-        if let Some(asking) = self.asking.take() {
-            if catch_unwind(AssertUnwindSafe(|| drop(asking))).is_err() {
-                seam_panicked("store");
-            }
-        }
-    }
-}
-
-impl<T> Drop for Waiting<T> {
-    fn drop(&mut self) {
-        self.let_go();
-    }
-}
-
-impl<T> fmt::Debug for Waiting<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Waiting").finish_non_exhaustive()
-    }
+    Awaited(Waiting<T, StoreError>),
 }

@@ -1,17 +1,7 @@
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
-use futures_timer::Delay;
 
 use super::trail::seam_panicked;
-
-/// How long anything waits for what was handed to a sink.
-const PATIENCE: Duration = Duration::from_millis(100);
-
-type Writing = Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send>>;
+use crate::waiting::{Otherwise, Waiting, Work};
 
 /// What became of a record that a sink was handed.
 #[must_use = "what is not recorded may not go on"]
@@ -19,7 +9,7 @@ pub struct Receipt(State);
 
 enum State {
     Done(Result<(), Unrecorded>),
-    Writing(Writing),
+    Writing(Work<(), Unrecorded>),
 }
 
 /// A record could not be kept.
@@ -50,10 +40,14 @@ impl Receipt {
     pub(crate) fn settle(self) -> Settlement {
         match self.0 {
             State::Done(result) => Settlement::Known(result),
-            State::Writing(writing) => Settlement::Awaited(Settling {
-                writing: Some(writing),
-                patience: Delay::new(PATIENCE),
-            }),
+            State::Writing(writing) => {
+                let otherwise = Otherwise {
+                    late: Unrecorded,
+                    panicked: Unrecorded,
+                    report: || seam_panicked("audit sink"),
+                };
+                Settlement::Awaited(Waiting::new(writing, otherwise))
+            }
         }
     }
 
@@ -97,54 +91,4 @@ pub(crate) enum Settlement {
 }
 
 /// Waits until a record is kept or lost, but not for long.
-pub(crate) struct Settling {
-    /// `None` once it is known.
-    writing: Option<Writing>,
-    patience: Delay,
-}
-
-impl Future for Settling {
-    type Output = Result<(), Unrecorded>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(writing) = &mut self.writing else {
-            return Poll::Ready(Err(Unrecorded));
-        };
-        let result = match catch_unwind(AssertUnwindSafe(|| writing.as_mut().poll(context))) {
-            Ok(Poll::Ready(result)) => result,
-            Ok(Poll::Pending) => {
-                ready!(Pin::new(&mut self.patience).poll(context));
-                Err(Unrecorded)
-            }
-            Err(_) => {
-                seam_panicked("audit sink");
-                Err(Unrecorded)
-            }
-        };
-        self.let_go();
-        Poll::Ready(result)
-    }
-}
-
-impl Settling {
-    /// Drops the sink's future, which may panic.
-    fn let_go(&mut self) {
-        if let Some(writing) = self.writing.take() {
-            if catch_unwind(AssertUnwindSafe(|| drop(writing))).is_err() {
-                seam_panicked("audit sink");
-            }
-        }
-    }
-}
-
-impl Drop for Settling {
-    fn drop(&mut self) {
-        self.let_go();
-    }
-}
-
-impl fmt::Debug for Settling {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settling").finish_non_exhaustive()
-    }
-}
+pub(crate) type Settling = Waiting<(), Unrecorded>;

@@ -17,7 +17,8 @@ use crate::clock::{Clock, Moment, SystemClock};
 use crate::limit::{Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved};
 use crate::mcp::reply::Refusal;
 use crate::policy::{Amount, OnStoreError, Period, Quota, Scope, Spending};
-use crate::store::{Answer, Settled, StoreError, Waiting};
+use crate::store::{Answer, Settled, StoreError};
+use crate::waiting::Waiting;
 
 /// Counts what is used up.
 #[derive(Clone)]
@@ -185,7 +186,7 @@ pub(crate) enum Charging {
 /// is dropped, it is given back.
 #[derive(Debug)]
 pub(crate) struct AwaitedCharge {
-    waiting: Waiting<Reserved>,
+    waiting: Waiting<Reserved, StoreError>,
     /// `None` once it is known.
     charged: Option<(Charged, Arc<MemoryLimitStore>)>,
 }

@@ -16,13 +16,15 @@ use crate::audit::seam_panicked;
 use crate::caller::Caller;
 use crate::mcp::reply::Refusal;
 use crate::session::{SessionOwner, SessionStore, TaskOwner, folded};
-use crate::store::{Answer, Settled, StoreError, Waiting};
+use crate::store::{Answer, Settled, StoreError};
+use crate::waiting::Waiting;
 
 /// A [`SessionStore`] for one request, with what it has answered so far.
 #[derive(Clone)]
 pub(crate) struct Sessions {
     store: Arc<dyn SessionStore>,
-    memo: Arc<Mutex<Memo>>,
+    /// `None` where there is never anything to wait for.
+    memo: Option<Arc<Mutex<Memo>>>,
 }
 
 /// A session that is known to be the caller's.
@@ -65,56 +67,63 @@ enum Known {
 }
 
 enum Asked {
-    Session(Waiting<Option<SessionOwner>>),
-    Task(Waiting<Option<TaskOwner>>),
-    Done(Waiting<()>),
+    Session(Waiting<Option<SessionOwner>, StoreError>),
+    Task(Waiting<Option<TaskOwner>, StoreError>),
+    Done(Waiting<(), StoreError>),
 }
 
 impl Sessions {
     pub(super) fn new(store: Arc<dyn SessionStore>) -> Self {
-        Self {
-            store,
-            memo: Arc::default(),
-        }
+        let answers_at_once = || store.answers_at_once();
+        let answers_at_once = catch_unwind(AssertUnwindSafe(answers_at_once));
+        let memo = (!answers_at_once.unwrap_or(false)).then(Arc::default);
+        Self { store, memo }
     }
 
     /// The same store for another request.
     pub(super) fn afresh(&self) -> Self {
-        Self::new(Arc::clone(&self.store))
+        Self {
+            store: Arc::clone(&self.store),
+            memo: self.memo.as_ref().map(|_| Arc::default()),
+        }
     }
 
     /// Whether there is never anything to wait for.
     pub(crate) fn answer_at_once(&self) -> bool {
-        let answers = || self.store.answers_at_once();
-        catch_unwind(AssertUnwindSafe(answers)).unwrap_or(false)
+        self.memo.is_none()
     }
 
     /// How to wait for what the store has not answered yet; `None` if everything
     /// that it told is true.
     pub(crate) fn pending(&self) -> Option<Pending> {
-        let memo = self.memo();
-        (!memo.waiting.is_empty()).then(|| Pending(Arc::clone(&self.memo)))
+        let memo = self.memo.as_ref()?;
+        let is_waiting = !lock(memo).waiting.is_empty();
+        is_waiting.then(|| Pending(Arc::clone(memo)))
     }
 
     /// Forgets what was answered: it may not be true for ever.
     pub(crate) fn forget(&self) {
-        *self.memo() = Memo::default();
+        if let Some(memo) = &self.memo {
+            *lock(memo) = Memo::default();
+        }
     }
 
     /// Remembers a session. If that fails it is not known, as if another replica
     /// had it.
     pub(crate) fn begin(&self, session: &str, owner: SessionOwner) {
         let session = folded(session);
-        self.tell(Question::BeginSession(session.clone()), |store| {
-            store.begin_session(&session, owner)
-        });
+        self.tell(
+            || Question::BeginSession(session.clone()),
+            |store| store.begin_session(&session, owner),
+        );
     }
 
     pub(crate) fn end(&self, session: &str) {
         let session = folded(session);
-        self.tell(Question::EndSession(session.clone()), |store| {
-            store.end_session(&session)
-        });
+        self.tell(
+            || Question::EndSession(session.clone()),
+            |store| store.end_session(&session),
+        );
     }
 
     /// Refuses a session that is known to be another caller's. Of one that is known
@@ -125,15 +134,15 @@ impl Sessions {
         caller: &Caller,
     ) -> Result<Option<OwnSession>, Refusal> {
         let session = folded(session);
-        let question = Question::OwnerOfSession(session.clone());
-        let owner = match self.known(&question) {
-            Some(Known::Session(answer)) => answer,
-            _ => self.ask(
-                question,
-                |store| store.session_owner(&session, caller),
-                Asked::Session,
-            ),
-        };
+        let owner = self.ask(
+            || Question::OwnerOfSession(session.clone()),
+            |store| store.session_owner(&session, caller),
+            Asked::Session,
+            |known| match known {
+                Known::Session(owner) => Some(owner),
+                _ => None,
+            },
+        );
         match owner.map_err(refusal)? {
             Some(owner) if owner.caller() != caller.id() => Err(Refusal::NoSession),
             Some(owner) => Ok(Some(OwnSession {
@@ -146,9 +155,10 @@ impl Sessions {
 
     /// Remembers a task. If that fails it is not known, and refused.
     pub(crate) fn begin_task(&self, task: &str, owner: TaskOwner) {
-        self.tell(Question::BeginTask(task.to_owned()), |store| {
-            store.begin_task(task, owner)
-        });
+        self.tell(
+            || Question::BeginTask(task.to_owned()),
+            |store| store.begin_task(task, owner),
+        );
     }
 
     /// Asks of all these tasks at once, if that takes time.
@@ -163,15 +173,15 @@ impl Sessions {
     /// The tool that the caller made the task with; `None` if the task is not
     /// known to be the caller's.
     pub(crate) fn tool_of(&self, task: &str, caller: &Caller) -> Result<Option<String>, Refusal> {
-        let question = Question::OwnerOfTask(task.to_owned());
-        let owner = match self.known(&question) {
-            Some(Known::Task(answer)) => answer,
-            _ => self.ask(
-                question,
-                |store| store.task_owner(task, caller),
-                Asked::Task,
-            ),
-        };
+        let owner = self.ask(
+            || Question::OwnerOfTask(task.to_owned()),
+            |store| store.task_owner(task, caller),
+            Asked::Task,
+            |known| match known {
+                Known::Task(owner) => Some(owner),
+                _ => None,
+            },
+        );
         let owner = owner.map_err(refusal)?;
         Ok(owner
             .filter(|owner| owner.caller() == caller.id())
@@ -179,48 +189,59 @@ impl Sessions {
     }
 
     /// Tells the store something once, however often it is judged.
-    fn tell(&self, what: Question, tell: impl FnOnce(&dyn SessionStore) -> Answer<()>) {
-        if self.known(&what).is_none() {
-            let told = self.ask(what.clone(), tell, Asked::Done);
-            if told != Err(UNANSWERED) {
-                self.memo().known.insert(what, Known::Done);
-            }
+    fn tell(
+        &self,
+        what: impl Fn() -> Question,
+        tell: impl FnOnce(&dyn SessionStore) -> Answer<()>,
+    ) {
+        let is_told = |known| matches!(known, Known::Done).then_some(Ok(()));
+        let told = self.ask(&what, tell, Asked::Done, is_told);
+        if let Some(memo) = self.memo.as_ref().filter(|_| told != Err(UNANSWERED)) {
+            lock(memo).known.insert(what(), Known::Done);
         }
     }
 
-    fn known(&self, question: &Question) -> Option<Known> {
-        self.memo().known.get(question).cloned()
-    }
-
-    /// Asks the store. What is not known yet is an error.
+    /// Asks the store, unless it has answered before. What is not known yet is an
+    /// error.
     fn ask<T>(
         &self,
-        question: Question,
+        question: impl FnOnce() -> Question,
         ask: impl FnOnce(&dyn SessionStore) -> Answer<T>,
-        asked: impl FnOnce(Waiting<T>) -> Asked,
+        asked: impl FnOnce(Waiting<T, StoreError>) -> Asked,
+        known: impl FnOnce(Known) -> Option<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let mut memo = self.memo();
+        let ask = || {
+            let answer = catch_unwind(AssertUnwindSafe(|| ask(&*self.store)));
+            let answer = answer.unwrap_or_else(|_| {
+                seam_panicked("session store");
+                Answer::failed(StoreError::PANICKED)
+            });
+            answer.settle()
+        };
+        let Some(memo) = &self.memo else {
+            return match ask() {
+                Settled::Known(answer) => answer.inspect_err(report),
+                // It said that this would not be.
+                Settled::Awaited(_) => Err(UNANSWERED),
+            };
+        };
+        let question = question();
+        let mut memo = lock(memo);
+        if let Some(answer) = memo.known.get(&question).cloned().and_then(known) {
+            return answer;
+        }
         let is_asked = |(other, _): &(Question, Asked)| *other == question;
         let asked_before = memo.known.len().saturating_add(memo.waiting.len());
         if asked_before > MOST_ASKED || memo.waiting.iter().any(is_asked) {
             return Err(UNANSWERED);
         }
-        let answer = catch_unwind(AssertUnwindSafe(|| ask(&*self.store)));
-        let answer = answer.unwrap_or_else(|_| {
-            seam_panicked("session store");
-            Answer::failed(StoreError::PANICKED)
-        });
-        match answer.settle() {
+        match ask() {
             Settled::Known(answer) => answer.inspect_err(report),
             Settled::Awaited(waiting) => {
                 memo.waiting.push((question, asked(waiting)));
                 Err(UNANSWERED)
             }
         }
-    }
-
-    fn memo(&self) -> MutexGuard<'_, Memo> {
-        lock(&self.memo)
     }
 }
 
@@ -288,7 +309,10 @@ impl Asked {
     }
 }
 
-fn answered<T>(waiting: &mut Waiting<T>, context: &mut Context<'_>) -> Poll<Result<T, StoreError>> {
+fn answered<T>(
+    waiting: &mut Waiting<T, StoreError>,
+    context: &mut Context<'_>,
+) -> Poll<Result<T, StoreError>> {
     let answer = Pin::new(waiting).poll(context);
     answer.map(|answer| answer.inspect_err(report))
 }

@@ -60,7 +60,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// asking, that counts as a use.
     fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>>;
 
-    /// Whether every answer is known at once. Where it is not, what a server
+    /// Whether every answer is known at once; one that is not counts as none then.
+    /// Asked once, when the layer gets the store. Where it is `false`, what a server
     /// sends on an event stream is read twice: to ask, and to judge.
     fn answers_at_once(&self) -> bool {
         false

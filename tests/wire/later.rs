@@ -50,8 +50,10 @@ impl<S: SessionStore> SessionStore for Later<S> {
     }
 }
 
-/// Never answers.
-struct Never;
+/// Never answers, and may say that it always does.
+struct Never {
+    claims_to_answer: bool,
+}
 
 impl SessionStore for Never {
     fn begin_session(&self, _: &str, _: SessionOwner) -> Answer<()> {
@@ -72,6 +74,10 @@ impl SessionStore for Never {
 
     fn task_owner(&self, _: &str, _: &Caller) -> Answer<Option<TaskOwner>> {
         Answer::pending(future::pending())
+    }
+
+    fn answers_at_once(&self) -> bool {
+        self.claims_to_answer
     }
 }
 
@@ -129,11 +135,24 @@ async fn a_session_is_its_beginners_alone_whenever_the_store_answers() {
 
 #[tokio::test]
 async fn a_store_that_does_not_answer_is_waited_for_and_then_the_request_is_refused() {
-    let layer = layer().session_store(Never);
+    let layer = layer().session_store(Never {
+        claims_to_answer: false,
+    });
     // Its session is not known afterwards.
     begin(&layer, "alice").await;
     let since = Instant::now();
     assert_eq!(enters(&layer, "alice", &Method::POST).await, -31503);
     assert!(since.elapsed() >= Duration::from_millis(100));
     assert_eq!(enters(&layer, "alice", &Method::GET).await, -31503);
+}
+
+#[tokio::test]
+async fn a_store_that_breaks_its_word_has_not_answered() {
+    let layer = layer().session_store(Never {
+        claims_to_answer: true,
+    });
+    begin(&layer, "alice").await;
+    for method in [Method::POST, Method::GET] {
+        assert_eq!(enters(&layer, "alice", &method).await, -31503);
+    }
 }

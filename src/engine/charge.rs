@@ -313,6 +313,11 @@ impl Charged {
         };
     }
 
+    /// Whether it was sent, and something depends on when its answer ends.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.stage == Stage::Sent
+    }
+
     /// The answer has come to its end.
     pub(crate) fn ended(mut self) {
         if self.stage == Stage::Sent {

@@ -95,6 +95,11 @@ impl Reservation {
         }
     }
 
+    /// Without what is only tried.
+    pub(crate) fn leave_enforced(&mut self) {
+        self.charges.retain(|charge| charge.enforced);
+    }
+
     /// Tells it from all others, of this process and of others.
     pub fn id(&self) -> DecisionId {
         self.id

@@ -7,7 +7,9 @@ use smallvec::SmallVec;
 
 use super::condition::{Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find};
 use super::diagnostic::{Problem, Problems, join, printable};
-use super::document::{Limit, MaxConcurrent, RateLimit, Reset, Rule, Window};
+use super::document::{
+    Limit, MaxConcurrent, Mode, PolicyDocument, RateLimit, Reset, Rule, Window,
+};
 use super::quota::{Amount, CalendarUnit, Period, Quota, Spending};
 use crate::json::Kind;
 
@@ -48,7 +50,7 @@ impl Limits {
     pub(super) fn compile(
         rule: &Rule,
         place: &str,
-        policy: &str,
+        document: &PolicyDocument,
         roots: &'static [Root],
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -56,7 +58,8 @@ impl Limits {
             return None;
         }
         let mut compiler = Compiler {
-            policy,
+            policy: document.name.as_deref().unwrap_or_default(),
+            is_tried: document.mode == Mode::Shadow || rule.mode == Mode::Shadow,
             limits: join(place, "limits"),
             roots,
             problems,
@@ -117,6 +120,7 @@ impl Limits {
 
 struct Compiler<'p> {
     policy: &'p str,
+    is_tried: bool,
     /// `/tools/NAME/limits`.
     limits: String,
     roots: &'static [Root],
@@ -168,7 +172,7 @@ impl Compiler<'_> {
     }
 
     fn push(&mut self, quota: Quota, increment: Increment) {
-        let quota = Arc::new(quota);
+        let quota = Arc::new(quota.with_tried(self.is_tried));
         self.list.push(Compiled { quota, increment });
     }
 
@@ -290,7 +294,7 @@ impl Source {
             return Err(Why::TooMany);
         }
         found.iter().try_fold(Amount::ZERO, |sum, found| {
-            sum.plus(amount_in(found, text)?).ok_or(Why::TooMuch)
+            sum.checked_add(amount_in(found, text)?).ok_or(Why::TooMuch)
         })
     }
 
@@ -369,7 +373,7 @@ impl Spent {
         }
         let mut all = self.0.iter_mut();
         if let Some(spending) = all.find(|spending| spending.quota.id() == quota.id()) {
-            spending.amount = spending.amount.plus(amount).ok_or(TOO_MUCH)?;
+            spending.amount = spending.amount.checked_add(amount).ok_or(TOO_MUCH)?;
             return Ok(());
         }
         if self.0.len() >= MOST_CHARGES {
@@ -396,6 +400,9 @@ impl Spent {
                 Some(spending) => *spending = enforced,
                 None => both.0.push(enforced),
             }
+        }
+        for tried in both.0.iter_mut().filter(|spending| !spending.enforced) {
+            tried.quota = Arc::clone(&tried.quota).beside_enforced();
         }
         both
     }

@@ -248,11 +248,7 @@ impl Charged {
     }
 
     /// What comes of the answer of the store.
-    fn settled(
-        mut self,
-        answer: Result<Reserved, StoreError>,
-        meanwhile: Meanwhile,
-    ) -> Charging {
+    fn settled(mut self, answer: Result<Reserved, StoreError>, meanwhile: Meanwhile) -> Charging {
         Charging::Known(match answer {
             Ok(Reserved::Admitted { over }) => Ok(Paid {
                 over: over.and_then(|index| self.quota(index)),

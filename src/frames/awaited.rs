@@ -71,10 +71,7 @@ impl Awaited {
             id: id.raw().into(),
             call,
             open,
-            held: charged
-                .filter(Charged::is_under_way)
-                .into_iter()
-                .collect(),
+            held: charged.filter(Charged::is_under_way).into_iter().collect(),
             judge,
             question,
         });

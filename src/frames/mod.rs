@@ -211,8 +211,9 @@ impl MessageConnection {
         {
             self.note(|news| news.asked(id, call, frame, judge));
             if call.method == "notifications/cancelled" {
-                let given_up = changed::cancelled(frame);
-                given_up.map(|id| self.awaited().give_up(&id));
+                if let Some(id) = changed::cancelled(frame) {
+                    self.awaited().give_up(&id);
+                }
             }
         }
         match (id, message, judge) {

@@ -7,9 +7,7 @@ use smallvec::SmallVec;
 
 use super::condition::{Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find};
 use super::diagnostic::{Problem, Problems, join, printable};
-use super::document::{
-    Limit, MaxConcurrent, Mode, PolicyDocument, RateLimit, Reset, Rule, Window,
-};
+use super::document::{Limit, MaxConcurrent, Mode, PolicyDocument, RateLimit, Reset, Rule, Window};
 use super::quota::{Amount, CalendarUnit, Period, Quota, Spending};
 use crate::json::Kind;
 

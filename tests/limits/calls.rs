@@ -286,7 +286,9 @@ async fn what_is_only_tried_uses_up_nothing_that_is_enforced() {
             "run": { "rate_limit": "2/minute" } } }"#,
     );
     let through = || {
-        post(r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"all","arguments":{"tool":"run"}}}"#)
+        post(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"all","arguments":{"tool":"run"}}}"#,
+        )
     };
     let server = service_fn(|_: ToServer| std::future::ready(Ok::<_, Never>(json(OK))));
     for number in 0..4 {

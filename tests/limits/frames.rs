@@ -20,9 +20,8 @@ fn send(connection: &MessageConnection, message: &str) -> bool {
 
 /// Whether one more call, of this id, may go on.
 fn call(connection: &MessageConnection, id: &str) -> bool {
-    let message = format!(
-        r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"run"}}}}"#
-    );
+    let message =
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"run"}}}}"#);
     send(connection, &message)
 }
 
@@ -55,7 +54,10 @@ fn two_calls_with_one_id_count_until_both_are_answered() {
     // something that waits for long.
     let (connection, _) = two_at_once();
     assert!(call(&connection, "1") && call(&connection, "2"));
-    assert!(send(&connection, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#));
+    assert!(send(
+        &connection,
+        r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#
+    ));
     answer(&connection, "1");
     assert!(!call(&connection, "3"));
     answer(&connection, "1");

@@ -56,6 +56,10 @@ impl<'m, 'b> Seen<'m, 'b> {
         };
         Self { kind, call, ..self }
     }
+
+    fn begins_session(&self) -> bool {
+        self.call.is_some_and(|call| call.method == "initialize")
+    }
 }
 
 /// A message that was judged, and is still to be charged and recorded.
@@ -176,12 +180,16 @@ impl Engine {
             conditions: judgement.conditions,
             shadow: judgement.shadow,
         };
+        let mut spending = judgement.spending;
+        if seen.begins_session() {
+            spending.push(self.limits.of_session_begun());
+        }
         Draft {
             facts,
             since: arrival.since,
             runs: judgement.runs,
             thing: judgement.thing,
-            spending: judgement.spending,
+            spending,
             refusal: judgement.refusal,
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::asked;
+use super::{SESSION, asked};
 use crate::audit::{DecisionId, seam_panicked, session_digest};
 use crate::caller::Caller;
 use crate::clock::{Clock, Moment, SystemClock};
@@ -27,6 +27,19 @@ pub(crate) struct Limits {
     /// Counts for this process alone while the store does not answer.
     meanwhile: Arc<MemoryLimitStore>,
     clock: Arc<dyn Clock>,
+    /// How many sessions a caller may begin.
+    sessions_begun: Arc<Quota>,
+}
+
+/// Sessions that a caller may begin in a minute, unless that is changed.
+const SESSIONS_PER_MINUTE: u32 = 60;
+
+/// They are counted by this process alone if the store does not answer: nothing
+/// runs by beginning one.
+fn sessions_begun(per_minute: u32) -> Arc<Quota> {
+    let minute = Period::Rolling(Duration::from_secs(60));
+    let quota = Quota::new("", SESSION, minute, per_minute.into(), Scope::Caller);
+    Arc::new(quota.with_on_store_error(OnStoreError::Allow))
 }
 
 impl Default for Limits {
@@ -36,6 +49,7 @@ impl Default for Limits {
             store: Arc::clone(&memory) as Arc<dyn LimitStore>,
             meanwhile: memory,
             clock: Arc::new(SystemClock),
+            sessions_begun: sessions_begun(SESSIONS_PER_MINUTE),
         }
     }
 }
@@ -48,6 +62,19 @@ impl Limits {
 
     pub(super) fn set_clock(&mut self, clock: impl Clock) {
         self.clock = Arc::new(clock);
+    }
+
+    pub(super) fn set_sessions_per_minute(&mut self, most: u32) {
+        self.sessions_begun = sessions_begun(most);
+    }
+
+    /// What beginning a session uses up.
+    pub(super) fn of_session_begun(&self) -> Spending {
+        Spending {
+            quota: Arc::clone(&self.sessions_begun),
+            amount: Amount::ONE,
+            enforced: true,
+        }
     }
 
     pub(super) fn now(&self) -> Result<Moment, Refusal> {

@@ -3,10 +3,10 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::Sessions;
 use super::words::{
     Again, NO_POLICY, STORE, by_default, refused, unknown, unknown_method, wrong_kind,
 };
+use super::{SESSION, Sessions};
 use crate::audit::{DecisionId, MOST_KEYS, Shadow, Verdict};
 use crate::caller::Caller;
 use crate::clock::Moment;
@@ -21,8 +21,6 @@ use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy, Spending, 
 
 /// The rule by which what the protocol itself decides is decided.
 const PROTOCOL: &str = "(protocol)";
-/// The rule that refuses sessions and tasks that are not the caller's.
-const SESSION: &str = "(session)";
 /// The rule that refuses what is hidden. Only records say so.
 const HIDDEN: &str = "(hidden)";
 

@@ -31,6 +31,10 @@ use crate::reload::PolicyChanges;
 use crate::session::{MemorySessionStore, SessionStore};
 use crate::source::PolicySource;
 
+/// The rule that refuses sessions and tasks that are not the caller's, and sessions
+/// beyond those that a caller may begin.
+const SESSION: &str = "(session)";
+
 /// Everything that judging needs besides the message.
 #[derive(Clone)]
 pub(crate) struct Engine {
@@ -68,6 +72,10 @@ impl Engine {
 
     pub(crate) fn set_clock(&mut self, clock: impl Clock) {
         self.limits.set_clock(clock);
+    }
+
+    pub(crate) fn set_sessions_per_minute(&mut self, most: u32) {
+        self.limits.set_sessions_per_minute(most);
     }
 
     pub(crate) fn set_audit(&mut self, sink: impl AuditSink) {

@@ -103,7 +103,8 @@ fn noun(what: Thing) -> &'static str {
     }
 }
 
-/// The refusal of something of this name, because a limit is used up.
+/// The refusal of something of this name, or of a session, because a limit is used
+/// up.
 pub(super) fn limited(
     used: Option<(Thing, &str)>,
     quota: &Quota,
@@ -116,7 +117,7 @@ pub(super) fn limited(
     };
     let what = match used {
         Some((what, name)) => format!("the {} \"{name}\" was not used", noun(what)),
-        None => "the request was not sent on".to_owned(),
+        None => "no session was begun".to_owned(),
     };
     let again = match (retry_after, quota.period()) {
         (Some(time), _) => format!("Try again in {} s.", in_seconds(time)),

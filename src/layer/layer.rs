@@ -196,6 +196,17 @@ impl Dangerous {
         let path = path.into();
         self.layer.with(|config| config.unguarded_paths.push(path))
     }
+
+    /// Lets every caller begin so many sessions in a minute, instead of 60: where
+    /// many come through something that makes them one caller, such as one address.
+    ///
+    /// How much can be used up does not depend on it: limits that count by session
+    /// have a bound of their own.
+    #[must_use]
+    pub fn sessions_per_minute(self, most: u32) -> PolicyLayer {
+        self.layer
+            .with(|config| config.engine.set_sessions_per_minute(most))
+    }
 }
 
 impl<S> Layer<S> for PolicyLayer {

@@ -538,7 +538,7 @@ mod tests {
                 },
             ),
             (
-                "prompt or resource used up by a limit",
+                "prompt or resource used up by a limit, or too many sessions begun",
                 Refusal::Limited {
                     text: text(),
                     place: place(),

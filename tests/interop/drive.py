@@ -19,6 +19,9 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+# What drives servers from one address begins more sessions than one caller may.
+MANY_SESSIONS = ("--sessions-per-minute", "100000")
+
 HERE = Path(__file__).resolve().parent
 
 START_SECONDS = 30

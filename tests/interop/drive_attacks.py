@@ -23,7 +23,15 @@ from urllib.parse import urlsplit
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "servers"))
 
-from drive import Failure, end_children_on_signals, environment, listening, print_tails, server_environment
+from drive import (
+    MANY_SESSIONS,
+    Failure,
+    end_children_on_signals,
+    environment,
+    listening,
+    print_tails,
+    server_environment,
+)
 from lists_server import ListsServer
 
 ATTACKS = HERE.parent / "attacks"
@@ -92,7 +100,7 @@ class Commands:
         return [*program, url, str(sessions), str(LIST_MILLISECONDS)]
 
     def proxy_for(self, policy: Path, upstream: str) -> list:
-        return [self.proxy, "serve", "--policy", policy, "--upstream", upstream, "--listen", "127.0.0.1:0"]
+        return [self.proxy, "serve", "--policy", policy, "--upstream", upstream, "--listen", "127.0.0.1:0", *MANY_SESSIONS]
 
 
 # ===== requests =====

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drive import (
+    MANY_SESSIONS,
     Failure,
     end_children_on_signals,
     environment,
@@ -253,7 +254,7 @@ class Commands:
         return ["node", "--import", self.node / "record_calls.mjs", everything, "streamableHttp"]
 
     def proxy_for(self, policy: Path, upstream: str) -> list:
-        return [self.proxy, "serve", "--policy", policy, "--upstream", upstream, "--listen", "127.0.0.1:0"]
+        return [self.proxy, "serve", "--policy", policy, "--upstream", upstream, "--listen", "127.0.0.1:0", *MANY_SESSIONS]
 
 
 def report(name: str, counted: Results, problems: list[str]) -> bool:

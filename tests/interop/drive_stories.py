@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from drive import Failure, end_children_on_signals, environment, listening, print_tails, server_environment
+from drive import (
+    MANY_SESSIONS,
+    Failure,
+    end_children_on_signals,
+    environment,
+    listening,
+    print_tails,
+    server_environment,
+)
 
 HERE = Path(__file__).resolve().parent
 POLICIES = HERE.parent.parent / "examples/policies"
@@ -302,7 +310,8 @@ def tell_stories(name: str, command: list, proxy: Path, logs: Path) -> bool:
             cases = read(POLICIES / f"cases/{story}.json")
             output = logs / f"{name}-{story}.log"
             outputs.append(output)
-            serve = [proxy, "serve", "--policy", POLICIES / f"{story}.json", "--upstream", upstream, "--listen", "127.0.0.1:0"]
+            policy = POLICIES / f"{story}.json"
+            serve = [proxy, "serve", "--policy", policy, "--upstream", upstream, "--listen", "127.0.0.1:0", *MANY_SESSIONS]
             with listening(serve, output, environment()) as url:
                 direct, guarded = Endpoint(direct_url, call_logs[0]), Endpoint(url, call_logs[1])
                 for case in cases:

@@ -124,6 +124,31 @@ async fn reconnecting_buys_no_more_than_the_sessions_of_the_limit() {
 }
 
 #[tokio::test]
+async fn no_more_than_sixty_sessions_a_minute_are_begun() {
+    let (layer, clock) = layer(r#"{ "version": "1", "default": "allow" }"#);
+    for _ in 0..60 {
+        assert!(begin(&layer, "alice", "s").await);
+    }
+    let (received, answer) = send(&layer, by(post(INITIALIZE), "alice")).await;
+    assert!(received.is_none());
+    assert_eq!(answer.status, 200);
+    let error = &answer.json()["error"];
+    assert_eq!(error["code"], -31429);
+    assert_eq!(error["data"]["rule"], "(session)");
+    assert_eq!(error["data"]["retryAfterMs"], 60_000);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("no session was begun"), "{message}");
+    assert!(begin(&layer, "bob", "t").await);
+    // What a session is used for is another matter.
+    assert!(passes(&layer, by(run("{}"), "alice")).await);
+    clock.advance_secs(60);
+    assert!(begin(&layer, "alice", "s").await);
+    // Where they are many who look like one.
+    let layer = layer.dangerous().sessions_per_minute(70);
+    assert_eq!(admitted(&layer, || by(post(INITIALIZE), "carol")).await, 70);
+}
+
+#[tokio::test]
 async fn the_server_as_a_whole_has_one_budget() {
     let (layer, _) = layer(&policy(
         r#"{ "limits": [ { "counter": "runs", "window": "hour", "max": 3, "scope": "server" } ] }"#,

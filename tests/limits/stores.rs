@@ -97,6 +97,9 @@ async fn if_one_limit_denies_without_the_store_the_call_is_refused() {
         Answer::failed(StoreError::new("down"))
     }));
     assert_eq!(send(&layer, run("{}")).await.1.code(), -31503);
+    // Sessions are begun all the same, sixty a minute.
+    let initialize = r#"{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}"#;
+    assert_eq!(admitted(&layer, || post(initialize)).await, 60);
 }
 
 #[tokio::test]

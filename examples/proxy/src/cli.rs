@@ -132,6 +132,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
 
+    /// Sessions that one caller may begin in a minute; callers that share an address
+    /// are one
+    #[arg(long, value_name = "NUMBER", default_value_t = 60)]
+    pub(crate) sessions_per_minute: u32,
+
     /// Show in the log what the server writes to stderr, which may hold what the
     /// callers sent to it; else it is discarded
     #[arg(long, conflicts_with = "upstream")]

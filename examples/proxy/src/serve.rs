@@ -61,7 +61,9 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
                 upstream = target.authority(),
                 "loaded"
             );
-            let layer = layer(policy, target.authority(), audit);
+            let layer = layer(policy, target.authority(), audit)
+                .dangerous()
+                .sessions_per_minute(args.sessions_per_minute);
             guard(listener, layer, access, target, |_| ()).await
         }
         None => {
@@ -70,7 +72,9 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let program = program.unwrap_or_default().to_string_lossy();
             tracing::info!(policy = %args.policy.display(), server = &*program, "loaded");
             let bridge = Bridge::new(command.clone(), policy.clone(), args.show_server_stderr);
-            let layer = layer(policy, &program, audit);
+            let layer = layer(policy, &program, audit)
+                .dangerous()
+                .sessions_per_minute(args.sessions_per_minute);
             guard_command(listener, layer, access, bridge).await
         }
     }

@@ -58,6 +58,9 @@ pub mod docs {
     #[doc = include_str!("docs/layers.md")]
     pub mod layers {}
 
+    #[doc = include_str!("docs/limits.md")]
+    pub mod limits {}
+
     #[doc = include_str!("docs/policy.md")]
     pub mod policy {}
 

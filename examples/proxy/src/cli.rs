@@ -81,7 +81,68 @@ pub(crate) enum Command {
     /// depends on them is counted as such. Exit code 0: no change is known; 1:
     /// some calls are decided otherwise; 2: they could not be compared.
     Diff(DiffArgs),
+    /// Show what limits have counted, or have it forgotten
+    ///
+    /// Where the proxy keeps it has to be said as it was to the proxy, with --state.
+    /// Exit code 0: done; 1: it cannot be reached.
+    #[command(subcommand)]
+    Limits(LimitsCommand),
 }
+
+/// What can be done with what limits have counted.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LimitsCommand {
+    /// Show what is used up
+    List(ListArgs),
+    /// Forget what is used up, so that it can be used again
+    Reset(ResetArgs),
+}
+
+/// The options of `limits list`.
+#[derive(Args, Debug)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) meant: Meant,
+}
+
+/// The options of `limits reset`.
+#[derive(Args, Debug)]
+pub(crate) struct ResetArgs {
+    #[command(flatten)]
+    pub(crate) meant: Meant,
+
+    /// All of it
+    #[arg(long, conflicts_with_all = ["server", "policy", "rule", "caller"])]
+    pub(crate) all: bool,
+}
+
+/// Where it is counted, and what of it is meant: what is everything that is said.
+#[derive(Args, Debug)]
+pub(crate) struct Meant {
+    /// Where the proxy keeps it
+    #[arg(long, value_name = "STATE", env = STATE, hide_env_values = true, default_value = "memory")]
+    pub(crate) state: Secret,
+
+    /// Of this server, by the name that it has in the log: its host and port, or its
+    /// program
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+
+    /// Of the policy with this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+
+    /// Of the limit at this place of the policy, such as `/tools/send/limits/rate`
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) rule: Option<String>,
+
+    /// Of this caller
+    #[arg(long, value_name = "ID")]
+    pub(crate) caller: Option<String>,
+}
+
+/// The environment variable for `--state`: a command line can be seen by others.
+const STATE: &str = "MCP_POLICY_STATE";
 
 /// The options of the demo.
 #[derive(Args, Debug)]
@@ -132,6 +193,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
 
+    /// Where to keep what limits count and whose session is whose: `memory`,
+    /// `sqlite:PATH`, or the URL of a Redis or Valkey server
+    #[arg(long, value_name = "STATE", env = STATE, hide_env_values = true, default_value = "memory")]
+    pub(crate) state: Secret,
+
     /// Sessions that one caller may begin in a minute; callers that share an address
     /// are one
     #[arg(long, value_name = "NUMBER", default_value_t = 60)]
@@ -181,6 +247,11 @@ pub(crate) struct StdioArgs {
     /// Append every decision and what came of it to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
+
+    /// Where to keep what limits count: `memory`, `sqlite:PATH`, or the URL of a Redis
+    /// or Valkey server
+    #[arg(long, value_name = "STATE", env = STATE, hide_env_values = true, default_value = "memory")]
+    pub(crate) state: Secret,
 
     /// The server to start, and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]

@@ -34,6 +34,7 @@ use crate::{
     diagnostics,
     failure::Failure,
     serve, server,
+    state::{Keeps, Stores},
     upstream::Target,
 };
 
@@ -54,7 +55,7 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         None => (Path::new(POLICY_PATH), POLICY.parse()),
     };
     let policy = policy.map_err(|error| Failure::policy(path, error))?;
-    diagnostics::warn(path, &policy);
+    diagnostics::warn(path, &policy, Keeps::UntilItEnds);
     let tools: Arc<[Entry]> = serde_json::from_str(TOOLS).map_err(|error| failed(error.into()))?;
     let listener = serve::bind(
         listen,
@@ -64,7 +65,7 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let upstream = start_server(Arc::clone(&tools)).await?;
     let target = Target::new(&format!("http://{upstream}/mcp"), []).map_err(Failure::Start)?;
     let access = Access::new(listen);
-    let layer = serve::layer(policy.clone(), "demo", None);
+    let layer = serve::layer(policy.clone(), "demo", None, Stores::default());
     serve::guard(listener, layer, access, target, |address| {
         let guide = guide::text(address, &path.display().to_string(), &policy, &tools);
         // Without a stdout there is nobody to tell, but the demo still works.

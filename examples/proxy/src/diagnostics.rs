@@ -11,6 +11,8 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use mcp_policy::{Diagnostic, LoadError, Policy, Severity};
 use serde_json::{Value, json};
 
+use crate::state::Keeps;
+
 /// Whether to colour what goes to a stream.
 pub(crate) fn colours(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -52,11 +54,13 @@ pub(crate) fn json(error: &LoadError) -> Value {
     }
 }
 
-/// Shows on stderr what is doubtful in a policy that is enforced now: what this
-/// program counts is forgotten when it ends.
-pub(crate) fn warn(path: &Path, policy: &Policy) {
+/// Shows on stderr what is doubtful in a policy that is enforced now.
+pub(crate) fn warn(path: &Path, policy: &Policy, keeps: Keeps) {
     let colour = colours(io::stderr().is_terminal());
-    let forgotten = policy.check_forgetful_store();
+    let forgotten = match keeps {
+        Keeps::UntilItEnds => policy.check_forgetful_store(),
+        Keeps::ForLonger => Vec::new(),
+    };
     for found in [policy.warnings(), &forgotten] {
         let text = warnings(path, policy, found, colour);
         let _ = write!(io::stderr(), "{text}");

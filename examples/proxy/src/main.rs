@@ -6,7 +6,8 @@
 //! headers go on, [`upstream`] and [`connect`] how the server behind is asked,
 //! [`server`] and [`shutdown`] how connections are accepted and let go,
 //! [`diagnostics`] and [`failure`] how the program says why it does not start,
-//! [`policy`] how it goes on when the policy changes,
+//! [`policy`] how it goes on when the policy changes, [`state`] where it is kept
+//! what limits count,
 //! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
 //! without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the
 //! server that they start, [`lines`] how messages are told apart, [`message`]
@@ -31,6 +32,7 @@ mod policy;
 mod serve;
 mod server;
 mod shutdown;
+mod state;
 mod stdio;
 mod upstream;
 
@@ -71,6 +73,7 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Explain(args)) => commands::explain(args, cli.json),
         Some(Command::Test(args)) => commands::test(args, cli.json),
         Some(Command::Diff(args)) => commands::diff(args, cli.json),
+        Some(Command::Limits(command)) => runtime.block_on(commands::limits(command, cli.json)),
         None => runtime.block_on(demo::run(&cli.demo)),
     };
     // A read of stdin cannot be called off, and dropping the runtime would wait

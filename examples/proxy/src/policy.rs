@@ -7,23 +7,23 @@ use std::{
 
 use mcp_policy::{PolicyFile, Reload};
 
-use crate::{diagnostics, failure::Failure};
+use crate::{diagnostics, failure::Failure, state::Keeps};
 
 /// Loads the policy, and loads it again whenever its file changes.
-pub(crate) fn watch(path: &Path) -> Result<PolicyFile, Failure> {
+pub(crate) fn watch(path: &Path, keeps: Keeps) -> Result<PolicyFile, Failure> {
     let name = path.to_owned();
-    let file = PolicyFile::watch_with(path, move |reload| say(&name, reload))
+    let file = PolicyFile::watch_with(path, move |reload| say(&name, keeps, reload))
         .map_err(|error| Failure::policy(path, error))?;
-    diagnostics::warn(path, &file.current());
+    diagnostics::warn(path, &file.current(), keeps);
     Ok(file)
 }
 
 /// Says on stderr what has become of the policy.
-fn say(path: &Path, reload: Reload<'_>) {
+fn say(path: &Path, keeps: Keeps, reload: Reload<'_>) {
     let name = path.display();
     match reload {
         Reload::Loaded(policy) => {
-            diagnostics::warn(path, policy);
+            diagnostics::warn(path, policy, keeps);
             tracing::info!(policy = %name, digest = policy.digest(), "loaded again");
         }
         Reload::Failed(error) => {

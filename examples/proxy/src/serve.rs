@@ -25,6 +25,7 @@ use crate::{
     policy,
     server::{self, DRAIN_TIMEOUT, Ended},
     shutdown::Signals,
+    state::{State, Stores},
     upstream::{Target, Upstream},
 };
 
@@ -45,7 +46,8 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         Some(url) => Some(Target::new(url.expose(), headers).map_err(Failure::Usage)?),
         None => None,
     };
-    let policy = policy::watch(&args.policy)?;
+    let state = State::parse(&args.state)?;
+    let policy = policy::watch(&args.policy, state.keeps())?;
     if args.listen.ip().is_unspecified() && args.allowed_hosts.is_empty() {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use with --allowed-host"
@@ -61,7 +63,8 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
                 upstream = target.authority(),
                 "loaded"
             );
-            let layer = layer(policy, target.authority(), audit)
+            let stores = state.open(target.authority()).await?;
+            let layer = layer(policy, target.authority(), audit, stores)
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
             guard(listener, layer, access, target, |_| ()).await
@@ -72,7 +75,8 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let program = program.unwrap_or_default().to_string_lossy();
             tracing::info!(policy = %args.policy.display(), server = &*program, "loaded");
             let bridge = Bridge::new(command.clone(), policy.clone(), args.show_server_stderr);
-            let layer = layer(policy, &program, audit)
+            let stores = state.open(&program).await?;
+            let layer = layer(policy, &program, audit, stores)
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
             guard_command(listener, layer, access, bridge).await
@@ -80,13 +84,16 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The policy in front of the server of this name, and where it is recorded.
+/// The policy in front of the server of this name, where it is recorded, and where
+/// it is kept what is counted.
 pub(crate) fn layer(
     policy: impl PolicySource,
     server: &str,
     audit: Option<JsonLines>,
+    stores: Stores,
 ) -> PolicyLayer {
     let layer = PolicyLayer::from_source(policy).server_name(server);
+    let layer = stores.under(layer);
     match audit {
         Some(sink) => layer.audit(sink),
         None => layer,

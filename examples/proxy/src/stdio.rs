@@ -25,6 +25,7 @@ use crate::{
     message::{Message, method},
     policy,
     shutdown::Signals,
+    state::State,
 };
 
 /// The longest line of the client's, as long as the library's longest request.
@@ -36,7 +37,8 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// Runs until one side ends it, or a signal.
 pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
-    let policy = policy::watch(&args.policy)?;
+    let state = State::parse(&args.state)?;
+    let policy = policy::watch(&args.policy, state.keeps())?;
     let audit = audit::open(args.audit.as_deref())?;
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
@@ -46,6 +48,7 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     if let Some(sink) = audit {
         guard = guard.audit(sink);
     }
+    guard = state.open(server.name()).await?.under_guard(guard);
     let guard = Guard {
         connection: guard.connect(Caller::local()),
         client: LineWriter::new(tokio::io::stdout()),

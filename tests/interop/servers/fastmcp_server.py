@@ -17,17 +17,17 @@ CALL_LOG = os.environ["CALL_LOG"]
 server = FastMCP("interop")
 
 
-def record(tool: str) -> None:
+def record(tool: str, **arguments: str) -> None:
     """Append one line for an executed call, with the session id that came with its request."""
     session = get_http_request().headers.get("mcp-session-id")
     with open(CALL_LOG, "a", encoding="utf-8") as log:
-        log.write(json.dumps({"tool": tool, "session": session}) + "\n")
+        log.write(json.dumps({"tool": tool, "session": session, **arguments}) + "\n")
 
 
 @server.tool
 def echo(message: str) -> str:
     """Answer with the message."""
-    record("echo")
+    record("echo", message=message)
     return f"Echo: {message}"
 
 

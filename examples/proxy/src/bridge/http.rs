@@ -14,7 +14,7 @@ use http::{
 };
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Body;
-use mcp_policy::{Caller, Permit};
+use mcp_policy::{Caller, NotSent, Permit};
 use tower::BoxError;
 
 use super::{
@@ -99,7 +99,7 @@ impl Bridge {
         }
         let session = match self.session(asked) {
             Ok((_, session)) => session,
-            Err(answer) => return *answer,
+            Err(answer) => return not_sent(*answer),
         };
         match &message.kind {
             Kind::Request { .. } if begins => {
@@ -221,7 +221,8 @@ impl Asked<'_> {
                 Some(answer) => json(StatusCode::OK, answer),
                 None => self.refuse(StatusCode::OK, INTERNAL_ERROR, "The call was cancelled."),
             },
-            Err(Refused { code, text }) => self.refuse(StatusCode::OK, code, &text),
+            // A request that has not got a place has not been handed to the server.
+            Err(Refused { code, text }) => not_sent(self.refuse(StatusCode::OK, code, &text)),
         }
     }
 
@@ -289,6 +290,12 @@ fn json(status: StatusCode, message: Bytes) -> Answer {
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+/// The server never saw the request, so that it costs nothing.
+fn not_sent(mut answer: Answer) -> Answer {
+    answer.extensions_mut().insert(NotSent);
     answer
 }
 

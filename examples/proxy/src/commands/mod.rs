@@ -4,7 +4,7 @@
 //! [`mod@test`] whether it says what was expected, and [`mod@diff`] what changes from one
 //! to another. What they are given is read by [`input`], [`members`], [`call`]
 //! and [`cases`]; the tools of a server come from [`offered`], which asks one
-//! through [`client`].
+//! through [`client`]. [`mod@limits`] is about what was counted by them.
 
 mod call;
 mod cases;
@@ -13,6 +13,7 @@ mod client;
 mod diff;
 mod explain;
 mod input;
+mod limits;
 mod members;
 mod offered;
 mod show;
@@ -23,7 +24,8 @@ use std::path::Path;
 use mcp_policy::Policy;
 
 pub(crate) use self::{
-    check::run as check, diff::run as diff, explain::run as explain, test::run as test,
+    check::run as check, diff::run as diff, explain::run as explain, limits::run as limits,
+    test::run as test,
 };
 use crate::failure::Failure;
 

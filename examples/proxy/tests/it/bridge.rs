@@ -17,7 +17,10 @@ const POLICY: &str = r#"{
   "version": "1",
   "default": "allow",
   "hide": ["secret"],
-  "tools": { "wipe": { "action": "deny" } }
+  "tools": {
+    "wipe": { "action": "deny" },
+    "counted": { "limits": [ { "counter": "calls", "window": 60, "max": 2 } ] }
+  }
 }"#;
 
 /// Starts the proxy with the test server behind it, run by `before`, if that is
@@ -651,6 +654,29 @@ async fn what_belongs_to_no_session_is_refused() {
     );
     assert!(answer.json()["error"].is_object());
     assert_eq!(client.seen().await.len(), 2, "none of it got to the server");
+}
+
+#[tokio::test]
+async fn what_never_reached_the_server_is_not_counted() {
+    let proxy = serve(&[]).await;
+    let client = Client::begin(&proxy).await;
+    let stranger = Client {
+        proxy: &proxy,
+        session: "0191e5a0-0000-4000-8000-000000000000".to_owned(),
+    };
+    client.opens(&with(1, "wait", json!(0))).await;
+    for _ in 0..3 {
+        let answer = stranger.asks(&with(2, "counted", json!(0))).await;
+        assert_eq!(answer.status(), 404);
+        // Somebody waits for an answer with this id.
+        let answer = client.asks(&with(1, "counted", json!(0))).await;
+        assert!(answer.json()["error"].is_object(), "{}", answer.text);
+    }
+    for _ in 0..2 {
+        assert_eq!(client.calls("counted", json!("ran")).await, "\"ran\"");
+    }
+    let refused = client.calls("counted", json!("ran")).await;
+    assert!(refused.starts_with("Policy violation:"), "{refused}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ fn policy(limit: &str) -> String {
 }
 
 /// A proxy with this rule for `run`.
-async fn guard(upstream: SocketAddr, rule: &str, more: &[&str]) -> Proxy {
+pub(crate) async fn guard(upstream: SocketAddr, rule: &str, more: &[&str]) -> Proxy {
     let policy = file("limits.json", &policy(rule));
     let upstream = format!("http://{upstream}/mcp");
     let mut args = vec!["serve", "--listen", "127.0.0.1:0", "--upstream", &upstream];
@@ -26,7 +26,7 @@ async fn guard(upstream: SocketAddr, rule: &str, more: &[&str]) -> Proxy {
 }
 
 /// An upstream that answers every request.
-async fn answering() -> SocketAddr {
+pub(crate) async fn answering() -> SocketAddr {
     let upstream = Upstream::bind().await;
     let address = upstream.address();
     tokio::spawn(async move {

@@ -20,6 +20,7 @@ mod limits;
 mod reload;
 mod shutdown;
 mod start;
+mod state;
 mod stdio;
 mod stdio_server;
 mod stories;

@@ -1,0 +1,189 @@
+//! Where it is kept what limits count and whose session is whose: in memory, in a
+//! file, or on a Redis server.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mcp_policy::{
+    Clock, LimitStore, MessageGuard, PolicyLayer, RedisLimitStore, RedisSessionStore,
+    SessionStore, SqliteLimitStore, SqliteSessionStore, StoreError, SystemClock, Usage,
+    UsageFilter,
+};
+
+use crate::{cli::Secret, failure::Failure};
+
+/// What `--state` says.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    /// Of this process, and forgotten when it ends.
+    Memory,
+    /// In a file that proxies on this machine can share.
+    File(PathBuf),
+    /// On a Redis or Valkey server.
+    Redis(Secret),
+}
+
+/// How long it is known what was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// This program.
+    UntilItEnds,
+    /// Over restarts.
+    ForLonger,
+}
+
+impl State {
+    pub(crate) fn parse(text: &Secret) -> Result<Self, Failure> {
+        let is_url = |text: &str| {
+            ["redis://", "rediss://", "unix://"]
+                .iter()
+                .any(|scheme| text.starts_with(scheme))
+        };
+        match text.expose() {
+            "memory" => Ok(Self::Memory),
+            url if is_url(url) => Ok(Self::Redis(text.clone())),
+            other => match other.strip_prefix("sqlite:") {
+                Some(path) if !path.is_empty() => Ok(Self::File(path.into())),
+                // What was typed may hold a password.
+                _ => Err(Failure::usage(
+                    "--state is `memory`, `sqlite:PATH`, or the URL of a Redis server such as \
+                     `redis://127.0.0.1:6379`",
+                )),
+            },
+        }
+    }
+
+    /// How long it is known.
+    pub(crate) fn keeps(&self) -> Keeps {
+        match self {
+            Self::Memory => Keeps::UntilItEnds,
+            Self::File(_) | Self::Redis(_) => Keeps::ForLonger,
+        }
+    }
+
+    /// Opens it for the server of this name.
+    pub(crate) async fn open(&self, server: &str) -> Result<Stores, Failure> {
+        Ok(match self {
+            Self::Memory => Stores::default(),
+            Self::File(path) => Stores {
+                limits: Some(Arc::new(file(path)?)),
+                sessions: Some(Arc::new(
+                    SqliteSessionStore::open(path, server).map_err(|error| failed(&error))?,
+                )),
+            },
+            Self::Redis(url) => Stores {
+                limits: Some(Arc::new(redis(url).await?)),
+                sessions: Some(Arc::new(
+                    RedisSessionStore::connect(url.expose(), server)
+                        .map_err(|error| failed(&error))?,
+                )),
+            },
+        })
+    }
+
+    /// What is counted, of what is meant; no more than so many.
+    pub(crate) async fn usage(
+        &self,
+        filter: &UsageFilter,
+        most: usize,
+    ) -> Result<Vec<Usage>, Failure> {
+        let found = match self {
+            Self::Memory => return Err(in_another_process()),
+            Self::File(path) => file(path)?.usage(filter, SystemClock.now(), most).await,
+            Self::Redis(url) => redis(url).await?.usage(filter, most).await,
+        };
+        found.map_err(|error| failed(&error))
+    }
+
+    /// Forgets what is counted, of what is meant.
+    pub(crate) async fn reset(&self, filter: &UsageFilter) -> Result<(), Failure> {
+        let done = match self {
+            Self::Memory => return Err(in_another_process()),
+            Self::File(path) => file(path)?.reset(filter, SystemClock.now()).await,
+            Self::Redis(url) => redis(url).await?.reset(filter).await,
+        };
+        done.map_err(|error| failed(&error))
+    }
+}
+
+fn file(path: &Path) -> Result<SqliteLimitStore, Failure> {
+    SqliteLimitStore::open(path).map_err(|error| failed(&error))
+}
+
+/// Somebody answers there: else the first that would hear of a wrong URL is a
+/// caller.
+async fn redis(url: &Secret) -> Result<RedisLimitStore, Failure> {
+    let store = RedisLimitStore::connect(url.expose()).map_err(|error| failed(&error))?;
+    store.ready().await.map_err(|error| failed(&error))?;
+    Ok(store)
+}
+
+fn failed(error: &StoreError) -> Failure {
+    Failure::start(format!("cannot use what --state says: {error}"))
+}
+
+fn in_another_process() -> Failure {
+    Failure::usage(
+        "what is counted in memory is known to the proxy alone: start it with `--state \
+         sqlite:PATH` or the URL of a Redis server, and say the same here",
+    )
+}
+
+/// Where a layer keeps what it counts; in itself if that is not said.
+#[derive(Clone, Default)]
+pub(crate) struct Stores {
+    limits: Option<Arc<dyn LimitStore>>,
+    sessions: Option<Arc<dyn SessionStore>>,
+}
+
+impl Stores {
+    /// The layer, which keeps it there.
+    pub(crate) fn under(self, mut layer: PolicyLayer) -> PolicyLayer {
+        if let Some(limits) = self.limits {
+            layer = layer.limit_store(limits);
+        }
+        if let Some(sessions) = self.sessions {
+            layer = layer.session_store(sessions);
+        }
+        layer
+    }
+
+    /// The same for messages that do not come over HTTP.
+    pub(crate) fn under_guard(self, mut guard: MessageGuard) -> MessageGuard {
+        if let Some(limits) = self.limits {
+            guard = guard.limit_store(limits);
+        }
+        if let Some(sessions) = self.sessions {
+            guard = guard.session_store(sessions);
+        }
+        guard
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<State, Failure> {
+        State::parse(&text.parse().unwrap_or_else(|never| match never {}))
+    }
+
+    #[test]
+    fn a_state_is_in_memory_in_a_file_or_on_a_server() {
+        assert!(matches!(parse("memory"), Ok(State::Memory)));
+        assert!(matches!(parse("sqlite:a b"), Ok(State::File(path)) if path == Path::new("a b")));
+        for url in ["redis://localhost", "rediss://:hunter2@a:1/2", "unix:///a"] {
+            let state = parse(url).unwrap();
+            assert!(!format!("{state:?}").contains("hunter2"));
+            assert!(matches!(state, State::Redis(read) if read.expose() == url));
+        }
+        for other in ["", "sqlite:", "file:a", "redis:hunter2", "Memory"] {
+            let Err(Failure::Usage(text)) = parse(other) else {
+                panic!("{other}");
+            };
+            assert!(!text.contains("hunter2"));
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! What several proxies, at once or one after another, count together.
+#![cfg(unix)]
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+use crate::{
+    fake::Upstream,
+    limits::{answering, guard},
+    support::{Proxy, call, client, file, run, within},
+};
+
+const RULE: &str = r#"{ "limits": [ { "counter": "calls", "window": "day", "max": 10 } ] }"#;
+const PLACE: &str = "/tools/run/limits/calls";
+
+/// A state that only this test has.
+fn in_a_file() -> String {
+    let path = file("state", "");
+    format!("sqlite:{}", path.with_file_name("state.db").display())
+}
+
+/// A Redis server, which is killed when this is dropped.
+struct Redis {
+    socket: PathBuf,
+    server: Child,
+}
+
+impl Redis {
+    async fn start() -> Self {
+        let socket = file("redis", "").with_file_name("socket");
+        let server = Self::at(&socket).await;
+        Self { socket, server }
+    }
+
+    /// Keeps what it has in a file beside its socket, so that it is there when it is
+    /// started again.
+    async fn at(socket: &Path) -> Child {
+        let folder = socket.parent().unwrap();
+        let server = Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "yes"])
+            .args(["--appendfsync", "always", "--dir"])
+            .arg(folder)
+            .arg("--unixsocket")
+            .arg(socket)
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("redis-server is not installed");
+        within("the Redis server", async {
+            while tokio::net::UnixStream::connect(socket).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        server
+    }
+
+    fn state(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    async fn kill(&mut self) {
+        self.server.kill().await.unwrap();
+        std::fs::remove_file(&self.socket).unwrap();
+    }
+
+    async fn start_again(&mut self) {
+        self.server = Self::at(&self.socket).await;
+    }
+}
+
+async fn passes(proxy: &Proxy) -> bool {
+    let answer = proxy.post(&call(1, "run")).await.json();
+    let result = &answer["result"];
+    assert!(result.is_object(), "{answer}");
+    result["isError"] != true
+}
+
+async fn guarding(upstream: SocketAddr, state: &str) -> Proxy {
+    guard(upstream, RULE, &["--state", state]).await
+}
+
+async fn limits(args: &[&str], state: &str) -> Value {
+    let args = [&["limits"], args, &["--json", "--state", state]].concat();
+    let output = run(&args).await;
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+async fn count_together(state: &str) {
+    let upstream = answering().await;
+    let mut first = guarding(upstream, state).await;
+    let second = guarding(upstream, state).await;
+    // A day is not forgotten there.
+    assert!(!first.log().contains("forgotten"), "{}", first.log());
+    for _ in 0..5 {
+        assert!(passes(&first).await && passes(&second).await);
+    }
+    assert!(!passes(&first).await && !passes(&second).await);
+    first.signal("KILL").await;
+    first.end().await;
+    let again = guarding(upstream, state).await;
+    assert!(!passes(&again).await);
+
+    let found = limits(&["list"], state).await;
+    let found = &found["limits"];
+    let of_run: Vec<_> = found.as_array().unwrap().iter().collect();
+    let [one] = of_run.as_slice() else {
+        panic!("{found}");
+    };
+    let names = ["server", "caller", "rule", "used", "max"].map(|name| &one[name]);
+    assert_eq!(
+        json!(names),
+        json!([upstream.to_string(), "127.0.0.1", PLACE, 10, 10])
+    );
+    let free_in = one["freeInMs"].as_u64().unwrap();
+    assert!((86_000_000..=86_400_000).contains(&free_in), "{free_in}");
+
+    limits(&["reset", "--caller", "127.0.0.2"], state).await;
+    assert!(!passes(&second).await);
+    limits(&["reset", "--caller", "127.0.0.1", "--rule", PLACE], state).await;
+    assert!(passes(&second).await && passes(&again).await);
+    limits(&["reset", "--all"], state).await;
+    assert_eq!(limits(&["list"], state).await, json!({ "limits": [], "more": false }));
+}
+
+/// Whatever it was doing when it was killed.
+async fn count_what_ran_when_killed(state: &str) {
+    let upstream = Upstream::bind().await;
+    let address = upstream.address();
+    let ran = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&ran);
+    tokio::spawn(async move {
+        loop {
+            upstream.answers().await;
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    for number in 0..4 {
+        let mut proxy = guarding(address, state).await;
+        let url = proxy.address;
+        let calls = (0..4).map(|_| {
+            tokio::spawn(async move {
+                for _ in 0..4 {
+                    let request = http::Request::post(format!("http://{url}/mcp"))
+                        .header("content-type", "application/json")
+                        .header("accept", "application/json, text/event-stream")
+                        .body(crate::support::body(&call(1, "run")))
+                        .unwrap();
+                    // Most get no answer.
+                    let _ = client().request(request).await;
+                }
+            })
+        });
+        let calls: Vec<_> = calls.collect();
+        tokio::time::sleep(Duration::from_millis(5 * number)).await;
+        proxy.signal("KILL").await;
+        proxy.end().await;
+        for call in calls {
+            within("the clients", call).await.unwrap();
+        }
+    }
+    let proxy = guarding(address, state).await;
+    while passes(&proxy).await {}
+    let found = limits(&["list"], state).await;
+    assert_eq!(found["limits"][0]["used"], 10, "{found}");
+    let ran = ran.load(Ordering::Relaxed);
+    assert!((1..=10).contains(&ran), "{ran}");
+}
+
+#[tokio::test]
+async fn proxies_on_one_file_count_together_and_over_restarts() {
+    count_together(&in_a_file()).await;
+}
+
+#[tokio::test]
+async fn nothing_is_gained_by_killing_a_proxy_with_a_file() {
+    count_what_ran_when_killed(&in_a_file()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn proxies_with_one_redis_count_together_and_over_restarts() {
+    count_together(&Redis::start().await.state()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn nothing_is_gained_by_killing_a_proxy_with_redis() {
+    count_what_ran_when_killed(&Redis::start().await.state()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn without_its_redis_a_proxy_refuses_what_is_limited_until_it_is_back() {
+    let mut redis = Redis::start().await;
+    let proxy = guarding(answering().await, &redis.state()).await;
+    assert!(passes(&proxy).await);
+    redis.kill().await;
+    for _ in 0..3 {
+        let answer = proxy.post(&call(1, "run")).await.json();
+        assert_eq!(answer["error"]["code"], -31503, "{answer}");
+        let free = proxy.post(&call(1, "free")).await.json();
+        assert!(free["result"].is_object(), "{free}");
+    }
+    redis.start_again().await;
+    within("the Redis server is used again", async {
+        while proxy.post(&call(1, "run")).await.json()["error"].is_object() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let found = limits(&["list"], &redis.state()).await;
+    assert_eq!(found["limits"][0]["used"], 2, "{found}");
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_used_is_said_at_the_start() {
+    let policy = file("policy.json", r#"{ "version": "1", "default": "deny" }"#);
+    let not_ours = file("notes.txt", "These are notes.");
+    let not_ours = format!("sqlite:{}", not_ours.display());
+    for (state, code) in [
+        ("redis://:hunter2@127.0.0.1:1/", 1),
+        (&*not_ours, 1),
+        ("sqlite:/no/such/folder/state.db", 1),
+        ("hunter2", 2),
+    ] {
+        for command in [
+            &["serve", "--upstream=http://127.0.0.1:9/mcp", "--policy", policy.to_str().unwrap()]
+                as &[&str],
+            &["limits", "list"],
+        ] {
+            let output = run(&[command, &["--state", state]].concat()).await;
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{error}");
+            assert!(error.contains("--state") && !error.contains("hunter2"), "{error}");
+        }
+    }
+    let output = run(&["limits", "list"]).await;
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("in memory is known to the proxy alone"), "{error}");
+    assert_eq!(output.status.code(), Some(2));
+    let output = run(&["limits", "reset", "--state", &in_a_file()]).await;
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("--all"), "{error}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn the_list_of_limits_can_be_read() {
+    let state = in_a_file();
+    let proxy = guarding(answering().await, &state).await;
+    assert!(passes(&proxy).await);
+    let list = async |more: &[&str]| {
+        let output = run(&[&["limits", "list", "--state", &state], more].concat()).await;
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let text = list(&[]).await;
+    let [headings, row] = text.lines().collect::<Vec<_>>()[..] else {
+        panic!("{text}");
+    };
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(
+        words(headings),
+        ["SERVER", "CALLER", "SESSION", "RULE", "USED", "MAX", "FREE", "IN"]
+    );
+    let row = words(row);
+    assert_eq!(row[1..6], ["127.0.0.1", "-", PLACE, "1", "10"]);
+    assert_eq!(list(&["--caller", "somebody"]).await, "nothing is counted\n");
+}

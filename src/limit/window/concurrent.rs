@@ -18,6 +18,19 @@ pub(crate) struct Concurrent {
 }
 
 impl Concurrent {
+    #[cfg(feature = "sqlite")]
+    pub(super) fn of(under_way: u64, broken_off: Rolling) -> Self {
+        Self {
+            under_way,
+            broken_off,
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) fn parts(&self) -> (u64, &Rolling) {
+        (self.under_way, &self.broken_off)
+    }
+
     /// Whether it would be admitted; else, how long until it is, if that does not
     /// depend on what is under way.
     pub(super) fn admits(&mut self, amount: u64, max: u64, now: u64) -> Result<(), Option<u64>> {

@@ -50,6 +50,8 @@ pub use policy::{
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
+#[cfg(feature = "sqlite")]
+pub use session::SqliteSessionStore;
 pub use session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner};
 pub use source::PolicySource;
 pub use store::{Answer, StoreError};

@@ -58,3 +58,61 @@ CREATE TABLE under_way (
     resets INTEGER NOT NULL,
     PRIMARY KEY (id, charge)
 ) STRICT, WITHOUT ROWID;
+
+-- Whose sessions (kind 0) and tasks (kind 1) are, by digests of their ids.
+CREATE TABLE owned (
+    server TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    owner TEXT NOT NULL,
+    -- What the client said of itself, or the tool.
+    detail TEXT,
+    used INTEGER NOT NULL,
+    PRIMARY KEY (server, kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX owned_by_use ON owned (server, kind, owner, used);
+
+-- How many there are.
+CREATE TABLE kept (
+    server TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    PRIMARY KEY (server, kind)
+) STRICT, WITHOUT ROWID;
+
+-- How many an owner has, and when that was used which has not been for longest.
+CREATE TABLE owner (
+    server TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    entries INTEGER NOT NULL,
+    oldest INTEGER NOT NULL,
+    PRIMARY KEY (server, kind, owner)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX owner_by_rank ON owner (server, kind, entries DESC, oldest);
+
+CREATE TRIGGER owned_begins AFTER INSERT ON owned BEGIN
+    INSERT INTO kept VALUES (new.server, new.kind, 1)
+        ON CONFLICT DO UPDATE SET entries = entries + 1;
+    INSERT INTO owner VALUES (new.server, new.kind, new.owner, 1, new.used)
+        ON CONFLICT DO UPDATE SET entries = entries + 1, oldest = min(oldest, new.used);
+END;
+
+CREATE TRIGGER owned_ends AFTER DELETE ON owned BEGIN
+    UPDATE kept SET entries = entries - 1 WHERE (server, kind) = (old.server, old.kind);
+    UPDATE owner SET entries = entries - 1, oldest = coalesce((
+            SELECT min(used) FROM owned
+            WHERE (server, kind, owner) = (old.server, old.kind, old.owner)
+        ), 0)
+        WHERE (server, kind, owner) = (old.server, old.kind, old.owner);
+    DELETE FROM owner
+        WHERE (server, kind, owner) = (old.server, old.kind, old.owner) AND entries = 0;
+END;
+
+CREATE TRIGGER owned_is_used AFTER UPDATE OF used ON owned BEGIN
+    UPDATE owner SET oldest = (
+            SELECT min(used) FROM owned
+            WHERE (server, kind, owner) = (new.server, new.kind, new.owner)
+        )
+        WHERE (server, kind, owner) = (new.server, new.kind, new.owner);
+END;

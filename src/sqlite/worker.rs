@@ -19,7 +19,7 @@ use crate::store::{Answer, StoreError};
 /// Questions that may wait. It takes about 100 ms to answer as many.
 const MOST_ASKED: usize = 1_024;
 
-/// Everything that may wait, and what is tried again.
+/// Everything that may wait, with what is tried again.
 const MOST_TOLD: usize = 65_536;
 
 /// What is done in one transaction.
@@ -61,6 +61,7 @@ pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// dropped, after what it was told before.
 pub(crate) struct Worker {
     queue: Sender<Box<dyn Task>>,
+    /// What is not done.
     queued: Arc<AtomicUsize>,
 }
 
@@ -83,30 +84,30 @@ impl Worker {
     }
 
     /// Asks something. It has an answer also if it fails.
-    pub(crate) fn ask<T: Send + 'static>(
+    pub(crate) fn ask<T: Send + 'static, K: Task + 'static>(
         &self,
-        task: impl FnOnce(Reply<T>) -> Box<dyn Task>,
+        task: impl FnOnce(Reply<T>) -> K,
     ) -> Answer<T> {
         let (reply, answer) = oneshot::channel();
-        match self.queue(task(reply), MOST_ASKED) {
+        match self.queue(Box::new(task(reply)), MOST_ASKED) {
             Ok(()) => Answer::pending(async { answer.await.unwrap_or(Err(ENDED)) }),
             Err(error) => Answer::failed(error),
         }
     }
 
     /// The same, however long it takes.
-    pub(crate) async fn ask_patiently<T>(
+    pub(crate) async fn ask_patiently<T, K: Task + 'static>(
         &self,
-        task: impl FnOnce(Reply<T>) -> Box<dyn Task>,
+        task: impl FnOnce(Reply<T>) -> K,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.queue(task(reply), MOST_ASKED)?;
+        self.queue(Box::new(task(reply)), MOST_ASKED)?;
         answer.await.unwrap_or(Err(ENDED))
     }
 
     /// Tells something that nobody waits for.
-    pub(crate) fn tell(&self, task: Box<dyn Task>) {
-        if let Err(error) = self.queue(task, MOST_TOLD) {
+    pub(crate) fn tell(&self, task: impl Task + 'static) {
+        if let Err(error) = self.queue(Box::new(task), MOST_TOLD) {
             tracing::error!(target: "mcp_policy", %error, "something is not told to a store");
         }
     }
@@ -117,6 +118,11 @@ impl Worker {
             return Err(BUSY);
         }
         self.queue.send(task).map_err(|_| ENDED)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queued.load(Ordering::Relaxed) == 0
     }
 }
 
@@ -170,7 +176,6 @@ impl Desk {
     fn batch(&mut self, first: Option<Box<dyn Task>>) -> Vec<Box<dyn Task>> {
         let again = self.again.len().min(BATCH / 2);
         let mut batch: Vec<_> = self.again.drain(..again).collect();
-        let before = batch.len();
         batch.extend(first);
         while batch.len() < BATCH {
             match self.tasks.try_recv() {
@@ -178,9 +183,9 @@ impl Desk {
                 Err(_) => break,
             }
         }
-        let taken = batch.len().saturating_sub(before);
-        self.queued.fetch_sub(taken, Ordering::Relaxed);
+        let before = batch.len();
         batch.retain(|task| task.is_wanted());
+        self.is_done(before.saturating_sub(batch.len()));
         batch
     }
 
@@ -189,29 +194,35 @@ impl Desk {
         let done = catch_unwind(AssertUnwindSafe(|| {
             transact(&self.connection, &mut batch).map_err(|error| store_error(&error))
         }));
+        let before = batch.len();
         let error = match done {
-            Ok(Ok(())) => {
-                let more = batch.into_iter().filter_map(|task| task.done());
-                self.again.extend(more);
-                return true;
-            }
-            Ok(Err(error)) => error,
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error),
             Err(_) => {
                 seam_panicked("sqlite store");
-                StoreError::PANICKED
+                Some(StoreError::PANICKED)
             }
         };
-        // If it fails, the next transaction begins with it.
-        let _ = roll_back(&self.connection);
-        for again in batch.into_iter().filter_map(|task| task.failed(&error)) {
-            // What panicked would do so again.
-            if error == StoreError::PANICKED || self.again.len() >= MOST_TOLD {
-                tracing::error!(target: "mcp_policy", %error, "something is not told to a store");
-            } else {
-                self.again.push_back(again);
+        let mut again: VecDeque<_> = match &error {
+            None => batch.into_iter().filter_map(|task| task.done()).collect(),
+            Some(error) => {
+                // If it fails, the next transaction begins with it.
+                let _ = roll_back(&self.connection);
+                let failed = batch.into_iter().filter_map(|task| task.failed(error));
+                failed.collect()
             }
+        };
+        if error == Some(StoreError::PANICKED) && !again.is_empty() {
+            tracing::error!(target: "mcp_policy", "what panicked is not tried again");
+            again.clear();
         }
-        false
+        self.is_done(before.saturating_sub(again.len()));
+        self.again.append(&mut again);
+        error.is_none()
+    }
+
+    fn is_done(&self, tasks: usize) {
+        self.queued.fetch_sub(tasks, Ordering::Relaxed);
     }
 }
 

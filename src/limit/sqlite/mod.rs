@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use super::usage::{Usage, UsageFilter};
 use super::{Conclusion, LimitStore, Reservation, Reserved};
 use crate::clock::Moment;
+use crate::session::SqliteSessionStore;
 use crate::sqlite::presence::Presence;
 use crate::sqlite::{Synchronous, Worker, open};
 use crate::store::{Answer, StoreError};
@@ -131,6 +132,26 @@ impl SqliteLimitStore {
             worker: Arc::new(Worker::start(connection)?),
             ledger: Arc::new(Mutex::new(Ledger::new(presence, bounds))),
         })
+    }
+
+    /// Remembers sessions and tasks of the server of this name in the same file, and
+    /// on the same thread; also when this is dropped.
+    ///
+    /// ```
+    /// use mcp_policy::{Policy, PolicyLayer, SqliteLimitStore};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("state.db");
+    /// let limits = SqliteLimitStore::open(path)?;
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+    /// let layer = PolicyLayer::new(policy)
+    ///     .server_name("files")
+    ///     .session_store(limits.sessions("files"))
+    ///     .limit_store(limits);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn sessions(&self, server: impl Into<Arc<str>>) -> SqliteSessionStore {
+        SqliteSessionStore::new(Arc::clone(&self.worker), server.into())
     }
 
     /// What is counted now, of what is meant; no more than so many, in any order.

@@ -42,17 +42,13 @@ pub(super) struct Reserve {
 }
 
 impl Reserve {
-    pub(super) fn new(
-        ledger: &Shared,
-        reservation: Reservation,
-        reply: Reply<Reserved>,
-    ) -> Box<dyn Task> {
-        Box::new(Self {
+    pub(super) fn new(ledger: &Shared, reservation: Reservation, reply: Reply<Reserved>) -> Self {
+        Self {
             ledger: Arc::clone(ledger),
             reservation,
             reply,
             answer: None,
-        })
+        }
     }
 }
 
@@ -92,12 +88,12 @@ impl Conclude {
         ledger: &Shared,
         reservation: Reservation,
         how: (Conclusion, Moment),
-    ) -> Box<dyn Task> {
-        Box::new(Self {
+    ) -> Self {
+        Self {
             ledger: Arc::clone(ledger),
             reservation,
             how,
-        })
+        }
     }
 }
 
@@ -126,8 +122,8 @@ impl Task for Conclude {
 pub(super) struct Leave(Shared);
 
 impl Leave {
-    pub(super) fn new(ledger: &Shared) -> Box<dyn Task> {
-        Box::new(Self(Arc::clone(ledger)))
+    pub(super) fn new(ledger: &Shared) -> Self {
+        Self(Arc::clone(ledger))
     }
 }
 
@@ -193,13 +189,13 @@ impl See {
         filter: UsageFilter,
         (now, most): (Moment, usize),
         reply: Reply<Vec<Usage>>,
-    ) -> Box<dyn Task> {
-        Box::new(Self {
+    ) -> Self {
+        Self {
             walk: Walk::new(ledger, filter, now),
             most,
             found: Vec::new(),
             reply,
-        })
+        }
     }
 
     fn see(&mut self, connection: &Connection) -> Result<(), Failure> {
@@ -270,14 +266,9 @@ pub(super) struct Forget {
 }
 
 impl Forget {
-    pub(super) fn new(
-        ledger: &Shared,
-        filter: UsageFilter,
-        now: Moment,
-        reply: Reply<()>,
-    ) -> Box<dyn Task> {
+    pub(super) fn new(ledger: &Shared, filter: UsageFilter, now: Moment, reply: Reply<()>) -> Self {
         let walk = Walk::new(ledger, filter, now);
-        Box::new(Self { walk, reply })
+        Self { walk, reply }
     }
 
     fn forget(&mut self, connection: &Connection) -> Result<(), Failure> {

@@ -83,7 +83,8 @@ fn lock(file: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(Duration::ZERO)?;
-    connection.execute_batch("BEGIN EXCLUSIVE")?;
+    // There is nothing to write, so there need not be a further file for that.
+    connection.execute_batch("PRAGMA journal_mode = OFF; BEGIN EXCLUSIVE")?;
     Ok(connection)
 }
 

@@ -189,36 +189,61 @@ impl Desk {
         batch
     }
 
-    /// Does all of it, or nothing, and tells whether it did.
-    fn run(&mut self, mut batch: Vec<Box<dyn Task>>) -> bool {
+    /// Does all of it, or nothing, and tells whether it did. Who only reads need not
+    /// wait until somebody can write.
+    fn run(&mut self, batch: Vec<Box<dyn Task>>) -> bool {
+        let is_written = batch.iter().any(|task| !task.only_reads());
+        match self.run_once(batch, is_written) {
+            Ok(()) => true,
+            Err(reading) => {
+                if !reading.is_empty() {
+                    let _ = self.run_once(reading, false);
+                }
+                false
+            }
+        }
+    }
+
+    /// An error is who only reads, if something else was in the way.
+    fn run_once(
+        &mut self,
+        mut batch: Vec<Box<dyn Task>>,
+        is_written: bool,
+    ) -> Result<(), Vec<Box<dyn Task>>> {
         let done = catch_unwind(AssertUnwindSafe(|| {
-            transact(&self.connection, &mut batch).map_err(|error| store_error(&error))
+            transact(&self.connection, &mut batch, is_written).map_err(|error| store_error(&error))
         }));
-        let before = batch.len();
         let error = match done {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error),
+            Ok(Ok(())) => {
+                let before = batch.len();
+                let more: Vec<_> = batch.into_iter().filter_map(|task| task.done()).collect();
+                self.is_done(before.saturating_sub(more.len()));
+                self.again.extend(more);
+                return Ok(());
+            }
+            Ok(Err(error)) => error,
             Err(_) => {
                 seam_panicked("sqlite store");
-                Some(StoreError::PANICKED)
+                StoreError::PANICKED
             }
         };
-        let mut again: VecDeque<_> = match &error {
-            None => batch.into_iter().filter_map(|task| task.done()).collect(),
-            Some(error) => {
-                // If it fails, the next transaction begins with it.
-                let _ = roll_back(&self.connection);
-                let failed = batch.into_iter().filter_map(|task| task.failed(error));
-                failed.collect()
-            }
-        };
-        if error == Some(StoreError::PANICKED) && !again.is_empty() {
+        // If it fails, the next transaction begins with it.
+        let _ = roll_back(&self.connection);
+        let (reading, failed): (Vec<_>, Vec<_>) = batch
+            .into_iter()
+            .partition(|task| is_written && task.only_reads());
+        let before = failed.len();
+        let mut again: VecDeque<_> = failed
+            .into_iter()
+            .filter_map(|task| task.failed(&error))
+            .collect();
+        if error == StoreError::PANICKED && !again.is_empty() {
             tracing::error!(target: "mcp_policy", "what panicked is not tried again");
             again.clear();
         }
         self.is_done(before.saturating_sub(again.len()));
         self.again.append(&mut again);
-        error.is_none()
+        Err(reading)
     }
 
     fn is_done(&self, tasks: usize) {
@@ -226,12 +251,15 @@ impl Desk {
     }
 }
 
-fn transact(connection: &Connection, batch: &mut [Box<dyn Task>]) -> rusqlite::Result<()> {
+fn transact(
+    connection: &Connection,
+    batch: &mut [Box<dyn Task>],
+    is_written: bool,
+) -> rusqlite::Result<()> {
     roll_back(connection)?;
-    // Who only reads waits for nobody.
-    let begin = match batch.iter().all(|task| task.only_reads()) {
-        true => "BEGIN",
-        false => "BEGIN IMMEDIATE",
+    let begin = match is_written {
+        true => "BEGIN IMMEDIATE",
+        false => "BEGIN",
     };
     connection.prepare_cached(begin)?.execute([])?;
     for task in batch {

@@ -15,6 +15,11 @@ struct Do<F> {
 }
 
 impl<F: FnMut(&Connection) + Send + 'static> Task for Do<F> {
+    /// So that it needs no lock.
+    fn only_reads(&self) -> bool {
+        true
+    }
+
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         (self.what)(connection);
         Ok(())

@@ -239,6 +239,8 @@ proptest! {
             Reserved::Exceeded { retry_after, .. } => retry_after.unwrap(),
             _ => Duration::ZERO,
         };
+        stores[0].conclude(&all, Conclusion::NotSent, clock.now());
+        faults::settle(&stores[0]);
         clock.pass(wait);
         let all = reservation(clock.now(), [charge(&quota, "alice", 20)]);
         prop_assert!(wait <= Duration::from_secs(72));

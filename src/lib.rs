@@ -18,6 +18,8 @@ mod policy;
 mod reload;
 mod session;
 mod source;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod store;
 mod waiting;
 
@@ -32,6 +34,8 @@ pub use layer::{
     Dangerous, IdentifyCaller, NotSent, Permit, PolicyLayer, PolicyService, RequestBody,
     ResponseBody, ResponseFuture,
 };
+#[cfg(feature = "sqlite")]
+pub use limit::SqliteLimitStore;
 #[doc(hidden)]
 pub use limit::benching;
 pub use limit::{
@@ -46,6 +50,8 @@ pub use policy::{
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
+#[cfg(feature = "sqlite")]
+pub use session::SqliteSessionStore;
 pub use session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner};
 pub use source::PolicySource;
 pub use store::{Answer, StoreError};

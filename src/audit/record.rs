@@ -338,6 +338,12 @@ impl DecisionId {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Self(KEYS.each_ref().map(|key| key.hash_one(number)))
     }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let [first, second] = self.0;
+        ((u128::from(first) << 64) | u128::from(second)).to_be_bytes()
+    }
 }
 
 impl fmt::Display for DecisionId {

@@ -4,11 +4,14 @@
 //! What it was charged stays, whatever the answer, unless the server never saw
 //! it. See section 4 of the policy language.
 
+mod asked;
 #[doc(hidden)]
 pub mod benching;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 #[cfg(test)]
 mod testing;
 mod usage;
@@ -21,6 +24,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 pub use memory::MemoryLimitStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteLimitStore;
 
 use crate::audit::DecisionId;
 use crate::clock::Moment;

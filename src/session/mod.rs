@@ -5,6 +5,8 @@
 //! exist for another.
 
 mod memory;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 pub(crate) mod table;
 
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use crate::caller::Caller;
 use crate::store::Answer;
 
 pub use memory::MemorySessionStore;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteSessionStore;
 
 /// Remembers which sessions and tasks the server gave to whom; see
 /// [`PolicyLayer::session_store`](crate::PolicyLayer::session_store). The default

@@ -9,12 +9,13 @@ use std::fmt;
 use std::hash::RandomState;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Mutex, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use smallvec::SmallVec;
 
+use super::asked::Asked;
 use super::usage::{Usage, UsageFilter};
-use super::window::{Reading, TooMuch, micros, since_1970};
+use super::window::{Reading, micros, since_1970};
 use super::{Charge, Conclusion, LimitStore, Reservation, Reserved};
 use crate::clock::Moment;
 use crate::policy::Period;
@@ -126,7 +127,10 @@ impl MemoryLimitStore {
         };
         let at = self.reading(reservation.at());
         let now = locked.pass_time(at);
-        let asked = ask_all(charges, &keys, &mut locked, now);
+        let asked = Asked::all(charges, |place, charge| {
+            keys.get(place)
+                .map(|key| locked.of(*key).admits(*key, charge, now))
+        });
         if let Some(charge) = asked.exceeded {
             let retry_after = asked.wait;
             return Reserved::Exceeded {
@@ -196,38 +200,6 @@ impl MemoryLimitStore {
             system: since_1970(moment.system),
         }
     }
-}
-
-/// What the budgets say to a reservation.
-#[derive(Default)]
-struct Asked {
-    /// The first that is enforced and too much.
-    exceeded: Option<usize>,
-    /// The first that is not enforced and too much.
-    over: Option<usize>,
-    /// How long until none of those that are enforced is too much.
-    wait: Option<Duration>,
-    /// Whether budgets have to be made.
-    grows: bool,
-}
-
-fn ask_all(charges: &[Charge], keys: &[Key<'_>], locked: &mut Locked<'_>, now: Reading) -> Asked {
-    let mut asked = Asked::default();
-    for (place, (key, charge)) in keys.iter().zip(charges).enumerate() {
-        let (answer, grows) = locked.of(*key).admits(*key, charge, now);
-        asked.grows |= grows;
-        let Err(TooMuch { wait }) = answer else {
-            continue;
-        };
-        if !charge.is_enforced() {
-            asked.over.get_or_insert(place);
-        } else if asked.exceeded.is_none() {
-            (asked.exceeded, asked.wait) = (Some(place), wait);
-        } else {
-            asked.wait = asked.wait.zip(wait).map(|(one, other)| one.max(other));
-        }
-    }
-    asked
 }
 
 impl LimitStore for MemoryLimitStore {

@@ -16,11 +16,17 @@ pub(crate) struct Calendar {
 
 impl Calendar {
     pub(super) fn new(unit: CalendarUnit) -> Self {
-        Self {
-            unit,
-            start: 0,
-            used: 0,
-        }
+        Self::of(unit, 0, 0)
+    }
+
+    pub(super) fn of(unit: CalendarUnit, start: u64, used: u64) -> Self {
+        Self { unit, start, used }
+    }
+
+    /// When it began, and what was charged since.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn parts(&self) -> (u64, u64) {
+        (self.start, self.used)
     }
 
     /// Whether it would be admitted; else, how long until it is, if ever.

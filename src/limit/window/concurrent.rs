@@ -18,6 +18,19 @@ pub(crate) struct Concurrent {
 }
 
 impl Concurrent {
+    #[cfg(feature = "sqlite")]
+    pub(super) fn of(under_way: u64, broken_off: Rolling) -> Self {
+        Self {
+            under_way,
+            broken_off,
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    pub(super) fn parts(&self) -> (u64, &Rolling) {
+        (self.under_way, &self.broken_off)
+    }
+
     /// Whether it would be admitted; else, how long until it is, if that does not
     /// depend on what is under way.
     pub(super) fn admits(&mut self, amount: u64, max: u64, now: u64) -> Result<(), Option<u64>> {
@@ -57,6 +70,25 @@ impl Concurrent {
     }
 
     pub(super) fn is_live(&mut self, now: u64) -> bool {
-        self.under_way > 0 || self.broken_off.is_live(micros(LEASE), now)
+        // Asked in any case, so that what has expired is forgotten.
+        let is_broken_off = self.broken_off.is_live(micros(LEASE), now);
+        self.under_way > 0 || is_broken_off
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_expired_is_not_used_while_something_is_under_way() {
+        let mut concurrent = Concurrent::default();
+        concurrent.charge(1);
+        concurrent.charge(1);
+        concurrent.conclude(1, Conclusion::BrokenOff, 0);
+        for (now, used) in [(59_999_999, 2), (60_000_000, 1)] {
+            assert!(concurrent.is_live(now));
+            assert_eq!(concurrent.used(), used);
+        }
     }
 }

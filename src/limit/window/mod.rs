@@ -1,12 +1,14 @@
 //! What budgets have used up, and when there is room again: arithmetic in
 //! integers, without storage and without a clock of its own.
 //!
-//! A store keeps a [`Budget`] for each quota and caller. Whatever is not exact
-//! errs towards refusing.
+//! Every store keeps a [`Budget`] for each quota and caller: in memory as it is,
+//! elsewhere as bytes. Whatever is not exact errs towards refusing.
 
 mod calendar;
 mod concurrent;
 mod counter;
+#[cfg(feature = "sqlite")]
+mod encoding;
 mod rolling;
 mod sessions;
 
@@ -29,6 +31,17 @@ pub(crate) struct Reading {
     pub(crate) elapsed: u64,
     /// For the calendar: since 1970, in UTC.
     pub(crate) system: u64,
+}
+
+#[cfg(feature = "sqlite")]
+impl Reading {
+    /// Of one clock for everything, which can be read after a restart.
+    pub(crate) fn of_system(micros: u64) -> Self {
+        Self {
+            elapsed: micros,
+            system: micros,
+        }
+    }
 }
 
 /// Microseconds; what is before 1970 is taken for it.
@@ -157,6 +170,7 @@ impl Budget {
             Self::Sessions(sessions) => sessions.size(),
         }
     }
+
     /// What is counted for whom: `None` is whatever has no session, and everything
     /// where sessions count together.
     pub(crate) fn counters(&mut self) -> impl Iterator<Item = (Option<&str>, &mut Counter)> {
@@ -173,5 +187,15 @@ impl Budget {
     /// Forgets what is counted, except what is under way.
     pub(crate) fn reset(&mut self) {
         self.counters().for_each(|(_, counter)| counter.clear());
+    }
+
+    /// How long until nothing is counted any more, if nothing else is charged;
+    /// `None` if that depends on what is under way.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn expires_in(&mut self, quota: &Quota, now: Reading) -> Option<Duration> {
+        let period = quota.period();
+        self.counters()
+            .map(|(_, counter)| counter.expires_in(period, now))
+            .try_fold(Duration::ZERO, |longest, one| Some(longest.max(one?)))
     }
 }

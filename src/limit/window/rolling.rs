@@ -34,6 +34,19 @@ impl Default for Rolling {
 }
 
 impl Rolling {
+    /// Of charges in the order of their times; `None` if that is not what they are.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn of(entries: Vec<(u64, u64)>) -> Option<Self> {
+        let sorted = entries.is_sorted_by_key(|(time, _)| *time);
+        (sorted && entries.len() <= MOST).then_some(Self::Various(entries))
+    }
+
+    /// As [`of`](Self::of), for charges that are all as much.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn of_alike(each: u64, times: Vec<u64>) -> Option<Self> {
+        (times.is_sorted() && times.len() <= MOST).then_some(Self::Alike { each, times })
+    }
+
     /// Whether it would be admitted; else, how long until it is, if ever.
     pub(super) fn admits(
         &mut self,

@@ -1,0 +1,401 @@
+//! What is done to the budgets in one transaction.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use smallvec::SmallVec;
+
+use super::rows::{Entry, Key, Whose, load_quota, settle, stored, sweep, total, total_of};
+use super::{Bounds, Failure};
+use crate::clock::Moment;
+use crate::limit::asked::Asked;
+use crate::limit::window::{Reading, since_1970};
+use crate::limit::{Charge, Conclusion, Reservation, Reserved};
+use crate::policy::{Amount, Period};
+use crate::sqlite::presence::Presence;
+use crate::store::StoreError;
+
+/// As in memory: in so many places something that has expired is looked for when a
+/// budget is made, and in so many when there is no room.
+const SWEEP: usize = 4;
+const SWEEP_WHEN_FULL: usize = 256;
+
+/// Microseconds by which somebody may come too late, or the clock go back, so that
+/// time stands still rather than goes back.
+const LATE: u64 = 10_000_000;
+
+/// What is remembered of what was charged, to give it back: of more than this, the
+/// oldest is not given back any more.
+const MOST_CHARGED: i64 = 200_000;
+/// What is remembered of what was concluded before it was reserved.
+const MOST_OVERTAKEN: i64 = 10_000;
+
+/// A process that has ended is looked for so often at most, however many calls are
+/// refused because of what is under way.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+const CONCLUDED: StoreError = StoreError::of("it was concluded before it was reserved");
+const RESERVED: StoreError = StoreError::of("it was reserved before");
+
+/// What this process knows beside what is in the file.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    presence: Presence,
+    bounds: Bounds,
+    /// The latest time at which anything was asked.
+    latest: Option<Moment>,
+    /// Where to look next for what has expired.
+    sweep_from: Key,
+    /// When it was looked last for processes that have ended.
+    looked_at: Option<Instant>,
+}
+
+type Entries = SmallVec<[Entry; 4]>;
+
+impl Ledger {
+    pub(super) fn new(presence: Presence, bounds: Bounds) -> Self {
+        Self {
+            presence,
+            bounds,
+            latest: None,
+            sweep_from: Key::first(),
+            looked_at: None,
+        }
+    }
+
+    /// What the clock of the world shows now. Who comes late does not turn it back.
+    pub(super) fn shown(&mut self, moment: Moment) -> u64 {
+        let latest = match self.latest {
+            Some(latest) if latest.instant > moment.instant => latest,
+            _ => moment,
+        };
+        self.latest = Some(latest);
+        since_1970(latest.system)
+    }
+
+    pub(super) fn reserve(
+        &mut self,
+        file: &Connection,
+        reservation: &Reservation,
+    ) -> Result<Reserved, Failure> {
+        let shown = self.shown(reservation.at());
+        if self.looked_at.is_none() {
+            self.let_go(file, shown)?;
+        }
+        if is_overtaken(file, reservation)? {
+            return Err(Failure::Own(CONCLUDED));
+        }
+        let charges = reservation.charges();
+        let mut entries = load(file, reservation)?;
+        let mut now = now(&entries, shown);
+        let mut asked = ask(charges, &mut entries, now);
+        let is_under_way = |charge: &Charge| charge.quota().period() == Period::Concurrent;
+        if asked.exceeded.is_some()
+            && charges.iter().any(is_under_way)
+            && self.let_go(file, shown)?
+        {
+            entries = load(file, reservation)?;
+            now = self::now(&entries, shown);
+            asked = ask(charges, &mut entries, now);
+        }
+        if let Some(charge) = asked.exceeded {
+            save_set_back(file, charges, &mut entries, now)?;
+            // Where time stands still, it takes longer by as much.
+            let stands = Duration::from_micros(now.elapsed.saturating_sub(shown));
+            return Ok(Reserved::Exceeded {
+                charge,
+                retry_after: asked.wait.map(|wait| wait.saturating_add(stands)),
+            });
+        }
+        if asked.grows {
+            if !self.make_room(file, charges, &entries, now)? {
+                #[cfg(feature = "metrics")]
+                crate::limit::metrics::full(reservation.server());
+                return Ok(Reserved::Full);
+            }
+            // Some of it may be forgotten.
+            entries = load(file, reservation)?;
+        }
+        self.remember(file, reservation)?;
+        let at = at(reservation);
+        for (charge, entry) in charges.iter().zip(&mut entries) {
+            entry.budget.charge(charge, at, now);
+            entry.save(file, charge.quota(), now)?;
+        }
+        Ok(Reserved::Admitted { over: asked.over })
+    }
+
+    /// Whether there is room for the budgets that have to be made.
+    fn make_room(
+        &mut self,
+        file: &Connection,
+        charges: &[Charge],
+        entries: &Entries,
+        now: Reading,
+    ) -> Result<bool, Failure> {
+        let growth_where = |is_meant: &dyn Fn(&Entry) -> bool| {
+            let meant = entries.iter().zip(charges).filter(|(e, _)| is_meant(e));
+            let growth: usize = meant.map(|(entry, charge)| entry.growth(charge)).sum();
+            i64::try_from(growth).unwrap_or(i64::MAX)
+        };
+        for places in [SWEEP, SWEEP_WHEN_FULL] {
+            let next = sweep(file, &self.sweep_from, places, now.elapsed)?;
+            self.sweep_from = next.unwrap_or_else(Key::first);
+            let mut fit = true;
+            for entry in entries.iter().filter(|entry| entry.key.caller.0.is_some()) {
+                let key = &entry.key;
+                let growth = growth_where(&|other| {
+                    (&other.key.server, &other.key.caller) == (&key.server, &key.caller)
+                });
+                if total_of(file, key)?.saturating_add(growth) > self.bounds.of_one_caller {
+                    settle(file, key, now.elapsed)?;
+                    fit &= growth == 0;
+                }
+            }
+            let growth = growth_where(&|_| true);
+            if fit && total(file)?.saturating_add(growth) <= self.bounds.in_all {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Remembers what is charged until it is concluded: in the file what is under
+    /// way, because that ends some time also if this process is killed.
+    fn remember(&self, file: &Connection, reservation: &Reservation) -> Result<(), Failure> {
+        let id = reservation.id().to_bytes();
+        let resets = resets(file)?;
+        let mut is_in_file = false;
+        for (place, charge) in reservation.charges().iter().enumerate() {
+            if charge.quota().period() != Period::Concurrent {
+                continue;
+            }
+            is_in_file = true;
+            let key = Key::of(reservation, charge);
+            let inserted = file
+                .prepare_cached(
+                    "INSERT OR IGNORE INTO under_way (id, charge, process, server, caller, quota,
+                         session, amount, at, resets) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                )?
+                .execute(params![
+                    id,
+                    i64::try_from(place).unwrap_or(i64::MAX),
+                    self.presence.name(),
+                    key.server,
+                    key.caller,
+                    key.quota,
+                    charge.session(),
+                    stored(charge.amount().millionths()),
+                    stored(at(reservation).elapsed),
+                    resets
+                ])?;
+            if inserted == 0 {
+                return Err(Failure::Own(RESERVED));
+            }
+        }
+        if !is_in_file {
+            let inserted = file
+                .prepare_cached("INSERT OR IGNORE INTO charged (id, resets) VALUES (?, ?)")?
+                .execute(params![id, resets])?;
+            if inserted == 0 {
+                return Err(Failure::Own(RESERVED));
+            }
+            let oldest = file.last_insert_rowid().saturating_sub(MOST_CHARGED);
+            file.prepare_cached("DELETE FROM charged WHERE number <= ?")?
+                .execute([oldest])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn conclude(
+        &mut self,
+        file: &Connection,
+        reservation: &Reservation,
+        conclusion: Conclusion,
+        now: Moment,
+    ) -> Result<(), Failure> {
+        let shown = self.shown(now);
+        let Some(resets_before) = recall(file, reservation)? else {
+            return overtake(file, reservation);
+        };
+        let conclusion = match conclusion {
+            // What was forgotten on request would be taken from others. Of what is
+            // under way, nothing is.
+            Conclusion::NotSent if resets_before != resets(file)? => Conclusion::Ended,
+            _ => conclusion,
+        };
+        let mut concluded = Ok(());
+        for charge in reservation.charges() {
+            let ends = charge.quota().period() == Period::Concurrent;
+            if conclusion != Conclusion::NotSent && !ends {
+                continue;
+            }
+            let key = Key::of(reservation, charge);
+            match conclude_one(file, (key, charge), at(reservation), (conclusion, shown)) {
+                // The others are concluded all the same.
+                Err(Failure::Own(error)) => concluded = Err(Failure::Own(error)),
+                result => result?,
+            }
+        }
+        concluded
+    }
+
+    /// Whatever was under way in processes that have ended breaks off now. Tells
+    /// whether there was any.
+    fn let_go(&mut self, file: &Connection, shown: u64) -> Result<bool, Failure> {
+        let mut found = false;
+        let is_recent = |at: Instant| at.elapsed() < LOOK_EVERY;
+        if self.looked_at.is_some_and(is_recent) {
+            return Ok(false);
+        }
+        self.looked_at = Some(Instant::now());
+        for name in self.presence.gone(file)? {
+            let mut find = file.prepare_cached(
+                "SELECT server, caller, quota, session, amount, at FROM under_way
+                 WHERE process = ?",
+            )?;
+            type Lost = (Key, Option<Box<str>>, i64, i64);
+            let lost = find
+                .query_map([&name], |row| {
+                    Ok((Key::read(row)?, row.get(3)?, row.get(4)?, row.get(5)?))
+                })?
+                .collect::<rusqlite::Result<Vec<Lost>>>()?;
+            for (key, session, amount, at) in lost {
+                let Some(quota) = load_quota(file, &key.quota)? else {
+                    continue;
+                };
+                let Whose(caller) = &key.caller;
+                let charge = Charge {
+                    quota: Arc::new(quota),
+                    caller: caller.as_deref().map(Into::into),
+                    session: session.map(Into::into),
+                    amount: Amount::from_millionths(amount.unsigned_abs()),
+                    enforced: true,
+                };
+                let at = Reading::of_system(at.unsigned_abs());
+                match conclude_one(file, (key, &charge), at, (Conclusion::BrokenOff, shown)) {
+                    Err(Failure::Own(_)) | Ok(()) => found = true,
+                    Err(error) => return Err(error),
+                }
+            }
+            file.execute("DELETE FROM under_way WHERE process = ?", [&name])?;
+            self.presence.forget(file, &name)?;
+        }
+        Ok(found)
+    }
+
+    /// This process does not use the file any more.
+    pub(super) fn leave(&self, file: &Connection) -> rusqlite::Result<()> {
+        let name = self.presence.name();
+        let left: i64 = file.query_row(
+            "SELECT count(*) FROM under_way WHERE process = ?",
+            [name],
+            |row| row.get(0),
+        )?;
+        // What nobody concluded breaks off when somebody sees that this is gone.
+        match left {
+            0 => self.presence.forget(file, name),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What a reservation is charged, and concluded, with.
+fn at(reservation: &Reservation) -> Reading {
+    Reading::of_system(since_1970(reservation.at().system))
+}
+
+fn load(file: &Connection, reservation: &Reservation) -> Result<Entries, Failure> {
+    let charges = reservation.charges().iter();
+    charges
+        .map(|charge| Entry::load(file, Key::of(reservation, charge), charge.quota()))
+        .collect()
+}
+
+/// What counts as now. Processes do not come in the order in which they read the
+/// clock: if one of these was counted later, but not by much, that is when it is.
+fn now(entries: &[Entry], shown: u64) -> Reading {
+    let near = shown..=shown.saturating_add(LATE);
+    let later = entries.iter().map(Entry::latest);
+    let latest = later.filter(|latest| near.contains(latest)).max();
+    Reading::of_system(latest.unwrap_or(shown))
+}
+
+fn ask(charges: &[Charge], entries: &mut Entries, now: Reading) -> Asked {
+    Asked::all(charges, |place, charge| {
+        let entry = entries.get_mut(place)?;
+        let answer = entry.budget.admits(charge, now);
+        Some((answer, entry.growth(charge) > 0))
+    })
+}
+
+/// What was counted by a clock that has gone back since counts as counted now. That
+/// has to stay so, or it would be as new whenever it is looked at.
+fn save_set_back(
+    file: &Connection,
+    charges: &[Charge],
+    entries: &mut Entries,
+    now: Reading,
+) -> rusqlite::Result<()> {
+    for (charge, entry) in charges.iter().zip(entries) {
+        if entry.latest() > now.elapsed {
+            entry.save(file, charge.quota(), now)?;
+        }
+    }
+    Ok(())
+}
+
+fn conclude_one(
+    file: &Connection,
+    (key, charge): (Key, &Charge),
+    at: Reading,
+    (conclusion, shown): (Conclusion, u64),
+) -> Result<(), Failure> {
+    let quota = charge.quota();
+    let mut entry = Entry::load(file, key, quota)?;
+    let now = now(std::slice::from_ref(&entry), shown);
+    entry.budget.conclude(charge, at, conclusion, now);
+    entry.save(file, quota, now)?;
+    Ok(())
+}
+
+/// How often something was forgotten on request.
+fn resets(file: &Connection) -> rusqlite::Result<i64> {
+    file.prepare_cached("SELECT resets FROM total")?
+        .query_row([], |row| row.get(0))
+}
+
+/// Whether it was charged and not concluded yet: how often something had been
+/// forgotten then. It is concluded now.
+fn recall(file: &Connection, reservation: &Reservation) -> rusqlite::Result<Option<i64>> {
+    let id = reservation.id().to_bytes();
+    for sql in [
+        "DELETE FROM charged WHERE id = ? RETURNING resets",
+        "DELETE FROM under_way WHERE id = ? RETURNING resets",
+    ] {
+        let mut delete = file.prepare_cached(sql)?;
+        let resets = delete.query_row([id], |row| row.get(0)).optional()?;
+        if resets.is_some() {
+            return Ok(resets);
+        }
+    }
+    Ok(None)
+}
+
+/// It may still be reserved. Nothing is charged then.
+fn overtake(file: &Connection, reservation: &Reservation) -> Result<(), Failure> {
+    file.prepare_cached("INSERT OR IGNORE INTO overtaken (id) VALUES (?)")?
+        .execute([reservation.id().to_bytes()])?;
+    let oldest = file.last_insert_rowid().saturating_sub(MOST_OVERTAKEN);
+    file.prepare_cached("DELETE FROM overtaken WHERE number <= ?")?
+        .execute([oldest])?;
+    Ok(())
+}
+
+fn is_overtaken(file: &Connection, reservation: &Reservation) -> rusqlite::Result<bool> {
+    let deleted = file
+        .prepare_cached("DELETE FROM overtaken WHERE id = ?")?
+        .execute([reservation.id().to_bytes()])?;
+    Ok(deleted > 0)
+}

@@ -1,0 +1,9 @@
+//! One file for several processes, and the one thread of this process that
+//! reads and writes it.
+
+mod file;
+pub(crate) mod presence;
+mod worker;
+
+pub(crate) use file::{Synchronous, open};
+pub(crate) use worker::{Reply, Task, Worker};

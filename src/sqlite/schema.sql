@@ -1,0 +1,118 @@
+-- Times are microseconds since 1970; amounts are millionths.
+
+-- How many budgets there are, and how often something was forgotten on request.
+CREATE TABLE total (
+    budgets INTEGER NOT NULL,
+    resets INTEGER NOT NULL
+) STRICT;
+INSERT INTO total VALUES (0, 0);
+
+-- What is counted, by its digest.
+CREATE TABLE quota (
+    id BLOB PRIMARY KEY,
+    policy TEXT NOT NULL,
+    place TEXT NOT NULL,
+    -- Seconds: of a rolling window; less than 0 of the calendar; 0 for what is
+    -- under way.
+    period INTEGER NOT NULL,
+    -- 0: session, 1: caller, 2: server.
+    scope INTEGER NOT NULL,
+    -- As of the last charge.
+    max INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE budget (
+    server TEXT NOT NULL,
+    -- The integer 0 if all callers count together.
+    caller ANY NOT NULL,
+    quota BLOB NOT NULL,
+    -- As the window says.
+    counted BLOB NOT NULL,
+    -- How many budgets it is: its own and those of sessions.
+    size INTEGER NOT NULL,
+    -- When something was counted last.
+    latest INTEGER NOT NULL,
+    -- When nothing is counted any more; the greatest number while something is
+    -- under way.
+    expires INTEGER NOT NULL,
+    PRIMARY KEY (server, caller, quota)
+) STRICT, WITHOUT ROWID;
+
+-- Who uses this file. Whoever has ended has let go of a lock on the file of this
+-- name.
+CREATE TABLE process (
+    name TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+
+-- What was charged to limits of what is under way, until it has ended.
+CREATE TABLE under_way (
+    id BLOB NOT NULL,
+    charge INTEGER NOT NULL,
+    process TEXT NOT NULL,
+    server TEXT NOT NULL,
+    caller ANY NOT NULL,
+    quota BLOB NOT NULL,
+    session TEXT,
+    amount INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    resets INTEGER NOT NULL,
+    PRIMARY KEY (id, charge)
+) STRICT, WITHOUT ROWID;
+
+-- Whose sessions (kind 0) and tasks (kind 1) are, by digests of their ids.
+CREATE TABLE owned (
+    server TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    id BLOB NOT NULL,
+    owner TEXT NOT NULL,
+    -- What the client said of itself, or the tool.
+    detail TEXT,
+    used INTEGER NOT NULL,
+    PRIMARY KEY (server, kind, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX owned_by_use ON owned (server, kind, owner, used);
+
+-- How many there are.
+CREATE TABLE kept (
+    server TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    PRIMARY KEY (server, kind)
+) STRICT, WITHOUT ROWID;
+
+-- How many an owner has, and when that was used which has not been for longest.
+CREATE TABLE owner (
+    server TEXT NOT NULL,
+    kind INTEGER NOT NULL,
+    owner TEXT NOT NULL,
+    entries INTEGER NOT NULL,
+    oldest INTEGER NOT NULL,
+    PRIMARY KEY (server, kind, owner)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX owner_by_rank ON owner (server, kind, entries DESC, oldest);
+
+CREATE TRIGGER owned_begins AFTER INSERT ON owned BEGIN
+    INSERT INTO kept VALUES (new.server, new.kind, 1)
+        ON CONFLICT DO UPDATE SET entries = entries + 1;
+    INSERT INTO owner VALUES (new.server, new.kind, new.owner, 1, new.used)
+        ON CONFLICT DO UPDATE SET entries = entries + 1, oldest = min(oldest, new.used);
+END;
+
+CREATE TRIGGER owned_ends AFTER DELETE ON owned BEGIN
+    UPDATE kept SET entries = entries - 1 WHERE (server, kind) = (old.server, old.kind);
+    UPDATE owner SET entries = entries - 1, oldest = coalesce((
+            SELECT min(used) FROM owned
+            WHERE (server, kind, owner) = (old.server, old.kind, old.owner)
+        ), 0)
+        WHERE (server, kind, owner) = (old.server, old.kind, old.owner);
+    DELETE FROM owner
+        WHERE (server, kind, owner) = (old.server, old.kind, old.owner) AND entries = 0;
+END;
+
+CREATE TRIGGER owned_is_used AFTER UPDATE OF used ON owned BEGIN
+    UPDATE owner SET oldest = (
+            SELECT min(used) FROM owned
+            WHERE (server, kind, owner) = (new.server, new.kind, new.owner)
+        )
+        WHERE (server, kind, owner) = (new.server, new.kind, new.owner);
+END;

@@ -16,6 +16,8 @@ mod limit;
 mod mcp;
 mod policy;
 mod reload;
+#[cfg(feature = "redis")]
+mod remote;
 mod session;
 mod source;
 mod store;
@@ -34,6 +36,8 @@ pub use layer::{
 };
 #[doc(hidden)]
 pub use limit::benching;
+#[cfg(feature = "redis")]
+pub use limit::RedisLimitStore;
 pub use limit::{
     Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, Usage, UsageFilter,
 };

@@ -9,6 +9,8 @@ pub mod benching;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(test)]
 mod testing;
 mod usage;
@@ -20,6 +22,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 pub use memory::MemoryLimitStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisLimitStore;
 
 use crate::audit::DecisionId;
 use crate::clock::Moment;

@@ -69,30 +69,15 @@ impl Remote {
 
     /// Asks, unless too many wait already. What nobody waits for any more when its
     /// turn comes is not asked at all; what is asked is never broken off.
-    pub(crate) fn ask<T, W>(&self, work: impl FnOnce(Link) -> W + Send + 'static) -> Answer<T>
+    pub(crate) fn begin<T, W>(&self, work: impl FnOnce(Link) -> W + Send + 'static) -> Begun<T>
     where
         T: Send + 'static,
         W: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
-        match self.begin(work) {
-            Ok(answer) => Answer::pending(async { answer.await.unwrap_or(Err(ENDED)) }),
-            Err(error) => Answer::failed(error),
-        }
+        Begun(self.try_to_begin(work))
     }
 
-    /// The same, for what may take longer than anybody waits who wants to call.
-    pub(crate) async fn ask_patiently<T, W>(
-        &self,
-        work: impl FnOnce(Link) -> W + Send + 'static,
-    ) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        W: Future<Output = Result<T, StoreError>> + Send + 'static,
-    {
-        self.begin(work)?.await.unwrap_or(Err(ENDED))
-    }
-
-    fn begin<T, W>(
+    fn try_to_begin<T, W>(
         &self,
         work: impl FnOnce(Link) -> W + Send + 'static,
     ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>
@@ -126,7 +111,7 @@ impl Remote {
     /// Waits until the server has answered.
     pub(crate) async fn ready(&self) -> Result<(), StoreError> {
         let ping = async |link: Link| link.run::<String>(&Cmd::ping()).await;
-        self.ask_patiently(ping).await.map(drop)
+        self.begin(ping).answer().await.map(drop)
     }
 
     /// Does something again and again.
@@ -150,5 +135,23 @@ impl Remote {
     #[cfg(test)]
     pub(crate) fn wait_until_told(&self) {
         futures::executor::block_on(self.link.all_told());
+    }
+}
+
+/// A question on its way.
+pub(crate) struct Begun<T>(Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>);
+
+impl<T: Send + 'static> Begun<T> {
+    /// For those who do not wait for long.
+    pub(crate) fn into_answer(self) -> Answer<T> {
+        match self.0 {
+            Ok(answer) => Answer::pending(async { answer.await.unwrap_or(Err(ENDED)) }),
+            Err(error) => Answer::failed(error),
+        }
+    }
+
+    /// For those who do.
+    pub(crate) async fn answer(self) -> Result<T, StoreError> {
+        self.0?.await.unwrap_or(Err(ENDED))
     }
 }

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use super::usage::{Usage, UsageFilter};
 use super::{Conclusion, LimitStore, Reservation, Reserved};
 use crate::clock::Moment;
-use crate::remote::{Link, Remote};
+use crate::remote::{Begun, Link, Remote};
 use crate::store::{Answer, StoreError};
 use part::Part;
 use scripts::{SCRIPTS, Scripts};
@@ -24,8 +24,8 @@ use under_way::UnderWay;
 
 /// For so long something counts as under way after it was said to be.
 const LEASE: Duration = Duration::from_secs(60);
-/// How often that is said.
-const RENEWAL: Duration = Duration::from_secs(15);
+/// How often that is said in that time.
+const RENEWALS: u32 = 4;
 
 /// A [`LimitStore`] on a Redis server, from version 7, or a Valkey server: what
 /// several processes charge counts together, and outlives them.
@@ -90,7 +90,7 @@ impl RedisLimitStore {
         let remote = Remote::open(url)?;
         let under_way = UnderWay::default();
         let renewed = under_way.clone();
-        remote.repeat(lease.min(RENEWAL), move |link| {
+        remote.repeat(lease / RENEWALS, move |link| {
             renewed.clone().renew(scripts, link)
         });
         Ok(Self {
@@ -121,7 +121,7 @@ impl RedisLimitStore {
     pub async fn usage(&self, filter: &UsageFilter, most: usize) -> Result<Vec<Usage>, StoreError> {
         let (scripts, filter) = (self.scripts, filter.clone());
         let look = move |link| lists::usage(link, scripts, filter, most);
-        self.remote.ask_patiently(look).await
+        self.remote.begin(look).answer().await
     }
 
     /// Forgets what is counted, of what is meant. What is under way stays under way,
@@ -135,7 +135,7 @@ impl RedisLimitStore {
     pub async fn reset(&self, filter: &UsageFilter) -> Result<(), StoreError> {
         let (scripts, filter) = (self.scripts, filter.clone());
         let look = move |link| lists::reset(link, scripts, filter);
-        self.remote.ask_patiently(look).await
+        self.remote.begin(look).answer().await
     }
 
     /// The call with which a part of a reservation is charged, or only asked about.
@@ -180,10 +180,9 @@ impl RedisLimitStore {
             call.arg(super::window::since_1970(now.system));
         }
     }
-}
 
-impl LimitStore for RedisLimitStore {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    /// Asks for it, which goes on whether anybody waits for the answer or not.
+    fn begin(&self, reservation: &Reservation) -> Begun<Reserved> {
         let steps: SmallVec<[Step; 2]> = Part::all(reservation)
             .into_iter()
             .map(|part| Step {
@@ -196,13 +195,19 @@ impl LimitStore for RedisLimitStore {
         self.under_way
             .begin(reservation, steps.iter().map(|step| &step.part));
         let (id, under_way) = (reservation.id(), self.under_way.clone());
-        self.remote.ask(async move |link| {
+        self.remote.begin(async move |link| {
             let reserved = reserve(link, steps).await;
             if !matches!(reserved, Ok(Reserved::Admitted { .. })) {
                 under_way.end(id);
             }
             reserved
         })
+    }
+}
+
+impl LimitStore for RedisLimitStore {
+    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+        self.begin(reservation).into_answer()
     }
 
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, ScriptInvocation};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, Script, ScriptInvocation,
+};
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -56,10 +58,10 @@ impl Default for Link {
 
 impl Link {
     /// Connects, for ever.
-    pub(super) async fn keep(self, client: Client) {
+    pub(super) async fn keep(self, client: Client, scripts: Vec<&'static Script>) {
         let mut pause = SHORTEST_PAUSE;
         loop {
-            match connect(&client).await {
+            match connect(&client, &scripts).await {
                 Ok(connection) => {
                     tracing::debug!(target: "mcp_policy", "connected to the Redis server");
                     pause = SHORTEST_PAUSE;
@@ -197,15 +199,27 @@ async fn answered<T>(
     }
 }
 
-async fn connect(client: &Client) -> Result<MultiplexedConnection, StoreError> {
+/// Connects, and has the server learn the scripts: if everybody found out that it does
+/// not know them, it would be taught each by everybody.
+async fn connect(
+    client: &Client,
+    scripts: &[&'static Script],
+) -> Result<MultiplexedConnection, StoreError> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(PATIENCE))
         .set_response_timeout(None)
         .set_pipeline_buffer_size(super::OUTSTANDING);
-    let connecting = client.get_multiplexed_async_connection_with_config(&config);
+    let connecting = async {
+        let mut connection = client
+            .get_multiplexed_async_connection_with_config(&config)
+            .await?;
+        for script in scripts {
+            script.load_async(&mut connection).await?;
+        }
+        Ok(connection)
+    };
     match timeout(PATIENCE, connecting).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(error_of(&error)),
+        Ok(connected) => connected.map_err(|error: RedisError| error_of(&error)),
         Err(_) => Err(StoreError::of("the Redis server does not answer")),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_channel::oneshot;
-use redis::{Client, Cmd, ScriptInvocation};
+use redis::{Client, Cmd, Script, ScriptInvocation};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -32,8 +32,9 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    /// Begins to connect to the server, and goes on trying.
-    pub(crate) fn open(url: &str) -> Result<Self, StoreError> {
+    /// Begins to connect to the server, and goes on trying. These are the scripts that
+    /// it will be asked to run.
+    pub(crate) fn open(url: &str, scripts: Vec<&'static Script>) -> Result<Self, StoreError> {
         if url.starts_with("rediss:") || url.starts_with("valkeys:") {
             // An error says that the program has chosen a provider itself.
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -55,7 +56,7 @@ impl Remote {
         let link = remote.link.clone();
         let work = move || {
             runtime.block_on(async {
-                tokio::spawn(link.clone().keep(client));
+                tokio::spawn(link.clone().keep(client, scripts));
                 let _ = ended.await;
                 let _ = timeout(FAREWELL, link.all_told()).await;
             });

@@ -87,7 +87,7 @@ impl RedisLimitStore {
     }
 
     fn open(url: &str, scripts: &'static Scripts, lease: Duration) -> Result<Self, StoreError> {
-        let remote = Remote::open(url)?;
+        let remote = Remote::open(url, scripts.all())?;
         let under_way = UnderWay::default();
         let renewed = under_way.clone();
         remote.repeat(lease / RENEWALS, move |link| {
@@ -248,7 +248,9 @@ async fn reserve(link: Link, steps: SmallVec<[Step; 2]>) -> Result<Reserved, Sto
         return Ok(Reserved::Admitted { over: asked.over });
     };
     for give_back in charged.into_iter().take(asked.charged) {
-        link.tell_soon(give_back);
+        if link.invoke::<()>(&give_back).await.is_err() {
+            link.tell_soon(give_back);
+        }
     }
     Ok(Reserved::Exceeded {
         charge,

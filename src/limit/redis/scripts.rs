@@ -35,6 +35,17 @@ pub(super) static BY_HAND: LazyLock<Scripts> = LazyLock::new(|| {
 });
 
 impl Scripts {
+    pub(super) fn all(&'static self) -> Vec<&'static Script> {
+        let Self {
+            reserve,
+            conclude,
+            renew,
+            usage,
+            reset,
+        } = self;
+        vec![reserve, conclude, renew, usage, reset]
+    }
+
     fn by(clock: &str) -> Self {
         let script = |end: &str| {
             let parts = [

@@ -93,6 +93,7 @@ fn what_was_reset_is_not_given_back() {
     let server = Server::start();
     let store = RedisLimitStore::connect(&server.url()).unwrap();
     for period in [seconds(60), Period::Calendar(CalendarUnit::Day)] {
+        server.run::<()>("FLUSHALL");
         let quota = quota("/a", period, 2, Scope::Session);
         let of = |session| of_session(charge(&quota, "alice", 1), session);
         let before = [call(&store, of("one")), call(&store, of("one"))];

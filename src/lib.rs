@@ -34,10 +34,10 @@ pub use layer::{
     Dangerous, IdentifyCaller, NotSent, Permit, PolicyLayer, PolicyService, RequestBody,
     ResponseBody, ResponseFuture,
 };
-#[doc(hidden)]
-pub use limit::benching;
 #[cfg(feature = "redis")]
 pub use limit::RedisLimitStore;
+#[doc(hidden)]
+pub use limit::benching;
 pub use limit::{
     Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, Usage, UsageFilter,
 };
@@ -50,6 +50,8 @@ pub use policy::{
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
+#[cfg(feature = "redis")]
+pub use session::RedisSessionStore;
 pub use session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner};
 pub use source::PolicySource;
 pub use store::{Answer, StoreError};

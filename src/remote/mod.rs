@@ -2,6 +2,8 @@
 //! runtime, and nobody who asks waits for more than the answer.
 
 mod link;
+#[cfg(test)]
+pub(crate) mod server;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,8 +70,8 @@ impl Remote {
         Ok(remote)
     }
 
-    /// Asks, unless too many wait already. What nobody waits for any more when its
-    /// turn comes is not asked at all; what is asked is never broken off.
+    /// Asks, unless too many wait already. It goes on whether anybody waits for the
+    /// answer or not.
     pub(crate) fn begin<T, W>(&self, work: impl FnOnce(Link) -> W + Send + 'static) -> Begun<T>
     where
         T: Send + 'static,
@@ -92,10 +94,8 @@ impl Remote {
         let (sender, answer) = oneshot::channel();
         let link = self.link.clone();
         self.runtime.spawn(async move {
-            if !sender.is_canceled() {
-                // It can be that nobody waits for it any more.
-                let _ = sender.send(work(link).await);
-            }
+            // It can be that nobody waits for it any more.
+            let _ = sender.send(work(link).await);
             drop(permit);
         });
         Ok(answer)

@@ -5,6 +5,8 @@
 //! exist for another.
 
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 pub(crate) mod table;
 
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use crate::caller::Caller;
 use crate::store::Answer;
 
 pub use memory::MemorySessionStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisSessionStore;
 
 /// Remembers which sessions and tasks the server gave to whom; see
 /// [`PolicyLayer::session_store`](crate::PolicyLayer::session_store). The default

@@ -103,7 +103,9 @@ impl Walk {
                 return Ok(None);
             };
             let mut scan = redis::cmd("SCAN");
-            scan.arg(cursor).arg("MATCH").arg(format!("{PREFIX}{{*}}:b:*"));
+            scan.arg(cursor)
+                .arg("MATCH")
+                .arg(format!("{PREFIX}{{*}}:b:*"));
             scan.arg("COUNT").arg(AT_ONCE);
             let (next, keys) = self.link.run(&scan).await?;
             (self.cursor, self.keys) = ((next != 0).then_some(next), keys);

@@ -20,7 +20,16 @@ enum Step {
 
 /// About where something could be rounded or carried.
 fn amounts() -> impl Strategy<Value = u64> {
-    let edges = vec![0, 1_000_000_000, 1 << 31, 1 << 32, 1 << 53, 1 << 54, MAX / 2, MAX];
+    let edges = vec![
+        0,
+        1_000_000_000,
+        1 << 31,
+        1 << 32,
+        1 << 53,
+        1 << 54,
+        MAX / 2,
+        MAX,
+    ];
     let near = (select(edges), 0_u64..3, any::<bool>());
     prop_oneof![
         3 => near.prop_map(|(edge, by, more)| match more {
@@ -100,7 +109,10 @@ fn what_is_beyond_the_maximum_is_counted() {
     };
     assert_eq!(call(5, true).0, ADMITTED);
     let over: Vec<_> = (0..50).map(|_| call(MAX, false)).collect();
-    assert!(over.iter().all(|(answer, _)| *answer == Reserved::Admitted { over: Some(0) }));
+    assert!(
+        over.iter()
+            .all(|(answer, _)| *answer == Reserved::Admitted { over: Some(0) })
+    );
     for (number, (_, reservation)) in over.iter().enumerate() {
         assert_ne!(call(0, true).0, ADMITTED, "{number}");
         store.conclude(reservation, Conclusion::NotSent, clock.now());

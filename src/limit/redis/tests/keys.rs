@@ -33,7 +33,11 @@ fn every_key_expires_when_its_window_is_over() {
         let first = reservation([one]);
         assert_eq!(reserve(&store, &first), ADMITTED);
         assert_eq!(reserve(&store, &reservation([two])), ADMITTED);
-        store.conclude(&first, Conclusion::BrokenOff, testing::ManualClock::at(START).now());
+        store.conclude(
+            &first,
+            Conclusion::BrokenOff,
+            testing::ManualClock::at(START).now(),
+        );
         store.remote.wait_until_told();
         for key in server.keys() {
             let left: i64 = server.run(&format!("PTTL {key}"));
@@ -60,7 +64,11 @@ fn a_window_is_over_when_the_server_says_so() {
     let quota = quota("/a", seconds(1), 1, Scope::Caller);
     let call = || reserve(&store, &reservation([charge(&quota, "alice", 1)]));
     assert_eq!(call(), ADMITTED);
-    let Reserved::Exceeded { retry_after: Some(wait), .. } = call() else {
+    let Reserved::Exceeded {
+        retry_after: Some(wait),
+        ..
+    } = call()
+    else {
         panic!("nothing is refused");
     };
     assert!(wait <= Duration::from_secs(1));
@@ -83,7 +91,11 @@ fn names_are_in_no_key_and_nothing_is_left_over() {
         assert!(key.starts_with("mcp-policy:1:{"));
         assert!(!key.contains("alice") && !key.contains("server") && !key.contains("secret"));
     }
-    store.conclude(&call, Conclusion::NotSent, testing::ManualClock::at(START).now());
+    store.conclude(
+        &call,
+        Conclusion::NotSent,
+        testing::ManualClock::at(START).now(),
+    );
     store.remote.wait_until_told();
     assert_eq!(server.keys(), [""; 0]);
 }

@@ -37,7 +37,12 @@ fn everything_that_is_counted_is_told() {
     let store = RedisLimitStore::connect(&server.url()).unwrap();
     let max = Amount::MAX.millionths();
     let of_sessions = quota("/s", seconds(60), 9, Scope::Session);
-    let of_all = quota("/all", Period::Calendar(CalendarUnit::Day), max, Scope::Server);
+    let of_all = quota(
+        "/all",
+        Period::Calendar(CalendarUnit::Day),
+        max,
+        Scope::Server,
+    );
     let at_once = quota("/at once", Period::Concurrent, 3, Scope::Caller);
     call(&store, charge(&of_sessions, "alice", 2));
     call(&store, of_session(charge(&of_sessions, "alice", 3), "one"));

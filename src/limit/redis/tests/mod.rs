@@ -7,7 +7,6 @@ mod keys;
 mod lists;
 mod races;
 mod reservations;
-pub(crate) mod server;
 mod under_way;
 
 use std::time::Duration;
@@ -16,11 +15,11 @@ use futures::executor::block_on;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use self::server::Server;
 use super::scripts::BY_HAND;
 use super::*;
 use crate::limit::testing::{contract, seconds};
 use crate::policy::Period;
+use crate::remote::server::{self, Server};
 
 const START: &str = "2026-11-25T04:59:00Z";
 

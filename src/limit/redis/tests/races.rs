@@ -124,10 +124,16 @@ fn processes_admit_exactly_the_maximum_together() {
         let server = Server::with(&["--appendonly", "no"]);
         let mut admitted = race(&server, callers);
         assert_eq!(admitted.len() as u64, callers);
-        assert!(admitted.values().all(|amount| *amount <= MAX), "{admitted:?}");
+        assert!(
+            admitted.values().all(|amount| *amount <= MAX),
+            "{admitted:?}"
+        );
         assert_eq!(used(&server), admitted.values().sum::<u64>());
         fill_up(&server, &mut admitted);
-        assert!(admitted.values().all(|amount| *amount == MAX), "{admitted:?}");
+        assert!(
+            admitted.values().all(|amount| *amount == MAX),
+            "{admitted:?}"
+        );
         assert_eq!(used(&server), callers * MAX);
     }
 }

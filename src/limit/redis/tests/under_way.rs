@@ -1,7 +1,9 @@
 //! What counts for as long as it is under way.
 
 use super::*;
-use crate::limit::testing::{ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve};
+use crate::limit::testing::{
+    ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve,
+};
 use crate::policy::Scope;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -100,9 +102,8 @@ fn a_process_keeps_what_it_has_under_way_until_it_dies() {
     let clock = ManualClock::at(START);
     let (dying, other) = (open(), open());
     let held = call(&clock, Scope::Caller);
-    let asked = |store: &RedisLimitStore, call: &Reservation| {
-        block_on(store.begin(call).answer()).unwrap()
-    };
+    let asked =
+        |store: &RedisLimitStore, call: &Reservation| block_on(store.begin(call).answer()).unwrap();
     assert_eq!(asked(&dying, &held), ADMITTED);
     for _ in 0..30 {
         assert_ne!(asked(&other, &call(&clock, Scope::Caller)), ADMITTED);

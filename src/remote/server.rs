@@ -41,9 +41,9 @@ impl Server {
     pub(crate) fn wait(&self) {
         for _ in 0..1_000 {
             let client = Client::open(self.url()).unwrap();
-            let answer = client.get_connection().and_then(|mut connection| {
-                redis::cmd("PING").query::<String>(&mut connection)
-            });
+            let answer = client
+                .get_connection()
+                .and_then(|mut connection| redis::cmd("PING").query::<String>(&mut connection));
             // One that wants to know who is asking has begun.
             if answer.is_ok() || answer.is_err_and(|error| !error.is_io_error()) {
                 return;

@@ -16,6 +16,8 @@ mod limit;
 mod mcp;
 mod policy;
 mod reload;
+#[cfg(feature = "redis")]
+mod remote;
 mod session;
 mod source;
 #[cfg(feature = "sqlite")]
@@ -34,6 +36,8 @@ pub use layer::{
     Dangerous, IdentifyCaller, NotSent, Permit, PolicyLayer, PolicyService, RequestBody,
     ResponseBody, ResponseFuture,
 };
+#[cfg(feature = "redis")]
+pub use limit::RedisLimitStore;
 #[cfg(feature = "sqlite")]
 pub use limit::SqliteLimitStore;
 #[doc(hidden)]
@@ -50,6 +54,8 @@ pub use policy::{
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
+#[cfg(feature = "redis")]
+pub use session::RedisSessionStore;
 #[cfg(feature = "sqlite")]
 pub use session::SqliteSessionStore;
 pub use session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner};

@@ -10,6 +10,8 @@ pub mod benching;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(test)]
@@ -24,6 +26,8 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 pub use memory::MemoryLimitStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisLimitStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteLimitStore;
 

@@ -139,9 +139,14 @@ impl UsageFilter {
 
     /// Whether this is meant, as far as it depends on what it is.
     pub(crate) fn is_for(&self, quota: &Quota) -> bool {
+        self.is_at(quota.policy(), quota.place())
+    }
+
+    /// The same, by the name of the policy and the place in it.
+    pub(crate) fn is_at(&self, policy: &str, place: &str) -> bool {
         let is = |wanted: &Option<Box<str>>, found| {
             wanted.as_deref().is_none_or(|wanted| wanted == found)
         };
-        is(&self.policy, quota.policy()) && is(&self.place, quota.place())
+        is(&self.policy, policy) && is(&self.place, place)
     }
 }

@@ -5,6 +5,8 @@
 //! exist for another.
 
 mod memory;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 pub(crate) mod table;
@@ -15,6 +17,8 @@ use crate::caller::Caller;
 use crate::store::Answer;
 
 pub use memory::MemorySessionStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisSessionStore;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteSessionStore;
 

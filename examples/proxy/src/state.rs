@@ -7,9 +7,8 @@ use std::{
 };
 
 use mcp_policy::{
-    Clock, LimitStore, MessageGuard, PolicyLayer, RedisLimitStore, RedisSessionStore,
-    SessionStore, SqliteLimitStore, SqliteSessionStore, StoreError, SystemClock, Usage,
-    UsageFilter,
+    Clock, LimitStore, MessageGuard, PolicyLayer, RedisLimitStore, RedisSessionStore, SessionStore,
+    SqliteLimitStore, StoreError, SystemClock, Usage, UsageFilter,
 };
 
 use crate::{cli::Secret, failure::Failure};
@@ -67,19 +66,16 @@ impl State {
     pub(crate) async fn open(&self, server: &str) -> Result<Stores, Failure> {
         Ok(match self {
             Self::Memory => Stores::default(),
-            Self::File(path) => Stores {
-                limits: Some(Arc::new(file(path)?)),
-                sessions: Some(Arc::new(
-                    SqliteSessionStore::open(path, server).map_err(|error| failed(&error))?,
-                )),
-            },
-            Self::Redis(url) => Stores {
-                limits: Some(Arc::new(redis(url).await?)),
-                sessions: Some(Arc::new(
-                    RedisSessionStore::connect(url.expose(), server)
-                        .map_err(|error| failed(&error))?,
-                )),
-            },
+            Self::File(path) => {
+                let limits = file(path)?;
+                let sessions = limits.sessions(server);
+                Stores::of(limits, sessions)
+            }
+            Self::Redis(url) => {
+                let sessions = RedisSessionStore::connect(url.expose());
+                let sessions = sessions.map_err(|error| failed(&error))?;
+                Stores::of(redis(url).await?, sessions.server_name(server))
+            }
         })
     }
 
@@ -139,6 +135,13 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
+    fn of(limits: impl LimitStore, sessions: impl SessionStore) -> Self {
+        Self {
+            limits: Some(Arc::new(limits)),
+            sessions: Some(Arc::new(sessions)),
+        }
+    }
+
     /// The layer, which keeps it there.
     pub(crate) fn under(self, mut layer: PolicyLayer) -> PolicyLayer {
         if let Some(limits) = self.limits {

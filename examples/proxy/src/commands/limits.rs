@@ -48,14 +48,17 @@ async fn list(meant: &Meant, json: bool) -> Result<(), Failure> {
         return Ok(());
     }
     let rows: Vec<_> = found.iter().map(as_row).collect();
-    let headings = ["SERVER", "CALLER", "SESSION", "RULE", "USED", "MAX", "FREE IN"];
+    let headings = [
+        "SERVER", "CALLER", "SESSION", "RULE", "USED", "MAX", "FREE IN",
+    ];
     let mut text = match rows.as_slice() {
         [] => "nothing is counted\n".to_owned(),
         rows => table(headings, rows),
     };
     if has_more {
         let shown = count(MOST_SHOWN, "budget");
-        text += &format!("and more than these {shown}: say which with --server, --caller or --rule\n");
+        text +=
+            &format!("and more than these {shown}: say which with --server, --caller or --rule\n");
     }
     print(&text);
     Ok(())
@@ -117,8 +120,9 @@ fn as_row(usage: &Usage) -> [String; 7] {
         rule,
         usage.used().to_string(),
         usage.max().to_string(),
-        usage
-            .free_in()
-            .map_or_else(|| "-".to_owned(), |time| format!("{} s", time.as_secs_f64().ceil())),
+        usage.free_in().map_or_else(
+            || "-".to_owned(),
+            |time| format!("{} s", time.as_secs_f64().ceil()),
+        ),
     ]
 }

@@ -132,7 +132,10 @@ async fn count_together(state: &str) {
     limits(&["reset", "--caller", "127.0.0.1", "--rule", PLACE], state).await;
     assert!(passes(&second).await && passes(&again).await);
     limits(&["reset", "--all"], state).await;
-    assert_eq!(limits(&["list"], state).await, json!({ "limits": [], "more": false }));
+    assert_eq!(
+        limits(&["list"], state).await,
+        json!({ "limits": [], "more": false })
+    );
 }
 
 /// Whatever it was doing when it was killed.
@@ -237,19 +240,29 @@ async fn a_state_that_cannot_be_used_is_said_at_the_start() {
         ("hunter2", 2),
     ] {
         for command in [
-            &["serve", "--upstream=http://127.0.0.1:9/mcp", "--policy", policy.to_str().unwrap()]
-                as &[&str],
+            &[
+                "serve",
+                "--upstream=http://127.0.0.1:9/mcp",
+                "--policy",
+                policy.to_str().unwrap(),
+            ] as &[&str],
             &["limits", "list"],
         ] {
             let output = run(&[command, &["--state", state]].concat()).await;
             let error = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(code), "{error}");
-            assert!(error.contains("--state") && !error.contains("hunter2"), "{error}");
+            assert!(
+                error.contains("--state") && !error.contains("hunter2"),
+                "{error}"
+            );
         }
     }
     let output = run(&["limits", "list"]).await;
     let error = String::from_utf8(output.stderr).unwrap();
-    assert!(error.contains("in memory is known to the proxy alone"), "{error}");
+    assert!(
+        error.contains("in memory is known to the proxy alone"),
+        "{error}"
+    );
     assert_eq!(output.status.code(), Some(2));
     let output = run(&["limits", "reset", "--state", &in_a_file()]).await;
     let error = String::from_utf8(output.stderr).unwrap();
@@ -270,12 +283,21 @@ async fn the_list_of_limits_can_be_read() {
     let [headings, row] = text.lines().collect::<Vec<_>>()[..] else {
         panic!("{text}");
     };
-    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let words = |line: &str| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
     assert_eq!(
         words(headings),
-        ["SERVER", "CALLER", "SESSION", "RULE", "USED", "MAX", "FREE", "IN"]
+        [
+            "SERVER", "CALLER", "SESSION", "RULE", "USED", "MAX", "FREE", "IN"
+        ]
     );
     let row = words(row);
     assert_eq!(row[1..6], ["127.0.0.1", "-", PLACE, "1", "10"]);
-    assert_eq!(list(&["--caller", "somebody"]).await, "nothing is counted\n");
+    assert_eq!(
+        list(&["--caller", "somebody"]).await,
+        "nothing is counted\n"
+    );
 }

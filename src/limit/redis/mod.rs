@@ -1,0 +1,308 @@
+//! Counts on a Redis server.
+
+mod lists;
+mod part;
+mod scripts;
+#[cfg(test)]
+mod tests;
+mod under_way;
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::ScriptInvocation;
+use smallvec::SmallVec;
+
+use super::usage::{Usage, UsageFilter};
+use super::{Conclusion, LimitStore, Reservation, Reserved};
+use crate::clock::Moment;
+use crate::remote::{Begun, Link, Remote};
+use crate::store::{Answer, StoreError};
+use part::Part;
+use scripts::{SCRIPTS, Scripts};
+use under_way::UnderWay;
+
+/// For so long something counts as under way after it was said to be.
+const LEASE: Duration = Duration::from_secs(60);
+/// How often that is said in that time.
+const RENEWALS: u32 = 4;
+
+/// A [`LimitStore`] on a Redis server, from version 7, or a Valkey server: what
+/// several processes charge counts together, and outlives them.
+///
+/// Each decision takes one round trip to the server, which does it in one step; two if
+/// some of the limits are those of a caller and others those of all callers together.
+/// It is as exact as [`MemoryLimitStore`](crate::MemoryLimitStore) under any
+/// concurrency, with the same rounding: all windows go by the clock of the server,
+/// which has to go on evenly. What is charged is known until its window is over, and
+/// no longer: every key expires. A budget with ten charges in its window takes about
+/// 500 bytes, and none more than 2 000, apart from the names of callers; what
+/// is remembered of a decision takes about 250 bytes for five minutes.
+///
+/// Nothing is bounded for each caller: a caller has no more budgets than the policy
+/// has limits and sessions. If the server has a `maxmemory`, its `maxmemory-policy`
+/// has to be `noeviction`, so that a full server refuses rather than forgets.
+/// What a server forgets when it crashes is used up again: `appendfsync always` keeps
+/// everything, `everysec` loses a second. A replica that takes over may lose what it
+/// had not got yet.
+///
+/// Calls that count for as long as they are under way are reported to the server by
+/// this process every 15 s. If the process dies, they count for another 60 s. While
+/// the server is away they cannot be reported; what is under way for longer than
+/// six minutes without that is forgotten. What is given back later than five
+/// minutes after it was charged stays charged.
+///
+/// It asks from a thread of its own, which ends when the store is dropped, so it can
+/// be used in any async runtime. While there is no connection, it answers with an
+/// error at once. At most 1 024 questions wait for an answer; further ones fail.
+///
+/// ```no_run
+/// use mcp_policy::{Policy, PolicyLayer, RedisLimitStore};
+///
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = RedisLimitStore::connect("rediss://:password@redis.internal/0")?;
+/// store.ready().await?;
+/// let layer = PolicyLayer::new(Policy::from_path("policy.json")?).limit_store(store);
+/// # Ok(())
+/// # }
+/// ```
+pub struct RedisLimitStore {
+    remote: Remote,
+    under_way: UnderWay,
+    scripts: &'static Scripts,
+    lease: Duration,
+}
+
+impl RedisLimitStore {
+    /// Begins to connect to the server at this URL, and goes on trying whenever there
+    /// is no connection: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, the same
+    /// with `rediss:` for TLS, by the certificates that this machine trusts, or
+    /// `unix:///PATH`.
+    ///
+    /// # Errors
+    ///
+    /// If this is no such URL, or no thread can be made.
+    pub fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::open(url, &SCRIPTS, LEASE)
+    }
+
+    fn open(url: &str, scripts: &'static Scripts, lease: Duration) -> Result<Self, StoreError> {
+        let remote = Remote::open(url, scripts.all())?;
+        let under_way = UnderWay::default();
+        let renewed = under_way.clone();
+        remote.repeat(lease / RENEWALS, move |link| {
+            renewed.clone().renew(scripts, link)
+        });
+        Ok(Self {
+            remote,
+            under_way,
+            scripts,
+            lease,
+        })
+    }
+
+    /// Waits until the server has answered.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be connected to, or does not answer within a second.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.remote.ready().await
+    }
+
+    /// What is counted now, of what is meant; no more than so many, in any order.
+    ///
+    /// What is charged meanwhile may be in it or not. All keys of the server are looked
+    /// through for it.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer, or holds too much to look through it in 30 s.
+    pub async fn usage(&self, filter: &UsageFilter, most: usize) -> Result<Vec<Usage>, StoreError> {
+        let (scripts, filter) = (self.scripts, filter.clone());
+        let look = move |link| lists::usage(link, scripts, filter, most);
+        self.remote.begin(look).answer().await
+    }
+
+    /// Forgets what is counted, of what is meant. What is under way stays under way,
+    /// and what was charged before and is given back later is not given back any
+    /// more.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer, or holds too much to look through it in 30 s.
+    /// Some of it may be forgotten then.
+    pub async fn reset(&self, filter: &UsageFilter) -> Result<(), StoreError> {
+        let (scripts, filter) = (self.scripts, filter.clone());
+        let look = move |link| lists::reset(link, scripts, filter);
+        self.remote.begin(look).answer().await
+    }
+
+    /// The call with which a part of a reservation is charged, or only asked about.
+    fn reserving(
+        &self,
+        reservation: &Reservation,
+        part: &Part,
+        what: &str,
+    ) -> ScriptInvocation<'static> {
+        let mut call = part.call(&self.scripts.reserve);
+        call.arg(what);
+        part.describe(reservation, self.lease, &mut call);
+        #[cfg(test)]
+        self.turn_clock(&mut call, reservation.at());
+        call
+    }
+
+    /// The call that says what became of a part of a reservation.
+    fn concluding(
+        &self,
+        part: &Part,
+        conclusion: Conclusion,
+        #[cfg_attr(not(test), expect(unused_variables, reason = "the server has a clock"))]
+        now: Moment,
+    ) -> ScriptInvocation<'static> {
+        let mut call = part.call(&self.scripts.conclude);
+        call.arg(match conclusion {
+            Conclusion::NotSent => "not_sent",
+            Conclusion::Ended => "ended",
+            Conclusion::BrokenOff => "broken_off",
+        });
+        #[cfg(test)]
+        self.turn_clock(&mut call, now);
+        call
+    }
+
+    /// What the scripts take for the time, if they do not go by the clock of the
+    /// server.
+    #[cfg(test)]
+    fn turn_clock(&self, call: &mut ScriptInvocation<'static>, now: Moment) {
+        if std::ptr::eq(self.scripts, &*scripts::BY_HAND) {
+            call.arg(super::window::since_1970(now.system));
+        }
+    }
+
+    /// Asks for it, which goes on whether anybody waits for the answer or not.
+    fn begin(&self, reservation: &Reservation) -> Begun<Reserved> {
+        let steps: SmallVec<[Step; 2]> = Part::all(reservation)
+            .into_iter()
+            .map(|part| Step {
+                ask: self.reserving(reservation, &part, "ask"),
+                charge: self.reserving(reservation, &part, "charge"),
+                give_back: self.concluding(&part, Conclusion::NotSent, reservation.at()),
+                part,
+            })
+            .collect();
+        self.under_way
+            .begin(reservation, steps.iter().map(|step| &step.part));
+        let (id, under_way) = (reservation.id(), self.under_way.clone());
+        self.remote.begin(async move |link| {
+            let reserved = reserve(link, steps).await;
+            if !matches!(reserved, Ok(Reserved::Admitted { .. })) {
+                under_way.end(id);
+            }
+            reserved
+        })
+    }
+}
+
+impl LimitStore for RedisLimitStore {
+    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+        self.begin(reservation).into_answer()
+    }
+
+    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+        self.under_way.end(reservation.id());
+        for part in Part::all(reservation) {
+            self.remote.tell(self.concluding(&part, conclusion, now));
+        }
+    }
+
+    fn outlives_process(&self) -> bool {
+        true
+    }
+}
+
+/// The calls for one part of a reservation.
+struct Step {
+    part: Part,
+    ask: ScriptInvocation<'static>,
+    charge: ScriptInvocation<'static>,
+    give_back: ScriptInvocation<'static>,
+}
+
+/// Charges one part after the other. If one is too much, the others are only asked,
+/// and what was charged already is given back.
+async fn reserve(link: Link, steps: SmallVec<[Step; 2]>) -> Result<Reserved, StoreError> {
+    let mut asked = Asked::default();
+    let mut charged = Vec::new();
+    for step in steps {
+        let call = match asked.exceeded {
+            None => &step.charge,
+            Some(_) => &step.ask,
+        };
+        let answer = link.invoke(call).await?;
+        asked.add(&step.part, answer)?;
+        charged.push(step.give_back);
+    }
+    let Some(charge) = asked.exceeded else {
+        return Ok(Reserved::Admitted { over: asked.over });
+    };
+    for give_back in charged.into_iter().take(asked.charged) {
+        if link.invoke::<()>(&give_back).await.is_err() {
+            link.tell_soon(give_back);
+        }
+    }
+    Ok(Reserved::Exceeded {
+        charge,
+        retry_after: asked.wait,
+    })
+}
+
+/// What the server says to a reservation.
+#[derive(Default)]
+struct Asked {
+    /// The first that is enforced and too much.
+    exceeded: Option<usize>,
+    /// The first that is not enforced and too much.
+    over: Option<usize>,
+    /// How long until none of those that are enforced is too much.
+    wait: Option<Duration>,
+    /// How many parts were charged.
+    charged: usize,
+}
+
+impl Asked {
+    /// What it says to one part: what became of it, the place of a charge among those
+    /// of the part, from one, and microseconds to wait.
+    fn add(&mut self, part: &Part, answer: (i64, usize, i64)) -> Result<(), StoreError> {
+        let (what, place, wait) = answer;
+        let place = place
+            .checked_sub(1)
+            .and_then(|place| part.places.get(place).copied());
+        let first = |one: Option<usize>| one.into_iter().chain(place).min();
+        match what {
+            0 => {
+                self.over = first(self.over);
+                self.charged += usize::from(self.exceeded.is_none());
+            }
+            1 if place.is_some() => {
+                let wait = u64::try_from(wait).ok().map(Duration::from_micros);
+                self.wait = match self.exceeded {
+                    None => wait,
+                    Some(_) => self.wait.zip(wait).map(|(one, other)| one.max(other)),
+                };
+                self.exceeded = first(self.exceeded);
+            }
+            2 => return Err(StoreError::of("it was concluded before it was reserved")),
+            3 => return Err(StoreError::of("it was reserved before")),
+            _ => return Err(StoreError::of("the Redis server answers something else")),
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for RedisLimitStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisLimitStore").finish_non_exhaustive()
+    }
+}

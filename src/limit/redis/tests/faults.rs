@@ -1,0 +1,216 @@
+//! Servers that are slow, away, or somebody else's.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use super::*;
+use crate::limit::testing::{ADMITTED, ManualClock, charge, quota, reservation};
+use crate::policy::Scope;
+
+const MAX: u64 = 3_000;
+
+fn call() -> Reservation {
+    call_for(1)
+}
+
+fn call_for(amount: u64) -> Reservation {
+    let of_each = quota("/a", seconds(86_400), MAX, Scope::Caller);
+    let of_all = quota("/all", seconds(86_400), 2 * MAX, Scope::Server);
+    let charges = [of_each, of_all].map(|quota| charge(&quota, "alice", amount));
+    reservation(now(), charges)
+}
+
+fn now() -> Moment {
+    ManualClock::at(START).now()
+}
+
+/// As it would be waited for by somebody who wants to call.
+fn asked(store: &RedisLimitStore, call: &Reservation) -> Result<Reserved, StoreError> {
+    block_on(store.reserve(call).get())
+}
+
+/// What is used, in both places.
+fn used(store: &RedisLimitStore) -> u64 {
+    store.remote.wait_until_told();
+    let all = block_on(store.usage(&UsageFilter::default(), 10)).unwrap();
+    all.iter().map(|usage| usage.used().millionths()).sum()
+}
+
+fn wait_until_ready(store: &RedisLimitStore) {
+    while block_on(store.ready()).is_err() {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whatever was answered is known, and whatever was not has been given back.
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_crashes_forgets_nothing_and_keeps_nothing() {
+    let mut server = Server::start();
+    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    block_on(store.ready()).unwrap();
+    let (admitted, failed) = (Mutex::new(0_u64), Mutex::new(0_u64));
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let call = call();
+                    match asked(&store, &call) {
+                        Ok(ADMITTED) => *admitted.lock().unwrap() += 1,
+                        Ok(_) => {}
+                        Err(_) => {
+                            *failed.lock().unwrap() += 1;
+                            store.conclude(&call, Conclusion::NotSent, now());
+                            thread::sleep(Duration::from_millis(1));
+                        }
+                    }
+                }
+            });
+        }
+        for _ in 0..3 {
+            thread::sleep(Duration::from_millis(150));
+            server.kill();
+            thread::sleep(Duration::from_millis(150));
+            server.start_again();
+            wait_until_ready(&store);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let admitted = admitted.into_inner().unwrap();
+    assert!(admitted > 0 && failed.into_inner().unwrap() > 0);
+    assert_eq!(used(&store), 2 * admitted);
+    let rest = block_on(store.begin(&call_for(MAX - admitted)).answer());
+    assert_eq!(rest, Ok(ADMITTED));
+    assert_ne!(block_on(store.begin(&call()).answer()), Ok(ADMITTED));
+}
+
+/// It does not matter whether it does then what it was asked to when it is too late.
+#[test]
+#[ignore = "needs redis-server"]
+fn what_a_slow_server_does_too_late_is_given_back() {
+    let server = Server::start();
+    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    block_on(store.ready()).unwrap();
+    // So that the first of each is nothing else.
+    assert_eq!(block_on(store.begin(&call()).answer()), Ok(ADMITTED));
+    // With the second the connection is given up.
+    for slow in ["CLIENT PAUSE 500 ALL", "DEBUG SLEEP 3"] {
+        let url = server.url();
+        let slowing = thread::spawn(move || {
+            server::query::<()>(&url, slow);
+        });
+        thread::sleep(Duration::from_millis(100));
+        for _ in 0..20 {
+            let (call, since) = (call(), Instant::now());
+            assert!(asked(&store, &call).is_err());
+            assert!(since.elapsed() < Duration::from_secs(2));
+            store.conclude(&call, Conclusion::NotSent, now());
+            if slow.starts_with("CLIENT") {
+                break;
+            }
+        }
+        slowing.join().unwrap();
+        wait_until_ready(&store);
+        assert_eq!(used(&store), 2, "{slow}");
+    }
+}
+
+/// What is given back while the server is away is given back when it has come back.
+#[test]
+#[ignore = "needs redis-server"]
+fn what_is_told_while_the_server_is_away_is_told_later() {
+    let mut server = Server::start();
+    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    let calls: Vec<_> = (0..100).map(|_| call()).collect();
+    for call in &calls {
+        assert_eq!(block_on(store.begin(call).answer()), Ok(ADMITTED));
+    }
+    server.kill();
+    for call in &calls {
+        store.conclude(call, Conclusion::NotSent, now());
+    }
+    while asked(&store, &call()).is_ok() {}
+    // There is nothing to wait for.
+    let error = asked(&store, &call()).unwrap_err();
+    assert_ne!(error.to_string(), "there was no answer within 100 ms");
+    server.start_again();
+    wait_until_ready(&store);
+    assert_eq!(used(&store), 0);
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn no_more_than_so_many_wait() {
+    let server = Server::start();
+    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    block_on(store.ready()).unwrap();
+    server.run::<()>("CLIENT PAUSE 700 ALL");
+    let calls: Vec<_> = (0..1_100).map(|_| call()).collect();
+    let begun: Vec<_> = calls.iter().map(|call| store.begin(call)).collect();
+    let answers: Vec<_> = begun
+        .into_iter()
+        .map(|begun| block_on(begun.answer()))
+        .collect();
+    let failed = answers.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!(failed, 1_100 - 1_024);
+    assert_eq!(used(&store), 2 * 1_024);
+}
+
+/// Nobody was asked, so there is nobody to wait for.
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_comes_later_is_found() {
+    let mut server = Server::start();
+    server.kill();
+    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    assert!(block_on(store.ready()).is_err());
+    assert!(asked(&store, &call()).is_err());
+    server.start_again();
+    wait_until_ready(&store);
+    assert_eq!(asked(&store, &call()), Ok(ADMITTED));
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn a_password_is_used_and_never_shown() {
+    let server = Server::with(&["--requirepass", "h4rdly"]);
+    let right = RedisLimitStore::connect(&format!("{}?pass=h4rdly", server.url())).unwrap();
+    block_on(right.ready()).unwrap();
+    let wrong = RedisLimitStore::connect(&format!("{}?pass=s3cret", server.url())).unwrap();
+    let told = format!("{:?} {}", wrong, block_on(wrong.ready()).unwrap_err());
+    assert!(
+        !told.contains("s3cret") && !told.contains("socket"),
+        "{told}"
+    );
+    let answer = asked(&wrong, &call()).unwrap_err().to_string();
+    assert!(!answer.contains("s3cret"), "{answer}");
+    for url in ["http://s3cret@host", "redis://:s3cret@host:port", "s3cret"] {
+        let error = RedisLimitStore::connect(url).unwrap_err();
+        assert!(!error.to_string().contains("s3cret"));
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn nothing_is_left_of_a_store_that_is_dropped() {
+    let server = Server::start();
+    let connections = || {
+        let clients: String = server.run("CLIENT LIST");
+        clients.lines().count()
+    };
+    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    block_on(store.ready()).unwrap();
+    let call = call();
+    assert_eq!(block_on(store.begin(&call).answer()), Ok(ADMITTED));
+    assert_eq!(connections(), 2);
+    store.conclude(&call, Conclusion::NotSent, now());
+    drop(store);
+    while connections() > 1 {
+        thread::sleep(Duration::from_millis(10));
+    }
+    // What it had to tell, it has told.
+    assert_eq!(server.keys(), [""; 0]);
+}

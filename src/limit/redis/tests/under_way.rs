@@ -1,0 +1,116 @@
+//! What counts for as long as it is under way.
+
+use super::*;
+use crate::limit::testing::{
+    ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve,
+};
+use crate::policy::Scope;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn call(clock: &ManualClock, scope: Scope) -> Reservation {
+    let quota = quota("/a", Period::Concurrent, 1, scope);
+    let charge = charge(&quota, "alice", 1);
+    let charge = match scope {
+        Scope::Session => of_session(charge, "s"),
+        _ => charge,
+    };
+    reservation(clock.now(), [charge])
+}
+
+fn is_free(store: &ByHand, clock: &ManualClock, scope: Scope) -> bool {
+    let call = call(clock, scope);
+    let is_free = reserve(store, &call) == ADMITTED;
+    if is_free {
+        store.conclude(&call, Conclusion::Ended, clock.now());
+    }
+    is_free
+}
+
+fn renew(store: &ByHand, clock: &ManualClock, call: &Reservation) {
+    let parts = Part::all(call);
+    let mut call = parts[0].call(&BY_HAND.renew);
+    store.0.turn_clock(&mut call, clock.now());
+    let renewing = async move |link: Link| link.invoke::<()>(&call).await;
+    block_on(store.0.remote.begin(renewing).answer()).unwrap();
+}
+
+/// As long as it is said to be under way, and a lease longer if nobody says anything.
+#[test]
+#[ignore = "needs redis-server"]
+fn it_counts_while_it_is_said_to_be_under_way() {
+    for scope in [Scope::Session, Scope::Caller, Scope::Server] {
+        let server = Server::start();
+        let store = ByHand::with_lease(&server, MINUTE);
+        let mut clock = ManualClock::at(START);
+        let held = call(&clock, scope);
+        assert_eq!(reserve(&store, &held), ADMITTED);
+        for _ in 0..10 {
+            clock.pass(MINUTE - Duration::from_micros(1));
+            assert!(!is_free(&store, &clock, scope));
+            renew(&store, &clock, &held);
+        }
+        clock.pass(MINUTE - Duration::from_micros(1));
+        assert!(!is_free(&store, &clock, scope));
+        // Somebody who could not say it for too long says it now.
+        clock.pass(MINUTE);
+        renew(&store, &clock, &held);
+        if scope != Scope::Session {
+            assert!(!is_free(&store, &clock, scope));
+        }
+        clock.pass(MINUTE);
+        assert!(is_free(&store, &clock, scope));
+        // It has been concluded since it was last said.
+        store.conclude(&held, Conclusion::Ended, clock.now());
+        renew(&store, &clock, &held);
+        assert!(is_free(&store, &clock, scope));
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn what_broke_off_counts_for_another_minute() {
+    for scope in [Scope::Session, Scope::Caller, Scope::Server] {
+        let server = Server::start();
+        let store = ByHand::of(&server);
+        let mut clock = ManualClock::at(START);
+        let held = call(&clock, scope);
+        assert_eq!(reserve(&store, &held), ADMITTED);
+        clock.pass(10 * MINUTE);
+        store.conclude(&held, Conclusion::BrokenOff, clock.now());
+        store.conclude(&held, Conclusion::Ended, clock.now());
+        let asked = reserve(&store, &call(&clock, scope));
+        let refused = Reserved::Exceeded {
+            charge: 0,
+            retry_after: Some(MINUTE),
+        };
+        assert_eq!(asked, refused);
+        clock.pass(MINUTE - Duration::from_micros(1));
+        assert!(!is_free(&store, &clock, scope));
+        clock.pass(Duration::from_micros(1));
+        assert!(is_free(&store, &clock, scope));
+    }
+}
+
+/// The process says so of itself, until it ends.
+#[test]
+#[ignore = "needs redis-server"]
+fn a_process_keeps_what_it_has_under_way_until_it_dies() {
+    let server = Server::start();
+    let lease = Duration::from_millis(1_000);
+    let open = || RedisLimitStore::open(&server.url(), &SCRIPTS, lease).unwrap();
+    let clock = ManualClock::at(START);
+    let (dying, other) = (open(), open());
+    let held = call(&clock, Scope::Caller);
+    let asked =
+        |store: &RedisLimitStore, call: &Reservation| block_on(store.begin(call).answer()).unwrap();
+    assert_eq!(asked(&dying, &held), ADMITTED);
+    for _ in 0..30 {
+        assert_ne!(asked(&other, &call(&clock, Scope::Caller)), ADMITTED);
+        std::thread::sleep(lease / 10);
+    }
+    drop(dying);
+    while asked(&other, &call(&clock, Scope::Caller)) != ADMITTED {
+        std::thread::sleep(lease / 10);
+    }
+}

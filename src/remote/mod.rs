@@ -1,0 +1,158 @@
+//! A Redis server, which is asked by a thread of its own: the library runs in any
+//! runtime, and nobody who asks waits for more than the answer.
+
+mod link;
+#[cfg(test)]
+pub(crate) mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_channel::oneshot;
+use redis::{Client, Cmd, Script, ScriptInvocation};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use crate::store::{Answer, StoreError};
+pub(crate) use link::Link;
+
+/// So many questions wait for their answers at once.
+const OUTSTANDING: usize = 1_024;
+/// How long they are still told when nobody asks any more.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+const ENDED: StoreError = StoreError::of("the thread of the Redis server has ended");
+
+/// A Redis server. When this is dropped, its thread ends.
+pub(crate) struct Remote {
+    runtime: Handle,
+    link: Link,
+    outstanding: Arc<Semaphore>,
+    /// Dropped with this, which is what the thread waits for.
+    _ends: oneshot::Sender<()>,
+}
+
+impl Remote {
+    /// Begins to connect to the server, and goes on trying. These are the scripts that
+    /// it will be asked to run.
+    pub(crate) fn open(url: &str, scripts: Vec<&'static Script>) -> Result<Self, StoreError> {
+        if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+            // An error says that the program has chosen a provider itself.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        }
+        let client = Client::open(url)
+            .map_err(|_| StoreError::of("this is not the URL of a Redis server"))?;
+        let no_thread = |_| StoreError::of("no thread can be made for the Redis server");
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(no_thread)?;
+        let (ends, ended) = oneshot::channel();
+        let remote = Self {
+            runtime: runtime.handle().clone(),
+            link: Link::default(),
+            outstanding: Arc::new(Semaphore::new(OUTSTANDING)),
+            _ends: ends,
+        };
+        let link = remote.link.clone();
+        let work = move || {
+            runtime.block_on(async {
+                tokio::spawn(link.clone().keep(client, scripts));
+                let _ = ended.await;
+                let _ = timeout(FAREWELL, link.all_told()).await;
+            });
+        };
+        std::thread::Builder::new()
+            .name("mcp-policy-redis".to_owned())
+            .spawn(work)
+            .map_err(no_thread)?;
+        Ok(remote)
+    }
+
+    /// Asks, unless too many wait already. It goes on whether anybody waits for the
+    /// answer or not.
+    pub(crate) fn begin<T, W>(&self, work: impl FnOnce(Link) -> W + Send + 'static) -> Begun<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        Begun(self.try_to_begin(work))
+    }
+
+    fn try_to_begin<T, W>(
+        &self,
+        work: impl FnOnce(Link) -> W + Send + 'static,
+    ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        self.link.check()?;
+        let permit = Arc::clone(&self.outstanding).try_acquire_owned();
+        let permit = permit.map_err(|_| StoreError::of("too many questions wait already"))?;
+        let (sender, answer) = oneshot::channel();
+        let link = self.link.clone();
+        self.runtime.spawn(async move {
+            // It can be that nobody waits for it any more.
+            let _ = sender.send(work(link).await);
+            drop(permit);
+        });
+        Ok(answer)
+    }
+
+    /// Has a script run later: once or several times, and also after the server was
+    /// away, for as long as that makes sense.
+    pub(crate) fn tell(&self, script: ScriptInvocation<'static>) {
+        if let Some(telling) = self.link.telling(script) {
+            self.runtime.spawn(telling);
+        }
+    }
+
+    /// Waits until the server has answered.
+    pub(crate) async fn ready(&self) -> Result<(), StoreError> {
+        let ping = async |link: Link| link.run::<String>(&Cmd::ping()).await;
+        self.begin(ping).answer().await.map(drop)
+    }
+
+    /// Does something again and again.
+    pub(crate) fn repeat<W>(
+        &self,
+        pause: Duration,
+        mut work: impl FnMut(Link) -> W + Send + 'static,
+    ) where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        let link = self.link.clone();
+        self.runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(pause).await;
+                work(link.clone()).await;
+            }
+        });
+    }
+
+    /// Waits until everything was told that has to be.
+    #[cfg(test)]
+    pub(crate) fn wait_until_told(&self) {
+        futures::executor::block_on(self.link.all_told());
+    }
+}
+
+/// A question on its way.
+pub(crate) struct Begun<T>(Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>);
+
+impl<T: Send + 'static> Begun<T> {
+    /// For those who do not wait for long.
+    pub(crate) fn into_answer(self) -> Answer<T> {
+        match self.0 {
+            Ok(answer) => Answer::pending(async { answer.await.unwrap_or(Err(ENDED)) }),
+            Err(error) => Answer::failed(error),
+        }
+    }
+
+    /// For those who do.
+    pub(crate) async fn answer(self) -> Result<T, StoreError> {
+        self.0?.await.unwrap_or(Err(ENDED))
+    }
+}

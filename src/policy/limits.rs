@@ -290,7 +290,7 @@ impl Source {
             return Err(Why::TooMany);
         }
         found.iter().try_fold(Amount::ZERO, |sum, found| {
-            sum.plus(amount_in(found, text)?).ok_or(Why::TooMuch)
+            sum.checked_add(amount_in(found, text)?).ok_or(Why::TooMuch)
         })
     }
 
@@ -369,7 +369,7 @@ impl Spent {
         }
         let mut all = self.0.iter_mut();
         if let Some(spending) = all.find(|spending| spending.quota.id() == quota.id()) {
-            spending.amount = spending.amount.plus(amount).ok_or(TOO_MUCH)?;
+            spending.amount = spending.amount.checked_add(amount).ok_or(TOO_MUCH)?;
             return Ok(());
         }
         if self.0.len() >= MOST_CHARGES {

@@ -45,12 +45,6 @@ impl Amount {
     pub const fn millionths(self) -> u64 {
         self.0
     }
-
-    /// Both together; `None` if that is more than [`MAX`](Self::MAX).
-    pub(crate) fn plus(self, other: Self) -> Option<Self> {
-        let sum = self.0.checked_add(other.0)?;
-        (sum <= Self::MAX.0).then_some(Self(sum))
-    }
 }
 
 const MILLION: u64 = 1_000_000;

@@ -66,6 +66,12 @@ impl<T, E: Clone + Unpin> Future for Waiting<T, E> {
 }
 
 impl<T, E> Waiting<T, E> {
+    /// Waits for other work, but not anew.
+    pub(crate) fn go_on_with(&mut self, mut other: Self) {
+        self.let_go();
+        self.work = other.work.take();
+    }
+
     /// Drops the work, which may panic.
     fn let_go(&mut self) {
         if let Some(work) = self.work.take() {

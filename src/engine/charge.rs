@@ -76,14 +76,7 @@ impl Limits {
             reservation: Reservation::new(id, Arc::clone(&payer.server), charges, at),
             stage: Stage::Reserved,
         };
-        let meanwhile = Arc::clone(&self.meanwhile);
-        match charged.reserve().settle() {
-            Settled::Known(answer) => Charging::Known(charged.settled(answer, meanwhile)),
-            Settled::Awaited(waiting) => Charging::Awaited(Box::new(AwaitedCharge {
-                waiting,
-                charged: Some((charged, meanwhile)),
-            })),
-        }
+        charged.charge(Some(Arc::clone(&self.meanwhile)))
     }
 }
 
@@ -116,13 +109,12 @@ impl Payer {
         {
             let same = |charge: &&mut Charge| charge.quota.id() == quota.id();
             if let Some(charge) = charges.iter_mut().find(same) {
-                let sum = charge.amount.checked_add(*amount);
-                charge.amount = match sum {
+                charge.enforced |= enforced;
+                charge.amount = match charge.amount.checked_add(*amount) {
                     Some(sum) => sum,
-                    None if *enforced => return Err(Arc::clone(quota)),
+                    None if charge.enforced => return Err(Arc::clone(quota)),
                     None => Amount::MAX,
                 };
-                charge.enforced |= enforced;
                 continue;
             }
             let of_session = self.session.as_ref();
@@ -188,18 +180,30 @@ pub(crate) enum Charging {
 pub(crate) struct AwaitedCharge {
     waiting: Waiting<Reserved, StoreError>,
     /// `None` once it is known.
-    charged: Option<(Charged, Arc<MemoryLimitStore>)>,
+    charged: Option<(Charged, Meanwhile)>,
 }
+
+/// Where it is counted if the store does not answer; `None` if it is that which
+/// did not.
+type Meanwhile = Option<Arc<MemoryLimitStore>>;
 
 impl Future for AwaitedCharge {
     type Output = Bill;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Bill> {
-        let answer = ready!(Pin::new(&mut self.waiting).poll(context));
-        Poll::Ready(match self.charged.take() {
-            Some((charged, meanwhile)) => charged.settled(answer, meanwhile),
-            None => Err(Shortage::Store),
-        })
+        loop {
+            let answer = ready!(Pin::new(&mut self.waiting).poll(context));
+            let Some((charged, meanwhile)) = self.charged.take() else {
+                return Poll::Ready(Err(Shortage::Store));
+            };
+            match charged.settled(answer, meanwhile) {
+                Charging::Known(bill) => return Poll::Ready(bill),
+                Charging::Awaited(again) => {
+                    self.charged = again.charged;
+                    self.waiting.go_on_with(again.waiting);
+                }
+            }
+        }
     }
 }
 
@@ -232,13 +236,20 @@ impl Charged {
         })
     }
 
+    /// Asks the store.
+    fn charge(self, meanwhile: Meanwhile) -> Charging {
+        match self.reserve().settle() {
+            Settled::Known(answer) => self.settled(answer, meanwhile),
+            Settled::Awaited(waiting) => Charging::Awaited(Box::new(AwaitedCharge {
+                waiting,
+                charged: Some((self, meanwhile)),
+            })),
+        }
+    }
+
     /// What comes of the answer of the store.
-    fn settled(
-        mut self,
-        answer: Result<Reserved, StoreError>,
-        meanwhile: Arc<MemoryLimitStore>,
-    ) -> Bill {
-        match answer {
+    fn settled(mut self, answer: Result<Reserved, StoreError>, meanwhile: Meanwhile) -> Charging {
+        Charging::Known(match answer {
             Ok(Reserved::Admitted { over }) => Ok(Paid {
                 over: over.and_then(|index| self.quota(index)),
                 charged: Some(self),
@@ -254,35 +265,40 @@ impl Charged {
                 })
             }
             Ok(Reserved::Full) => {
+                let charges = self.reservation.charges();
+                let enforced = charges.iter().filter(|charge| charge.enforced).count();
+                let is_mixed = enforced > 0 && enforced < charges.len();
+                // What is only tried refuses nothing, for want of room neither.
+                if is_mixed {
+                    self.reservation.leave_enforced();
+                    return self.charge(meanwhile);
+                }
                 self.stage = Stage::Concluded;
-                match self.reservation.charges().iter().any(Charge::is_enforced) {
-                    true => Err(Shortage::Full),
-                    // What is only tried refuses nothing.
-                    false => Ok(Paid::default()),
+                match enforced {
+                    0 => Ok(Paid::default()),
+                    _ => Err(Shortage::Full),
                 }
             }
             Err(error) => {
                 tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
-                let panicked = error == StoreError::PANICKED;
-                self.charge_meanwhile(meanwhile)
-                    .map_err(|shortage| match shortage {
-                        Shortage::Store if panicked => Shortage::Failed,
-                        other => other,
-                    })
+                return self.charge_meanwhile(meanwhile, &error);
             }
-        }
+        })
     }
 
     /// Charges this process alone, if that is what all limits say of a store that
     /// does not answer.
-    fn charge_meanwhile(self, meanwhile: Arc<MemoryLimitStore>) -> Bill {
+    fn charge_meanwhile(self, meanwhile: Meanwhile, error: &StoreError) -> Charging {
         let denies = |charge: &Charge| {
             charge.enforced && charge.quota.on_store_error() == OnStoreError::Deny
         };
-        let charges = self.reservation.charges();
-        if charges.iter().any(denies) {
-            return Err(Shortage::Store);
-        }
+        let denied = self.reservation.charges().iter().any(denies);
+        let Some(meanwhile) = meanwhile.filter(|_| !denied) else {
+            return Charging::Known(Err(match *error == StoreError::PANICKED {
+                true => Shortage::Failed,
+                false => Shortage::Store,
+            }));
+        };
         let charged = Self {
             store: meanwhile,
             clock: Arc::clone(&self.clock),
@@ -292,10 +308,7 @@ impl Charged {
         // The store may still count it: it is told that it need not, now that
         // this is dropped.
         drop(self);
-        match charged.reserve().settle() {
-            Settled::Known(Ok(answer)) => charged.settled(Ok(answer), Arc::default()),
-            Settled::Known(Err(_)) | Settled::Awaited(_) => Err(Shortage::Store),
-        }
+        charged.charge(None)
     }
 
     fn quota(&self, charge: usize) -> Option<Arc<Quota>> {
@@ -311,6 +324,11 @@ impl Charged {
             true => Stage::Sent,
             false => Stage::Concluded,
         };
+    }
+
+    /// Whether it was sent, and something depends on when its answer ends.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.stage == Stage::Sent
     }
 
     /// The answer has come to its end.

@@ -173,6 +173,9 @@ impl Sessions {
     /// The tool that the caller made the task with; `None` if the task is not
     /// known to be the caller's.
     pub(crate) fn tool_of(&self, task: &str, caller: &Caller) -> Result<Option<String>, Refusal> {
+        if self.is_beginning(task) {
+            return Err(refusal(UNANSWERED));
+        }
         let owner = self.ask(
             || Question::OwnerOfTask(task.to_owned()),
             |store| store.task_owner(task, caller),
@@ -186,6 +189,17 @@ impl Sessions {
         Ok(owner
             .filter(|owner| owner.caller() == caller.id())
             .map(|owner| owner.tool().to_owned()))
+    }
+
+    /// Whether the store is being told of this task: before it has heard of it, it
+    /// cannot say whose it is.
+    fn is_beginning(&self, task: &str) -> bool {
+        let is_it = |(question, _): &(Question, Asked)| match question {
+            Question::BeginTask(other) => other == task,
+            _ => false,
+        };
+        let memo = self.memo.as_ref();
+        memo.is_some_and(|memo| lock(memo).waiting.iter().any(is_it))
     }
 
     /// Tells the store something once, however often it is judged.

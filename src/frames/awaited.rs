@@ -3,12 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::tell::Question;
 use crate::audit::OpenDecision;
 use crate::engine::{Charged, Judge};
 use crate::mcp::message::{Call, Id};
 
-/// What comes beyond pushes out the oldest.
+/// What comes beyond pushes out the oldest, and those last that hold a place.
 pub(super) const MOST_AWAITED: usize = 1024;
 
 #[derive(Debug, Default)]
@@ -26,8 +28,9 @@ pub(super) struct Request {
     /// The call that it makes, if the answer can be told from others.
     pub(super) call: Option<ToolCall>,
     pub(super) open: OpenDecision,
-    /// What it was charged.
-    pub(super) charged: Option<Charged>,
+    /// What it holds until it is answered, and what others held that had its id:
+    /// nobody can tell which of them an answer is for.
+    pub(super) held: SmallVec<[Charged; 1]>,
     /// What judged it, and judges its answer.
     pub(super) judge: Judge,
     pub(super) question: Question,
@@ -51,8 +54,7 @@ impl Awaited {
     ) {
         let question = Question::of(call);
         if self.requests.len() >= MOST_AWAITED {
-            self.requests.pop_front();
-            self.has_forgotten = true;
+            self.push_out();
         }
         let tool = call.tool().filter(|_| !self.has_forgotten);
         let mut call = tool.map(|tool| ToolCall {
@@ -69,7 +71,7 @@ impl Awaited {
             id: id.raw().into(),
             call,
             open,
-            charged,
+            held: charged.filter(Charged::is_under_way).into_iter().collect(),
             judge,
             question,
         });
@@ -89,7 +91,31 @@ impl Awaited {
             .requests
             .iter()
             .position(|request| request.has_id(id))?;
-        self.requests.remove(index)
+        let mut taken = self.requests.remove(index)?;
+        if let Some(other) = self.with_id(id) {
+            other.held.append(&mut taken.held);
+        }
+        Some(taken)
+    }
+
+    /// Nobody waits any more for a request with this id: what it holds, it holds
+    /// for a while. Of several all are meant.
+    pub(super) fn give_up(&mut self, id: &[u8]) {
+        let same_id = |request: &&mut Request| request.has_id(id);
+        for request in self.requests.iter_mut().filter(same_id) {
+            request.held.clear();
+        }
+    }
+
+    fn push_out(&mut self) {
+        let holds_nothing = |request: &Request| request.held.is_empty();
+        let index = self.requests.iter().position(holds_nothing);
+        self.requests.remove(index.unwrap_or_default());
+        self.has_forgotten = true;
+    }
+
+    fn with_id(&mut self, id: &[u8]) -> Option<&mut Request> {
+        self.requests.iter_mut().find(|request| request.has_id(id))
     }
 
     /// All of them, of which none is answered any more.

@@ -13,6 +13,7 @@ use crate::engine::{
     self, Arrival, Charged, Charging, Draft, Engine, Judge, Judgement, Seen, Sessions,
 };
 use crate::limit::LimitStore;
+use crate::mcp::changed;
 use crate::mcp::list::{self, Answer, Filtered, Unreadable};
 use crate::mcp::message::{Id, Message};
 use crate::mcp::recover::{self, Unread};
@@ -209,6 +210,11 @@ impl MessageConnection {
             (message, &judge)
         {
             self.note(|news| news.asked(id, call, frame, judge));
+            if call.method == "notifications/cancelled" {
+                if let Some(id) = changed::cancelled(frame) {
+                    self.awaited().give_up(&id);
+                }
+            }
         }
         match (id, message, judge) {
             (Some(id), Some(Message::Request(_, call)), Ok(judge)) => {
@@ -348,9 +354,7 @@ impl MessageConnection {
                 sessions.begin_task(&task.id, owner);
             }
         }
-        if let Some(charged) = awaited.charged {
-            charged.ended();
-        }
+        awaited.held.into_iter().for_each(Charged::ended);
         Some(awaited.open.end(Ending::Answered))
     }
 

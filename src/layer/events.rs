@@ -94,7 +94,7 @@ impl Events {
             if let Some((pending, _)) = &mut self.asking {
                 ready!(Pin::new(pending).poll(context));
                 if let Some((_, chunk)) = self.asking.take() {
-                    self.take_or_end(chunk, body.as_mut());
+                    self.ask_or_take(chunk, body.as_mut());
                 }
                 continue;
             }
@@ -102,10 +102,7 @@ impl Events {
                 Some(Ok(frame)) => {
                     // Trailers have no place in this transport.
                     if let Ok(chunk) = frame.into_data() {
-                        match self.ask_about(&chunk) {
-                            Some(pending) => self.asking = Some((pending, chunk)),
-                            None => self.take_or_end(chunk, body.as_mut()),
-                        }
+                        self.ask_or_take(chunk, body.as_mut());
                     }
                 }
                 Some(Err(error)) => {
@@ -158,6 +155,14 @@ impl Events {
             .clone()
             .push(chunk.clone(), &mut ask, &mut VecDeque::new());
         sessions.pending()
+    }
+
+    /// What is known of one event can raise questions about the next.
+    fn ask_or_take<R>(&mut self, chunk: Bytes, body: Pin<&mut Option<R>>) {
+        match self.ask_about(&chunk) {
+            Some(pending) => self.asking = Some((pending, chunk)),
+            None => self.take_or_end(chunk, body),
+        }
     }
 
     fn take_or_end<R>(&mut self, chunk: Bytes, mut body: Pin<&mut Option<R>>) {

@@ -109,7 +109,8 @@ impl Exchange {
     /// The answer has come to its end, unless it comes by another way: on a stream
     /// that is open already.
     pub(super) fn has_ended(&mut self, status: StatusCode, has_body: bool) {
-        let is_elsewhere = self.asked.is_awaited() && status.is_success() && !has_body;
+        let is_elsewhere = self.asked.is_awaited()
+            && (status == StatusCode::ACCEPTED || status.is_success() && !has_body);
         match self.charged.take() {
             Some(charged) if !is_elsewhere => charged.ended(),
             // It is still under way, for all that is known.

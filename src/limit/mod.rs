@@ -14,6 +14,7 @@ mod testing;
 mod usage;
 mod window;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +95,11 @@ impl Reservation {
         }
     }
 
+    /// Without what is only tried.
+    pub(crate) fn leave_enforced(&mut self) {
+        self.charges.retain(|charge| charge.enforced);
+    }
+
     /// Tells it from all others, of this process and of others.
     pub fn id(&self) -> DecisionId {
         self.id
@@ -117,7 +123,7 @@ impl Reservation {
 }
 
 /// What one message uses up of one quota.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Charge {
     pub(crate) quota: Arc<Quota>,
     /// `None` if all callers count together.
@@ -155,6 +161,16 @@ impl Charge {
     /// beyond the maximum.
     pub fn is_enforced(&self) -> bool {
         self.enforced
+    }
+}
+
+/// Without the amount, which can be the value of an argument.
+impl fmt::Debug for Charge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Charge")
+            .field("quota", &self.quota.place())
+            .field("enforced", &self.enforced)
+            .finish_non_exhaustive()
     }
 }
 

@@ -44,9 +44,8 @@ impl Rules {
         let roots = Kind::Tools.roots();
         let all_tools =
             of_all.and_then(|rule| Checks::compile(rule, "/all_tools", roots, regexes, problems));
-        let name = document.name.as_deref().unwrap_or_default();
         let all_limits =
-            of_all.and_then(|rule| Limits::compile(rule, "/all_tools", name, roots, problems));
+            of_all.and_then(|rule| Limits::compile(rule, "/all_tools", document, roots, problems));
         let mut section = |kind| Section::compile(kind, document, view, regexes, problems);
         Self {
             default: document.default,

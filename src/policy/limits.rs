@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::condition::{Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find};
 use super::diagnostic::{Problem, Problems, join, printable};
-use super::document::{Limit, MaxConcurrent, RateLimit, Reset, Rule, Window};
+use super::document::{Limit, MaxConcurrent, Mode, PolicyDocument, RateLimit, Reset, Rule, Window};
 use super::quota::{Amount, CalendarUnit, Period, Quota, Spending};
 use crate::json::Kind;
 
@@ -48,7 +48,7 @@ impl Limits {
     pub(super) fn compile(
         rule: &Rule,
         place: &str,
-        policy: &str,
+        document: &PolicyDocument,
         roots: &'static [Root],
         problems: &mut Problems,
     ) -> Option<Self> {
@@ -56,7 +56,8 @@ impl Limits {
             return None;
         }
         let mut compiler = Compiler {
-            policy,
+            policy: document.name.as_deref().unwrap_or_default(),
+            is_tried: document.mode == Mode::Shadow || rule.mode == Mode::Shadow,
             limits: join(place, "limits"),
             roots,
             problems,
@@ -117,6 +118,7 @@ impl Limits {
 
 struct Compiler<'p> {
     policy: &'p str,
+    is_tried: bool,
     /// `/tools/NAME/limits`.
     limits: String,
     roots: &'static [Root],
@@ -168,7 +170,7 @@ impl Compiler<'_> {
     }
 
     fn push(&mut self, quota: Quota, increment: Increment) {
-        let quota = Arc::new(quota);
+        let quota = Arc::new(quota.with_tried(self.is_tried));
         self.list.push(Compiled { quota, increment });
     }
 
@@ -396,6 +398,9 @@ impl Spent {
                 Some(spending) => *spending = enforced,
                 None => both.0.push(enforced),
             }
+        }
+        for tried in both.0.iter_mut().filter(|spending| !spending.enforced) {
+            tried.quota = Arc::clone(&tried.quota).beside_enforced();
         }
         both
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -113,6 +114,7 @@ pub struct Quota {
     sessions: u32,
     on_store_error: OnStoreError,
     on_deny: Option<Box<str>>,
+    is_tried: bool,
 }
 
 /// Tells what a quota counts from everything else that is counted: a digest of
@@ -229,7 +231,31 @@ impl Quota {
             sessions: DEFAULT_SESSIONS,
             on_store_error: OnStoreError::Deny,
             on_deny: None,
+            is_tried: false,
         }
+    }
+
+    /// Of a rule or document that is in shadow, or not.
+    pub(crate) fn with_tried(self, is_tried: bool) -> Self {
+        Self { is_tried, ..self }
+    }
+
+    /// The quota by which something is counted that is only tried: the same if all
+    /// that it counts is; else one beside it, because what is only tried must not
+    /// use up what is enforced.
+    pub(crate) fn beside_enforced(self: Arc<Self>) -> Arc<Self> {
+        if self.is_tried {
+            return self;
+        }
+        let mut digest = Sha256::new();
+        digest.update(self.id.as_bytes());
+        digest.update(b"tried");
+        let id = first_half(digest);
+        Arc::new(Self {
+            id,
+            is_tried: true,
+            ..(*self).clone()
+        })
     }
 
     /// With so many budgets of sessions for each caller.
@@ -320,6 +346,10 @@ fn id_of(policy: &str, place: &str, period: Period, scope: Scope) -> QuotaId {
     }
     digest.update([kind, scope]);
     digest.update(seconds.to_be_bytes());
+    first_half(digest)
+}
+
+fn first_half(digest: Sha256) -> QuotaId {
     let digest: [u8; 32] = digest.finalize().into();
     let mut id = [0; 16];
     id.copy_from_slice(digest.split_at(16).0);
@@ -329,7 +359,7 @@ fn id_of(policy: &str, place: &str, period: Period, scope: Scope) -> QuotaId {
 /// What a call counts, by one quota.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Spending {
-    pub(crate) quota: std::sync::Arc<Quota>,
+    pub(crate) quota: Arc<Quota>,
     pub(crate) amount: Amount,
     /// Whether it is enforced, or only tried: then it counts and never refuses.
     pub(crate) enforced: bool,

@@ -327,7 +327,6 @@ fn parse_entries(
     let mut entries = Vec::new();
     let mut changed = HashMap::new();
     let rules = kind.of(document);
-    let policy = document.name.as_deref().unwrap_or_default();
     for (order, (key, rule)) in rules.iter().enumerate() {
         let place = join(kind.place(), key);
         let (spelled, also) = kind.spelled_key(key);
@@ -364,7 +363,7 @@ fn parse_entries(
             checks: seen
                 .and_then(|rule| Checks::compile(rule, &place, kind.roots(), regexes, problems)),
             limits: seen
-                .and_then(|rule| Limits::compile(rule, &place, policy, kind.roots(), problems)),
+                .and_then(|rule| Limits::compile(rule, &place, document, kind.roots(), problems)),
             unwrapping: seen
                 .and_then(|rule| rule.unwrap.as_ref())
                 .and_then(|unwrap| Unwrapping::compile(unwrap, &place, problems)),

@@ -276,6 +276,31 @@ async fn what_is_only_tried_adds_up_and_refuses_nothing() {
     }
 }
 
+/// What a dispatcher in shadow calls is worked out, and uses up nothing of what is
+/// enforced.
+#[tokio::test]
+async fn what_is_only_tried_uses_up_nothing_that_is_enforced() {
+    let (layer, _) = layer(
+        r#"{ "version": "1", "default": "allow", "tools": {
+            "all": { "mode": "shadow", "unwrap": { "name": "args.tool", "arguments": "args.with" } },
+            "run": { "rate_limit": "2/minute" } } }"#,
+    );
+    let through = || {
+        post(
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"all","arguments":{"tool":"run"}}}"#,
+        )
+    };
+    let server = service_fn(|_: ToServer| std::future::ready(Ok::<_, Never>(json(OK))));
+    for number in 0..4 {
+        let answer = layer.layer(server).oneshot(through()).await.unwrap();
+        let record = answer.extensions().get::<DecisionRecord>().unwrap();
+        assert_eq!(record.verdict(), Verdict::Allowed);
+        let would_be = (number >= 2).then_some((Verdict::Limited, "/tools/run/limits/rate"));
+        assert_eq!(record.shadow(), would_be);
+    }
+    assert_eq!(admitted(&layer, || run("{}")).await, 2);
+}
+
 #[tokio::test]
 async fn a_refusal_is_recorded_as_one() {
     let (layer, _) = layer(&policy(r#"{ "rate_limit": "0/minute" }"#));

@@ -11,6 +11,7 @@
 
 mod calls;
 mod concurrent;
+mod frames;
 #[allow(dead_code, reason = "the tests of the wire use more of it")]
 #[path = "../wire/server.rs"]
 mod server;

@@ -109,6 +109,39 @@ async fn a_store_that_is_full_refuses() {
     assert_eq!(refused.json()["error"]["data"]["rule"], "(limits full)");
 }
 
+/// Neither by what it says nor by the room that it takes.
+#[tokio::test]
+async fn what_is_only_tried_refuses_nothing_when_a_store_is_full() {
+    let of_two = |all: &str| {
+        format!(
+            r#"{{ "version": "1", "default": "allow",
+                "all_tools": {{ "mode": "{all}", "rate_limit": "9/minute" }},
+                "tools": {{ "run": {{ "rate_limit": "9/minute" }} }} }}"#
+        )
+    };
+    let has_room_for_one = |reservation: &Reservation| match reservation.charges() {
+        [one] if one.is_enforced() => ADMITTED,
+        _ => Reserved::Full,
+    };
+    let at_once = move |reservation: &Reservation| Answer::known(has_room_for_one(reservation));
+    let later = move |reservation: &Reservation| {
+        let answer = has_room_for_one(reservation);
+        Answer::pending(async move { Ok(answer) })
+    };
+    for store in [Scripted::answering(at_once), Scripted::answering(later)] {
+        let tried = layer(&of_two("shadow")).0.limit_store(store.clone());
+        assert!(passes(&tried, run("{}")).await);
+        assert_eq!(store.take(), ["reserve", "reserve"]);
+        let enforced = layer(&of_two("enforce")).0.limit_store(store.clone());
+        let (_, refused) = send(&enforced, run("{}")).await;
+        assert_eq!(refused.json()["error"]["data"]["rule"], "(limits full)");
+        assert_eq!(store.take(), ["reserve"]);
+    }
+    let full = Scripted::answering(|_| Answer::known(Reserved::Full));
+    let only_tried = policy(r#"{ "rate_limit": "9/minute", "mode": "shadow" }"#);
+    assert!(passes(&layer(&only_tried).0.limit_store(full), run("{}")).await);
+}
+
 #[tokio::test]
 async fn what_panics_has_not_answered() {
     let layer = limited("deny").limit_store(Scripted::answering(|_| panic!("no answer")));

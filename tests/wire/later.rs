@@ -1,5 +1,6 @@
 //! Stores that answer later, or never.
 
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 use std::{future, pin::Pin};
@@ -12,7 +13,9 @@ use mcp_policy::{
 
 use crate::server::{ALLOW_ALL, Exchange, call, pieces, post};
 
-/// Answers what another store does, at the second poll.
+/// Answers what another store does, at the second poll. It hears of tasks no
+/// earlier than that.
+#[derive(Clone)]
 pub(crate) struct Later<S>(pub(crate) S);
 
 fn later<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
@@ -28,7 +31,7 @@ fn later<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
     }))
 }
 
-impl<S: SessionStore> SessionStore for Later<S> {
+impl<S: SessionStore + Clone> SessionStore for Later<S> {
     fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
         later(self.0.begin_session(session, owner))
     }
@@ -42,7 +45,9 @@ impl<S: SessionStore> SessionStore for Later<S> {
     }
 
     fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
-        later(self.0.begin_task(task, owner))
+        let (store, task) = (self.0.clone(), task.to_owned());
+        let begin = async move { store.begin_task(&task, owner).get().await };
+        later(Answer::pending(begin))
     }
 
     fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>> {
@@ -121,7 +126,7 @@ async fn begin(layer: &PolicyLayer, caller: &str) {
 
 #[tokio::test]
 async fn a_session_is_its_beginners_alone_whenever_the_store_answers() {
-    let layer = layer().session_store(Later(MemorySessionStore::default()));
+    let layer = layer().session_store(Later(Arc::new(MemorySessionStore::default())));
     begin(&layer, "alice").await;
     for method in [Method::POST, Method::GET] {
         assert_eq!(enters(&layer, "alice", &method).await, 0);

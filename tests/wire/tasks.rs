@@ -177,6 +177,20 @@ async fn lists_of_an_extension_stay_as_they_are() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_a_task_right_behind_it_is_heard() {
+    let made = r#"{"jsonrpc":"2.0","id":1,"result":{"resultType":"task","taskId":"t","status":"working"}}"#;
+    let told =
+        r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"t","result":{}}}"#;
+    let events = format!("data: {made}\n\ndata: {told}\n\n");
+    for number in 0..2 {
+        let layer = &layers(ALLOW, &Arc::default())[number];
+        let call = modern_call("safe");
+        let (_, answer) = exchange(layer, "alice", call, "text/event-stream", &events).await;
+        assert_eq!(answer.text(), events);
+    }
+}
+
+#[tokio::test]
 async fn nobody_hears_of_the_task_of_another() {
     let sessions = Arc::new(MemorySessionStore::default());
     let _ = sessions.begin_task("a", TaskOwner::new(&Caller::new("alice"), "safe"));

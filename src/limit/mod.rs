@@ -11,6 +11,8 @@ mod memory;
 mod metrics;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod window;
 

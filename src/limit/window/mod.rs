@@ -9,6 +9,8 @@ mod concurrent;
 mod counter;
 mod rolling;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, SystemTime};
 
@@ -157,6 +159,7 @@ impl Budget {
             Self::Sessions(sessions) => sessions.size(),
         }
     }
+
     /// What is counted for whom: `None` is whatever has no session, and everything
     /// where sessions count together.
     pub(crate) fn counters(&mut self) -> impl Iterator<Item = (Option<&str>, &mut Counter)> {

@@ -11,7 +11,6 @@ mod clock;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use self::clock::ManualClock;
 
@@ -199,7 +198,7 @@ fn it_is_told_how_full_the_memory_of_limits_is() {
         call("d");
         assert_eq!((budgets(), full()), (3, 1));
         // Two have expired, and make room for one.
-        clock.advance(Duration::from_secs(60));
+        clock.advance_secs(60);
         call("d");
         assert_eq!((budgets(), full()), (2, 1));
         are_documented(&counts.0.lock().unwrap());

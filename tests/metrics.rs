@@ -6,19 +6,25 @@
     reason = "a test that panics has failed, which is the point"
 )]
 
+#[path = "support/clock.rs"]
+mod clock;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use self::clock::ManualClock;
+
 use futures::executor::block_on;
-use mcp_policy::{Caller, MessageGuard, Policy};
+use mcp_policy::{Caller, MemoryLimitStore, MessageGuard, Policy};
 use metrics::{
-    Counter, CounterFn, Gauge, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
 
-/// How often something was counted, or how many values were recorded.
+/// How often something was counted, how many values were recorded, or how much there
+/// is of something.
 #[derive(Clone, Default)]
-struct Counts(Arc<Mutex<BTreeMap<String, u64>>>);
+struct Counts(Arc<Mutex<BTreeMap<String, i64>>>);
 
 struct One {
     counts: Counts,
@@ -26,7 +32,7 @@ struct One {
 }
 
 impl One {
-    fn add(&self, value: u64) {
+    fn add(&self, value: i64) {
         let mut counts = self.counts.0.lock().unwrap();
         *counts.entry(self.name.clone()).or_default() += value;
     }
@@ -34,7 +40,7 @@ impl One {
 
 impl CounterFn for One {
     fn increment(&self, value: u64) {
-        self.add(value);
+        self.add(value.try_into().unwrap());
     }
 
     fn absolute(&self, _: u64) {
@@ -46,6 +52,20 @@ impl HistogramFn for One {
     fn record(&self, value: f64) {
         assert!((0.0..60.0).contains(&value), "seconds: {value}");
         self.add(1);
+    }
+}
+
+impl GaugeFn for One {
+    fn increment(&self, value: f64) {
+        self.add(value as i64);
+    }
+
+    fn decrement(&self, value: f64) {
+        self.add(-(value as i64));
+    }
+
+    fn set(&self, _: f64) {
+        panic!("several stores have one gauge together")
     }
 }
 
@@ -71,8 +91,8 @@ impl Recorder for Counts {
         Counter::from_arc(self.one(key))
     }
 
-    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
-        panic!("there are no gauges")
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.one(key))
     }
 
     fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
@@ -101,6 +121,7 @@ fn decisions_latencies_and_panics_are_counted() {
         block_on(guard.connect(Caller::new("panic")).from_client(b"{}"));
     });
     let counted = counts.0.lock().unwrap().clone();
+    are_documented(&counted);
     let expected = [
         (
             "mcp_policy_decisions_total server=fixture method=none verdict=invalid",
@@ -128,12 +149,60 @@ fn decisions_latencies_and_panics_are_counted() {
         ),
         ("mcp_policy_seam_panics_total seam=policy source", 1),
     ];
-    let expected: BTreeMap<String, u64> = expected
+    let expected: BTreeMap<String, i64> = expected
         .map(|(name, count)| (name.to_owned(), count))
         .into();
     assert_eq!(counted, expected);
+}
+
+fn are_documented(counted: &BTreeMap<String, i64>) {
     let page = include_str!("../src/docs/audit.md");
     for name in counted.keys().filter_map(|name| name.split(' ').next()) {
         assert!(page.contains(&format!("| `{name}` |")), "{name}");
     }
+}
+
+#[test]
+fn it_is_told_how_full_the_memory_of_limits_is() {
+    let counts = Counts::default();
+    let limit = |tool: &str, window: u32| {
+        format!(r#""{tool}":{{"limits":[{{"counter":"c","window":{window},"max":9}}]}}"#)
+    };
+    let tools = [("a", 60), ("b", 60), ("c", 3_600), ("d", 60)];
+    let tools = tools.map(|(tool, window)| limit(tool, window)).join(",");
+    let policy = format!(r#"{{"version":"1","default":"deny","tools":{{{tools}}}}}"#);
+    let policy: Policy = policy.parse().unwrap();
+    let clock = ManualClock::at(1_795_608_030);
+    let guard = MessageGuard::new(policy)
+        .server_name("fixture")
+        .limit_store(MemoryLimitStore::default().max_budgets(3))
+        .clock(clock.clone());
+    let of = |name: &str| counts.0.lock().unwrap().get(name).copied().unwrap_or(0);
+    let full = || of("mcp_policy_limits_full_total server=fixture");
+    let budgets = || of("mcp_policy_limit_budgets ");
+    metrics::with_local_recorder(&counts, || {
+        let call = |tool: &str| {
+            let message = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}"}}}}"#
+            );
+            block_on(
+                guard
+                    .connect(Caller::local())
+                    .from_client(message.as_bytes()),
+            );
+        };
+        for (tool, expected) in [("a", 1), ("b", 2), ("c", 3), ("a", 3)] {
+            call(tool);
+            assert_eq!((budgets(), full()), (expected, 0), "{tool}");
+        }
+        call("d");
+        assert_eq!((budgets(), full()), (3, 1));
+        // Two have expired, and make room for one.
+        clock.advance_secs(60);
+        call("d");
+        assert_eq!((budgets(), full()), (2, 1));
+        are_documented(&counts.0.lock().unwrap());
+        drop(guard);
+        assert_eq!(budgets(), 0, "what is gone is not counted");
+    });
 }

@@ -624,3 +624,108 @@ fn a_document_built_in_rust_is_read_as_it_was_meant() {
         assert!(Policy::try_from(document).is_err(), "{seconds}");
     }
 }
+
+#[test]
+fn each_limit_counts_by_its_own_path() {
+    let limits: Vec<_> = [("a", "args.a"), ("b", "args.b"), ("c", "args.a")]
+        .map(|(counter, path)| json!({ "counter": counter, "window": 1, "max": 9, "increment_from": path }))
+        .into();
+    let policy = policy(json!({ "tools": { "t": { "limits": limits } } }));
+    let call = Action::call_tool("t")
+        .with_arguments(r#"{"a":1,"b":2}"#)
+        .unwrap();
+    spends(
+        &policy.decide(&call),
+        [
+            ("/tools/t/limits/a", "1"),
+            ("/tools/t/limits/b", "2"),
+            ("/tools/t/limits/c", "1"),
+        ],
+    );
+}
+
+/// A policy that is tried first has counted already when it is enforced; but what is
+/// only tried beside what is enforced uses up nothing of that.
+#[test]
+fn what_is_only_tried_has_a_quota_of_its_own_beside_what_is_enforced() {
+    let id_of = |policy: &Policy, place: &str, arguments: &str| {
+        let call = Action::call_tool("t").with_arguments(arguments).unwrap();
+        let decision = policy.decide(&call);
+        let mut quotas = decision.quotas();
+        let (quota, _) = quotas.find(|(quota, _)| quota.place() == place).unwrap();
+        quota.id()
+    };
+    let [enforced, tried @ ..] = [
+        ("enforce", "enforce"),
+        ("enforce", "shadow"),
+        ("shadow", "enforce"),
+    ]
+    .map(|(document, rule)| {
+        let policy = policy(json!({
+            "mode": document,
+            "tools": { "t": { "mode": rule, "limits": calls(1) } },
+        }));
+        id_of(&policy, "/tools/t/limits/calls", "{}")
+    });
+    assert_eq!(tried, [enforced; 2]);
+
+    let tools = |mode: &str| {
+        policy(json!({ "tools": {
+            "t": { "mode": mode, "unwrap": { "name": "args.n", "arguments": "args.a" } },
+            "u": { "limits": calls(1) },
+        } }))
+    };
+    let of_inner = |mode| id_of(&tools(mode), "/tools/u/limits/calls", r#"{"n":"u"}"#);
+    assert_ne!(of_inner("shadow"), of_inner("enforce"));
+}
+
+/// Stores outlive processes, and what counts in them does not change its name.
+#[test]
+fn the_id_of_a_quota_stays_the_same() {
+    let policy = policy(json!({ "name": "team", "tools": { "t": { "limits": calls(1) } } }));
+    let decision = policy.decide(&Action::call_tool("t"));
+    let id = decision.quotas().next().unwrap().0.id();
+    assert_eq!(id.to_string(), "c7b8b085929f72fea4bde18b985ff5bb");
+    let digits: String = id
+        .as_bytes()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(digits, id.to_string());
+}
+
+#[test]
+fn a_scope_that_does_not_exist_is_one_mistake() {
+    let limit = json!({ "counter": "c", "window": 1, "max": 1, "scope": "sesion", "sessions": 3 });
+    let text =
+        json!({ "version": "1", "default": "deny", "tools": { "t": { "limits": [limit] } } });
+    let error = text.to_string().parse::<Policy>().unwrap_err();
+    let places: Vec<_> = error
+        .diagnostics()
+        .iter()
+        .map(|found| found.pointer())
+        .collect();
+    assert_eq!(places, ["/tools/t/limits/0/scope"]);
+}
+
+#[test]
+fn only_windows_of_the_calendar_begin_with_it() {
+    let period = |window: &str, reset: &str| {
+        let limit = json!({ "counter": "c", "window": window, "max": 1, "reset": reset });
+        let policy = policy(json!({ "tools": { "t": { "limits": [limit] } } }));
+        let decision = policy.decide(&Action::call_tool("t"));
+        decision.quotas().next().unwrap().0.period()
+    };
+    for (window, unit, seconds) in [
+        ("minute", CalendarUnit::Minute, 60),
+        ("hour", CalendarUnit::Hour, 3_600),
+        ("day", CalendarUnit::Day, 86_400),
+    ] {
+        let length = Duration::from_secs(seconds);
+        let (calendar, rolling) = (period(window, "calendar"), period(window, "rolling"));
+        assert_eq!(calendar, Period::Calendar(unit));
+        assert_eq!(rolling, Period::Rolling(length));
+        assert_eq!([calendar.window(), rolling.window()], [Some(length); 2]);
+    }
+    assert_eq!(Period::Concurrent.window(), None);
+}

@@ -16,6 +16,8 @@ mod redis;
 mod sqlite;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod window;
 

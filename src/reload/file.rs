@@ -250,6 +250,12 @@ impl Drop for Watching {
     }
 }
 
+/// Until nothing more happens, or it has gone on for long enough.
+fn wait_for_quiet(happened: &Receiver<()>) {
+    let end = Instant::now() + LONGEST_UNREST;
+    while Instant::now() < end && happened.recv_timeout(QUIET).is_ok() {}
+}
+
 /// Reads the file again.
 struct Reader {
     path: PathBuf,
@@ -295,8 +301,7 @@ impl Reader {
     /// Reads the file whenever something has happened to it.
     fn run(mut self, live: &LivePolicy, happened: &Receiver<()>) {
         while happened.recv().is_ok() {
-            let end = Instant::now() + LONGEST_UNREST;
-            while Instant::now() < end && happened.recv_timeout(QUIET).is_ok() {}
+            wait_for_quiet(happened);
             let mut noticed = lock(&self.noticed);
             let (is_over, trouble) = (noticed.is_over, noticed.trouble.take());
             drop(noticed);

@@ -87,6 +87,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("policy.json");
         symlink("policy.json", &link).unwrap();
-        assert!(trail(&link).len() <= 42);
+        // Each time that it is followed, and where it is given up.
+        assert_eq!(trail(&link).len(), 41);
     }
 }

@@ -11,6 +11,8 @@ mod counter;
 mod encoding;
 mod rolling;
 mod sessions;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, SystemTime};
 

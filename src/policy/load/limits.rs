@@ -406,9 +406,7 @@ impl Reader<'_> {
             let message = format!("found \"{found}\", expected a text such as \"10/minute\"");
             let near = nearest(unit, Window::NAMED.iter().map(|(name, _)| *name));
             let help = match (max, near) {
-                (Some(max), Some(near)) if window.is_none() => {
-                    format!("did you mean \"{max}/{near}\"?")
-                }
+                (Some(max), Some(near)) => format!("did you mean \"{max}/{near}\"?"),
                 _ => "a whole number, a slash, and minute, hour or day; for all else write \
                      `{ \"max\": 10, \"window\": 30 }`, where the window is in seconds"
                     .to_owned(),

@@ -729,3 +729,63 @@ fn only_windows_of_the_calendar_begin_with_it() {
     }
     assert_eq!(Period::Concurrent.window(), None);
 }
+
+#[test]
+fn limits_that_are_built_in_rust_are_written_as_short_as_can_be() {
+    let written = |rule: Rule| {
+        let mut document = PolicyDocument::new(DefaultAction::Deny);
+        document.tools.insert("t".to_owned(), rule);
+        let text = document.to_json_string();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        document["tools"]["t"].to_string()
+    };
+    let mut rule = Rule::allow();
+    rule.limits = vec![Limit::new("c", Window::from_secs(90), Amount::from(10))];
+    rule.rate_limit = Some(RateLimit::new(Amount::from(5), Window::HOUR));
+    rule.max_concurrent = Some(MaxConcurrent::new(3));
+    let short = json!({
+        "limits": [{ "counter": "c", "window": 90, "max": 10 }],
+        "rate_limit": { "max": 5, "window": "hour" },
+        "max_concurrent": { "max": 3 },
+    });
+    assert_eq!(written(rule.clone()), short.to_string());
+    // What is not the default is written.
+    rule.limits[0].max = Amount::from_millionths(1_500_000);
+    rule.limits[0].scope = Scope::Server;
+    rule.limits[0].reset = Reset::Calendar;
+    rule.limits[0].on_store_error = OnStoreError::Allow;
+    rule.limits[0].window = Window::DAY;
+    rule.rate_limit.as_mut().unwrap().scope = Scope::Caller;
+    rule.max_concurrent.as_mut().unwrap().scope = Scope::Session;
+    let long = json!({
+        "limits": [{ "counter": "c", "window": "day", "max": 1.5, "scope": "server",
+                     "reset": "calendar", "on_store_error": "allow" }],
+        "rate_limit": { "max": 5, "window": "hour", "scope": "caller" },
+        "max_concurrent": { "max": 3, "scope": "session" },
+    });
+    assert_eq!(written(rule), long.to_string());
+}
+
+/// Where a number can never be, or never tells how much.
+#[test]
+fn limits_count_only_by_what_can_be_a_number() {
+    let problem = |section: &str, name: &str, path: &str| {
+        let document = json!({ "version": "1", "default": "deny",
+                               section: { name: { "limits": [by(path)] } } });
+        let error = document.to_string().parse::<Policy>().unwrap_err();
+        let [found] = error.diagnostics() else {
+            panic!("{error}");
+        };
+        let ending = "/limits/0/increment_from";
+        assert!(found.pointer().ends_with(ending), "{}", found.pointer());
+        found.message().to_owned()
+    };
+    let never = "there is never a number at this path";
+    for path in ["args", "caller.id", "caller.claims", "caller"] {
+        assert_eq!(problem("tools", "t", path), never, "{path}");
+    }
+    for path in ["tool.name", "resource.uri"] {
+        assert_ne!(problem("tools", "t", path), "", "{path}");
+    }
+    assert_eq!(problem("resources", "x:/a", "resource.uri"), never);
+}

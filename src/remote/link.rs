@@ -15,7 +15,7 @@ use super::ENDED;
 use crate::store::StoreError;
 
 /// A server that takes longer for anything is taken for one that has gone.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(3);
 /// So many things wait to be told.
 pub(super) const UNTOLD: u32 = 16_384;
 /// How often it is asked whether it is there.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{Client, Cmd, FromRedisValue};
 use tempfile::TempDir;
 
-/// A server that stops with the test. It keeps everything that it has answered.
+/// A server that stops with the test.
 pub(crate) struct Server {
     folder: TempDir,
     arguments: Vec<String>,
@@ -17,6 +17,11 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start() -> Self {
         Self::with(&[])
+    }
+
+    /// One that forgets nothing that it has answered.
+    pub(crate) fn that_keeps_everything() -> Self {
+        Self::with(&["--appendonly", "yes", "--appendfsync", "always"])
     }
 
     pub(crate) fn with(arguments: &[&str]) -> Self {
@@ -83,7 +88,6 @@ impl Drop for Server {
 fn begin(folder: &TempDir, arguments: &[String]) -> Child {
     Command::new("redis-server")
         .args(["--port", "0", "--unixsocket", "socket", "--save", ""])
-        .args(["--appendonly", "yes", "--appendfsync", "always"])
         .args(["--enable-debug-command", "local"])
         .args(arguments)
         .current_dir(folder.path())

@@ -108,9 +108,8 @@ impl<'a> Locked<'a> {
     fn settle_account(&mut self) {
         let before = self.known.saturating_add(self.announced);
         let after = self.budgets();
-        if after > before {
-            self.account.fetch_add(after - before, Ordering::Relaxed);
-        } else if after < before {
+        // None is made that was not announced.
+        if after < before {
             self.account.fetch_sub(before - after, Ordering::Relaxed);
         }
         #[cfg(feature = "metrics")]

@@ -87,6 +87,9 @@ fn who_comes_late_turns_no_clock_back() {
     let quota = quota("/a", seconds(1), 1, Scope::Caller);
     let call = |at| reserve(&store, &reservation(at, [charge(&quota, "alice", 1)]));
     let early = clock.now();
+    // What is elapsed is counted from what comes first.
+    let first = reservation(early, [charge(&quota, "bob", 1)]);
+    assert_eq!(reserve(&store, &first), ADMITTED);
     clock.pass(Duration::from_millis(1_500));
     assert_eq!(call(clock.now()), ADMITTED);
     let held_up = call(early);

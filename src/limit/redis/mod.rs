@@ -105,7 +105,7 @@ impl RedisLimitStore {
     ///
     /// # Errors
     ///
-    /// If it cannot be connected to, or does not answer within a second.
+    /// If it cannot be connected to, or does not answer within 3 s.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.remote.ready().await
     }

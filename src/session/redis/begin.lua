@@ -6,7 +6,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
   return 0
 end
 local now = clock()
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - LIFE)
+redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - LIFE * 1000)
 -- What the owner has not used for longest makes room.
 local beyond = redis.call('ZCARD', KEYS[2]) + 1 - MOST
 if beyond > 0 then

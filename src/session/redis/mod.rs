@@ -43,13 +43,13 @@ pub struct RedisSessionStore {
 }
 
 /// The same in each script: how long something is remembered that is not used, in
-/// milliseconds, how much one caller has at most, and the time, in the same unit.
+/// milliseconds, how much one caller has at most, and the time, in microseconds.
 const BEGINNING: &str = "
     local LIFE = 604800000
     local MOST = 1000
     local function clock()
       local time = redis.call('TIME')
-      return time[1] * 1000 + math.floor(time[2] / 1000)
+      return time[1] * 1000000 + time[2]
     end
 ";
 
@@ -94,7 +94,7 @@ impl RedisSessionStore {
     ///
     /// # Errors
     ///
-    /// If it cannot be connected to, or does not answer within a second.
+    /// If it cannot be connected to, or does not answer within 3 s.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.remote.ready().await
     }

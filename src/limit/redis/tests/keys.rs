@@ -1,7 +1,7 @@
 //! What is on the server.
 
 use super::*;
-use crate::limit::testing::{ADMITTED, charge, of_session, quota, reserve};
+use crate::limit::testing::{ADMITTED, charge, of_session, quota};
 use crate::limit::{Charge, testing};
 use crate::policy::{CalendarUnit, Scope};
 

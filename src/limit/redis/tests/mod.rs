@@ -26,6 +26,11 @@ const START: &str = "2026-11-25T04:59:00Z";
 /// Longer than any test makes believe.
 const LONG: Duration = Duration::from_secs(400_000_000);
 
+/// However slow the machine is.
+fn reserve(store: &RedisLimitStore, reservation: &Reservation) -> Reserved {
+    block_on(store.begin(reservation).answer()).unwrap()
+}
+
 /// By a clock that is turned by hand. Everything was done when it has answered.
 struct ByHand(RedisLimitStore);
 

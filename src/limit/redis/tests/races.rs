@@ -42,13 +42,13 @@ fn a_process_among_others() {
                     for turn in 0.. {
                         let charge = charge(quota, &format!("caller {caller}"), weight);
                         let reservation = reservation(clock.now(), [charge]);
-                        match block_on(store.begin(&reservation).answer()).unwrap() {
-                            ADMITTED if turn % 5 == task % 5 => {
-                                store.conclude(&reservation, Conclusion::NotSent, clock.now());
-                                store.conclude(&reservation, Conclusion::NotSent, clock.now());
-                            }
-                            ADMITTED => {
+                        match block_on(store.begin(&reservation).answer()) {
+                            Ok(ADMITTED) if turn % 5 != task % 5 => {
                                 *admitted.lock().unwrap().entry(caller).or_default() += weight;
+                            }
+                            Ok(ADMITTED) | Err(_) => {
+                                store.conclude(&reservation, Conclusion::NotSent, clock.now());
+                                store.conclude(&reservation, Conclusion::NotSent, clock.now());
                             }
                             _ if weight > 1 => weight -= 1,
                             _ => break,
@@ -109,7 +109,7 @@ fn fill_up(server: &Server, admitted: &mut BTreeMap<u64, u64>) {
         loop {
             let charge = charge(&quota, &format!("caller {caller}"), 1);
             let reservation = reservation(ManualClock::at(START).now(), [charge]);
-            match block_on(store.begin(&reservation).answer()).unwrap() {
+            match super::reserve(&store, &reservation) {
                 ADMITTED => *amount += 1,
                 _ => break,
             }
@@ -121,7 +121,7 @@ fn fill_up(server: &Server, admitted: &mut BTreeMap<u64, u64>) {
 #[ignore = "needs redis-server"]
 fn processes_admit_exactly_the_maximum_together() {
     for callers in [1, 40] {
-        let server = Server::with(&["--appendonly", "no"]);
+        let server = Server::start();
         let mut admitted = race(&server, callers);
         assert_eq!(admitted.len() as u64, callers);
         assert!(
@@ -142,7 +142,7 @@ fn processes_admit_exactly_the_maximum_together() {
 #[test]
 #[ignore = "needs redis-server"]
 fn what_nobody_waits_for_is_not_charged() {
-    let server = Server::with(&["--appendonly", "no"]);
+    let server = Server::start();
     let store = RedisLimitStore::connect(&server.url()).unwrap();
     block_on(store.ready()).unwrap();
     let clock = ManualClock::at(START);

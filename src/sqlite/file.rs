@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::schema::SCHEMA;
 use crate::store::StoreError;
 
 /// "mcpp": says whose file it is.
@@ -23,8 +24,6 @@ const PATIENCE_TO_OPEN: Duration = Duration::from_secs(5);
 /// How often a millisecond is waited for others who write, while somebody waits
 /// for an answer: for less than the 100 ms that they wait at most.
 const MOST_TRIES: i32 = 60;
-
-const SCHEMA: &str = include_str!("schema.sql");
 
 /// What this process remembers of what it charged. It takes part in transactions,
 /// and is never written to the disk.

@@ -3,6 +3,7 @@
 
 mod file;
 pub(crate) mod presence;
+mod schema;
 mod worker;
 
 pub(crate) use file::{Synchronous, open};

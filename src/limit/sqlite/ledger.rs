@@ -109,13 +109,12 @@ impl Ledger {
             });
         }
         if asked.grows {
-            if !self.make_room(file, charges, &entries, now)? {
+            let Some(found) = self.make_room(file, reservation, now)? else {
                 #[cfg(feature = "metrics")]
                 crate::limit::metrics::full(reservation.server());
                 return Ok(Reserved::Full);
-            }
-            // Some of it may be forgotten.
-            entries = load(file, reservation)?;
+            };
+            entries = found;
         }
         self.remember(file, reservation)?;
         let at = at(reservation);
@@ -126,39 +125,43 @@ impl Ledger {
         Ok(Reserved::Admitted { over: asked.over })
     }
 
-    /// Whether there is room for the budgets that have to be made.
+    /// Makes room for the budgets that have to be made. What is there then; `None` if
+    /// there is no room.
     fn make_room(
         &mut self,
         file: &Connection,
-        charges: &[Charge],
-        entries: &Entries,
+        reservation: &Reservation,
         now: Reading,
-    ) -> Result<bool, Failure> {
-        let growth_where = |is_meant: &dyn Fn(&Entry) -> bool| {
-            let meant = entries.iter().zip(charges).filter(|(e, _)| is_meant(e));
-            let growth: usize = meant.map(|(entry, charge)| entry.growth(charge)).sum();
-            i64::try_from(growth).unwrap_or(i64::MAX)
-        };
+    ) -> Result<Option<Entries>, Failure> {
+        let charges = reservation.charges();
         for places in [SWEEP, SWEEP_WHEN_FULL] {
             let next = sweep(file, &self.sweep_from, places, now.elapsed)?;
             self.sweep_from = next.unwrap_or_else(Key::first);
+            let mut entries = load(file, reservation)?;
+            ask(charges, &mut entries, now);
+            let change_where = |is_meant: &dyn Fn(&Entry) -> bool| {
+                let meant = entries.iter().zip(charges).filter(|(e, _)| is_meant(e));
+                let changes = meant.map(|(entry, charge)| entry.change(charge));
+                changes.fold(0, i64::saturating_add)
+            };
             let mut fit = true;
             for entry in entries.iter().filter(|entry| entry.key.caller.0.is_some()) {
                 let key = &entry.key;
-                let growth = growth_where(&|other| {
+                let change = change_where(&|other| {
                     (&other.key.server, &other.key.caller) == (&key.server, &key.caller)
                 });
-                if total_of(file, key)?.saturating_add(growth) > self.bounds.of_one_caller {
+                let size = total_of(file, key)?.saturating_add(change);
+                if size > self.bounds.of_one_caller && change > 0 {
                     settle(file, key, now.elapsed)?;
-                    fit &= growth == 0;
+                    fit = false;
                 }
             }
-            let growth = growth_where(&|_| true);
-            if fit && total(file)?.saturating_add(growth) <= self.bounds.in_all {
-                return Ok(true);
+            let change = change_where(&|_| true);
+            if fit && total(file)?.saturating_add(change) <= self.bounds.in_all {
+                return Ok(Some(entries));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Remembers what is charged until it is concluded: in the file what is under

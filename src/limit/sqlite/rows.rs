@@ -127,6 +127,16 @@ impl Entry {
         }
     }
 
+    /// By how many budgets there will be more when it is charged; or fewer, as
+    /// sessions have expired.
+    pub(super) fn change(&self, charge: &Charge) -> i64 {
+        let growth = size(self.growth(charge));
+        self.stored.map_or(growth, |stored| {
+            let kept = size(self.budget.size());
+            growth.saturating_add(kept).saturating_sub(stored.size)
+        })
+    }
+
     /// Writes what is counted now, if anything is.
     pub(super) fn save(
         &mut self,
@@ -141,7 +151,7 @@ impl Entry {
         };
         let mut counted = Vec::new();
         self.budget.encode(&mut counted);
-        let size = i64::try_from(self.budget.size()).unwrap_or(i64::MAX);
+        let size = size(self.budget.size());
         let Key {
             server,
             caller,
@@ -184,6 +194,10 @@ impl Stored {
             max: row.get("max")?,
         })
     }
+}
+
+fn size(budgets: usize) -> i64 {
+    i64::try_from(budgets).unwrap_or(i64::MAX)
 }
 
 /// A number as the file holds it.

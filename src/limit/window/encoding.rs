@@ -158,3 +158,69 @@ fn read_number(from: &mut &[u8]) -> Option<u64> {
     *from = behind;
     Some(u64::from_be_bytes(*number))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::limit::testing::{charge, of_session, quota, seconds};
+    use crate::limit::window::Reading;
+    use crate::policy::CalendarUnit;
+
+    fn quotas() -> Vec<std::sync::Arc<Quota>> {
+        let periods = [
+            seconds(60),
+            Period::Calendar(CalendarUnit::Day),
+            Period::Concurrent,
+        ];
+        let scopes = [Scope::Caller, Scope::Session];
+        let of_all = periods.into_iter().flat_map(|period| {
+            scopes
+                .into_iter()
+                .map(move |scope| quota("/a", period, 9, scope))
+        });
+        of_all.collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_budget_is_the_same_when_it_is_read_again(
+            quota in select(quotas()),
+            charges in prop::collection::vec((0_u64..5_000_000, 0_u64..3, 0_u8..4), 0..80),
+        ) {
+            let mut budget = Budget::new(&quota);
+            let mut now = 1_000_000_000;
+            for (pass, amount, session) in charges {
+                now += pass;
+                let charge = of_session(charge(&quota, "alice", amount), &session.to_string());
+                budget.charge(&charge, Reading::of_system(now), Reading::of_system(now));
+            }
+            let mut bytes = Vec::new();
+            budget.encode(&mut bytes);
+            prop_assert_eq!(Budget::decode(&quota, &bytes), Ok(budget));
+            // Not one more or less.
+            bytes.push(0);
+            prop_assert!(Budget::decode(&quota, &bytes).is_err());
+            bytes.truncate(bytes.len() - 2);
+            prop_assert!(Budget::decode(&quota, &bytes).is_err());
+        }
+
+        #[test]
+        fn whatever_is_read_does_no_harm(
+            quota in select(quotas()),
+            bytes in prop::collection::vec(prop_oneof![0_u8..4, select(b"av\xff".to_vec())], 0..120),
+            now in any::<u64>(),
+        ) {
+            let bytes = [&[VERSION], bytes.as_slice()].concat();
+            if let Ok(mut budget) = Budget::decode(&quota, &bytes) {
+                let now = Reading::of_system(now);
+                let charge = charge(&quota, "alice", u64::MAX);
+                let _ = budget.admits(&charge, now);
+                budget.charge(&charge, now, now);
+                let _ = budget.expires_in(&quota, now);
+            }
+        }
+    }
+}

@@ -404,18 +404,24 @@ fn one_caller_does_not_fill_it() {
 #[test]
 fn sessions_do_not_fill_it() {
     let (_directory, store) = bounded(1_000, 10);
-    let clock = ManualClock::at(START);
+    let mut clock = ManualClock::at(START);
     let quota = Quota::new("", "/a", seconds(60), Amount::ONE, Scope::Session);
     let quota = Arc::new(quota.with_sessions(u32::MAX));
-    let call = |session: usize| {
+    let call = |clock: &ManualClock, session: usize| {
         let charge = charge(&quota, "alice", 1_000_000);
         let charge = of_session(charge, &session.to_string());
         reserve(&store, &reservation(clock.now(), [charge]))
     };
     // One is that of everything that has no session.
-    let admitted = (0..100).filter(|session| call(*session) == ADMITTED);
-    assert_eq!(admitted.count(), 9);
-    assert_eq!(call(100), Reserved::Full);
+    let admitted = (0..8).filter(|session| call(&clock, *session) == ADMITTED);
+    assert_eq!(admitted.count(), 8);
+    clock.pass(Duration::from_secs(30));
+    assert_eq!(call(&clock, 8), ADMITTED);
+    assert_eq!(call(&clock, 100), Reserved::Full);
+    // All but one have expired.
+    clock.pass(Duration::from_secs(30));
+    let admitted = (10..110).filter(|session| call(&clock, *session) == ADMITTED);
+    assert_eq!(admitted.count(), 8);
 }
 
 #[test]

@@ -1,3 +1,6 @@
+//! What is in the file. What is changed here needs another version.
+
+pub(super) const SCHEMA: &str = "
 -- Times are microseconds since 1970; amounts are millionths.
 
 -- How many budgets there are, and how often something was forgotten on request.
@@ -116,3 +119,4 @@ CREATE TRIGGER owned_is_used AFTER UPDATE OF used ON owned BEGIN
         )
         WHERE (server, kind, owner) = (new.server, new.kind, new.owner);
 END;
+";

@@ -271,8 +271,8 @@ pub enum RuleAction {
     Deny,
     /// Refuses it as if it did not exist.
     Hide,
-    /// Lets it wait until an operator has approved it: short for a
-    /// [`require_approval`](Rule::require_approval) with the reason of the rule.
+    /// Lets it wait until an operator has approved it: short for a `require_approval`
+    /// with the reason of the rule.
     RequireApproval,
 }
 

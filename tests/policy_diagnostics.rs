@@ -111,6 +111,11 @@ fn limits() {
 }
 
 #[test]
+fn approvals() {
+    hold("approvals.txt");
+}
+
+#[test]
 fn shadow() {
     hold("shadow.txt");
 }

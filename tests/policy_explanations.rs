@@ -282,3 +282,87 @@ fn names_cannot_forge_lines() {
 denied by (default deny)",
     );
 }
+
+const ASKING: &str = r#"{
+    "version": "1",
+    "default": "deny",
+    "all_tools": { "require_approval": { "approver": "caller", "conditions": [
+        { "path": "args.force", "op": "exists", "value": true }
+    ] } },
+    "tools": {
+        "refund": {
+            "require": [ { "conditions": [ { "path": "args.currency", "op": "eq", "value": "EUR" } ] } ],
+            "rate_limit": "9/day",
+            "require_approval": { "reason": "Large.", "expires": 60, "conditions": [
+                { "path": "args.amount", "op": "gt", "value": 500 },
+                { "path": "args.to[*]", "op": "neq", "value": "house" }
+            ] }
+        },
+        "shut_down": { "action": "require_approval", "reason": "It is the last thing to do." },
+        "tried": { "require_approval": true, "mode": "shadow" }
+    },
+    "prompts": { "letter": { "require_approval": { "conditions": [
+        { "path": "args.to", "op": "eq", "value": "eve" }
+    ] } } }
+}"#;
+
+#[track_caller]
+fn asked(action: &Action<'_>, expected: &str) {
+    let policy: Policy = ASKING.parse().unwrap();
+    assert_eq!(policy.explain(action).to_string(), expected);
+}
+
+#[test]
+fn what_somebody_has_to_approve() {
+    let call = |name, arguments| Action::call_tool(name).with_arguments(arguments).unwrap();
+    asked(
+        &call("refund", r#"{"currency":"EUR","amount":501}"#),
+        r#"tool `refund`
+  /tools/refund: names it exactly
+  /tools/refund/require/args.currency-eq: holds
+    args.currency eq "EUR": true
+  /tools/refund/limits/rate: counts 1, at most 9 in a day for each session
+  /all_tools/require_approval: does not hold, so it does not ask
+    args.force exists true: false
+  /tools/refund/require_approval: undecidable, so it asks
+    args.amount gt 500: true
+    args.to[*] neq "house": undecidable
+waits up to 60 s for an operator, by /tools/refund/require_approval: Large."#,
+    );
+    asked(
+        &call("shut_down", r#"{"force":1}"#),
+        r#"tool `shut_down`
+  /tools/shut_down: names it exactly
+  /all_tools/require_approval: holds, so it asks
+    args.force exists true: true
+  /tools/shut_down/require_approval: asks about every call
+waits up to 600 s for an operator, by /all_tools/require_approval and /tools/shut_down/require_approval: It is the last thing to do."#,
+    );
+    asked(
+        &call("tried", "{}"),
+        r#"tool `tried`
+  /tools/tried: names it exactly
+  /all_tools/require_approval: does not hold, so it does not ask
+    args.force exists true: false
+  /tools/tried/require_approval: asks about every call
+allowed by /tools/tried
+without shadow: waits up to 600 s for an operator, by /tools/tried/require_approval"#,
+    );
+    asked(
+        &Action::complete_prompt("letter"),
+        r#"prompt `letter`
+  /prompts/letter: names it exactly
+  /prompts/letter/require_approval: undecidable, so it asks
+    args.to eq "eve": undecidable
+waits up to 600 s for an operator, by /prompts/letter/require_approval"#,
+    );
+    // Nobody is asked about what is refused.
+    asked(
+        &call("refund", r#"{"currency":"USD","force":1}"#),
+        r#"tool `refund`
+  /tools/refund: names it exactly
+  /tools/refund/require/args.currency-eq: does not hold, so it refuses
+    args.currency eq "EUR": false
+denied by /tools/refund/require/args.currency-eq: The policy does not allow it like this."#,
+    );
+}

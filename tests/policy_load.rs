@@ -200,7 +200,7 @@ fn wrong_types() {
         (
             r#""tools":{"a":{"action":[]}}"#,
             "/tools/a/action",
-            r#"found a list, expected "allow", "deny" or "hide""#,
+            r#"found a list, expected "allow", "deny", "hide" or "require_approval""#,
         ),
     ] {
         one(&with(members), pointer, message);
@@ -216,30 +216,37 @@ fn what_comes_later_is_not_supported_yet() {
             &format!("/{field}"),
             &message,
         );
+        let help = error(&with(&format!(r#""{field}":{{}}"#)));
+        assert!(help.diagnostics()[0].help().unwrap().contains("leave it out"));
     }
-    let message = "field `require_approval` is not supported yet";
+}
+
+#[test]
+fn every_rule_can_ask_for_an_approval() {
+    for rule in [
+        r#"{"require_approval":true}"#,
+        r#"{"require_approval":{}}"#,
+        r#"{"require_approval":{"conditions":[],"reason":"x","expires":1,"approver":"caller"}}"#,
+        r#"{"require_approval":{"expires":604800,"approver":"operator"}}"#,
+        r#"{"action":"require_approval"}"#,
+        r#"{"action":"require_approval","reason":"x","limits":[],"require":[],"mode":"shadow"}"#,
+        r#"{"action":"allow","require_approval":true}"#,
+    ] {
+        for section in ["tools", "resources", "prompts"] {
+            let text = with(&format!(r#""{section}":{{"x":{rule}}}"#));
+            let policy: Policy = text.parse().unwrap();
+            let again: Policy = policy.document().to_json_string().parse().unwrap();
+            assert_eq!(again.document(), policy.document());
+        }
+    }
     for section in ["tools", "resources", "prompts"] {
         let text = with(&format!(r#""{section}":{{"x":{{"require_approval":[]}}}}"#));
+        let message = "found a list, expected `true` or an object";
         one(&text, &format!("/{section}/x/require_approval"), message);
     }
-    let text = with(r#""all_tools":{"require_approval":[]}"#);
-    one(&text, "/all_tools/require_approval", message);
-    for section in ["tools", "resources", "prompts"] {
-        let text = with(&format!(
-            r#""{section}":{{"x":{{"action":"require_approval"}}}}"#
-        ));
-        one(
-            &text,
-            &format!("/{section}/x/action"),
-            r#""require_approval" is not supported yet"#,
-        );
-        assert!(
-            error(&text).diagnostics()[0]
-                .help()
-                .unwrap()
-                .contains("leave it out")
-        );
-    }
+    let text = with(r#""all_tools":{"require_approval":{"expires":604801}}"#);
+    let message = "found the number 604801, expected a whole number of seconds from 1 to 604800";
+    one(&text, "/all_tools/require_approval/expires", message);
 }
 
 #[test]
@@ -257,7 +264,7 @@ fn every_section_is_read_alike() {
             (
                 r#"{"x":{"action":"dney"}}"#,
                 "/x/action",
-                r#"found "dney", expected "allow", "deny" or "hide""#,
+                r#"found "dney", expected "allow", "deny", "hide" or "require_approval""#,
             ),
             (
                 r#"{"a/~b":{"reasn":""}}"#,
@@ -354,7 +361,8 @@ fn misspelt_words_get_the_nearest_known_one() {
             r#""tools":{"x":{"zzzzz":[]}}"#,
             Some(
                 "the fields here are `action`, `reason`, `require`, `deny_if`, `limits`, \
-                 `rate_limit`, `max_concurrent`, `unwrap`, `mode`, `description`",
+                 `rate_limit`, `max_concurrent`, `require_approval`, `unwrap`, `mode`, \
+                 `description`",
             ),
         ),
         (

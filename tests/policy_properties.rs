@@ -10,9 +10,9 @@ use futures::executor::block_on;
 use http::{Request, Response};
 use http_body_util::Full;
 use mcp_policy::{
-    Action, Amount, Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent,
+    Action, Amount, Approver, Check, Condition, Decision, DefaultAction, Instructions, Limit, MaxConcurrent,
     MethodRule, Mode, OnStoreError, Operator, Outcome, Policy, PolicyDocument, PolicyLayer,
-    RateLimit, Reset, Rule, RuleAction, Scope, Unwrap, Window,
+    RateLimit, RequireApproval, Reset, Rule, RuleAction, Scope, Unwrap, Window,
 };
 use proptest::prelude::*;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -193,20 +193,51 @@ fn some_counts() -> impl Strategy<Value = Option<Counts>> {
     prop::option::weighted(0.3, counts())
 }
 
+/// Which calls a rule of tools or prompts asks about.
+fn approval() -> impl Strategy<Value = RequireApproval> {
+    let text = prop::option::of("[a-z ]{0,3}");
+    let expires = prop::option::of(1..=604_800_u32);
+    let conditions = prop::collection::vec(condition(), 0..3);
+    (conditions, text, expires, any::<bool>()).prop_map(
+        |(conditions, reason, expires, by_operator)| {
+            let mut approval = RequireApproval::default();
+            approval.conditions = conditions;
+            approval.reason = reason;
+            approval.expires = expires;
+            approval.approver = match by_operator {
+                true => Approver::Operator,
+                false => Approver::Caller,
+            };
+            approval
+        },
+    )
+}
+
+fn some_approval() -> impl Strategy<Value = Option<RequireApproval>> {
+    prop::option::weighted(0.3, approval())
+}
+
 /// A rule of tools or prompts.
 fn rule(for_tools: bool) -> impl Strategy<Value = Rule> {
-    let action = prop::sample::select(vec![RuleAction::Allow, RuleAction::Deny, RuleAction::Hide]);
+    let action = prop::sample::select(vec![
+        RuleAction::Allow,
+        RuleAction::Allow,
+        RuleAction::Deny,
+        RuleAction::Hide,
+        RuleAction::RequireApproval,
+    ]);
     let text = || prop::option::of("[a-z\u{e9}\"\\\\\n]{0,4}");
     let unwraps = prop::bool::weighted(if for_tools { 0.2 } else { 0.0 });
-    let rest = (text(), text(), mode(), some_counts());
+    let rest = (text(), text(), mode(), some_counts(), some_approval());
     (action, checks(), checks(), unwraps, rest).prop_map(
-        |(action, require, deny_if, unwraps, (reason, description, mode, counts))| {
+        |(action, require, deny_if, unwraps, (reason, description, mode, counts, approval))| {
             let mut rule = Rule::allow();
             rule.action = action;
             rule.reason = reason;
             rule.description = description;
             rule.mode = mode;
-            if action == RuleAction::Allow {
+            rule.require_approval = approval.filter(|_| action == RuleAction::Allow);
+            if passes_by(action) {
                 rule.require = require;
                 rule.deny_if = deny_if;
                 if let Some(counts) = counts {
@@ -222,20 +253,32 @@ fn rule(for_tools: bool) -> impl Strategy<Value = Rule> {
     )
 }
 
+/// Whether a rule with this action can look at more than the name.
+fn passes_by(action: RuleAction) -> bool {
+    matches!(action, RuleAction::Allow | RuleAction::RequireApproval)
+}
+
 /// A rule of resources, of whose conditions there is one.
 fn resource_rule() -> impl Strategy<Value = Rule> {
     (rule(false), prop::bool::ANY, some_counts()).prop_map(|(mut rule, looks, counts)| {
         let condition = Condition::new("resource.uri", Operator::Contains, "a");
         rule.require.clear();
         rule.deny_if.clear();
-        let counts = counts.filter(|_| rule.action == RuleAction::Allow);
+        let counts = counts.filter(|_| passes_by(rule.action));
+        for condition in rule
+            .require_approval
+            .iter_mut()
+            .flat_map(|approval| &mut approval.conditions)
+        {
+            *condition = Condition::new("resource.uri", Operator::Contains, "b");
+        }
         let none = Counts {
             limits: Vec::new(),
             rate_limit: None,
             max_concurrent: None,
         };
         counts.unwrap_or(none).write(&mut rule, false);
-        if looks && rule.action == RuleAction::Allow {
+        if looks && passes_by(rule.action) {
             rule.deny_if.push(Check::new([condition]));
         }
         rule
@@ -243,8 +286,14 @@ fn resource_rule() -> impl Strategy<Value = Rule> {
 }
 
 fn all_tools() -> impl Strategy<Value = Option<Rule>> {
-    let rule = (checks(), checks(), mode(), some_counts());
-    let rule = rule.prop_map(|(require, deny_if, mode, counts)| {
+    let rule = (
+        checks(),
+        checks(),
+        mode(),
+        some_counts(),
+        some_approval(),
+    );
+    let rule = rule.prop_map(|(require, deny_if, mode, counts, approval)| {
         let mut rule = Rule::allow();
         if let Some(counts) = counts {
             counts.write(&mut rule, true);
@@ -252,6 +301,7 @@ fn all_tools() -> impl Strategy<Value = Option<Rule>> {
         rule.require = require;
         rule.deny_if = deny_if;
         rule.mode = mode;
+        rule.require_approval = approval;
         rule
     });
     prop::option::weighted(0.3, rule)
@@ -466,14 +516,14 @@ proptest! {
         }
     }
 
-    /// What is used up is something, of each quota once, of a call that is allowed.
+    /// What is used up is something, of each quota once, of a call that is not refused.
     #[test]
-    fn only_what_is_allowed_is_used_up(document in document(), names in names()) {
+    fn only_what_is_not_refused_is_used_up(document in document(), names in names()) {
         if let Ok(policy) = Policy::try_from(document) {
             for_each_action(&names, |action| {
                 let decision = policy.decide(action);
                 let mut ids: Vec<_> = decision.quotas().map(|(quota, _)| quota.id()).collect();
-                prop_assert!(decision.is_allowed() || ids.is_empty());
+                prop_assert!(passes_at_last(decision.outcome()) || ids.is_empty());
                 prop_assert!(decision.quotas().all(|(_, amount)| amount > Amount::ZERO));
                 let count = ids.len();
                 ids.sort_unstable();
@@ -497,6 +547,46 @@ proptest! {
             prop_assert_eq!(is_hidden(&limited), is_hidden(&unlimited));
             let (one, other) = (limited.decide(action), unlimited.decide(action));
             prop_assert!(other.is_allowed() || !one.is_allowed(), "{:?}", action);
+            Ok(())
+        })?;
+    }
+
+    /// Where somebody is asked, all would pass if nobody were; and what is used up and
+    /// what is seen is the same.
+    #[test]
+    fn approvals_refuse_nothing_that_is_not_refused_anyway(
+        mut document in document(), names in names(),
+    ) {
+        // Whatever asks restricts something else, too, so that look-alikes are refused
+        // all the same.
+        let asks = |rule: &Rule| {
+            rule.require_approval.is_some() || rule.action == RuleAction::RequireApproval
+        };
+        rules(&mut document).filter(|rule| asks(rule)).for_each(|rule| {
+            rule.max_concurrent.get_or_insert(MaxConcurrent::new(1));
+        });
+        let mut silent = document.clone();
+        rules(&mut silent).filter(|rule| asks(rule)).for_each(|rule| {
+            rule.require_approval = None;
+            rule.action = RuleAction::Allow;
+        });
+        let (Ok(policy), Ok(silent)) = (Policy::try_from(document), Policy::try_from(silent)) else {
+            return Ok(());
+        };
+        for_each_action(&names, |action| {
+            let (one, other) = (policy.decide(action), silent.decide(action));
+            prop_assert_eq!(one.outcome() == Outcome::Ask, one.approval().is_some());
+            if let Some(demand) = one.approval() {
+                prop_assert!(other.is_allowed(), "{:?} {:?}", one, other);
+                prop_assert_eq!(demand.rules().next(), Some(one.rule()));
+                let spent = |decision: &Decision<'_>| -> Vec<_> {
+                    let quotas = decision.quotas();
+                    quotas.map(|(quota, amount)| (quota.place().to_owned(), amount)).collect()
+                };
+                prop_assert_eq!(spent(&one), spent(&other));
+            } else {
+                prop_assert_eq!(one.outcome(), other.outcome());
+            }
             Ok(())
         })?;
     }
@@ -551,6 +641,11 @@ fn without_limits(mut document: PolicyDocument) -> PolicyDocument {
         rule.max_concurrent = None;
     });
     document
+}
+
+/// Whether it is allowed, now or once it is approved.
+fn passes_at_last(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Allow | Outcome::Ask)
 }
 
 /// Whether the server behind two layers is called.

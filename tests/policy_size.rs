@@ -223,6 +223,22 @@ fn every_entry_may_have_limits() {
     assert_eq!(message, "this rule has 100000 limits, at most 32 are read");
 }
 
+#[test]
+fn every_entry_may_ask_for_an_approval() {
+    let approval = r#"{"require_approval":{"reason":"r","conditions":[{"path":"args.a","op":"eq","value":1}]}}"#;
+    assert!(load(20_000, |i| format!(r#""t{i}":{approval}"#)).is_ok());
+    // Its place, and that of each condition, has the name of its rule in it.
+    let name = "n".repeat(4 << 20);
+    let conditions = list(100_000, |_| "7".to_owned());
+    let text = with(&format!(
+        r#""tools":{{"{name}":{{"require_approval":{{"conditions":{conditions}}}}}}}"#
+    ));
+    let error = text.parse::<Policy>().unwrap_err();
+    let said = error.diagnostics().iter().map(|told| told.message());
+    let message = "this name is too long for a rule with so many checks";
+    assert!(said.into_iter().any(|said| said == message));
+}
+
 /// The name of the policy is in what tells each of its limits from all others.
 #[test]
 fn a_long_name_is_not_repeated_without_end() {

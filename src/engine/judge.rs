@@ -4,7 +4,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::words::{
-    Again, NO_POLICY, STORE, by_default, refused, unknown, unknown_method, wrong_kind,
+    Again, NO_POLICY, STORE, by_default, refused, unapproved, unknown, unknown_method, wrong_kind,
 };
 use super::{SESSION, Sessions};
 use crate::audit::{DecisionId, MOST_KEYS, Shadow, Verdict};
@@ -129,7 +129,8 @@ impl Judgement {
             verdict: match shadow.outcome() {
                 Outcome::Allow => Verdict::Allowed,
                 Outcome::Hide => Verdict::Hidden,
-                Outcome::Deny => Verdict::Denied,
+                // Nobody can be asked here.
+                Outcome::Deny | Outcome::Ask => Verdict::Denied,
             },
             rule: shadow.rule().to_owned(),
         });
@@ -350,6 +351,9 @@ impl Judge {
         id: DecisionId,
     ) -> Judgement {
         let refused = |name: &str, said: &Decision<'_>| {
+            if said.outcome() == Outcome::Ask {
+                return unapproved(what, name, said.rule(), id.to_string());
+            }
             let again = match said.is_by_check() {
                 true => Again::Otherwise,
                 false => Again::Never,
@@ -363,13 +367,12 @@ impl Judge {
         let decisive = decision.inner().unwrap_or(name);
         let judgement = match decision.outcome() {
             Outcome::Allow => Judgement::allowed(rule, shown),
-            Outcome::Deny => Judgement::denied(rule, shown, refused(decisive, decision)),
+            Outcome::Deny | Outcome::Ask => {
+                Judgement::denied(rule, shown, refused(decisive, decision))
+            }
             Outcome::Hide => {
-                let unnamed = decision
-                    .unnamed()
-                    .filter(|said| said.outcome() == Outcome::Deny);
-                let refusal = match unnamed {
-                    Some(said) => refused(said.inner().unwrap_or(decisive), said),
+                let refusal = match decision.unnamed() {
+                    Some(said) => refused(said.inner().unwrap_or(name), said),
                     None if self.denies_by_default() => by_default(what, decisive),
                     None => unknown(what, decisive),
                 };
@@ -399,7 +402,8 @@ impl Judge {
         let action = Action::call_tool(&tool);
         let mut judgement = match &self.policy {
             Some(policy) => {
-                let decision = policy.decide_name(&action);
+                // What the task was made by was approved, if need be.
+                let decision = policy.decide_name(&action).approved();
                 let judgement = self.as_decided(Thing::Tool, &tool, &decision, decision_id);
                 // The call was charged, and this is none.
                 Judgement {
@@ -515,7 +519,7 @@ impl Visibility for Judge {
         let may_call = |tool: &str| {
             let policy = self.policy.as_ref();
             let action = Action::call_tool(tool);
-            policy.is_some_and(|policy| policy.decide_name(&action).is_allowed())
+            policy.is_some_and(|policy| policy.decide_name(&action).approved().is_allowed())
         };
         matches!(tool, Ok(Some(tool)) if may_call(&tool))
     }

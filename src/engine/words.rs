@@ -89,6 +89,12 @@ pub(super) fn refused(
     }
 }
 
+/// The refusal of what somebody has to approve first: nobody can be asked here.
+pub(super) fn unapproved(what: Thing, name: &str, rule: &str, decision: String) -> Refusal {
+    const REASON: &str = "It needs an approval, and nobody can give one here.";
+    refused(what, name, rule, Some(REASON), Again::Never, decision)
+}
+
 /// The refusal of what nothing names.
 pub(super) fn by_default(what: Thing, name: &str) -> Refusal {
     refused(what, name, DEFAULT_DENY, None, Again::Never, String::new())

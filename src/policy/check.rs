@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use smallvec::SmallVec;
 
-use super::condition::{Operator, Path, Plan, Regexes, Root, Roots, Test, Truth, Use, evaluate};
+use super::condition::{Operator, Path, Plan, Regexes, Root, Test, Truth, Truths, Use};
 use super::diagnostic::{Problem, Problems, join};
 use super::document::{Check, Condition, Rule};
 use super::uri;
@@ -46,6 +46,7 @@ impl Compiled {
     fn refuses(&self, truth: Truth) -> bool {
         match self.purpose {
             Use::DenyIf => truth != Truth::False,
+            // There is no check that asks for an approval.
             Use::Require | Use::Approval => truth != Truth::True,
         }
     }
@@ -96,9 +97,8 @@ impl Checks {
         })
     }
 
-    /// Whether any of them looks at this root.
-    pub(super) fn look_at(&self, root: Root) -> bool {
-        self.plan.uses(root)
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// The first of them, in the order in which they are asked.
@@ -116,16 +116,14 @@ impl Checks {
 /// Asks the checks of several rules, `deny_if` of all of them before `require`
 /// of any, and tells `each` what came of it, until one refuses. Gives that one.
 ///
-/// All values are looked up in one walk before the first is asked.
+/// The truths are those of the conditions of each rule, in the order of its plan.
 pub(super) fn ask<'c>(
     rules: &[&'c Checks],
-    roots: &Roots<'_>,
+    truths: &[Truths],
     mut each: impl FnMut(Asked<'c>),
 ) -> Option<&'c Compiled> {
-    let plans: SmallVec<[&Plan; 2]> = rules.iter().map(|checks| &checks.plan).collect();
-    let truths = evaluate(&plans, roots);
     for purpose in [Use::DenyIf, Use::Require] {
-        for (checks, truths) in rules.iter().zip(&truths) {
+        for (checks, truths) in rules.iter().zip(truths) {
             for check in checks.of(purpose) {
                 let looked: SmallVec<[Looked; 4]> = check
                     .conditions
@@ -154,6 +152,27 @@ pub(super) fn ask<'c>(
     None
 }
 
+/// The conditions at this place that make sense, and the place of each of them.
+pub(super) fn conditions(
+    purpose: Use,
+    conditions: &[Condition],
+    place: &str,
+    roots: &'static [Root],
+    regexes: &mut Regexes,
+    problems: &mut Problems,
+) -> (Vec<(Path, Test, Use)>, Vec<Arc<str>>) {
+    let mut compiler = Compiler {
+        roots,
+        regexes,
+        problems,
+        conditions: Vec::new(),
+        places: Vec::new(),
+        list: Vec::new(),
+    };
+    compiler.conditions(purpose, conditions, place);
+    (compiler.conditions, compiler.places)
+}
+
 struct Compiler<'p> {
     /// What conditions here may look at.
     roots: &'static [Root],
@@ -170,14 +189,8 @@ impl Compiler<'_> {
         for (index, check) in checks.iter().enumerate() {
             let index = index.to_string();
             let start = self.conditions.len();
-            let conditions_place = join(&join(place, &index), "conditions");
-            for (number, condition) in check.conditions.iter().enumerate() {
-                let at = join(&conditions_place, &number.to_string());
-                if let Some((path, test)) = self.condition(purpose, condition, &at) {
-                    self.conditions.push((path, test, purpose));
-                    self.places.push(at.into());
-                }
-            }
+            let at = join(&join(place, &index), "conditions");
+            self.conditions(purpose, &check.conditions, &at);
             let name = name_of(check).filter(|name| !taken.contains(name));
             let place = join(place, name.as_deref().unwrap_or(&index));
             taken.extend(name);
@@ -187,6 +200,16 @@ impl Compiler<'_> {
                 place,
                 on_deny: check.on_deny.clone(),
             });
+        }
+    }
+
+    fn conditions(&mut self, purpose: Use, conditions: &[Condition], place: &str) {
+        for (number, condition) in conditions.iter().enumerate() {
+            let at = join(place, &number.to_string());
+            if let Some((path, test)) = self.condition(purpose, condition, &at) {
+                self.conditions.push((path, test, purpose));
+                self.places.push(at.into());
+            }
         }
     }
 
@@ -246,7 +269,10 @@ impl Compiler<'_> {
         }
         if root == Root::Client && purpose != Use::DenyIf {
             self.problems.report(|| {
-                let message = "what a client says of itself cannot be required";
+                let message = match purpose {
+                    Use::Approval => "what a client says of itself cannot spare it an approval",
+                    _ => "what a client says of itself cannot be required",
+                };
                 Problem::at_value(join(place, "path"), message).with_help(
                     "any client can say it: use `client` in `deny_if`, or `caller` instead",
                 )

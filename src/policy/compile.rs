@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use super::approval::Approval;
 use super::check::Checks;
 use super::condition::Regexes;
 use super::diagnostic::{Problem, Problems, join, quote};
@@ -22,6 +23,8 @@ pub(super) struct Rules {
     pub(super) all_tools: Option<Checks>,
     /// What every tool call counts.
     pub(super) all_limits: Option<Limits>,
+    /// Which tool calls wait for an approval, whatever the tool is.
+    pub(super) all_approval: Option<Approval>,
     pub(super) tools: Section,
     pub(super) resources: Section,
     pub(super) prompts: Section,
@@ -46,12 +49,15 @@ impl Rules {
             of_all.and_then(|rule| Checks::compile(rule, "/all_tools", roots, regexes, problems));
         let all_limits =
             of_all.and_then(|rule| Limits::compile(rule, "/all_tools", document, roots, problems));
+        let all_approval =
+            of_all.and_then(|rule| Approval::compile(rule, "/all_tools", roots, regexes, problems));
         let mut section = |kind| Section::compile(kind, document, view, regexes, problems);
         Self {
             default: document.default,
             default_place: "/default",
             all_tools,
             all_limits,
+            all_approval,
             tools: section(Kind::Tools),
             resources: section(Kind::Resources),
             prompts: section(Kind::Prompts),

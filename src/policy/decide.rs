@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 use self::progress::{Demands, Progress};
 use super::Policy;
 use super::action::{Action, Arguments, Subject};
+use super::approval::{Approval, Asking, Considered};
 use super::check::Asked;
 use super::compile::{Rules, fold_method, known_method};
 use super::condition::MOST_FOUND;
@@ -24,7 +25,8 @@ impl Policy {
     /// The same action always gets the same decision: there is no clock, no
     /// counter and no I/O in it. What is used up by an action that is allowed is
     /// told by [`Decision::quotas`]; whether there is so much left is another
-    /// question. See sections 1 to 4 and 6 of the policy language.
+    /// question, and so is whether somebody has approved what [`Outcome::Ask`] asks
+    /// about. See sections 1 to 6 of the policy language.
     ///
     /// ```
     /// use mcp_policy::{Action, Outcome, Policy};
@@ -57,8 +59,9 @@ impl Policy {
     /// What this policy says of the name alone, whatever the arguments and
     /// whoever calls.
     ///
-    /// What this refuses is refused. What it allows can still be refused for more
-    /// than its name, if it [is conditional](Self::is_conditional).
+    /// What this refuses is refused. What it allows or asks about can still be refused
+    /// for more than its name, or be asked about, if it
+    /// [is conditional](Self::is_conditional).
     ///
     /// ```
     /// use mcp_policy::{Action, Policy};
@@ -117,6 +120,9 @@ pub(super) trait Watch {
     fn named(&mut self, kind: Kind, name: &str, decision: &Decision<'_>);
     /// A check that was asked.
     fn asked(&mut self, asked: &Asked<'_>);
+    /// What tells whether the action has to be approved. It was looked at in vain if
+    /// the action is refused.
+    fn considered(&mut self, considered: &Considered<'_>);
 }
 
 struct Unwatched;
@@ -124,6 +130,7 @@ struct Unwatched;
 impl Watch for Unwatched {
     fn named(&mut self, _: Kind, _: &str, _: &Decision<'_>) {}
     fn asked(&mut self, _: &Asked<'_>) {}
+    fn considered(&mut self, _: &Considered<'_>) {}
 }
 
 /// A use of something, perhaps inside the use of something else.
@@ -155,7 +162,7 @@ impl Rules {
         };
         let mut progress = Progress::default();
         let decision = self.decide_use(what, action, names, &mut progress, watch);
-        let mut decision = progress.spend(decision);
+        let mut decision = progress.conclude(decision);
         decision.looked = progress.looked;
         decision
     }
@@ -163,9 +170,19 @@ impl Rules {
     fn decide_name<'r>(&'r self, action: &Action<'_>) -> Decision<'r> {
         match self.section_of(action) {
             Ok((section, name)) => {
-                let (decision, _) = self.judge(section, name, Names::All);
+                let (decision, entry) = self.judge(section, name, Names::All);
                 match decision.outcome() {
                     Outcome::Hide => decision.like(self.judge(section, name, Names::Patterns).0),
+                    Outcome::Allow => {
+                        let mut asking = Asking::default();
+                        let approvals = self.demands(section.kind, entry).approvals.into_iter();
+                        let always = approvals.filter(|approval| !approval.is_conditional());
+                        always.for_each(|approval| asking.add(approval));
+                        match asking.demand() {
+                            Some(demand) => decision.asking(demand, None),
+                            None => decision,
+                        }
+                    }
                     _ => decision,
                 }
             }
@@ -178,7 +195,10 @@ impl Rules {
             return false;
         };
         let (decision, entry) = self.judge(section, name, Names::All);
-        let of_all = self.all_tools.is_some() || self.all_limits.is_some();
+        let all_approval = self.all_approval.as_ref();
+        let of_all = self.all_tools.is_some()
+            || self.all_limits.is_some()
+            || all_approval.is_some_and(Approval::is_conditional);
         let of_all = section.kind == Kind::Tools && of_all;
         decision.is_allowed() && (of_all || entry.is_some_and(Entry::asks))
     }
@@ -226,18 +246,19 @@ impl Rules {
 
     /// What is asked of a use that its name allows.
     fn demands<'r>(&'r self, kind: Kind, entry: Option<&'r Entry>) -> Demands<'r> {
-        let (checks, limits) = match kind {
-            Kind::Tools => (self.all_tools.as_ref(), self.all_limits.as_ref()),
-            Kind::Resources | Kind::Prompts => (None, None),
-        };
-        let checks = checks.into_iter();
-        let limits = limits.into_iter();
+        let of_all = Some(self).filter(|_| kind == Kind::Tools);
+        let checks = of_all.and_then(|all| all.all_tools.as_ref()).into_iter();
+        let limits = of_all.and_then(|all| all.all_limits.as_ref()).into_iter();
+        let approvals = of_all.and_then(|all| all.all_approval.as_ref()).into_iter();
         Demands {
             checks: checks
                 .chain(entry.and_then(|entry| entry.checks.as_ref()))
                 .collect(),
             limits: limits
                 .chain(entry.and_then(|entry| entry.limits.as_ref()))
+                .collect(),
+            approvals: approvals
+                .chain(entry.and_then(|entry| entry.approval.as_ref()))
                 .collect(),
         }
     }
@@ -252,8 +273,14 @@ impl Rules {
         progress: &mut Progress<'r>,
     ) -> Decision<'r> {
         let mut unnamed = progress.of_unnamed();
-        let decision = self.decide_use(what, action, Names::Patterns, &mut unnamed, &mut Unwatched);
-        let decision = unnamed.spend(decision);
+        let before = unnamed.before();
+        let mut decision =
+            self.decide_use(what, action, Names::Patterns, &mut unnamed, &mut Unwatched);
+        if what.depth > 0 {
+            unnamed.name_inner(before, what.name);
+            decision.name_inner(what.name);
+        }
+        let decision = unnamed.conclude(decision);
         progress.take_back(unnamed);
         decision
     }
@@ -286,18 +313,13 @@ impl Rules {
                 arguments: Arguments::Text(call.arguments.as_deref().unwrap_or_default()),
                 depth: what.depth + 1,
             };
-            let was_counted = progress.uncounted.is_none();
+            let before = progress.before();
             let mut decision = self.decide_use(inner, action, Names::All, progress, watch);
-            let uncounted = progress.uncounted.as_mut().filter(|_| was_counted);
             if decision.is_allowed() {
-                if let Some(uncounted) = uncounted.filter(|uncounted| uncounted.inner.is_none()) {
-                    uncounted.inner = Some(call.name.as_ref().into());
-                }
+                progress.name_inner(before, &call.name);
                 return None;
             }
-            if decision.inner.is_none() {
-                decision.inner = Some(call.name.as_ref().into());
-            }
+            decision.name_inner(&call.name);
             Some(decision)
         })
     }

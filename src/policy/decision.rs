@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use super::approval::ApprovalDemand;
 use super::check::{Compiled, Looked};
 use super::compile::MethodEntry;
 use super::condition::Truth;
@@ -24,8 +25,9 @@ pub struct Decision<'p> {
     /// The inner call that decided, in a call of a dispatcher.
     pub(super) inner: Option<Box<str>>,
     pub(super) looked: Vec<Looked>,
-    /// Nothing unless it is allowed.
+    /// Nothing if it is refused.
     pub(super) spent: Spent,
+    approval: Option<Box<ApprovalDemand<'p>>>,
     shadow: Option<Box<Decision<'p>>>,
     /// Of something hidden: what would be said if it were not in the document, if
     /// that is more than the default.
@@ -33,7 +35,7 @@ pub struct Decision<'p> {
 }
 
 impl<'p> Decision<'p> {
-    /// Whether it passes.
+    /// Whether it passes, as it is: what has to be approved first does not.
     pub fn is_allowed(&self) -> bool {
         self.outcome == Outcome::Allow
     }
@@ -51,6 +53,8 @@ impl<'p> Decision<'p> {
     ///   `/all_tools/require/CHECK`: the check that refuses.
     /// - `/tools/NAME/limits/COUNTER`: the limit by which it cannot be counted. How
     ///   much was used up before has no part in it.
+    /// - `/tools/NAME/require_approval`, `/all_tools/require_approval`: the first rule
+    ///   that asks for an approval.
     /// - `/tools/NAME/unwrap`: what the dispatcher should call cannot be read.
     /// - `/tools/NAME`, `/methods/NAME`, `/default`: what allows.
     /// - `/mode`: allowed, because the whole document is in shadow.
@@ -76,6 +80,15 @@ impl<'p> Decision<'p> {
     /// be allowed otherwise.
     pub(crate) fn is_by_check(&self) -> bool {
         self.is_by_check
+    }
+
+    /// What has to be approved before it passes: there if the outcome is
+    /// [`Outcome::Ask`], and only then.
+    ///
+    /// Whether it was approved is no matter of the policy. Where nobody can be asked,
+    /// or the answer cannot be waited for, what asks is to be refused.
+    pub fn approval(&self) -> Option<&ApprovalDemand<'p>> {
+        self.approval.as_deref()
     }
 
     /// The tool that decided, if that is not the one that is called but one that
@@ -105,8 +118,9 @@ impl<'p> Decision<'p> {
         }
     }
 
-    /// What is used up by it, if it is allowed: of each quota so much, the quotas
-    /// of `all_tools` first. Those that are only in shadow are among them.
+    /// What is used up by it, if it is allowed, or once it is approved: of each quota so
+    /// much, the quotas of `all_tools` first. Those that are only in shadow are among
+    /// them.
     ///
     /// How much can be the value of an argument: it does not belong into records.
     pub fn quotas(&self) -> impl Iterator<Item = (&Quota, Amount)> {
@@ -133,24 +147,72 @@ impl<'p> Decision<'p> {
     }
 
     pub(super) fn like(mut self, unnamed: Self) -> Self {
-        let says_more = unnamed.outcome == Outcome::Deny && unnamed != Self::DENIED_BY_DEFAULT;
+        let says_more = match unnamed.outcome {
+            Outcome::Deny => unnamed.rule != Self::DENIED_BY_DEFAULT.rule,
+            Outcome::Ask => true,
+            Outcome::Allow | Outcome::Hide => false,
+        };
         self.unnamed = says_more.then(|| Box::new(unnamed));
         self
     }
 
     /// The same, with what would be decided if nothing were in shadow.
-    pub(super) fn beside(mut self, written: Self) -> Self {
+    pub(super) fn beside(mut self, mut written: Self) -> Self {
         let is_same = written.outcome == self.outcome
-            && (written.is_allowed()
-                || (written.rule, written.inner()) == (self.rule, self.inner()));
+            && match self.outcome {
+                Outcome::Allow => true,
+                Outcome::Ask => written.approval == self.approval,
+                Outcome::Deny | Outcome::Hide => {
+                    (written.rule, written.inner()) == (self.rule, self.inner())
+                }
+            };
+        // What is in shadow counts, too.
+        let spent = std::mem::take(&mut written.spent);
+        if self.may_pass() {
+            self.spent = self.spent.beside(spent);
+        }
         if is_same {
-            // What is in shadow was looked at, too, and counts.
+            // And it was looked at.
             self.looked = written.looked;
-            self.spent = self.spent.beside(written.spent);
         } else {
             self.shadow = Some(Box::new(written));
         }
         self
+    }
+
+    /// Whether it passes, now or once it is approved.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self.outcome, Outcome::Allow | Outcome::Ask)
+    }
+
+    /// The same of something that would pass otherwise and has to be approved.
+    pub(super) fn asking(self, demand: ApprovalDemand<'p>, inner: Option<Box<str>>) -> Self {
+        let rule = demand.rules().next().unwrap_or(self.rule);
+        Self {
+            outcome: Outcome::Ask,
+            rule,
+            inner,
+            approval: Some(Box::new(demand)),
+            ..self
+        }
+    }
+
+    /// The same once it is approved, if that is what it waits for.
+    pub(crate) fn approved(mut self) -> Self {
+        if self.outcome == Outcome::Ask {
+            self.outcome = Outcome::Allow;
+            self.approval = None;
+        }
+        self.shadow = self.shadow.filter(|shadow| shadow.outcome != Outcome::Ask);
+        self
+    }
+
+    /// Says of a refusal that it is for a call of this tool inside another, unless it
+    /// is for one inside of that.
+    pub(super) fn name_inner(&mut self, name: &str) {
+        if !self.is_allowed() {
+            self.inner.get_or_insert_with(|| name.into());
+        }
     }
 
     pub(super) const HIDDEN: Self = Self::new(Outcome::Hide, "(hidden)", None);
@@ -175,6 +237,7 @@ impl<'p> Decision<'p> {
             inner: None,
             looked: Vec::new(),
             spent: Spent::NOTHING,
+            approval: None,
             shadow: None,
             unnamed: None,
         }
@@ -187,7 +250,7 @@ impl<'p> Decision<'p> {
     /// What the action of an entry says of names that are its own.
     pub(super) fn of_entry(entry: &'p Entry) -> Self {
         match entry.action {
-            RuleAction::Allow => Self::allow(entry.place()),
+            RuleAction::Allow | RuleAction::RequireApproval => Self::allow(entry.place()),
             RuleAction::Deny => {
                 Self::new(Outcome::Deny, entry.action_place(), entry.reason.as_deref())
             }
@@ -239,8 +302,8 @@ impl<'p> Decision<'p> {
     }
 }
 
-/// As an object with the members `outcome`, `rule`, `reason`, `inner` and
-/// `shadow`, each where there is one.
+/// As an object with the members `outcome`, `rule`, `reason`, `approval`, `inner`
+/// and `shadow`, each where there is one.
 impl Serialize for Decision<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -250,6 +313,8 @@ impl Serialize for Decision<'_> {
             #[serde(skip_serializing_if = "Option::is_none")]
             reason: Option<&'d str>,
             #[serde(skip_serializing_if = "Option::is_none")]
+            approval: Option<&'d ApprovalDemand<'d>>,
+            #[serde(skip_serializing_if = "Option::is_none")]
             inner: Option<&'d str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             shadow: Option<&'d Decision<'d>>,
@@ -258,6 +323,7 @@ impl Serialize for Decision<'_> {
             outcome: self.outcome,
             rule: self.rule,
             reason: self.reason,
+            approval: self.approval(),
             inner: self.inner(),
             shadow: self.shadow(),
         };
@@ -278,4 +344,7 @@ pub enum Outcome {
     /// of lists. Under `"default": "deny"` this is answered like
     /// `(default deny)`, because there a name that does not exist is.
     Hide,
+    /// It waits until somebody has approved exactly it, and passes then. See
+    /// [`Decision::approval`].
+    Ask,
 }

@@ -1,10 +1,13 @@
+mod approval;
 mod limits;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+pub use self::approval::{Approver, RequireApproval};
 pub use self::limits::{Limit, MaxConcurrent, RateLimit, Reset, Window};
 use super::condition::Operator;
 
@@ -185,7 +188,7 @@ pub struct Rule {
     /// What the rule does.
     #[serde(skip_serializing_if = "RuleAction::is_allow")]
     pub action: RuleAction,
-    /// Text for the caller when the action refuses.
+    /// Text for the caller when the action refuses or asks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Checks that must all hold, else what the rule names is refused.
@@ -203,6 +206,9 @@ pub struct Rule {
     /// How many calls may be under way at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_concurrent: Option<MaxConcurrent>,
+    /// Which calls wait until somebody has approved them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_approval: Option<RequireApproval>,
     /// Where a call of this tool names another tool that is called by it. Only
     /// in a rule of `tools`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -238,13 +244,25 @@ impl Rule {
             ..Self::default()
         }
     }
+
+    /// Which calls wait for an approval, in whichever form that is written.
+    pub(super) fn approval(&self) -> Option<Cow<'_, RequireApproval>> {
+        let short = || RequireApproval {
+            reason: self.reason.clone(),
+            ..RequireApproval::default()
+        };
+        match self.action {
+            RuleAction::RequireApproval => Some(Cow::Owned(short())),
+            _ => self.require_approval.as_ref().map(Cow::Borrowed),
+        }
+    }
 }
 
 /// What a [`Rule`] does with what it names.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum RuleAction {
     /// Lets it pass. Leaving `action` out means the same.
     #[default]
@@ -253,6 +271,9 @@ pub enum RuleAction {
     Deny,
     /// Refuses it as if it did not exist.
     Hide,
+    /// Lets it wait until an operator has approved it: short for a `require_approval`
+    /// with the reason of the rule.
+    RequireApproval,
 }
 
 impl RuleAction {

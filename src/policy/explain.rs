@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::Policy;
 use super::action::Action;
-use super::check::Asked;
+use super::approval::Considered;
+use super::check::{Asked, Looked};
 use super::compile::Rules;
 use super::condition::Truth;
 use super::decide::{Names, Watch};
 use super::decision::{Decision, Outcome};
 use super::diagnostic::{printable, quote, unescape};
-use super::document::{Condition, Limit, PolicyDocument, Rule};
+use super::document::{Approver, Condition, Limit, PolicyDocument, Rule};
 use super::quota::{Amount, CalendarUnit, Period, Quota, Scope};
 use super::section::Kind;
 
@@ -51,11 +52,15 @@ impl Policy {
             rules,
             document: &self.inner.document,
             steps: Vec::new(),
+            approvals: Vec::new(),
         };
         let decided = rules.decide(action, Names::All, &mut watcher);
         let limits = decided.spending().iter();
         let limits = limits.map(|spending| limit_step(&self.inner.document, &spending.quota));
         watcher.steps.extend(limits);
+        if decided.may_pass() {
+            watcher.steps.append(&mut watcher.approvals);
+        }
         Explanation {
             steps: watcher.steps,
             decision: self.decide(action),
@@ -125,9 +130,21 @@ pub enum Step {
         /// How much it admits, as in `10000 in a day for each caller`.
         admits: String,
     },
+    /// A rule that asks for an approval, or does not, once all else allows.
+    #[non_exhaustive]
+    Approval {
+        /// Its place, as in [`Decision::rule`].
+        place: String,
+        /// Each of its conditions.
+        conditions: Vec<ConditionStep>,
+        /// What they come to.
+        truth: Truth,
+        /// Whether the action has to be approved for it.
+        asks: bool,
+    },
 }
 
-/// One condition of a [`Step::Check`].
+/// One condition of a [`Step::Check`] or a [`Step::Approval`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConditionStep {
     /// Its place in the document.
@@ -142,6 +159,19 @@ struct Watcher<'p> {
     rules: &'p Rules,
     document: &'p PolicyDocument,
     steps: Vec<Step>,
+    /// Those that come behind all others.
+    approvals: Vec<Step>,
+}
+
+impl Watcher<'_> {
+    fn conditions(&self, looked: &[Looked]) -> Vec<ConditionStep> {
+        let steps = looked.iter().map(|looked| ConditionStep {
+            place: looked.place.to_string(),
+            asks: condition_at(self.document, &looked.place).map_or_else(String::new, asks),
+            truth: looked.truth,
+        });
+        steps.collect()
+    }
 }
 
 impl Watch for Watcher<'_> {
@@ -155,16 +185,20 @@ impl Watch for Watcher<'_> {
     }
 
     fn asked(&mut self, asked: &Asked<'_>) {
-        let conditions = asked.conditions.iter().map(|looked| ConditionStep {
-            place: looked.place.to_string(),
-            asks: condition_at(self.document, &looked.place).map_or_else(String::new, asks),
-            truth: looked.truth,
-        });
         self.steps.push(Step::Check {
             place: asked.check.place().to_owned(),
-            conditions: conditions.collect(),
+            conditions: self.conditions(&asked.conditions),
             truth: asked.truth,
             refuses: asked.refuses,
+        });
+    }
+
+    fn considered(&mut self, considered: &Considered<'_>) {
+        self.approvals.push(Step::Approval {
+            place: considered.approval.place().to_owned(),
+            conditions: self.conditions(&considered.conditions),
+            truth: considered.truth,
+            asks: considered.asks(),
         });
     }
 }
@@ -281,11 +315,16 @@ fn limit_at<'d>(document: &'d PolicyDocument, place: &str) -> Option<&'d Limit> 
     rule.limits.iter().find(|limit| limit.counter == counter)
 }
 
-/// The condition at a place like `/tools/NAME/require/0/conditions/1`.
+/// The condition at a place like `/tools/NAME/require/0/conditions/1` or
+/// `/tools/NAME/require_approval/conditions/1`.
 fn condition_at<'d>(document: &'d PolicyDocument, place: &str) -> Option<&'d Condition> {
     let mut tokens = place.split('/').skip(1).map(unescape);
     let rule = rule_at(document, &mut tokens)?;
     let checks = match &*tokens.next()? {
+        "require_approval" => {
+            let index = tokens.nth(1)?.parse::<usize>().ok()?;
+            return rule.require_approval.as_ref()?.conditions.get(index);
+        }
         "require" => &rule.require,
         _ => &rule.deny_if,
     };
@@ -317,10 +356,7 @@ impl fmt::Display for Step {
                     (Truth::False, false) => "does not hold, so it does not refuse",
                 };
                 write!(f, "  {}: {then}", printable(place))?;
-                for condition in conditions {
-                    write!(f, "\n    {}: {}", condition.asks, condition.truth)?;
-                }
-                Ok(())
+                write_conditions(f, conditions)
             }
             Self::Limit {
                 place,
@@ -330,8 +366,30 @@ impl fmt::Display for Step {
                 let place = printable(place);
                 write!(f, "  {place}: counts {counts}, at most {admits}")
             }
+            Self::Approval {
+                place,
+                conditions,
+                truth,
+                ..
+            } => {
+                let then = match truth {
+                    Truth::True if conditions.is_empty() => "asks about every call",
+                    Truth::True => "holds, so it asks",
+                    Truth::Undecidable => "undecidable, so it asks",
+                    Truth::False => "does not hold, so it does not ask",
+                };
+                write!(f, "  {}: {then}", printable(place))?;
+                write_conditions(f, conditions)
+            }
         }
     }
+}
+
+fn write_conditions(f: &mut fmt::Formatter<'_>, conditions: &[ConditionStep]) -> fmt::Result {
+    for condition in conditions {
+        write!(f, "\n    {}: {}", condition.asks, condition.truth)?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Explanation<'_> {
@@ -349,13 +407,28 @@ impl fmt::Display for Explanation<'_> {
 }
 
 fn said(f: &mut fmt::Formatter<'_>, decision: &Decision<'_>) -> fmt::Result {
+    if let Some(demand) = decision.approval() {
+        let whom = match demand.approver() {
+            Approver::Operator => "an operator",
+            Approver::Caller => "the caller",
+        };
+        let rules: Vec<String> = demand.rules().map(printable).collect();
+        let (rules, expires) = (rules.join(" and "), demand.expires().as_secs());
+        write!(f, "waits up to {expires} s for {whom}, by {rules}")?;
+        return because_of(f, demand.reason());
+    }
     let verb = match decision.outcome() {
         Outcome::Allow => "allowed",
         Outcome::Deny => "denied",
         Outcome::Hide => "refused like something that does not exist",
+        Outcome::Ask => "waits for an approval",
     };
     write!(f, "{verb} by {}", printable(decision.rule()))?;
-    match decision.reason() {
+    because_of(f, decision.reason())
+}
+
+fn because_of(f: &mut fmt::Formatter<'_>, reason: Option<&str>) -> fmt::Result {
+    match reason {
         Some(reason) => write!(f, ": {}", printable(reason)),
         None => Ok(()),
     }

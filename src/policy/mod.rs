@@ -5,6 +5,7 @@
 //! [`Policy::decide`] is a pure function over that.
 
 mod action;
+mod approval;
 mod check;
 mod compile;
 mod condition;
@@ -38,12 +39,13 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 pub use self::action::{Action, InvalidArguments};
+pub use self::approval::ApprovalDemand;
 pub use self::condition::{Operator, Truth};
 pub use self::decision::{Decision, Outcome};
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::document::{
-    Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent, MethodRule, Mode,
-    PolicyDocument, RateLimit, Reset, Rule, RuleAction, Unwrap, Window,
+    Approver, Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent, MethodRule, Mode,
+    PolicyDocument, RateLimit, RequireApproval, Reset, Rule, RuleAction, Unwrap, Window,
 };
 pub use self::error::LoadError;
 pub use self::explain::{ConditionStep, Explanation, Step};

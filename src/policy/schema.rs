@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::PolicyDocument;
+use super::{PolicyDocument, RequireApproval};
 
 /// `schema.json`, as it has to be.
 fn generated() -> String {
@@ -16,6 +16,7 @@ fn generated() -> String {
     tidy(&mut schema);
     narrow_rules(&mut schema);
     tell_limits(&mut schema["$defs"]);
+    tell_approvals(&mut schema["$defs"]);
     serde_json::to_string_pretty(&schema).unwrap() + "\n"
 }
 
@@ -65,7 +66,12 @@ fn narrow_rules(schema: &mut Value) {
         "then": { "properties": {
             "require": false, "deny_if": false, "unwrap": false,
             "limits": false, "rate_limit": false, "max_concurrent": false,
+            "require_approval": false,
         } },
+    });
+    let beside_asking = json!({
+        "if": { "properties": { "action": { "const": "require_approval" } }, "required": ["action"] },
+        "then": { "properties": { "require_approval": false } },
     });
     let defs = &mut schema["$defs"];
     for (name, fields, has_action) in [
@@ -75,7 +81,7 @@ fn narrow_rules(schema: &mut Value) {
     ] {
         defs[name] = without(fields);
         if has_action {
-            defs[name]["allOf"] = json!([beside_refusal]);
+            defs[name]["allOf"] = json!([beside_refusal, beside_asking]);
         }
     }
     let refer = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
@@ -115,6 +121,17 @@ fn tell_limits(defs: &mut Value) {
     object.as_object_mut().unwrap().remove("description");
     let short = json!({ "type": "string", "pattern": "^[0-9]+/(minute|hour|day)$" });
     defs["RateLimit"] = json!({ "description": description, "anyOf": [short, object] });
+}
+
+/// Likewise.
+fn tell_approvals(defs: &mut Value) {
+    let mut object = defs["RequireApproval"].take();
+    let description = object["description"].take();
+    object.as_object_mut().unwrap().remove("description");
+    object["properties"]["expires"]["minimum"] = json!(RequireApproval::SHORTEST);
+    object["properties"]["expires"]["maximum"] = json!(RequireApproval::LONGEST);
+    let every = json!({ "const": true, "description": "An operator is asked about every call." });
+    defs["RequireApproval"] = json!({ "description": description, "anyOf": [every, object] });
 }
 
 /// To write it anew: `MCP_POLICY_WRITE_SCHEMA=1 cargo test -p mcp-policy --lib schema`.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
+use super::approval::Approval;
 use super::check::Checks;
 use super::condition::{Regexes, Root};
 use super::diagnostic::{Problem, Problems, join, quote};
@@ -234,10 +235,12 @@ pub(super) struct Entry {
     pub(super) name: Name,
     /// The second reading of a pattern for URIs.
     also: Option<Name>,
+    /// A rule whose action asks for an approval allows, and has one.
     pub(super) action: RuleAction,
     pub(super) reason: Option<String>,
     pub(super) checks: Option<Checks>,
     pub(super) limits: Option<Limits>,
+    pub(super) approval: Option<Approval>,
     pub(super) unwrapping: Option<Unwrapping>,
     /// `/tools/NAME/action`.
     pointer: String,
@@ -267,18 +270,24 @@ impl Entry {
         }
     }
 
-    /// Whether the rule can refuse anything. One that spells out the default
-    /// action, or has a description, is as empty as `{}`.
+    /// Whether the rule can refuse anything, or let it wait. One that spells out the
+    /// default action, or has a description, is as empty as `{}`.
     pub(super) fn restricts(&self) -> bool {
         match self.action {
-            RuleAction::Allow => self.asks(),
+            RuleAction::Allow | RuleAction::RequireApproval => {
+                self.asks() || self.approval.is_some()
+            }
             RuleAction::Deny | RuleAction::Hide => true,
         }
     }
 
     /// Whether more than the name is looked at, or anything is counted.
     pub(super) fn asks(&self) -> bool {
-        self.checks.is_some() || self.limits.is_some() || self.unwrapping.is_some()
+        let approval = self.approval.as_ref();
+        self.checks.is_some()
+            || self.limits.is_some()
+            || self.unwrapping.is_some()
+            || approval.is_some_and(Approval::is_conditional)
     }
 
     /// Whether the entry names or matches exactly this.
@@ -295,7 +304,7 @@ impl Entry {
     /// are two that refuse alike; of these the one whose key sorts first.
     pub(super) fn rank(&self) -> impl Ord + use<> {
         let strictness = match self.action {
-            RuleAction::Allow => 0,
+            RuleAction::Allow | RuleAction::RequireApproval => 0,
             RuleAction::Deny => 1,
             RuleAction::Hide => 2,
         };
@@ -358,12 +367,17 @@ fn parse_entries(
             },
             name,
             also: also.and_then(|also| Name::parse(&also).ok()),
-            action: seen.map_or(RuleAction::Allow, |rule| rule.action),
+            action: match seen.map(|rule| rule.action) {
+                None | Some(RuleAction::RequireApproval) => RuleAction::Allow,
+                Some(action) => action,
+            },
             reason: seen.and_then(|rule| rule.reason.clone()),
             checks: seen
                 .and_then(|rule| Checks::compile(rule, &place, kind.roots(), regexes, problems)),
             limits: seen
                 .and_then(|rule| Limits::compile(rule, &place, document, kind.roots(), problems)),
+            approval: seen
+                .and_then(|rule| Approval::compile(rule, &place, kind.roots(), regexes, problems)),
             unwrapping: seen
                 .and_then(|rule| rule.unwrap.as_ref())
                 .and_then(|unwrap| Unwrapping::compile(unwrap, &place, problems)),

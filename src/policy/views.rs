@@ -102,6 +102,7 @@ fn silent_rule(rule: &Rule) -> Rule {
         limits: Vec::new(),
         rate_limit: None,
         max_concurrent: None,
+        require_approval: None,
         ..rule.clone()
     }
 }
@@ -162,6 +163,11 @@ mod tests {
             (
                 r#""default":"hide","all_tools":{},"tools":{"a":{"limits":[{"counter":"c","window":1,"max":1}]}}"#,
                 r#""default":"hide","all_tools":{"rate_limit":"1/day"},"tools":{"a":{"max_concurrent":{"max":1}}}"#,
+                [false; 3],
+            ),
+            (
+                r#""default":"hide","all_tools":{},"tools":{"a":{}}"#,
+                r#""default":"hide","all_tools":{"require_approval":{"conditions":[]}},"tools":{"a":{"require_approval":true}}"#,
                 [false; 3],
             ),
         ] {

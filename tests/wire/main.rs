@@ -8,6 +8,7 @@
     reason = "a test that panics has failed, which is the point"
 )]
 
+mod approvals;
 mod audit;
 mod batches;
 mod callers;

@@ -42,4 +42,4 @@ pub(in crate::policy) use self::regex::{Regexes, is_anchored};
 pub(in crate::policy) use self::test::Test;
 pub use self::truth::Truth;
 pub(in crate::policy) use self::value::{HELP_UNREADABLE, UNREADABLE, value_of};
-pub(in crate::policy) use self::walk::{Roots, evaluate};
+pub(in crate::policy) use self::walk::{Roots, Truths, evaluate};

@@ -3,8 +3,9 @@
 use smallvec::SmallVec;
 
 use super::super::action::{Action, Arguments};
+use super::super::approval::{Approval, Asking};
 use super::super::check::{Asked, Checks, Looked, ask};
-use super::super::condition::{Root, Roots};
+use super::super::condition::{Plan, Root, Roots, Truths, evaluate};
 use super::super::decision::Decision;
 use super::super::limits::{Limits, Spent};
 use super::{Use, Watch};
@@ -18,16 +19,23 @@ const MOST_LOOKED: usize = 64;
 pub(super) struct Demands<'r> {
     pub(super) checks: SmallVec<[&'r Checks; 2]>,
     pub(super) limits: SmallVec<[&'r Limits; 2]>,
+    pub(super) approvals: SmallVec<[&'r Approval; 2]>,
 }
 
 impl Demands<'_> {
     fn is_empty(&self) -> bool {
-        self.checks.is_empty() && self.limits.is_empty()
+        self.checks.is_empty() && self.limits.is_empty() && self.approvals.is_empty()
     }
 
     fn look_at(&self, root: Root) -> bool {
-        self.checks.iter().any(|checks| checks.look_at(root))
+        self.plans().any(|plan| plan.uses(root))
             || self.limits.iter().any(|limits| limits.look_at(root))
+    }
+
+    /// Those of the checks first.
+    fn plans(&self) -> impl Iterator<Item = &Plan> {
+        let of_checks = self.checks.iter().map(|checks| checks.plan());
+        of_checks.chain(self.approvals.iter().map(|approval| approval.plan()))
     }
 }
 
@@ -44,7 +52,18 @@ pub(super) struct Progress<'r> {
     spent: Spent,
     /// The refusal that comes behind all others: of the first limit by which
     /// something cannot be counted.
-    pub(super) uncounted: Option<Decision<'r>>,
+    uncounted: Option<Decision<'r>>,
+    /// What has to be approved, if all of it is allowed.
+    asking: Asking<'r>,
+    /// What was looked at to tell whether it has to be.
+    considered: Vec<Looked>,
+}
+
+/// What was known before a call inside another was judged.
+#[derive(Clone, Copy)]
+pub(super) struct Before {
+    is_counted: bool,
+    asks: bool,
 }
 
 impl<'r> Progress<'r> {
@@ -64,6 +83,7 @@ impl<'r> Progress<'r> {
             let first = demands.checks.iter().find_map(|checks| checks.first());
             if first.is_none() {
                 count(demands, None, &mut self.spent, &mut self.uncounted);
+                self.consider(demands, &[], watch);
             }
             return first.map(Decision::of_check);
         };
@@ -82,29 +102,72 @@ impl<'r> Progress<'r> {
             tool: tool.as_deref().map(str::as_bytes),
             client: action.client,
         };
+        // All values are looked up in one walk before the first check is asked.
+        let plans: SmallVec<[&Plan; 4]> = demands.plans().collect();
+        let truths = evaluate(&plans, &roots);
         let looked = &mut self.looked;
-        let refusal = ask(&demands.checks, &roots, |asked: Asked<'_>| {
+        let refusal = ask(&demands.checks, &truths, |asked: Asked<'_>| {
             watch.asked(&asked);
-            let room = MOST_LOOKED.saturating_sub(looked.len());
-            looked.extend(asked.conditions.into_iter().take(room));
+            remember(looked, asked.conditions);
         });
         if refusal.is_none() {
             count(demands, Some(&roots), &mut self.spent, &mut self.uncounted);
+            let truths = truths.get(demands.checks.len()..);
+            self.consider(demands, truths.unwrap_or_default(), watch);
         }
         refusal.map(Decision::of_check)
     }
 
-    /// Step 6, as far as it does not depend on what was used up before.
-    pub(super) fn spend(&mut self, mut decision: Decision<'r>) -> Decision<'r> {
+    /// Step 7, as far as it does not depend on who has approved what. What asks is
+    /// asked at the end, because every refusal goes before it.
+    fn consider(&mut self, demands: &Demands<'r>, truths: &[Truths], watch: &mut impl Watch) {
+        for (index, approval) in demands.approvals.iter().enumerate() {
+            let truths = truths.get(index).map(|truths| truths.as_slice());
+            let considered = approval.consider(truths.unwrap_or_default());
+            watch.considered(&considered);
+            if considered.asks() {
+                self.asking.add(approval);
+            }
+            remember(&mut self.considered, considered.conditions);
+        }
+    }
+
+    /// What is known before a call inside another is judged.
+    pub(super) fn before(&self) -> Before {
+        Before {
+            is_counted: self.uncounted.is_none(),
+            asks: !self.asking.is_empty(),
+        }
+    }
+
+    /// Says of what was found since then that it is for a call of this tool, unless it
+    /// is for one inside of that.
+    pub(super) fn name_inner(&mut self, before: Before, name: &str) {
+        let uncounted = self.uncounted.as_mut().filter(|_| before.is_counted);
+        let asking = &mut self.asking;
+        let asks = !before.asks && !asking.is_empty();
+        let inner = uncounted.map(|refusal| &mut refusal.inner);
+        let inners = [inner, asks.then_some(&mut asking.inner)];
+        for inner in inners.into_iter().flatten() {
+            inner.get_or_insert_with(|| name.into());
+        }
+    }
+
+    /// Steps 6 and 7, as far as they do not depend on what was used up or approved
+    /// before.
+    pub(super) fn conclude(&mut self, mut decision: Decision<'r>) -> Decision<'r> {
         if !decision.is_allowed() {
             return decision;
         }
-        match self.uncounted.take() {
-            Some(refusal) => refusal,
-            None => {
-                decision.spent = std::mem::take(&mut self.spent);
-                decision
-            }
+        if let Some(refusal) = self.uncounted.take() {
+            return refusal;
+        }
+        decision.spent = std::mem::take(&mut self.spent);
+        let considered = std::mem::take(&mut self.considered);
+        remember(&mut self.looked, considered);
+        match self.asking.demand() {
+            Some(demand) => decision.asking(demand, self.asking.inner.take()),
+            None => decision,
         }
     }
 
@@ -114,6 +177,7 @@ impl<'r> Progress<'r> {
             inside: self.inside,
             caller: self.caller.take(),
             uncounted: self.uncounted.clone(),
+            asking: self.asking.clone(),
             ..Self::default()
         }
     }
@@ -123,6 +187,12 @@ impl<'r> Progress<'r> {
         self.inside = unnamed.inside;
         self.caller = unnamed.caller;
     }
+}
+
+/// As many as a decision remembers.
+fn remember(looked: &mut Vec<Looked>, more: impl IntoIterator<Item = Looked>) {
+    let room = MOST_LOOKED.saturating_sub(looked.len());
+    looked.extend(more.into_iter().take(room));
 }
 
 /// Counts one use by all of its limits. What cannot be counted is refused at the

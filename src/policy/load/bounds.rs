@@ -137,7 +137,9 @@ fn name_is_too_long(
 fn places_of(rule: &Rule) -> usize {
     let checks = rule.require.iter().chain(&rule.deny_if);
     let checks: usize = checks.map(|check| 1 + check.conditions.len()).sum();
-    checks + limits_of(rule)
+    let approval = rule.require_approval.iter();
+    let approval: usize = approval.map(|asks| 1 + asks.conditions.len()).sum();
+    checks + approval + limits_of(rule)
 }
 
 fn limits_of(rule: &Rule) -> usize {

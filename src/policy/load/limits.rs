@@ -102,19 +102,16 @@ const SCOPE: Choice<Scope> = Choice {
         ("server", Scope::Server),
         ("grant", Scope::Caller),
     ],
-    later: &[],
     expected: r#""session", "caller" or "server""#,
 };
 
 const RESET: Choice<Reset> = Choice {
     known: &[("rolling", Reset::Rolling), ("calendar", Reset::Calendar)],
-    later: &[],
     expected: r#""rolling" or "calendar""#,
 };
 
 const ON_STORE_ERROR: Choice<OnStoreError> = Choice {
     known: &[("deny", OnStoreError::Deny), ("allow", OnStoreError::Allow)],
-    later: &[],
     expected: r#""deny" or "allow""#,
 };
 
@@ -351,7 +348,7 @@ impl Reader<'_> {
     }
 
     /// A whole number in a range, however it is spelt.
-    fn whole(
+    pub(super) fn whole(
         &mut self,
         node: &Node,
         place: &Place<'_>,

@@ -3,6 +3,7 @@
 //! What the well-shaped document means, and whether that makes sense, is the
 //! business of [`compile`](super::compile).
 
+mod approval;
 mod bounds;
 mod limits;
 mod reader;
@@ -85,25 +86,21 @@ const DEFAULT: Choice<DefaultAction> = Choice {
         ("deny", DefaultAction::Deny),
         ("hide", DefaultAction::Hide),
     ],
-    later: &[],
     expected: r#""allow", "deny" or "hide""#,
 };
 
 const MODE: Choice<Mode> = Choice {
     known: &[("enforce", Mode::Enforce), ("shadow", Mode::Shadow)],
-    later: &[],
     expected: r#""enforce" or "shadow""#,
 };
 
 const METHOD: Choice<MethodRule> = Choice {
     known: &[("allow", MethodRule::Allow), ("deny", MethodRule::Deny)],
-    later: &[],
     expected: r#""allow" or "deny""#,
 };
 
 const INSTRUCTIONS: Choice<Instructions> = Choice {
     known: &[("pass", Instructions::Pass), ("strip", Instructions::Strip)],
-    later: &[],
     expected: r#""pass" or "strip""#,
 };
 

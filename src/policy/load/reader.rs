@@ -39,7 +39,6 @@ impl Fields {
 /// The words that a field takes, and what each of them means.
 pub(super) struct Choice<T: 'static> {
     pub(super) known: &'static [(&'static str, T)],
-    pub(super) later: &'static [&'static str],
     pub(super) expected: &'static str,
 }
 
@@ -111,10 +110,6 @@ impl Reader<'_> {
         if meaning.is_none() {
             self.problems.report(|| {
                 let found = printable(word);
-                if choice.later.contains(&word.as_str()) {
-                    let message = format!("\"{found}\" is not supported yet");
-                    return Problem::in_text(node.span.clone(), place, message).with_help(LATER);
-                }
                 let message = format!("found \"{found}\", expected {}", choice.expected);
                 let problem = Problem::in_text(node.span.clone(), place, message);
                 match nearest(word, choice.known.iter().map(|(known, _)| *known)) {

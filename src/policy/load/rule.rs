@@ -17,11 +17,12 @@ pub(super) const TOOL: Fields = Fields {
         "limits",
         "rate_limit",
         "max_concurrent",
+        "require_approval",
         "unwrap",
         "mode",
         "description",
     ],
-    later: LATER,
+    later: &[],
     other_names: OTHER_FIELDS,
     elsewhere: &[],
 };
@@ -36,10 +37,11 @@ pub(super) const RULE: Fields = Fields {
         "limits",
         "rate_limit",
         "max_concurrent",
+        "require_approval",
         "mode",
         "description",
     ],
-    later: LATER,
+    later: &[],
     other_names: OTHER_FIELDS,
     elsewhere: &[Elsewhere {
         field: "unwrap",
@@ -56,10 +58,11 @@ pub(super) const ALL_TOOLS: Fields = Fields {
         "limits",
         "rate_limit",
         "max_concurrent",
+        "require_approval",
         "mode",
         "description",
     ],
-    later: LATER,
+    later: &[],
     other_names: OTHER_FIELDS,
     elsewhere: &[
         Elsewhere {
@@ -80,8 +83,6 @@ pub(super) const ALL_TOOLS: Fields = Fields {
     ],
 };
 
-const LATER: &[&str] = &["require_approval"];
-
 /// What may stand beside an action that refuses.
 const BESIDE_REFUSAL: &[&str] = &["action", "reason", "mode", "description"];
 
@@ -95,6 +96,8 @@ const OTHER_FIELDS: &[(&str, &str)] = &[
     ("deny", "deny_if"),
     ("forbid", "deny_if"),
     ("approval", "require_approval"),
+    ("ask", "require_approval"),
+    ("confirm", "require_approval"),
     ("quota", "limits"),
     ("quotas", "limits"),
     ("rate", "rate_limit"),
@@ -116,7 +119,7 @@ const CHECK: Fields = Fields {
     elsewhere: &[],
 };
 
-const CONDITION: Fields = Fields {
+pub(super) const CONDITION: Fields = Fields {
     known: &["path", "op", "value"],
     later: &[],
     other_names: &[
@@ -150,9 +153,9 @@ const ACTION: Choice<RuleAction> = Choice {
         ("allow", RuleAction::Allow),
         ("deny", RuleAction::Deny),
         ("hide", RuleAction::Hide),
+        ("require_approval", RuleAction::RequireApproval),
     ],
-    later: &["require_approval"],
-    expected: r#""allow", "deny" or "hide""#,
+    expected: r#""allow", "deny", "hide" or "require_approval""#,
 };
 
 /// Operators as other languages write them.
@@ -215,12 +218,14 @@ impl Reader<'_> {
                 "limits" => rule.limits = self.limits(node, &at),
                 "rate_limit" => rule.rate_limit = self.rate_limit(node, &at),
                 "max_concurrent" => rule.max_concurrent = self.max_concurrent(node, &at),
+                "require_approval" => rule.require_approval = self.approval(node, &at),
                 "unwrap" => rule.unwrap = self.unwrap(node, &at),
                 "mode" => self.set(&MODE, node, &at, &mut rule.mode),
                 _ => rule.description = self.text(node, &at),
             }
         }
         self.no_second_rate(members, place);
+        self.no_second_approval(&rule, members, place);
         self.refuse_beside(fields, &rule, members, place);
         if !members.iter().all(known) {
             rule.action = RuleAction::Deny;
@@ -246,7 +251,7 @@ impl Reader<'_> {
         place: &Place<'_>,
     ) {
         let action = match rule.action {
-            RuleAction::Allow => return,
+            RuleAction::Allow | RuleAction::RequireApproval => return,
             RuleAction::Deny => "deny",
             RuleAction::Hide => "hide",
         };
@@ -310,7 +315,7 @@ impl Reader<'_> {
         check
     }
 
-    fn conditions(&mut self, node: &Node, place: &Place<'_>) -> Vec<Condition> {
+    pub(super) fn conditions(&mut self, node: &Node, place: &Place<'_>) -> Vec<Condition> {
         let items = self.list(node, place, "a list of conditions");
         let items = items.unwrap_or_default().iter().enumerate();
         items
@@ -437,7 +442,7 @@ impl Reader<'_> {
     }
 }
 
-fn has_one_of(members: &[Member], fields: &[&str]) -> bool {
+pub(super) fn has_one_of(members: &[Member], fields: &[&str]) -> bool {
     members
         .iter()
         .any(|member| fields.contains(&member.key.as_str()))

@@ -75,6 +75,11 @@ impl Checker<'_> {
                 self.being(Types::NUMBER, path, &join(&place, "increment_from"), tools);
             }
         }
+        // What is missing asks, so that a tool without it always does.
+        if let Some(approval) = &rule.require_approval {
+            let place = join(&join(place, "require_approval"), "conditions");
+            self.conditions(&approval.conditions, &place, true, tools);
+        }
         if let Some(unwrap) = &rule.unwrap {
             self.unwrap(unwrap, &join(place, "unwrap"), tools);
         }
@@ -106,17 +111,27 @@ impl Checker<'_> {
     fn checks(&mut self, checks: &[Check], place: &str, by_each: bool, tools: &[Tool<'_>]) {
         for (index, check) in checks.iter().enumerate() {
             let place = join(&join(place, &index.to_string()), "conditions");
-            for (number, condition) in check.conditions.iter().enumerate() {
-                let place = join(&place, &number.to_string());
-                let asked = Asked {
-                    path: &condition.path,
-                    path_place: join(&place, "path"),
-                    value_place: join(&place, "value"),
-                    comparison: Comparison::With(condition),
-                    by_each,
-                };
-                self.look(&asked, tools);
-            }
+            self.conditions(&check.conditions, &place, by_each, tools);
+        }
+    }
+
+    fn conditions(
+        &mut self,
+        conditions: &[Condition],
+        place: &str,
+        by_each: bool,
+        tools: &[Tool<'_>],
+    ) {
+        for (number, condition) in conditions.iter().enumerate() {
+            let place = join(place, &number.to_string());
+            let asked = Asked {
+                path: &condition.path,
+                path_place: join(&place, "path"),
+                value_place: join(&place, "value"),
+                comparison: Comparison::With(condition),
+                by_each,
+            };
+            self.look(&asked, tools);
         }
     }
 

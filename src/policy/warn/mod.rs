@@ -16,7 +16,23 @@ pub(super) fn warnings(document: &PolicyDocument, rules: &Rules) -> Problems {
     names::warn(document, rules, &mut problems);
     checks::warn(document, &mut problems);
     limits::warn(document, &mut problems);
+    asks_about_everything(document, &mut problems);
     problems
+}
+
+/// Whoever is asked about every call soon says yes without looking.
+fn asks_about_everything(document: &PolicyDocument, problems: &mut Problems) {
+    let all_tools = document.all_tools.as_ref();
+    let approval = all_tools.and_then(|rule| rule.require_approval.as_ref());
+    if approval.is_some_and(|approval| approval.conditions.is_empty()) {
+        problems.report(|| {
+            let place = "/all_tools/require_approval".to_owned();
+            Problem::at_value(place, "this asks about every call of every tool").with_help(
+                "give it `conditions`, or write it into the rules of the tools that need it: who \
+                 is asked too often looks no more",
+            )
+        });
+    }
 }
 
 /// What is in shadow protects nothing.

@@ -39,11 +39,18 @@ pub(super) fn warn(document: &PolicyDocument, rules: &Rules, problems: &mut Prob
             if let Some((message, help)) = without_effect(key, rule, rules.section(kind), rules) {
                 problems.report(|| Problem::at_key(place(), message).with_help(help));
             }
-            if rule.reason.is_some() && rule.action != RuleAction::Deny {
+            let gives = matches!(
+                rule.action,
+                RuleAction::Deny | RuleAction::RequireApproval
+            );
+            if rule.reason.is_some() && !gives {
                 problems.report(|| {
-                    let message = "this reason is never given: only the action \"deny\" gives one";
-                    Problem::at_key(join(&place(), "reason"), message)
-                        .with_help("a check says in `on_deny` why it refuses; drop this otherwise")
+                    let message = "this reason is never given: only the actions \"deny\" and \
+                                   \"require_approval\" give one";
+                    Problem::at_key(join(&place(), "reason"), message).with_help(
+                        "a check says in `on_deny` why it refuses, and `require_approval` in its \
+                         own `reason` why it asks; drop this otherwise",
+                    )
                 });
             }
         }
@@ -108,7 +115,7 @@ fn without_effect(
     if hidden.is_some() && !hides {
         return Some((never_hidden(kind), WHY_HIDDEN));
     }
-    if rule.action == RuleAction::Allow {
+    if matches!(rule.action, RuleAction::Allow | RuleAction::RequireApproval) {
         let denies = |entry: &Arc<Entry>| entry.action == RuleAction::Deny;
         if let Some(entry) = section.like_restricted.covering_if(&folded, denies) {
             let message = format!(

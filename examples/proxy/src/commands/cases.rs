@@ -142,8 +142,9 @@ fn outcome(word: &str) -> Result<Outcome, String> {
         "allow" => Ok(Outcome::Allow),
         "deny" => Ok(Outcome::Deny),
         "hide" => Ok(Outcome::Hide),
+        "ask" => Ok(Outcome::Ask),
         _ => Err(format!(
-            "`expect`: found \"{}\", expected \"allow\", \"deny\" or \"hide\"",
+            "`expect`: found \"{}\", expected \"allow\", \"deny\", \"hide\" or \"ask\"",
             shown(word)
         )),
     }
@@ -154,6 +155,7 @@ pub(super) fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Allow => "allow",
         Outcome::Hide => "hide",
+        Outcome::Ask => "ask",
         // Whatever else there may be some day refuses.
         _ => "deny",
     }

@@ -24,6 +24,18 @@ const POLICY: &str = r#"{
   "resources": { "file:///notes/*": {} }
 }"#;
 
+/// One tool that always has to be approved, and one that sometimes has to.
+const ASKING: &str = r#"{
+  "version": "1",
+  "default": "deny",
+  "tools": {
+    "refund": { "require_approval": {
+      "conditions": [ { "path": "args.amount", "op": "gt", "value": 500 } ], "reason": "Large."
+    } },
+    "wipe": { "action": "require_approval" }
+  }
+}"#;
+
 struct Ended {
     code: Option<i32>,
     stdout: String,
@@ -117,6 +129,18 @@ mod check {
             );
             assert_eq!(ended.stdout, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn tools_that_somebody_has_to_approve() {
+        let policy = file("policy.json", ASKING);
+        let tools = json!({ "tools": [{ "name": "refund" }, { "name": "wipe" }] });
+        let tools = file("tools.json", &tools.to_string());
+        let ended = run(&["check", text(&policy), "--tools", text(&tools)]).await;
+        let expected = "TOOL    VERDICT     RULE\n\
+                        refund  conditions  /tools/refund\n\
+                        wipe    ask         /tools/wipe/require_approval\n";
+        assert!(ended.stdout.starts_with(expected), "{}", ended.stdout);
     }
 
     #[tokio::test]
@@ -386,6 +410,30 @@ mod test {
     }
 
     #[tokio::test]
+    async fn cases_that_wait_for_an_approval() {
+        let policy = file("policy.json", ASKING);
+        let large = json!({ "name": "refund", "arguments": { "amount": 501 } });
+        let cases = cases(&json!([
+            { "call": large, "expect": "ask", "rule": "/tools/refund/require_approval" },
+            { "call": { "name": "refund", "arguments": { "amount": 5 } }, "expect": "allow" },
+            { "call": { "name": "wipe" }, "expect": "ask" },
+            { "name": "wrong", "call": { "name": "wipe" }, "expect": "deny" },
+        ]));
+        let ended = run(&["test", text(&policy), text(&cases)]).await;
+        assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+        let expected = "FAILED wrong (tool `wipe`): expected deny, got ask by \
+                        /tools/wipe/require_approval\n1 of 4 cases failed\n";
+        assert_eq!(ended.stdout, expected);
+        let ended = run(&["test", "--json", text(&policy), text(&cases)]).await;
+        let expected = json!({
+            "outcome": "ask", "rule": "/tools/refund/require_approval",
+            "approval": { "approver": "operator", "expires": 600, "reason": "Large.",
+                          "rules": ["/tools/refund/require_approval"] },
+        });
+        assert_eq!(ended.json()["cases"][0]["got"], expected);
+    }
+
+    #[tokio::test]
     async fn cases_that_fail_are_shown() {
         let policy = policy();
         let cases = cases(&json!([
@@ -502,6 +550,33 @@ mod test {
 
 mod diff {
     use super::*;
+
+    #[tokio::test]
+    async fn who_is_asked_is_a_change() {
+        let policy = |rule: &str| {
+            format!(r#"{{ "version": "1", "default": "deny", "tools": {{ "a": {rule} }} }}"#)
+        };
+        let old = file("old.json", &policy(r#"{ "action": "require_approval" }"#));
+        for (rule, new) in [
+            ("{}", Some("allow by /tools/a")),
+            (
+                r#"{ "require_approval": { "approver": "caller" } }"#,
+                Some("ask the caller by /tools/a/require_approval"),
+            ),
+            (r#"{ "require_approval": true }"#, None),
+        ] {
+            let other = file("new.json", &policy(rule));
+            let ended = run(&["diff", text(&old), text(&other)]).await;
+            assert_eq!(ended.code, Some(i32::from(new.is_some())), "{rule}");
+            let Some(new) = new else {
+                continue;
+            };
+            let expected = format!(
+                "changed: tool `a`\n  old: ask by /tools/a/require_approval\n  new: {new}\n"
+            );
+            assert!(ended.stdout.starts_with(&expected), "{}", ended.stdout);
+        }
+    }
 
     const NEW: &str = r#"{
       "version": "1",

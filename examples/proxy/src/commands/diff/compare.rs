@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use mcp_policy::{Action, Decision, Policy, Rule};
+use mcp_policy::{Action, ApprovalDemand, Approver, Decision, Policy, Rule};
 use serde_json::{Value, json};
 
 use super::super::{cases::word, show::shown};
@@ -43,7 +43,7 @@ impl Pair<'_> {
     /// By everything that there is to know.
     pub(super) fn decide(self, action: &Action<'_>, label: String) -> Compared {
         let (old, new) = (self.old.decide(action), self.new.decide(action));
-        let known = if old.outcome() == new.outcome() {
+        let known = if is_same(&old, &new) {
             Known::Same
         } else {
             Known::Changed
@@ -68,7 +68,7 @@ impl Pair<'_> {
             } else {
                 Known::NeedsArguments
             }
-        } else if old.outcome() == new.outcome() {
+        } else if is_same(&old, &new) {
             Known::Same
         } else {
             Known::Changed
@@ -97,6 +97,15 @@ impl Pair<'_> {
     }
 }
 
+/// Whether two policies let the same pass, and ask the same about the rest.
+fn is_same(old: &Decision<'_>, new: &Decision<'_>) -> bool {
+    old.outcome() == new.outcome() && approver(old) == approver(new)
+}
+
+fn approver(decision: &Decision<'_>) -> Option<Approver> {
+    decision.approval().map(ApprovalDemand::approver)
+}
+
 /// The rule at a place like `/tools/NAME`; `None` at any other.
 fn rule_at<'p>(policy: &'p Policy, place: &str) -> Option<&'p Rule> {
     let document = policy.document();
@@ -113,10 +122,10 @@ fn rule_at<'p>(policy: &'p Policy, place: &str) -> Option<&'p Rule> {
 impl Said {
     fn new(decision: &Decision<'_>, is_conditional: bool) -> Self {
         Self {
-            outcome: if is_conditional {
-                "conditions"
-            } else {
-                word(decision.outcome())
+            outcome: match approver(decision) {
+                _ if is_conditional => "conditions",
+                Some(Approver::Caller) => "ask the caller",
+                _ => word(decision.outcome()),
             },
             rule: decision.rule().to_owned(),
         }

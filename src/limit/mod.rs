@@ -10,7 +10,7 @@ mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod usage;
 mod window;
 

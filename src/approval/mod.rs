@@ -53,7 +53,7 @@ const MOST_NEW_IN_AN_HOUR: usize = 60;
 /// panics or does not answer, the call is refused.
 pub trait ApprovalStore: Send + Sync + 'static {
     /// Whether this call is approved. If nothing is known of it, that begins a
-    /// request, unless there are too many: at most 20 are pending of one caller and
+    /// [request](ApprovalRequest::new), unless there are too many: at most 20 are pending of one caller and
     /// 1 000 in all, and 60 of one caller begin in an hour.
     fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked>;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::digest::{CallDigest, Digested};
-use super::request::{ApprovalId, Approver, ShownArguments};
+use super::request::{Approver, ShownArguments};
 use crate::clock::Moment;
 use crate::json::canonical::Unreadable;
 
@@ -23,7 +23,6 @@ pub struct ApprovalQuestion {
 
 /// What does not change of a request.
 pub(super) struct Facts {
-    pub(super) id: ApprovalId,
     pub(super) digest: CallDigest,
     pub(super) server: Arc<str>,
     pub(super) caller: Arc<str>,
@@ -61,18 +60,8 @@ pub(crate) struct Call<'a> {
     pub(crate) arguments: Option<&'a [u8]>,
 }
 
-/// Why nobody can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unasked {
-    /// It cannot be said what exactly the call is.
-    Unreadable(Unreadable),
-    /// The system has no random numbers.
-    NoRandomness,
-}
-
 impl ApprovalQuestion {
-    /// Its id is chosen before any store is asked, and only counts if this is the
-    /// first to ask.
+    /// An error is why it cannot be said what exactly the call is.
     #[cfg_attr(
         not(test),
         expect(
@@ -80,7 +69,7 @@ impl ApprovalQuestion {
             reason = "for the engine, which does not ask for approvals yet"
         )
     )]
-    pub(crate) fn new(demand: &Demand, call: Call<'_>, at: Moment) -> Result<Self, Unasked> {
+    pub(crate) fn new(demand: &Demand, call: Call<'_>, at: Moment) -> Result<Self, Unreadable> {
         let digested = Digested {
             server: call.server,
             caller: call.caller,
@@ -89,8 +78,7 @@ impl ApprovalQuestion {
             asked_by: &demand.digest,
         };
         let facts = Facts {
-            id: ApprovalId::new().map_err(|_| Unasked::NoRandomness)?,
-            digest: CallDigest::of(digested).map_err(Unasked::Unreadable)?,
+            digest: CallDigest::of(digested)?,
             server: Arc::clone(call.server),
             caller: Arc::clone(call.caller),
             method: call.method.into(),
@@ -109,11 +97,6 @@ impl ApprovalQuestion {
         })
     }
 
-    /// The id of the request, if it is this that begins it.
-    pub fn id(&self) -> ApprovalId {
-        self.facts.id
-    }
-
     /// Of what exactly is asked for.
     pub fn digest(&self) -> &CallDigest {
         &self.facts.digest
@@ -129,25 +112,9 @@ impl ApprovalQuestion {
         self.facts.expires
     }
 
-    /// Bytes of arguments that a request holds until it ends.
-    pub(super) fn bytes(&self) -> usize {
-        self.arguments
-            .as_ref()
-            .map_or(0, |shown| shown.text().len())
-    }
-
     /// When the call came.
     pub fn at(&self) -> Moment {
         self.at
-    }
-}
-
-impl fmt::Display for Unasked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(why) => write!(f, "its parameters cannot be compared: {why}"),
-            Self::NoRandomness => f.write_str("the system gives no random numbers"),
-        }
     }
 }
 

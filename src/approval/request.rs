@@ -9,6 +9,7 @@ use super::digest::CallDigest;
 use super::question::{ApprovalQuestion, Facts};
 use super::ruling::{Decider, NotDecided, Ruling, is_same_person};
 use crate::mcp::{shown, shown_uri};
+use crate::store::StoreError;
 
 /// Tells a request for approval from all others: 128 random bits that nobody can
 /// guess.
@@ -179,6 +180,7 @@ impl fmt::Debug for ShownArguments {
 /// Cloning is cheap.
 #[derive(Clone)]
 pub struct ApprovalRequest {
+    id: ApprovalId,
     facts: Arc<Facts>,
     /// `None` also once it has ended.
     arguments: Option<ShownArguments>,
@@ -189,17 +191,25 @@ pub struct ApprovalRequest {
 }
 
 impl ApprovalRequest {
-    /// The request that this question begins.
-    pub fn new(question: &ApprovalQuestion) -> Self {
+    /// The request that this question begins, if there is none that it finds. It gets
+    /// an id of its own.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no random numbers.
+    pub fn new(question: &ApprovalQuestion) -> Result<Self, StoreError> {
+        let id =
+            ApprovalId::new().map_err(|_| StoreError::of("the system has no random numbers"))?;
         let created_at = question.at().system;
-        Self {
+        Ok(Self {
+            id,
             facts: Arc::clone(&question.facts),
             arguments: question.arguments.clone(),
             state: ApprovalState::Pending,
             created_at,
             expires_at: later(created_at, question.expires()),
             decision: None,
-        }
+        })
     }
 
     /// Approves or denies it. If so, it expires [so much](Self::expires) later than
@@ -274,7 +284,7 @@ impl ApprovalRequest {
 
     /// Tells it from all others.
     pub fn id(&self) -> ApprovalId {
-        self.facts.id
+        self.id
     }
 
     /// Of what exactly is asked for.
@@ -290,6 +300,10 @@ impl ApprovalRequest {
 
     /// The [id](crate::Caller::id) of the caller.
     pub fn caller(&self) -> &str {
+        &self.facts.caller
+    }
+
+    pub(super) fn shared_caller(&self) -> &Arc<str> {
         &self.facts.caller
     }
 
@@ -371,6 +385,7 @@ fn later(time: SystemTime, by: Duration) -> SystemTime {
 impl fmt::Debug for ApprovalRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApprovalRequest")
+            .field("id", &self.id)
             .field("facts", &self.facts)
             .field("state", &self.state)
             .field("created_at", &self.created_at)
@@ -401,7 +416,6 @@ impl fmt::Debug for Facts {
             _ => shown(&self.name),
         };
         f.debug_struct("Facts")
-            .field("id", &self.id)
             .field("server", &self.server)
             .field("caller", &self.caller)
             .field("method", &self.method)

@@ -69,7 +69,10 @@ impl MemoryApprovalStore {
 
 impl ApprovalStore for MemoryApprovalStore {
     fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
-        self.known(question.at(), |table, now| table.ask(question, now))
+        match ApprovalRequest::new(question) {
+            Ok(request) => self.known(question.at(), |table, now| table.ask(request, now)),
+            Err(error) => Answer::failed(error),
+        }
     }
 
     fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {

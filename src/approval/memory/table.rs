@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::approval::digest::CallDigest;
-use crate::approval::question::ApprovalQuestion;
 use crate::approval::request::{ApprovalId, ApprovalRequest, ApprovalState};
 use crate::approval::{Asked, MOST_NEW_IN_AN_HOUR, MOST_PENDING, MOST_PENDING_OF_A_CALLER};
 
@@ -54,7 +53,6 @@ pub(super) struct Table {
 
 struct Entry {
     request: ApprovalRequest,
-    caller: Arc<str>,
     /// Tells in which order they came.
     number: u64,
     ends: Instant,
@@ -69,11 +67,9 @@ struct Caller {
     asked: usize,
 }
 
-impl Entry {
-    fn bytes(&self) -> usize {
-        let arguments = self.request.arguments();
-        arguments.map_or(0, |shown| shown.text().len())
-    }
+/// Bytes of its arguments.
+fn bytes_of(request: &ApprovalRequest) -> usize {
+    request.arguments().map_or(0, |shown| shown.text().len())
 }
 
 impl Table {
@@ -114,8 +110,9 @@ impl Table {
         now
     }
 
-    pub(super) fn ask(&mut self, question: &ApprovalQuestion, now: Instant) -> Asked {
-        let known = self.by_digest.get(question.digest());
+    /// What is known of the call, or else this, if there is room.
+    pub(super) fn ask(&mut self, new: ApprovalRequest, now: Instant) -> Asked {
+        let known = self.by_digest.get(new.digest());
         if let Some(request) = known.and_then(|id| self.get(*id)) {
             let request = request.clone();
             return match request.state() {
@@ -125,11 +122,11 @@ impl Table {
                 _ => Asked::Denied(request),
             };
         }
-        if self.has_room_for(question) {
-            Asked::Pending(self.begin(question, now))
-        } else {
-            Asked::Full
+        if !self.has_room_for(&new) {
+            return Asked::Full;
         }
+        self.begin(new.clone(), now);
+        Asked::Pending(new)
     }
 
     /// Does something to a request, if it is known, and accounts for what has become
@@ -141,7 +138,7 @@ impl Table {
         change: impl FnOnce(&mut ApprovalRequest) -> T,
     ) -> Option<T> {
         let entry = self.entries.get_mut(&id)?;
-        let (before, bytes) = (entry.request.state(), entry.bytes());
+        let (before, bytes) = (entry.request.state(), bytes_of(&entry.request));
         let answer = change(&mut entry.request);
         let state = entry.request.state();
         if state == before {
@@ -150,8 +147,8 @@ impl Table {
         self.changed.push((id, state));
         self.bytes = self
             .bytes
-            .saturating_sub(bytes.saturating_sub(entry.bytes()));
-        let caller = Arc::clone(&entry.caller);
+            .saturating_sub(bytes.saturating_sub(bytes_of(&entry.request)));
+        let caller = Arc::clone(entry.request.shared_caller());
         match state {
             ApprovalState::Approved | ApprovalState::Denied => {
                 self.ends.remove(&(entry.ends, id));
@@ -185,8 +182,8 @@ impl Table {
             .collect()
     }
 
-    fn has_room_for(&self, question: &ApprovalQuestion) -> bool {
-        let of_caller = self.callers.get(question.caller());
+    fn has_room_for(&self, new: &ApprovalRequest) -> bool {
+        let of_caller = self.callers.get(new.caller());
         of_caller.is_none_or(|caller| {
             caller.pending < MOST_PENDING_OF_A_CALLER
                 && caller.asked < MOST_NEW_IN_AN_HOUR
@@ -194,32 +191,30 @@ impl Table {
         }) && self.pending < MOST_PENDING
             && self.asked.len() < MOST_NEW_OF_ALL
             && self.by_digest.len() < MOST_IN_FORCE
-            && self.bytes.saturating_add(question.bytes()) <= MOST_BYTES
+            && self.bytes.saturating_add(bytes_of(new)) <= MOST_BYTES
     }
 
-    fn begin(&mut self, question: &ApprovalQuestion, now: Instant) -> ApprovalRequest {
-        let request = ApprovalRequest::new(question);
-        let (id, caller) = (request.id(), question.caller());
+    fn begin(&mut self, request: ApprovalRequest, now: Instant) {
+        let (id, caller) = (request.id(), Arc::clone(request.shared_caller()));
+        let ends = later(now, request.expires());
+        self.changed.push((id, request.state()));
+        self.bytes = self.bytes.saturating_add(bytes_of(&request));
+        self.pending = self.pending.saturating_add(1);
+        self.ends.insert((ends, id));
+        self.by_digest.insert(*request.digest(), id);
         let entry = Entry {
-            request: request.clone(),
-            caller: Arc::clone(caller),
+            request,
             number: self.count,
-            ends: later(now, request.expires()),
+            ends,
         };
         self.count = self.count.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(entry.bytes());
-        self.pending = self.pending.saturating_add(1);
-        self.ends.insert((entry.ends, id));
-        self.by_digest.insert(*request.digest(), id);
         self.entries.insert(id, entry);
-        self.asked.push_back((now, Arc::clone(caller)));
-        self.of_caller(caller, |caller| {
+        self.asked.push_back((now, Arc::clone(&caller)));
+        self.of_caller(&caller, |caller| {
             caller.in_force = caller.in_force.saturating_add(1);
             caller.pending = caller.pending.saturating_add(1);
             caller.asked = caller.asked.saturating_add(1);
         });
-        self.changed.push((id, request.state()));
-        request
     }
 
     /// What was in force is not any more.
@@ -229,7 +224,7 @@ impl Table {
         };
         self.ends.remove(&(entry.ends, id));
         self.by_digest.remove(entry.request.digest());
-        let caller = Arc::clone(&entry.caller);
+        let caller = Arc::clone(entry.request.shared_caller());
         self.of_caller(&caller, |caller| {
             caller.in_force = caller.in_force.saturating_sub(1);
         });

@@ -12,10 +12,10 @@ use crate::limit::testing::ManualClock;
 const START: &str = "2026-11-25T04:59:00Z";
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn it_does_as_a_list_of_everything(history in model::histories(250)) {
+    fn it_does_as_a_list_of_everything(history in model::histories(200)) {
         model::does_as_a_list(&MemoryApprovalStore::default(), history);
     }
 }

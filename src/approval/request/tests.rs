@@ -1,5 +1,5 @@
 use super::*;
-use crate::approval::question::{Call, Demand, Unasked};
+use crate::approval::question::{Call, Demand};
 use crate::approval::testing::{demand, question};
 use crate::limit::testing::ManualClock;
 
@@ -7,7 +7,7 @@ const START: &str = "2026-11-25T04:59:00Z";
 
 fn request(arguments: &str) -> ApprovalRequest {
     let at = ManualClock::at(START).now();
-    ApprovalRequest::new(&question(&demand(), "alice", arguments, at))
+    ApprovalRequest::new(&question(&demand(), "alice", arguments, at)).unwrap()
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn of_a_uri_only_what_names_something_is_shown() {
     };
     let at = ManualClock::at(START).now();
     let asked = ApprovalQuestion::new(&demand(), call, at).unwrap();
-    let request = ApprovalRequest::new(&asked);
+    let request = ApprovalRequest::new(&asked).unwrap();
     assert_eq!(request.name(), call.name);
     assert_eq!(request.arguments(), None);
     let shown = format!("{request:?}");
@@ -118,10 +118,9 @@ fn what_cannot_be_read_cannot_be_asked() {
     };
     let unasked = ApprovalQuestion::new(&demand(), call, ManualClock::at(START).now());
     let unasked = unasked.unwrap_err();
-    assert!(matches!(unasked, Unasked::Unreadable(_)));
     assert_eq!(
         unasked.to_string(),
-        "its parameters cannot be compared: an object has two members of the same name (at byte 15)"
+        "an object has two members of the same name (at byte 15)"
     );
 }
 
@@ -209,6 +208,6 @@ fn a_time_beyond_all_time_is_over_at_once() {
         ..demand()
     };
     let at = ManualClock::at(START).now();
-    let request = ApprovalRequest::new(&question(&demand, "alice", "{}", at));
+    let request = ApprovalRequest::new(&question(&demand, "alice", "{}", at)).unwrap();
     assert_eq!(request.expires_at(), at.system);
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("docs/crate.md")]
 #![forbid(unsafe_code)]
 
+mod approval;
 mod audit;
 mod caller;
 mod clock;
@@ -25,6 +26,11 @@ mod sqlite;
 mod store;
 mod waiting;
 
+pub use approval::{
+    ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalQuestion,
+    ApprovalRequest, ApprovalState, ApprovalStore, Approvals, Approver, Asked, CallDigest, Decider,
+    MemoryApprovalStore, NoApprovalId, NotDecided, Ruling, ShownArguments, Used,
+};
 pub use audit::{
     AuditRecord, AuditSink, DecisionId, DecisionRecord, Ending, JsonLines, MessageKind,
     OutcomeRecord, Receipt, Unrecorded, Verdict,

@@ -4,6 +4,7 @@
 //! the bytes that were judged mean the same to whoever receives them. Nothing
 //! is copied: values are spans of the input.
 
+pub(crate) mod canonical;
 mod error;
 mod keys;
 mod reader;

@@ -15,7 +15,7 @@ mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod usage;

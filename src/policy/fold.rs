@@ -12,7 +12,7 @@ pub(super) type Folded = SmallVec<[u8; 256]>;
 /// NFKC and full case folding, without format characters and white space.
 ///
 /// The result is a fixed point: folding it again changes nothing.
-pub(super) fn fold(text: &str) -> String {
+pub(crate) fn fold(text: &str) -> String {
     if text.is_ascii() {
         return fold_ascii(text).collect();
     }

@@ -1,0 +1,143 @@
+//! Calls that wait until somebody approves exactly them. See section 5 of the
+//! policy language.
+//!
+//! A [question](ApprovalQuestion) is what a call asks a store, a
+//! [request](ApprovalRequest) what the store keeps of it, and a [ruling](Ruling) what
+//! somebody decides about that. What may become of a request is all in
+//! [`request`]; stores only keep them, for as long as they have to.
+
+mod changes;
+mod digest;
+mod handle;
+mod memory;
+mod question;
+mod request;
+mod ruling;
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
+
+pub use changes::{ApprovalChanges, ApprovalEvent, ApprovalEvents};
+pub use digest::CallDigest;
+pub use handle::{ApprovalError, Approvals};
+pub use memory::MemoryApprovalStore;
+pub use question::ApprovalQuestion;
+pub use request::{
+    ApprovalId, ApprovalRequest, ApprovalState, Approver, NoApprovalId, ShownArguments, Used,
+};
+pub use ruling::{Decider, NotDecided, Ruling};
+
+use crate::clock::Moment;
+use crate::store::Answer;
+
+/// Requests of one caller that may be pending.
+const MOST_PENDING_OF_A_CALLER: usize = 20;
+/// Requests that may be pending in all.
+const MOST_PENDING: usize = 1_000;
+/// New requests of one caller in an hour.
+const MOST_NEW_IN_AN_HOUR: usize = 60;
+
+/// Keeps what waits for an approval, and what became of it. The default is
+/// [`MemoryApprovalStore`].
+///
+/// A request is found by the [digest](CallDigest) of its call, so that a call that is
+/// made again finds what was decided about it. There is at most one for each digest
+/// that is pending or approved, or that was denied and has not expired since.
+///
+/// What may become of a request is said by [`ApprovalRequest`]; a store decides when
+/// its [time](ApprovalRequest::expires) is over, and does one thing after the other:
+/// however many use an approval at once, one of them gets it.
+///
+/// No method may block, and whatever comes from outside has to be bounded. If one
+/// panics or does not answer, the call is refused.
+pub trait ApprovalStore: Send + Sync + 'static {
+    /// Whether this call is approved. If nothing is known of it, that begins a
+    /// [request](ApprovalRequest::new), unless there are too many: at most 20 are pending of one caller and
+    /// 1 000 in all, and 60 of one caller begin in an hour.
+    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked>;
+
+    /// Uses an approval up, if there is one, for the call of this digest. It cannot be
+    /// given back.
+    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used>;
+
+    /// Approves or denies a request, and gives it as it is then.
+    fn decide(
+        &self,
+        request: ApprovalId,
+        ruling: &Ruling,
+        now: Moment,
+    ) -> Answer<Result<ApprovalRequest, NotDecided>>;
+
+    /// Takes back what is [open](ApprovalState::is_open), and says whether it was.
+    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool>;
+
+    /// A request, if it is known.
+    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>>;
+
+    /// All requests that are known and in one of these states, the oldest first.
+    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>>;
+
+    /// Where it says what becomes of its requests: always a clone of the same. Calls
+    /// that wait listen there, so what changed in another process is said there as
+    /// well.
+    fn changes(&self) -> ApprovalChanges;
+
+    /// Whether requests are still known when the process has ended.
+    fn outlives_process(&self) -> bool {
+        false
+    }
+}
+
+impl<S: ApprovalStore + ?Sized> ApprovalStore for Arc<S> {
+    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+        (**self).ask(question)
+    }
+
+    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+        (**self).use_up(request, call, now)
+    }
+
+    fn decide(
+        &self,
+        request: ApprovalId,
+        ruling: &Ruling,
+        now: Moment,
+    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+        (**self).decide(request, ruling, now)
+    }
+
+    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+        (**self).cancel(request, now)
+    }
+
+    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+        (**self).get(request, now)
+    }
+
+    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+        (**self).list(states, now)
+    }
+
+    fn changes(&self) -> ApprovalChanges {
+        (**self).changes()
+    }
+
+    fn outlives_process(&self) -> bool {
+        (**self).outlives_process()
+    }
+}
+
+/// What a store says to an [`ApprovalQuestion`].
+#[derive(Clone, Debug)]
+#[must_use = "a call goes on only if it is approved"]
+pub enum Asked {
+    /// Somebody has to decide first.
+    Pending(ApprovalRequest),
+    /// The call may be made once its approval is [used up](ApprovalStore::use_up).
+    Approved(ApprovalRequest),
+    /// It was denied not long ago.
+    Denied(ApprovalRequest),
+    /// Too much waits, or was asked for, already.
+    Full,
+}

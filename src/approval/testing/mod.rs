@@ -1,0 +1,114 @@
+//! What tests of stores need: questions, and what every store has to do.
+
+pub(super) mod contract;
+pub(super) mod model;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::executor::block_on;
+
+use super::question::{Call, Demand};
+use super::{
+    ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Approver, Asked,
+    NotDecided, Ruling, Used,
+};
+use crate::clock::Moment;
+
+pub(crate) const EXPIRES: Duration = Duration::from_secs(600);
+
+pub(crate) fn demand() -> Demand {
+    Demand {
+        approver: Approver::Operator,
+        expires: EXPIRES,
+        reason: Some("it cannot be undone".into()),
+        rules: ["/tools/pay/require_approval".into()].into_iter().collect(),
+        digest: [7; 32],
+    }
+}
+
+/// A call of `pay`, with these arguments.
+pub(crate) fn question(
+    demand: &Demand,
+    caller: &str,
+    arguments: &str,
+    at: Moment,
+) -> ApprovalQuestion {
+    let params = format!(r#"{{"name":"pay","arguments":{arguments}}}"#);
+    let (server, caller): (Arc<str>, Arc<str>) = ("server".into(), caller.into());
+    let call = Call {
+        server: &server,
+        caller: &caller,
+        method: "tools/call",
+        name: "pay",
+        params: Some(params.as_bytes()),
+        arguments: Some(arguments.as_bytes()),
+    };
+    ApprovalQuestion::new(demand, call, at).unwrap()
+}
+
+/// A store, of which it is easy to ask something.
+#[derive(Clone, Copy)]
+pub(crate) struct Asking<'a>(pub(crate) &'a dyn ApprovalStore);
+
+impl Asking<'_> {
+    pub(crate) fn ask(self, question: &ApprovalQuestion) -> Asked {
+        block_on(self.0.ask(question).get()).unwrap()
+    }
+
+    pub(crate) fn use_up(self, question: &ApprovalQuestion, id: ApprovalId) -> Used {
+        let used = self.0.use_up(id, question.digest(), question.at());
+        block_on(used.get()).unwrap()
+    }
+
+    pub(crate) fn decide(
+        self,
+        id: ApprovalId,
+        ruling: &Ruling,
+        now: Moment,
+    ) -> Result<ApprovalRequest, NotDecided> {
+        block_on(self.0.decide(id, ruling, now).get()).unwrap()
+    }
+
+    pub(crate) fn cancel(self, id: ApprovalId, now: Moment) -> bool {
+        block_on(self.0.cancel(id, now).get()).unwrap()
+    }
+
+    pub(crate) fn get(self, id: ApprovalId, now: Moment) -> Option<ApprovalRequest> {
+        block_on(self.0.get(id, now).get()).unwrap()
+    }
+
+    pub(crate) fn state(self, id: ApprovalId, now: Moment) -> Option<ApprovalState> {
+        self.get(id, now).map(|request| request.state())
+    }
+
+    pub(crate) fn list(self, states: &[ApprovalState], now: Moment) -> Vec<ApprovalRequest> {
+        block_on(self.0.list(states, now).get()).unwrap()
+    }
+
+    /// What is pending, which has to be so.
+    pub(crate) fn pending(self, question: &ApprovalQuestion) -> ApprovalRequest {
+        match self.ask(question) {
+            Asked::Pending(request) => request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What is approved, and pending before.
+    pub(crate) fn approved(self, question: &ApprovalQuestion) -> ApprovalId {
+        let id = self.pending(question).id();
+        let approved = self.decide(id, &Ruling::approve("dora"), question.at());
+        assert_eq!(approved.unwrap().state(), ApprovalState::Approved);
+        id
+    }
+}
+
+/// The word for what was said, without the request.
+pub(crate) fn word(asked: &Asked) -> &'static str {
+    match asked {
+        Asked::Pending(_) => "pending",
+        Asked::Approved(_) => "approved",
+        Asked::Denied(_) => "denied",
+        Asked::Full => "full",
+    }
+}

@@ -152,8 +152,8 @@ async fn nobody_is_asked_in_shadow_and_it_is_recorded() {
     let record = decided(&layer(), post(call("tried", "{}"))).await;
     assert_eq!(record.verdict(), Verdict::Allowed);
     let json = serde_json::to_value(&record).unwrap();
-    assert_eq!(json["shadow"]["rule"], "/tools/tried/require_approval", "{json}");
-    assert_eq!(json["shadow"]["verdict"], "denied", "{json}");
+    assert_eq!(json["shadow_rule"], "/tools/tried/require_approval", "{json}");
+    assert_eq!(json["shadow_verdict"], "denied", "{json}");
 }
 
 #[tokio::test]

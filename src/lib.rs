@@ -28,7 +28,7 @@ mod waiting;
 
 pub use approval::{
     ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalQuestion,
-    ApprovalRequest, ApprovalState, ApprovalStore, Approvals, Approver, Asked, CallDigest, Decider,
+    ApprovalRequest, ApprovalState, ApprovalStore, Approvals, Asked, CallDigest, Decider,
     MemoryApprovalStore, NoApprovalId, NotDecided, Ruling, ShownArguments, Used,
 };
 pub use audit::{

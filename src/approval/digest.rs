@@ -34,7 +34,7 @@ pub(super) struct Digested<'a> {
     /// As they are written; `None` says the same as `{}`.
     pub(super) params: Option<&'a [u8]>,
     /// The digest of what asks.
-    pub(super) asked_by: &'a [u8; 32],
+    pub(super) asked_by: &'a [u8],
 }
 
 impl CallDigest {

@@ -23,8 +23,9 @@ pub use digest::CallDigest;
 pub use handle::{ApprovalError, Approvals};
 pub use memory::MemoryApprovalStore;
 pub use question::ApprovalQuestion;
+pub(crate) use question::{Call, Demand};
 pub use request::{
-    ApprovalId, ApprovalRequest, ApprovalState, Approver, NoApprovalId, ShownArguments, Used,
+    ApprovalId, ApprovalRequest, ApprovalState, NoApprovalId, ShownArguments, Used,
 };
 pub use ruling::{Decider, NotDecided, Ruling};
 

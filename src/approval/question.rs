@@ -7,9 +7,10 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::digest::{CallDigest, Digested};
-use super::request::{Approver, ShownArguments};
+use super::request::ShownArguments;
 use crate::clock::Moment;
 use crate::json::canonical::Unreadable;
+use crate::policy::{ApprovalDemand, Approver};
 
 /// Whether exactly this call is approved; see [`ApprovalStore::ask`].
 ///
@@ -43,7 +44,19 @@ pub(crate) struct Demand {
     /// The places of the rules that ask.
     pub(crate) rules: SmallVec<[Arc<str>; 2]>,
     /// Of everything that asks.
-    pub(crate) digest: [u8; 32],
+    pub(crate) digest: Box<str>,
+}
+
+impl From<&ApprovalDemand<'_>> for Demand {
+    fn from(demand: &ApprovalDemand<'_>) -> Self {
+        Self {
+            approver: demand.approver(),
+            expires: demand.expires(),
+            reason: demand.reason().map(Into::into),
+            rules: demand.rules().map(Into::into).collect(),
+            digest: demand.digest().into(),
+        }
+    }
 }
 
 /// For which call.
@@ -62,20 +75,13 @@ pub(crate) struct Call<'a> {
 
 impl ApprovalQuestion {
     /// An error is why it cannot be said what exactly the call is.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "for the engine, which does not ask for approvals yet"
-        )
-    )]
     pub(crate) fn new(demand: &Demand, call: Call<'_>, at: Moment) -> Result<Self, Unreadable> {
         let digested = Digested {
             server: call.server,
             caller: call.caller,
             method: call.method,
             params: call.params,
-            asked_by: &demand.digest,
+            asked_by: demand.digest.as_bytes(),
         };
         let facts = Facts {
             digest: CallDigest::of(digested)?,

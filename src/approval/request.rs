@@ -9,6 +9,7 @@ use super::digest::CallDigest;
 use super::question::{ApprovalQuestion, Facts};
 use super::ruling::{Decider, NotDecided, Ruling, is_same_person};
 use crate::mcp::{shown, shown_uri};
+use crate::policy::Approver;
 use crate::store::StoreError;
 
 /// Tells a request for approval from all others: 128 random bits that nobody can
@@ -114,16 +115,6 @@ impl fmt::Display for ApprovalState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
-}
-
-/// Who may approve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Approver {
-    /// An operator who is not the caller.
-    Operator,
-    /// An operator, or the client that calls. That it says yes does not show that a
-    /// person did.
-    Caller,
 }
 
 /// The arguments of a call, for whoever decides about it: the JSON text as it was

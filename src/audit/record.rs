@@ -409,6 +409,8 @@ pub enum Verdict {
     Hidden,
     /// A limit of the policy is used up.
     Limited,
+    /// Somebody has to approve it first.
+    Waiting,
     /// It is not a message that may be sent like this.
     Invalid,
     /// It could not be decided, counted or recorded.
@@ -423,6 +425,7 @@ impl Verdict {
             Self::Denied => "denied",
             Self::Hidden => "hidden",
             Self::Limited => "limited",
+            Self::Waiting => "waiting",
             Self::Invalid => "invalid",
             Self::Unavailable => "unavailable",
         }

@@ -5,19 +5,22 @@ use std::time::{Instant, SystemTime};
 
 use smallvec::SmallVec;
 
+use super::approve::{Approved, Approving, Patience, Unapproved, Using};
 use super::charge::{Charging, Payer, Shortage};
 use super::judge::{Judge, Judgement};
 use super::{Engine, words};
+use crate::approval::{self, ApprovalQuestion, Demand};
 use crate::audit::{
     DecisionId, DecisionRecord, Facts, MessageKind, OpenDecision, Receipt, Shadow, Verdict,
     argument_keys, session_digest,
 };
 use crate::caller::Caller;
+use crate::mcp::params::{Name, Param};
 use crate::mcp::message::{Call, Message};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::shown;
 use crate::mcp::version::Era;
-use crate::policy::{Quota, Spending};
+use crate::policy::{Approver, Quota, Spending};
 
 /// When a message came, and the id under which it is decided.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +74,8 @@ pub(crate) struct Draft {
     pub(crate) runs: bool,
     thing: Option<Thing>,
     spending: SmallVec<[Spending; 2]>,
+    /// What somebody has to approve first, if anything.
+    question: Option<Box<ApprovalQuestion>>,
     /// How it is refused; `None` if it may go on.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -113,6 +118,55 @@ impl Draft {
         self.facts.verdict = verdict;
         self.facts.rule = rule;
         self.refusal = Some(refusal);
+    }
+
+    /// What somebody has to approve first, if anything.
+    pub(crate) fn question(&self) -> Option<&ApprovalQuestion> {
+        match self.refusal {
+            None => self.question.as_deref(),
+            Some(_) => None,
+        }
+    }
+
+    /// It is refused after all, because nobody has approved it.
+    pub(crate) fn refuse_unapproved(&mut self, why: &Unapproved) {
+        let id = self.facts.id.to_string();
+        let used = self.thing.zip(self.facts.name.as_deref());
+        let (verdict, refusal) = match (why, used) {
+            (Unapproved::Full, _) => (
+                Verdict::Unavailable,
+                words::uncounted(words::APPROVALS_FULL, id),
+            ),
+            (Unapproved::Failed, _) => (Verdict::Unavailable, Refusal::Failed),
+            (Unapproved::Store, _) | (_, None) => {
+                (Verdict::Unavailable, words::unasked(id))
+            }
+            (Unapproved::Denied(_), Some(used)) => (
+                Verdict::Denied,
+                words::not_approved(used, &self.facts.rule, why, id),
+            ),
+            (Unapproved::Pending(_) | Unapproved::Gone, Some(used)) => (
+                Verdict::Waiting,
+                words::not_approved(used, &self.facts.rule, why, id),
+            ),
+        };
+        match why {
+            Unapproved::Full => self.facts.rule = words::APPROVALS_FULL.into(),
+            Unapproved::Failed | Unapproved::Store => self.facts.rule = words::STORE.into(),
+            _ => {}
+        }
+        self.facts.verdict = verdict;
+        self.refusal = Some(refusal);
+    }
+
+    /// It is refused if it has to be approved, because it does not come by itself.
+    pub(crate) fn refuse_to_wait(&mut self) {
+        let used = self.thing.zip(self.facts.name.as_deref());
+        if let (Some(_), Some(used)) = (self.question(), used) {
+            let id = self.facts.id.to_string();
+            self.refusal = Some(words::waits_alone(used, &self.facts.rule, id));
+            self.facts.verdict = Verdict::Denied;
+        }
     }
 
     /// Whether this is one of the quotas that it uses up.
@@ -175,10 +229,18 @@ impl Engine {
             more_names: judgement.more_names,
             argument_keys: keys.unwrap_or_default(),
             policy: judge.and_then(Judge::policy).cloned(),
-            verdict: judgement.verdict,
+            verdict,
             rule: judgement.rule,
             conditions: judgement.conditions,
             shadow: judgement.shadow,
+        };
+        let question = judgement
+            .demand
+            .as_ref()
+            .and_then(|demand| self.question(demand, &seen, judge?));
+        let (verdict, refusal) = match &question {
+            Some(_) => (Verdict::Allowed, None),
+            None => (judgement.verdict, judgement.refusal),
         };
         let mut spending = judgement.spending;
         if seen.begins_session() {
@@ -190,8 +252,52 @@ impl Engine {
             runs: judgement.runs,
             thing: judgement.thing,
             spending,
-            refusal: judgement.refusal,
+            question,
+            refusal,
         }
+    }
+
+    /// What is to be asked of whoever approves; `None` if nobody can be asked.
+    fn question(
+        &self,
+        demand: &Demand,
+        seen: &Seen<'_, '_>,
+        judge: &Judge,
+    ) -> Option<Box<ApprovalQuestion>> {
+        let call = seen.call?;
+        let params = call.params.as_ref();
+        let is_nobodys = demand.approver == Approver::Caller && *judge.caller() == Caller::anonymous();
+        if is_nobodys || !self.approvals.can_be_given() {
+            return None;
+        }
+        let named = |param| match params?.named(param)? {
+            Name::Text(name) => Some(name),
+            Name::Unreadable => None,
+        };
+        let call = approval::Call {
+            server: &self.server.clone().unwrap_or_default(),
+            caller: &judge.caller().shared_id(),
+            method: &call.method,
+            name: named(Param::Name).or_else(|| named(Param::Uri))?,
+            params: params.map(|params| params.raw),
+            arguments: params.and_then(|params| params.span(Param::Arguments)),
+        };
+        let question = ApprovalQuestion::new(demand, call, judge.now());
+        question.ok().map(Box::new)
+    }
+
+    /// Asks for the approval of a message that has to be approved.
+    pub(crate) fn approve(
+        &self,
+        question: &ApprovalQuestion,
+        patience: Option<Patience>,
+    ) -> Approving {
+        self.approvals.ask(question, patience)
+    }
+
+    /// Uses up an approval.
+    pub(crate) fn use_up(&self, judge: &Judge, approved: Approved) -> Using {
+        approved.use_up(judge.now())
     }
 
     /// Records what was decided. The outcome is still to be recorded.

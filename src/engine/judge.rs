@@ -7,6 +7,7 @@ use super::words::{
     Again, NO_POLICY, STORE, by_default, refused, unapproved, unknown, unknown_method, wrong_kind,
 };
 use super::{SESSION, Sessions};
+use crate::approval::Demand;
 use crate::audit::{DecisionId, MOST_KEYS, Shadow, Verdict};
 use crate::caller::Caller;
 use crate::clock::Moment;
@@ -62,6 +63,9 @@ pub(crate) struct Judgement {
     pub(crate) thing: Option<Thing>,
     /// What it uses up, if it may go on.
     pub(crate) spending: SmallVec<[Spending; 2]>,
+    /// What has to be approved first, if it can wait for that. Where nobody can be
+    /// asked it is refused.
+    pub(crate) demand: Option<Demand>,
     /// How it is refused; `None` if it may go on.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -79,6 +83,7 @@ impl Judgement {
         shadow: None,
         thing: None,
         spending: SmallVec::new_const(),
+        demand: None,
         refusal: None,
     };
 
@@ -94,6 +99,7 @@ impl Judgement {
             shadow: None,
             thing: None,
             spending: SmallVec::new(),
+            demand: None,
             refusal: None,
         }
     }
@@ -122,7 +128,8 @@ impl Judgement {
     fn noting(mut self, decision: &Decision<'_>) -> Self {
         self.inner = decision.inner().map(shown);
         self.conditions = decision.shared_conditions().collect();
-        if self.refusal.is_none() {
+        self.demand = decision.approval().map(Demand::from);
+        if self.refusal.is_none() || self.demand.is_some() {
             self.spending = decision.spending().iter().cloned().collect();
         }
         self.shadow = decision.shadow().map(|shadow| Shadow {
@@ -135,6 +142,14 @@ impl Judgement {
             rule: shadow.rule().to_owned(),
         });
         self
+    }
+
+    /// The same of a use that waits for nobody: what has to be approved is refused.
+    fn at_once(self) -> Self {
+        Self {
+            demand: None,
+            ..self
+        }
     }
 
     /// The same of a method that the version of the call does not have: if it is
@@ -167,6 +182,7 @@ impl From<Refusal> for Judgement {
             shadow: None,
             thing: None,
             spending: SmallVec::new(),
+            demand: None,
             refusal: Some(refusal),
         }
     }
@@ -288,9 +304,13 @@ impl Judge {
             }
             Subject::Resource => {
                 let uri = name_in(call, Param::Uri, "a URI")?;
-                Ok(self.use_resource(uri, call, decision))
+                let judgement = self.use_resource(uri, call, decision);
+                Ok(match &*call.method {
+                    "resources/read" => judgement,
+                    _ => judgement.at_once(),
+                })
             }
-            Subject::Reference => self.complete(call, decision),
+            Subject::Reference => self.complete(call, decision).map(Judgement::at_once),
             Subject::Subscriptions => self.listen(call, decision),
             Subject::Task => {
                 let task = name_in(call, Param::TaskId, "a task id")?;
@@ -463,7 +483,7 @@ impl Judge {
         self.sessions.look_up(tasks, &self.caller);
         let resources = resources
             .iter()
-            .map(|uri| Ok(self.use_resource(uri, call, decision)));
+            .map(|uri| Ok(self.use_resource(uri, call, decision).at_once()));
         let tasks = tasks
             .iter()
             .map(|task| self.use_task(task, unknown(Thing::Task, task), decision));

@@ -4,6 +4,7 @@
 //! No HTTP in here, and no JSON: a message comes in, a judgement goes out.
 
 mod account;
+mod approve;
 mod charge;
 mod judge;
 mod sessions;
@@ -15,13 +16,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub(crate) use account::{Arrival, Draft, Seen};
+pub(crate) use approve::{
+    Approved, Approving, AwaitedApproval, Held, Patience, Unapproved, Using, unused,
+};
 pub(crate) use charge::{AwaitedCharge, Bill, Charged, Charging, Shortage};
 pub(crate) use judge::{Judge, Judgement};
 pub(crate) use sessions::{OwnSession, Pending, Sessions};
 pub(crate) use told::{Subscription, Told};
 pub(crate) use words::unrecorded;
 
+use self::approve::Approvals;
 use self::charge::Limits;
+use crate::approval::ApprovalStore;
 use crate::audit::{AuditSink, Trail, seam_panicked};
 use crate::caller::Caller;
 use crate::clock::Clock;
@@ -43,6 +49,7 @@ pub(crate) struct Engine {
     changes: Option<PolicyChanges>,
     sessions: Sessions,
     limits: Limits,
+    approvals: Approvals,
     trail: Trail,
     /// What the server is called in records.
     server: Option<Arc<str>>,
@@ -57,6 +64,7 @@ impl Engine {
             changes: changes.ok().flatten(),
             sessions: Sessions::new(Arc::new(MemorySessionStore::default())),
             limits: Limits::default(),
+            approvals: Approvals::default(),
             trail: Trail::default(),
             server: None,
         }
@@ -68,6 +76,10 @@ impl Engine {
 
     pub(crate) fn set_limits(&mut self, store: impl LimitStore) {
         self.limits.set_store(store);
+    }
+
+    pub(crate) fn set_approvals(&mut self, store: impl ApprovalStore) {
+        self.approvals.set_store(store);
     }
 
     pub(crate) fn set_clock(&mut self, clock: impl Clock) {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use super::approve::Unapproved;
 use crate::audit::UNRECORDED;
 use crate::mcp::message::Call;
 use crate::mcp::method::Kind;
@@ -21,6 +22,9 @@ pub(super) const STORE: &str = "(store)";
 
 /// The rule that refuses what there is no room to count.
 pub(super) const LIMITS_FULL: &str = "(limits full)";
+
+/// The rule that refuses what there is no room to ask an approval for.
+pub(super) const APPROVALS_FULL: &str = "(approvals full)";
 
 pub(super) fn wrong_kind(right: Kind) -> Refusal {
     let text = match right {
@@ -82,11 +86,77 @@ pub(super) fn refused(
         reason: reason.to_owned(),
         decision: (rule != DEFAULT_DENY).then_some(decision),
         retry_after: None,
+        approval: None,
     };
     match what {
         Thing::Tool => Refusal::Tool { text, place },
         Thing::Prompt | Thing::Resource | Thing::Task => Refusal::Denied { text, place },
     }
+}
+
+/// The refusal of what somebody has to approve first, or has denied, under the first
+/// rule that asks.
+pub(super) fn not_approved(
+    (what, name): (Thing, &str),
+    rule: &str,
+    why: &Unapproved,
+    decision: String,
+) -> Refusal {
+    let request = match why {
+        Unapproved::Pending(request) | Unapproved::Denied(request) => Some(request),
+        _ => None,
+    };
+    let reason = request.and_then(|request| match why {
+        Unapproved::Denied(_) => request.note(),
+        _ => request.reason(),
+    });
+    let (reason, again) = match why {
+        Unapproved::Denied(_) => (
+            reason.unwrap_or("Somebody who was asked has denied exactly this call."),
+            "Making it again will not help for now; ask for something else.",
+        ),
+        Unapproved::Pending(_) => (
+            reason.unwrap_or("Somebody has to approve exactly this call first."),
+            "It waits for an approval. Make the same call again once it is approved.",
+        ),
+        _ => (
+            "Its approval was used by another call, or is over.",
+            "Make the same call again to ask for another approval.",
+        ),
+    };
+    let id = request.map(|request| request.id().to_string());
+    let told = id.as_ref().map(|id| format!(" [approval {id}]"));
+    let text = format!(
+        "Policy violation: the {} \"{name}\" was not used. {reason} {again} [rule {rule}]{}",
+        noun(what),
+        told.unwrap_or_default(),
+    );
+    let place = Place {
+        rule: rule.to_owned(),
+        reason: reason.to_owned(),
+        decision: Some(decision),
+        retry_after: None,
+        approval: id,
+    };
+    match (what, why) {
+        (Thing::Tool, _) => Refusal::Tool { text, place },
+        (_, Unapproved::Denied(_)) => Refusal::Denied { text, place },
+        _ => Refusal::Waits { text, place },
+    }
+}
+
+/// The refusal of what has to be approved first and cannot wait for that, because it
+/// does not come by itself.
+pub(super) fn waits_alone((what, name): (Thing, &str), rule: &str, decision: String) -> Refusal {
+    const REASON: &str = "It has to be approved first: send it by itself rather than in a batch.";
+    refused(what, name, rule, Some(REASON), Again::Otherwise, decision)
+}
+
+/// The refusal of what somebody has to approve first, when nobody could be asked.
+pub(super) fn unasked(decision: String) -> Refusal {
+    let reason = "Nobody could be asked for the approval that the call needs, so it was not made. \
+                  Try again later, and tell the operator if it goes on.";
+    unavailable(STORE, reason, Some(decision))
 }
 
 /// The refusal of what somebody has to approve first: nobody can be asked here.
@@ -139,6 +209,7 @@ pub(super) fn limited(
         reason: reason.into_owned(),
         decision: Some(decision),
         retry_after,
+        approval: None,
     };
     match used {
         Some((Thing::Tool, _)) => Refusal::Tool { text, place },
@@ -168,6 +239,10 @@ pub(super) fn uncounted(rule: &str, decision: String) -> Refusal {
         LIMITS_FULL => {
             "Too many callers are being counted at the moment, so the call was not made. \
              Try again later, and tell the operator if it goes on."
+        }
+        APPROVALS_FULL => {
+            "Too many calls wait for an approval already, so nobody was asked for this one. \
+             Try again when some of them are decided."
         }
         _ => {
             "What the call uses up could not be counted, so it was not made. \
@@ -199,6 +274,7 @@ fn unavailable(rule: &str, reason: &str, decision: Option<String>) -> Refusal {
             reason: reason.to_owned(),
             decision,
             retry_after: None,
+            approval: None,
         },
     }
 }

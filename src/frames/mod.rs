@@ -9,8 +9,10 @@ use self::tell::News;
 use crate::audit::{AuditSink, Ending, MessageKind, Receipt, Settlement, Unrecorded};
 use crate::caller::Caller;
 use crate::clock::Clock;
+use crate::approval::ApprovalStore;
 use crate::engine::{
-    self, Arrival, Charged, Charging, Draft, Engine, Judge, Judgement, Seen, Sessions,
+    self, Approved, Approving, Arrival, Charged, Charging, Draft, Engine, Held, Judge, Judgement,
+    Seen, Sessions, Unapproved, Using, unused,
 };
 use crate::limit::LimitStore;
 use crate::mcp::changed;
@@ -141,6 +143,15 @@ impl MessageGuard {
         self
     }
 
+    /// Asks there for approvals; see
+    /// [`PolicyLayer::approval_store`](crate::PolicyLayer::approval_store). A call does
+    /// not wait for one here: messages come one after the other.
+    #[must_use]
+    pub fn approval_store(mut self, store: impl ApprovalStore) -> Self {
+        self.engine.set_approvals(store);
+        self
+    }
+
     /// Tells the time by this clock; see
     /// [`PolicyLayer::clock`](crate::PolicyLayer::clock).
     #[must_use]
@@ -189,7 +200,7 @@ impl MessageConnection {
         let message = message.as_ref().ok();
         let mut draft = self.draft(arrival, era, message, judgement, judge.as_ref().ok());
         let mut charged = match &judge {
-            Ok(judge) => self.charge(judge, arrival, &mut draft).await,
+            Ok(judge) => self.pay(judge, arrival, &mut draft).await,
             Err(_) => None,
         };
         let (refusal, runs) = (draft.refusal.clone(), draft.runs);
@@ -378,6 +389,39 @@ impl MessageConnection {
             None => seen,
         };
         self.engine.draft(arrival, seen, judgement, judge)
+    }
+
+    /// Has a message that may go on approved and charged; if it cannot be, it is
+    /// refused.
+    async fn pay(&self, judge: &Judge, arrival: Arrival, draft: &mut Draft) -> Option<Charged> {
+        let approved = self.approve(draft).await;
+        let charged = self.charge(judge, arrival, draft).await;
+        let approved = approved.filter(|_| draft.refusal.is_none());
+        if let Some(approved) = approved {
+            let used = match self.engine.use_up(judge, approved) {
+                Using::Known(used) => used,
+                Using::Awaited(used) => used.await,
+            };
+            if let Some(why) = unused(&used) {
+                draft.refuse_unapproved(&why);
+                return None;
+            }
+        }
+        charged
+    }
+
+    /// Asks for the approval that a message needs; if there is none, it is refused.
+    async fn approve(&self, draft: &mut Draft) -> Option<Approved> {
+        let approving = self.engine.approve(draft.question()?, None);
+        let approved = match approving {
+            Approving::Known(approved) => approved,
+            Approving::Awaited(approval) => match approval.await {
+                Held::Settled(approved) => approved,
+                // It was not waited for a decision.
+                Held::Decided(_) => Err(Unapproved::Store),
+            },
+        };
+        approved.map_err(|why| draft.refuse_unapproved(&why)).ok()
     }
 
     /// Charges a message that may go on; if it cannot be, it is refused.

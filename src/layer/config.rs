@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) responses: Arc<Budget>,
     /// Which calls are under way in which session.
     pub(crate) calls: Arc<Calls>,
+    /// How long a call is held that somebody has to approve.
+    pub(crate) approval_wait: Duration,
     /// Whether a body may be an array of messages.
     pub(crate) accepts_batches: bool,
     /// Paths whose requests are not judged.
@@ -43,6 +46,8 @@ const MAX_BODY_SIZE: usize = 4 << 20;
 const MAX_RESPONSE_SIZE: usize = 32 << 20;
 const REQUEST_BUDGET: usize = 256 << 20;
 const RESPONSE_BUDGET: usize = 512 << 20;
+/// Less than the time after which clients give up, which is a minute for many.
+const APPROVAL_WAIT: Duration = Duration::from_secs(25);
 
 impl Config {
     pub(crate) fn new(engine: Engine) -> Self {
@@ -54,6 +59,7 @@ impl Config {
             requests: Budget::new(REQUEST_BUDGET),
             responses: Budget::new(RESPONSE_BUDGET),
             calls: Arc::default(),
+            approval_wait: APPROVAL_WAIT,
             accepts_batches: false,
             unguarded_paths: Vec::new(),
             endpoints: Arc::default(),

@@ -25,8 +25,14 @@ use super::tell;
 use crate::audit::{
     DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded,
 };
-use crate::engine::{self, Arrival, AwaitedCharge, Charging, Pending, Sessions};
+use crate::approval::Used;
+use crate::engine::{
+    self, Approving, Arrival, AwaitedApproval, AwaitedCharge, Charging, Patience, Pending, Sessions,
+    Using,
+};
 use crate::mcp::reply::Refusal;
+use crate::store::StoreError;
+use crate::waiting::Waiting;
 
 type Answer<R> = Response<ResponseBody<R>>;
 
@@ -52,6 +58,10 @@ enum State<S, F, B, R, E> {
     Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
     /// The request is judged once the session store has answered.
     Asking(Pending, Option<Box<(Admission<S>, Option<Collected>)>>),
+    /// The request may go on once somebody has approved it.
+    Approving(Box<AwaitedApproval>, Option<Box<Undecided<S>>>),
+    /// The request may go on, if its approval is not used yet.
+    Using(Waiting<Used, StoreError>, Option<Box<Judgeable<S>>>),
     /// The request may go on, if it can be charged.
     Charging(Box<AwaitedCharge>, Option<Box<Judgeable<S>>>),
     /// The request may go on, once that is recorded.
@@ -75,6 +85,16 @@ pub(super) struct Admission<S> {
     pub(super) config: Arc<Config>,
     pub(super) arrival: Arrival,
     pub(super) sessions: Sessions,
+    /// How much longer it is waited for an approval; `None` until that is asked for.
+    pub(super) patience: Option<Patience>,
+}
+
+/// A request that was judged and waits for an approval, after which it is judged
+/// again.
+struct Undecided<S> {
+    judged: Judged,
+    admission: Admission<S>,
+    body: Option<Collected>,
 }
 
 impl<S> Admission<S> {
@@ -209,6 +229,29 @@ where
                         None => return Poll::Pending,
                     }
                 }
+                StateProject::Approving(approval, undecided) => {
+                    let ended = ready!(Pin::new(approval).poll(context));
+                    match undecided.take() {
+                        Some(undecided) => approved(ended, *undecided),
+                        None => return Poll::Pending,
+                    }
+                }
+                StateProject::Using(using, judged) => {
+                    let used = ready!(Pin::new(using).poll(context));
+                    match judged.take() {
+                        Some(judged) => {
+                            let Judgeable {
+                                mut judged,
+                                head,
+                                body,
+                                inner,
+                            } = *judged;
+                            judged.settle_use(&used);
+                            proceed(judged, head, body, inner)
+                        }
+                        None => return Poll::Pending,
+                    }
+                }
                 StateProject::Charging(charge, judged) => {
                     let bill = ready!(Pin::new(charge).poll(context));
                     match judged.take() {
@@ -220,7 +263,7 @@ where
                                 inner,
                             } = *judged;
                             judged.settle(bill);
-                            proceed(judged, head, body, inner)
+                            use_up(judged, head, body, inner)
                         }
                         None => return Poll::Pending,
                     }
@@ -295,7 +338,61 @@ where
     };
     match admission.sessions.pending() {
         Some(pending) => State::Asking(pending, Some(Box::new((admission, body)))),
-        None => charge(judged, admission.head, body, admission.inner),
+        None => approve(judged, admission, body),
+    }
+}
+
+/// Asks for the approval of a request that needs one.
+fn approve<S, B, R>(
+    mut judged: Judged,
+    mut admission: Admission<S>,
+    body: Option<Collected>,
+) -> State<S, S::Future, B, R, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+{
+    let patience = admission.patience.take();
+    match judged.approve(patience) {
+        Some(Approving::Known(approved)) => judged.settle_approval(approved),
+        Some(Approving::Awaited(approval)) => {
+            let undecided = Undecided {
+                judged,
+                admission,
+                body,
+            };
+            return State::Approving(approval, Some(Box::new(undecided)));
+        }
+        None => {}
+    }
+    charge(judged, admission.head, body, admission.inner)
+}
+
+/// Goes on with a request that was held: what was decided by the policy of that
+/// moment may be decided otherwise by now.
+fn approved<S, B, R>(
+    ended: engine::Held,
+    undecided: Undecided<S>,
+) -> State<S, S::Future, B, R, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+{
+    let Undecided {
+        mut judged,
+        mut admission,
+        body,
+    } = undecided;
+    match ended {
+        engine::Held::Settled(approved) => {
+            judged.settle_approval(approved);
+            charge(judged, admission.head, body, admission.inner)
+        }
+        engine::Held::Decided(patience) => {
+            // It is not under way twice.
+            drop(judged);
+            admission.sessions.forget();
+            admission.patience = Some(patience);
+            admit(admission, body)
+        }
     }
 }
 
@@ -319,6 +416,32 @@ where
                 inner,
             };
             return State::Charging(charge, Some(Box::new(judged)));
+        }
+        None => {}
+    }
+    use_up(judged, head, body, inner)
+}
+
+/// Uses up the approval of a request that was approved and charged.
+fn use_up<S, B, R>(
+    mut judged: Judged,
+    head: RequestHead,
+    body: Option<Collected>,
+    inner: S,
+) -> State<S, S::Future, B, R, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+{
+    match judged.use_up() {
+        Some(Using::Known(used)) => judged.settle_use(&used),
+        Some(Using::Awaited(using)) => {
+            let judged = Judgeable {
+                judged,
+                head,
+                body,
+                inner,
+            };
+            return State::Using(using, Some(Box::new(judged)));
         }
         None => {}
     }

@@ -8,10 +8,12 @@ use http::{Method, request};
 use super::config::Config;
 use super::exchange::{Asked, Exchange, Role, SessionStep, ToolCall, Waiting};
 use super::request::session_id;
+use crate::approval::Used;
 use crate::audit::{DecisionId, MessageKind, OpenDecisions, Receipt};
 use crate::caller::Caller;
 use crate::engine::{
-    Arrival, Bill, Charged, Charging, Draft, Judge, Judgement, OwnSession, Seen, Sessions, Shortage,
+    Approved, Approving, Arrival, Bill, Charged, Charging, Draft, Judge, Judgement, OwnSession,
+    Patience, Seen, Sessions, Shortage, Unapproved, Using, unused,
 };
 use crate::mcp::changed;
 use crate::mcp::headers;
@@ -19,6 +21,7 @@ use crate::mcp::message::{Call, Id, Message};
 use crate::mcp::recover;
 use crate::mcp::reply::{self, Refusal};
 use crate::mcp::version::Era;
+use crate::store::StoreError;
 
 /// A request that was judged, and is still to be charged and recorded.
 #[derive(Debug)]
@@ -35,6 +38,8 @@ pub(super) struct Judged {
     others: Vec<Draft>,
     /// Whether the body is, or should have been, a message.
     is_message: bool,
+    /// The approval that it needs, until that is used.
+    approved: Option<Approved>,
     charged: Option<Charged>,
 }
 
@@ -239,6 +244,7 @@ impl Incoming<'_> {
             first: draft,
             others: Vec::new(),
             is_message: message.is_some(),
+            approved: None,
             charged: None,
         }
     }
@@ -303,10 +309,47 @@ impl Judged {
             first,
             others,
             is_message: true,
+            approved: None,
             charged: None,
         };
+        judged.drafts_mut().for_each(Draft::refuse_to_wait);
         judged.refuse_together();
         judged
+    }
+
+    /// Asks for the approval that it needs, if it may go on otherwise; to be followed
+    /// by [`settle_approval`](Self::settle_approval).
+    pub(super) fn approve(&self, patience: Option<Patience>) -> Option<Approving> {
+        let question = self.first.question()?;
+        let patience = patience.unwrap_or_else(|| Patience::of(self.config.approval_wait));
+        Some(self.config.engine.approve(question, Some(patience)))
+    }
+
+    /// Whether it was approved.
+    pub(super) fn settle_approval(&mut self, approved: Result<Approved, Unapproved>) {
+        match approved {
+            Ok(approved) => self.approved = Some(approved),
+            Err(why) => {
+                self.first.refuse_unapproved(&why);
+                self.refuse_together();
+            }
+        }
+    }
+
+    /// Uses its approval up, if it may go on by that; to be followed by
+    /// [`settle_use`](Self::settle_use).
+    pub(super) fn use_up(&mut self) -> Option<Using> {
+        let judge = self.judge.as_ref().filter(|_| !self.is_refused())?;
+        let approved = self.approved.take()?;
+        Some(self.config.engine.use_up(judge, approved))
+    }
+
+    /// What became of using the approval: without it, nothing is charged either.
+    pub(super) fn settle_use(&mut self, used: &Result<Used, StoreError>) {
+        if let Some(why) = unused(used) {
+            self.charged = None;
+            self.settle_approval(Err(why));
+        }
     }
 
     /// Charges what it uses up, if it may go on; to be followed by

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_layer::Layer;
 
@@ -6,6 +7,7 @@ use super::budget::Budget;
 use super::config::Config;
 use super::identify::IdentifyCaller;
 use super::service::PolicyService;
+use crate::approval::ApprovalStore;
 use crate::audit::AuditSink;
 #[cfg(doc)]
 use crate::caller::Caller;
@@ -122,6 +124,36 @@ impl PolicyLayer {
     #[must_use]
     pub fn limit_store(self, store: impl LimitStore) -> Self {
         self.with(|config| config.engine.set_limits(store))
+    }
+
+    /// Asks there for the approvals that `require_approval` of the policy speaks of.
+    /// Without it nobody can give any, and what has to be approved is refused.
+    ///
+    /// Calls wait [for a while](Self::approval_wait) until somebody has decided, in an
+    /// application that shows them with [`Approvals`](crate::Approvals); then the caller is
+    /// told that the same call can be made again later. An approval is used once.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use mcp_policy::{Approvals, MemoryApprovalStore, Policy, PolicyLayer};
+    ///
+    /// let store = Arc::new(MemoryApprovalStore::default());
+    /// let approvals = Approvals::new(store.clone());
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny",
+    ///     "tools": { "refund": { "require_approval": true } } }"#.parse()?;
+    /// let layer = PolicyLayer::new(policy).approval_store(store);
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    #[must_use]
+    pub fn approval_store(self, store: impl ApprovalStore) -> Self {
+        self.with(|config| config.engine.set_approvals(store))
+    }
+
+    /// How long a call is held that somebody has to approve; 25 s unless it is set.
+    /// It has to be less than the time after which clients give up a call.
+    #[must_use]
+    pub fn approval_wait(self, time: Duration) -> Self {
+        self.with(|config| config.approval_wait = time)
     }
 
     /// Tells the time by this clock, for tests of what depends on it.

@@ -83,6 +83,7 @@ where
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
         let admission = Admission {
+            patience: None,
             head,
             inner: ready,
             sessions: self.config.engine.sessions(),

@@ -54,6 +54,8 @@ const PARAMS: [(&str, Param); 11] = [
 /// An object of parameters.
 #[derive(Debug, Default)]
 pub(crate) struct Params<'a> {
+    /// The object as it is written in the body.
+    pub(crate) raw: &'a [u8],
     /// The value of each [`Param`], as the span of the body that it is.
     spans: [Option<&'a [u8]>; PARAMS.len()],
     name: Option<Name<'a>>,
@@ -110,6 +112,7 @@ impl<'a> Params<'a> {
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
         let mut params = Self::default();
         let mut fault = None;
+        let start = reader.position();
         reader.object(|reader, key| {
             let key = reader.decode(key);
             match params.member(reader, &key) {
@@ -121,6 +124,7 @@ impl<'a> Params<'a> {
                 Ok(()) => Ok(()),
             }
         })?;
+        params.raw = reader.raw(&(start..reader.position()));
         fault.map_or(Ok(params), Err)
     }
 

@@ -19,6 +19,8 @@ use super::version::Era;
 pub(crate) const DENIED: i32 = -31403;
 /// A limit of the policy is used up.
 pub(crate) const LIMITED: i32 = -31429;
+/// Somebody has to approve it first.
+pub(crate) const WAITS: i32 = -31202;
 /// There is no room for the message at the moment.
 pub(crate) const UNAVAILABLE: i32 = -31503;
 /// The code for what only clients with a certain capability can ask for.
@@ -49,6 +51,8 @@ pub(crate) enum Refusal {
     Denied { text: String, place: Place },
     /// Another method, which may not be used so often or so much.
     Limited { text: String, place: Place },
+    /// Another method, which somebody has to approve first.
+    Waits { text: String, place: Place },
     /// The session does not exist, or is another caller's.
     NoSession,
     /// The HTTP method is not one of the transport.
@@ -126,6 +130,8 @@ pub(crate) struct Place {
     pub(crate) decision: Option<String>,
     /// When the same could be let through, if it could and that is known.
     pub(crate) retry_after: Option<Duration>,
+    /// The request for an approval that it waits for, or that was denied.
+    pub(crate) approval: Option<String>,
 }
 
 /// A refusal, ready to be sent.
@@ -206,6 +212,10 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
         Refusal::Limited { text, place } => (
             per_call(StatusCode::OK),
             error(asked, LIMITED, text, Some(place)),
+        ),
+        Refusal::Waits { text, place } => (
+            per_call(StatusCode::OK),
+            error(asked, WAITS, text, Some(place)),
         ),
         Refusal::Failed => (
             or_without_id(StatusCode::INTERNAL_SERVER_ERROR),
@@ -343,6 +353,8 @@ struct ErrorData<'a> {
     decision: Option<&'a str>,
     #[serde(rename = "retryAfterMs", skip_serializing_if = "Option::is_none")]
     retry_after: Option<u64>,
+    #[serde(rename = "approvalId", skip_serializing_if = "Option::is_none")]
+    approval: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -378,6 +390,11 @@ struct ResultMeta<'a> {
         skip_serializing_if = "Option::is_none"
     )]
     retry_after: Option<u64>,
+    #[serde(
+        rename = "io.github.mcp-policy/approvalId",
+        skip_serializing_if = "Option::is_none"
+    )]
+    approval: Option<&'a str>,
 }
 
 /// A JSON-RPC error; without an id, where there is none to echo.
@@ -387,6 +404,7 @@ fn error(asked: Asked<'_>, code: i32, message: &str, place: Option<&Place>) -> V
         reason: &place.reason,
         decision: place.decision.as_deref(),
         retry_after: place.retry_after.map(in_milliseconds),
+            approval: place.approval.as_deref(),
     });
     error_with(asked, code, message, data)
 }
@@ -414,6 +432,7 @@ fn tool_error(id: Id<'_>, era: Era, text: &str, place: &Place) -> Vec<u8> {
             reason: &place.reason,
             decision: place.decision.as_deref(),
             retry_after: place.retry_after.map(in_milliseconds),
+            approval: place.approval.as_deref(),
         },
     };
     envelope(Some(id), "result", &result)
@@ -456,6 +475,7 @@ mod tests {
             reason: "No.".to_owned(),
             decision: Some("d".to_owned()),
             retry_after: None,
+            approval: None,
         }
     }
 

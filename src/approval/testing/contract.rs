@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Asking, EXPIRES, demand, question, word};
 use crate::approval::question::Demand;
 use crate::approval::{
-    ApprovalId, ApprovalQuestion, ApprovalState, ApprovalStore, Approver, Asked, Decider,
+    ApprovalId, ApprovalQuestion, ApprovalState, ApprovalStore, Asked, Decider,
     NotDecided, Ruling, Used,
 };
 use crate::limit::testing::ManualClock;

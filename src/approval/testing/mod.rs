@@ -10,7 +10,7 @@ use futures::executor::block_on;
 
 use super::question::{Call, Demand};
 use super::{
-    ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Approver, Asked,
+    ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Asked,
     NotDecided, Ruling, Used,
 };
 use crate::clock::Moment;

@@ -11,7 +11,8 @@ use super::request::{Approver, ShownArguments};
 use crate::clock::Moment;
 use crate::json::canonical::Unreadable;
 
-/// Whether exactly this call is approved; see [`ApprovalStore::ask`].
+/// Whether exactly this call is approved; see [`ApprovalStore::ask`]. It is the layer
+/// that asks.
 ///
 /// [`ApprovalStore::ask`]: super::ApprovalStore::ask
 #[derive(Clone)]

@@ -6,8 +6,9 @@ use std::fmt;
 use crate::audit::seam_panicked;
 use crate::waiting::{Otherwise, Waiting, Work};
 
-/// The answer of a [`LimitStore`](crate::LimitStore) or a
-/// [`SessionStore`](crate::SessionStore): one that is known costs no allocation.
+/// The answer of a [`LimitStore`](crate::LimitStore), a
+/// [`SessionStore`](crate::SessionStore) or an [`ApprovalStore`](crate::ApprovalStore):
+/// one that is known costs no allocation.
 #[must_use = "what is not known may not go on"]
 pub struct Answer<T>(State<T>);
 

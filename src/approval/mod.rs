@@ -54,8 +54,8 @@ const MOST_NEW_IN_AN_HOUR: usize = 60;
 /// panics or does not answer, the call is refused.
 pub trait ApprovalStore: Send + Sync + 'static {
     /// Whether this call is approved. If nothing is known of it, that begins a
-    /// [request](ApprovalRequest::new), unless there are too many: at most 20 are pending of one caller and
-    /// 1 000 in all, and 60 of one caller begin in an hour.
+    /// [request](ApprovalRequest::new), unless there are too many: at most 20 of one
+    /// caller and 1 000 in all are pending, and 60 of one caller begin in an hour.
     fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked>;
 
     /// Uses an approval up, if there is one, for the call of this digest. It cannot be

@@ -12,7 +12,8 @@ use crate::clock::Moment;
 use crate::json::canonical::Unreadable;
 use crate::policy::{ApprovalDemand, Approver};
 
-/// Whether exactly this call is approved; see [`ApprovalStore::ask`].
+/// Whether exactly this call is approved; see [`ApprovalStore::ask`]. It is the layer
+/// that asks.
 ///
 /// [`ApprovalStore::ask`]: super::ApprovalStore::ask
 #[derive(Clone)]

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::digest::CallDigest;
 use super::question::{ApprovalQuestion, Facts};
-use super::ruling::{Decider, NotDecided, Ruling, is_same_person};
+use super::ruling::{Decider, NotDecided, Ruling, is_nameless, is_same_person};
 use crate::mcp::{shown, shown_uri};
 use crate::policy::Approver;
 use crate::store::StoreError;
@@ -214,7 +214,7 @@ impl ApprovalRequest {
             return Err(NotDecided::NotPending(self.state));
         }
         match ruling.decider() {
-            Decider::Operator(name) if name.trim().is_empty() => return Err(NotDecided::Nameless),
+            Decider::Operator(name) if is_nameless(name) => return Err(NotDecided::Nameless),
             Decider::Operator(name) if is_same_person(name, self.caller()) => {
                 return Err(NotDecided::OwnRequest);
             }

@@ -131,6 +131,11 @@ impl fmt::Display for NotDecided {
 
 impl std::error::Error for NotDecided {}
 
+/// Whether nobody would see that an operator has a name.
+pub(super) fn is_nameless(operator: &str) -> bool {
+    fold(operator).is_empty()
+}
+
 /// Whether an operator is a caller, as far as names tell. Those that look alike count
 /// as one: to be refused by mistake is the lesser harm.
 pub(super) fn is_same_person(operator: &str, caller: &str) -> bool {

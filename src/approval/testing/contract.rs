@@ -261,8 +261,13 @@ pub(crate) fn asks_somebody_else(store: &dyn ApprovalStore) {
         assert_eq!(decide(Ruling::deny(name)), NotDecided::OwnRequest, "{name}");
     }
     assert_eq!(decide(Ruling::by_caller(true)), NotDecided::OwnRequest);
-    assert_eq!(decide(Ruling::approve("")), NotDecided::Nameless);
-    assert_eq!(decide(Ruling::approve(" ")), NotDecided::Nameless);
+    for name in ["", " ", "\u{200b}"] {
+        assert_eq!(
+            decide(Ruling::approve(name)),
+            NotDecided::Nameless,
+            "{name:?}"
+        );
+    }
     let unknown = ApprovalId::new().unwrap();
     let decided = store.decide(unknown, &Ruling::approve("dora"), clock.now());
     assert_eq!(decided.unwrap_err(), NotDecided::Unknown);

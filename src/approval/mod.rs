@@ -24,9 +24,7 @@ pub use handle::{ApprovalError, Approvals};
 pub use memory::MemoryApprovalStore;
 pub use question::ApprovalQuestion;
 pub(crate) use question::{Call, Demand};
-pub use request::{
-    ApprovalId, ApprovalRequest, ApprovalState, NoApprovalId, ShownArguments, Used,
-};
+pub use request::{ApprovalId, ApprovalRequest, ApprovalState, NoApprovalId, ShownArguments, Used};
 pub use ruling::{Decider, NotDecided, Ruling};
 
 use crate::clock::Moment;

@@ -37,7 +37,7 @@ pub(super) struct Facts {
 }
 
 /// What a policy asks for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Demand {
     pub(crate) approver: Approver,
     pub(crate) expires: Duration,

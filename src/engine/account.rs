@@ -15,8 +15,8 @@ use crate::audit::{
     argument_keys, session_digest,
 };
 use crate::caller::Caller;
-use crate::mcp::params::{Name, Param};
 use crate::mcp::message::{Call, Message};
+use crate::mcp::params::{Name, Param};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::shown;
 use crate::mcp::version::Era;
@@ -138,9 +138,7 @@ impl Draft {
                 words::uncounted(words::APPROVALS_FULL, id),
             ),
             (Unapproved::Failed, _) => (Verdict::Unavailable, Refusal::Failed),
-            (Unapproved::Store, _) | (_, None) => {
-                (Verdict::Unavailable, words::unasked(id))
-            }
+            (Unapproved::Store, _) | (_, None) => (Verdict::Unavailable, words::unasked(id)),
             (Unapproved::Denied(_), Some(used)) => (
                 Verdict::Denied,
                 words::not_approved(used, &self.facts.rule, why, id),
@@ -212,6 +210,14 @@ impl Engine {
             .call
             .and_then(|call| call.params.as_ref())
             .map(|params| argument_keys(params.argument_keys()));
+        let question = judgement
+            .demand
+            .as_ref()
+            .and_then(|demand| self.question(demand, &seen, judge?));
+        let (verdict, refusal) = match &question {
+            Some(_) => (Verdict::Allowed, None),
+            None => (judgement.verdict, judgement.refusal),
+        };
         let facts = Facts {
             time: judge.map_or_else(SystemTime::now, |judge| judge.now().system),
             id: arrival.decision,
@@ -233,14 +239,6 @@ impl Engine {
             rule: judgement.rule,
             conditions: judgement.conditions,
             shadow: judgement.shadow,
-        };
-        let question = judgement
-            .demand
-            .as_ref()
-            .and_then(|demand| self.question(demand, &seen, judge?));
-        let (verdict, refusal) = match &question {
-            Some(_) => (Verdict::Allowed, None),
-            None => (judgement.verdict, judgement.refusal),
         };
         let mut spending = judgement.spending;
         if seen.begins_session() {
@@ -266,7 +264,8 @@ impl Engine {
     ) -> Option<Box<ApprovalQuestion>> {
         let call = seen.call?;
         let params = call.params.as_ref();
-        let is_nobodys = demand.approver == Approver::Caller && *judge.caller() == Caller::anonymous();
+        let is_nobodys =
+            demand.approver == Approver::Caller && *judge.caller() == Caller::anonymous();
         if is_nobodys || !self.approvals.can_be_given() {
             return None;
         }

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use self::awaited::Awaited;
 use self::tell::News;
+use crate::approval::ApprovalStore;
 use crate::audit::{AuditSink, Ending, MessageKind, Receipt, Settlement, Unrecorded};
 use crate::caller::Caller;
 use crate::clock::Clock;
-use crate::approval::ApprovalStore;
 use crate::engine::{
     self, Approved, Approving, Arrival, Charged, Charging, Draft, Engine, Held, Judge, Judgement,
     Seen, Sessions, Unapproved, Using, unused,

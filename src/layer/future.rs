@@ -22,13 +22,13 @@ use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use super::tell;
+use crate::approval::Used;
 use crate::audit::{
     DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded,
 };
-use crate::approval::Used;
 use crate::engine::{
-    self, Approving, Arrival, AwaitedApproval, AwaitedCharge, Charging, Patience, Pending, Sessions,
-    Using,
+    self, Approving, Arrival, AwaitedApproval, AwaitedCharge, Charging, Patience, Pending,
+    Sessions, Using,
 };
 use crate::mcp::reply::Refusal;
 use crate::store::StoreError;

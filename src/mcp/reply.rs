@@ -404,7 +404,7 @@ fn error(asked: Asked<'_>, code: i32, message: &str, place: Option<&Place>) -> V
         reason: &place.reason,
         decision: place.decision.as_deref(),
         retry_after: place.retry_after.map(in_milliseconds),
-            approval: place.approval.as_deref(),
+        approval: place.approval.as_deref(),
     });
     error_with(asked, code, message, data)
 }

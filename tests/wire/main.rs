@@ -9,6 +9,7 @@
 )]
 
 mod approvals;
+mod approved;
 mod audit;
 mod batches;
 mod callers;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::{Asking, EXPIRES, demand, question, word};
 use crate::approval::question::Demand;
 use crate::approval::{
-    ApprovalId, ApprovalQuestion, ApprovalState, ApprovalStore, Asked, Decider,
-    NotDecided, Ruling, Used,
+    ApprovalId, ApprovalQuestion, ApprovalState, ApprovalStore, Asked, Decider, NotDecided, Ruling,
+    Used,
 };
 use crate::limit::testing::ManualClock;
 

@@ -10,8 +10,8 @@ use futures::executor::block_on;
 
 use super::question::{Call, Demand};
 use super::{
-    ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Asked,
-    NotDecided, Ruling, Used,
+    ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Asked, NotDecided,
+    Ruling, Used,
 };
 use crate::clock::Moment;
 

@@ -1,0 +1,552 @@
+//! Calls that wait until somebody approves exactly them.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use mcp_policy::{
+    ApprovalEvent, ApprovalId, ApprovalState, ApprovalStore, Approvals, Asked, Caller, FromClient,
+    LivePolicy, MemoryApprovalStore, MessageGuard, Policy, PolicyLayer, RequestBody, Ruling,
+};
+use serde_json::Value;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+
+use crate::server::{Body, META, OK, pieces, post};
+
+const POLICY: &str = r#"{
+    "version": "1", "default": "deny",
+    "tools": {
+        "pay": { "rate_limit": { "max": 2, "window": 60, "scope": "caller" },
+                 "require_approval": { "reason": "Money is gone for good." } },
+        "own": { "require_approval": { "approver": "caller" } },
+        "free": {}
+    },
+    "prompts": { "letter": { "require_approval": true } },
+    "resources": { "db:*": { "require_approval": true } }
+}"#;
+
+/// A layer, its approvals, and what its server ran.
+struct Guarded {
+    layer: PolicyLayer,
+    approvals: Approvals,
+    ran: Arc<Mutex<Vec<String>>>,
+}
+
+fn guarded() -> Guarded {
+    of(PolicyLayer::new(POLICY.parse().unwrap()))
+}
+
+/// What waits is told so at once.
+fn impatient() -> Guarded {
+    of(PolicyLayer::new(POLICY.parse().unwrap()).approval_wait(Duration::ZERO))
+}
+
+fn of(layer: PolicyLayer) -> Guarded {
+    let store = Arc::new(MemoryApprovalStore::default());
+    Guarded {
+        layer: layer.approval_store(Arc::clone(&store)),
+        approvals: Approvals::new(store),
+        ran: Arc::default(),
+    }
+}
+
+fn call(tool: &str, arguments: &str) -> String {
+    let params = format!(r#"{{"name":"{tool}","arguments":{arguments}}}"#);
+    request("tools/call", &params)
+}
+
+fn request(method: &str, params: &str) -> String {
+    format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#)
+}
+
+impl Guarded {
+    /// What alice is answered.
+    async fn asks(&self, body: &str) -> Value {
+        self.answers(post(body), "alice").await
+    }
+
+    async fn answers(&self, mut request: Request<Body>, caller: &str) -> Value {
+        request.extensions_mut().insert(Caller::new(caller));
+        let ran = Arc::clone(&self.ran);
+        let server = service_fn(move |request: Request<RequestBody<Body>>| {
+            let ran = Arc::clone(&ran);
+            async move {
+                let body = request.into_body().collect().await.unwrap().to_bytes();
+                let body = String::from_utf8(body.to_vec()).unwrap();
+                ran.lock().unwrap().push(body);
+                let answer = Response::builder().header("content-type", "application/json");
+                Ok::<_, Infallible>(answer.body(pieces([OK])).unwrap())
+            }
+        });
+        let answer = self.layer.layer(server).oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    fn ran(&self) -> Vec<String> {
+        std::mem::take(&mut self.ran.lock().unwrap())
+    }
+
+    /// The one request that waits.
+    async fn pending(&self) -> ApprovalId {
+        let pending = self
+            .approvals
+            .list(&[ApprovalState::Pending])
+            .await
+            .unwrap();
+        assert_eq!(pending.len(), 1, "{pending:?}");
+        pending[0].id()
+    }
+
+    async fn approve_pending(&self) {
+        let id = self.pending().await;
+        self.approvals.approve(id, "dora").await.unwrap();
+    }
+}
+
+/// Text and data of a refusal.
+fn refused(answer: &Value) -> (String, BTreeMap<String, Value>) {
+    let result = &answer["result"];
+    assert_eq!(result["isError"], true, "{answer}");
+    let text = result["content"][0]["text"].as_str().unwrap().to_owned();
+    let meta = result["_meta"].as_object().unwrap();
+    let short = |name: &String| name.trim_start_matches("io.github.mcp-policy/").to_owned();
+    let meta = meta
+        .iter()
+        .map(|(name, value)| (short(name), value.clone()));
+    (text, meta.collect())
+}
+
+fn passed(answer: &Value) -> bool {
+    answer["result"]["content"].is_array() && answer["result"]["isError"] != true
+}
+
+#[tokio::test]
+async fn a_call_waits_until_somebody_approves_it_and_goes_on_as_it_is() {
+    let guarded = guarded();
+    let body = call("pay", r#"{ "sum": 1e3 }"#);
+    let mut changes = guarded.approvals.changes();
+    let operator = async {
+        let Some(ApprovalEvent::Changed(id, ApprovalState::Pending)) = changes.next().await else {
+            panic!("nobody is asked");
+        };
+        let request = guarded.approvals.get(id).await.unwrap().unwrap();
+        assert_eq!((request.caller(), request.name()), ("alice", "pay"));
+        assert_eq!(request.reason(), Some("Money is gone for good."));
+        assert_eq!(request.arguments().unwrap().text(), r#"{ "sum": 1e3 }"#);
+        assert!(request.rules().eq(["/tools/pay/require_approval"]));
+        assert_eq!(guarded.ran(), [""; 0]);
+        guarded.approvals.approve(id, "dora").await.unwrap();
+        id
+    };
+    let (answer, id) = tokio::join!(guarded.asks(&body), operator);
+    assert!(passed(&answer), "{answer}");
+    assert_eq!(guarded.ran(), [body]);
+    let request = guarded.approvals.get(id).await.unwrap().unwrap();
+    assert_eq!(request.state(), ApprovalState::Used);
+    assert!(request.arguments().is_none());
+}
+
+#[tokio::test]
+async fn who_does_not_wait_makes_the_same_call_again_and_it_passes_once() {
+    let guarded = impatient();
+    let body = call("pay", r#"{"to":"hunter2","sum":100}"#);
+    let (text, meta) = refused(&guarded.asks(&body).await);
+    let id = guarded.pending().await;
+    let expected = format!(
+        "Policy violation: the tool \"pay\" was not used. Money is gone for good. It waits for an \
+         approval. Make the same call again once it is approved. \
+         [rule /tools/pay/require_approval] [approval {id}]"
+    );
+    assert_eq!(text, expected);
+    assert_eq!(meta["approvalId"], id.to_string());
+    assert_eq!(meta["rule"], "/tools/pay/require_approval");
+    // Nobody is asked twice.
+    refused(&guarded.asks(&body).await);
+    guarded.approve_pending().await;
+    // However it is written, and whatever clients change when they try again.
+    let again = request(
+        "tools/call",
+        r#"{"arguments": {"sum": 1e2, "to": "hunter2"}, "name": "pay", "_meta": {"progressToken": 7}}"#,
+    );
+    assert!(passed(&guarded.asks(&again).await));
+    assert_eq!(guarded.ran(), [again]);
+    refused(&guarded.asks(&body).await);
+    assert_ne!(guarded.pending().await, id);
+    assert_eq!(guarded.ran(), [""; 0]);
+}
+
+/// Rows t26, t27 and t28: what is approved is exactly what was shown.
+#[tokio::test]
+async fn nothing_else_passes_by_an_approval() {
+    let guarded = impatient();
+    refused(
+        &guarded
+            .asks(&call("pay", r#"{"sum":9007199254740992}"#))
+            .await,
+    );
+    guarded.approve_pending().await;
+    for other in [
+        call("pay", r#"{"sum":9007199254740993}"#),
+        call("pay", r#"{"sum":"9007199254740992"}"#),
+        call("pay", r#"{"sum":9007199254740992,"to":"eve"}"#),
+        request(
+            "tools/call",
+            r#"{"name":"pay","arguments":{"sum":9007199254740992},"task":{}}"#,
+        ),
+        request(
+            "tools/call",
+            r#"{"name":"pay","arguments":{"sum":9007199254740992},"_meta":{"x":1}}"#,
+        ),
+    ] {
+        refused(&guarded.asks(&other).await);
+    }
+    let same = call("pay", r#"{"sum":9007199254740992}"#);
+    refused(&guarded.answers(post(&same), "bob").await);
+    assert_eq!(guarded.ran(), [""; 0]);
+    assert!(passed(&guarded.asks(&same).await));
+}
+
+#[tokio::test]
+async fn what_was_denied_is_refused_without_asking_again() {
+    let guarded = impatient();
+    let body = call("pay", "{}");
+    refused(&guarded.asks(&body).await);
+    let id = guarded.pending().await;
+    let ruling = Ruling::deny("dora").with_note("Ask the bank.");
+    guarded.approvals.decide(id, &ruling).await.unwrap();
+    for _ in 0..2 {
+        let (text, meta) = refused(&guarded.asks(&body).await);
+        assert!(
+            text.contains("was not used. Ask the bank. Making it again"),
+            "{text}"
+        );
+        assert_eq!(meta["approvalId"], id.to_string());
+    }
+    let pending = guarded.approvals.list(&[ApprovalState::Pending]).await;
+    assert!(pending.unwrap().is_empty());
+    assert_eq!(guarded.ran(), [""; 0]);
+}
+
+#[tokio::test]
+async fn who_waits_hears_of_a_denial() {
+    let guarded = guarded();
+    let mut changes = guarded.approvals.changes();
+    let operator = async {
+        let Some(ApprovalEvent::Changed(id, _)) = changes.next().await else {
+            panic!("nobody is asked");
+        };
+        guarded.approvals.deny(id, "dora").await.unwrap();
+    };
+    let body = call("pay", "{}");
+    let (answer, ()) = tokio::join!(guarded.asks(&body), operator);
+    let (text, _) = refused(&answer);
+    assert!(text.contains("has denied exactly this call"), "{text}");
+}
+
+#[tokio::test]
+async fn what_waits_costs_nothing_and_what_is_too_much_keeps_its_approval() {
+    let guarded = impatient();
+    let bodies = [1, 2, 3].map(|sum| call("pay", &format!(r#"{{"sum":{sum}}}"#)));
+    for body in &bodies {
+        for _ in 0..5 {
+            refused(&guarded.asks(body).await);
+        }
+    }
+    let pending = guarded
+        .approvals
+        .list(&[ApprovalState::Pending])
+        .await
+        .unwrap();
+    for request in pending {
+        guarded
+            .approvals
+            .approve(request.id(), "dora")
+            .await
+            .unwrap();
+    }
+    assert!(passed(&guarded.asks(&bodies[0]).await));
+    assert!(passed(&guarded.asks(&bodies[1]).await));
+    let (text, _) = refused(&guarded.asks(&bodies[2]).await);
+    assert!(text.contains("[rule /tools/pay/limits/rate]"), "{text}");
+    let approved = guarded.approvals.list(&[ApprovalState::Approved]).await;
+    assert_eq!(approved.unwrap().len(), 1);
+}
+
+/// Row t42: however many use it at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_is_used_once() {
+    let policy = r#"{"version":"1","default":"deny","tools":{"pay":{"require_approval":true}}}"#;
+    let guarded = of(PolicyLayer::new(policy.parse().unwrap()).approval_wait(Duration::ZERO));
+    let guarded = Arc::new(guarded);
+    let body = call("pay", "{}");
+    refused(&guarded.asks(&body).await);
+    guarded.approve_pending().await;
+    let passes = Arc::new(AtomicUsize::new(0));
+    let calls = (0..64).map(|_| {
+        let (guarded, body, passes) = (Arc::clone(&guarded), body.clone(), Arc::clone(&passes));
+        tokio::spawn(async move {
+            if passed(&guarded.asks(&body).await) {
+                passes.fetch_add(1, Ordering::Relaxed);
+            }
+        })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap();
+    }
+    assert_eq!(
+        (passes.load(Ordering::Relaxed), guarded.ran().len()),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn another_policy_is_asked_once_it_is_approved() {
+    let live = LivePolicy::new(POLICY.parse().unwrap());
+    let guarded = of(PolicyLayer::from_source(live.clone()));
+    let mut changes = guarded.approvals.changes();
+    let operator = async {
+        let Some(ApprovalEvent::Changed(id, _)) = changes.next().await else {
+            panic!("nobody is asked");
+        };
+        let denies = r#"{"version":"1","default":"deny","tools":{"pay":{"action":"deny"}}}"#;
+        live.replace(denies.parse::<Policy>().unwrap());
+        guarded.approvals.approve(id, "dora").await.unwrap();
+    };
+    let body = call("pay", "{}");
+    let (answer, ()) = tokio::join!(guarded.asks(&body), operator);
+    assert_eq!(refused(&answer).1["rule"], "/tools/pay/action");
+    assert_eq!(guarded.ran(), [""; 0]);
+}
+
+#[tokio::test]
+async fn who_goes_away_while_it_waits_finds_the_same_request_later() {
+    let guarded = guarded();
+    let body = call("pay", "{}");
+    {
+        let mut asking = Box::pin(guarded.asks(&body));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(asking.as_mut().poll(&mut context).is_pending());
+    }
+    guarded.approve_pending().await;
+    assert!(passed(&guarded.asks(&body).await));
+    assert_eq!(guarded.ran().len(), 1);
+}
+
+#[tokio::test]
+async fn prompts_and_resources_wait_with_an_error() {
+    let guarded = impatient();
+    for (method, params) in [
+        ("prompts/get", r#"{"name":"letter"}"#),
+        ("resources/read", r#"{"uri":"db:x"}"#),
+    ] {
+        let body = request(method, params);
+        let answer = guarded.asks(&body).await;
+        let error = &answer["error"];
+        assert_eq!(error["code"], -31202, "{answer}");
+        let id = guarded.pending().await.to_string();
+        assert_eq!(error["data"]["approvalId"], id);
+        guarded.approve_pending().await;
+        guarded.asks(&body).await;
+        assert_eq!(guarded.ran(), [body]);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_held_is_refused() {
+    let guarded = guarded();
+    for (method, params) in [
+        ("resources/subscribe", r#"{"uri":"db:x"}"#),
+        (
+            "completion/complete",
+            r#"{"ref":{"type":"ref/resource","uri":"db:x"}}"#,
+        ),
+        (
+            "completion/complete",
+            r#"{"ref":{"type":"ref/prompt","name":"letter"}}"#,
+        ),
+    ] {
+        let answer = guarded.asks(&request(method, params)).await;
+        assert_eq!(answer["error"]["code"], -31403, "{answer}");
+    }
+    // Nobody knows who that is.
+    let anonymous = Caller::anonymous();
+    let mut request = post(call("own", "{}"));
+    request.extensions_mut().insert(anonymous);
+    let layer = guarded.layer.clone();
+    let server = service_fn(
+        async |_: Request<RequestBody<Body>>| -> Result<Response<Body>, Infallible> {
+            panic!("it gets to the server")
+        },
+    );
+    let answer = layer.layer(server).oneshot(request).await.unwrap();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&body).contains("nobody can give one here"));
+    assert!(
+        guarded
+            .approvals
+            .list(&[ApprovalState::Pending])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn in_a_batch_nothing_waits() {
+    let guarded = of(PolicyLayer::new(POLICY.parse().unwrap()).accept_batches());
+    let batch = format!(
+        "[{},{}]",
+        call("pay", "{}"),
+        call("free", "{}").replace(":1,", ":2,")
+    );
+    let answer = guarded.asks(&batch).await;
+    assert!(
+        answer[0].to_string().contains("send it by itself"),
+        "{answer}"
+    );
+    assert_eq!(answer.as_array().unwrap().len(), 2);
+    assert_eq!(guarded.ran(), [""; 0]);
+    assert!(
+        guarded
+            .approvals
+            .list(&[ApprovalState::Pending])
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn too_many_requests_of_a_caller_are_not_asked() {
+    let guarded = impatient();
+    for sum in 0..20 {
+        refused(
+            &guarded
+                .asks(&call("pay", &format!(r#"{{"sum":{sum}}}"#)))
+                .await,
+        );
+    }
+    let answer = guarded.asks(&call("pay", r#"{"sum":20}"#)).await;
+    assert_eq!(answer["error"]["code"], -31503, "{answer}");
+    assert_eq!(answer["error"]["data"]["rule"], "(approvals full)");
+    let others = guarded.answers(post(call("pay", "{}")), "bob").await;
+    refused(&others);
+}
+
+/// A store that panics, or fails.
+struct Broken(MemoryApprovalStore, bool);
+
+impl ApprovalStore for Broken {
+    fn ask(&self, _: &mcp_policy::ApprovalQuestion) -> mcp_policy::Answer<Asked> {
+        assert!(self.1, "broken");
+        mcp_policy::Answer::failed(mcp_policy::StoreError::new("down"))
+    }
+
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &mcp_policy::CallDigest,
+        now: mcp_policy::Moment,
+    ) -> mcp_policy::Answer<mcp_policy::Used> {
+        self.0.use_up(request, call, now)
+    }
+
+    fn decide(
+        &self,
+        request: ApprovalId,
+        ruling: &Ruling,
+        now: mcp_policy::Moment,
+    ) -> mcp_policy::Answer<Result<mcp_policy::ApprovalRequest, mcp_policy::NotDecided>> {
+        self.0.decide(request, ruling, now)
+    }
+
+    fn cancel(&self, request: ApprovalId, now: mcp_policy::Moment) -> mcp_policy::Answer<bool> {
+        self.0.cancel(request, now)
+    }
+
+    fn get(
+        &self,
+        request: ApprovalId,
+        now: mcp_policy::Moment,
+    ) -> mcp_policy::Answer<Option<mcp_policy::ApprovalRequest>> {
+        self.0.get(request, now)
+    }
+
+    fn list(
+        &self,
+        states: &[ApprovalState],
+        now: mcp_policy::Moment,
+    ) -> mcp_policy::Answer<Vec<mcp_policy::ApprovalRequest>> {
+        self.0.list(states, now)
+    }
+
+    fn changes(&self) -> mcp_policy::ApprovalChanges {
+        self.0.changes()
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_lets_nothing_pass() {
+    for (fails, code) in [(true, -31503), (false, -32603)] {
+        let store = Broken(MemoryApprovalStore::default(), fails);
+        let guarded = Guarded {
+            layer: PolicyLayer::new(POLICY.parse().unwrap()).approval_store(store),
+            ..guarded()
+        };
+        let answer = guarded.asks(&call("pay", "{}")).await;
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+        assert!(passed(&guarded.asks(&call("free", "{}")).await));
+        assert_eq!(guarded.ran().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_modern_call_is_told_as_one() {
+    let guarded = impatient();
+    let body = request("tools/call", &format!(r#"{{"name":"pay",{META}}}"#));
+    let modern = || {
+        let mut request = post(&body);
+        for (header, value) in [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "pay"),
+        ] {
+            request.headers_mut().insert(header, value.parse().unwrap());
+        }
+        request
+    };
+    let answer = guarded.answers(modern(), "alice").await;
+    assert_eq!(answer["result"]["resultType"], "complete");
+    refused(&answer);
+    guarded.approve_pending().await;
+    assert!(passed(&guarded.answers(modern(), "alice").await));
+}
+
+#[tokio::test]
+async fn a_connection_is_told_at_once_and_the_same_call_passes_once() {
+    let store = Arc::new(MemoryApprovalStore::default());
+    let approvals = Approvals::new(store.clone());
+    let guard = MessageGuard::new(POLICY.parse().unwrap()).approval_store(store);
+    let connection = guard.connect(Caller::local());
+    let body = call("pay", "{}");
+    let FromClient::Refuse(answer) = connection.from_client(body.as_bytes()).await else {
+        panic!("it goes on");
+    };
+    refused(&serde_json::from_slice(&answer).unwrap());
+    let pending = approvals.list(&[ApprovalState::Pending]).await.unwrap();
+    approvals.approve(pending[0].id(), "dora").await.unwrap();
+    assert_eq!(
+        connection.from_client(body.as_bytes()).await,
+        FromClient::Forward
+    );
+    let again = connection.from_client(body.as_bytes()).await;
+    assert!(matches!(again, FromClient::Refuse(_)));
+}

@@ -147,9 +147,10 @@ fn no_more_than_so_many_wait() {
     let server = Server::start();
     let store = RedisLimitStore::connect(&server.url()).unwrap();
     block_on(store.ready()).unwrap();
-    server.run::<()>("CLIENT PAUSE 700 ALL");
+    server.run::<()>("CLIENT PAUSE 60000 WRITE");
     let calls: Vec<_> = (0..1_100).map(|_| call()).collect();
     let begun: Vec<_> = calls.iter().map(|call| store.begin(call)).collect();
+    server.run::<()>("CLIENT UNPAUSE");
     let answers: Vec<_> = begun
         .into_iter()
         .map(|begun| block_on(begun.answer()))

@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use futures::FutureExt as _;
+use futures::channel::oneshot;
+
 use super::*;
 use crate::limit::testing::{ADMITTED, ManualClock, charge, quota, reservation};
 use crate::policy::Scope;
@@ -147,16 +150,21 @@ fn no_more_than_so_many_wait() {
     let server = Server::start();
     let store = RedisLimitStore::connect(&server.url()).unwrap();
     block_on(store.ready()).unwrap();
-    server.run::<()>("CLIENT PAUSE 700 ALL");
-    let calls: Vec<_> = (0..1_100).map(|_| call()).collect();
-    let begun: Vec<_> = calls.iter().map(|call| store.begin(call)).collect();
-    let answers: Vec<_> = begun
-        .into_iter()
-        .map(|begun| block_on(begun.answer()))
+    let (release, released) = oneshot::channel::<()>();
+    let released = released.shared();
+    let held: Vec<_> = std::iter::repeat_n(released, 1_024)
+        .map(|released| {
+            let waiting = async move |_| released.await.map_err(|_| StoreError::of("gone"));
+            store.remote.begin(waiting)
+        })
         .collect();
-    let failed = answers.iter().filter(|answer| answer.is_err()).count();
-    assert_eq!(failed, 1_100 - 1_024);
-    assert_eq!(used(&store), 2 * 1_024);
+    let error = asked(&store, &call()).unwrap_err();
+    assert_eq!(error.to_string(), "too many questions wait already");
+    release.send(()).unwrap();
+    for held in held {
+        block_on(held.answer()).unwrap();
+    }
+    assert_eq!(super::reserve(&store, &call()), ADMITTED);
 }
 
 /// Nobody was asked, so there is nobody to wait for.

@@ -307,7 +307,7 @@ fn what_was_concluded_before_it_is_reserved_is_not_charged() {
     for quota in &quotas {
         let late = reservation(clock.now(), [charge(quota, "alice", 1)]);
         store.conclude(&late, Conclusion::NotSent, clock.now());
-        assert!(block_on(store.reserve(&late).get()).is_err());
+        assert!(block_on(store.reserve(&late).patiently()).is_err());
         let next = reservation(clock.now(), [charge(quota, "alice", 1)]);
         assert_eq!(reserve(&store, &next), ADMITTED);
         // Nothing is given back for somebody else, and nothing twice.

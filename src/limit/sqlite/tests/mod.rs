@@ -1,5 +1,4 @@
 mod faults;
-mod measured;
 mod processes;
 
 use std::path::Path;
@@ -38,7 +37,7 @@ fn bounded(in_all: i64, of_one_caller: i64) -> (TempDir, SqliteLimitStore) {
         of_one_caller,
     };
     let path = directory.path().join("state.db");
-    let store = SqliteLimitStore::open_with(&path, Synchronous::Normal, bounds).unwrap();
+    let store = SqliteLimitStore::open_with(&path, bounds).unwrap();
     (directory, store)
 }
 

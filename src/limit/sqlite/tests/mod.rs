@@ -190,6 +190,8 @@ proptest! {
                         memory.conclude(&call, Conclusion::Ended, clock.now());
                         file.conclude(&call, Conclusion::Ended, clock.now());
                     }
+                    // The other thread may still be at it.
+                    faults::settle(&file);
                     file = open_in(directory.path());
                 }
             }

@@ -59,6 +59,15 @@ impl<T> Answer<T> {
         }
     }
 
+    /// The answer, however long it takes.
+    #[cfg(test)]
+    pub(crate) async fn patiently(self) -> Result<T, StoreError> {
+        match self.0 {
+            State::Known(answer) => answer,
+            State::Asking(asking) => asking.await,
+        }
+    }
+
     /// The answer, or how to wait for it.
     pub(crate) fn settle(self) -> Settled<T> {
         match self.0 {

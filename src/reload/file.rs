@@ -252,7 +252,10 @@ impl Drop for Watching {
 
 /// Until nothing more happens, or it has gone on for long enough.
 fn wait_for_quiet(happened: &Receiver<()>) {
-    let end = Instant::now() + LONGEST_UNREST;
+    wait_for_quiet_until(happened, Instant::now() + LONGEST_UNREST);
+}
+
+fn wait_for_quiet_until(happened: &Receiver<()>, end: Instant) {
     while Instant::now() < end && happened.recv_timeout(QUIET).is_ok() {}
 }
 

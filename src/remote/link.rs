@@ -75,7 +75,9 @@ impl Link {
                     self.state.send_replace(State::Connecting);
                 }
                 Err(error) => {
-                    tracing::warn!(target: "mcp_policy", %error, "cannot connect to the Redis server");
+                    if self.check().err().as_ref() != Some(&error) {
+                        tracing::warn!(target: "mcp_policy", %error, "cannot connect to the Redis server");
+                    }
                     self.state.send_replace(State::Down(error));
                     sleep(pause).await;
                     pause = LONGEST_PAUSE.min(pause * 2);

@@ -5,12 +5,13 @@ mod link;
 #[cfg(test)]
 pub(crate) mod server;
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use futures_channel::oneshot;
 use redis::{Client, Cmd, Script, ScriptInvocation};
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -44,29 +45,33 @@ impl Remote {
         let client = Client::open(url)
             .map_err(|_| StoreError::of("this is not the URL of a Redis server"))?;
         let no_thread = |_| StoreError::of("no thread can be made for the Redis server");
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(no_thread)?;
+        // A runtime may not be dropped by everybody, so the thread has to be there first.
+        let (give, take) = mpsc::channel::<Runtime>();
+        let link = Link::default();
         let (ends, ended) = oneshot::channel();
-        let remote = Self {
-            runtime: runtime.handle().clone(),
-            link: Link::default(),
-            outstanding: Arc::new(Semaphore::new(OUTSTANDING)),
-            _ends: ends,
-        };
-        let link = remote.link.clone();
+        let kept = link.clone();
         let work = move || {
+            let Ok(runtime) = take.recv() else { return };
             runtime.block_on(async {
-                tokio::spawn(link.clone().keep(client, scripts));
+                tokio::spawn(kept.clone().keep(client, scripts));
                 let _ = ended.await;
-                let _ = timeout(FAREWELL, link.all_told()).await;
+                let _ = timeout(FAREWELL, kept.all_told()).await;
             });
         };
-        std::thread::Builder::new()
+        thread::Builder::new()
             .name("mcp-policy-redis".to_owned())
             .spawn(work)
             .map_err(no_thread)?;
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(no_thread)?;
+        let remote = Self {
+            runtime: runtime.handle().clone(),
+            link,
+            outstanding: Arc::new(Semaphore::new(OUTSTANDING)),
+            _ends: ends,
+        };
+        // It is there, and waits for it.
+        let _ = give.send(runtime);
         Ok(remote)
     }
 

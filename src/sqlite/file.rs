@@ -40,26 +40,13 @@ const OF_THIS_PROCESS: &str = "
     );
 ";
 
-/// When what was written is on the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Synchronous {
-    /// Some time later: a power loss can take away what was written last.
-    Normal,
-    /// Before it is answered.
-    #[cfg(test)]
-    Full,
-}
-
 /// Opens a file, or makes it. Also tells what it is really called.
-pub(crate) fn open(
-    path: &Path,
-    synchronous: Synchronous,
-) -> Result<(Connection, PathBuf), StoreError> {
+pub(crate) fn open(path: &Path) -> Result<(Connection, PathBuf), StoreError> {
     make(path)?;
     let path = path.canonicalize().map_err(|error| not_opened(&error))?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&path, flags).map_err(|e| store_error(&e))?;
-    prepare(&connection, synchronous)?;
+    prepare(&connection)?;
     Ok((connection, path))
 }
 
@@ -83,7 +70,7 @@ fn not_opened(error: &std::io::Error) -> StoreError {
     StoreError::new(format!("the state file cannot be opened: {error}"))
 }
 
-fn prepare(connection: &Connection, synchronous: Synchronous) -> Result<(), StoreError> {
+fn prepare(connection: &Connection) -> Result<(), StoreError> {
     let of_sqlite = |error| store_error(&error);
     connection
         .busy_timeout(PATIENCE_TO_OPEN)
@@ -91,17 +78,11 @@ fn prepare(connection: &Connection, synchronous: Synchronous) -> Result<(), Stor
     // Before anything is changed: it may be somebody else's.
     is_new(connection)?;
     write_ahead(connection)?;
-    connection
-        .pragma_update(
-            None,
-            "synchronous",
-            match synchronous {
-                Synchronous::Normal => "NORMAL",
-                #[cfg(test)]
-                Synchronous::Full => "FULL",
-            },
-        )
-        .map_err(of_sqlite)?;
+    // Waiting for the disk each time costs milliseconds, and where it is busy more than
+    // the 100 ms that a call waits. So only a power loss takes something away, and
+    // never a process that is killed.
+    let normal = connection.pragma_update(None, "synchronous", "NORMAL");
+    normal.map_err(of_sqlite)?;
     connection
         .execute_batch("BEGIN IMMEDIATE")
         .map_err(of_sqlite)?;

@@ -6,5 +6,5 @@ pub(crate) mod presence;
 mod schema;
 mod worker;
 
-pub(crate) use file::{Synchronous, open};
+pub(crate) use file::open;
 pub(crate) use worker::{Reply, Task, Worker};

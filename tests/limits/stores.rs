@@ -267,3 +267,37 @@ fn frames_are_charged_and_given_back_alike() {
     answer(4);
     assert_eq!(call(5), "/tools/run/limits/rate");
 }
+
+/// Whatever layer a call comes to, and also after a restart.
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn what_is_counted_in_a_file_counts_for_all_who_share_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let limited = || {
+        let store = mcp_policy::SqliteLimitStore::open(directory.path().join("state.db"));
+        limited("deny").limit_store(store.unwrap())
+    };
+    let layers = [limited(), limited()];
+    for layer in [&layers[0], &layers[1], &layers[0]] {
+        assert_eq!(refusing_rule(layer).await, None);
+    }
+    for layer in [&layers[0], &layers[1], &limited()] {
+        let rule = refusing_rule(layer).await;
+        assert_eq!(rule.as_deref(), Some("/tools/run/limits/a"));
+    }
+}
+
+/// What refuses a call, once the store has answered: on a machine that is busy it
+/// may not do so in time, and then nothing is charged.
+#[cfg(feature = "sqlite")]
+async fn refusing_rule(layer: &PolicyLayer) -> Option<String> {
+    loop {
+        let (received, refused) = send(layer, run("{}")).await;
+        if received.is_some() {
+            return None;
+        }
+        if refused.json()["error"]["code"] != -31503 {
+            return Some(meta(&refused).0);
+        }
+    }
+}

@@ -52,6 +52,9 @@ const RENEWALS: u32 = 4;
 /// six minutes without that is forgotten. What is given back later than five
 /// minutes after it was charged stays charged.
 ///
+/// It speaks with one server. Names of keys are such that a cluster can spread them
+/// over its nodes, but this does not follow a cluster's redirections.
+///
 /// It asks from a thread of its own, which ends when the store is dropped, so it can
 /// be used in any async runtime. While there is no connection, it answers with an
 /// error at once. At most 1 024 questions wait for an answer; further ones fail.

@@ -14,7 +14,7 @@ use super::{Conclusion, LimitStore, Reservation, Reserved};
 use crate::clock::Moment;
 use crate::session::SqliteSessionStore;
 use crate::sqlite::presence::Presence;
-use crate::sqlite::{Synchronous, Worker, open};
+use crate::sqlite::{Worker, open};
 use crate::store::{Answer, StoreError};
 use ledger::Ledger;
 use tasks::{Conclude, Forget, Leave, Reserve, See};
@@ -118,15 +118,11 @@ impl SqliteLimitStore {
     /// If it cannot be opened, read or written, if it is one of another program, or
     /// if a newer version of this crate wrote it and it cannot be read by this.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
-        Self::open_with(path.as_ref(), Synchronous::Normal, Bounds::default())
+        Self::open_with(path.as_ref(), Bounds::default())
     }
 
-    fn open_with(
-        path: &Path,
-        synchronous: Synchronous,
-        bounds: Bounds,
-    ) -> Result<Self, StoreError> {
-        let (connection, path) = open(path, synchronous)?;
+    fn open_with(path: &Path, bounds: Bounds) -> Result<Self, StoreError> {
+        let (connection, path) = open(path)?;
         let presence = Presence::announce(&connection, &path)?;
         Ok(Self {
             worker: Arc::new(Worker::start(connection)?),

@@ -13,7 +13,6 @@ use super::{Charge, LimitStore, Reservation, Reserved};
 use crate::audit::DecisionId;
 use crate::clock::Moment;
 use crate::policy::{Amount, Period, Quota, Scope};
-use crate::store::Settled;
 
 /// A clock of the process and one of the world, which can be turned apart.
 #[derive(Clone, Copy, Debug)]
@@ -89,10 +88,7 @@ pub(crate) fn reservation(at: Moment, charges: impl IntoIterator<Item = Charge>)
 }
 
 pub(crate) fn reserve(store: &dyn LimitStore, reservation: &Reservation) -> Reserved {
-    match store.reserve(reservation).settle() {
-        Settled::Known(answer) => answer.unwrap(),
-        Settled::Awaited(waiting) => block_on(waiting).unwrap(),
-    }
+    block_on(store.reserve(reservation).patiently()).unwrap()
 }
 
 pub(crate) const ADMITTED: Reserved = Reserved::Admitted { over: None };

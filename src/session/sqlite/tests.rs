@@ -25,11 +25,11 @@ fn bounded(in_all: i64, of_one: i64) -> (TempDir, SqliteSessionStore) {
 
 fn begin(store: &SqliteSessionStore, task: &str, caller: &str) {
     let owner = TaskOwner::new(&Caller::new(caller), "tool");
-    block_on(store.begin_task(task, owner).get()).unwrap();
+    block_on(store.begin_task(task, owner).patiently()).unwrap();
 }
 
 fn owner(store: &SqliteSessionStore, task: &str, asking: &str) -> Option<String> {
-    let owner = block_on(store.task_owner(task, &Caller::new(asking)).get()).unwrap();
+    let owner = block_on(store.task_owner(task, &Caller::new(asking)).patiently()).unwrap();
     // What is used is written down behind the answer.
     while !store.worker.is_idle() {
         std::thread::yield_now();
@@ -46,12 +46,12 @@ fn who_had_it_first_keeps_it() {
     let (directory, store) = bounded(10, 10);
     let owner = |caller: &str| SessionOwner::new(&Caller::new(caller));
     let ask = |store: &SqliteSessionStore| {
-        block_on(store.session_owner("s", &Caller::new("bob")).get()).unwrap()
+        block_on(store.session_owner("s", &Caller::new("bob")).patiently()).unwrap()
     };
     assert_eq!(ask(&store), None);
     let alice = owner("alice").with_client(r#"{"name":"c"}"#);
-    block_on(store.begin_session("s", alice.clone()).get()).unwrap();
-    block_on(store.begin_session("s", owner("bob")).get()).unwrap();
+    block_on(store.begin_session("s", alice.clone()).patiently()).unwrap();
+    block_on(store.begin_session("s", owner("bob")).patiently()).unwrap();
     assert_eq!(ask(&store), Some(alice.clone()));
     // A task of the same name is something else, and so is one of another server.
     assert_eq!(known(&store, ["s"]), [false]);
@@ -60,7 +60,7 @@ fn who_had_it_first_keeps_it() {
     // After a restart, and to another process.
     let other = open_in(directory.path());
     assert_eq!(ask(&other), Some(alice));
-    block_on(store.end_session("s").get()).unwrap();
+    block_on(store.end_session("s").patiently()).unwrap();
     assert_eq!([ask(&store), ask(&other)], [None, None]);
 }
 
@@ -123,7 +123,7 @@ fn while_it_is_locked_it_is_read() {
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
     assert_eq!(owner(&store, "t", "bob").unwrap(), "alice tool");
     let task = TaskOwner::new(&Caller::new("alice"), "tool");
-    block_on(store.begin_task("u", task).get()).unwrap_err();
+    block_on(store.begin_task("u", task).patiently()).unwrap_err();
     other.execute_batch("ROLLBACK").unwrap();
     begin(&store, "v", "alice");
     assert_eq!(known(&store, ["t", "u", "v"]), [true, false, true]);

@@ -48,9 +48,6 @@ fn everything_that_is_counted_is_told() {
     call(&store, of_session(charge(&of_sessions, "alice", 3), "one"));
     call(&store, charge(&of_all, "alice", max - 1));
     call(&store, charge(&at_once, "bob", 1));
-    // Somebody else's.
-    server.run::<()>("SET mcp-policy:1:{x}:b:y 7");
-    server.run::<()>("DEL mcp-policy:1:{x}:b:y");
     let expected = [
         format!("server policy /all None None {:?}", (max - 1, max)),
         r#"server policy /at once Some("bob") None (1, 3)"#.to_owned(),

@@ -66,7 +66,7 @@ fn call(store: &SqliteLimitStore, clock: &ManualClock, amount: u64) -> Option<Re
         charge(&under_way, "alice", amount),
     ];
     let call = reservation(clock.now(), charges);
-    match block_on(store.reserve(&call).get()) {
+    match block_on(store.reserve(&call).patiently()) {
         Ok(ADMITTED) => Some(call),
         Ok(_) => None,
         Err(_) => {
@@ -121,7 +121,7 @@ fn while_it_cannot_be_written_nothing_is_charged() {
             let quota = quota("/many", seconds(60), 1, Scope::Caller);
             let caller = format!("{number:0>200}");
             let call = reservation(clock.now(), [charge(&quota, &caller, 1)]);
-            let answer = block_on(store.reserve(&call).get());
+            let answer = block_on(store.reserve(&call).patiently());
             if answer.is_err() {
                 store.conclude(&call, Conclusion::NotSent, clock.now());
             }
@@ -163,7 +163,7 @@ fn a_full_disk_refuses_and_recovers() {
     for number in 0..1_000 {
         let quota = quota("/many", seconds(60), 1, Scope::Caller);
         let call = reservation(clock.now(), [charge(&quota, &number.to_string(), 1)]);
-        if block_on(store.reserve(&call).get()).is_err() {
+        if block_on(store.reserve(&call).patiently()).is_err() {
             store.conclude(&call, Conclusion::NotSent, clock.now());
             failed += 1;
         }
@@ -200,7 +200,7 @@ fn what_is_too_much_to_do_is_refused_at_once() {
     let clock = ManualClock::at(START);
     let other = Connection::open(directory.path().join("state.db")).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let quota = quota("/a", seconds(60), 10_000, Scope::Caller);
+    let quota = quota("/flood", seconds(60), 10_000, Scope::Caller);
     let mut waiting = Vec::new();
     let mut refused = 0;
     for _ in 0..5_000 {

@@ -38,10 +38,11 @@ pub use limit::{
     Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, Usage, UsageFilter,
 };
 pub use policy::{
-    Action, Amount, ApprovalDemand, Approver, CalendarUnit, Check, Condition, ConditionStep, Decision, DefaultAction,
-    Diagnostic, Explanation, Instructions, InvalidArguments, Limit, LoadError, MaxConcurrent,
-    MethodRule, Mode, OnStoreError, Operator, Outcome, Period, Policy, PolicyDocument, Quota,
-    QuotaId, RateLimit, RequireApproval, Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap, Window,
+    Action, Amount, ApprovalDemand, Approver, CalendarUnit, Check, Condition, ConditionStep,
+    Decision, DefaultAction, Diagnostic, Explanation, Instructions, InvalidArguments, Limit,
+    LoadError, MaxConcurrent, MethodRule, Mode, OnStoreError, Operator, Outcome, Period, Policy,
+    PolicyDocument, Quota, QuotaId, RateLimit, RequireApproval, Reset, Rule, RuleAction, Scope,
+    Severity, Step, Truth, Unwrap, Window,
 };
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]

@@ -81,7 +81,13 @@ fn whatever_is_not_surely_false_asks() {
         ("args.a", "gt", json!(5), r#"{"a":"4"}"#, true),
         ("args.a", "gt", json!(5), r#"{"A":4}"#, true),
         ("args.a", "gt", json!(5), r#"{"a":4,"A":4}"#, true),
-        ("args.a", "gt", json!(5), r#"{"a":4.00000000000000000001}"#, true),
+        (
+            "args.a",
+            "gt",
+            json!(5),
+            r#"{"a":4.00000000000000000001}"#,
+            true,
+        ),
         // What is missing is undecidable here, whatever the operator is,
         ("args.a", "gt", json!(5), "{}", true),
         ("args.a.b", "eq", json!(5), "{}", true),
@@ -207,7 +213,9 @@ fn several_rules_ask_for_one_approval() {
 
 fn digest(policy: &Policy, tool: &str, arguments: &str) -> String {
     let decision = decide(policy, tool, arguments);
-    decision.approval().map_or_else(String::new, |demand| demand.digest().to_owned())
+    decision
+        .approval()
+        .map_or_else(String::new, |demand| demand.digest().to_owned())
 }
 
 #[test]
@@ -295,7 +303,10 @@ fn the_calls_inside_a_call_are_approved_with_it() {
 
     assert!(decide("batch", &[read, small]).is_allowed());
     let decision = decide("batch", &[read, small, large, ("pay_x", "{}"), large]);
-    let expected = ["/tools/pay/require_approval", "/tools/pay_*/require_approval"];
+    let expected = [
+        "/tools/pay/require_approval",
+        "/tools/pay_*/require_approval",
+    ];
     assert_eq!(asking(&decision), expected);
     assert_eq!(decision.inner(), Some("pay"));
     let demand = decision.approval().unwrap();
@@ -308,13 +319,19 @@ fn the_calls_inside_a_call_are_approved_with_it() {
         "/tools/asking_batch/require_approval",
         "/tools/pay/require_approval",
     ];
-    assert_eq!((asking(&decision), decision.inner()), (expected.into(), None));
+    assert_eq!(
+        (asking(&decision), decision.inner()),
+        (expected.into(), None)
+    );
     let demand = decision.approval().unwrap();
     assert_eq!(demand.approver(), Approver::Operator);
     assert_eq!(demand.reason(), Some("B. P."));
     assert_eq!(demand.expires(), Duration::from_secs(50));
     let decision = decide("asking_batch", &[small]);
-    assert_eq!(decision.approval().map(ApprovalDemand::approver), Some(Approver::Caller));
+    assert_eq!(
+        decision.approval().map(ApprovalDemand::approver),
+        Some(Approver::Caller)
+    );
 
     // The innermost is named.
     let inner = calls(&[read, large]);
@@ -324,7 +341,10 @@ fn the_calls_inside_a_call_are_approved_with_it() {
 
     // One that is refused refuses the whole, though others ask.
     let decision = decide("asking_batch", &[large, ("no", "{}")]);
-    assert_eq!((decision.outcome(), decision.rule()), (Outcome::Deny, "/tools/no/action"));
+    assert_eq!(
+        (decision.outcome(), decision.rule()),
+        (Outcome::Deny, "/tools/no/action")
+    );
     assert_eq!(decision.inner(), Some("no"));
     let decision = decide("asking_batch", &[large, ("secret", "{}")]);
     assert_eq!(decision.outcome(), Outcome::Hide);
@@ -400,13 +420,19 @@ fn prompts_and_resources_ask_as_well() {
     }));
     let uri = |uri| policy.decide(&Action::read_resource(uri));
     assert!(uri("db:open").is_allowed());
-    assert_eq!(asking(&uri("DB:secret/1")), ["/resources/db:*/require_approval"]);
+    assert_eq!(
+        asking(&uri("DB:secret/1")),
+        ["/resources/db:*/require_approval"]
+    );
     let get = |arguments| {
         let action = Action::get_prompt("letter").with_arguments(arguments);
         policy.decide(&action.unwrap())
     };
     assert!(get(r#"{"to":"bob"}"#).is_allowed());
-    assert_eq!(asking(&get(r#"{"to":"eve"}"#)), ["/prompts/letter/require_approval"]);
+    assert_eq!(
+        asking(&get(r#"{"to":"eve"}"#)),
+        ["/prompts/letter/require_approval"]
+    );
     // Of a completion nothing is known, so that nothing is surely false.
     for name in ["letter", "always"] {
         let decision = policy.decide(&Action::complete_prompt(name));
@@ -483,7 +509,10 @@ fn what_was_looked_at_to_ask_is_remembered_unless_it_was_in_vain() {
     } } }));
     let places = |arguments: &str| {
         let decision = decide(&policy, "t", arguments);
-        let places: Vec<String> = decision.conditions().map(|(place, _)| place.to_owned()).collect();
+        let places: Vec<String> = decision
+            .conditions()
+            .map(|(place, _)| place.to_owned())
+            .collect();
         places
     };
     let require = "/tools/t/require/0/conditions/0";
@@ -518,8 +547,10 @@ fn a_decision_is_written_with_what_it_asks() {
 
 #[test]
 fn a_condition_on_what_no_tool_takes_is_told() {
-    let tools = [json!({ "name": "pay", "inputSchema": { "type": "object", "properties": {
-        "sum": { "type": "number" } } } })];
+    let tools = [
+        json!({ "name": "pay", "inputSchema": { "type": "object", "properties": {
+        "sum": { "type": "number" } } } }),
+    ];
     let found = |path: &str, value: Value| {
         let approval = json!({ "conditions": [condition(path, "eq", value)] });
         let policy = policy(json!({ "tools": { "pay": { "require_approval": approval } } }));
@@ -541,6 +572,9 @@ fn a_hidden_call_inside_is_named_like_one_that_nothing_names() {
         "batch": { "unwrap": { "name": "args.calls[*].tool", "arguments": "args.calls[*].input" } },
     } }));
     let decision = decide(&policy, "batch", &calls(&[("pay_secret", "{}")]));
-    assert_eq!((decision.outcome(), decision.inner()), (Outcome::Hide, Some("pay_secret")));
+    assert_eq!(
+        (decision.outcome(), decision.inner()),
+        (Outcome::Hide, Some("pay_secret"))
+    );
     assert!(decision.approval().is_none() && decision.quotas().count() == 0);
 }

@@ -217,7 +217,12 @@ fn what_comes_later_is_not_supported_yet() {
             &message,
         );
         let help = error(&with(&format!(r#""{field}":{{}}"#)));
-        assert!(help.diagnostics()[0].help().unwrap().contains("leave it out"));
+        assert!(
+            help.diagnostics()[0]
+                .help()
+                .unwrap()
+                .contains("leave it out")
+        );
     }
 }
 

@@ -10,9 +10,9 @@ use futures::executor::block_on;
 use http::{Request, Response};
 use http_body_util::Full;
 use mcp_policy::{
-    Action, Amount, Approver, Check, Condition, Decision, DefaultAction, Instructions, Limit, MaxConcurrent,
-    MethodRule, Mode, OnStoreError, Operator, Outcome, Policy, PolicyDocument, PolicyLayer,
-    RateLimit, RequireApproval, Reset, Rule, RuleAction, Scope, Unwrap, Window,
+    Action, Amount, Approver, Check, Condition, Decision, DefaultAction, Instructions, Limit,
+    MaxConcurrent, MethodRule, Mode, OnStoreError, Operator, Outcome, Policy, PolicyDocument,
+    PolicyLayer, RateLimit, RequireApproval, Reset, Rule, RuleAction, Scope, Unwrap, Window,
 };
 use proptest::prelude::*;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -286,13 +286,7 @@ fn resource_rule() -> impl Strategy<Value = Rule> {
 }
 
 fn all_tools() -> impl Strategy<Value = Option<Rule>> {
-    let rule = (
-        checks(),
-        checks(),
-        mode(),
-        some_counts(),
-        some_approval(),
-    );
+    let rule = (checks(), checks(), mode(), some_counts(), some_approval());
     let rule = rule.prop_map(|(require, deny_if, mode, counts, approval)| {
         let mut rule = Rule::allow();
         if let Some(counts) = counts {

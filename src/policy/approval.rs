@@ -57,8 +57,7 @@ impl Approval {
         let place = join(place, "require_approval");
         let at = join(&place, "conditions");
         let list = &approval.conditions;
-        let (compiled, conditions) =
-            conditions(Use::Approval, list, &at, roots, regexes, problems);
+        let (compiled, conditions) = conditions(Use::Approval, list, &at, roots, regexes, problems);
         Some(Self {
             plan: Plan::new(compiled),
             conditions,
@@ -297,7 +296,8 @@ mod tests {
             ..RequireApproval::default()
         };
         // U+FF41 is one code unit and greater than the two of U+1F600.
-        let value = json!({ "\u{ff41}": 0.5, "\u{1f600}": [], "b": null, "a": { "z": 1, "y": -3 } });
+        let value =
+            json!({ "\u{ff41}": 0.5, "\u{1f600}": [], "b": null, "a": { "z": 1, "y": -3 } });
         let condition = Condition::new("args.a", Operator::Eq, value);
         approval.conditions.push(condition);
         let text = "{\"approver\":\"caller\",\"conditions\":[{\"op\":\"eq\",\"path\":\"args.a\",\

@@ -44,8 +44,8 @@ pub use self::condition::{Operator, Truth};
 pub use self::decision::{Decision, Outcome};
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::document::{
-    Approver, Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent, MethodRule, Mode,
-    PolicyDocument, RateLimit, RequireApproval, Reset, Rule, RuleAction, Unwrap, Window,
+    Approver, Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent, MethodRule,
+    Mode, PolicyDocument, RateLimit, RequireApproval, Reset, Rule, RuleAction, Unwrap, Window,
 };
 pub use self::error::LoadError;
 pub use self::explain::{ConditionStep, Explanation, Step};

@@ -116,7 +116,10 @@ async fn prompts_and_resources_are_refused_alike_and_what_cannot_be_held_is() {
         assert_eq!(answer.code(), -31403, "{method} {params}");
         assert_eq!(answer.json()["error"]["data"]["rule"], rule);
     }
-    let bob = request("prompts/get", r#"{"name":"letter","arguments":{"to":"bob"}}"#);
+    let bob = request(
+        "prompts/get",
+        r#"{"name":"letter","arguments":{"to":"bob"}}"#,
+    );
     assert!(Exchange::new(POLICY).send(post(bob)).await.0.is_some());
 }
 
@@ -152,7 +155,10 @@ async fn nobody_is_asked_in_shadow_and_it_is_recorded() {
     let record = decided(&layer(), post(call("tried", "{}"))).await;
     assert_eq!(record.verdict(), Verdict::Allowed);
     let json = serde_json::to_value(&record).unwrap();
-    assert_eq!(json["shadow_rule"], "/tools/tried/require_approval", "{json}");
+    assert_eq!(
+        json["shadow_rule"], "/tools/tried/require_approval",
+        "{json}"
+    );
     assert_eq!(json["shadow_verdict"], "denied", "{json}");
 }
 

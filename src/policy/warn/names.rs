@@ -39,10 +39,7 @@ pub(super) fn warn(document: &PolicyDocument, rules: &Rules, problems: &mut Prob
             if let Some((message, help)) = without_effect(key, rule, rules.section(kind), rules) {
                 problems.report(|| Problem::at_key(place(), message).with_help(help));
             }
-            let gives = matches!(
-                rule.action,
-                RuleAction::Deny | RuleAction::RequireApproval
-            );
+            let gives = matches!(rule.action, RuleAction::Deny | RuleAction::RequireApproval);
             if rule.reason.is_some() && !gives {
                 problems.report(|| {
                     let message = "this reason is never given: only the actions \"deny\" and \

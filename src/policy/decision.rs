@@ -148,7 +148,7 @@ impl<'p> Decision<'p> {
 
     pub(super) fn like(mut self, unnamed: Self) -> Self {
         let says_more = match unnamed.outcome {
-            Outcome::Deny => unnamed.rule != Self::DENIED_BY_DEFAULT.rule,
+            Outcome::Deny => unnamed != Self::DENIED_BY_DEFAULT,
             Outcome::Ask => true,
             Outcome::Allow | Outcome::Hide => false,
         };

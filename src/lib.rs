@@ -71,6 +71,9 @@ pub use store::{Answer, StoreError};
 
 /// Pages about the crate.
 pub mod docs {
+    #[doc = include_str!("docs/approvals.md")]
+    pub mod approvals {}
+
     #[doc = include_str!("docs/audit.md")]
     pub mod audit {}
 

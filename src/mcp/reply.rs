@@ -537,15 +537,22 @@ mod tests {
                 Refusal::TasksUndeclared,
             ),
             (
-                "tool denied",
+                "tool denied, or waiting for an approval",
                 Refusal::Tool {
                     text: text(),
                     place: place(),
                 },
             ),
             (
-                "prompt, resource or own task denied",
+                "prompt, resource or own task denied, by a rule or by whoever was asked",
                 Refusal::Denied {
+                    text: text(),
+                    place: place(),
+                },
+            ),
+            (
+                "prompt or resource waiting for an approval",
+                Refusal::Waits {
                     text: text(),
                     place: place(),
                 },

@@ -22,22 +22,7 @@ const LATER: &[(&str, u8, Missing, &str)] = &[
     ("t22", 7, All, "definitions that change"),
     ("t23", 8, All, "servers that shadow each other"),
     ("t24", 7, Rest, "instructions that change"),
-    (
-        "t25",
-        6,
-        Rest,
-        "an approval of one caller in the hands of another",
-    ),
-    ("t26", 6, All, "another call than the approved one"),
-    ("t27", 6, All, "approving one's own call"),
     ("t28", 6, Rest, "a request state of ours that was changed"),
-    ("t42", 6, All, "waiting approvals that use up a limit"),
-    (
-        "t43",
-        6,
-        All,
-        "an approval without arguments for a call with some",
-    ),
 ];
 
 fn rows() -> impl Iterator<Item = String> {

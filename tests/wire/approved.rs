@@ -183,9 +183,9 @@ async fn who_does_not_wait_makes_the_same_call_again_and_it_passes_once() {
     assert_eq!(guarded.ran(), [""; 0]);
 }
 
-/// Rows t26, t27 and t28: what is approved is exactly what was shown.
+/// What is approved is exactly what was shown.
 #[tokio::test]
-async fn nothing_else_passes_by_an_approval() {
+async fn t26_nothing_else_passes_by_an_approval() {
     let guarded = impatient();
     refused(
         &guarded
@@ -209,9 +209,57 @@ async fn nothing_else_passes_by_an_approval() {
         refused(&guarded.asks(&other).await);
     }
     let same = call("pay", r#"{"sum":9007199254740992}"#);
-    refused(&guarded.answers(post(&same), "bob").await);
     assert_eq!(guarded.ran(), [""; 0]);
     assert!(passed(&guarded.asks(&same).await));
+}
+
+#[tokio::test]
+async fn t43_an_approval_without_arguments_is_for_none() {
+    let guarded = impatient();
+    for arguments in ["{}", "null"] {
+        refused(&guarded.asks(&call("pay", arguments)).await);
+    }
+    let pending = guarded
+        .approvals
+        .list(&[ApprovalState::Pending])
+        .await
+        .unwrap();
+    for request in pending {
+        guarded
+            .approvals
+            .approve(request.id(), "dora")
+            .await
+            .unwrap();
+    }
+    refused(&guarded.asks(&call("pay", r#"{"all":true}"#)).await);
+    assert_eq!(guarded.ran(), [""; 0]);
+}
+
+#[tokio::test]
+async fn t25_an_approval_is_the_callers_alone() {
+    let guarded = impatient();
+    let body = call("pay", "{}");
+    refused(&guarded.asks(&body).await);
+    guarded.approve_pending().await;
+    refused(&guarded.answers(post(&body), "bob").await);
+    assert!(passed(&guarded.asks(&body).await));
+}
+
+/// Nor does somebody whose name looks like the caller's.
+#[tokio::test]
+async fn t27_nobody_approves_a_call_of_their_own() {
+    let guarded = impatient();
+    let body = call("pay", "{}");
+    refused(&guarded.asks(&body).await);
+    let id = guarded.pending().await;
+    for operator in ["alice", "Alice", "ALICE\u{200b}", " alice", ""] {
+        assert!(
+            guarded.approvals.approve(id, operator).await.is_err(),
+            "{operator:?}"
+        );
+    }
+    refused(&guarded.asks(&body).await);
+    assert_eq!(guarded.ran(), [""; 0]);
 }
 
 #[tokio::test]
@@ -252,7 +300,7 @@ async fn who_waits_hears_of_a_denial() {
 }
 
 #[tokio::test]
-async fn what_waits_costs_nothing_and_what_is_too_much_keeps_its_approval() {
+async fn t42_what_waits_costs_nothing_and_what_is_too_much_keeps_its_approval() {
     let guarded = impatient();
     let bodies = [1, 2, 3].map(|sum| call("pay", &format!(r#"{{"sum":{sum}}}"#)));
     for body in &bodies {
@@ -280,9 +328,9 @@ async fn what_waits_costs_nothing_and_what_is_too_much_keeps_its_approval() {
     assert_eq!(approved.unwrap().len(), 1);
 }
 
-/// Row t42: however many use it at once.
+/// However many use it at once.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_approval_is_used_once() {
+async fn t26_an_approval_is_used_once() {
     let policy = r#"{"version":"1","default":"deny","tools":{"pay":{"require_approval":true}}}"#;
     let guarded = of(PolicyLayer::new(policy.parse().unwrap()).approval_wait(Duration::ZERO));
     let guarded = Arc::new(guarded);

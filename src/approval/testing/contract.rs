@@ -14,6 +14,7 @@ use crate::approval::{
     Used,
 };
 use crate::limit::testing::ManualClock;
+use crate::policy::Approver;
 
 const START: &str = "2028-02-28T23:59:30Z";
 const MOMENT: Duration = Duration::from_millis(1);
@@ -38,7 +39,7 @@ pub(crate) fn finds_what_was_asked_before(store: &dyn ApprovalStore) {
     let again = store.pending(&pay(&clock, r#"{ "n": 1e2, "to": "\u0061" }"#));
     assert_eq!(again.id(), ids[0]);
     let edited = Demand {
-        digest: [8; 32],
+        digest: "sha256:08".into(),
         ..demand()
     };
     for (demand, caller, arguments) in [

@@ -14,6 +14,7 @@ use super::{
     Ruling, Used,
 };
 use crate::clock::Moment;
+use crate::policy::Approver;
 
 pub(crate) const EXPIRES: Duration = Duration::from_secs(600);
 
@@ -23,7 +24,7 @@ pub(crate) fn demand() -> Demand {
         expires: EXPIRES,
         reason: Some("it cannot be undone".into()),
         rules: ["/tools/pay/require_approval".into()].into_iter().collect(),
-        digest: [7; 32],
+        digest: "sha256:07".into(),
     }
 }
 

@@ -313,12 +313,23 @@ impl Engine {
         drafts: impl Iterator<Item = &'d Draft>,
     ) -> Charging {
         let spending: SmallVec<[Spending; 2]> = drafts.flat_map(Draft::spending).cloned().collect();
-        let payer = Payer {
+        self.limits
+            .charge(arrival.decision, &self.payer(judge), &spending, judge.now())
+    }
+
+    /// Whether a message that has to be approved could be charged now: nobody is
+    /// bothered with one that could not.
+    pub(crate) fn could_charge(&self, judge: &Judge, arrival: Arrival, draft: &Draft) -> Charging {
+        let spending = draft.spending();
+        self.limits
+            .ask(arrival.decision, &self.payer(judge), spending, judge.now())
+    }
+
+    fn payer(&self, judge: &Judge) -> Payer {
+        Payer {
             server: self.server.clone().unwrap_or_default(),
             caller: judge.caller().clone(),
             session: judge.session().cloned(),
-        };
-        self.limits
-            .charge(arrival.decision, &payer, &spending, judge.now())
+        }
     }
 }

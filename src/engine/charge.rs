@@ -81,6 +81,17 @@ impl Limits {
         asked("clock", || self.clock.now())
     }
 
+    /// Whether all of this would be admitted now; nothing is charged.
+    pub(super) fn ask(
+        &self,
+        id: DecisionId,
+        payer: &Payer,
+        spending: &[Spending],
+        at: Moment,
+    ) -> Charging {
+        self.begin(Stage::Asked, (id, at), payer, spending)
+    }
+
     /// Charges all of this, or nothing.
     pub(super) fn charge(
         &self,
@@ -88,6 +99,16 @@ impl Limits {
         payer: &Payer,
         spending: &[Spending],
         at: Moment,
+    ) -> Charging {
+        self.begin(Stage::Reserved, (id, at), payer, spending)
+    }
+
+    fn begin(
+        &self,
+        stage: Stage,
+        (id, at): (DecisionId, Moment),
+        payer: &Payer,
+        spending: &[Spending],
     ) -> Charging {
         let charges = match payer.charges(spending) {
             Ok(charges) if charges.is_empty() => return Charging::Known(Ok(Paid::default())),
@@ -101,7 +122,7 @@ impl Limits {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
             reservation: Reservation::new(id, Arc::clone(&payer.server), charges, at),
-            stage: Stage::Reserved,
+            stage,
         };
         charged.charge(Some(Arc::clone(&self.meanwhile)))
     }
@@ -246,6 +267,8 @@ pub(crate) struct Charged {
 /// How far a message is that was charged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
+    /// Nothing is charged.
+    Asked,
     /// The server has not been called.
     Reserved,
     /// It has.
@@ -256,7 +279,10 @@ enum Stage {
 
 impl Charged {
     fn reserve(&self) -> Answer<Reserved> {
-        let reserve = || self.store.reserve(&self.reservation);
+        let reserve = || match self.stage {
+            Stage::Asked => self.store.ask(&self.reservation),
+            _ => self.store.reserve(&self.reservation),
+        };
         catch_unwind(AssertUnwindSafe(reserve)).unwrap_or_else(|_| {
             seam_panicked("limit store");
             Answer::failed(StoreError::PANICKED)
@@ -279,7 +305,7 @@ impl Charged {
         Charging::Known(match answer {
             Ok(Reserved::Admitted { over }) => Ok(Paid {
                 over: over.and_then(|index| self.quota(index)),
-                charged: Some(self),
+                charged: Some(self).filter(|charged| charged.stage != Stage::Asked),
             }),
             Ok(Reserved::Exceeded {
                 charge,
@@ -330,7 +356,7 @@ impl Charged {
             store: meanwhile,
             clock: Arc::clone(&self.clock),
             reservation: self.reservation.clone(),
-            stage: Stage::Reserved,
+            stage: self.stage,
         };
         // The store may still count it: it is told that it need not, now that
         // this is dropped.
@@ -387,7 +413,7 @@ impl Drop for Charged {
         match self.stage {
             Stage::Reserved => self.conclude(Conclusion::NotSent),
             Stage::Sent => self.conclude(Conclusion::BrokenOff),
-            Stage::Concluded => {}
+            Stage::Asked | Stage::Concluded => {}
         }
     }
 }

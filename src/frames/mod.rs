@@ -394,6 +394,10 @@ impl MessageConnection {
     /// Has a message that may go on approved and charged; if it cannot be, it is
     /// refused.
     async fn pay(&self, judge: &Judge, arrival: Arrival, draft: &mut Draft) -> Option<Charged> {
+        if draft.question().is_some() {
+            let charging = self.engine.could_charge(judge, arrival, draft);
+            self.settle(charging, draft).await;
+        }
         let approved = self.approve(draft).await;
         let charged = self.charge(judge, arrival, draft).await;
         let approved = approved.filter(|_| draft.refusal.is_none());
@@ -427,6 +431,10 @@ impl MessageConnection {
     /// Charges a message that may go on; if it cannot be, it is refused.
     async fn charge(&self, judge: &Judge, arrival: Arrival, draft: &mut Draft) -> Option<Charged> {
         let charging = self.engine.charge(judge, arrival, std::iter::once(&*draft));
+        self.settle(charging, draft).await
+    }
+
+    async fn settle(&self, charging: Charging, draft: &mut Draft) -> Option<Charged> {
         let bill = match charging {
             Charging::Known(bill) => bill,
             Charging::Awaited(bill) => bill.await,

@@ -58,6 +58,8 @@ enum State<S, F, B, R, E> {
     Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
     /// The request is judged once the session store has answered.
     Asking(Pending, Option<Box<(Admission<S>, Option<Collected>)>>),
+    /// The request has to be approved, if it could be charged.
+    Checking(Box<AwaitedCharge>, Option<Box<Undecided<S>>>),
     /// The request may go on once somebody has approved it.
     Approving(Box<AwaitedApproval>, Option<Box<Undecided<S>>>),
     /// The request may go on, if its approval is not used yet.
@@ -229,6 +231,21 @@ where
                         None => return Poll::Pending,
                     }
                 }
+                StateProject::Checking(charge, undecided) => {
+                    let bill = ready!(Pin::new(charge).poll(context));
+                    match undecided.take() {
+                        Some(undecided) => {
+                            let Undecided {
+                                mut judged,
+                                admission,
+                                body,
+                            } = *undecided;
+                            judged.settle(bill);
+                            approve(judged, admission, body)
+                        }
+                        None => return Poll::Pending,
+                    }
+                }
                 StateProject::Approving(approval, undecided) => {
                     let ended = ready!(Pin::new(approval).poll(context));
                     match undecided.take() {
@@ -338,8 +355,32 @@ where
     };
     match admission.sessions.pending() {
         Some(pending) => State::Asking(pending, Some(Box::new((admission, body)))),
-        None => approve(judged, admission, body),
+        None => check(judged, admission, body),
     }
+}
+
+/// Asks whether a request that has to be approved could be charged.
+fn check<S, B, R>(
+    mut judged: Judged,
+    admission: Admission<S>,
+    body: Option<Collected>,
+) -> State<S, S::Future, B, R, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+{
+    match judged.could_charge() {
+        Some(Charging::Known(bill)) => judged.settle(bill),
+        Some(Charging::Awaited(charge)) => {
+            let undecided = Undecided {
+                judged,
+                admission,
+                body,
+            };
+            return State::Checking(charge, Some(Box::new(undecided)));
+        }
+        None => {}
+    }
+    approve(judged, admission, body)
 }
 
 /// Asks for the approval of a request that needs one.

@@ -317,6 +317,15 @@ impl Judged {
         judged
     }
 
+    /// Asks whether it could be charged, if it has to be approved; to be followed by
+    /// [`settle`](Self::settle).
+    pub(super) fn could_charge(&self) -> Option<Charging> {
+        let judge = self.judge.as_ref().filter(|_| !self.is_refused())?;
+        self.first.question()?;
+        let engine = &self.config.engine;
+        Some(engine.could_charge(judge, self.arrival, &self.first))
+    }
+
     /// Asks for the approval that it needs, if it may go on otherwise; to be followed
     /// by [`settle_approval`](Self::settle_approval).
     pub(super) fn approve(&self, patience: Option<Patience>) -> Option<Approving> {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use super::Charge;
 use super::window::TooMuch;
+use super::{Charge, Reserved};
 
 /// What the budgets say to a reservation.
 #[derive(Default)]
@@ -17,6 +17,17 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// What is said to a reservation for which there is room.
+    pub(super) fn answer(&self) -> Reserved {
+        match self.exceeded {
+            Some(charge) => Reserved::Exceeded {
+                charge,
+                retry_after: self.wait,
+            },
+            None => Reserved::Admitted { over: self.over },
+        }
+    }
+
     /// Asks for each charge whether it would be admitted, and whether a budget would
     /// have to be made.
     pub(super) fn all(

@@ -58,6 +58,14 @@ pub trait LimitStore: Send + Sync + 'static {
     /// nothing is charged.
     fn reserve(&self, reservation: &Reservation) -> Answer<Reserved>;
 
+    /// What [`reserve`](Self::reserve) would say now. Nothing is charged by it, so it
+    /// may be wrong by the time that it is known: what has to be approved is asked
+    /// this before anybody is bothered. By default everything is admitted.
+    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+        let _ = reservation;
+        Answer::known(Reserved::Admitted { over: None })
+    }
+
     /// Tells what became of what was reserved, some time after it was asked for:
     /// perhaps before it was answered.
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment);
@@ -71,6 +79,10 @@ pub trait LimitStore: Send + Sync + 'static {
 impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
     fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
         (**self).reserve(reservation)
+    }
+
+    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+        (**self).ask(reservation)
     }
 
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {

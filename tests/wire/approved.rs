@@ -326,6 +326,11 @@ async fn t42_what_waits_costs_nothing_and_what_is_too_much_keeps_its_approval() 
     assert!(text.contains("[rule /tools/pay/limits/rate]"), "{text}");
     let approved = guarded.approvals.list(&[ApprovalState::Approved]).await;
     assert_eq!(approved.unwrap().len(), 1);
+    // Nobody is bothered with what would be too much.
+    let (text, _) = refused(&guarded.asks(&call("pay", r#"{"sum":4}"#)).await);
+    assert!(text.contains("[rule /tools/pay/limits/rate]"), "{text}");
+    let pending = guarded.approvals.list(&[ApprovalState::Pending]).await;
+    assert!(pending.unwrap().is_empty());
 }
 
 /// However many use it at once.

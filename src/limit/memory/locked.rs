@@ -7,6 +7,8 @@ use smallvec::SmallVec;
 
 use super::SHARDS;
 use super::shard::{Key, Shard};
+use crate::limit::Charge;
+use crate::limit::asked::Asked;
 use crate::limit::window::Reading;
 
 /// Some shards. When they are let go of, all budgets are accounted for.
@@ -83,6 +85,14 @@ impl<'a> Locked<'a> {
         let elapsed = at.elapsed.max(latest.unwrap_or_default());
         self.all_mut().for_each(|shard| shard.pass_time(elapsed));
         Reading { elapsed, ..at }
+    }
+
+    /// Whether the budgets admit these charges, each of the key at its place.
+    pub(super) fn ask(&mut self, keys: &[Key<'_>], charges: &[Charge], now: Reading) -> Asked {
+        Asked::all(charges, |place, charge| {
+            let key = keys.get(place)?;
+            Some(self.of(*key).admits(*key, charge, now))
+        })
     }
 
     /// Forgets what has expired in some places of each.

@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::asked::Asked;
 use super::usage::{Usage, UsageFilter};
 use super::window::{Reading, micros, since_1970};
 use super::{Charge, Conclusion, LimitStore, Reservation, Reserved};
@@ -119,6 +118,15 @@ impl MemoryLimitStore {
         }
     }
 
+    fn ask_now(&self, reservation: &Reservation) -> Reserved {
+        let keys = self.keys(reservation);
+        let Some(mut locked) = Locked::of_keys(&self.shards, &keys, &self.budgets) else {
+            return Reserved::Admitted { over: None };
+        };
+        let now = locked.pass_time(self.reading(reservation.at()));
+        locked.ask(&keys, reservation.charges(), now).answer()
+    }
+
     fn reserve_now(&self, reservation: &Reservation) -> Reserved {
         let charges = reservation.charges();
         let keys = self.keys(reservation);
@@ -127,16 +135,9 @@ impl MemoryLimitStore {
         };
         let at = self.reading(reservation.at());
         let now = locked.pass_time(at);
-        let asked = Asked::all(charges, |place, charge| {
-            keys.get(place)
-                .map(|key| locked.of(*key).admits(*key, charge, now))
-        });
-        if let Some(charge) = asked.exceeded {
-            let retry_after = asked.wait;
-            return Reserved::Exceeded {
-                charge,
-                retry_after,
-            };
+        let asked = locked.ask(&keys, charges, now);
+        if asked.exceeded.is_some() {
+            return asked.answer();
         }
         if asked.grows && !self.make_room(charges, &keys, &mut locked, now) {
             #[cfg(feature = "metrics")]
@@ -147,7 +148,7 @@ impl MemoryLimitStore {
             let shard = locked.of(*key);
             shard.charge(*key, charge, (at, now), &self.hashing);
         }
-        Reserved::Admitted { over: asked.over }
+        asked.answer()
     }
 
     /// Whether there is room for the budgets that have to be made. If so, they are
@@ -205,6 +206,10 @@ impl MemoryLimitStore {
 impl LimitStore for MemoryLimitStore {
     fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
         Answer::known(self.reserve_now(reservation))
+    }
+
+    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+        Answer::known(self.ask_now(reservation))
     }
 
     /// Nothing is remembered of reservations: this is for those that were admitted,

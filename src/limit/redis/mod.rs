@@ -220,6 +220,22 @@ impl LimitStore for RedisLimitStore {
         }
     }
 
+    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+        let asks: SmallVec<[_; 2]> = Part::all(reservation)
+            .into_iter()
+            .map(|part| (self.reserving(reservation, &part, "ask"), part))
+            .collect();
+        let ask = async move |link: Link| {
+            let mut asked = Asked::default();
+            for (ask, part) in asks {
+                let answer = link.invoke(&ask).await?;
+                asked.add(&part, answer)?;
+            }
+            Ok(asked.reserved())
+        };
+        self.remote.begin(ask).into_answer()
+    }
+
     fn outlives_process(&self) -> bool {
         true
     }
@@ -247,18 +263,15 @@ async fn reserve(link: Link, steps: SmallVec<[Step; 2]>) -> Result<Reserved, Sto
         asked.add(&step.part, answer)?;
         charged.push(step.give_back);
     }
-    let Some(charge) = asked.exceeded else {
-        return Ok(Reserved::Admitted { over: asked.over });
-    };
+    if asked.exceeded.is_none() {
+        return Ok(asked.reserved());
+    }
     for give_back in charged.into_iter().take(asked.charged) {
         if link.invoke::<()>(&give_back).await.is_err() {
             link.tell_soon(give_back);
         }
     }
-    Ok(Reserved::Exceeded {
-        charge,
-        retry_after: asked.wait,
-    })
+    Ok(asked.reserved())
 }
 
 /// What the server says to a reservation.
@@ -275,6 +288,16 @@ struct Asked {
 }
 
 impl Asked {
+    fn reserved(&self) -> Reserved {
+        match self.exceeded {
+            Some(charge) => Reserved::Exceeded {
+                charge,
+                retry_after: self.wait,
+            },
+            None => Reserved::Admitted { over: self.over },
+        }
+    }
+
     /// What it says to one part: what became of it, the place of a charge among those
     /// of the part, from one, and microseconds to wait.
     fn add(&mut self, part: &Part, answer: (i64, usize, i64)) -> Result<(), StoreError> {

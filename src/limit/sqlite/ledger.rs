@@ -74,6 +74,18 @@ impl Ledger {
         since_1970(latest.system)
     }
 
+    /// What would be said to a reservation now. Nothing is changed.
+    pub(super) fn ask(
+        &mut self,
+        file: &Connection,
+        reservation: &Reservation,
+    ) -> Result<Reserved, Failure> {
+        let shown = self.shown(reservation.at());
+        let mut entries = load(file, reservation)?;
+        let now = now(&entries, shown);
+        Ok(ask(reservation.charges(), &mut entries, now).answer())
+    }
+
     pub(super) fn reserve(
         &mut self,
         file: &Connection,

@@ -189,6 +189,12 @@ impl LimitStore for SqliteLimitStore {
             .ask(|reply| Reserve::new(&self.ledger, reservation, reply))
     }
 
+    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+        let reservation = reservation.clone();
+        self.worker
+            .ask(|reply| Reserve::new(&self.ledger, reservation, reply).only_asking())
+    }
+
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
         let conclude = Conclude::new(&self.ledger, reservation.clone(), (conclusion, now));
         self.worker.tell(conclude);

@@ -37,6 +37,8 @@ fn own<T>(result: Result<T, Failure>) -> rusqlite::Result<Result<T, StoreError>>
 pub(super) struct Reserve {
     ledger: Shared,
     reservation: Reservation,
+    /// Whether nothing is to be charged.
+    only_asks: bool,
     reply: Reply<Reserved>,
     answer: Option<Result<Reserved, StoreError>>,
 }
@@ -46,8 +48,17 @@ impl Reserve {
         Self {
             ledger: Arc::clone(ledger),
             reservation,
+            only_asks: false,
             reply,
             answer: None,
+        }
+    }
+
+    /// The same, without charging anything.
+    pub(super) fn only_asking(self) -> Self {
+        Self {
+            only_asks: true,
+            ..self
         }
     }
 }
@@ -57,8 +68,16 @@ impl Task for Reserve {
         !self.reply.is_canceled()
     }
 
+    fn only_reads(&self) -> bool {
+        self.only_asks
+    }
+
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let answer = lock(&self.ledger).reserve(connection, &self.reservation);
+        let mut ledger = lock(&self.ledger);
+        let answer = match self.only_asks {
+            true => ledger.ask(connection, &self.reservation),
+            false => ledger.reserve(connection, &self.reservation),
+        };
         self.answer = Some(own(answer)?);
         Ok(())
     }

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::naive::Naive;
-use super::{ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve, seconds};
+use super::{ADMITTED, ManualClock, ask, charge, of_session, quota, reservation, reserve, seconds};
 use crate::limit::{Charge, Conclusion, LimitStore, Reservation, Reserved};
 use crate::policy::{Amount, Period, Quota, Scope};
 
@@ -148,7 +148,10 @@ impl Compared<'_> {
             }
         });
         let reservation = reservation(self.clock.now(), charges);
+        // However often.
+        let asked = [(); 2].map(|()| ask(self.store, &reservation));
         let answer = reserve(self.store, &reservation);
+        assert_eq!(asked, [answer.clone(), answer.clone()]);
         let (now, max) = (self.now, self.max);
         let logs = [0, 1, 2].map(|place| self.log(place, caller).clone());
         let admits = |place: usize| logs[place].admits(now, amounts[place], max[place]);

@@ -91,4 +91,9 @@ pub(crate) fn reserve(store: &dyn LimitStore, reservation: &Reservation) -> Rese
     block_on(store.reserve(reservation).patiently()).unwrap()
 }
 
+/// What would be said to it; nothing is charged.
+pub(crate) fn ask(store: &dyn LimitStore, reservation: &Reservation) -> Reserved {
+    block_on(store.ask(reservation).patiently()).unwrap()
+}
+
 pub(crate) const ADMITTED: Reserved = Reserved::Admitted { over: None };

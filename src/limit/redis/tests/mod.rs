@@ -54,6 +54,10 @@ impl LimitStore for ByHand {
         }
     }
 
+    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+        Answer::known(block_on(self.0.ask(reservation).patiently()).unwrap())
+    }
+
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
         self.0.conclude(reservation, conclusion, now);
         self.0.remote.wait_until_told();

@@ -1,6 +1,7 @@
 //! Each test has a server of its own. Those that need a clock that can be turned let
 //! the scripts go by that; they are the same otherwise.
 
+mod alike;
 mod exact;
 mod faults;
 mod keys;

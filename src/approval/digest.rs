@@ -33,8 +33,8 @@ pub(super) struct Digested<'a> {
     pub(super) method: &'a str,
     /// As they are written; `None` says the same as `{}`.
     pub(super) params: Option<&'a [u8]>,
-    /// The digest of what asks.
-    pub(super) asked_by: &'a [u8; 32],
+    /// The digest of what asks, in any form.
+    pub(super) asked_by: &'a [u8],
 }
 
 impl CallDigest {

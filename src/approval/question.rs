@@ -4,8 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
 use super::digest::{CallDigest, Digested};
 use super::request::{Approver, ShownArguments};
 use crate::clock::Moment;
@@ -29,22 +27,23 @@ pub(super) struct Facts {
     pub(super) caller: Arc<str>,
     pub(super) method: Box<str>,
     pub(super) name: Box<str>,
-    pub(super) rules: SmallVec<[Arc<str>; 2]>,
-    pub(super) reason: Option<Arc<str>>,
+    pub(super) rules: Vec<Box<str>>,
+    pub(super) reason: Option<Box<str>>,
     pub(super) approver: Approver,
     pub(super) expires: Duration,
 }
 
 /// What a policy asks for.
 #[derive(Clone, Debug)]
-pub(crate) struct Demand {
+pub(crate) struct Demand<'a> {
     pub(crate) approver: Approver,
     pub(crate) expires: Duration,
-    pub(crate) reason: Option<Arc<str>>,
+    /// Why it asks.
+    pub(crate) reason: Option<&'a str>,
     /// The places of the rules that ask.
-    pub(crate) rules: SmallVec<[Arc<str>; 2]>,
-    /// Of everything that asks.
-    pub(crate) digest: [u8; 32],
+    pub(crate) rules: Vec<&'a str>,
+    /// Tells what asks from what asked before the document was edited.
+    pub(crate) digest: &'a str,
 }
 
 /// For which call.
@@ -70,13 +69,13 @@ impl ApprovalQuestion {
             reason = "for the engine, which does not ask for approvals yet"
         )
     )]
-    pub(crate) fn new(demand: &Demand, call: Call<'_>, at: Moment) -> Result<Self, Unreadable> {
+    pub(crate) fn new(demand: &Demand<'_>, call: Call<'_>, at: Moment) -> Result<Self, Unreadable> {
         let digested = Digested {
             server: call.server,
             caller: call.caller,
             method: call.method,
             params: call.params,
-            asked_by: &demand.digest,
+            asked_by: demand.digest.as_bytes(),
         };
         let facts = Facts {
             digest: CallDigest::of(digested)?,
@@ -84,8 +83,8 @@ impl ApprovalQuestion {
             caller: Arc::clone(call.caller),
             method: call.method.into(),
             name: call.name.into(),
-            rules: demand.rules.clone(),
-            reason: demand.reason.clone(),
+            rules: demand.rules.iter().copied().map(Box::from).collect(),
+            reason: demand.reason.map(Box::from),
             approver: demand.approver,
             expires: demand.expires,
         };

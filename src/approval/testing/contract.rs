@@ -38,7 +38,7 @@ pub(crate) fn finds_what_was_asked_before(store: &dyn ApprovalStore) {
     let again = store.pending(&pay(&clock, r#"{ "n": 1e2, "to": "\u0061" }"#));
     assert_eq!(again.id(), ids[0]);
     let edited = Demand {
-        digest: [8; 32],
+        digest: "sha256:08",
         ..demand()
     };
     for (demand, caller, arguments) in [

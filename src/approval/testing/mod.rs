@@ -17,19 +17,19 @@ use crate::clock::Moment;
 
 pub(crate) const EXPIRES: Duration = Duration::from_secs(600);
 
-pub(crate) fn demand() -> Demand {
+pub(crate) fn demand() -> Demand<'static> {
     Demand {
         approver: Approver::Operator,
         expires: EXPIRES,
-        reason: Some("it cannot be undone".into()),
-        rules: ["/tools/pay/require_approval".into()].into_iter().collect(),
-        digest: [7; 32],
+        reason: Some("it cannot be undone"),
+        rules: vec!["/tools/pay/require_approval"],
+        digest: "sha256:07",
     }
 }
 
 /// A call of `pay`, with these arguments.
 pub(crate) fn question(
-    demand: &Demand,
+    demand: &Demand<'_>,
     caller: &str,
     arguments: &str,
     at: Moment,

@@ -96,9 +96,8 @@ pub(crate) fn object<'a>(
         let from = out.len();
         string(&name, out);
         out.push(b':');
-        match member(reader, &name, out)? {
-            Member::Kept => members.push((name, from..out.len())),
-            Member::LeftOut => out.truncate(from),
+        if member(reader, &name, out)? == Member::Kept {
+            members.push((name, from..out.len()));
         }
         Ok::<(), Unreadable>(())
     })?;

@@ -57,9 +57,9 @@ impl Approval {
         let place = join(place, "require_approval");
         let at = join(&place, "conditions");
         let list = &approval.conditions;
-        let (compiled, conditions) = conditions(Use::Approval, list, &at, roots, regexes, problems);
+        let (plan, conditions) = conditions(Use::Approval, list, &at, roots, regexes, problems);
         Some(Self {
-            plan: Plan::new(compiled),
+            plan,
             conditions,
             place,
             approver: approval.approver,

@@ -160,7 +160,7 @@ pub(super) fn conditions(
     roots: &'static [Root],
     regexes: &mut Regexes,
     problems: &mut Problems,
-) -> (Vec<(Path, Test, Use)>, Vec<Arc<str>>) {
+) -> (Plan, Vec<Arc<str>>) {
     let mut compiler = Compiler {
         roots,
         regexes,
@@ -170,7 +170,7 @@ pub(super) fn conditions(
         list: Vec::new(),
     };
     compiler.conditions(purpose, conditions, place);
-    (compiler.conditions, compiler.places)
+    (Plan::new(compiler.conditions), compiler.places)
 }
 
 struct Compiler<'p> {

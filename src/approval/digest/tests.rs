@@ -106,6 +106,9 @@ fn whoever_calls_whom_for_what_makes_a_difference() {
     let mut seen = Vec::new();
     for (server, caller, method) in [
         ("s", "alice", "tools/call"),
+        ("t", "alice", "tools/call"),
+        ("s", "bob", "tools/call"),
+        ("s", "alice", "prompts/get"),
         ("sa", "lice", "tools/call"),
         ("", "salice", "tools/call"),
         ("s", "alicet", "ools/call"),

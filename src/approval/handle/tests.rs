@@ -1,5 +1,5 @@
-use futures::StreamExt as _;
 use futures::executor::block_on;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::*;
 use crate::approval::testing::{Asking, demand, question};
@@ -54,7 +54,7 @@ fn applications_see_what_waits_and_decide() {
             (other, ApprovalState::Denied),
         ] {
             let (request, state) = expected;
-            let event = changes.next().await;
+            let event = changes.next().now_or_never().flatten();
             assert_eq!(event, Some(ApprovalEvent::Changed(request, state)));
         }
     });

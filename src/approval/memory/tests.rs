@@ -117,6 +117,13 @@ fn time_does_not_go_back() {
     );
     assert_eq!(store.use_up(&call, request), Used::NotApproved);
     assert_eq!(store.state(request, early), Some(ApprovalState::Expired));
+    // What began before by its own reading has all of its time.
+    let request = store.pending(&call).id();
+    let state = store.state(request, clock.now());
+    assert_eq!(state, Some(ApprovalState::Pending));
+    clock.pass(demand().expires);
+    let state = store.state(request, clock.now());
+    assert_eq!(state, Some(ApprovalState::Expired));
 }
 
 fn heard(events: &mut ApprovalEvents) -> Vec<(ApprovalId, ApprovalState)> {

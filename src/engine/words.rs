@@ -84,7 +84,7 @@ pub(super) fn refused(
     let place = Place {
         rule: rule.to_owned(),
         reason: reason.to_owned(),
-        decision: (rule != DEFAULT_DENY).then_some(decision),
+        decision: (rule != DEFAULT_DENY).then(|| decision.into()),
         retry_after: None,
         approval: None,
     };
@@ -134,9 +134,9 @@ pub(super) fn not_approved(
     let place = Place {
         rule: rule.to_owned(),
         reason: reason.to_owned(),
-        decision: Some(decision),
+        decision: Some(decision.into()),
         retry_after: None,
-        approval: id,
+        approval: id.map(Into::into),
     };
     match (what, why) {
         (Thing::Tool, _) => Refusal::Tool { text, place },
@@ -207,7 +207,7 @@ pub(super) fn limited(
     let place = Place {
         rule: rule.to_owned(),
         reason: reason.into_owned(),
-        decision: Some(decision),
+        decision: Some(decision.into()),
         retry_after,
         approval: None,
     };
@@ -272,7 +272,7 @@ fn unavailable(rule: &str, reason: &str, decision: Option<String>) -> Refusal {
         place: Place {
             rule: rule.to_owned(),
             reason: reason.to_owned(),
-            decision,
+            decision: decision.map(Into::into),
             retry_after: None,
             approval: None,
         },

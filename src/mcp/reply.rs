@@ -127,11 +127,11 @@ pub(crate) struct Place {
     pub(crate) rule: String,
     pub(crate) reason: String,
     /// By which the operator finds it in the records.
-    pub(crate) decision: Option<String>,
+    pub(crate) decision: Option<Box<str>>,
     /// When the same could be let through, if it could and that is known.
     pub(crate) retry_after: Option<Duration>,
     /// The request for an approval that it waits for, or that was denied.
-    pub(crate) approval: Option<String>,
+    pub(crate) approval: Option<Box<str>>,
 }
 
 /// A refusal, ready to be sent.
@@ -473,7 +473,7 @@ mod tests {
         Place {
             rule: "/tools/x/action".to_owned(),
             reason: "No.".to_owned(),
-            decision: Some("d".to_owned()),
+            decision: Some("d".into()),
             retry_after: None,
             approval: None,
         }

@@ -12,11 +12,20 @@ use std::{
     time::Duration,
 };
 
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    body::{Bytes, Incoming},
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use tokio::process::{Child, Command};
+use tokio::{
+    net::TcpListener,
+    process::{Child, Command},
+};
 
 use crate::{
-    fake::Upstream,
     limits::{answering, guard},
     support::{Proxy, call, client, file, run, within},
 };
@@ -138,18 +147,39 @@ async fn count_together(state: &str) {
     );
 }
 
-/// Whatever it was doing when it was killed.
-async fn count_what_ran_when_killed(state: &str) {
-    let upstream = Upstream::bind().await;
-    let address = upstream.address();
+/// A server that counts what it runs: every call that arrives whole.
+async fn counting() -> (SocketAddr, Arc<AtomicUsize>) {
     let ran = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&ran);
+    let service = move |request: Request<Incoming>| {
+        let ran = Arc::clone(&counted);
+        async move {
+            request.into_body().collect().await?;
+            ran.fetch_add(1, Ordering::Relaxed);
+            let answer = json!({ "jsonrpc": "2.0", "id": 1, "result": { "content": [] } });
+            let answer = Response::builder()
+                .header("content-type", "application/json")
+                .body(Full::<Bytes>::from(answer.to_string()));
+            Ok::<_, hyper::Error>(answer.unwrap())
+        }
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
-            upstream.answers().await;
-            counted.fetch_add(1, Ordering::Relaxed);
+            let (stream, _) = listener.accept().await.unwrap();
+            let connection = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service_fn(service.clone()));
+            // Those of a proxy that is killed break.
+            tokio::spawn(connection);
         }
     });
+    (address, ran)
+}
+
+/// Whatever it was doing when it was killed.
+async fn count_what_ran_when_killed(state: &str) {
+    let (address, ran) = counting().await;
     for number in 0..4 {
         let mut proxy = guarding(address, state).await;
         let url = proxy.address;

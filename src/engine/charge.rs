@@ -155,9 +155,9 @@ impl Payer {
             enforced,
         } in spending
         {
+            // What is only tried has a quota of its own beside one that is enforced.
             let same = |charge: &&mut Charge| charge.quota.id() == quota.id();
             if let Some(charge) = charges.iter_mut().find(same) {
-                charge.enforced |= enforced;
                 charge.amount = match charge.amount.checked_add(*amount) {
                     Some(sum) => sum,
                     None if charge.enforced => return Err(Arc::clone(quota)),

@@ -55,7 +55,8 @@ pub trait LimitStore: Send + Sync + 'static {
     /// [enforced](Charge::is_enforced) does not admit it.
     ///
     /// If the same reservation was [concluded](Self::conclude) before it gets here,
-    /// nothing is charged.
+    /// nothing is charged. One that was [`Full`](Reserved::Full) can come again, with
+    /// fewer charges.
     fn reserve(&self, reservation: &Reservation) -> Answer<Reserved>;
 
     /// What [`reserve`](Self::reserve) would say now. Nothing is charged by it, so it

@@ -39,8 +39,8 @@ pub use caller::Caller;
 pub use clock::{Clock, Moment, SystemClock};
 pub use frames::{FromClient, FromServer, MessageConnection, MessageGuard};
 pub use layer::{
-    Dangerous, IdentifyCaller, NotSent, Permit, PolicyLayer, PolicyService, RequestBody,
-    ResponseBody, ResponseFuture,
+    Dangerous, IdentifyCaller, MayStillRun, NotSent, Permit, PolicyLayer, PolicyService,
+    RequestBody, ResponseBody, ResponseFuture,
 };
 #[cfg(feature = "redis")]
 pub use limit::RedisLimitStore;

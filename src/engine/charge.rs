@@ -277,6 +277,13 @@ enum Stage {
     Concluded,
 }
 
+/// Whether a store that did not answer may have charged something, or will.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Perhaps,
+    No,
+}
+
 impl Charged {
     fn reserve(&self) -> Answer<Reserved> {
         let reserve = || match self.stage {
@@ -292,6 +299,10 @@ impl Charged {
     /// Asks the store.
     fn charge(self, meanwhile: Meanwhile) -> Charging {
         match self.reserve().settle() {
+            // Nothing was asked, so there is nothing to take back.
+            Settled::Known(Err(error)) if error != StoreError::PANICKED => {
+                self.charge_meanwhile(meanwhile, &error, Asked::No)
+            }
             Settled::Known(answer) => self.settled(answer, meanwhile),
             Settled::Awaited(waiting) => Charging::Awaited(Box::new(AwaitedCharge {
                 waiting,
@@ -333,15 +344,24 @@ impl Charged {
                 }
             }
             Err(error) => {
-                tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
-                return self.charge_meanwhile(meanwhile, &error);
+                return self.charge_meanwhile(meanwhile, &error, Asked::Perhaps);
             }
         })
     }
 
     /// Charges this process alone, if that is what all limits say of a store that
     /// does not answer.
-    fn charge_meanwhile(self, meanwhile: Meanwhile, error: &StoreError) -> Charging {
+    fn charge_meanwhile(
+        mut self,
+        meanwhile: Meanwhile,
+        error: &StoreError,
+        asked: Asked,
+    ) -> Charging {
+        tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
+        let stage = self.stage;
+        if asked == Asked::No {
+            self.stage = Stage::Concluded;
+        }
         let denies = |charge: &Charge| {
             charge.enforced && charge.quota.on_store_error() == OnStoreError::Deny
         };
@@ -356,7 +376,7 @@ impl Charged {
             store: meanwhile,
             clock: Arc::clone(&self.clock),
             reservation: self.reservation.clone(),
-            stage: self.stage,
+            stage,
         };
         // The store may still count it: it is told that it need not, now that
         // this is dropped.

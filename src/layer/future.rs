@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::request::Parts as RequestHead;
 use http::response::Parts as ResponseHead;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
@@ -17,7 +17,7 @@ use super::config::Config;
 use super::events::Events;
 use super::exchange::Exchange;
 use super::incoming::{Incoming, Judged, Recorded, Refused};
-use super::not_sent::NotSent;
+use super::not_sent::{MayStillRun, NotSent};
 use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
@@ -578,6 +578,8 @@ fn receive<S, F, B, R: Body<Data = Bytes>, E>(
     tell::follow_session(&mut called.exchange, &head);
     if head.extensions.get::<NotSent>().is_some() {
         called.exchange.was_not_sent();
+    } else if may_still_run(&head) {
+        called.exchange.has_broken_off();
     }
     let pending = called.exchange.judge.sessions().pending();
     let answer = Response::from_parts(head, body);
@@ -585,6 +587,16 @@ fn receive<S, F, B, R: Body<Data = Bytes>, E>(
         Some(pending) => State::Following(pending, Some(Box::new((answer, called)))),
         None => pass_on(answer, called),
     }
+}
+
+/// Whether the server may be at work on a request although there is an answer: one of
+/// something between.
+fn may_still_run(head: &ResponseHead) -> bool {
+    let is_gateways = matches!(
+        head.status,
+        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+    );
+    is_gateways || head.extensions.get::<MayStillRun>().is_some()
 }
 
 /// Decides how the answer of the inner service goes on.

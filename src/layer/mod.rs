@@ -31,7 +31,7 @@ mod tell;
 pub use future::ResponseFuture;
 pub use identify::IdentifyCaller;
 pub use layer::{Dangerous, PolicyLayer};
-pub use not_sent::NotSent;
+pub use not_sent::{MayStillRun, NotSent};
 pub use permit::Permit;
 pub use request_body::RequestBody;
 pub use response_body::ResponseBody;

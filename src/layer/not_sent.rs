@@ -18,3 +18,23 @@
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NotSent;
+
+/// Says, in the extensions of a response, that the server may still be at work on the
+/// request, although this answers it: nobody waits for it any more, say. What counts
+/// for as long as it is under way, counts for another minute then.
+///
+/// The statuses 502 and 504 say the same by themselves.
+///
+/// ```
+/// use http::Response;
+/// use mcp_policy::MayStillRun;
+///
+/// fn was_cancelled() -> Response<String> {
+///     let mut response = Response::new("The call was cancelled.".to_owned());
+///     response.extensions_mut().insert(MayStillRun);
+///     response
+/// }
+/// # assert!(was_cancelled().extensions().get::<MayStillRun>().is_some());
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MayStillRun;

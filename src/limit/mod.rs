@@ -54,6 +54,9 @@ pub trait LimitStore: Send + Sync + 'static {
     /// Charges all of it, or nothing if one of the quotas that are
     /// [enforced](Charge::is_enforced) does not admit it.
     ///
+    /// An [error at once](Answer::failed) says that nothing is charged, and nothing will
+    /// be: such a reservation is not concluded.
+    ///
     /// If the same reservation was [concluded](Self::conclude) before it gets here,
     /// nothing is charged. One that was [`Full`](Reserved::Full) can come again, with
     /// fewer charges.

@@ -95,7 +95,7 @@ impl Link {
     }
 
     /// An error if it is known that there is no connection.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
         match &*self.state.borrow() {
             State::Down(error) => Err(error.clone()),
             State::Connecting | State::Up { .. } => Ok(()),

@@ -116,8 +116,17 @@ impl Remote {
 
     /// Waits until the server has answered.
     pub(crate) async fn ready(&self) -> Result<(), StoreError> {
-        let ping = async |link: Link| link.run::<String>(&Cmd::ping()).await;
-        self.begin(ping).answer().await.map(drop)
+        let mut about_memory = Cmd::new();
+        about_memory.arg("INFO").arg("memory");
+        let ask = async move |link: Link| link.run::<String>(&about_memory).await;
+        let told = self.begin(ask).answer().await?;
+        match evicts(&told) {
+            true => Err(StoreError::of(
+                "the Redis server forgets keys when its memory is full, and what is counted with \
+                 them: set its maxmemory-policy to noeviction",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Does something again and again.
@@ -142,6 +151,19 @@ impl Remote {
     pub(crate) fn wait_until_told(&self) {
         futures::executor::block_on(self.link.all_told());
     }
+}
+
+/// Whether a server that tells this of its memory forgets what is counted when that is
+/// full.
+fn evicts(told: &str) -> bool {
+    let value = |name: &str| {
+        let mut values = told.lines().filter_map(|line| line.split_once(':'));
+        values
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value.trim())
+    };
+    let is_bounded = value("maxmemory").is_some_and(|bytes| bytes != "0");
+    is_bounded && value("maxmemory_policy") != Some("noeviction")
 }
 
 /// A question on its way.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use futures::channel::oneshot;
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
-use mcp_policy::{PolicyLayer, ResponseBody};
+use mcp_policy::{MayStillRun, PolicyLayer, ResponseBody};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 use crate::server::{Body, OK};
@@ -107,7 +107,20 @@ async fn what_breaks_off_counts_for_a_minute() {
         *answer.status_mut() = StatusCode::ACCEPTED;
         Some(answer)
     };
-    let ends: [(&str, Option<Response<Body>>); 4] = [
+    let gateway = |status| {
+        let mut answer = json(r#"{"error":"no answer in time"}"#);
+        *answer.status_mut() = status;
+        Some(answer)
+    };
+    let mut cancelled = json(OK);
+    cancelled.extensions_mut().insert(MayStillRun);
+    let ends: [(&str, Option<Response<Body>>); 7] = [
+        ("a gateway had enough", gateway(StatusCode::GATEWAY_TIMEOUT)),
+        (
+            "a gateway lost the server",
+            gateway(StatusCode::BAD_GATEWAY),
+        ),
+        ("whoever carries it says so", Some(cancelled)),
         ("nobody waits", None),
         ("the answer is too large", Some(json(&" ".repeat(2_000)))),
         ("the answer comes elsewhere", accepted("")),

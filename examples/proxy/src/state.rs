@@ -87,7 +87,11 @@ impl State {
     ) -> Result<Vec<Usage>, Failure> {
         let found = match self {
             Self::Memory => return Err(in_another_process()),
-            Self::File(path) => file(path)?.usage(filter, SystemClock.now(), most).await,
+            Self::File(path) => {
+                let file = existing(path)?;
+                let found = file.usage(filter, SystemClock.now(), most).await;
+                file.close().await.and(found)
+            }
             Self::Redis(url) => redis(url).await?.usage(filter, most).await,
         };
         found.map_err(|error| failed(&error))
@@ -97,7 +101,11 @@ impl State {
     pub(crate) async fn reset(&self, filter: &UsageFilter) -> Result<(), Failure> {
         let done = match self {
             Self::Memory => return Err(in_another_process()),
-            Self::File(path) => file(path)?.reset(filter, SystemClock.now()).await,
+            Self::File(path) => {
+                let file = existing(path)?;
+                let done = file.reset(filter, SystemClock.now()).await;
+                file.close().await.and(done)
+            }
             Self::Redis(url) => redis(url).await?.reset(filter).await,
         };
         done.map_err(|error| failed(&error))
@@ -106,6 +114,17 @@ impl State {
 
 fn file(path: &Path) -> Result<SqliteLimitStore, Failure> {
     SqliteLimitStore::open(path).map_err(|error| failed(&error))
+}
+
+/// The file that a proxy has made.
+fn existing(path: &Path) -> Result<SqliteLimitStore, Failure> {
+    match path.exists() {
+        true => file(path),
+        false => Err(Failure::start(format!(
+            "cannot use what --state says: there is no file {}; no proxy has counted there yet",
+            path.display()
+        ))),
+    }
 }
 
 /// Somebody answers there: else the first that would hear of a wrong URL is a

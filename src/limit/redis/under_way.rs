@@ -37,7 +37,7 @@ impl UnderWay {
         self.lock().remove(&id);
     }
 
-    /// Says of all of them that they are under way. Once that cannot be said, the
+    /// Says of all of them that they are under way. Once there is no connection, the
     /// rest has to wait for the next time.
     pub(super) async fn renew(self, scripts: &'static Scripts, link: Link) {
         let ids: Vec<DecisionId> = self.lock().keys().copied().collect();
@@ -45,7 +45,7 @@ impl UnderWay {
             let parts = self.lock().get(&id).cloned().unwrap_or_default();
             for part in parts {
                 let renewed = link.invoke::<()>(&part.call(&scripts.renew)).await;
-                if renewed.is_err() {
+                if renewed.is_err() && link.check().is_err() {
                     return;
                 }
             }

@@ -10,7 +10,7 @@ use super::rows::{Entry, Key, Whose, load_quota, settle, stored, sweep, total, t
 use super::{Bounds, Failure};
 use crate::clock::Moment;
 use crate::limit::asked::Asked;
-use crate::limit::window::{Reading, since_1970};
+use crate::limit::window::{Reading, TooMuch, since_1970};
 use crate::limit::{Charge, Conclusion, Reservation, Reserved};
 use crate::policy::{Amount, Period};
 use crate::sqlite::presence::Presence;
@@ -82,8 +82,7 @@ impl Ledger {
     ) -> Result<Reserved, Failure> {
         let shown = self.shown(reservation.at());
         let mut entries = load(file, reservation)?;
-        let now = now(&entries, shown);
-        Ok(ask(reservation.charges(), &mut entries, now).answer())
+        Ok(ask(reservation.charges(), &mut entries, shown).answer())
     }
 
     pub(super) fn reserve(
@@ -100,28 +99,21 @@ impl Ledger {
         }
         let charges = reservation.charges();
         let mut entries = load(file, reservation)?;
-        let mut now = now(&entries, shown);
-        let mut asked = ask(charges, &mut entries, now);
+        let mut asked = ask(charges, &mut entries, shown);
         let is_under_way = |charge: &Charge| charge.quota().period() == Period::Concurrent;
         if asked.exceeded.is_some()
             && charges.iter().any(is_under_way)
             && self.let_go(file, shown)?
         {
             entries = load(file, reservation)?;
-            now = self::now(&entries, shown);
-            asked = ask(charges, &mut entries, now);
+            asked = ask(charges, &mut entries, shown);
         }
-        if let Some(charge) = asked.exceeded {
-            save_set_back(file, charges, &mut entries, now)?;
-            // Where time stands still, it takes longer by as much.
-            let stands = Duration::from_micros(now.elapsed.saturating_sub(shown));
-            return Ok(Reserved::Exceeded {
-                charge,
-                retry_after: asked.wait.map(|wait| wait.saturating_add(stands)),
-            });
+        if asked.exceeded.is_some() {
+            save_set_back(file, charges, &mut entries, shown)?;
+            return Ok(asked.answer());
         }
         if asked.grows {
-            let Some(found) = self.make_room(file, reservation, now)? else {
+            let Some(found) = self.make_room(file, reservation, shown)? else {
                 #[cfg(feature = "metrics")]
                 crate::limit::metrics::full(reservation.server());
                 return Ok(Reserved::Full);
@@ -131,10 +123,11 @@ impl Ledger {
         self.remember(file, reservation)?;
         let at = at(reservation);
         for (charge, entry) in charges.iter().zip(&mut entries) {
+            let now = now(entry, shown);
             entry.budget.charge(charge, at, now);
             entry.save(file, charge.quota(), now)?;
         }
-        Ok(Reserved::Admitted { over: asked.over })
+        Ok(asked.answer())
     }
 
     /// Makes room for the budgets that have to be made. What is there then; `None` if
@@ -143,14 +136,14 @@ impl Ledger {
         &mut self,
         file: &Connection,
         reservation: &Reservation,
-        now: Reading,
+        shown: u64,
     ) -> Result<Option<Entries>, Failure> {
         let charges = reservation.charges();
         for places in [SWEEP, SWEEP_WHEN_FULL] {
-            let next = sweep(file, &self.sweep_from, places, now.elapsed)?;
+            let next = sweep(file, &self.sweep_from, places, shown)?;
             self.sweep_from = next.unwrap_or_else(Key::first);
             let mut entries = load(file, reservation)?;
-            ask(charges, &mut entries, now);
+            ask(charges, &mut entries, shown);
             let change_where = |is_meant: &dyn Fn(&Entry) -> bool| {
                 let meant = entries.iter().zip(charges).filter(|(e, _)| is_meant(e));
                 let changes = meant.map(|(entry, charge)| entry.change(charge));
@@ -164,7 +157,7 @@ impl Ledger {
                 });
                 let size = total_of(file, key)?.saturating_add(change);
                 if size > self.bounds.of_one_caller && change > 0 {
-                    settle(file, key, now.elapsed)?;
+                    settle(file, key, shown)?;
                     fit = false;
                 }
             }
@@ -328,19 +321,27 @@ fn load(file: &Connection, reservation: &Reservation) -> Result<Entries, Failure
         .collect()
 }
 
-/// What counts as now. Processes do not come in the order in which they read the
-/// clock: if one of these was counted later, but not by much, that is when it is.
-fn now(entries: &[Entry], shown: u64) -> Reading {
+/// What counts as now for a budget. Processes do not come in the order in which they
+/// read the clock: if something was counted later, but not by much, that is when it is.
+/// What was counted elsewhere is no reason: one budget would be over sooner by it.
+fn now(entry: &Entry, shown: u64) -> Reading {
     let near = shown..=shown.saturating_add(LATE);
-    let later = entries.iter().map(Entry::latest);
-    let latest = later.filter(|latest| near.contains(latest)).max();
+    let latest = Some(entry.latest()).filter(|latest| near.contains(latest));
     Reading::of_system(latest.unwrap_or(shown))
 }
 
-fn ask(charges: &[Charge], entries: &mut Entries, now: Reading) -> Asked {
+fn ask(charges: &[Charge], entries: &mut Entries, shown: u64) -> Asked {
     Asked::all(charges, |place, charge| {
         let entry = entries.get_mut(place)?;
-        let answer = entry.budget.admits(charge, now);
+        let now = now(entry, shown);
+        // Where time stands still, it takes longer by as much.
+        let stands = Duration::from_micros(now.elapsed.saturating_sub(shown));
+        let answer = entry
+            .budget
+            .admits(charge, now)
+            .map_err(|TooMuch { wait }| TooMuch {
+                wait: wait.map(|wait| wait.saturating_add(stands)),
+            });
         Some((answer, entry.growth(charge) > 0))
     })
 }
@@ -351,9 +352,10 @@ fn save_set_back(
     file: &Connection,
     charges: &[Charge],
     entries: &mut Entries,
-    now: Reading,
+    shown: u64,
 ) -> rusqlite::Result<()> {
     for (charge, entry) in charges.iter().zip(entries) {
+        let now = now(entry, shown);
         if entry.latest() > now.elapsed {
             entry.save(file, charge.quota(), now)?;
         }
@@ -369,7 +371,7 @@ fn conclude_one(
 ) -> Result<(), Failure> {
     let quota = charge.quota();
     let mut entry = Entry::load(file, key, quota)?;
-    let now = now(std::slice::from_ref(&entry), shown);
+    let now = now(&entry, shown);
     entry.budget.conclude(charge, at, conclusion, now);
     entry.save(file, quota, now)?;
     Ok(())

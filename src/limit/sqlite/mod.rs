@@ -180,6 +180,17 @@ impl SqliteLimitStore {
         let forget = |reply| Forget::new(&self.ledger, filter, now, reply);
         self.worker.ask_patiently(forget).await
     }
+
+    /// Waits until everything that it was told is in the file, for a program that is
+    /// about to end. To drop it does the same, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be written.
+    pub async fn close(self) -> Result<(), StoreError> {
+        let leave = |reply| Leave::new(&self.ledger, Some(reply));
+        self.worker.ask_patiently(leave).await
+    }
 }
 
 impl LimitStore for SqliteLimitStore {
@@ -207,6 +218,6 @@ impl LimitStore for SqliteLimitStore {
 
 impl Drop for SqliteLimitStore {
     fn drop(&mut self) {
-        self.worker.tell(Leave::new(&self.ledger));
+        self.worker.tell(Leave::new(&self.ledger, None));
     }
 }

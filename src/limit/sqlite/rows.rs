@@ -1,5 +1,6 @@
 //! Budgets as rows of a table.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
@@ -375,5 +376,10 @@ pub(super) fn load_quota(file: &Connection, id: &[u8]) -> rusqlite::Result<Optio
             Ok(Quota::new(&policy, place, period, max, scope))
         })
         .optional()?;
-    Ok(quota.filter(|quota| quota.id().as_bytes() == id))
+    let is_it = |quota: &Arc<Quota>| quota.id().as_bytes() == id;
+    let quota = quota.map(Arc::new).and_then(|quota| {
+        let beside = Arc::clone(&quota).beside_enforced();
+        [quota, beside].into_iter().find(is_it)
+    });
+    Ok(quota.map(Arc::unwrap_or_clone))
 }

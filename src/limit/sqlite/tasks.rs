@@ -138,25 +138,40 @@ impl Task for Conclude {
 }
 
 /// Tells others that this process does not use the file any more.
-pub(super) struct Leave(Shared);
+pub(super) struct Leave {
+    ledger: Shared,
+    /// Who waits for it, if anybody does.
+    reply: Option<Reply<()>>,
+}
 
 impl Leave {
-    pub(super) fn new(ledger: &Shared) -> Self {
-        Self(Arc::clone(ledger))
+    pub(super) fn new(ledger: &Shared, reply: Option<Reply<()>>) -> Self {
+        Self {
+            ledger: Arc::clone(ledger),
+            reply,
+        }
+    }
+
+    fn answer(self, answer: Result<(), StoreError>) {
+        if let Some(reply) = self.reply {
+            let _ = reply.send(answer);
+        }
     }
 }
 
 impl Task for Leave {
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        lock(&self.0).leave(connection)
+        lock(&self.ledger).leave(connection)
     }
 
     fn done(self: Box<Self>) -> Option<Box<dyn Task>> {
+        self.answer(Ok(()));
         None
     }
 
     /// Others will see it.
-    fn failed(self: Box<Self>, _: &StoreError) -> Option<Box<dyn Task>> {
+    fn failed(self: Box<Self>, error: &StoreError) -> Option<Box<dyn Task>> {
+        self.answer(Err(error.clone()));
         None
     }
 }

@@ -14,7 +14,7 @@ use http::{
 };
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Body;
-use mcp_policy::{Caller, NotSent, Permit};
+use mcp_policy::{Caller, MayStillRun, NotSent, Permit};
 use tower::BoxError;
 
 use super::{
@@ -219,7 +219,13 @@ impl Asked<'_> {
             Ok((seat, inlet)) if streams => events(EventStream::new(inlet, seat)),
             Ok((_seat, mut inlet)) => match inlet.next().await {
                 Some(answer) => json(StatusCode::OK, answer),
-                None => self.refuse(StatusCode::OK, INTERNAL_ERROR, "The call was cancelled."),
+                None => {
+                    let text = "The call was cancelled.";
+                    let mut answer = self.refuse(StatusCode::OK, INTERNAL_ERROR, text);
+                    // That the server stops is not known.
+                    answer.extensions_mut().insert(MayStillRun);
+                    answer
+                }
             },
             // A request that has not got a place has not been handed to the server.
             Err(Refused { code, text }) => not_sent(self.refuse(StatusCode::OK, code, &text)),

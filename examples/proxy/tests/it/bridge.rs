@@ -31,7 +31,12 @@ async fn serve(before: &[&str]) -> Proxy {
 
 /// The same with more options.
 async fn serve_with(options: &[&str], before: &[&str]) -> Proxy {
-    let policy = file("policy.json", POLICY);
+    serve_by(POLICY, options, before).await
+}
+
+/// The same by another policy.
+async fn serve_by(policy: &str, options: &[&str], before: &[&str]) -> Proxy {
+    let policy = file("policy.json", policy);
     let server = std::env::current_exe().unwrap();
     let role = format!("{ROLE}=1");
     let mut args = vec!["serve", "--listen", "127.0.0.1:0"];
@@ -479,6 +484,29 @@ async fn a_call_can_be_cancelled() {
         !proxy.log().contains("answers no request"),
         "{}",
         proxy.log()
+    );
+}
+
+/// Else a client could have any number of calls run at once.
+#[tokio::test]
+async fn what_is_called_off_counts_as_under_way_for_a_while() {
+    let policy = r#"{ "version": "1", "default": "allow",
+        "tools": { "wait": { "max_concurrent": { "max": 1 } } } }"#;
+    let proxy = serve_by(policy, &[], &[]).await;
+    let client = Client::begin(&proxy).await;
+    let cancelled = json!({
+        "jsonrpc": "2.0", "method": "notifications/cancelled", "params": { "requestId": 2 },
+    });
+    let message = call(2, "wait");
+    let (answer, ()) = tokio::join!(client.asks(&message), async {
+        while !client.seen().await.contains(&message) {}
+        client.tells(&cancelled).await;
+    });
+    assert!(answer.text.contains("was cancelled"), "{}", answer.text);
+    let refused = client.calls("wait", json!(0)).await;
+    assert!(
+        refused.contains("[rule /tools/wait/max_concurrent]"),
+        "{refused}"
     );
 }
 

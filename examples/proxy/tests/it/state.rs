@@ -294,10 +294,19 @@ async fn a_state_that_cannot_be_used_is_said_at_the_start() {
         "{error}"
     );
     assert_eq!(output.status.code(), Some(2));
-    let output = run(&["limits", "reset", "--state", &in_a_file()]).await;
+    let state = in_a_file();
+    let output = run(&["limits", "reset", "--state", &state]).await;
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("--all"), "{error}");
     assert_eq!(output.status.code(), Some(2));
+    // A wrong path is no new file.
+    for command in [&["list"] as &[&str], &["reset", "--all"]] {
+        let output = run(&[&["limits"], command, &["--state", &state]].concat()).await;
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("there is no file"), "{error}");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(!Path::new(state.trim_start_matches("sqlite:")).exists());
+    }
 }
 
 #[tokio::test]
@@ -324,6 +333,14 @@ async fn the_list_of_limits_can_be_read() {
             "SERVER", "CALLER", "SESSION", "RULE", "USED", "MAX", "FREE", "IN"
         ]
     );
+    // Nothing is left of those who only look.
+    let folder = Path::new(state.trim_start_matches("sqlite:"))
+        .parent()
+        .unwrap();
+    let files = std::fs::read_dir(folder).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let processes = names.filter(|name| name.contains("-process-"));
+    assert_eq!(processes.count(), 1);
     let row = words(row);
     assert_eq!(row[1..6], ["127.0.0.1", "-", PLACE, "1", "10"]);
     assert_eq!(

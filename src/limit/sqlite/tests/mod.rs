@@ -1,3 +1,4 @@
+mod beside;
 mod faults;
 mod processes;
 

@@ -299,7 +299,10 @@ const ASKING: &str = r#"{
             ] }
         },
         "shut_down": { "action": "require_approval", "reason": "It is the last thing to do." },
-        "tried": { "require_approval": true, "mode": "shadow" }
+        "tried": { "require_approval": true, "mode": "shadow" },
+        "spend": { "require_approval": true, "limits": [
+            { "counter": "sum", "window": "day", "max": 9, "increment_from": "args.sum" }
+        ] }
     },
     "prompts": { "letter": { "require_approval": { "conditions": [
         { "path": "args.to", "op": "eq", "value": "eve" }
@@ -356,7 +359,13 @@ without shadow: waits up to 600 s for an operator, by /tools/tried/require_appro
     args.to eq "eve": undecidable
 waits up to 600 s for an operator, by /prompts/letter/require_approval"#,
     );
-    // Nobody is asked about what is refused.
+    // Nobody is asked about what is refused, be it by the last thing before that.
+    asked(
+        &call("spend", "{}"),
+        r#"tool `spend`
+  /tools/spend: names it exactly
+denied by /tools/spend/limits/sum: args.sum is missing, and tells how much this uses up."#,
+    );
     asked(
         &call("refund", r#"{"currency":"USD","force":1}"#),
         r#"tool `refund`

@@ -196,6 +196,9 @@ async fn nobody_hears_of_the_task_of_another() {
     let _ = sessions.begin_task("a", TaskOwner::new(&Caller::new("alice"), "safe"));
     let denying = r#"{"version":"1","default":"allow","tools":{"safe":{"action":"deny"}}}"#;
     let denying = layer(denying).session_store(Arc::clone(&sessions));
+    // What made the task was approved, or there would be none.
+    let asking =
+        r#"{"version":"1","default":"allow","tools":{"safe":{"action":"require_approval"}}}"#;
     let layer = layer(ALLOW).session_store(Arc::clone(&sessions));
     for told in [
         r#"{"jsonrpc":"2.0","method":"notifications/tasks","params":{"taskId":"a","result":{"content":[]}}}"#,
@@ -203,7 +206,8 @@ async fn nobody_hears_of_the_task_of_another() {
     ] {
         let events = format!("data: {told}\n\n: still there\n\n");
         for (caller, hears) in [("alice", true), ("bob", false)] {
-            for layer in layers(ALLOW, &sessions) {
+            let layers = [ALLOW, asking].map(|policy| layers(policy, &sessions));
+            for layer in layers.into_iter().flatten() {
                 let mut stream = post("");
                 *stream.method_mut() = Method::GET;
                 let event_stream = "text/event-stream";

@@ -115,7 +115,7 @@ impl LimitStore for Fails {
         let number = self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         match number % 2 {
             0 => answer,
-            _ => Answer::failed(StoreError::new("it is down")),
+            _ => Answer::pending(async { Err(StoreError::new("it is down")) }),
         }
     }
 

@@ -37,6 +37,15 @@ struct Rules {
     pass_authorization: bool,
 }
 
+/// What makes a request a foreign one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Foreign {
+    /// The name by which it calls.
+    Host,
+    /// The web page that it comes from.
+    Origin,
+}
+
 /// A host in lower case, and the port if only that one is meant.
 #[derive(Debug, PartialEq)]
 struct Host {
@@ -121,23 +130,18 @@ impl Access {
         &self,
         request: &mut Request<B>,
     ) -> Result<(), Response<R>> {
-        let rules = &*self.0;
-        if !rules.is_addressed(request) {
-            return Err(forbidden(
-                "The Host header names no host that this proxy serves. Call it by a loopback name, \
-                 or have its operator add the name with --allowed-host.",
-            ));
-        }
-        let mut origins = request.headers().get_all(ORIGIN).iter();
-        if let Some(value) = origins.next()
-            && !(origins.next().is_none()
-                && (rules.knows_origin(value) || is_own_origin(value, request)))
-        {
-            return Err(forbidden(
-                "Web pages of this origin may not call this proxy. Its operator can add the origin \
-                 with --allowed-origin.",
-            ));
-        }
+        self.judge(request).map_err(|foreign| {
+            forbidden(match foreign {
+                Foreign::Host => {
+                    "The Host header names no host that this proxy serves. Call it by a loopback \
+                     name, or have its operator add the name with --allowed-host."
+                }
+                Foreign::Origin => {
+                    "Web pages of this origin may not call this proxy. Its operator can add the \
+                     origin with --allowed-origin."
+                }
+            })
+        })?;
         if request.uri().path() != ENDPOINT {
             return Err(answer(
                 StatusCode::NOT_FOUND,
@@ -145,7 +149,23 @@ impl Access {
                 "Nothing is here. The MCP endpoint is /mcp.\n",
             ));
         }
-        headers::keep_what_is_the_callers(request.headers_mut(), rules.pass_authorization);
+        headers::keep_what_is_the_callers(request.headers_mut(), self.0.pass_authorization);
+        Ok(())
+    }
+
+    /// Whether a request is meant for this address, and no foreign page made it.
+    pub(crate) fn judge<B>(&self, request: &Request<B>) -> Result<(), Foreign> {
+        let rules = &*self.0;
+        if !rules.is_addressed(request) {
+            return Err(Foreign::Host);
+        }
+        let mut origins = request.headers().get_all(ORIGIN).iter();
+        if let Some(value) = origins.next()
+            && !(origins.next().is_none()
+                && (rules.knows_origin(value) || is_own_origin(value, request)))
+        {
+            return Err(Foreign::Origin);
+        }
         Ok(())
     }
 }

@@ -11,6 +11,8 @@ use process_wrap::tokio::ProcessGroup;
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
+use crate::admin::{TOKEN, TOKENS};
+
 /// A running server. Dropping it kills it, and every process of its group. Where there
 /// are no process groups it is only the server itself.
 #[derive(Debug)]
@@ -36,6 +38,9 @@ impl Server {
         let mut command = CommandWrap::with_new(program, |command| {
             command
                 .args(arguments)
+                // Whoever has one of these decides about what the server is asked for.
+                .env_remove(TOKENS)
+                .env_remove(TOKEN)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(stderr);

@@ -4,7 +4,12 @@ use std::{convert::Infallible, ffi::OsString, fmt, net::SocketAddr, path::PathBu
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::failure::Failure;
+use mcp_policy::{ApprovalId, ApprovalState};
+
+use crate::{
+    admin::{ALL_STATES, DEFAULT_ADMIN},
+    failure::Failure,
+};
 
 /// Where the proxy listens when nothing else is said.
 pub(crate) const DEFAULT_LISTEN: SocketAddr =
@@ -87,6 +92,75 @@ pub(crate) enum Command {
     /// Exit code 0: done; 1: it cannot be reached.
     #[command(subcommand)]
     Limits(LimitsCommand),
+    /// Show which calls wait for an approval at a running proxy, and decide about them
+    ///
+    /// Your token has to be in the environment variable MCP_POLICY_ADMIN_TOKEN. Exit
+    /// code 0: done; 1: the proxy cannot be reached, or refuses.
+    #[command(subcommand)]
+    Approvals(ApprovalsCommand),
+}
+
+/// What can be done with what waits for an approval.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ApprovalsCommand {
+    /// Show what waits, or is approved and not used yet
+    List(ApprovalsArgs),
+    /// Show one request, with all of its arguments
+    Show(ApprovalArgs),
+    /// Let exactly this call be made, once
+    Approve(DecideArgs),
+    /// Have this call refused
+    Deny(DecideArgs),
+}
+
+/// The options of `approvals list`.
+#[derive(Args, Debug)]
+pub(crate) struct ApprovalsArgs {
+    /// Those that are in this state instead
+    #[arg(long, value_parser = ALL_STATES.map(ApprovalState::as_str))]
+    pub(crate) state: Option<String>,
+
+    /// The address that the proxy was given with --admin
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADMIN)]
+    pub(crate) admin: SocketAddr,
+}
+
+/// The options of `approvals show`.
+#[derive(Args, Debug)]
+pub(crate) struct ApprovalArgs {
+    /// Which request, by its id in the list
+    #[arg(value_name = "ID")]
+    pub(crate) id: ApprovalId,
+
+    /// The address that the proxy was given with --admin
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADMIN)]
+    pub(crate) admin: SocketAddr,
+}
+
+/// The options of `approvals approve` and `approvals deny`.
+#[derive(Args)]
+pub(crate) struct DecideArgs {
+    /// Which request, by its id in the list
+    #[arg(value_name = "ID")]
+    pub(crate) id: ApprovalId,
+
+    /// What to tell the caller about it: its first 1000 characters
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+
+    /// The address that the proxy was given with --admin
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADMIN)]
+    pub(crate) admin: SocketAddr,
+}
+
+// Not derived, because a note may repeat an argument.
+impl fmt::Debug for DecideArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DecideArgs")
+            .field("id", &self.id)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What can be done with what limits have counted.
@@ -188,6 +262,12 @@ pub(crate) struct ServeArgs {
     /// prove who they are
     #[arg(long)]
     pub(crate) allow_unauthenticated: bool,
+
+    /// Where operators approve calls that wait for that [default: 127.0.0.1:8788 when
+    /// the policy asks for approvals]; they and their tokens are in the environment
+    /// variable MCP_POLICY_ADMIN_TOKENS, as `alice:TOKEN,bob:TOKEN`
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) admin: Option<SocketAddr>,
 
     /// Append every decision and what came of it to this file, as JSON lines
     #[arg(long, value_name = "FILE")]

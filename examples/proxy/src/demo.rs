@@ -30,6 +30,7 @@ use tower::ServiceExt;
 
 use crate::{
     access::Access,
+    admin,
     cli::{DEFAULT_LISTEN, DemoArgs},
     diagnostics,
     failure::Failure,
@@ -56,6 +57,7 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     };
     let policy = policy.map_err(|error| Failure::policy(path, error))?;
     diagnostics::warn(path, &policy, Keeps::UntilItEnds);
+    admin::warn_of_nobody(&policy);
     let tools: Arc<[Entry]> = serde_json::from_str(TOOLS).map_err(|error| failed(error.into()))?;
     let listener = serve::bind(
         listen,

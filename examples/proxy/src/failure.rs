@@ -48,6 +48,14 @@ impl Failure {
         }
     }
 
+    /// What it says in a log.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Usage(text) | Self::Input(text) | Self::Start(text) => text.clone(),
+            Self::Policy { error, .. } => error.to_string(),
+        }
+    }
+
     /// Prints the failure and gives the exit code that belongs to it.
     ///
     /// With `json` a policy that does not load is a JSON array on stdout and

@@ -17,7 +17,7 @@ use tracing::Span;
 use crate::access::Access;
 
 /// How long a request body may take to arrive.
-const BODY_DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
 /// A request body that arrives in time or breaks off. In a box, because the
 /// client needs to be able to move it.

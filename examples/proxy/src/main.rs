@@ -8,6 +8,8 @@
 //! [`diagnostics`] and [`failure`] how the program says why it does not start,
 //! [`policy`] how it goes on when the policy changes, [`state`] where it is kept
 //! what limits count,
+//! [`admin`] where somebody approves calls that wait for that, and [`json_text`] how
+//! their arguments are shown,
 //! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
 //! without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the
 //! server that they start, [`lines`] how messages are told apart, [`message`]
@@ -15,6 +17,7 @@
 //! and guard nothing.
 
 mod access;
+mod admin;
 mod audit;
 mod bridge;
 mod child;
@@ -26,6 +29,7 @@ mod diagnostics;
 mod failure;
 mod gateway;
 mod headers;
+mod json_text;
 mod lines;
 mod message;
 mod policy;
@@ -74,6 +78,9 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Test(args)) => commands::test(args, cli.json),
         Some(Command::Diff(args)) => commands::diff(args, cli.json),
         Some(Command::Limits(command)) => runtime.block_on(commands::limits(command, cli.json)),
+        Some(Command::Approvals(command)) => {
+            runtime.block_on(commands::approvals(command, cli.json))
+        }
         None => runtime.block_on(demo::run(&cli.demo)),
     };
     // A read of stdin cannot be called off, and dropping the runtime would wait

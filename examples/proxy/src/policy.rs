@@ -5,16 +5,29 @@ use std::{
     path::Path,
 };
 
-use mcp_policy::{PolicyFile, Reload};
+use mcp_policy::{Policy, PolicyFile, Reload};
 
 use crate::{diagnostics, failure::Failure, state::Keeps};
 
-/// Loads the policy, and loads it again whenever its file changes.
-pub(crate) fn watch(path: &Path, keeps: Keeps) -> Result<PolicyFile, Failure> {
+/// Loads the policy, and loads it again whenever its file changes; `follows` is told
+/// of each.
+pub(crate) fn watch(
+    path: &Path,
+    keeps: Keeps,
+    follows: impl Fn(&Policy) + Clone + Send + 'static,
+) -> Result<PolicyFile, Failure> {
     let name = path.to_owned();
-    let file = PolicyFile::watch_with(path, move |reload| say(&name, keeps, reload))
-        .map_err(|error| Failure::policy(path, error))?;
-    diagnostics::warn(path, &file.current(), keeps);
+    let again = follows.clone();
+    let file = PolicyFile::watch_with(path, move |reload| {
+        say(&name, keeps, reload);
+        if let Reload::Loaded(policy) = reload {
+            again(policy);
+        }
+    })
+    .map_err(|error| Failure::policy(path, error))?;
+    let policy = file.current();
+    diagnostics::warn(path, &policy, keeps);
+    follows(&policy);
     Ok(file)
 }
 

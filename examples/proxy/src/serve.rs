@@ -17,6 +17,7 @@ use tower::{BoxError, Service};
 
 use crate::{
     access::{Access, ENDPOINT},
+    admin::Admin,
     audit,
     bridge::Bridge,
     cli::{Secret, ServeArgs},
@@ -47,7 +48,8 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         None => None,
     };
     let state = State::parse(&args.state)?;
-    let policy = policy::watch(&args.policy, state.keeps())?;
+    let admin = Admin::new(args.admin)?;
+    let policy = policy::watch(&args.policy, state.keeps(), admin.follows())?;
     if args.listen.ip().is_unspecified() && args.allowed_hosts.is_empty() {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use with --allowed-host"
@@ -64,9 +66,11 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
                 "loaded"
             );
             let stores = state.open(target.authority()).await?;
-            let layer = layer(policy, target.authority(), audit, stores)
+            let layer = admin
+                .under(layer(policy, target.authority(), audit, stores))
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
+            admin.open().await?;
             guard(listener, layer, access, target, |_| ()).await
         }
         None => {
@@ -76,9 +80,11 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             tracing::info!(policy = %args.policy.display(), server = &*program, "loaded");
             let bridge = Bridge::new(command.clone(), policy.clone(), args.show_server_stderr);
             let stores = state.open(&program).await?;
-            let layer = layer(policy, &program, audit, stores)
+            let layer = admin
+                .under(layer(policy, &program, audit, stores))
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
+            admin.open().await?;
             guard_command(listener, layer, access, bridge).await
         }
     }

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use crate::{
-    audit,
+    admin, audit,
     child::Server,
     cli::StdioArgs,
     failure::Failure,
@@ -38,7 +38,7 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Runs until one side ends it, or a signal.
 pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     let state = State::parse(&args.state)?;
-    let policy = policy::watch(&args.policy, state.keeps())?;
+    let policy = policy::watch(&args.policy, state.keeps(), admin::warn_of_nobody)?;
     let audit = audit::open(args.audit.as_deref())?;
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;

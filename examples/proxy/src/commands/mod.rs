@@ -4,8 +4,10 @@
 //! [`mod@test`] whether it says what was expected, and [`mod@diff`] what changes from one
 //! to another. What they are given is read by [`input`], [`members`], [`call`]
 //! and [`cases`]; the tools of a server come from [`offered`], which asks one
-//! through [`client`]. [`mod@limits`] is about what was counted by them.
+//! through [`client`]. [`mod@limits`] is about what was counted by them, and
+//! [`mod@approvals`] about what waits at a proxy.
 
+mod approvals;
 mod call;
 mod cases;
 mod check;
@@ -24,8 +26,8 @@ use std::path::Path;
 use mcp_policy::Policy;
 
 pub(crate) use self::{
-    check::run as check, diff::run as diff, explain::run as explain, limits::run as limits,
-    test::run as test,
+    approvals::run as approvals, check::run as check, diff::run as diff, explain::run as explain,
+    limits::run as limits, test::run as test,
 };
 use crate::failure::Failure;
 

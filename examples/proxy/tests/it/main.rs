@@ -10,6 +10,7 @@
 )]
 
 mod access;
+mod approvals;
 mod ask;
 mod audit;
 mod bridge;

@@ -42,6 +42,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
         .args(args)
         .env_remove("RUST_LOG")
+        .env_remove("MCP_POLICY_ADMIN_TOKENS")
+        .env_remove("MCP_POLICY_ADMIN_TOKEN")
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -102,7 +104,12 @@ impl Proxy {
     }
 
     pub(crate) async fn start(args: &[&str], log: &str) -> Self {
-        let mut child = command(args).env("RUST_LOG", log).spawn().unwrap();
+        Self::spawn(command(args).env("RUST_LOG", log)).await
+    }
+
+    /// Starts it with what the command says.
+    pub(crate) async fn spawn(command: &mut Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut seen = String::new();

@@ -1,0 +1,337 @@
+//! The admin API: JSON over HTTP, for those who decide about what waits.
+//!
+//! Who somebody is, their bearer token says alone: there are no cookies, so no page
+//! can make a browser decide for its user.
+
+use std::{convert::Infallible, str::FromStr, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
+};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
+use mcp_policy::{
+    ApprovalError, ApprovalId, ApprovalRequest, ApprovalState, Approvals, NotDecided, Ruling,
+};
+use serde::Deserialize;
+use serde_json::json;
+use tower::{BoxError, Service, ServiceBuilder};
+use tower_http::timeout::RequestBodyDeadlineLayer;
+
+use super::{operators::Operators, view};
+use crate::{
+    access::{Access, Foreign},
+    gateway::BODY_DEADLINE,
+};
+
+/// Bytes of a request body.
+const LONGEST_BODY: usize = 16 * 1024;
+
+/// Serves this, to operators alone.
+pub(super) fn service(
+    access: Access,
+    operators: Operators,
+    approvals: Approvals,
+) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ 'static {
+    let api = Arc::new(Api {
+        access,
+        operators,
+        approvals,
+    });
+    ServiceBuilder::new()
+        .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
+        .service_fn(move |request| {
+            let api = Arc::clone(&api);
+            async move { Ok(api.answer(request).await) }
+        })
+}
+
+#[derive(Debug)]
+struct Api {
+    access: Access,
+    operators: Operators,
+    approvals: Approvals,
+}
+
+impl Api {
+    async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        match self.serve(request).await {
+            Ok(text) => response(StatusCode::OK, text),
+            Err(refusal) => refusal.response(),
+        }
+    }
+
+    async fn serve<B>(&self, request: Request<B>) -> Result<String, Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let operator = self.admit(&request)?;
+        let wanted = Wanted::of(request.uri().path()).ok_or_else(nothing_here)?;
+        if request.method() != wanted.method() {
+            return Err(Refusal::wrong_method(wanted.method()));
+        }
+        let (id, approves) = match wanted {
+            Wanted::List => {
+                let states = states(request.uri().query())?;
+                return Ok(view::all(&self.approvals.list(&states).await?));
+            }
+            Wanted::One(id) => {
+                let found = self.approvals.get(id).await?;
+                return Ok(view::one(&found.ok_or(NotDecided::Unknown)?));
+            }
+            Wanted::Approve(id) => (id, true),
+            Wanted::Deny(id) => (id, false),
+        };
+        let note = note(request.into_body()).await?;
+        let decided = self.decide(id, operator, approves, note).await?;
+        Ok(view::one(&decided))
+    }
+
+    /// Who asks.
+    fn admit<B>(&self, request: &Request<B>) -> Result<&Arc<str>, Refusal> {
+        self.access.judge(request).map_err(|foreign| {
+            let text = match foreign {
+                Foreign::Host => {
+                    "The Host header names no host that is served here. Use a loopback name or the \
+                     address that --admin names."
+                }
+                Foreign::Origin => "Web pages of other origins may not call this.",
+            };
+            Refusal::new(StatusCode::FORBIDDEN, text)
+        })?;
+        self.operators.who(request.headers()).ok_or_else(|| {
+            tracing::warn!("refused whoever called the admin address without a right token");
+            Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                "Send the token of an operator, as `Authorization: Bearer TOKEN`.",
+            )
+        })
+    }
+
+    async fn decide(
+        &self,
+        id: ApprovalId,
+        operator: &Arc<str>,
+        approves: bool,
+        note: Option<String>,
+    ) -> Result<ApprovalRequest, Refusal> {
+        let ruling = match approves {
+            true => Ruling::approve(Arc::clone(operator)),
+            false => Ruling::deny(Arc::clone(operator)),
+        };
+        let ruling = match note {
+            Some(note) => ruling.with_note(&note),
+            None => ruling,
+        };
+        let decided = self.approvals.decide(id, &ruling).await?;
+        tracing::info!(approval = %id, operator = &**operator, state = %decided.state(), "decided");
+        Ok(decided)
+    }
+}
+
+/// What a path means.
+enum Wanted {
+    List,
+    One(ApprovalId),
+    Approve(ApprovalId),
+    Deny(ApprovalId),
+}
+
+impl Wanted {
+    fn of(path: &str) -> Option<Self> {
+        let rest = path.strip_prefix(super::PATH)?;
+        if rest.is_empty() {
+            return Some(Self::List);
+        }
+        let (id, verb) = match rest.strip_prefix('/')?.split_once('/') {
+            None => (rest.strip_prefix('/')?, None),
+            Some((id, verb)) => (id, Some(verb)),
+        };
+        let id = ApprovalId::from_str(id).ok()?;
+        match verb {
+            None => Some(Self::One(id)),
+            Some("approve") => Some(Self::Approve(id)),
+            Some("deny") => Some(Self::Deny(id)),
+            Some(_) => None,
+        }
+    }
+
+    fn method(&self) -> Method {
+        match self {
+            Self::List | Self::One(_) => Method::GET,
+            Self::Approve(_) | Self::Deny(_) => Method::POST,
+        }
+    }
+}
+
+/// Which states are asked for; those that are open unless that is said.
+fn states(query: Option<&str>) -> Result<Vec<ApprovalState>, Refusal> {
+    let (name, states) = match query {
+        None | Some("") => {
+            return Ok(super::ALL_STATES
+                .into_iter()
+                .filter(|s| s.is_open())
+                .collect());
+        }
+        Some(query) => (query.strip_prefix("state="), super::ALL_STATES),
+    };
+    let state = states
+        .into_iter()
+        .find(|state| name == Some(state.as_str()));
+    state.map(|state| vec![state]).ok_or_else(|| {
+        let names = super::ALL_STATES.map(ApprovalState::as_str).join(", ");
+        let text = format!("The query can only be `state=` and one of: {names}.");
+        Refusal::new(StatusCode::BAD_REQUEST, text)
+    })
+}
+
+/// What an operator says about a decision; a body is not needed.
+async fn note<B>(body: B) -> Result<Option<String>, Refusal>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Said {
+        note: Option<String>,
+    }
+
+    let body = Limited::new(body, LONGEST_BODY).collect().await;
+    let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+        true => Refusal::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "The body is larger than 16 KiB. Shorten the note.",
+        ),
+        false => Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "The body did not arrive whole. Send it again.",
+        ),
+    })?;
+    let bytes = body.to_bytes();
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let said: Said = serde_json::from_slice(&bytes).map_err(|_| {
+        let text = "The body has to be left out, or to read like {\"note\": \"…\"}.";
+        Refusal::new(StatusCode::BAD_REQUEST, text)
+    })?;
+    Ok(said.note)
+}
+
+/// Why a request is not served.
+#[derive(Debug)]
+struct Refusal {
+    status: StatusCode,
+    text: String,
+    state: Option<ApprovalState>,
+    allow: Option<Method>,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+            state: None,
+            allow: None,
+        }
+    }
+
+    fn wrong_method(allow: Method) -> Self {
+        Self {
+            allow: Some(allow.clone()),
+            ..Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("Only {allow} is served here."),
+            )
+        }
+    }
+
+    fn response(self) -> Response<Full<Bytes>> {
+        let mut body = json!({ "error": self.text });
+        if let (Some(state), Some(members)) = (self.state, body.as_object_mut()) {
+            members.insert("state".to_owned(), state.as_str().into());
+        }
+        let mut response = response(self.status, body.to_string());
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"mcp-policy-proxy\"");
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(value) = self
+            .allow
+            .and_then(|method| HeaderValue::from_str(method.as_str()).ok())
+        {
+            headers.insert(ALLOW, value);
+        }
+        response
+    }
+}
+
+impl From<ApprovalError> for Refusal {
+    fn from(error: ApprovalError) -> Self {
+        match error {
+            ApprovalError::NotDecided(why) => why.into(),
+            error => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("Nothing was done: {error}. Try again."),
+            ),
+        }
+    }
+}
+
+impl From<NotDecided> for Refusal {
+    fn from(why: NotDecided) -> Self {
+        match why {
+            NotDecided::Unknown => Self::new(
+                StatusCode::NOT_FOUND,
+                "There is no such request, or not any more. See those that are open with \
+                 `approvals list`.",
+            ),
+            NotDecided::NotPending(state) => Self {
+                state: Some(state),
+                ..Self::new(
+                    StatusCode::CONFLICT,
+                    format!("Nothing was changed: the request is {state} and waits for nobody."),
+                )
+            },
+            NotDecided::OwnRequest => Self::new(
+                StatusCode::FORBIDDEN,
+                "Nobody decides about a request of their own. Another operator has to do it.",
+            ),
+            other => Self::new(StatusCode::FORBIDDEN, format!("Nothing was done: {other}.")),
+        }
+    }
+}
+
+fn nothing_here() -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "Nothing is here. What waits is at /approvals, /approvals/ID, /approvals/ID/approve and \
+         /approvals/ID/deny, with the ID from the list.",
+    )
+}
+
+fn response(status: StatusCode, text: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(text));
+    *response.status_mut() = status;
+    for (name, value) in [
+        (CONTENT_TYPE, "application/json"),
+        // Arguments are kept no longer than somebody looks at them.
+        (CACHE_CONTROL, "no-store"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

@@ -1,0 +1,194 @@
+//! Where calls that wait for an approval are decided about: an address of its own,
+//! which no caller needs to reach.
+//!
+//! [`api`] is what is served there and [`operators`] who is let in; [`view`] shows a
+//! request.
+
+mod api;
+mod operators;
+mod view;
+
+use std::{
+    collections::BTreeMap,
+    future::pending,
+    io::{self, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use mcp_policy::{
+    ApprovalState, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer, RuleAction,
+};
+use tokio::{net::TcpListener, sync::watch};
+
+use self::operators::Operators;
+pub(crate) use self::operators::{TOKEN, TOKENS};
+use crate::{access::Access, failure::Failure, serve, server};
+
+/// Where the admin API is when nothing else is said.
+pub(crate) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8788);
+
+/// The path of what waits.
+pub(crate) const PATH: &str = "/approvals";
+
+/// What can have become of a request.
+pub(crate) const ALL_STATES: [ApprovalState; 6] = [
+    ApprovalState::Pending,
+    ApprovalState::Approved,
+    ApprovalState::Denied,
+    ApprovalState::Expired,
+    ApprovalState::Used,
+    ApprovalState::Cancelled,
+];
+
+/// The admin API, before it is open.
+pub(crate) struct Admin {
+    address: Option<SocketAddr>,
+    operators: Option<Operators>,
+    store: Arc<MemoryApprovalStore>,
+    /// Whether the policy asks for approvals.
+    asks: watch::Sender<bool>,
+}
+
+impl Admin {
+    /// At the address that was asked for, or else at the usual one as soon as the policy
+    /// asks for approvals.
+    pub(crate) fn new(address: Option<SocketAddr>) -> Result<Self, Failure> {
+        let operators = Operators::from_environment()?;
+        if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
+            if operators.is_none() {
+                return Err(Failure::usage(format!(
+                    "--admin {address} can be reached from other machines: name the operators and \
+                     their tokens in {TOKENS}, or use a loopback address such as {DEFAULT_ADMIN}"
+                )));
+            }
+            tracing::warn!(
+                "tokens and arguments go to and from --admin unencrypted: put TLS in front of it"
+            );
+        }
+        Ok(Self {
+            address,
+            operators,
+            store: Arc::default(),
+            asks: watch::Sender::new(false),
+        })
+    }
+
+    /// What has to be told of every policy from now on.
+    pub(crate) fn follows(&self) -> impl Fn(&Policy) + Clone + Send + use<> {
+        let asks_now = self.asks.clone();
+        move |policy| {
+            asks_now.send_replace(asks(policy));
+        }
+    }
+
+    /// The layer, whose calls wait here.
+    pub(crate) fn under(&self, layer: PolicyLayer) -> PolicyLayer {
+        layer.approval_store(Arc::clone(&self.store))
+    }
+
+    /// Opens it now, if it is needed now; else once it is.
+    pub(crate) async fn open(self) -> Result<(), Failure> {
+        let mut asks = self.asks.subscribe();
+        if self.address.is_some() || *asks.borrow_and_update() {
+            self.serve(self.bind().await?);
+            return Ok(());
+        }
+        tokio::spawn(async move {
+            while asks.wait_for(|asks| *asks).await.is_ok() {
+                match self.bind().await {
+                    Ok(listener) => return self.serve(listener),
+                    Err(failure) => {
+                        let why = failure.text();
+                        tracing::error!("nobody can approve what the policy asks for: {why}");
+                    }
+                }
+                // Another policy is another chance.
+                if asks.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn bind(&self) -> Result<TcpListener, Failure> {
+        let address = self.address.unwrap_or(DEFAULT_ADMIN);
+        serve::bind(address, "choose another address for approvals with --admin").await
+    }
+
+    /// Serves until the program ends: calls that are still open then may wait for it.
+    fn serve(&self, listener: TcpListener) {
+        let address = listener.local_addr();
+        let address = address.unwrap_or_else(|_| self.address.unwrap_or(DEFAULT_ADMIN));
+        let mut said = format!("approvals wait at http://{address}{PATH}\n");
+        let operators = self.operators.clone().unwrap_or_else(|| {
+            let (operators, token) = Operators::generated();
+            said += &format!("the token of the operator `admin` is {token}\n");
+            operators
+        });
+        // Not for the log, which others may keep. Other programs read it.
+        let _ = io::stderr().write_all(said.as_bytes());
+        let approvals = Approvals::new(Arc::clone(&self.store) as _);
+        let service = api::service(Access::new(address), operators, approvals);
+        tokio::spawn(server::serve(listener, service, async || pending().await));
+    }
+}
+
+/// Says that what a policy asks for is refused, where there is nobody to ask.
+pub(crate) fn warn_of_nobody(policy: &Policy) {
+    if asks(policy) {
+        tracing::warn!(
+            "the policy asks for approvals, and nobody can give one here: those calls are refused. \
+             `serve` can ask"
+        );
+    }
+}
+
+/// Whether some call may have to be approved.
+fn asks(policy: &Policy) -> bool {
+    let document = policy.document();
+    let sections = [&document.tools, &document.resources, &document.prompts];
+    let rules = sections.into_iter().flat_map(BTreeMap::values);
+    let mut enforced = rules
+        .chain(&document.all_tools)
+        .filter(|rule| rule.mode != Mode::Shadow);
+    document.mode != Mode::Shadow
+        && enforced.any(|rule| {
+            rule.require_approval.is_some() || rule.action == RuleAction::RequireApproval
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_asks_if_a_rule_does_that_is_enforced() {
+        for (rest, expected) in [
+            (r#""tools":{"a":{"require_approval":true}}"#, true),
+            (r#""tools":{"a":{"action":"require_approval"}}"#, true),
+            (r#""prompts":{"a":{"require_approval":true}}"#, true),
+            (r#""resources":{"a:b":{"require_approval":true}}"#, true),
+            (
+                r#""tools":{"a":{}},"all_tools":{"require_approval":true}"#,
+                true,
+            ),
+            (r#""tools":{"a":{}}"#, false),
+            (
+                r#""tools":{"a":{"mode":"shadow","require_approval":true}}"#,
+                false,
+            ),
+            (
+                r#""mode":"shadow","tools":{"a":{"require_approval":true}}"#,
+                false,
+            ),
+        ] {
+            let text = format!(r#"{{"version":"1","default":"deny",{rest}}}"#);
+            let policy = text
+                .parse()
+                .unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(asks(&policy), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! JSON text from outside, as a person may see it: nothing in it can pretend to be
+//! something else, and numbers stay as they were written.
+
+/// The text in one line. What could fool a reader or command a terminal is escaped
+/// the way JSON does it, so that the text still means the same.
+///
+/// A text that is cut off, or is no JSON, comes out as harmless.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    let mut place = Place::default();
+    for character in text.chars() {
+        let is_blank = matches!(character, ' ' | '\t' | '\n' | '\r');
+        if place.next(character) || !is_blank {
+            push(&mut line, character);
+        }
+    }
+    line
+}
+
+/// The same in as many lines as it has members and elements.
+pub(crate) fn indented(text: &str) -> String {
+    let line = one_line(text);
+    let mut lines = String::with_capacity(line.len());
+    let mut place = Place::default();
+    let mut depth: usize = 0;
+    let mut characters = line.chars().peekable();
+    while let Some(character) = characters.next() {
+        if place.next(character) {
+            lines.push(character);
+            continue;
+        }
+        match character {
+            '{' | '[' => {
+                lines.push(character);
+                match characters.next_if(|next| matches!(next, '}' | ']')) {
+                    Some(end) => lines.push(end),
+                    None => {
+                        depth = depth.saturating_add(1);
+                        break_line(&mut lines, depth);
+                    }
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                break_line(&mut lines, depth);
+                lines.push(character);
+            }
+            ',' => {
+                lines.push(character);
+                break_line(&mut lines, depth);
+            }
+            ':' => lines.push_str(": "),
+            _ => lines.push(character),
+        }
+    }
+    lines
+}
+
+/// Any text, with the same escapes.
+pub(crate) fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    text.chars()
+        .for_each(|character| push(&mut shown, character));
+    shown
+}
+
+/// Levels that are told apart: as deep as a request may be.
+const DEEPEST: usize = 64;
+
+fn break_line(lines: &mut String, depth: usize) {
+    lines.push('\n');
+    (0..depth.min(DEEPEST)).for_each(|_| lines.push_str("  "));
+}
+
+/// Whether a place of the text is in a string.
+#[derive(Default)]
+struct Place {
+    in_string: bool,
+    after_backslash: bool,
+}
+
+impl Place {
+    /// Goes behind this character, and says whether it belongs to a string; its
+    /// quotation marks do.
+    fn next(&mut self, character: char) -> bool {
+        let was_in_string = self.in_string;
+        match character {
+            _ if self.after_backslash => self.after_backslash = false,
+            '\\' => self.after_backslash = was_in_string,
+            '"' => self.in_string = !was_in_string,
+            _ => {}
+        }
+        was_in_string || self.in_string
+    }
+}
+
+fn push(text: &mut String, character: char) {
+    let is_harmless = match character {
+        ' '..='~' => true,
+        _ => character.escape_debug().len() == 1,
+    };
+    if is_harmless {
+        text.push(character);
+        return;
+    }
+    for unit in character.encode_utf16(&mut [0; 2]) {
+        *text += &format!("\\u{unit:04x}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_it_commands_a_terminal_or_turns_the_text_around() {
+        let text =
+            "{ \"a\" :\t\"\u{1b}[2J\u{202e}x\u{9b}\u{7f}\u{200b}\u{e0041}é <b>\",\r\n\"b\":1e400}";
+        let expected =
+            "{\"a\":\"\\u001b[2J\\u202ex\\u009b\\u007f\\u200b\\udb40\\udc41é <b>\",\"b\":1e400}";
+        assert_eq!(one_line(text), expected);
+        assert_eq!(one_line(expected), expected);
+        assert_eq!(visible("a\n\u{2066}\"b"), "a\\u000a\\u2066\"b");
+    }
+
+    #[test]
+    fn strings_stay_as_they_are() {
+        for text in [
+            r#"{"a":"  \"  } , : \\"}"#,
+            r#"["\\\"", " "]"#,
+            r#""cut off \"#,
+            "",
+        ] {
+            let tight = text.replace("\", \"", "\",\"");
+            assert_eq!(one_line(text), tight);
+        }
+    }
+
+    #[test]
+    fn each_member_has_a_line() {
+        let text = r#"{"a":[1,{"b":"x, y: [z]"}],"c":{},"d":[]}"#;
+        let expected = "{\n  \"a\": [\n    1,\n    {\n      \"b\": \"x, y: [z]\"\n    }\n  ],\n  \
+                        \"c\": {},\n  \"d\": []\n}";
+        assert_eq!(indented(text), expected);
+        assert!(indented(&"[".repeat(100_000)).len() < 100_000 * 200);
+    }
+}

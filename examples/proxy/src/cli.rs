@@ -278,6 +278,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "STATE", env = STATE, hide_env_values = true, default_value = "memory")]
     pub(crate) state: Secret,
 
+    /// What the server is called in records and where it is counted
+    ///
+    /// Servers that are different and share a --state need different names
+    /// [default: its host and port, or its program].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+
     /// Sessions that one caller may begin in a minute; callers that share an address
     /// are one
     #[arg(long, value_name = "NUMBER", default_value_t = 60)]

@@ -65,9 +65,11 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
                 upstream = target.authority(),
                 "loaded"
             );
-            let stores = state.open(target.authority()).await?;
+            let name = args.server_name.as_deref();
+            let name = name.unwrap_or(target.authority());
+            let stores = state.open(name).await?;
             let layer = admin
-                .under(layer(policy, target.authority(), audit, stores))
+                .under(layer(policy, name, audit, stores))
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
             admin.open().await?;
@@ -79,9 +81,10 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let program = program.unwrap_or_default().to_string_lossy();
             tracing::info!(policy = %args.policy.display(), server = &*program, "loaded");
             let bridge = Bridge::new(command.clone(), policy.clone(), args.show_server_stderr);
-            let stores = state.open(&program).await?;
+            let name = args.server_name.as_deref().unwrap_or(&program);
+            let stores = state.open(name).await?;
             let layer = admin
-                .under(layer(policy, &program, audit, stores))
+                .under(layer(policy, name, audit, stores))
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
             admin.open().await?;

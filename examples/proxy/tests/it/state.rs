@@ -217,6 +217,28 @@ async fn proxies_on_one_file_count_together_and_over_restarts() {
     count_together(&in_a_file()).await;
 }
 
+/// Two addresses of one server, and another server.
+#[tokio::test]
+async fn what_is_called_the_same_is_counted_together() {
+    let state = in_a_file();
+    let named = async |name: &str| {
+        let more = ["--state", &state, "--server-name", name];
+        guard(answering().await, RULE, &more).await
+    };
+    let (one, again, other) = (
+        named("files").await,
+        named("files").await,
+        named("mail").await,
+    );
+    for _ in 0..5 {
+        assert!(passes(&one).await && passes(&again).await);
+    }
+    assert!(!passes(&one).await && !passes(&again).await);
+    assert!(passes(&other).await);
+    let found = limits(&["list", "--server", "files"], &state).await;
+    assert_eq!(found["limits"].as_array().unwrap().len(), 1, "{found}");
+}
+
 #[tokio::test]
 async fn nothing_is_gained_by_killing_a_proxy_with_a_file() {
     count_what_ran_when_killed(&in_a_file()).await;

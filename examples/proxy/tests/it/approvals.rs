@@ -111,14 +111,8 @@ fn paying(arguments: &str) -> String {
     )
 }
 
-async fn asks(proxy: &Proxy, message: &str) -> Answer {
-    send(
-        proxy
-            .request()
-            .body(Full::from(message.to_owned()))
-            .unwrap(),
-    )
-    .await
+async fn asks(proxy: &Proxy, message: String) -> Answer {
+    send(proxy.request().body(Full::from(message)).unwrap()).await
 }
 
 fn text(answer: &Answer) -> String {
@@ -155,7 +149,7 @@ async fn a_call_waits_until_it_is_approved_and_runs_once() {
         assert!(said.starts_with(&format!("approved {id}")), "{said}");
     };
     let (answer, (), ran) = tokio::join!(
-        asks(&asking.proxy, &message),
+        asks(&asking.proxy, message.clone()),
         operator,
         asking.upstream.answers()
     );
@@ -175,7 +169,7 @@ async fn a_call_waits_until_it_is_approved_and_runs_once() {
         assert_ne!(id, used[0]["id"].as_str().unwrap());
         asking.succeeds(&["deny", &id]).await;
     };
-    let (answer, ()) = tokio::join!(asks(&asking.proxy, &message), operator);
+    let (answer, ()) = tokio::join!(asks(&asking.proxy, message.clone()), operator);
     text(&answer);
     let log = asking.proxy.log();
     assert!(log.contains("decided"), "{log}");
@@ -194,7 +188,7 @@ async fn what_is_denied_is_refused_with_the_note_of_the_operator() {
             .await;
         id
     };
-    let (answer, id) = tokio::join!(asks(&asking.proxy, &paying("{}")), operator);
+    let (answer, id) = tokio::join!(asks(&asking.proxy, paying("{}")), operator);
     assert!(text(&answer).contains("Ask the bank."), "{}", answer.text);
     // Decided is decided.
     let again = asking.decides(ALICE, &format!("{id}/approve"), "").await;
@@ -268,7 +262,7 @@ async fn nobody_approves_a_call_of_their_own() {
         assert_eq!(asking.waiting().await["state"], "pending");
         asking.succeeds(&["deny", &id]).await;
     };
-    tokio::join!(asks(&asking.proxy, &paying("{}")), operator);
+    tokio::join!(asks(&asking.proxy, paying("{}")), operator);
 }
 
 #[tokio::test]
@@ -340,7 +334,7 @@ async fn arguments_cannot_fool_whoever_looks_at_them() {
         );
         asking.succeeds(&["deny", &id]).await;
     };
-    tokio::join!(asks(&asking.proxy, &paying(hostile)), operator);
+    tokio::join!(asks(&asking.proxy, paying(hostile)), operator);
 }
 
 #[tokio::test]
@@ -357,7 +351,7 @@ async fn long_arguments_say_how_much_of_them_is_not_shown() {
         assert!(text.contains(&format!("and {cut} more bytes")));
         asking.succeeds(&["deny", id]).await;
     };
-    tokio::join!(asks(&asking.proxy, &paying(&long)), operator);
+    tokio::join!(asks(&asking.proxy, paying(&long)), operator);
 }
 
 /// What `serve` says that does not start, with these tokens.

@@ -424,6 +424,13 @@ async fn it_opens_once_a_policy_asks() {
         .logs("nobody can approve what the policy asks for")
         .await;
     proxy.logs("with --admin").await;
+    let output = within("its end", command(&args).output()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("127.0.0.1:8788 is taken") && said.contains("--admin"),
+        "{said}"
+    );
     if taken.is_ok() {
         drop(taken);
         put(&policy, &POLICY.replace("gone", "lost"));
@@ -447,4 +454,20 @@ async fn where_nobody_can_be_asked_that_is_said() {
     let answer = send(proxy.request().body(body(&call(1, "pay"))).unwrap()).await;
     assert!(text(&answer).contains("nobody can give one here"));
     assert!(!proxy.log().contains("approvals wait at"));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_guarded_server_gets_no_token() {
+    let policy = file("policy.json", POLICY);
+    let mut command = command(&["stdio", "--policy", policy.to_str().unwrap()]);
+    command
+        .args(["--", "sh", "-c", "env >&2"])
+        .env("OTHER", "is-passed-on")
+        .env("MCP_POLICY_ADMIN_TOKENS", format!("alice:{ALICE}"))
+        .env("MCP_POLICY_ADMIN_TOKEN", PEER);
+    let output = within("its end", command.output()).await.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("is-passed-on"), "{said}");
+    assert!(!said.contains(ALICE) && !said.contains(PEER), "{said}");
 }

@@ -149,5 +149,8 @@ async fn a_taken_port_is_said() {
 async fn options_that_are_not_there_yet_are_unknown() {
     let (code, _, stderr) = serve(&["--public-url", "http://localhost"]).await;
     assert_eq!(code, Some(2));
-    assert!(stderr.contains("unexpected argument '--public-url'"), "{stderr}");
+    assert!(
+        stderr.contains("unexpected argument '--public-url'"),
+        "{stderr}"
+    );
 }

@@ -40,7 +40,7 @@ pub(super) struct Digested<'a> {
 impl CallDigest {
     pub(super) fn of(call: Digested<'_>) -> Result<Self, Unreadable> {
         let params = match call.params {
-            Some(params) => canonical_params(params)?,
+            Some(params) => canonical_params(params, |_| false)?,
             None => b"{}".to_vec(),
         };
         let mut hash = Sha256::new();
@@ -81,12 +81,25 @@ impl fmt::Debug for CallDigest {
     }
 }
 
+/// What is approved of the parameters beside the arguments and this member, which names
+/// what is called; `None` if that is nothing.
+pub(super) fn others(params: &[u8], name: &str) -> Result<Option<Box<str>>, Unreadable> {
+    let text = canonical_params(params, |member| member == name || member == "arguments")?;
+    // It is part of what is UTF-8.
+    let text = String::from_utf8_lossy(&text);
+    Ok((text != "{}").then(|| text.into()))
+}
+
 /// The parameters without what may differ from one try to the next.
-fn canonical_params(params: &[u8]) -> Result<Vec<u8>, Unreadable> {
+fn canonical_params(
+    params: &[u8],
+    is_left_out: impl Fn(&str) -> bool,
+) -> Result<Vec<u8>, Unreadable> {
     let mut reader = Reader::new(params, Profile::MESSAGE)?;
     let mut out = Vec::with_capacity(params.len());
     canonical::object(&mut reader, &mut out, |reader, name, out| match name {
         "inputResponses" | "requestState" => leave_out(reader),
+        _ if is_left_out(name) => leave_out(reader),
         "_meta" if reader.kind()? == Kind::Object => {
             let start = out.len();
             canonical::object(reader, out, |reader, name, out| {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::digest::{CallDigest, Digested};
-use super::request::ShownArguments;
+use super::digest::{CallDigest, Digested, others};
+use super::request::{MOST_SHOWN, ShownArguments};
 use crate::clock::Moment;
 use crate::json::canonical::Unreadable;
 use crate::policy::{ApprovalDemand, Approver};
@@ -19,7 +19,7 @@ use crate::policy::{ApprovalDemand, Approver};
 #[derive(Clone)]
 pub struct ApprovalQuestion {
     pub(super) facts: Arc<Facts>,
-    pub(super) arguments: Option<ShownArguments>,
+    pub(super) shown: Arc<Shown>,
     at: Moment,
 }
 
@@ -34,6 +34,13 @@ pub(super) struct Facts {
     pub(super) reason: Option<Arc<str>>,
     pub(super) approver: Approver,
     pub(super) expires: Duration,
+}
+
+/// What is shown of a call to whoever decides, and to nobody else.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Shown {
+    pub(super) arguments: Option<ShownArguments>,
+    pub(super) others: Option<Box<str>>,
 }
 
 /// What a policy asks for.
@@ -95,13 +102,38 @@ impl ApprovalQuestion {
             approver: demand.approver,
             expires: demand.expires,
         };
+        let member = match call.method {
+            "resources/read" => "uri",
+            _ => "name",
+        };
+        let others = match call.params {
+            Some(params) => others(params, member)?,
+            None => None,
+        };
         // They are part of what was read above, so they are UTF-8.
         let arguments = call.arguments.map(String::from_utf8_lossy);
+        let shown = Shown {
+            arguments: arguments.map(|text| ShownArguments::of(&text)),
+            others,
+        };
         Ok(Self {
             facts: Arc::new(facts),
-            arguments: arguments.map(|text| ShownArguments::of(&text)),
+            shown: Arc::new(shown),
             at,
         })
+    }
+
+    /// Whether whoever decides sees all that is approved: nobody can approve what is
+    /// too long to be shown.
+    pub(crate) fn shows_all(&self) -> bool {
+        let cut = self.shown.arguments.as_ref().map_or(0, ShownArguments::cut);
+        let others = self.shown.others.as_ref().map_or(0, |others| others.len());
+        cut == 0 && others <= MOST_SHOWN
+    }
+
+    /// The first rule that asks.
+    pub(crate) fn rule(&self) -> &str {
+        self.facts.rules.first().map_or("", |rule| rule)
     }
 
     /// Of what exactly is asked for.

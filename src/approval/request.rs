@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::digest::CallDigest;
-use super::question::{ApprovalQuestion, Facts};
+use super::question::{ApprovalQuestion, Facts, Shown};
 use super::ruling::{Decider, NotDecided, Ruling, is_nameless, is_same_person};
 use crate::mcp::{shown, shown_uri};
 use crate::policy::Approver;
@@ -126,7 +126,7 @@ pub struct ShownArguments {
 }
 
 /// Bytes of arguments that are kept.
-const MOST_SHOWN: usize = 64 * 1024;
+pub(super) const MOST_SHOWN: usize = 64 * 1024;
 
 impl ShownArguments {
     pub(super) fn of(arguments: &str) -> Self {
@@ -173,8 +173,8 @@ impl fmt::Debug for ShownArguments {
 pub struct ApprovalRequest {
     id: ApprovalId,
     facts: Arc<Facts>,
-    /// `None` also once it has ended.
-    arguments: Option<ShownArguments>,
+    /// `None` once it has ended.
+    shown: Option<Arc<Shown>>,
     state: ApprovalState,
     created_at: SystemTime,
     expires_at: SystemTime,
@@ -195,7 +195,7 @@ impl ApprovalRequest {
         Ok(Self {
             id,
             facts: Arc::clone(&question.facts),
-            arguments: question.arguments.clone(),
+            shown: Some(Arc::clone(&question.shown)),
             state: ApprovalState::Pending,
             created_at,
             expires_at: later(created_at, question.expires()),
@@ -269,7 +269,7 @@ impl ApprovalRequest {
     fn turn(&mut self, state: ApprovalState) {
         self.state = state;
         if !state.is_open() {
-            self.arguments = None;
+            self.shown = None;
         }
     }
 
@@ -327,7 +327,14 @@ impl ApprovalRequest {
     /// The arguments; `None` if there are none, and once it has ended: values are not
     /// kept longer than somebody needs them to decide.
     pub fn arguments(&self) -> Option<&ShownArguments> {
-        self.arguments.as_ref()
+        self.shown.as_ref()?.arguments.as_ref()
+    }
+
+    /// Whatever else is approved of the parameters of the call, as JSON: of `_meta` what
+    /// is not the client's own business, `task`, and members that nobody knows. `None` if
+    /// there is nothing, and once it has ended.
+    pub fn others(&self) -> Option<&str> {
+        self.shown.as_ref()?.others.as_deref()
     }
 
     /// What has become of it.

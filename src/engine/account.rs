@@ -76,6 +76,8 @@ pub(crate) struct Draft {
     spending: SmallVec<[Spending; 2]>,
     /// What somebody has to approve first, if anything.
     question: Option<Box<ApprovalQuestion>>,
+    /// How it is refused once that is approved, if it is hidden.
+    approved: Option<Refusal>,
     /// How it is refused; `None` if it may go on.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -128,10 +130,24 @@ impl Draft {
         }
     }
 
+    /// Whether it was approved. The approval, if it may go on by that.
+    pub(crate) fn settle(&mut self, approved: Result<Approved, Unapproved>) -> Option<Approved> {
+        match (approved, &self.approved) {
+            (Ok(_), Some(refusal)) => self.refusal = Some(refusal.clone()),
+            (Ok(approved), None) => return Some(approved),
+            (Err(why), _) => self.refuse_unapproved(&why),
+        }
+        None
+    }
+
     /// It is refused after all, because nobody has approved it.
     pub(crate) fn refuse_unapproved(&mut self, why: &Unapproved) {
         let id = self.facts.id.to_string();
         let used = self.thing.zip(self.facts.name.as_deref());
+        let rule = self
+            .question
+            .as_ref()
+            .map_or("", |question| question.rule());
         let (verdict, refusal) = match (why, used) {
             (Unapproved::Full, _) => (
                 Verdict::Unavailable,
@@ -139,21 +155,22 @@ impl Draft {
             ),
             (Unapproved::Failed, _) => (Verdict::Unavailable, Refusal::Failed),
             (Unapproved::Store, _) | (_, None) => (Verdict::Unavailable, words::unasked(id)),
-            (Unapproved::Denied(_), Some(used)) => (
-                Verdict::Denied,
-                words::not_approved(used, &self.facts.rule, why, id),
-            ),
-            (Unapproved::Pending(_) | Unapproved::Gone, Some(used)) => (
-                Verdict::Waiting,
-                words::not_approved(used, &self.facts.rule, why, id),
-            ),
+            (Unapproved::Denied(_), Some(used)) => {
+                (Verdict::Denied, words::not_approved(used, rule, why, id))
+            }
+            (Unapproved::Pending(_) | Unapproved::Gone, Some(used)) => {
+                (Verdict::Waiting, words::not_approved(used, rule, why, id))
+            }
         };
         match why {
             Unapproved::Full => self.facts.rule = words::APPROVALS_FULL.into(),
             Unapproved::Failed | Unapproved::Store => self.facts.rule = words::STORE.into(),
             _ => {}
         }
-        self.facts.verdict = verdict;
+        // What is hidden is recorded as that, whatever is said of it.
+        if self.approved.is_none() {
+            self.facts.verdict = verdict;
+        }
         self.refusal = Some(refusal);
     }
 
@@ -162,7 +179,11 @@ impl Draft {
         let used = self.thing.zip(self.facts.name.as_deref());
         if let (Some(_), Some(used)) = (self.question(), used) {
             let id = self.facts.id.to_string();
-            self.refusal = Some(words::waits_alone(used, &self.facts.rule, id));
+            let rule = self
+                .question
+                .as_ref()
+                .map_or("", |question| question.rule());
+            self.refusal = Some(words::waits_alone(used, rule, id));
             self.facts.verdict = Verdict::Denied;
         }
     }
@@ -215,6 +236,7 @@ impl Engine {
             .as_ref()
             .and_then(|demand| self.question(demand, &seen, judge?));
         let (verdict, refusal) = match &question {
+            Some(_) if judgement.approved.is_some() => (judgement.verdict, None),
             Some(_) => (Verdict::Allowed, None),
             None => (judgement.verdict, judgement.refusal),
         };
@@ -251,6 +273,7 @@ impl Engine {
             thing: judgement.thing,
             spending,
             question,
+            approved: judgement.approved,
             refusal,
         }
     }
@@ -277,12 +300,16 @@ impl Engine {
             server: &self.server.clone().unwrap_or_default(),
             caller: &judge.caller().shared_id(),
             method: &call.method,
-            name: named(Param::Name).or_else(|| named(Param::Uri))?,
+            name: named(match &*call.method {
+                "resources/read" => Param::Uri,
+                _ => Param::Name,
+            })?,
             params: params.map(|params| params.raw),
             arguments: params.and_then(|params| params.span(Param::Arguments)),
         };
         let question = ApprovalQuestion::new(demand, call, judge.now());
-        question.ok().map(Box::new)
+        let question = question.ok().filter(ApprovalQuestion::shows_all);
+        question.map(Box::new)
     }
 
     /// Asks for the approval of a message that has to be approved.

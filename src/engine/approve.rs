@@ -11,6 +11,7 @@ use futures_core::Stream as _;
 use futures_timer::Delay;
 
 use super::asked;
+use super::holds::{Hold, Holds};
 use crate::approval::{
     ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
     ApprovalStore, Asked, CallDigest, Used,
@@ -22,28 +23,36 @@ use crate::waiting::Waiting;
 
 /// Where approvals are asked for; `None` if nobody can give any.
 #[derive(Clone, Default)]
-pub(super) struct Approvals(Option<Arc<dyn ApprovalStore>>);
+pub(super) struct Approvals {
+    store: Option<Arc<dyn ApprovalStore>>,
+    holds: Holds,
+}
 
 impl Approvals {
     pub(super) fn set_store(&mut self, store: impl ApprovalStore) {
-        self.0 = Some(Arc::new(store));
+        self.store = Some(Arc::new(store));
     }
 
     /// Whether anybody can be asked.
     pub(super) fn can_be_given(&self) -> bool {
-        self.0.is_some()
+        self.store.is_some()
     }
 
     /// Whether the call is approved. If somebody has to decide first, that is waited
     /// for as long as this is patient.
     pub(super) fn ask(&self, question: &ApprovalQuestion, patience: Option<Patience>) -> Approving {
-        let Some(store) = &self.0 else {
+        let Some(store) = &self.store else {
             return Approving::Known(Err(Unapproved::Store));
         };
+        let decided = patience.as_ref().and_then(|patience| patience.decided);
         let listening = patience.and_then(|patience| {
             // Before it is asked: nothing that is decided meanwhile may be missed.
             let changes = asked("approval store", || store.changes().listen()).ok()?;
-            Some((patience, changes))
+            Some(Listening {
+                patience,
+                changes,
+                _hold: self.holds.begin(question.caller())?,
+            })
         });
         let asking = AwaitedApproval {
             store: Arc::clone(store),
@@ -51,12 +60,9 @@ impl Approvals {
             listening,
             stage: Stage::Ended,
         };
-        match asked_of(|| store.ask(question)).settle() {
-            Settled::Known(answer) => asking.answered(answer),
-            Settled::Awaited(waiting) => Approving::Awaited(Box::new(AwaitedApproval {
-                stage: Stage::Asking(waiting),
-                ..asking
-            })),
+        match decided {
+            Some(request) => asking.look_at(request),
+            None => asking.ask(),
         }
     }
 }
@@ -70,12 +76,26 @@ impl fmt::Debug for Approvals {
 /// How long a call is held that somebody has to approve, however often it is judged
 /// meanwhile.
 #[derive(Debug)]
-pub(crate) struct Patience(Delay);
+pub(crate) struct Patience {
+    time: Delay,
+    /// The request about which somebody has decided.
+    decided: Option<ApprovalId>,
+}
 
 impl Patience {
     pub(crate) fn of(time: Duration) -> Self {
-        Self(Delay::new(time))
+        Self {
+            time: Delay::new(time),
+            decided: None,
+        }
     }
+}
+
+/// How it is heard that something was decided.
+struct Listening {
+    patience: Patience,
+    changes: ApprovalEvents,
+    _hold: Hold,
 }
 
 /// What became of asking for an approval.
@@ -126,13 +146,14 @@ pub(crate) enum Held {
 pub(crate) struct AwaitedApproval {
     store: Arc<dyn ApprovalStore>,
     question: ApprovalQuestion,
-    /// How long to wait for a decision, and how it is heard of; `None` if it is not
-    /// waited for.
-    listening: Option<(Patience, ApprovalEvents)>,
+    /// `None` if it is not waited for a decision.
+    listening: Option<Listening>,
     stage: Stage,
 }
 
 enum Stage {
+    /// It is looked at what was decided.
+    Looking(Waiting<Option<ApprovalRequest>, StoreError>),
     /// The store is asked.
     Asking(Waiting<Asked, StoreError>),
     /// Somebody has to decide.
@@ -141,6 +162,42 @@ enum Stage {
 }
 
 impl AwaitedApproval {
+    /// Looks at what was decided. Where it is over already, nobody is asked again for
+    /// the same call.
+    fn look_at(self, request: ApprovalId) -> Approving {
+        let at = self.question.at();
+        match asked_of(|| self.store.get(request, at)).settle() {
+            Settled::Known(found) => self.looked_at(&found),
+            Settled::Awaited(waiting) => Approving::Awaited(Box::new(Self {
+                stage: Stage::Looking(waiting),
+                ..self
+            })),
+        }
+    }
+
+    fn looked_at(self, found: &Result<Option<ApprovalRequest>, StoreError>) -> Approving {
+        let state = match found {
+            Ok(found) => found.as_ref().map(ApprovalRequest::state),
+            Err(error) => return Approving::Known(Err(Unapproved::from(error))),
+        };
+        match state {
+            Some(ApprovalState::Pending | ApprovalState::Approved | ApprovalState::Denied) => {
+                self.ask()
+            }
+            _ => Approving::Known(Err(Unapproved::Gone)),
+        }
+    }
+
+    fn ask(self) -> Approving {
+        match asked_of(|| self.store.ask(&self.question)).settle() {
+            Settled::Known(answer) => self.answered(answer),
+            Settled::Awaited(waiting) => Approving::Awaited(Box::new(Self {
+                stage: Stage::Asking(waiting),
+                ..self
+            })),
+        }
+    }
+
     fn answered(self, answer: Result<Asked, StoreError>) -> Approving {
         Approving::Known(Err(match answer {
             Ok(Asked::Approved(request)) => {
@@ -163,20 +220,30 @@ impl AwaitedApproval {
         }))
     }
 
+    /// The same, for its next stage.
+    fn take(&mut self) -> Self {
+        Self {
+            store: Arc::clone(&self.store),
+            question: self.question.clone(),
+            listening: self.listening.take(),
+            stage: Stage::Ended,
+        }
+    }
+
     /// Waits until something was decided about this request; or not any longer.
     fn poll_decided(
         &mut self,
         request: &ApprovalRequest,
         context: &mut Context<'_>,
     ) -> Poll<Option<Patience>> {
-        let Some((patience, changes)) = &mut self.listening else {
+        let Some(listening) = &mut self.listening else {
             return Poll::Ready(None);
         };
         loop {
-            let event = match Pin::new(&mut *changes).poll_next(context) {
+            let event = match Pin::new(&mut listening.changes).poll_next(context) {
                 Poll::Ready(event) => event,
                 Poll::Pending => {
-                    ready!(Pin::new(&mut patience.0).poll(context));
+                    ready!(Pin::new(&mut listening.patience.time).poll(context));
                     return Poll::Ready(None);
                 }
             };
@@ -189,7 +256,10 @@ impl AwaitedApproval {
             };
             if is_decided {
                 let listening = self.listening.take();
-                return Poll::Ready(listening.map(|(patience, _)| patience));
+                return Poll::Ready(listening.map(|listening| Patience {
+                    decided: Some(request.id()),
+                    ..listening.patience
+                }));
             }
         }
     }
@@ -202,18 +272,22 @@ impl Future for AwaitedApproval {
         let this = &mut *self;
         loop {
             match std::mem::replace(&mut this.stage, Stage::Ended) {
+                Stage::Looking(mut waiting) => {
+                    let Poll::Ready(found) = Pin::new(&mut waiting).poll(context) else {
+                        this.stage = Stage::Looking(waiting);
+                        return Poll::Pending;
+                    };
+                    match this.take().looked_at(&found) {
+                        Approving::Known(result) => return Poll::Ready(Held::Settled(result)),
+                        Approving::Awaited(awaited) => *this = *awaited,
+                    }
+                }
                 Stage::Asking(mut waiting) => {
                     let Poll::Ready(answer) = Pin::new(&mut waiting).poll(context) else {
                         this.stage = Stage::Asking(waiting);
                         return Poll::Pending;
                     };
-                    let answered = Self {
-                        store: Arc::clone(&this.store),
-                        question: this.question.clone(),
-                        listening: this.listening.take(),
-                        stage: Stage::Ended,
-                    };
-                    match answered.answered(answer) {
+                    match this.take().answered(answer) {
                         Approving::Known(result) => return Poll::Ready(Held::Settled(result)),
                         Approving::Awaited(awaited) => *this = *awaited,
                     }

@@ -66,6 +66,9 @@ pub(crate) struct Judgement {
     /// What has to be approved first, if it can wait for that. Where nobody can be
     /// asked it is refused.
     pub(crate) demand: Option<Demand>,
+    /// How it is refused all the same once it is approved: what is hidden waits like
+    /// what does not exist.
+    pub(crate) approved: Option<Refusal>,
     /// How it is refused; `None` if it may go on.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -84,6 +87,7 @@ impl Judgement {
         thing: None,
         spending: SmallVec::new_const(),
         demand: None,
+        approved: None,
         refusal: None,
     };
 
@@ -100,6 +104,7 @@ impl Judgement {
             thing: None,
             spending: SmallVec::new(),
             demand: None,
+            approved: None,
             refusal: None,
         }
     }
@@ -183,6 +188,7 @@ impl From<Refusal> for Judgement {
             thing: None,
             spending: SmallVec::new(),
             demand: None,
+            approved: None,
             refusal: Some(refusal),
         }
     }
@@ -402,10 +408,20 @@ impl Judge {
                 }
             }
         };
-        Judgement {
+        let mut judgement = Judgement {
             thing: Some(what),
             ..judgement.noting(decision)
+        };
+        // Somebody is asked about it as about others that the same pattern names.
+        let asks = decision.unnamed().and_then(Decision::approval);
+        if let (Outcome::Hide, Some(demand)) = (decision.outcome(), asks) {
+            judgement.demand = Some(demand.into());
+            judgement.approved = Some(match self.denies_by_default() {
+                true => by_default(what, decisive),
+                false => unknown(what, decisive),
+            });
         }
+        judgement
     }
 
     /// A use of a task: it has to be the caller's, and the tool that it was made

@@ -6,6 +6,7 @@
 mod account;
 mod approve;
 mod charge;
+mod holds;
 mod judge;
 mod sessions;
 mod told;

@@ -425,7 +425,7 @@ impl MessageConnection {
                 Held::Decided(_) => Err(Unapproved::Store),
             },
         };
-        approved.map_err(|why| draft.refuse_unapproved(&why)).ok()
+        draft.settle(approved)
     }
 
     /// Charges a message that may go on; if it cannot be, it is refused.

@@ -12,6 +12,7 @@ use super::encoding::is_encoded;
 use super::endpoints::Endpoints;
 use super::exchange::{Asked, Exchange};
 use super::incoming::Refused;
+use super::not_sent::NotSent;
 use super::response_body::ResponseBody;
 use super::tell;
 use crate::audit::Ending;
@@ -80,6 +81,13 @@ impl Asked {
 /// The response that refuses a request. A client of 2024-11-05 hears the refusal
 /// of a message on the stream that it has open, and here only that it was heard.
 pub(super) fn refuse<R>(refused: &Refused, target: &Uri) -> Response<ResponseBody<R>> {
+    let mut response = refusal_of(refused, target);
+    // Another layer around this one gives back what it charged.
+    response.extensions_mut().insert(NotSent);
+    response
+}
+
+fn refusal_of<R>(refused: &Refused, target: &Uri) -> Response<ResponseBody<R>> {
     let (refusal, asked) = (&refused.refusal, &refused.asked);
     if !refused.is_message {
         return asked.refuse(refusal);

@@ -393,7 +393,8 @@ where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
     let patience = admission.patience.take();
-    match judged.approve(patience) {
+    let length = body.as_ref().map_or(0, |body| body.bytes.len());
+    match judged.approve(patience, length) {
         Some(Approving::Known(approved)) => judged.settle_approval(approved),
         Some(Approving::Awaited(approval)) => {
             let undecided = Undecided {

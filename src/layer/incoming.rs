@@ -283,6 +283,9 @@ impl Incoming<'_> {
     }
 }
 
+/// Bytes of a body that may wait for an approval.
+const MOST_HELD: usize = 128 * 1024;
+
 impl Judged {
     /// The same of a body that is, or should have been, a message.
     pub(super) fn of_message(self) -> Self {
@@ -328,21 +331,18 @@ impl Judged {
 
     /// Asks for the approval that it needs, if it may go on otherwise; to be followed
     /// by [`settle_approval`](Self::settle_approval).
-    pub(super) fn approve(&self, patience: Option<Patience>) -> Option<Approving> {
+    pub(super) fn approve(&self, patience: Option<Patience>, length: usize) -> Option<Approving> {
         let question = self.first.question()?;
-        let patience = patience.unwrap_or_else(|| Patience::of(self.config.approval_wait));
-        Some(self.config.engine.approve(question, Some(patience)))
+        // What is large is not held: all requests have one budget together.
+        let patience = (length <= MOST_HELD)
+            .then(|| patience.unwrap_or_else(|| Patience::of(self.config.approval_wait)));
+        Some(self.config.engine.approve(question, patience))
     }
 
     /// Whether it was approved.
     pub(super) fn settle_approval(&mut self, approved: Result<Approved, Unapproved>) {
-        match approved {
-            Ok(approved) => self.approved = Some(approved),
-            Err(why) => {
-                self.first.refuse_unapproved(&why);
-                self.refuse_together();
-            }
-        }
+        self.approved = self.first.settle(approved);
+        self.refuse_together();
     }
 
     /// Uses its approval up, if it may go on by that; to be followed by

@@ -21,7 +21,9 @@ use crate::server::{Body, META, OK, pieces, post};
 
 const POLICY: &str = r#"{
     "version": "1", "default": "deny",
+    "hide": ["ask_secret"],
     "tools": {
+        "ask_*": { "require_approval": true },
         "pay": { "rate_limit": { "max": 2, "window": 60, "scope": "caller" },
                  "require_approval": { "reason": "Money is gone for good." } },
         "own": { "require_approval": { "approver": "caller" } },
@@ -559,6 +561,111 @@ async fn a_store_that_does_not_answer_lets_nothing_pass() {
         assert!(passed(&guarded.asks(&call("free", "{}")).await));
         assert_eq!(guarded.ran().len(), 1);
     }
+}
+
+/// Whoever guesses names is told the same of both.
+#[tokio::test]
+async fn what_is_hidden_waits_like_what_does_not_exist() {
+    let guarded = impatient();
+    let mut told = Vec::new();
+    for name in ["ask_secret", "ask_others"] {
+        let answer = guarded.asks(&call(name, "{}")).await;
+        let (text, meta) = refused(&answer);
+        let approval = meta["approvalId"].as_str().unwrap();
+        let decision = meta["decisionId"].as_str().unwrap();
+        let answer = answer
+            .to_string()
+            .replace(name, "NAME")
+            .replace(approval, "ID");
+        told.push(answer.replace(decision, "ID"));
+        assert!(text.contains("It waits for an approval."), "{text}");
+        guarded.approve_pending().await;
+    }
+    assert_eq!(told[0], told[1]);
+    let (text, _) = refused(&guarded.asks(&call("ask_secret", "{}")).await);
+    assert!(text.contains("[rule (default deny)]"), "{text}");
+    assert_eq!(guarded.ran(), [""; 0]);
+    assert!(passed(&guarded.asks(&call("ask_others", "{}")).await));
+}
+
+/// Whoever decides sees all that is approved.
+#[tokio::test]
+async fn what_is_approved_is_shown() {
+    let guarded = impatient();
+    let read = request(
+        "resources/read",
+        r#"{"uri":"db:salaries","name":"db:opening-hours"}"#,
+    );
+    guarded.asks(&read).await;
+    let shown = async || {
+        let id = guarded.pending().await;
+        guarded.approvals.get(id).await.unwrap().unwrap()
+    };
+    let request_of = shown().await;
+    assert_eq!(request_of.name(), "db:salaries");
+    assert_eq!(request_of.others(), Some(r#"{"name":"db:opening-hours"}"#));
+    guarded.approve_pending().await;
+    let params = r#"{"name":"pay","arguments":{"a":1},"task":{},"_meta":{"dryRun":false,"progressToken":1}}"#;
+    guarded.asks(&request("tools/call", params)).await;
+    let request_of = shown().await;
+    assert_eq!(request_of.arguments().unwrap().text(), r#"{"a":1}"#);
+    assert_eq!(
+        request_of.others(),
+        Some(r#"{"_meta":{"dryRun":false},"task":{}}"#)
+    );
+    guarded.approve_pending().await;
+    // Nobody can approve what nobody can look through.
+    let padding = " ".repeat(70_000);
+    let long = call("pay", &format!(r#"{{"a":"{padding}","to":"eve"}}"#));
+    let (text, _) = refused(&guarded.asks(&long).await);
+    assert!(text.contains("nobody can give one here"), "{text}");
+}
+
+/// Nobody is asked once more because of a call that was held.
+#[tokio::test]
+async fn of_calls_that_are_held_together_one_passes_and_nobody_is_asked_again() {
+    let guarded = guarded();
+    let body = call("pay", "{}");
+    let mut changes = guarded.approvals.changes();
+    let operator = async {
+        let Some(ApprovalEvent::Changed(id, _)) = changes.next().await else {
+            panic!("nobody is asked");
+        };
+        guarded.approvals.approve(id, "dora").await.unwrap();
+    };
+    let asks = || guarded.asks(&body);
+    let (one, other, third, ()) = tokio::join!(asks(), asks(), asks(), operator);
+    let passes = [&one, &other, &third]
+        .into_iter()
+        .filter(|answer| passed(answer));
+    assert_eq!((passes.count(), guarded.ran().len()), (1, 1));
+    let pending = guarded.approvals.list(&[ApprovalState::Pending]).await;
+    assert!(pending.unwrap().is_empty());
+}
+
+/// An outer layer gives back what an inner one refuses, or has wait.
+#[tokio::test]
+async fn what_an_inner_layer_refuses_costs_nothing_outside() {
+    let guarded = impatient();
+    let outer = r#"{"version":"1","default":"allow","tools":{"pay":{"rate_limit":"2/hour"}}}"#;
+    let outer = PolicyLayer::new(outer.parse().unwrap());
+    let server = service_fn(async |_: Request<RequestBody<RequestBody<Body>>>| {
+        let answer = Response::builder().header("content-type", "application/json");
+        Ok::<_, Infallible>(answer.body(pieces([OK])).unwrap())
+    });
+    let service = outer.layer(guarded.layer.layer(server));
+    let ask = async || {
+        let mut request = post(call("pay", "{}"));
+        request.extensions_mut().insert(Caller::new("alice"));
+        let answer = service.clone().oneshot(request).await.unwrap();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        serde_json::from_slice::<Value>(&body).unwrap()
+    };
+    for _ in 0..5 {
+        refused(&ask().await);
+    }
+    guarded.approve_pending().await;
+    assert!(passed(&ask().await));
 }
 
 #[tokio::test]

@@ -67,9 +67,11 @@ struct Caller {
     asked: usize,
 }
 
-/// Bytes of its arguments.
+/// Bytes of what is shown of it.
 fn bytes_of(request: &ApprovalRequest) -> usize {
-    request.arguments().map_or(0, |shown| shown.text().len())
+    let arguments = request.arguments().map_or(0, |shown| shown.text().len());
+    let others = request.others().map_or(0, str::len);
+    arguments.saturating_add(others)
 }
 
 impl Table {

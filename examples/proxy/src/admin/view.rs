@@ -38,6 +38,9 @@ struct View<'a> {
     arguments: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     arguments_cut: Option<usize>,
+    /// What else is approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    others: Option<Box<RawValue>>,
     reason: Option<&'a str>,
     rules: Vec<&'a str>,
     created_at: String,
@@ -63,6 +66,9 @@ impl<'a> View<'a> {
             tool: request.name(),
             arguments: arguments.and_then(raw),
             arguments_cut: cut,
+            others: request
+                .others()
+                .and_then(|others| RawValue::from_string(others.to_owned()).ok()),
             reason: request.reason(),
             rules: request.rules().collect(),
             created_at: time(request.created_at()),

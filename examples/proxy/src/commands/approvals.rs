@@ -160,6 +160,7 @@ struct Waiting {
     tool: String,
     arguments: Option<Box<RawValue>>,
     arguments_cut: Option<u64>,
+    others: Option<Box<RawValue>>,
     reason: Option<String>,
     created_at: String,
     expires_at: String,
@@ -220,6 +221,9 @@ impl Waiting {
         }
         if let Some((arguments, more)) = self.arguments() {
             text += &format!("arguments\n{}{more}\n", indented(&arguments));
+        }
+        if let Some(others) = &self.others {
+            text += &format!("and besides\n{}\n", indented(others.get()));
         }
         if let Some(cut) = self.arguments_cut {
             text += &format!("and {cut} more bytes, which are not shown\n");

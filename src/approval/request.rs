@@ -118,7 +118,7 @@ impl fmt::Display for ApprovalState {
 }
 
 /// The arguments of a call, for whoever decides about it: the JSON text as it was
-/// sent, or how it begins.
+/// sent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ShownArguments {
     text: Arc<str>,
@@ -140,14 +140,14 @@ impl ShownArguments {
         }
     }
 
-    /// The text: at most 64 KiB of it. It comes from the caller, so whatever shows it
-    /// has to escape it.
+    /// The text, of at most 64 KiB. It comes from the caller, so whatever shows it has to
+    /// escape it.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// How many bytes follow that are not shown.
-    pub fn cut(&self) -> usize {
+    /// How many bytes follow that are not shown: then nobody is asked.
+    pub(super) fn cut(&self) -> usize {
         self.cut
     }
 }

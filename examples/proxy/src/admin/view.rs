@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use mcp_policy::{ApprovalRequest, Decider, ShownArguments};
 use serde::Serialize;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use crate::json_text;
 
@@ -34,10 +34,8 @@ struct View<'a> {
     method: &'a str,
     /// Also the name of a prompt, and the URI of a resource.
     tool: &'a str,
-    /// What the caller sent, or the beginning of that as a string.
+    /// As the caller sent them.
     arguments: Option<Box<RawValue>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arguments_cut: Option<usize>,
     /// What else is approved.
     #[serde(skip_serializing_if = "Option::is_none")]
     others: Option<Box<RawValue>>,
@@ -56,7 +54,6 @@ struct View<'a> {
 impl<'a> View<'a> {
     fn of(request: &'a ApprovalRequest) -> Self {
         let arguments = request.arguments();
-        let cut = arguments.map(ShownArguments::cut).filter(|cut| *cut > 0);
         Self {
             id: request.id().to_string(),
             state: request.state().as_str(),
@@ -65,7 +62,6 @@ impl<'a> View<'a> {
             method: request.method(),
             tool: request.name(),
             arguments: arguments.and_then(raw),
-            arguments_cut: cut,
             others: request
                 .others()
                 .and_then(|others| RawValue::from_string(others.to_owned()).ok()),
@@ -85,12 +81,7 @@ impl<'a> View<'a> {
 
 /// The text as it is, so that numbers stay what the server will get.
 fn raw(arguments: &ShownArguments) -> Option<Box<RawValue>> {
-    let text = arguments.text();
-    let whole = match arguments.cut() {
-        0 => RawValue::from_string(text.to_owned()).ok(),
-        _ => None,
-    };
-    whole.or_else(|| to_raw_value(text).ok())
+    RawValue::from_string(arguments.text().to_owned()).ok()
 }
 
 fn time(time: SystemTime) -> String {

@@ -159,7 +159,6 @@ struct Waiting {
     method: String,
     tool: String,
     arguments: Option<Box<RawValue>>,
-    arguments_cut: Option<u64>,
     others: Option<Box<RawValue>>,
     reason: Option<String>,
     created_at: String,
@@ -169,22 +168,12 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// The arguments as JSON text, if there are any, and if it begins so what follows.
-    fn arguments(&self) -> Option<(String, &'static str)> {
-        let raw = self.arguments.as_ref()?.get();
-        match self.arguments_cut {
-            None => Some((raw.to_owned(), "")),
-            Some(_) => Some((serde_json::from_str(raw).unwrap_or_default(), "…")),
-        }
-    }
-
     fn row(&self) -> [String; 7] {
-        let arguments = self.arguments().map(|(text, more)| {
-            let line = one_line(&text);
+        let arguments = self.arguments.as_ref().map(|arguments| {
+            let line = one_line(arguments.get());
             let mut cut: String = line.chars().take(SHOWN).collect();
-            match cut.len() < line.len() {
-                true => cut.push('…'),
-                false => cut += more,
+            if cut.len() < line.len() {
+                cut.push('…');
             }
             cut
         });
@@ -219,14 +208,11 @@ impl Waiting {
                 text += &format!("{heading:12}{}\n", visible(value));
             }
         }
-        if let Some((arguments, more)) = self.arguments() {
-            text += &format!("arguments\n{}{more}\n", indented(&arguments));
+        if let Some(arguments) = &self.arguments {
+            text += &format!("arguments\n{}\n", indented(arguments.get()));
         }
         if let Some(others) = &self.others {
             text += &format!("and besides\n{}\n", indented(others.get()));
-        }
-        if let Some(cut) = self.arguments_cut {
-            text += &format!("and {cut} more bytes, which are not shown\n");
         }
         text
     }

@@ -679,6 +679,23 @@ fn what_is_only_tried_has_a_quota_of_its_own_beside_what_is_enforced() {
     assert_ne!(of_inner("shadow"), of_inner("enforce"));
 }
 
+#[test]
+fn more_than_the_most_is_the_most() {
+    let most = Amount::MAX.millionths();
+    assert_eq!(most, 9_000_000_000_000_000_000);
+    assert_eq!(Amount::from_millionths(most + 1), Amount::MAX);
+    assert_eq!(Amount::from_millionths(u64::MAX), Amount::MAX);
+    assert_eq!(Amount::from_millionths(most - 1).millionths(), most - 1);
+}
+
+#[test]
+fn a_limit_that_admits_one_call_is_no_reason_to_warn() {
+    let policy = policy(json!({
+        "tools": { "t": { "limits": calls(1), "rate_limit": "1/minute" } },
+    }));
+    assert_eq!(policy.warnings().len(), 0, "{:?}", policy.warnings());
+}
+
 /// Stores outlive processes, and what counts in them does not change its name.
 #[test]
 fn the_id_of_a_quota_stays_the_same() {

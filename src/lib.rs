@@ -19,6 +19,7 @@ mod policy;
 mod reload;
 #[cfg(feature = "redis")]
 mod remote;
+mod rounds;
 mod session;
 mod source;
 #[cfg(feature = "sqlite")]
@@ -49,8 +50,10 @@ pub use limit::SqliteLimitStore;
 #[doc(hidden)]
 pub use limit::benching;
 pub use limit::{
-    Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, Usage, UsageFilter,
+    Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, StateId, Usage,
+    UsageFilter,
 };
+pub use mcp::params::Elicitation;
 pub use policy::{
     Action, Amount, ApprovalDemand, Approver, CalendarUnit, Check, Condition, ConditionStep,
     Decision, DefaultAction, Diagnostic, Explanation, Instructions, InvalidArguments, Limit,
@@ -61,6 +64,7 @@ pub use policy::{
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
+pub use rounds::{NoRequestStateKey, RequestStateKeys};
 #[cfg(feature = "redis")]
 pub use session::RedisSessionStore;
 #[cfg(feature = "sqlite")]

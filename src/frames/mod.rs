@@ -383,12 +383,13 @@ impl MessageConnection {
             era,
             kind: MessageKind::Unreadable,
             call: None,
+            abilities: None,
         };
         let seen = match message {
             Some(message) => seen.with_message(message),
             None => seen,
         };
-        self.engine.draft(arrival, seen, judgement, judge)
+        self.engine.draft(arrival, seen, judgement, judge, None)
     }
 
     /// Has a message that may go on approved and charged; if it cannot be, it is
@@ -416,7 +417,9 @@ impl MessageConnection {
 
     /// Asks for the approval that a message needs; if there is none, it is refused.
     async fn approve(&self, draft: &mut Draft) -> Option<Approved> {
-        let approving = self.engine.approve(draft.question()?, None);
+        let approving = self
+            .engine
+            .approve(draft.question()?, draft.wait(None, None));
         let approved = match approving {
             Approving::Known(approved) => approved,
             Approving::Awaited(approval) => match approval.await {

@@ -7,7 +7,7 @@ use super::budget::Budget;
 use super::config::Config;
 use super::identify::IdentifyCaller;
 use super::service::PolicyService;
-use crate::approval::ApprovalStore;
+use crate::approval::{ApprovalId, ApprovalStore};
 use crate::audit::AuditSink;
 #[cfg(doc)]
 use crate::caller::Caller;
@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::limit::LimitStore;
 use crate::policy::Policy;
+use crate::rounds::RequestStateKeys;
 use crate::session::SessionStore;
 use crate::source::PolicySource;
 
@@ -154,6 +155,36 @@ impl PolicyLayer {
     #[must_use]
     pub fn approval_wait(self, time: Duration) -> Self {
         self.with(|config| config.approval_wait = time)
+    }
+
+    /// Where the page is on which a user can see what becomes of a request: clients that
+    /// can open pages are sent there (2025-11-25 and 2026-07-28). An application serves
+    /// it, and must show no more than the [state](crate::ApprovalRequest::state) there:
+    /// whoever has the address may look, and only operators may decide. If the closure
+    /// panics, there is no page.
+    ///
+    /// ```
+    /// use mcp_policy::{Policy, PolicyLayer};
+    ///
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+    /// let layer = PolicyLayer::new(policy)
+    ///     .approval_page(|id| format!("https://gateway.example.com/approvals/{id}"));
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    #[must_use]
+    pub fn approval_page(
+        self,
+        page: impl Fn(&ApprovalId) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.engine.set_approval_page(page))
+    }
+
+    /// Seals with these keys what clients of 2026-07-28 bring back with a further round
+    /// of a call, rather than with one that nobody else has: for replicas, and so that it
+    /// is still good when the process has ended.
+    #[must_use]
+    pub fn request_state_keys(self, keys: RequestStateKeys) -> Self {
+        self.with(|config| config.engine.set_request_state_keys(keys))
     }
 
     /// Tells the time by this clock, for tests of what depends on it.

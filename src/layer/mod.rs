@@ -7,6 +7,7 @@ mod budget;
 mod calls;
 mod collect;
 mod config;
+mod deciding;
 mod encoding;
 mod endpoints;
 mod events;

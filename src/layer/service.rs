@@ -8,7 +8,8 @@ use tower_service::Service;
 
 use super::collect::Collect;
 use super::config::Config;
-use super::future::{Admission, ResponseFuture};
+use super::deciding::Admission;
+use super::future::ResponseFuture;
 use super::request::{self, Route};
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;

@@ -10,11 +10,13 @@ mod under_way;
 use std::fmt;
 use std::time::Duration;
 
-use redis::ScriptInvocation;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::{Cmd, ScriptInvocation};
 use smallvec::SmallVec;
 
 use super::usage::{Usage, UsageFilter};
-use super::{Conclusion, LimitStore, Reservation, Reserved};
+use super::{Conclusion, LimitStore, Reservation, Reserved, STATE_KEPT, StateId};
 use crate::clock::Moment;
 use crate::remote::{Begun, Link, Remote};
 use crate::store::{Answer, StoreError};
@@ -237,9 +239,30 @@ impl LimitStore for RedisLimitStore {
         self.remote.begin(ask).into_answer()
     }
 
+    fn use_state(&self, state: &StateId, _: Moment) -> Answer<bool> {
+        let mut set = Cmd::new();
+        set.arg("SET").arg(state_key(state)).arg(1);
+        set.arg("NX").arg("EX").arg(STATE_KEPT.as_secs());
+        // What was set before is answered with nothing.
+        let ask = async move |link: Link| link.run::<Option<()>>(&set).await;
+        let used = self.remote.begin(async move |link| {
+            let is_set = ask(link).await?;
+            Ok(is_set.is_some())
+        });
+        used.into_answer()
+    }
+
     fn outlives_process(&self) -> bool {
         true
     }
+}
+
+/// Each is alone, so it may be anywhere.
+fn state_key(state: &StateId) -> String {
+    format!(
+        "mcp-policy:1:state:{}",
+        URL_SAFE_NO_PAD.encode(state.as_bytes())
+    )
 }
 
 /// The calls for one part of a reservation.

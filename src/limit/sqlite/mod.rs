@@ -1,6 +1,7 @@
 //! Counts in a file, which processes on one machine can share.
 
 mod ledger;
+mod once;
 mod rows;
 mod tasks;
 #[cfg(test)]
@@ -10,13 +11,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::usage::{Usage, UsageFilter};
-use super::{Conclusion, LimitStore, Reservation, Reserved};
+use super::window::since_1970;
+use super::{Conclusion, LimitStore, Reservation, Reserved, StateId};
 use crate::clock::Moment;
 use crate::session::SqliteSessionStore;
 use crate::sqlite::presence::Presence;
 use crate::sqlite::{Worker, open};
 use crate::store::{Answer, StoreError};
 use ledger::Ledger;
+use once::UseState;
 use tasks::{Conclude, Forget, Leave, Reserve, See};
 
 /// A [`LimitStore`] in a file: what was counted is still known when the process has
@@ -209,6 +212,11 @@ impl LimitStore for SqliteLimitStore {
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
         let conclude = Conclude::new(&self.ledger, reservation.clone(), (conclusion, now));
         self.worker.tell(conclude);
+    }
+
+    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
+        let (state, now) = (*state, since_1970(now.system));
+        self.worker.ask(|reply| UseState::new(state, now, reply))
     }
 
     fn outlives_process(&self) -> bool {

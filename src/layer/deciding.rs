@@ -1,0 +1,229 @@
+//! What a request that was judged waits for until it may go on: its approval, what it
+//! is charged, and that what may be used once is used by it.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::request::Parts as RequestHead;
+
+use super::collect::Collected;
+use super::config::Config;
+use super::incoming::{Incoming, Judged};
+use crate::approval::Used;
+use crate::engine::{
+    Approving, Arrival, AwaitedApproval, AwaitedCharge, Bill, Charging, Held, Patience, Resuming,
+    Sessions, Using,
+};
+use crate::store::StoreError;
+use crate::waiting::Waiting;
+
+/// A request that is still to be judged.
+pub(super) struct Admission<S> {
+    pub(super) head: RequestHead,
+    pub(super) inner: S,
+    pub(super) config: Arc<Config>,
+    pub(super) arrival: Arrival,
+    pub(super) sessions: Sessions,
+    /// How much longer it is waited for an approval; `None` until that is asked for.
+    pub(super) patience: Option<Patience>,
+}
+
+impl<S> Admission<S> {
+    pub(super) fn incoming(&self) -> Incoming<'_> {
+        Incoming {
+            config: &self.config,
+            head: &self.head,
+            arrival: self.arrival,
+            sessions: &self.sessions,
+        }
+    }
+}
+
+/// A request that was judged, and may still have to wait.
+pub(super) struct Undecided<S> {
+    pub(super) judged: Judged,
+    pub(super) admission: Admission<S>,
+    pub(super) body: Option<Collected>,
+}
+
+/// What comes next of a request.
+pub(super) enum Next<S> {
+    /// It waits.
+    Wait(Box<Deciding<S>>),
+    /// It goes on, or is refused.
+    Proceed(Undecided<S>),
+    /// It is judged again.
+    Judge(Admission<S>, Option<Collected>),
+}
+
+/// A request that waits.
+pub(super) struct Deciding<S> {
+    awaited: Awaited,
+    /// `None` once it does not wait any more.
+    undecided: Option<Undecided<S>>,
+}
+
+/// What is waited for, in the order in which it is asked.
+enum Awaited {
+    /// Whether it goes on with an earlier round.
+    Resumed(Waiting<bool, StoreError>),
+    /// Whether it could be charged: nobody is bothered with what could not.
+    Checked(Box<AwaitedCharge>),
+    /// That somebody approves it.
+    Approved(Box<AwaitedApproval>),
+    /// That it is charged.
+    Charged(Box<AwaitedCharge>),
+    /// That its approval is used by it.
+    Used(Waiting<Used, StoreError>),
+}
+
+impl<S> Undecided<S> {
+    /// Asks whatever has to be asked.
+    pub(super) fn begin(mut self) -> Next<S> {
+        match self.judged.resume() {
+            Some(Resuming::Known(goes_on)) => self.judged.settle_resume(goes_on),
+            Some(Resuming::Awaited(waiting)) => return self.wait(Awaited::Resumed(waiting)),
+            None => {}
+        }
+        self.check()
+    }
+
+    fn check(mut self) -> Next<S> {
+        match self.judged.could_charge() {
+            Some(Charging::Known(bill)) => self.judged.settle(bill),
+            Some(Charging::Awaited(charge)) => return self.wait(Awaited::Checked(charge)),
+            None => {}
+        }
+        self.approve()
+    }
+
+    fn approve(mut self) -> Next<S> {
+        let patience = self.admission.patience.take();
+        let length = self.body.as_ref().map_or(0, |body| body.bytes.len());
+        match self.judged.approve(patience, length) {
+            Some(Approving::Known(approved)) => self.judged.settle_approval(approved),
+            Some(Approving::Awaited(approval)) => return self.wait(Awaited::Approved(approval)),
+            None => {}
+        }
+        self.charge()
+    }
+
+    /// What was decided by the policy of that moment may be decided otherwise by now.
+    fn approved(mut self, ended: Held) -> Next<S> {
+        match ended {
+            Held::Settled(approved) => {
+                self.judged.settle_approval(approved);
+                self.charge()
+            }
+            Held::Decided(patience) => {
+                let Self {
+                    judged,
+                    mut admission,
+                    body,
+                } = self;
+                // It is not under way twice.
+                drop(judged);
+                admission.sessions.forget();
+                admission.patience = Some(patience);
+                Next::Judge(admission, body)
+            }
+        }
+    }
+
+    fn charge(mut self) -> Next<S> {
+        match self.judged.charge() {
+            Some(Charging::Known(bill)) => self.judged.settle(bill),
+            Some(Charging::Awaited(charge)) => return self.wait(Awaited::Charged(charge)),
+            None => {}
+        }
+        self.use_up()
+    }
+
+    fn use_up(mut self) -> Next<S> {
+        match self.judged.use_up() {
+            Some(Using::Known(used)) => self.judged.settle_use(&used),
+            Some(Using::Awaited(using)) => return self.wait(Awaited::Used(using)),
+            None => {}
+        }
+        Next::Proceed(self)
+    }
+
+    fn wait(self, awaited: Awaited) -> Next<S> {
+        Next::Wait(Box::new(Deciding {
+            awaited,
+            undecided: Some(self),
+        }))
+    }
+}
+
+impl<S> Deciding<S> {
+    /// What comes next, once that is known which is waited for.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Next<S>> {
+        let known = match self.awaited.poll(context) {
+            Poll::Ready(known) => known,
+            Poll::Pending => return Poll::Pending,
+        };
+        let Some(mut undecided) = self.undecided.take() else {
+            return Poll::Pending;
+        };
+        let judged = &mut undecided.judged;
+        Poll::Ready(match known {
+            Known::Resumed(goes_on) => {
+                judged.settle_resume(goes_on);
+                undecided.check()
+            }
+            Known::Checked(bill) => {
+                judged.settle(bill);
+                undecided.approve()
+            }
+            Known::Approved(ended) => undecided.approved(ended),
+            Known::Charged(bill) => {
+                judged.settle(bill);
+                undecided.use_up()
+            }
+            Known::Used(used) => {
+                judged.settle_use(&used);
+                Next::Proceed(undecided)
+            }
+        })
+    }
+}
+
+/// What was waited for.
+enum Known {
+    Resumed(Result<bool, StoreError>),
+    Checked(Bill),
+    Approved(Held),
+    Charged(Bill),
+    Used(Result<Used, StoreError>),
+}
+
+impl Awaited {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Known> {
+        match self {
+            Self::Resumed(waiting) => Pin::new(waiting).poll(context).map(Known::Resumed),
+            Self::Checked(charge) => Pin::new(charge).poll(context).map(Known::Checked),
+            Self::Approved(approval) => Pin::new(approval).poll(context).map(Known::Approved),
+            Self::Charged(charge) => Pin::new(charge).poll(context).map(Known::Charged),
+            Self::Used(waiting) => Pin::new(waiting).poll(context).map(Known::Used),
+        }
+    }
+}
+
+/// Whoever asked does not wait any more. That somebody was asked for an approval is
+/// recorded all the same.
+impl<S> Drop for Deciding<S> {
+    fn drop(&mut self) {
+        if let (Awaited::Approved(_), Some(undecided)) = (&self.awaited, self.undecided.take()) {
+            undecided.judged.give_up();
+        }
+    }
+}
+
+impl<S> fmt::Debug for Deciding<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deciding").finish_non_exhaustive()
+    }
+}

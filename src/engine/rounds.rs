@@ -10,8 +10,8 @@ use crate::clock::Moment;
 use crate::limit::StateId;
 use crate::mcp::message::Call;
 use crate::mcp::params::{Elicitation, Param};
-use crate::mcp::reply::{Ask, Place, Refusal, Thing};
-use crate::mcp::rounds::{self, Inner, MoreAsked, Said};
+use crate::mcp::reply::{Ask, MoreAsked, Place, Refusal, Thing};
+use crate::mcp::rounds::{self, AskedByServer, Inner, Said};
 use crate::mcp::version::Era;
 use crate::policy::Approver;
 use crate::rounds::{NotOurs, Opened, Parties, RequestStateKeys, Round, State, Step, is_sealed};
@@ -349,11 +349,11 @@ impl Course {
             caller: question.caller(),
             method: question.method(),
         };
-        Some(Refusal::MoreAsked {
+        Some(Refusal::MoreAsked(Box::new(MoreAsked {
             asks,
             state: state.seal(self.rounds.keys.as_deref()?, parties)?,
             place: place.clone(),
-        })
+        })))
     }
 }
 
@@ -407,7 +407,7 @@ impl Engine {
         (call, rule): (&Call<'_>, &str),
         answer: &[u8],
     ) -> Option<Vec<u8>> {
-        let more = MoreAsked::by(answer)?;
+        let more = AskedByServer::by(answer)?;
         let inner = more.state.map(|text| std::str::from_utf8(text).ok());
         // Another layer's behind us would be taken for one of ours.
         let hides = more.state_text().is_some_and(|text| is_sealed(&text));

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::request::Parts as RequestHead;
 
@@ -48,16 +48,6 @@ pub(super) struct Undecided<S> {
     pub(super) body: Option<Collected>,
 }
 
-/// What comes next of a request.
-pub(super) enum Next<S> {
-    /// It waits.
-    Wait(Box<Deciding<S>>),
-    /// It goes on, or is refused.
-    Proceed(Undecided<S>),
-    /// It is judged again.
-    Judge(Admission<S>, Option<Collected>),
-}
-
 /// A request that waits.
 pub(super) struct Deciding<S> {
     awaited: Awaited,
@@ -66,7 +56,7 @@ pub(super) struct Deciding<S> {
 }
 
 /// What is waited for, in the order in which it is asked.
-enum Awaited {
+pub(super) enum Awaited {
     /// Whether it goes on with an earlier round.
     Resumed(Waiting<bool, StoreError>),
     /// Whether it could be charged: nobody is bothered with what could not.
@@ -80,114 +70,120 @@ enum Awaited {
 }
 
 impl<S> Undecided<S> {
-    /// Asks whatever has to be asked.
-    pub(super) fn begin(mut self) -> Next<S> {
+    /// Asks whatever has to be asked; gives what has to be waited for.
+    pub(super) fn begin(&mut self) -> Option<Awaited> {
         match self.judged.resume() {
             Some(Resuming::Known(goes_on)) => self.judged.settle_resume(goes_on),
-            Some(Resuming::Awaited(waiting)) => return self.wait(Awaited::Resumed(waiting)),
+            Some(Resuming::Awaited(waiting)) => return Some(Awaited::Resumed(waiting)),
             None => {}
         }
         self.check()
     }
 
-    fn check(mut self) -> Next<S> {
+    fn check(&mut self) -> Option<Awaited> {
         match self.judged.could_charge() {
             Some(Charging::Known(bill)) => self.judged.settle(bill),
-            Some(Charging::Awaited(charge)) => return self.wait(Awaited::Checked(charge)),
+            Some(Charging::Awaited(charge)) => return Some(Awaited::Checked(charge)),
             None => {}
         }
         self.approve()
     }
 
-    fn approve(mut self) -> Next<S> {
+    fn approve(&mut self) -> Option<Awaited> {
         let patience = self.admission.patience.take();
         let length = self.body.as_ref().map_or(0, |body| body.bytes.len());
         match self.judged.approve(patience, length) {
             Some(Approving::Known(approved)) => self.judged.settle_approval(approved),
-            Some(Approving::Awaited(approval)) => return self.wait(Awaited::Approved(approval)),
+            Some(Approving::Awaited(approval)) => return Some(Awaited::Approved(approval)),
             None => {}
         }
         self.charge()
     }
 
-    /// What was decided by the policy of that moment may be decided otherwise by now.
-    fn approved(mut self, ended: Held) -> Next<S> {
-        match ended {
-            Held::Settled(approved) => {
-                self.judged.settle_approval(approved);
-                self.charge()
-            }
-            Held::Decided(patience) => {
-                let Self {
-                    judged,
-                    mut admission,
-                    body,
-                } = self;
-                // It is not under way twice.
-                drop(judged);
-                admission.sessions.forget();
-                admission.patience = Some(patience);
-                Next::Judge(admission, body)
-            }
-        }
-    }
-
-    fn charge(mut self) -> Next<S> {
+    fn charge(&mut self) -> Option<Awaited> {
         match self.judged.charge() {
             Some(Charging::Known(bill)) => self.judged.settle(bill),
-            Some(Charging::Awaited(charge)) => return self.wait(Awaited::Charged(charge)),
+            Some(Charging::Awaited(charge)) => return Some(Awaited::Charged(charge)),
             None => {}
         }
         self.use_up()
     }
 
-    fn use_up(mut self) -> Next<S> {
+    fn use_up(&mut self) -> Option<Awaited> {
         match self.judged.use_up() {
             Some(Using::Known(used)) => self.judged.settle_use(&used),
-            Some(Using::Awaited(using)) => return self.wait(Awaited::Used(using)),
+            Some(Using::Awaited(using)) => return Some(Awaited::Used(using)),
             None => {}
         }
-        Next::Proceed(self)
+        None
     }
 
-    fn wait(self, awaited: Awaited) -> Next<S> {
-        Next::Wait(Box::new(Deciding {
-            awaited,
-            undecided: Some(self),
-        }))
+    /// What is left to be judged again: what was decided by the policy of that moment
+    /// may be decided otherwise by now.
+    pub(super) fn again(self, patience: Patience) -> (Admission<S>, Option<Collected>) {
+        let Self {
+            judged,
+            mut admission,
+            body,
+        } = self;
+        // It is not under way twice.
+        drop(judged);
+        admission.sessions.forget();
+        admission.patience = Some(patience);
+        (admission, body)
     }
 }
 
 impl<S> Deciding<S> {
-    /// What comes next, once that is known which is waited for.
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Next<S>> {
-        let known = match self.awaited.poll(context) {
-            Poll::Ready(known) => known,
-            Poll::Pending => return Poll::Pending,
-        };
-        let Some(mut undecided) = self.undecided.take() else {
-            return Poll::Pending;
-        };
-        let judged = &mut undecided.judged;
-        Poll::Ready(match known {
-            Known::Resumed(goes_on) => {
-                judged.settle_resume(goes_on);
-                undecided.check()
+    pub(super) fn new(undecided: Undecided<S>, awaited: Awaited) -> Self {
+        Self {
+            awaited,
+            undecided: Some(undecided),
+        }
+    }
+
+    /// Waits until nothing has to be waited for any more. If there is patience left, the
+    /// request is to be judged again.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Patience>> {
+        loop {
+            let known = ready!(self.awaited.poll(context));
+            let Some(undecided) = &mut self.undecided else {
+                return Poll::Pending;
+            };
+            let judged = &mut undecided.judged;
+            let awaited = match known {
+                Known::Resumed(goes_on) => {
+                    judged.settle_resume(goes_on);
+                    undecided.check()
+                }
+                Known::Checked(bill) => {
+                    judged.settle(bill);
+                    undecided.approve()
+                }
+                Known::Approved(Held::Decided(patience)) => return Poll::Ready(Some(patience)),
+                Known::Approved(Held::Settled(approved)) => {
+                    judged.settle_approval(approved);
+                    undecided.charge()
+                }
+                Known::Charged(bill) => {
+                    judged.settle(bill);
+                    undecided.use_up()
+                }
+                Known::Used(used) => {
+                    judged.settle_use(&used);
+                    None
+                }
+            };
+            match awaited {
+                Some(awaited) => self.awaited = awaited,
+                None => return Poll::Ready(None),
             }
-            Known::Checked(bill) => {
-                judged.settle(bill);
-                undecided.approve()
-            }
-            Known::Approved(ended) => undecided.approved(ended),
-            Known::Charged(bill) => {
-                judged.settle(bill);
-                undecided.use_up()
-            }
-            Known::Used(used) => {
-                judged.settle_use(&used);
-                Next::Proceed(undecided)
-            }
-        })
+        }
+    }
+
+    /// The request, once it does not wait any more.
+    pub(super) fn take(&mut self) -> Option<Undecided<S>> {
+        self.undecided.take()
     }
 }
 

@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::answer::{self, Treatment};
 use super::collect::{Collect, CollectError, Collected};
-use super::deciding::{Admission, Deciding, Next, Undecided};
+use super::deciding::{Admission, Deciding, Undecided};
 use super::events::Events;
 use super::exchange::Exchange;
 use super::incoming::{Recorded, Refused};
@@ -183,7 +183,17 @@ where
                         None => return Poll::Pending,
                     }
                 }
-                StateProject::Deciding(deciding) => come(ready!(deciding.poll(context))),
+                StateProject::Deciding(deciding) => {
+                    let patience = ready!(deciding.poll(context));
+                    match (deciding.take(), patience) {
+                        (Some(undecided), None) => proceed(undecided),
+                        (Some(undecided), Some(patience)) => {
+                            let (admission, body) = undecided.again(patience);
+                            admit(admission, body)
+                        }
+                        (None, _) => return Poll::Pending,
+                    }
+                }
                 StateProject::Recording(settling, permitted) => {
                     let recorded = ready!(Pin::new(settling).poll(context));
                     match permitted.take() {
@@ -263,21 +273,13 @@ where
 }
 
 /// Asks whatever has to be asked of a request that was judged.
-fn settled<S, B, R>(undecided: Undecided<S>) -> State<S, S::Future, B, R, S::Error>
+fn settled<S, B, R>(mut undecided: Undecided<S>) -> State<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
-    come(undecided.begin())
-}
-
-fn come<S, B, R>(next: Next<S>) -> State<S, S::Future, B, R, S::Error>
-where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
-{
-    match next {
-        Next::Wait(deciding) => State::Deciding(deciding),
-        Next::Proceed(undecided) => proceed(undecided),
-        Next::Judge(admission, body) => admit(admission, body),
+    match undecided.begin() {
+        Some(awaited) => State::Deciding(Box::new(Deciding::new(undecided, awaited))),
+        None => proceed(undecided),
     }
 }
 

@@ -292,7 +292,9 @@ impl Capabilities {
                     Ok(())
                 })?,
                 "elicitation" => capabilities.elicitation = Elicitation::read(reader)?,
-                _ => drop(reader.skip()?),
+                _ => {
+                    reader.skip()?;
+                }
             }
             Ok(())
         })?;

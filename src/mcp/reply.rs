@@ -58,12 +58,7 @@ pub(crate) enum Refusal {
     Waits { text: String, place: Place },
     /// It waits for an approval, and the client is to come back with this state
     /// (2026-07-28).
-    MoreAsked {
-        /// What the user is asked meanwhile, if anything.
-        asks: Option<Ask>,
-        state: String,
-        place: Place,
-    },
+    MoreAsked(Box<MoreAsked>),
     /// It waits for an approval, which can be followed on this page (2025-11-25).
     OpenPage { url: String, place: Place },
     /// A notification that was for us and not for the server.
@@ -125,6 +120,15 @@ impl From<HeaderFault> for Refusal {
             text: fault.to_string(),
         }
     }
+}
+
+/// With what a client is to come back, and what it is told meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MoreAsked {
+    /// What the user is asked, if anything.
+    pub(crate) asks: Option<Ask>,
+    pub(crate) state: String,
+    pub(crate) place: Place,
 }
 
 /// What the user of a client is asked, in words that hold no value of an argument.
@@ -241,11 +245,11 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
             per_call(StatusCode::OK),
             error(asked, WAITS, text, Some(place)),
         ),
-        Refusal::MoreAsked { asks, state, place } => match asked.id {
-            Some(id) => (StatusCode::OK, more_asked(id, asks.as_ref(), state, place)),
+        Refusal::MoreAsked(more) => match asked.id {
+            Some(id) => (StatusCode::OK, more_asked(id, more)),
             None => (
                 StatusCode::BAD_REQUEST,
-                error(asked, WAITS, &place.reason, Some(place)),
+                error(asked, WAITS, &more.place.reason, Some(&more.place)),
             ),
         },
         Refusal::OpenPage { url, place } => {
@@ -414,7 +418,7 @@ fn open_page(asked: Asked<'_>, url: &str, place: &Place) -> Vec<u8> {
 }
 
 /// The `InputRequiredResult` of 2026-07-28.
-fn more_asked(id: Id<'_>, asks: Option<&Ask>, state: &str, place: &Place) -> Vec<u8> {
+fn more_asked(id: Id<'_>, more: &MoreAsked) -> Vec<u8> {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]
     struct InputRequired<'a> {
@@ -425,7 +429,7 @@ fn more_asked(id: Id<'_>, asks: Option<&Ask>, state: &str, place: &Place) -> Vec
         #[serde(rename = "_meta")]
         meta: ResultMeta<'a>,
     }
-    let params = asks.map(|asks| match asks {
+    let params = more.asks.as_ref().map(|asks| match asks {
         Ask::Page { url, message } => serde_json::json!({
             "mode": "url",
             "url": url,
@@ -452,8 +456,8 @@ fn more_asked(id: Id<'_>, asks: Option<&Ask>, state: &str, place: &Place) -> Vec
     let result = InputRequired {
         result_type: "input_required",
         input_requests: params.map(|params| serde_json::json!({ rounds::INPUT: request(params) })),
-        request_state: state,
-        meta: ResultMeta::from(place),
+        request_state: &more.state,
+        meta: ResultMeta::from(&more.place),
     };
     envelope(Some(id), "result", &result)
 }
@@ -671,11 +675,11 @@ mod tests {
             ),
             (
                 "tool, prompt or resource waiting for an approval, and the client can come back (2026-07-28)",
-                Refusal::MoreAsked {
+                Refusal::MoreAsked(Box::new(MoreAsked {
                     asks: None,
                     state: text(),
                     place: place(),
-                },
+                })),
             ),
             (
                 "tool, prompt or resource waiting for an approval, and the client can open pages (2025-11-25)",

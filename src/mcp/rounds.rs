@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 
 use memchr::memmem;
-use serde::Deserialize;
 
 use super::params::{Param, Params};
 use crate::json::{self, Kind, Profile, Reader};
@@ -51,26 +50,12 @@ impl Said {
     }
 
     fn read(response: &[u8]) -> Self {
-        #[derive(Deserialize)]
-        struct Response<'a> {
-            #[serde(borrow)]
-            action: Cow<'a, str>,
-            #[serde(default, borrow)]
-            content: Option<Content<'a>>,
-        }
-        #[derive(Deserialize)]
-        struct Content<'a> {
-            #[serde(default, borrow)]
-            decision: Option<Cow<'a, str>>,
-        }
-        let response: Response<'_> = match serde_json::from_slice(response) {
-            Ok(response) => response,
-            Err(_) => return Self::Nothing,
-        };
-        let decision = response.content.and_then(|content| content.decision);
-        match (&*response.action, decision.as_deref()) {
-            ("accept", Some(DENY)) | ("decline" | "cancel", _) => Self::Refused,
-            ("accept", decision) => Self::Accepted {
+        let text = |object, name| member(object, name).and_then(text_of);
+        let content = member(response, "content");
+        let decision = content.and_then(|content| text(content, "decision"));
+        match (text(response, "action").as_deref(), decision.as_deref()) {
+            (Some("accept"), Some(DENY)) | (Some("decline" | "cancel"), _) => Self::Refused,
+            (Some("accept"), decision) => Self::Accepted {
                 allows: decision == Some(ALLOW_ONCE),
             },
             _ => Self::Nothing,
@@ -153,12 +138,12 @@ pub(crate) fn asks_more(answer: &[u8]) -> bool {
 
 /// What an answer asks for the next round.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct MoreAsked<'a> {
+pub(crate) struct AskedByServer<'a> {
     /// The state that the client is to bring back, as it is written.
     pub(crate) state: Option<&'a [u8]>,
 }
 
-impl<'a> MoreAsked<'a> {
+impl<'a> AskedByServer<'a> {
     /// `None` if it asks for nothing, or cannot be read.
     pub(crate) fn by(answer: &'a [u8]) -> Option<Self> {
         let result = member(answer, "result")?;

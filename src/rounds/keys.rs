@@ -102,10 +102,7 @@ impl FromStr for RequestStateKeys {
             return Err(NoRequestStateKey("there are more than 8 keys"));
         }
         Ok(Self {
-            ciphers: keys
-                .iter()
-                .map(|key| XChaCha20Poly1305::new(key.into()))
-                .collect(),
+            ciphers: keys.iter().map(XChaCha20Poly1305::new).collect(),
         })
     }
 }

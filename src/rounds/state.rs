@@ -192,3 +192,146 @@ mod as_text {
         text.parse().map_err(D::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    const PARTIES: Parties<'_> = Parties {
+        server: "files",
+        caller: "alice",
+        method: "tools/call",
+    };
+
+    fn at(seconds: u64) -> Moment {
+        Moment {
+            instant: Instant::now(),
+            system: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+        }
+    }
+
+    fn state() -> State {
+        State {
+            step: Step::Waits {
+                approval: "00112233445566778899aabbccddeeff".parse().unwrap(),
+                asked: true,
+            },
+            round: Round::first(at(1_000)),
+            digest: "d".to_owned(),
+            rule: "/tools/x".to_owned(),
+            inner: Some("\"theirs\"".to_owned()),
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_is_told_to_nobody_and_comes_back_as_it_was() {
+        let keys = RequestStateKeys::new([7; 32]);
+        let [one, other] = [(); 2].map(|()| state().seal(&keys, PARTIES).unwrap());
+        assert!(is_sealed(&one) && one != other);
+        let bytes = URL_SAFE_NO_PAD.decode(&one[PREFIX.len()..]).unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("theirs"));
+        let opened = State::open(&one, &keys, PARTIES, at(1_000)).unwrap();
+        assert_eq!(opened.state, state());
+        let again = State::open(&one, &keys, PARTIES, at(1_000)).unwrap();
+        assert_eq!(again.nonce, opened.nonce);
+        let other = State::open(&other, &keys, PARTIES, at(1_000)).unwrap();
+        assert_ne!(other.nonce, opened.nonce);
+    }
+
+    #[test]
+    fn it_is_only_for_those_between_whom_it_was_sealed() {
+        let keys = RequestStateKeys::new([7; 32]);
+        let sealed = state().seal(&keys, PARTIES).unwrap();
+        let others = [
+            Parties {
+                server: "file",
+                caller: "salice",
+                ..PARTIES
+            },
+            Parties {
+                caller: "Alice",
+                ..PARTIES
+            },
+            Parties {
+                method: "prompts/get",
+                ..PARTIES
+            },
+        ];
+        for parties in others {
+            let opened = State::open(&sealed, &keys, parties, at(1_000));
+            assert_eq!(opened, Err(NotOurs::Foreign), "{parties:?}");
+        }
+        let other = RequestStateKeys::new([8; 32]);
+        let opened = State::open(&sealed, &other, PARTIES, at(1_000));
+        assert_eq!(opened, Err(NotOurs::Foreign));
+    }
+
+    #[test]
+    fn it_lasts_ten_minutes_from_the_first_round_and_clocks_may_differ_a_little() {
+        let keys = RequestStateKeys::new([7; 32]);
+        let sealed = state().seal(&keys, PARTIES).unwrap();
+        let open = |now| State::open(&sealed, &keys, PARTIES, at(now)).map(drop);
+        for (now, expected) in [
+            (1_600, Ok(())),
+            (1_601, Err(NotOurs::Expired)),
+            (940, Ok(())),
+            (939, Err(NotOurs::Expired)),
+        ] {
+            assert_eq!(open(now), expected, "{now}");
+        }
+    }
+
+    #[test]
+    fn there_are_ten_rounds() {
+        let mut round = Some(Round::first(at(0)));
+        let mut rounds = 0;
+        while let Some(this) = round {
+            rounds += 1;
+            round = this.next(at(0));
+        }
+        assert_eq!(rounds, 10);
+        assert_eq!(Round::first(at(0)).next(at(601)), None);
+    }
+
+    #[test]
+    fn a_servers_state_that_is_too_long_is_not_sealed() {
+        let keys = RequestStateKeys::new([7; 32]);
+        let of = |length| State {
+            inner: Some("x".repeat(length)),
+            ..state()
+        };
+        assert!(of(LONGEST_INNER).seal(&keys, PARTIES).is_some());
+        assert!(of(LONGEST_INNER + 1).seal(&keys, PARTIES).is_none());
+    }
+
+    #[test]
+    fn keys_are_read_from_text_and_not_shown() {
+        let (one, other) = ("0a".repeat(32), "0B".repeat(32));
+        let keys: RequestStateKeys = format!("{one}, {other}").parse().unwrap();
+        assert_eq!(format!("{keys:?}"), "RequestStateKeys { keys: 2, .. }");
+        let sealed = state().seal(&RequestStateKeys::new([0x0b; 32]), PARTIES);
+        assert!(State::open(&sealed.unwrap(), &keys, PARTIES, at(1_000)).is_ok());
+        let sealed = state().seal(&keys, PARTIES).unwrap();
+        let first = RequestStateKeys::new([0x0a; 32]);
+        assert!(State::open(&sealed, &first, PARTIES, at(1_000)).is_ok());
+        let many = [one.as_str(); 9].join(",");
+        for wrong in [
+            "",
+            ",",
+            &one[1..],
+            &format!("{one},"),
+            &one.replace('0', "g"),
+            &many,
+        ] {
+            assert!(wrong.parse::<RequestStateKeys>().is_err(), "{wrong}");
+        }
+        assert!(
+            [one.as_str(); 8]
+                .join(",")
+                .parse::<RequestStateKeys>()
+                .is_ok()
+        );
+    }
+}

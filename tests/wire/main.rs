@@ -21,6 +21,7 @@ mod list_changed;
 mod lists;
 mod malformed;
 mod reload;
+mod rounds;
 mod rules;
 mod server;
 mod stacked;

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::naive::Naive;
 use super::{ADMITTED, ManualClock, ask, charge, of_session, quota, reservation, reserve, seconds};
-use crate::limit::{Charge, Conclusion, LimitStore, Reservation, Reserved};
+use crate::limit::{Charge, Conclusion, LimitStore, Reservation, Reserved, StateId};
 use crate::policy::{Amount, Period, Quota, Scope};
 
 const START: &str = "2028-02-28T23:59:30Z";
@@ -461,4 +462,18 @@ pub(crate) fn keeps_the_calendar(store: &dyn LimitStore) {
     // The clock goes back into the day before.
     clock.step(-1_000_000);
     assert_ne!(call(&clock).0, ADMITTED);
+}
+
+/// However many handles there are on what is counted.
+pub(crate) fn uses_each_state_once(stores: &[&dyn LimitStore]) {
+    let now = ManualClock::at("2026-01-01T00:00:00Z").now();
+    let used = |store: &dyn LimitStore, number| {
+        let state = StateId::new([number; 24]);
+        block_on(store.use_state(&state, now).patiently()).unwrap()
+    };
+    let uses = |number| stores.iter().map(move |store| used(*store, number));
+    for number in [1, 2] {
+        assert_eq!(uses(number).filter(|first| *first).count(), 1);
+        assert!(uses(number).all(|first| !first));
+    }
 }

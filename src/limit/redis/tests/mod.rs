@@ -59,6 +59,10 @@ impl LimitStore for ByHand {
         Answer::known(block_on(self.0.ask(reservation).patiently()).unwrap())
     }
 
+    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
+        self.0.use_state(state, now)
+    }
+
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
         self.0.conclude(reservation, conclusion, now);
         self.0.remote.wait_until_told();
@@ -117,5 +121,6 @@ fn the_rest_of_the_contract_is_kept_by_a_cluster_too() {
         contract::tells_budgets_apart(&store);
         contract::charges_all_or_none(&store);
         contract::keeps_the_calendar(&store);
+        contract::uses_each_state_once(&[&store, &ByHand::of(&server)]);
     }
 }

@@ -269,6 +269,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<SocketAddr>,
 
+    /// Tell this URL of every call that waits for an approval, and of what becomes of it,
+    /// signed as Standard Webhooks says with the secret in the environment variable
+    /// MCP_POLICY_WEBHOOK_SECRET; arguments are not told
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<Secret>,
+
     /// Append every decision and what came of it to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,

@@ -28,6 +28,7 @@ use crate::{
     shutdown::Signals,
     state::{State, Stores},
     upstream::{Target, Upstream},
+    webhook,
 };
 
 /// Runs until a signal stops it.
@@ -48,6 +49,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         None => None,
     };
     let state = State::parse(&args.state)?;
+    let webhook = args.webhook.as_ref().map(webhook::open).transpose()?;
     let admin = Admin::new(args.admin)?;
     let policy = policy::watch(&args.policy, state.keeps(), admin.follows())?;
     if args.listen.ip().is_unspecified() && args.allowed_hosts.is_empty() {
@@ -58,6 +60,9 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 
     let audit = audit::open(args.audit.as_deref())?;
     let listener = bind(args.listen, "choose another address with --listen").await?;
+    if let Some(webhook) = webhook {
+        admin.tell(webhook);
+    }
     match target {
         Some(target) => {
             tracing::info!(

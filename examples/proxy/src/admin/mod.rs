@@ -17,7 +17,7 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalState, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer, RuleAction,
+    ApprovalState, Approvals, MemoryApprovalStore, Mode, Notifier, Policy, PolicyLayer, RuleAction,
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -85,6 +85,12 @@ impl Admin {
     /// The layer, whose calls wait here.
     pub(crate) fn under(&self, layer: PolicyLayer) -> PolicyLayer {
         layer.approval_store(Arc::clone(&self.store))
+    }
+
+    /// Tells somebody of what waits here.
+    pub(crate) fn tell(&self, notifier: impl Notifier) {
+        let approvals = Approvals::new(Arc::clone(&self.store) as _);
+        tokio::spawn(approvals.notify(notifier));
     }
 
     /// Opens it now, if it is needed now; else once it is.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::fake::Upstream;
 use crate::support::{Answer, Proxy, body, call, command, file, put, send, within};
 
-const POLICY: &str = r#"{
+pub(crate) const POLICY: &str = r#"{
     "version": "1", "default": "deny",
     "tools": { "pay": { "require_approval": { "reason": "Money is gone for good." } } }
 }"#;
@@ -100,12 +100,12 @@ impl Asking {
 }
 
 /// The address in `approvals wait at …`.
-fn admin(log: &str) -> String {
+pub(crate) fn admin(log: &str) -> String {
     let (_, rest) = log.split_once("approvals wait at http://").unwrap();
     rest.split_once("/approvals\n").unwrap().0.to_owned()
 }
 
-fn paying(arguments: &str) -> String {
+pub(crate) fn paying(arguments: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"pay","arguments":{arguments}}}}}"#
     )

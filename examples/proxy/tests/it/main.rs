@@ -27,3 +27,4 @@ mod stdio_server;
 mod stories;
 mod support;
 mod upstream;
+mod webhook;

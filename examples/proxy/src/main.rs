@@ -32,6 +32,7 @@ mod headers;
 mod json_text;
 mod lines;
 mod message;
+mod page;
 mod policy;
 mod serve;
 mod server;

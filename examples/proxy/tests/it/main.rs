@@ -18,6 +18,7 @@ mod commands;
 mod demo;
 mod fake;
 mod limits;
+mod pages;
 mod reload;
 mod shutdown;
 mod start;

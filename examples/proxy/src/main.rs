@@ -10,6 +10,7 @@
 //! what limits count,
 //! [`admin`] where somebody approves calls that wait for that, and [`json_text`] how
 //! their arguments are shown, [`webhook`] who is told of them,
+//! [`public`] what callers see of that, and [`page`] how a browser gets pages,
 //! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
 //! without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the
 //! server that they start, [`lines`] how messages are told apart, [`message`]
@@ -34,6 +35,7 @@ mod lines;
 mod message;
 mod page;
 mod policy;
+mod public;
 mod serve;
 mod server;
 mod shutdown;

@@ -19,7 +19,7 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalState, Approvals, MemoryApprovalStore, Mode, Notifier, Policy, PolicyLayer, RuleAction,
+    ApprovalState, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer, RuleAction,
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -89,10 +89,9 @@ impl Admin {
         layer.approval_store(Arc::clone(&self.store))
     }
 
-    /// Tells somebody of what waits here.
-    pub(crate) fn tell(&self, notifier: impl Notifier) {
-        let approvals = Approvals::new(Arc::clone(&self.store) as _);
-        tokio::spawn(approvals.notify(notifier));
+    /// What waits here.
+    pub(crate) fn approvals(&self) -> Approvals {
+        Approvals::new(Arc::clone(&self.store) as _)
     }
 
     /// Opens it now, if it is needed now; else once it is.
@@ -137,8 +136,7 @@ impl Admin {
         });
         // Not for the log, which others may keep. Other programs read it.
         let _ = io::stderr().write_all(said.as_bytes());
-        let approvals = Approvals::new(Arc::clone(&self.store) as _);
-        let service = site::service(Access::new(address), operators, approvals);
+        let service = site::service(Access::new(address), operators, self.approvals());
         tokio::spawn(server::serve(listener, service, async || pending().await));
     }
 }

@@ -28,11 +28,16 @@ pub(crate) struct Asking {
 
 impl Asking {
     pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    pub(crate) async fn with(more: &[&str]) -> Self {
         let upstream = Upstream::bind().await;
         let url = format!("http://{}/mcp", upstream.address());
         let policy = file("policy.json", POLICY);
         let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--upstream", &url]);
         command
+            .args(more)
             .args(["--admin", "127.0.0.1:0", "--policy"])
             .arg(policy)
             .env("RUST_LOG", "trace")

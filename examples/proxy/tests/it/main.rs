@@ -19,6 +19,7 @@ mod demo;
 mod fake;
 mod limits;
 mod pages;
+mod public;
 mod reload;
 mod shutdown;
 mod start;

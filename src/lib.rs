@@ -28,10 +28,12 @@ mod store;
 mod waiting;
 
 pub use approval::{
-    ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalQuestion,
-    ApprovalRequest, ApprovalState, ApprovalStore, Approvals, Asked, CallDigest, Decider,
-    MemoryApprovalStore, NoApprovalId, NotDecided, Ruling, ShownArguments, Used,
+    ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalNotice,
+    ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Approvals, Asked, CallDigest,
+    Decider, MemoryApprovalStore, NoApprovalId, NotDecided, Notifier, Ruling, ShownArguments, Used,
 };
+#[cfg(feature = "webhook")]
+pub use approval::{Webhook, WebhookError};
 pub use audit::{
     AuditRecord, AuditSink, DecisionId, DecisionRecord, Ending, JsonLines, MessageKind,
     OutcomeRecord, Receipt, Unrecorded, Verdict,

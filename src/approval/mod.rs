@@ -10,6 +10,7 @@ mod changes;
 mod digest;
 mod handle;
 mod memory;
+mod notify;
 mod question;
 mod request;
 mod ruling;
@@ -22,6 +23,9 @@ pub use changes::{ApprovalChanges, ApprovalEvent, ApprovalEvents};
 pub use digest::CallDigest;
 pub use handle::{ApprovalError, Approvals};
 pub use memory::MemoryApprovalStore;
+pub use notify::{ApprovalNotice, Notifier};
+#[cfg(feature = "webhook")]
+pub use notify::{Webhook, WebhookError};
 pub use question::ApprovalQuestion;
 pub(crate) use question::{Call, Demand};
 pub use request::{ApprovalId, ApprovalRequest, ApprovalState, NoApprovalId, ShownArguments, Used};

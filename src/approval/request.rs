@@ -266,6 +266,19 @@ impl ApprovalRequest {
         is_open
     }
 
+    /// The same, for somebody who may not see them.
+    pub(super) fn without_values(&self) -> Self {
+        Self {
+            shown: None,
+            ..self.clone()
+        }
+    }
+
+    /// Until when it can be decided.
+    pub(super) fn undecided_until(&self) -> SystemTime {
+        later(self.created_at, self.expires())
+    }
+
     fn turn(&mut self, state: ApprovalState) {
         self.state = state;
         if !state.is_open() {

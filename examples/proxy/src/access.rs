@@ -189,11 +189,8 @@ impl Rules {
         let Some(host) = Host::parse(text) else {
             return false;
         };
-        let bare = host.name.trim_start_matches('[').trim_end_matches(']');
-        host.name == "localhost"
-            || bare
-                .parse::<IpAddr>()
-                .is_ok_and(|ip| ip.is_loopback() || ip == self.listen)
+        is_loopback(&host.name)
+            || address(&host.name) == Some(self.listen)
             || self.hosts.iter().any(|known| {
                 known.name == host.name && (known.port.is_none() || known.port == host.port)
             })
@@ -202,6 +199,16 @@ impl Rules {
     fn knows_origin(&self, value: &HeaderValue) -> bool {
         origin(value.as_bytes()).is_some_and(|origin| self.origins.contains(&origin))
     }
+}
+
+/// Whether a host, in lower case, is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    host == "localhost" || address(host).is_some_and(|ip| ip.is_loopback())
+}
+
+fn address(host: &str) -> Option<IpAddr> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.parse().ok()
 }
 
 impl Host {

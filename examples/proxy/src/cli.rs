@@ -269,6 +269,18 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<SocketAddr>,
 
+    /// The URL by which callers and their browsers reach this proxy, for example
+    /// `https://gateway.example.com`: what is at `/approvals/ID` below it says what has
+    /// become of a call that waits for an approval
+    #[arg(long, value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+
+    /// Tell this URL of every call that waits for an approval, and of what becomes of it,
+    /// signed as Standard Webhooks says with the secret in the environment variable
+    /// MCP_POLICY_WEBHOOK_SECRET; arguments are not told
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook: Option<Secret>,
+
     /// Append every decision and what came of it to this file, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,

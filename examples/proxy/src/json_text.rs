@@ -97,6 +97,8 @@ impl Place {
 fn push(text: &mut String, character: char) {
     let is_harmless = match character {
         ' '..='~' => true,
+        // Letters and a pattern that are drawn as nothing.
+        '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' => false,
         _ => character.escape_debug().len() == 1,
     };
     if is_harmless {
@@ -120,6 +122,9 @@ mod tests {
             "{\"a\":\"\\u001b[2J\\u202ex\\u009b\\u007f\\u200b\\udb40\\udc41é <b>\",\"b\":1e400}";
         assert_eq!(one_line(text), expected);
         assert_eq!(one_line(expected), expected);
+        let blank = "\u{115f}\u{1160}\u{2800}\u{3164}\u{ffa0}\u{34f}\u{fe0f}\u{2003}\u{e000}";
+        let expected = "\\u115f\\u1160\\u2800\\u3164\\uffa0\\u034f\\ufe0f\\u2003\\ue000";
+        assert_eq!(visible(blank), expected);
         assert_eq!(visible("a\n\u{2066}\"b"), "a\\u000a\\u2066\"b");
     }
 

@@ -9,7 +9,8 @@
 //! [`policy`] how it goes on when the policy changes, [`state`] where it is kept
 //! what limits count,
 //! [`admin`] where somebody approves calls that wait for that, and [`json_text`] how
-//! their arguments are shown,
+//! their arguments are shown, [`webhook`] who is told of them,
+//! [`public`] what callers see of that, and [`page`] how a browser gets pages,
 //! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
 //! without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the
 //! server that they start, [`lines`] how messages are told apart, [`message`]
@@ -32,13 +33,16 @@ mod headers;
 mod json_text;
 mod lines;
 mod message;
+mod page;
 mod policy;
+mod public;
 mod serve;
 mod server;
 mod shutdown;
 mod state;
 mod stdio;
 mod upstream;
+mod webhook;
 
 use std::{
     io::{self, IsTerminal},

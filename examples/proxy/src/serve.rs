@@ -24,10 +24,12 @@ use crate::{
     failure::Failure,
     gateway::gateway,
     policy,
+    public::{self, PublicPages, PublicUrl},
     server::{self, DRAIN_TIMEOUT, Ended},
     shutdown::Signals,
     state::{State, Stores},
     upstream::{Target, Upstream},
+    webhook,
 };
 
 /// Runs until a signal stops it.
@@ -35,9 +37,13 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     if !args.listen.ip().is_loopback() && !args.allow_unauthenticated {
         return Err(exposed(args.listen));
     }
+    let public = args.public_url.as_deref().map(PublicUrl::parse);
+    let public = public.transpose().map_err(Failure::Usage)?;
+    let mut hosts = args.allowed_hosts.clone();
+    hosts.extend(public.as_ref().map(|url| url.authority().to_owned()));
     let access = Access::with(
         args.listen,
-        &args.allowed_hosts,
+        &hosts,
         &args.allowed_origins,
         args.pass_authorization,
     )
@@ -48,9 +54,10 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         None => None,
     };
     let state = State::parse(&args.state)?;
+    let webhook = args.webhook.as_ref().map(webhook::open).transpose()?;
     let admin = Admin::new(args.admin)?;
     let policy = policy::watch(&args.policy, state.keeps(), admin.follows())?;
-    if args.listen.ip().is_unspecified() && args.allowed_hosts.is_empty() {
+    if args.listen.ip().is_unspecified() && hosts.is_empty() {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use with --allowed-host"
         );
@@ -58,6 +65,10 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 
     let audit = audit::open(args.audit.as_deref())?;
     let listener = bind(args.listen, "choose another address with --listen").await?;
+    if let Some(webhook) = webhook {
+        tokio::spawn(admin.approvals().notify(webhook));
+    }
+    let pages = public.map(|url| PublicPages::new(&url, access.clone(), admin.approvals()));
     match target {
         Some(target) => {
             tracing::info!(
@@ -73,7 +84,9 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
             admin.open().await?;
-            guard(listener, layer, access, target, |_| ()).await
+            let upstream = upstream(target)?;
+            let service = public::beside(gateway(layer, access, upstream), pages);
+            serve_until_stopped(listener, service, |_| (), || ()).await
         }
         None => {
             let command = args.server.command.clone();
@@ -88,7 +101,8 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
             admin.open().await?;
-            guard_command(listener, layer, access, bridge).await
+            let service = gateway(layer, access, bridge.clone());
+            guard_command(listener, public::beside(service, pages), bridge).await
         }
     }
 }
@@ -111,13 +125,17 @@ pub(crate) fn layer(
 
 /// Guards what the bridge starts until the first signal, and leaves none of it
 /// behind.
-async fn guard_command(
+async fn guard_command<S, B>(
     listener: TcpListener,
-    policy: PolicyLayer,
-    access: Access,
+    service: S,
     bridge: Bridge,
-) -> Result<ExitCode, Failure> {
-    let service = gateway(policy, access, bridge.clone());
+) -> Result<ExitCode, Failure>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
     let ended = serve_until_stopped(listener, service, |_| (), || bridge.close_server_streams());
     let ended = ended.await;
     bridge.end().await;
@@ -132,10 +150,16 @@ pub(crate) async fn guard(
     target: Target,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<ExitCode, Failure> {
-    let upstream = Upstream::new(target)
-        .map_err(|error| Failure::start(format!("cannot set up TLS: {error}")))?;
-    let service = gateway(policy, access, upstream);
+    let service = gateway(policy, access, upstream(target)?);
     serve_until_stopped(listener, service, ready, || ()).await
+}
+
+fn upstream<B>(target: Target) -> Result<Upstream<B>, Failure>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
+    Upstream::new(target).map_err(|error| Failure::start(format!("cannot set up TLS: {error}")))
 }
 
 /// Serves until the first signal, of which `stopping` is told, and finishes what

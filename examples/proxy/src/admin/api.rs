@@ -1,9 +1,8 @@
-//! The admin API: JSON over HTTP, for those who decide about what waits.
+//! The admin API: JSON over HTTP, for programs of those who decide about what waits.
 //!
-//! Who somebody is, their bearer token says alone: there are no cookies, so no page
-//! can make a browser decide for its user.
+//! Who somebody is, their bearer token says alone, not a cookie.
 
-use std::{convert::Infallible, str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -11,55 +10,34 @@ use http::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS},
 };
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use mcp_policy::{
     ApprovalError, ApprovalId, ApprovalRequest, ApprovalState, Approvals, NotDecided, Ruling,
 };
 use serde::Deserialize;
 use serde_json::json;
-use tower::{BoxError, Service, ServiceBuilder};
-use tower_http::timeout::RequestBodyDeadlineLayer;
+use tower::BoxError;
 
 use super::{operators::Operators, view};
-use crate::{
-    access::{Access, Foreign},
-    gateway::BODY_DEADLINE,
-};
 
 /// Bytes of a request body.
 const LONGEST_BODY: usize = 16 * 1024;
 
-/// Serves this, to operators alone.
-pub(super) fn service(
-    access: Access,
-    operators: Operators,
-    approvals: Approvals,
-) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ 'static {
-    let api = Arc::new(Api {
-        access,
-        operators,
-        approvals,
-    });
-    ServiceBuilder::new()
-        .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
-        .service_fn(move |request| {
-            let api = Arc::clone(&api);
-            async move { Ok(api.answer(request).await) }
-        })
-}
-
 #[derive(Debug)]
-struct Api {
-    access: Access,
+pub(super) struct Api {
     operators: Operators,
     approvals: Approvals,
 }
 
 impl Api {
-    async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
+    pub(super) fn new(operators: Operators, approvals: Approvals) -> Self {
+        Self {
+            operators,
+            approvals,
+        }
+    }
+
+    pub(super) async fn answer<B>(&self, request: Request<B>) -> Response<Full<Bytes>>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
@@ -91,22 +69,12 @@ impl Api {
             Wanted::Deny(id) => (id, false),
         };
         let note = note(request.into_body()).await?;
-        let decided = self.decide(id, operator, approves, note).await?;
+        let decided = decide(&self.approvals, id, operator, approves, note).await?;
         Ok(view::one(&decided))
     }
 
     /// Who asks.
     fn admit<B>(&self, request: &Request<B>) -> Result<&Arc<str>, Refusal> {
-        self.access.judge(request).map_err(|foreign| {
-            let text = match foreign {
-                Foreign::Host => {
-                    "The Host header names no host that is served here. Use a loopback name or the \
-                     address that --admin names."
-                }
-                Foreign::Origin => "Web pages of other origins may not call this.",
-            };
-            Refusal::new(StatusCode::FORBIDDEN, text)
-        })?;
         self.operators.who(request.headers()).ok_or_else(|| {
             tracing::warn!("refused whoever called the admin address without a right token");
             Refusal::new(
@@ -115,30 +83,31 @@ impl Api {
             )
         })
     }
+}
 
-    async fn decide(
-        &self,
-        id: ApprovalId,
-        operator: &Arc<str>,
-        approves: bool,
-        note: Option<String>,
-    ) -> Result<ApprovalRequest, Refusal> {
-        let ruling = match approves {
-            true => Ruling::approve(Arc::clone(operator)),
-            false => Ruling::deny(Arc::clone(operator)),
-        };
-        let ruling = match note {
-            Some(note) => ruling.with_note(&note),
-            None => ruling,
-        };
-        let decided = self.approvals.decide(id, &ruling).await?;
-        tracing::info!(approval = %id, operator = &**operator, state = %decided.state(), "decided");
-        Ok(decided)
-    }
+/// Does what an operator has decided.
+pub(super) async fn decide(
+    approvals: &Approvals,
+    id: ApprovalId,
+    operator: &Arc<str>,
+    approves: bool,
+    note: Option<String>,
+) -> Result<ApprovalRequest, Refusal> {
+    let ruling = match approves {
+        true => Ruling::approve(Arc::clone(operator)),
+        false => Ruling::deny(Arc::clone(operator)),
+    };
+    let ruling = match note {
+        Some(note) => ruling.with_note(&note),
+        None => ruling,
+    };
+    let decided = approvals.decide(id, &ruling).await?;
+    tracing::info!(approval = %id, operator = &**operator, state = %decided.state(), "decided");
+    Ok(decided)
 }
 
 /// What a path means.
-enum Wanted {
+pub(super) enum Wanted {
     List,
     One(ApprovalId),
     Approve(ApprovalId),
@@ -146,7 +115,7 @@ enum Wanted {
 }
 
 impl Wanted {
-    fn of(path: &str) -> Option<Self> {
+    pub(super) fn of(path: &str) -> Option<Self> {
         let rest = path.strip_prefix(super::PATH)?;
         if rest.is_empty() {
             return Some(Self::List);
@@ -204,6 +173,22 @@ where
         note: Option<String>,
     }
 
+    let bytes = whole(body).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let said: Said = serde_json::from_slice(&bytes).map_err(|_| {
+        let text = "The body has to be left out, or to read like {\"note\": \"…\"}.";
+        Refusal::new(StatusCode::BAD_REQUEST, text)
+    })?;
+    Ok(said.note)
+}
+
+/// A body that is not too large.
+pub(super) async fn whole<B>(body: B) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
     let body = Limited::new(body, LONGEST_BODY).collect().await;
     let body = body.map_err(|error| match error.is::<LengthLimitError>() {
         true => Refusal::new(
@@ -215,28 +200,20 @@ where
             "The body did not arrive whole. Send it again.",
         ),
     })?;
-    let bytes = body.to_bytes();
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let said: Said = serde_json::from_slice(&bytes).map_err(|_| {
-        let text = "The body has to be left out, or to read like {\"note\": \"…\"}.";
-        Refusal::new(StatusCode::BAD_REQUEST, text)
-    })?;
-    Ok(said.note)
+    Ok(body.to_bytes())
 }
 
 /// Why a request is not served.
 #[derive(Debug)]
-struct Refusal {
-    status: StatusCode,
-    text: String,
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) text: String,
     state: Option<ApprovalState>,
     allow: Option<Method>,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, text: impl Into<String>) -> Self {
+    pub(super) fn new(status: StatusCode, text: impl Into<String>) -> Self {
         Self {
             status,
             text: text.into(),
@@ -245,7 +222,7 @@ impl Refusal {
         }
     }
 
-    fn wrong_method(allow: Method) -> Self {
+    pub(super) fn wrong_method(allow: Method) -> Self {
         Self {
             allow: Some(allow.clone()),
             ..Self::new(
@@ -255,7 +232,7 @@ impl Refusal {
         }
     }
 
-    fn response(self) -> Response<Full<Bytes>> {
+    pub(super) fn response(self) -> Response<Full<Bytes>> {
         let mut body = json!({ "error": self.text });
         if let (Some(state), Some(members)) = (self.state, body.as_object_mut()) {
             members.insert("state".to_owned(), state.as_str().into());
@@ -312,7 +289,7 @@ impl From<NotDecided> for Refusal {
     }
 }
 
-fn nothing_here() -> Refusal {
+pub(super) fn nothing_here() -> Refusal {
     Refusal::new(
         StatusCode::NOT_FOUND,
         "Nothing is here. What waits is at /approvals, /approvals/ID, /approvals/ID/approve and \

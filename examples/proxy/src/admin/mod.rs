@@ -1,11 +1,13 @@
 //! Where calls that wait for an approval are decided about: an address of its own,
 //! which no caller needs to reach.
 //!
-//! [`api`] is what is served there and [`operators`] who is let in; [`view`] shows a
-//! request.
+//! [`site`] is what is served there: an [`api`] and [`pages`]. [`operators`] is who is let
+//! in; [`view`] shows a request.
 
 mod api;
 mod operators;
+mod pages;
+mod site;
 mod view;
 
 use std::{
@@ -87,6 +89,11 @@ impl Admin {
         layer.approval_store(Arc::clone(&self.store))
     }
 
+    /// What waits here.
+    pub(crate) fn approvals(&self) -> Approvals {
+        Approvals::new(Arc::clone(&self.store) as _)
+    }
+
     /// Opens it now, if it is needed now; else once it is.
     pub(crate) async fn open(self) -> Result<(), Failure> {
         let mut asks = self.asks.subscribe();
@@ -129,8 +136,7 @@ impl Admin {
         });
         // Not for the log, which others may keep. Other programs read it.
         let _ = io::stderr().write_all(said.as_bytes());
-        let approvals = Approvals::new(Arc::clone(&self.store) as _);
-        let service = api::service(Access::new(address), operators, approvals);
+        let service = site::service(Access::new(address), operators, self.approvals());
         tokio::spawn(server::serve(listener, service, async || pending().await));
     }
 }

@@ -80,8 +80,7 @@ impl Operators {
         Ok(Self(all.into()))
     }
 
-    /// Whose token a request has. All are looked at, each in the same time wherever it
-    /// differs, so that nobody can find a token out by the clock.
+    /// Whose token a request has.
     pub(super) fn who(&self, headers: &HeaderMap) -> Option<&Arc<str>> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next()?;
@@ -92,7 +91,12 @@ impl Operators {
         if !scheme.eq_ignore_ascii_case(b"Bearer ") {
             return None;
         }
-        let token = token.trim_ascii();
+        self.whose(token.trim_ascii())
+    }
+
+    /// Whose token this is. All are looked at, each in the same time wherever it
+    /// differs, so that nobody can find a token out by the clock.
+    pub(super) fn whose(&self, token: &[u8]) -> Option<&Arc<str>> {
         self.0.iter().fold(None, |found, operator| {
             let is_theirs = bool::from(operator.token.as_bytes().ct_eq(token));
             is_theirs.then_some(&operator.name).or(found)

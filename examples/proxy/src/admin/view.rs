@@ -69,14 +69,19 @@ impl<'a> View<'a> {
             rules: request.rules().collect(),
             created_at: time(request.created_at()),
             expires_at: time(request.expires_at()),
-            decided_by: request.decided_by().map(|decider| match decider {
-                Decider::Operator(name) => &**name,
-                Decider::Caller => request.caller(),
-            }),
+            decided_by: decider(request),
             decided_at: request.decided_at().map(time),
             note: request.note(),
         }
     }
+}
+
+/// Who decided.
+pub(super) fn decider(request: &ApprovalRequest) -> Option<&str> {
+    request.decided_by().map(|decider| match decider {
+        Decider::Operator(name) => &**name,
+        Decider::Caller => request.caller(),
+    })
 }
 
 /// The text as it is, so that numbers stay what the server will get.

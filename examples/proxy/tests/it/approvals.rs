@@ -10,29 +10,34 @@ use serde_json::{Value, json};
 use crate::fake::Upstream;
 use crate::support::{Answer, Proxy, body, call, command, file, put, send, within};
 
-const POLICY: &str = r#"{
+pub(crate) const POLICY: &str = r#"{
     "version": "1", "default": "deny",
     "tools": { "pay": { "require_approval": { "reason": "Money is gone for good." } } }
 }"#;
 
-const ALICE: &str = "alices-token-0123456789";
+pub(crate) const ALICE: &str = "alices-token-0123456789";
 /// Of an operator that is called like the caller of these tests.
-const PEER: &str = "the-peers-token-0123456789";
+pub(crate) const PEER: &str = "the-peers-token-0123456789";
 
 /// A proxy that asks, and where.
-struct Asking {
-    proxy: Proxy,
-    admin: String,
-    upstream: Upstream,
+pub(crate) struct Asking {
+    pub(crate) proxy: Proxy,
+    pub(crate) admin: String,
+    pub(crate) upstream: Upstream,
 }
 
 impl Asking {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    pub(crate) async fn with(more: &[&str]) -> Self {
         let upstream = Upstream::bind().await;
         let url = format!("http://{}/mcp", upstream.address());
         let policy = file("policy.json", POLICY);
         let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--upstream", &url]);
         command
+            .args(more)
             .args(["--admin", "127.0.0.1:0", "--policy"])
             .arg(policy)
             .env("RUST_LOG", "trace")
@@ -59,7 +64,7 @@ impl Asking {
             .unwrap()
     }
 
-    async fn succeeds(&self, args: &[&str]) -> String {
+    pub(crate) async fn succeeds(&self, args: &[&str]) -> String {
         let output = self.runs(ALICE, args).await;
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{text}{:?}", output.stderr);
@@ -72,7 +77,7 @@ impl Asking {
     }
 
     /// What waits, once something does.
-    async fn waiting(&self) -> Value {
+    pub(crate) async fn waiting(&self) -> Value {
         within("a request", async {
             loop {
                 if let Some(first) = self.list().await.pop() {
@@ -83,7 +88,7 @@ impl Asking {
         .await
     }
 
-    async fn waiting_id(&self) -> String {
+    pub(crate) async fn waiting_id(&self) -> String {
         self.waiting().await["id"].as_str().unwrap().to_owned()
     }
 
@@ -100,22 +105,22 @@ impl Asking {
 }
 
 /// The address in `approvals wait at …`.
-fn admin(log: &str) -> String {
+pub(crate) fn admin(log: &str) -> String {
     let (_, rest) = log.split_once("approvals wait at http://").unwrap();
     rest.split_once("/approvals\n").unwrap().0.to_owned()
 }
 
-fn paying(arguments: &str) -> String {
+pub(crate) fn paying(arguments: &str) -> String {
     format!(
         r#"{{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{{"name":"pay","arguments":{arguments}}}}}"#
     )
 }
 
-async fn asks(proxy: &Proxy, message: String) -> Answer {
+pub(crate) async fn asks(proxy: &Proxy, message: String) -> Answer {
     send(proxy.request().body(Full::from(message)).unwrap()).await
 }
 
-fn text(answer: &Answer) -> String {
+pub(crate) fn text(answer: &Answer) -> String {
     let result = &answer.json()["result"];
     assert_eq!(result["isError"], true, "{}", answer.text);
     result["content"][0]["text"].as_str().unwrap().to_owned()

@@ -44,6 +44,7 @@ pub(crate) fn command(args: &[&str]) -> Command {
         .env_remove("RUST_LOG")
         .env_remove("MCP_POLICY_ADMIN_TOKENS")
         .env_remove("MCP_POLICY_ADMIN_TOKEN")
+        .env_remove("MCP_POLICY_WEBHOOK_SECRET")
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

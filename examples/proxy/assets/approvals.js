@@ -1,0 +1,66 @@
+// Shows what changes without a reload. Everything works without this as well.
+"use strict";
+
+const live = document.querySelector("[data-live]");
+const connection = document.querySelector("[data-connection]");
+
+// What stays is not touched, so that a note that is being typed is not lost.
+function show(fresh) {
+  const wanted = new Map([...fresh.children].map((node) => [node.dataset.key, node.dataset.version]));
+  for (const node of [...live.children]) {
+    if (wanted.get(node.dataset.key) !== node.dataset.version) node.remove();
+  }
+  let place = live.firstElementChild;
+  for (const node of [...fresh.children]) {
+    if (place?.dataset.key !== node.dataset.key) {
+      live.insertBefore(node, place);
+      continue;
+    }
+    const times = node.querySelectorAll("time");
+    place.querySelectorAll("time").forEach((time, index) => (time.textContent = times[index].textContent));
+    place = place.nextElementSibling;
+  }
+}
+
+let refreshing = false;
+let again = false;
+
+async function refresh() {
+  again = true;
+  if (refreshing) return;
+  refreshing = true;
+  try {
+    while (again) {
+      again = false;
+      const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const fresh = page.querySelector("[data-live]");
+      if (!fresh) {
+        lost();
+        return;
+      }
+      show(fresh);
+      document.title = page.title;
+    }
+  } catch {
+    connection.textContent = "Not connected.";
+  } finally {
+    refreshing = false;
+  }
+}
+
+function lost() {
+  changes.close();
+  connection.textContent = "Signed out. Reload to sign in.";
+}
+
+const changes = new EventSource("/approvals/events");
+changes.onopen = () => {
+  connection.textContent = "Live";
+  refresh();
+};
+changes.onmessage = refresh;
+changes.onerror = () => {
+  if (changes.readyState === EventSource.CLOSED) lost();
+  else connection.textContent = "Not connected.";
+};

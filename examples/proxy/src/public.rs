@@ -1,0 +1,264 @@
+//! The page on the address of the callers that says what has become of a request for
+//! approval, and nothing else of it: no value, no name, no caller.
+//!
+//! Whoever has the id of a request, which nobody can guess, may see that.
+
+use std::{convert::Infallible, sync::Arc};
+
+use askama::Template;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Uri, uri::Scheme};
+use http_body_util::{Either, Full};
+use mcp_policy::{ApprovalId, ApprovalState, Approvals};
+use tower::{Service, ServiceExt, service_fn};
+
+use crate::{
+    access::{self, Access},
+    admin::PATH,
+    page,
+};
+
+/// By which URL others reach this proxy.
+#[derive(Clone, Debug)]
+pub(crate) struct PublicUrl {
+    /// Without a slash at its end.
+    text: Arc<str>,
+    /// The same of its path.
+    path: Arc<str>,
+    authority: Arc<str>,
+}
+
+impl PublicUrl {
+    /// Reads `--public-url`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let wrong = |what: &str| Err(format!("`--public-url` {what}"));
+        if text.contains(['?', '#', '@']) {
+            return wrong("can have no query, fragment, or user name");
+        }
+        let Ok(uri) = text.parse::<Uri>() else {
+            return wrong("is not a URL");
+        };
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return wrong("has to begin with https:// and a host");
+        };
+        let host = authority.host().to_ascii_lowercase();
+        let is_local = access::is_loopback(&host) && *scheme == Scheme::HTTP;
+        if host.is_empty() || !(is_local || *scheme == Scheme::HTTPS) {
+            return wrong(
+                "has to begin with https:// and a host; http:// is for loopback names only",
+            );
+        }
+        let path = uri.path().trim_end_matches('/');
+        Ok(Self {
+            text: format!("{scheme}://{authority}{path}").into(),
+            path: path.into(),
+            authority: authority.as_str().into(),
+        })
+    }
+
+    /// The host, and the port if it has one.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Where it is said what has become of a request.
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "for the policy layer, which tells of no pages yet"
+        )
+    )]
+    pub(crate) fn page_of(&self, request: &ApprovalId) -> String {
+        format!("{}{PATH}/{request}", self.text)
+    }
+}
+
+/// What is served there.
+#[derive(Clone, Debug)]
+pub(crate) struct PublicPages {
+    access: Access,
+    path: Arc<str>,
+    approvals: Approvals,
+}
+
+#[derive(Template)]
+#[template(path = "public.html")]
+struct Told<'a> {
+    /// `None` if it is over.
+    state: Option<ApprovalState>,
+    title: &'a str,
+    text: &'a str,
+}
+
+impl PublicPages {
+    pub(crate) fn new(url: &PublicUrl, access: Access, approvals: Approvals) -> Self {
+        Self {
+            access,
+            path: Arc::clone(&url.path),
+            approvals,
+        }
+    }
+
+    /// What is left of the path of a request that is for these pages.
+    fn wanted<'a, B>(&self, request: &'a Request<B>) -> Option<&'a str> {
+        let rest = request.uri().path().strip_prefix(&*self.path)?;
+        let is_here = rest == page::STYLE || rest.strip_prefix(PATH)?.starts_with('/');
+        (is_here && request.method() == Method::GET).then_some(rest)
+    }
+
+    async fn answer(&self, wanted: &str) -> Response<Full<Bytes>> {
+        if wanted == page::STYLE {
+            return page::style();
+        }
+        let id = wanted
+            .strip_prefix(PATH)
+            .and_then(|id| id.strip_prefix('/'));
+        let id = id.and_then(|id| id.parse::<ApprovalId>().ok());
+        let found = match id {
+            Some(id) => self.approvals.get(id).await,
+            None => Ok(None),
+        };
+        match found {
+            Ok(request) => told(request.map(|request| request.state())),
+            Err(error) => {
+                tracing::warn!(%error, "cannot say what has become of a request");
+                let told = Told {
+                    state: None,
+                    title: "Not known now",
+                    text: "It cannot be said what has become of this request. Reload this page \
+                           in a moment.",
+                };
+                page::html(StatusCode::SERVICE_UNAVAILABLE, &told)
+            }
+        }
+    }
+}
+
+/// What is unknown looks like what is over.
+fn told(state: Option<ApprovalState>) -> Response<Full<Bytes>> {
+    let (title, text) = match state {
+        Some(ApprovalState::Pending) => (
+            "Waiting for approval",
+            "An operator has to decide. You need not do anything here: ask one if it is urgent. \
+             This page looks again by itself.",
+        ),
+        Some(ApprovalState::Approved) => (
+            "Approved",
+            "Go back to your client. If it does not go on by itself, have it make the same call \
+             again.",
+        ),
+        Some(ApprovalState::Denied) => (
+            "Denied",
+            "The call is not made. Your client is told why, if the operator said so.",
+        ),
+        Some(ApprovalState::Used) => ("Done", "It was approved, and the call was made."),
+        Some(ApprovalState::Expired | ApprovalState::Cancelled) | None => {
+            let told = Told {
+                state: None,
+                title: "Nothing waits here",
+                text: "This request has expired, or there is none. Have your client make the call \
+                       again.",
+            };
+            return page::html(StatusCode::NOT_FOUND, &told);
+        }
+    };
+    page::html(StatusCode::OK, &Told { state, title, text })
+}
+
+/// A service with these pages beside it.
+pub(crate) fn beside<S, Q, B>(
+    service: S,
+    pages: Option<PublicPages>,
+) -> impl Service<
+    Request<Q>,
+    Response = Response<Either<Full<Bytes>, B>>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ 'static
+where
+    S: Service<Request<Q>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    Q: Send + 'static,
+    B: Send + 'static,
+{
+    service_fn(move |request: Request<Q>| {
+        let service = service.clone();
+        let pages = pages.clone();
+        async move {
+            if let Some(pages) = pages
+                && pages.access.judge(&request).is_ok()
+                && let Some(wanted) = pages.wanted(&request).map(str::to_owned)
+            {
+                return Ok(pages.answer(&wanted).await.map(Either::Left));
+            }
+            Ok(service.oneshot(request).await?.map(Either::Right))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn text(response: Response<Full<Bytes>>) -> (StatusCode, Bytes) {
+        let status = response.status();
+        let body = http_body_util::BodyExt::collect(response.into_body()).await;
+        (status, body.unwrap().to_bytes())
+    }
+
+    #[tokio::test]
+    async fn what_is_over_looks_like_what_never_was() {
+        let unknown = text(told(None)).await;
+        assert_eq!(unknown.0, StatusCode::NOT_FOUND);
+        for over in [ApprovalState::Expired, ApprovalState::Cancelled] {
+            assert_eq!(text(told(Some(over))).await, unknown);
+        }
+        for state in [ApprovalState::Pending, ApprovalState::Used] {
+            let told = text(told(Some(state))).await;
+            assert_eq!(told.0, StatusCode::OK);
+            let refreshes = String::from_utf8_lossy(&told.1).contains("http-equiv=\"refresh\"");
+            assert_eq!(refreshes, state == ApprovalState::Pending);
+        }
+    }
+
+    #[test]
+    fn a_public_url_is_one_that_others_can_trust() {
+        let id: ApprovalId = "00112233445566778899aabbccddeeff".parse().unwrap();
+        for (text, expected) in [
+            ("https://gateway.example.com", "https://gateway.example.com"),
+            (
+                "https://gateway.example.com/",
+                "https://gateway.example.com",
+            ),
+            (
+                "https://gateway.example.com:8443/a/b/",
+                "https://gateway.example.com:8443/a/b",
+            ),
+            ("http://127.0.0.1:8787/x", "http://127.0.0.1:8787/x"),
+            ("http://localhost:8787", "http://localhost:8787"),
+            ("http://[::1]:8787", "http://[::1]:8787"),
+        ] {
+            let url = PublicUrl::parse(text).unwrap();
+            assert_eq!(url.page_of(&id), format!("{expected}/approvals/{id}"));
+        }
+        for wrong in [
+            "",
+            "/approvals",
+            "gateway.example.com",
+            "http://gateway.example.com/",
+            "ftp://gateway.example.com/",
+            "https:///x",
+            "https://alice@gateway.example.com/",
+            "https://gateway.example.com/?a",
+            "https://gateway.example.com/#a",
+            "https://gateway example.com/",
+        ] {
+            let said = PublicUrl::parse(wrong).unwrap_err();
+            assert!(said.starts_with("`--public-url` "), "{wrong}: {said}");
+        }
+    }
+}

@@ -55,10 +55,7 @@ impl RequestStateKeys {
     ///
     /// If the system has no random numbers.
     pub fn random() -> Result<Self, NoRequestStateKey> {
-        let mut key = [0; KEY];
-        getrandom::fill(&mut key)
-            .map_err(|_| NoRequestStateKey("the system has no random numbers"))?;
-        Ok(Self::new(key))
+        Ok(Self::new(random_key()?))
     }
 
     /// Nobody can read or change what is sealed. `bound_to` is not in it, and has to be
@@ -105,6 +102,13 @@ impl FromStr for RequestStateKeys {
             ciphers: keys.iter().map(XChaCha20Poly1305::new).collect(),
         })
     }
+}
+
+/// A key that nobody else has.
+pub(crate) fn random_key() -> Result<[u8; KEY], NoRequestStateKey> {
+    let mut key = [0; KEY];
+    getrandom::fill(&mut key).map_err(|_| NoRequestStateKey("the system has no random numbers"))?;
+    Ok(key)
 }
 
 fn key_of(digits: &str) -> Option<chacha20poly1305::Key> {

@@ -8,5 +8,7 @@
 mod keys;
 mod state;
 
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+pub(crate) use keys::random_key;
 pub use keys::{NoRequestStateKey, RequestStateKeys};
 pub(crate) use state::{NotOurs, Opened, Parties, Round, State, Step, is_sealed};

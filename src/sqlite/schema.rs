@@ -62,6 +62,12 @@ CREATE TABLE under_way (
     PRIMARY KEY (id, charge)
 ) STRICT, WITHOUT ROWID;
 
+-- What seals request states; one row at most.
+CREATE TABLE request_state_key (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    key BLOB NOT NULL
+) STRICT;
+
 -- Request states that were used.
 CREATE TABLE used_state (
     id BLOB PRIMARY KEY,

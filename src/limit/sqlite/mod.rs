@@ -14,12 +14,13 @@ use super::usage::{Usage, UsageFilter};
 use super::window::since_1970;
 use super::{Conclusion, LimitStore, Reservation, Reserved, StateId};
 use crate::clock::Moment;
+use crate::rounds::{RequestStateKeys, random_key};
 use crate::session::SqliteSessionStore;
 use crate::sqlite::presence::Presence;
 use crate::sqlite::{Worker, open};
 use crate::store::{Answer, StoreError};
 use ledger::Ledger;
-use once::UseState;
+use once::{FindKey, UseState};
 use tasks::{Conclude, Forget, Leave, Reserve, See};
 
 /// A [`LimitStore`] in a file: what was counted is still known when the process has
@@ -151,6 +152,19 @@ impl SqliteLimitStore {
     /// ```
     pub fn sessions(&self, server: impl Into<Arc<str>>) -> SqliteSessionStore {
         SqliteSessionStore::new(Arc::clone(&self.worker), server.into())
+    }
+
+    /// The key in the same file that seals request states; it is made the first time. All
+    /// who have the file have the key.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or written.
+    pub async fn request_state_keys(&self) -> Result<RequestStateKeys, StoreError> {
+        let new = random_key().map_err(|error| StoreError::new(error.to_string()))?;
+        let find = |reply| FindKey::new(new, reply);
+        let key = self.worker.ask_patiently(find).await?;
+        Ok(RequestStateKeys::new(key))
     }
 
     /// What is counted now, of what is meant; no more than so many, in any order.

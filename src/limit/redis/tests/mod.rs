@@ -69,6 +69,14 @@ impl LimitStore for ByHand {
     }
 }
 
+#[test]
+#[ignore = "needs redis-server"]
+fn all_who_use_a_server_have_its_key() {
+    let server = Server::start();
+    let keys = || block_on(ByHand::of(&server).0.request_state_keys()).unwrap();
+    contract::have_the_same_key(&keys(), &keys());
+}
+
 fn differs_in_nothing(cases: u32, history: impl Strategy<Value = Vec<contract::Step>>) {
     let server = Server::start();
     let store = ByHand::of(&server);

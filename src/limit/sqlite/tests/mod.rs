@@ -100,6 +100,17 @@ fn a_state_is_used_once_by_all_who_have_the_file() {
     assert!(!block_on(later.use_state(&state, now).patiently()).unwrap());
 }
 
+#[test]
+fn all_who_have_the_file_have_the_key() {
+    let (directory, store) = fresh();
+    let path = directory.path().join("state.db");
+    let keys = |store: &SqliteLimitStore| block_on(store.request_state_keys()).unwrap();
+    let first = keys(&store);
+    contract::have_the_same_key(&first, &keys(&SqliteLimitStore::open(&path).unwrap()));
+    drop(store);
+    contract::have_the_same_key(&keys(&SqliteLimitStore::open(&path).unwrap()), &first);
+}
+
 /// Something that happens to two stores.
 #[derive(Clone, Debug)]
 enum Step {

@@ -42,8 +42,9 @@ pub use caller::Caller;
 pub use clock::{Clock, Moment, SystemClock};
 pub use frames::{FromClient, FromServer, MessageConnection, MessageGuard};
 pub use layer::{
-    Dangerous, IdentifyCaller, MayStillRun, NotSent, Permit, PolicyLayer, PolicyService,
-    RequestBody, ResponseBody, ResponseFuture,
+    Dangerous, HeldBody, HeldFuture, HeldStreamsLayer, HeldStreamsService, IdentifyCaller,
+    MayStillRun, NotSent, Permit, PolicyLayer, PolicyService, RequestBody, ResponseBody,
+    ResponseFuture,
 };
 #[cfg(feature = "redis")]
 pub use limit::RedisLimitStore;

@@ -172,6 +172,10 @@ impl ApprovalQuestion {
         &self.facts.server
     }
 
+    pub(crate) fn shared_server(&self) -> Arc<str> {
+        Arc::clone(&self.facts.server)
+    }
+
     pub(crate) fn method(&self) -> &str {
         &self.facts.method
     }

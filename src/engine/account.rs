@@ -1,14 +1,17 @@
 //! What is recorded of a message.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::approve::{Approved, Approving, Patience, Unapproved, Using, Wait};
 use super::charge::{Charging, Payer, Resuming, Shortage};
 use super::holds::HeldCall;
 use super::judge::{Judge, Judgement};
+use super::nested::{ClientStream, Nested};
 use super::rounds::{Abilities, AtOnce, Brought, Came, Course, Following, Taken};
 use super::{Engine, words};
 use crate::approval::{self, ApprovalQuestion, ApprovalRequest, Decider, Demand};
@@ -223,14 +226,42 @@ impl Draft {
     }
 
     /// How long it is waited for its approval, and what is known of that.
-    pub(crate) fn wait(&self, patience: Option<Patience>, call: Option<HeldCall>) -> Wait {
+    pub(crate) fn wait(
+        &self,
+        judge: &Judge,
+        patience: Option<Patience>,
+        call: Option<HeldCall>,
+        stream: Option<(&ClientStream, &Bytes)>,
+    ) -> Wait {
         let course = self.course.as_deref();
         Wait {
             patience,
             came: course.map_or(Came::Afresh, Course::came),
             at_once: course.map_or(AtOnce::Never, Course::at_once),
             call,
+            nested: stream.and_then(|(stream, id)| self.nested(judge, stream, id)),
         }
+    }
+
+    /// Whether its client is asked on this stream while it waits.
+    pub(crate) fn asks_while_it_waits(&self) -> bool {
+        let course = self.course.as_deref();
+        course.is_some_and(|course| course.asks_while_it_waits().is_some())
+    }
+
+    fn nested(&self, judge: &Judge, stream: &ClientStream, id: &Bytes) -> Option<Nested> {
+        let question = self.question()?;
+        Some(Nested {
+            stream: stream.clone(),
+            call: id.clone(),
+            keys: Arc::clone(self.course.as_ref()?.asks_while_it_waits()?),
+            server: question.shared_server(),
+            caller: Arc::clone(question.caller()),
+            session: Arc::clone(judge.session()?),
+            now: judge.now(),
+            used: (self.thing?, self.facts.name.clone()?),
+            argument_keys: self.facts.argument_keys.clone(),
+        })
     }
 
     /// It is refused after all, because nobody has approved it.

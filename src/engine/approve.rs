@@ -12,6 +12,7 @@ use futures_timer::Delay;
 
 use super::asked;
 use super::holds::{HeldCall, Hold, Holds};
+use super::nested::Nested;
 use super::rounds::{AtOnce, Came};
 use crate::approval::{
     ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
@@ -34,6 +35,10 @@ impl Approvals {
         self.store = Some(Arc::new(store));
     }
 
+    pub(super) fn store(&self) -> Option<&Arc<dyn ApprovalStore>> {
+        self.store.as_ref()
+    }
+
     /// Whether anybody can be asked.
     pub(super) fn can_be_given(&self) -> bool {
         self.store.is_some()
@@ -50,6 +55,7 @@ impl Approvals {
             came,
             at_once,
             call,
+            nested,
         } = wait;
         let decided = patience.as_ref().and_then(|patience| patience.decided);
         let listening = patience.and_then(|patience| {
@@ -66,6 +72,7 @@ impl Approvals {
             question: question.clone(),
             listening,
             at_once,
+            nested,
             stage: Stage::Ended,
         };
         match (decided, came) {
@@ -91,6 +98,8 @@ pub(crate) struct Wait {
     pub(super) at_once: AtOnce,
     /// Which call it is to its client.
     pub(super) call: Option<HeldCall>,
+    /// How the client is asked about it while it waits.
+    pub(super) nested: Option<Nested>,
 }
 
 impl fmt::Debug for Approvals {
@@ -177,6 +186,8 @@ pub(crate) struct AwaitedApproval {
     /// `None` if it is not waited for a decision.
     listening: Option<Listening>,
     at_once: AtOnce,
+    /// `None` once the client is asked, or if it is not.
+    nested: Option<Nested>,
     stage: Stage,
 }
 
@@ -292,7 +303,11 @@ impl AwaitedApproval {
                 }));
             }
             Ok(Asked::Pending(request)) if self.holds(&request) => {
+                if let Some(nested) = self.nested {
+                    nested.ask(&request);
+                }
                 return Approving::Awaited(Box::new(Self {
+                    nested: None,
                     stage: Stage::Pending(request),
                     ..self
                 }));
@@ -328,6 +343,7 @@ impl AwaitedApproval {
             question: self.question.clone(),
             listening: self.listening.take(),
             at_once: self.at_once,
+            nested: self.nested.take(),
             stage: Stage::Ended,
         }
     }
@@ -488,7 +504,7 @@ impl fmt::Debug for Approved {
     }
 }
 
-fn asked_of<T>(ask: impl FnOnce() -> Answer<T>) -> Answer<T> {
+pub(super) fn asked_of<T>(ask: impl FnOnce() -> Answer<T>) -> Answer<T> {
     catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
         seam_panicked("approval store");
         Answer::failed(StoreError::PANICKED)

@@ -8,6 +8,7 @@ mod approve;
 mod charge;
 mod holds;
 mod judge;
+mod nested;
 mod rounds;
 mod sessions;
 mod told;
@@ -24,6 +25,7 @@ pub(crate) use approve::{
 pub(crate) use charge::{AwaitedCharge, Bill, Charged, Charging, Resuming, Shortage};
 pub(crate) use holds::HeldCall;
 pub(crate) use judge::{Judge, Judgement};
+pub(crate) use nested::{ClientStream, OwnAnswer, Question, Telling};
 pub(crate) use rounds::{Abilities, Brought, Following};
 pub(crate) use sessions::{OwnSession, Pending, Sessions};
 pub(crate) use told::{Subscription, Told};

@@ -48,6 +48,10 @@ impl Rounds {
         self.page = Some(Arc::new(page));
     }
 
+    pub(super) fn keys(&self) -> Option<&Arc<RequestStateKeys>> {
+        self.keys.as_ref()
+    }
+
     /// The address of a request's page; `None` if there is none.
     fn page_of(&self, request: ApprovalId) -> Option<String> {
         let page = self.page.as_ref()?;
@@ -67,6 +71,8 @@ pub(crate) struct Abilities {
     pub(crate) elicitation: Elicitation,
     /// Whether it knows the error that names a page (2025-11-25).
     pub(crate) knows_pages: bool,
+    /// Whether it can be asked on the answer to its own call.
+    pub(crate) hears: bool,
 }
 
 /// What a call brings back with a further round.
@@ -152,7 +158,7 @@ impl Engine {
     }
 }
 
-fn not_ours(why: NotOurs) -> Refusal {
+pub(super) fn not_ours(why: NotOurs) -> Refusal {
     let text = match why {
         NotOurs::Foreign => {
             "params.requestState is not what this caller was given for this method. \
@@ -195,6 +201,8 @@ pub(super) enum AtOnce {
 enum Way {
     /// As every refusal is told.
     Words,
+    /// It is asked while it waits.
+    Nested,
     /// With a page that it can open.
     OpenPage,
     /// With a state to come back with.
@@ -297,6 +305,11 @@ impl Course {
         self.brought.as_deref()
     }
 
+    /// By what keys the client is asked while it waits, if it is.
+    pub(super) fn asks_while_it_waits(&self) -> Option<&Arc<RequestStateKeys>> {
+        self.rounds.keys().filter(|_| self.way == Way::Nested)
+    }
+
     /// When it is told that it waits.
     pub(super) fn at_once(&self) -> AtOnce {
         match (self.way, self.came) {
@@ -318,7 +331,7 @@ impl Course {
     ) -> Option<Refusal> {
         let page = || self.rounds.page_of(request.id());
         let asks = match self.way {
-            Way::Words => return None,
+            Way::Words | Way::Nested => return None,
             Way::OpenPage => {
                 return Some(Refusal::OpenPage {
                     url: page()?,
@@ -370,6 +383,9 @@ impl Way {
             Era::Modern if form && call.approver == Some(Approver::Caller) => Self::StateAndForm,
             Era::Modern if can_open => Self::StateAndPage,
             Era::Modern => Self::State,
+            Era::Legacy if form && abilities.hears && call.approver == Some(Approver::Caller) => {
+                Self::Nested
+            }
             Era::Legacy if can_open && abilities.knows_pages => Self::OpenPage,
             Era::Legacy => Self::Words,
         }

@@ -94,6 +94,9 @@ pub(super) fn refused(
     }
 }
 
+/// Why something waits, where the policy does not say it.
+pub(super) const SOMEBODY_HAS_TO: &str = "Somebody has to approve exactly this call first.";
+
 /// The refusal of what somebody has to approve first, or has denied, under the first
 /// rule that asks.
 pub(super) fn not_approved(
@@ -116,7 +119,7 @@ pub(super) fn not_approved(
             "Making it again will not help for now; ask for something else.",
         ),
         Unapproved::Pending(_) => (
-            reason.unwrap_or("Somebody has to approve exactly this call first."),
+            reason.unwrap_or(SOMEBODY_HAS_TO),
             "It waits for an approval. Make the same call again once it is approved.",
         ),
         Unapproved::TakenBack => (

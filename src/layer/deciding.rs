@@ -13,8 +13,8 @@ use super::config::Config;
 use super::incoming::{Incoming, Judged};
 use crate::approval::Used;
 use crate::engine::{
-    Approving, Arrival, AwaitedApproval, AwaitedCharge, Bill, Charging, Held, Patience, Resuming,
-    Sessions, Using,
+    Approving, Arrival, AwaitedApproval, AwaitedCharge, Bill, Charging, ClientStream, Held,
+    Patience, Resuming, Sessions, Telling, Using,
 };
 use crate::store::StoreError;
 use crate::waiting::Waiting;
@@ -26,6 +26,8 @@ pub(super) struct Admission<S> {
     pub(super) config: Arc<Config>,
     pub(super) arrival: Arrival,
     pub(super) sessions: Sessions,
+    /// Where the client can be asked something while the request waits, if anywhere.
+    pub(super) stream: Option<ClientStream>,
     /// How much longer it is waited for an approval; `None` until that is asked for.
     pub(super) patience: Option<Patience>,
 }
@@ -37,6 +39,7 @@ impl<S> Admission<S> {
             head: &self.head,
             arrival: self.arrival,
             sessions: &self.sessions,
+            stream: self.stream.as_ref(),
         }
     }
 }
@@ -57,6 +60,8 @@ pub(super) struct Deciding<S> {
 
 /// What is waited for, in the order in which it is asked.
 pub(super) enum Awaited {
+    /// That somebody hears what it answers to a request of ours.
+    Told(Telling),
     /// Whether it goes on with an earlier round.
     Resumed(Waiting<bool, StoreError>),
     /// Whether it could be charged: nobody is bothered with what could not.
@@ -72,6 +77,13 @@ pub(super) enum Awaited {
 impl<S> Undecided<S> {
     /// Asks whatever has to be asked; gives what has to be waited for.
     pub(super) fn begin(&mut self) -> Option<Awaited> {
+        match self.judged.tell() {
+            Some(telling) => Some(Awaited::Told(telling)),
+            None => self.resume(),
+        }
+    }
+
+    fn resume(&mut self) -> Option<Awaited> {
         match self.judged.resume() {
             Some(Resuming::Known(goes_on)) => self.judged.settle_resume(goes_on),
             Some(Resuming::Awaited(waiting)) => return Some(Awaited::Resumed(waiting)),
@@ -152,6 +164,10 @@ impl<S> Deciding<S> {
             };
             let judged = &mut undecided.judged;
             let awaited = match known {
+                Known::Told(told) => {
+                    judged.settle_told(told);
+                    undecided.resume()
+                }
                 Known::Resumed(goes_on) => {
                     judged.settle_resume(goes_on);
                     undecided.check()
@@ -189,6 +205,7 @@ impl<S> Deciding<S> {
 
 /// What was waited for.
 enum Known {
+    Told(Result<(), StoreError>),
     Resumed(Result<bool, StoreError>),
     Checked(Bill),
     Approved(Held),
@@ -199,6 +216,7 @@ enum Known {
 impl Awaited {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Known> {
         match self {
+            Self::Told(telling) => Pin::new(telling).poll(context).map(Known::Told),
             Self::Resumed(waiting) => Pin::new(waiting).poll(context).map(Known::Resumed),
             Self::Checked(charge) => Pin::new(charge).poll(context).map(Known::Checked),
             Self::Approved(approval) => Pin::new(approval).poll(context).map(Known::Approved),

@@ -12,9 +12,9 @@ use crate::approval::Used;
 use crate::audit::{DecisionId, Ending, MessageKind, OpenDecisions, Receipt};
 use crate::caller::Caller;
 use crate::engine::{
-    Abilities, Approved, Approving, Arrival, Bill, Brought, Charged, Charging, Draft, HeldCall,
-    Judge, Judgement, OwnSession, Patience, Resuming, Seen, Sessions, Shortage, Unapproved, Using,
-    unused,
+    Abilities, Approved, Approving, Arrival, Bill, Brought, Charged, Charging, ClientStream, Draft,
+    HeldCall, Judge, Judgement, OwnAnswer, OwnSession, Patience, Resuming, Seen, Sessions,
+    Shortage, Telling, Unapproved, Using, unused,
 };
 use crate::mcp::changed;
 use crate::mcp::headers;
@@ -42,6 +42,10 @@ pub(super) struct Judged {
     is_message: bool,
     /// The call that its client does not wait for any more.
     cancels: Option<HeldCall>,
+    /// What it answers to a request of ours.
+    answers: Option<OwnAnswer>,
+    /// Where its client can be asked something while it waits.
+    stream: Option<ClientStream>,
     /// The approval that it needs, until that is used.
     approved: Option<Approved>,
     charged: Option<Charged>,
@@ -79,6 +83,8 @@ pub(super) struct Incoming<'r> {
     /// What the request asks of who has which session and task. Where that is not
     /// known yet, what is judged does not count.
     pub(super) sessions: &'r Sessions,
+    /// Where its client can be asked something while it waits, if anywhere.
+    pub(super) stream: Option<&'r ClientStream>,
 }
 
 impl Incoming<'_> {
@@ -137,10 +143,16 @@ impl Incoming<'_> {
         let judge = headers::check(&self.head.headers, &message)
             .map_err(Refusal::from)
             .and_then(|()| self.judge_for(&caller, era));
+        let engine = &self.config.engine;
+        let mut answers = None;
         let brought = judge.and_then(|judge| {
             let brought = match &message {
-                Message::Request(_, call) => self.config.engine.brought(call, era, &judge)?,
-                Message::Notification(_) | Message::Response => None,
+                Message::Request(_, call) => engine.brought(call, era, &judge)?,
+                Message::Notification(_) => None,
+                Message::Response => {
+                    answers = engine.own_answer(body, &judge)?;
+                    None
+                }
             };
             Ok((judge, brought))
         });
@@ -165,6 +177,7 @@ impl Incoming<'_> {
         let judged = self.judged(message, asked, caller.ok(), judgement, judge);
         Judged {
             cancels: cancels.and_then(|id| held_call(&id, session)),
+            answers,
             ..judged
         }
     }
@@ -269,6 +282,8 @@ impl Incoming<'_> {
             others: Vec::new(),
             is_message: message.is_some(),
             cancels: None,
+            answers: None,
+            stream: self.stream.cloned(),
             approved: None,
             charged: None,
         }
@@ -316,9 +331,13 @@ impl Incoming<'_> {
             (Era::Modern, Some(Message::Request(_, call))) => call.elicitation(),
             _ => judge.elicitation(),
         };
+        let version = headers::version(&self.head.headers);
         Abilities {
             elicitation,
-            knows_pages: headers::version(&self.head.headers) == Some(WITH_PAGES),
+            knows_pages: version == Some(WITH_PAGES),
+            hears: self.stream.is_some()
+                && judge.session().is_some()
+                && version.is_some_and(|version| WITH_FORMS.contains(&version)),
         }
     }
 }
@@ -328,6 +347,9 @@ const CANCELLED: &str = "notifications/cancelled";
 
 /// The version with an error that names a page.
 const WITH_PAGES: &str = "2025-11-25";
+
+/// The versions in which a client can be asked on the answer to its own call.
+const WITH_FORMS: [&str; 2] = ["2025-06-18", "2025-11-25"];
 
 /// A call by its id and session; `None` if that is no id.
 fn held_call(id: &[u8], session: Option<Arc<str>>) -> Option<HeldCall> {
@@ -365,12 +387,29 @@ impl Judged {
             others,
             is_message: true,
             cancels: None,
+            answers: None,
+            stream: None,
             approved: None,
             charged: None,
         };
         judged.drafts_mut().for_each(Draft::refuse_to_wait);
         judged.refuse_together();
         judged
+    }
+
+    /// Tells what it answers to a request of ours, if it does; to be followed by
+    /// [`settle_told`](Self::settle_told).
+    pub(super) fn tell(&self) -> Option<Telling> {
+        let judge = self.judge.as_ref().filter(|_| !self.is_refused())?;
+        Some(self.config.engine.tell_own_answer(self.answers?, judge))
+    }
+
+    /// Whether that was heard. The server hears nothing of it.
+    pub(super) fn settle_told(&mut self, told: Result<(), StoreError>) {
+        match told {
+            Ok(()) => self.first.refusal = Some(Refusal::Taken),
+            Err(_) => self.first.refuse_for(Refusal::Failed),
+        }
     }
 
     /// Asks whether it goes on, if it brings a state for that; to be followed by
@@ -400,15 +439,23 @@ impl Judged {
     /// by [`settle_approval`](Self::settle_approval).
     pub(super) fn approve(&self, patience: Option<Patience>, length: usize) -> Option<Approving> {
         let question = self.first.question()?;
+        let judge = self.judge.as_ref()?;
+        // Somebody who is asked has to read that first.
+        let time = match self.first.asks_while_it_waits() {
+            true => self.config.approval_wait.saturating_mul(2),
+            false => self.config.approval_wait,
+        };
         // What is large is not held: all requests have one budget together.
-        let patience = (length <= MOST_HELD)
-            .then(|| patience.unwrap_or_else(|| Patience::of(self.config.approval_wait)));
-        let session = self.judge.as_ref().and_then(Judge::session).cloned();
-        let call = match &self.asked.waiting {
-            Waiting::One(id) => held_call(id, session),
+        let patience =
+            (length <= MOST_HELD).then(|| patience.unwrap_or_else(|| Patience::of(time)));
+        let session = judge.session().cloned();
+        let id = match &self.asked.waiting {
+            Waiting::One(id) => Some(id),
             Waiting::Nobody | Waiting::Batch(_) => None,
         };
-        let wait = self.first.wait(patience, call);
+        let call = id.and_then(|id| held_call(id, session));
+        let stream = self.stream.as_ref().zip(id);
+        let wait = self.first.wait(judge, patience, call, stream);
         Some(self.config.engine.approve(question, wait))
     }
 

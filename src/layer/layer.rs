@@ -5,6 +5,7 @@ use tower_layer::Layer;
 
 use super::budget::Budget;
 use super::config::Config;
+use super::held_streams::HeldStreamsLayer;
 use super::identify::IdentifyCaller;
 use super::service::PolicyService;
 use crate::approval::{ApprovalId, ApprovalStore};
@@ -234,6 +235,25 @@ impl PolicyLayer {
     #[must_use]
     pub fn accept_batches(self) -> Self {
         self.with(|config| config.accepts_batches = true)
+    }
+
+    /// The same as a layer whose services can ask the client whether it approves a call of
+    /// its own, while that waits (2025-06-18 and 2025-11-25). Options are to be set before.
+    ///
+    /// Without it, such a client is told what to do in words, and can never approve.
+    ///
+    /// ```
+    /// use mcp_policy::{HeldStreamsLayer, MemoryApprovalStore, Policy, PolicyLayer};
+    ///
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny",
+    ///     "tools": { "send": { "require_approval": { "approver": "caller" } } } }"#.parse()?;
+    /// let layer: HeldStreamsLayer = PolicyLayer::new(policy)
+    ///     .approval_store(MemoryApprovalStore::default())
+    ///     .with_held_streams();
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    pub fn with_held_streams(self) -> HeldStreamsLayer {
+        HeldStreamsLayer::new(self)
     }
 
     /// Access to options that weaken the layer.

@@ -435,21 +435,10 @@ fn more_asked(id: Id<'_>, more: &MoreAsked) -> Vec<u8> {
             "url": url,
             "message": message,
         }),
-        // Some clients fill in what a form says by default.
         Ask::Form { message } => serde_json::json!({
             "mode": "form",
             "message": message,
-            "requestedSchema": {
-                "type": "object",
-                "properties": {
-                    "decision": {
-                        "type": "string",
-                        "enum": [rounds::ALLOW_ONCE, rounds::DENY],
-                        "default": rounds::DENY,
-                    },
-                },
-                "required": ["decision"],
-            },
+            "requestedSchema": decision_schema(),
         }),
     });
     let request = |params| serde_json::json!({ "method": "elicitation/create", "params": params });
@@ -460,6 +449,33 @@ fn more_asked(id: Id<'_>, more: &MoreAsked) -> Vec<u8> {
         meta: ResultMeta::from(&more.place),
     };
     envelope(Some(id), "result", &result)
+}
+
+/// What a user decides. Some clients fill in what a form says by default.
+fn decision_schema() -> serde_json::Value {
+    serde_json::json!({
+        "type": "object",
+        "properties": {
+            "decision": {
+                "type": "string",
+                "enum": [rounds::ALLOW_ONCE, rounds::DENY],
+                "default": rounds::DENY,
+            },
+        },
+        "required": ["decision"],
+    })
+}
+
+/// A request of ours to a client, of the versions that have no modes or one: to ask its
+/// user whether a call may go on.
+pub(crate) fn elicitation(id: &str, message: &str) -> Vec<u8> {
+    let request = serde_json::json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "method": "elicitation/create",
+        "params": { "message": message, "requestedSchema": decision_schema() },
+    });
+    request.to_string().into_bytes()
 }
 
 #[derive(Serialize)]

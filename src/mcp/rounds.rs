@@ -86,6 +86,15 @@ pub(crate) fn brings_ours(params: &Params<'_>) -> bool {
     found
 }
 
+/// The id in a client's response, if it is a text, and what it says if it answers a
+/// question of ours.
+pub(crate) fn answered(response: &[u8]) -> Option<(Cow<'_, str>, Said)> {
+    let id = member(response, "id").and_then(text_of)?;
+    // An error says no more than that nobody was asked.
+    let said = member(response, "result").map_or(Said::Nothing, Said::read);
+    Some((id, said))
+}
+
 /// A call as the server is to see it: without what we asked for, and with this in the
 /// place of its state if `state` says so. Everything else stays as it is written.
 pub(crate) fn as_forwarded(call: &[u8], state: Option<Inner<'_>>) -> Result<Vec<u8>, json::Error> {

@@ -20,6 +20,7 @@ mod later;
 mod list_changed;
 mod lists;
 mod malformed;
+mod nested;
 mod reload;
 mod rounds;
 mod rules;

@@ -18,6 +18,9 @@ use crate::mcp::sse;
 use crate::mcp::version::Era;
 
 /// The body of a response from a [`HeldStreamsService`](super::HeldStreamsService).
+///
+/// It can be made [from bytes](From) and be [empty](Default), as a
+/// [`ResponseBody`](crate::ResponseBody) can.
 #[pin_project]
 pub struct HeldBody<R, E> {
     #[pin]
@@ -64,6 +67,18 @@ impl<R, E> HeldBody<R, E> {
         Self {
             state: State::Asking(Some(sse::event(&message)), Waiting { call, answering }),
         }
+    }
+}
+
+impl<R, E> Default for HeldBody<R, E> {
+    fn default() -> Self {
+        Self::plain(ResponseBody::default())
+    }
+}
+
+impl<R, E> From<Bytes> for HeldBody<R, E> {
+    fn from(bytes: Bytes) -> Self {
+        Self::plain(bytes.into())
     }
 }
 

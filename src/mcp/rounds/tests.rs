@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::super::message::Message;
@@ -164,4 +165,64 @@ fn other_answers_ask_for_nothing() {
     };
     assert_eq!(state(r#""\u0061""#).as_deref(), Some("a"));
     assert_eq!(state("7"), None);
+}
+
+/// Any JSON, with names that are of interest here.
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        "[a-c\u{e9}\"\\\\]{0,4}".prop_map(Value::from),
+    ];
+    let name = prop_oneof![
+        Just("requestState".to_owned()),
+        Just("inputResponses".to_owned()),
+        Just(INPUT.to_owned()),
+        Just("arguments".to_owned()),
+        "[a-d]{1,3}",
+    ];
+    leaf.prop_recursive(3, 24, 5, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::hash_map(name.clone(), inner, 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    /// Nothing else is changed, whatever stands there, and nothing of ours is left.
+    #[test]
+    fn what_is_forwarded_says_the_same_but_for_what_is_ours(
+        members in proptest::collection::hash_map("[a-d]{1,3}", value(), 0..4),
+        state in proptest::option::of(value()),
+        responses in proptest::option::of(value()),
+        inner in proptest::option::of("[a-z]{1,8}"),
+    ) {
+        let mut call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call",
+            "params": {"name": "x"}});
+        let params = call["params"].as_object_mut().unwrap();
+        params.extend(members);
+        params.extend(state.map(|state| ("requestState".to_owned(), state)));
+        params.extend(responses.map(|responses| ("inputResponses".to_owned(), responses)));
+        let quoted = inner.as_ref().map(|text| json!(text).to_string());
+        let text = call.to_string();
+        let put = quoted.as_deref().map_or(Inner::Nothing, Inner::Text);
+        let forwarded = as_forwarded(text.as_bytes(), Some(put)).unwrap();
+        let forwarded: Value = serde_json::from_slice(&forwarded).unwrap();
+
+        let params = call["params"].as_object_mut().unwrap();
+        let had_state = params.remove("requestState").is_some();
+        if let Some(inner) = inner.filter(|_| had_state) {
+            params.insert("requestState".to_owned(), json!(inner));
+        }
+        if let Some(Value::Object(responses)) = params.get_mut("inputResponses") {
+            let was_ours = responses.remove(INPUT).is_some();
+            if was_ours && responses.is_empty() {
+                params.remove("inputResponses");
+            }
+        }
+        prop_assert_eq!(forwarded, call);
+    }
 }

@@ -45,7 +45,7 @@ impl Filter {
 
     /// Whether the server's text for models is taken out.
     pub fn strips_instructions(&self) -> bool {
-        self.0.strips_instructions()
+        self.0.judges_instructions()
     }
 
     /// Whether a list of this kind is looked at; `None` if there is none.

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::definitions::SeenDefinitions;
 use super::words::{
     Again, NO_POLICY, STORE, by_default, refused, unapproved, unknown, unknown_method, wrong_kind,
 };
@@ -18,7 +19,7 @@ use crate::mcp::params::{Elicitation, Name, Param, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::version::Era;
 use crate::mcp::{shown, shown_uri};
-use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy, Spending, Truth};
+use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy, Spending, Truth, digest_of};
 
 /// The rule by which what the protocol itself decides is decided.
 const PROTOCOL: &str = "(protocol)";
@@ -41,6 +42,7 @@ pub(crate) struct Judge {
     /// caller's.
     session: Option<Arc<str>>,
     sessions: Sessions,
+    definitions: SeenDefinitions,
     now: Moment,
 }
 
@@ -201,9 +203,12 @@ impl Judge {
         policy: Option<Policy>,
         per_caller: bool,
         caller: Caller,
-        sessions: Sessions,
+        (sessions, definitions): (Sessions, SeenDefinitions),
         now: Moment,
     ) -> Self {
+        if policy.as_ref().is_some_and(Policy::pins_tools) {
+            definitions.want();
+        }
         Self {
             policy,
             per_caller,
@@ -212,6 +217,7 @@ impl Judge {
             elicitation: Elicitation::default(),
             session: None,
             sessions,
+            definitions,
             now,
         }
     }
@@ -369,6 +375,12 @@ impl Judge {
             .with_read_arguments(arguments.unwrap_or_default())
             .by(&self.caller)
             .with_read_client(in_message.or(in_session))
+            .with_definitions(&self.definitions)
+    }
+
+    /// A call of a tool of which only the name is known.
+    fn call_of<'a>(&'a self, tool: &'a str) -> Action<'a> {
+        Action::call_tool(tool).with_definitions(&self.definitions)
     }
 
     fn use_resource(&self, uri: &str, call: &Call<'_>, decision: DecisionId) -> Judgement {
@@ -451,7 +463,7 @@ impl Judge {
         let Some(tool) = self.sessions.tool_of(task, &self.caller)? else {
             return Ok(Judgement::denied(SESSION, None, unknown));
         };
-        let action = Action::call_tool(&tool);
+        let action = self.call_of(&tool);
         let mut judgement = match &self.policy {
             Some(policy) => {
                 // What the task was made by was approved, if need be.
@@ -538,7 +550,7 @@ impl Visibility for Judge {
             return true;
         };
         match list {
-            List::Tools => policy.can_hide_tools(),
+            List::Tools => policy.can_hide_tools() || self.definitions.are_wanted(),
             List::Prompts => policy.can_hide_prompts(),
             List::Resources | List::ResourceTemplates => policy.can_hide_resources(),
             // Whose a task is does not depend on the policy.
@@ -552,7 +564,7 @@ impl Visibility for Judge {
             policy.is_some_and(|policy| policy.shows(action))
         };
         match list {
-            List::Tools => shows(&Action::call_tool(name)),
+            List::Tools => shows(&self.call_of(name)),
             List::Prompts => shows(&Action::get_prompt(name)),
             List::Resources => shows(&Action::read_resource(name)),
             List::ResourceTemplates => {
@@ -561,7 +573,7 @@ impl Visibility for Judge {
             }
             List::Tasks => {
                 let tool = self.sessions.tool_of(name, &self.caller);
-                matches!(tool, Ok(Some(tool)) if shows(&Action::call_tool(&tool)))
+                matches!(tool, Ok(Some(tool)) if shows(&self.call_of(&tool)))
             }
         }
     }
@@ -570,15 +582,29 @@ impl Visibility for Judge {
         let tool = self.sessions.tool_of(task, &self.caller);
         let may_call = |tool: &str| {
             let policy = self.policy.as_ref();
-            let action = Action::call_tool(tool);
+            let action = self.call_of(tool);
             policy.is_some_and(|policy| policy.decide_name(&action).approved().is_allowed())
         };
         matches!(tool, Ok(Some(tool)) if may_call(&tool))
     }
 
-    fn strips_instructions(&self) -> bool {
+    fn shows_entry(&self, list: List, name: &str, entry: &[u8]) -> bool {
+        if list == List::Tools && self.definitions.are_wanted() {
+            let policy = self.policy.as_ref();
+            let is_pinned = policy.is_some_and(|policy| policy.pins(name));
+            self.definitions.see(name, digest_of(entry), is_pinned);
+        }
+        self.shows(list, name)
+    }
+
+    fn judges_instructions(&self) -> bool {
         let policy = self.policy.as_ref();
-        policy.is_some_and(Policy::strips_instructions)
+        policy.is_some_and(Policy::judges_instructions)
+    }
+
+    fn shows_instructions(&self, text: &[u8]) -> bool {
+        let policy = self.policy.as_ref();
+        policy.is_none_or(|policy| policy.shows_instructions(text))
     }
 }
 

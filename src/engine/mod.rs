@@ -6,6 +6,7 @@
 mod account;
 mod approve;
 mod charge;
+mod definitions;
 mod holds;
 mod judge;
 mod nested;
@@ -33,6 +34,7 @@ pub(crate) use words::unrecorded;
 
 use self::approve::Approvals;
 use self::charge::Limits;
+use self::definitions::SeenDefinitions;
 use self::rounds::Rounds;
 use crate::approval::{ApprovalId, ApprovalStore};
 use crate::audit::{AuditSink, Trail, seam_panicked};
@@ -59,6 +61,7 @@ pub(crate) struct Engine {
     limits: Limits,
     approvals: Approvals,
     rounds: Rounds,
+    definitions: SeenDefinitions,
     trail: Trail,
     /// What the server is called in records.
     server: Option<Arc<str>>,
@@ -75,6 +78,7 @@ impl Engine {
             limits: Limits::default(),
             approvals: Approvals::default(),
             rounds: Rounds::default(),
+            definitions: SeenDefinitions::default(),
             trail: Trail::default(),
             server: None,
         }
@@ -141,7 +145,7 @@ impl Engine {
             policy,
             per_caller,
             caller.clone(),
-            sessions.clone(),
+            (sessions.clone(), self.definitions.clone()),
             self.limits.now()?,
         ))
     }

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use super::pins::{Definitions, Seen};
 use super::unwrap::is_object;
 use crate::caller::Caller;
 
@@ -23,6 +24,7 @@ pub struct Action<'a> {
     pub(super) arguments: Arguments<'a>,
     pub(super) caller: Option<&'a Caller>,
     pub(super) client: Option<&'a [u8]>,
+    pub(super) seen: Seen<'a>,
 }
 
 /// What is acted on.
@@ -101,6 +103,7 @@ impl<'a> Action<'a> {
             arguments: Arguments::Text(b""),
             caller: None,
             client: None,
+            seen: Seen::default(),
         }
     }
 
@@ -121,6 +124,12 @@ impl<'a> Action<'a> {
     /// With arguments of a message that was read.
     pub(crate) fn with_read_arguments(mut self, arguments: &'a [u8]) -> Self {
         self.arguments = Arguments::Text(arguments);
+        self
+    }
+
+    /// On a server of whose tools these definitions were seen.
+    pub(crate) fn with_definitions(mut self, seen: &'a dyn Definitions) -> Self {
+        self.seen = Seen(Some(seen));
         self
     }
 

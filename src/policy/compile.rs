@@ -10,6 +10,7 @@ use super::diagnostic::{Problem, Problems, join, quote};
 use super::document::{DefaultAction, MethodRule, Mode, PolicyDocument};
 use super::fold::fold;
 use super::limits::Limits;
+use super::pins;
 use super::section::{Kind, Section, View};
 use crate::mcp::method::{self, Subject};
 
@@ -29,6 +30,8 @@ pub(super) struct Rules {
     pub(super) resources: Section,
     pub(super) prompts: Section,
     pub(super) methods: Methods,
+    /// What somebody has approved.
+    pub(super) pins: Option<pins::Compiled>,
 }
 
 impl Rules {
@@ -62,6 +65,7 @@ impl Rules {
             resources: section(Kind::Resources),
             prompts: section(Kind::Prompts),
             methods: Methods::compile(document, problems),
+            pins: document.pins.as_ref().map(pins::Compiled::of),
         }
     }
 

@@ -15,6 +15,7 @@ use super::decision::{Decision, Outcome};
 use super::document::{DefaultAction, RuleAction};
 use super::fold::Folded;
 use super::index::NameSet;
+use super::pins::{Pinned, Seen};
 use super::section::{Entry, Kind, Section, is_ordinary};
 use super::unwrap::{DEEPEST, Unwrapping};
 use super::uri;
@@ -170,9 +171,10 @@ impl Rules {
     fn decide_name<'r>(&'r self, action: &Action<'_>) -> Decision<'r> {
         match self.section_of(action) {
             Ok((section, name)) => {
-                let (decision, entry) = self.judge(section, name, Names::All);
+                let judge = |names| self.judge_pinned(section, name, names, action.seen);
+                let (decision, entry) = judge(Names::All);
                 match decision.outcome() {
-                    Outcome::Hide => decision.like(self.judge(section, name, Names::Patterns).0),
+                    Outcome::Hide => decision.like(judge(Names::Patterns).0),
                     Outcome::Allow => {
                         let mut asking = Asking::default();
                         let approvals = self.demands(section.kind, entry).approvals.into_iter();
@@ -222,7 +224,7 @@ impl Rules {
         progress: &mut Progress<'r>,
         watch: &mut impl Watch,
     ) -> Decision<'r> {
-        let (decision, entry) = self.judge(what.section, what.name, names);
+        let (decision, entry) = self.judge_pinned(what.section, what.name, names, action.seen);
         watch.named(what.section.kind, what.name, &decision);
         if !decision.is_allowed() {
             let is_hidden = decision.outcome() == Outcome::Hide && names == Names::All;
@@ -322,6 +324,38 @@ impl Rules {
             decision.name_inner(&call.name);
             Some(decision)
         })
+    }
+
+    /// What the name comes to, if the tool is what somebody has approved.
+    fn judge_pinned<'r>(
+        &'r self,
+        section: &'r Section,
+        name: &str,
+        names: Names,
+        seen: Seen<'_>,
+    ) -> (Decision<'r>, Option<&'r Entry>) {
+        let (decision, entry) = self.judge(section, name, names);
+        let pins = self.pins.as_ref().filter(|_| section.kind == Kind::Tools);
+        let Some(pins) = pins else {
+            return (decision, entry);
+        };
+        let pinned = match names {
+            Names::All => pins.of_tool(name, seen),
+            Names::Patterns if pins.pins_tools() => Pinned::New,
+            Names::Patterns => Pinned::Fits,
+        };
+        let refusal = match pinned {
+            Pinned::Fits => return (decision, entry),
+            _ if pins.hides() => Decision::HIDDEN,
+            // What nothing names is refused for that.
+            _ if !decision.is_allowed() && entry.is_none() => return (decision, entry),
+            Pinned::New => Decision::NOT_PINNED,
+            Pinned::Drifted => Decision::DRIFTED,
+        };
+        match decision.outcome() {
+            Outcome::Hide => (decision, entry),
+            _ => (refusal, None),
+        }
     }
 
     /// What the name comes to, and the entry that names it.

@@ -64,6 +64,8 @@ impl<'p> Decision<'p> {
     /// - `(default deny)`: nothing in the document speaks of it.
     /// - `(hidden)`: hidden, by whatever part of the document. It is the same
     ///   for a name that is not in the document where these are hidden.
+    /// - `(not pinned)`, `(drift)`: the definition of the tool is not one that is in
+    ///   `pins`, or is not what it was then.
     /// - `(protocol)`: no tool or prompt has such a name, or the URI is one
     ///   that can be read in more than one way.
     pub fn rule(&self) -> &'p str {
@@ -226,6 +228,17 @@ impl<'p> Decision<'p> {
         Outcome::Deny,
         "(protocol)",
         Some("This URI can be read in more than one way, and the policy does not name it."),
+    );
+
+    pub(super) const NOT_PINNED: Self = Self::new(
+        Outcome::Deny,
+        "(not pinned)",
+        Some("Nobody has approved what the server says of this tool."),
+    );
+    pub(super) const DRIFTED: Self = Self::new(
+        Outcome::Deny,
+        "(drift)",
+        Some("What the server says of this tool has changed since somebody approved it."),
     );
 
     const fn new(outcome: Outcome, rule: &'p str, reason: Option<&'p str>) -> Self {

@@ -1,5 +1,6 @@
 mod approval;
 mod limits;
+mod pins;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use serde_json::Value;
 
 pub use self::approval::{Approver, RequireApproval};
 pub use self::limits::{Limit, MaxConcurrent, RateLimit, Reset, Window};
+pub use self::pins::{NoDefinition, OnDrift, Pins};
 use super::condition::Operator;
 
 /// A policy document as a value: what a policy file says, field by field.
@@ -75,6 +77,9 @@ pub struct PolicyDocument {
     /// What becomes of the instructions that the server gives to models.
     #[serde(skip_serializing_if = "Instructions::is_pass")]
     pub instructions: Instructions,
+    /// The definitions of tools, and the instructions, that somebody has approved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pins: Option<Pins>,
 }
 
 impl PolicyDocument {
@@ -99,6 +104,7 @@ impl PolicyDocument {
             prompts: BTreeMap::new(),
             methods: BTreeMap::new(),
             instructions: Instructions::Pass,
+            pins: None,
         }
     }
 

@@ -21,6 +21,7 @@ mod limits;
 mod load;
 mod offered;
 mod pattern;
+mod pins;
 mod quota;
 #[cfg(test)]
 mod schema;
@@ -45,11 +46,13 @@ pub use self::decision::{Decision, Outcome};
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::document::{
     Approver, Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent, MethodRule,
-    Mode, PolicyDocument, RateLimit, RequireApproval, Reset, Rule, RuleAction, Unwrap, Window,
+    Mode, NoDefinition, OnDrift, Pins, PolicyDocument, RateLimit, RequireApproval, Reset, Rule,
+    RuleAction, Unwrap, Window,
 };
 pub use self::error::LoadError;
 pub use self::explain::{ConditionStep, Explanation, Step};
 pub(crate) use self::fold::fold;
+pub(crate) use self::pins::{DefinitionDigest, Definitions, digest_of};
 pub(crate) use self::quota::Spending;
 pub use self::quota::{Amount, CalendarUnit, OnStoreError, Period, Quota, QuotaId, Scope};
 pub(crate) use self::views::Views;
@@ -162,7 +165,33 @@ impl Policy {
 
     /// Whether any tool could be left out of a list.
     pub(crate) fn can_hide_tools(&self) -> bool {
-        self.hides_by_default() || self.inner.rules.tools.hides_any()
+        let rules = &self.inner.rules;
+        let pins_hide = || rules.pins.as_ref().is_some_and(|pins| pins.hides());
+        self.hides_by_default() || rules.tools.hides_any() || self.pins_tools() && pins_hide()
+    }
+
+    /// Whether tools have to be what somebody has approved.
+    pub(crate) fn pins_tools(&self) -> bool {
+        let pins = self.inner.rules.pins.as_ref();
+        pins.is_some_and(|pins| pins.pins_tools())
+    }
+
+    /// Whether a digest of this tool's definition is in the document.
+    pub(crate) fn pins(&self, tool: &str) -> bool {
+        let pins = self.inner.rules.pins.as_ref();
+        pins.is_some_and(|pins| pins.pins(tool))
+    }
+
+    /// Whether it depends on the instructions of the server if they are shown.
+    pub(crate) fn judges_instructions(&self) -> bool {
+        let pins = self.inner.rules.pins.as_ref();
+        self.strips_instructions() || pins.is_some_and(|pins| pins.pins_instructions())
+    }
+
+    /// Whether these instructions of the server are shown: the text of a JSON value.
+    pub(crate) fn shows_instructions(&self, text: &[u8]) -> bool {
+        let pins = self.inner.rules.pins.as_ref();
+        !self.strips_instructions() && pins.is_none_or(|pins| pins.shows_instructions(text))
     }
 
     /// Whether any prompt could be left out of a list.
@@ -176,7 +205,7 @@ impl Policy {
     }
 
     /// Whether the instructions of the server are taken out.
-    pub(crate) fn strips_instructions(&self) -> bool {
+    fn strips_instructions(&self) -> bool {
         let document = &self.inner.document;
         document.instructions == Instructions::Strip && document.mode == Mode::Enforce
     }

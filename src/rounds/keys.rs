@@ -6,6 +6,8 @@ use std::str::FromStr;
 use chacha20poly1305::aead::{Aead as _, KeyInit as _, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
 
+use crate::digest::from_hex;
+
 /// Bytes of a key.
 const KEY: usize = 32;
 /// Bytes of the number that is used once with a key.
@@ -93,13 +95,16 @@ impl FromStr for RequestStateKeys {
     type Err = NoRequestStateKey;
 
     fn from_str(text: &str) -> Result<Self, NoRequestStateKey> {
-        let keys: Option<Vec<_>> = text.split(',').map(|key| key_of(key.trim())).collect();
+        let keys: Option<Vec<_>> = text.split(',').map(|key| from_hex(key.trim())).collect();
         let keys = keys.ok_or(NoRequestStateKey("a key is 64 hexadecimal digits"))?;
         if keys.len() > MOST {
             return Err(NoRequestStateKey("there are more than 8 keys"));
         }
         Ok(Self {
-            ciphers: keys.iter().map(XChaCha20Poly1305::new).collect(),
+            ciphers: keys
+                .iter()
+                .map(|key| XChaCha20Poly1305::new(&(*key).into()))
+                .collect(),
         })
     }
 }
@@ -109,17 +114,6 @@ pub(crate) fn random_key() -> Result<[u8; KEY], NoRequestStateKey> {
     let mut key = [0; KEY];
     getrandom::fill(&mut key).map_err(|_| NoRequestStateKey("the system has no random numbers"))?;
     Ok(key)
-}
-
-fn key_of(digits: &str) -> Option<chacha20poly1305::Key> {
-    if digits.len() != 2 * KEY || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut key = [0; KEY];
-    for (byte, digits) in key.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(key.into())
 }
 
 /// How many there are.

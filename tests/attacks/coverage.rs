@@ -19,9 +19,7 @@ use Missing::{All, Rest};
 const LATER: &[(&str, u8, Missing, &str)] = &[
     ("t20", 7, All, "poisoned descriptions"),
     ("t21", 7, All, "poisoned schemas"),
-    ("t22", 7, All, "definitions that change"),
     ("t23", 8, All, "servers that shadow each other"),
-    ("t24", 7, Rest, "instructions that change"),
 ];
 
 fn rows() -> impl Iterator<Item = String> {

@@ -21,6 +21,7 @@ mod list_changed;
 mod lists;
 mod malformed;
 mod nested;
+mod pins;
 mod reload;
 mod rounds;
 mod rules;

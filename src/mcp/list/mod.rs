@@ -45,8 +45,19 @@ pub(crate) trait Visibility {
     /// Whether the caller may be told of what becomes of this task.
     fn may_hear_of(&self, task: &str) -> bool;
 
-    /// Whether the server's text for the models of its clients is taken out.
-    fn strips_instructions(&self) -> bool;
+    /// Whether the caller may see the entry with this name or URI, which is written like
+    /// this.
+    fn shows_entry(&self, list: List, name: &str, entry: &[u8]) -> bool {
+        let _ = entry;
+        self.shows(list, name)
+    }
+
+    /// Whether it depends on the server's text for the models of its clients if that is
+    /// shown.
+    fn judges_instructions(&self) -> bool;
+
+    /// Whether this text is shown; it is any JSON value.
+    fn shows_instructions(&self, text: &[u8]) -> bool;
 }
 
 /// Why an answer cannot be shown.
@@ -131,7 +142,7 @@ pub(crate) fn filter<'a>(
         .filter(|(_, list, _)| visibility.may_hide(*list))
         .map(|(member, ..)| *member);
     let mut decisive: SmallVec<[&str; 8]> = hiding.collect();
-    if visibility.strips_instructions() {
+    if visibility.judges_instructions() {
         decisive.push(INSTRUCTIONS);
     }
     if !decisive.is_empty() {
@@ -360,10 +371,10 @@ impl<'a> Scan<'_, 'a> {
                 self.once(&mut told.seen, key)?;
                 self.result(reader, nested.saturating_sub(1))?;
             }
-            INSTRUCTIONS if self.visibility.strips_instructions() => {
+            INSTRUCTIONS if self.visibility.judges_instructions() => {
                 self.once(&mut told.seen, key)?;
-                reader.skip()?;
-                return Ok(false);
+                let span = reader.skip()?;
+                return Ok(self.visibility.shows_instructions(reader.raw(&span)));
             }
             // Of 2026-07-28, and of 2025-11-25.
             "resultType" => told.is_task = text(reader)?.as_deref() == Some("task"),
@@ -440,8 +451,12 @@ impl<'a> Scan<'_, 'a> {
             _ => return Err(Unreadable::NotAList),
         }
         self.entries(reader, |scan, reader| {
+            let start = reader.position();
             Ok(match entry_name(reader, naming)? {
-                Some(name) => scan.visibility.shows(list, &name),
+                Some(name) => {
+                    let entry = reader.raw(&(start..reader.position()));
+                    scan.visibility.shows_entry(list, &name, entry)
+                }
                 None => false,
             })
         })
@@ -533,8 +548,12 @@ mod tests {
             self.shows(List::Tasks, task)
         }
 
-        fn strips_instructions(&self) -> bool {
+        fn judges_instructions(&self) -> bool {
             false
+        }
+
+        fn shows_instructions(&self, _: &[u8]) -> bool {
+            true
         }
     }
 

@@ -6,6 +6,7 @@
 mod approval;
 mod bounds;
 mod limits;
+mod pins;
 mod reader;
 mod rule;
 mod syntax;
@@ -55,8 +56,9 @@ const DOCUMENT: Fields = Fields {
         "prompts",
         "methods",
         "instructions",
+        "pins",
     ],
-    later: &["risk", "pins"],
+    later: &["risk"],
     other_names: &[
         ("rules", "tools"),
         ("id", "name"),
@@ -128,6 +130,7 @@ impl Reader<'_> {
                 "instructions" => {
                     self.set(&INSTRUCTIONS, node, &place, &mut document.instructions);
                 }
+                "pins" => document.pins = self.pins(node, &place),
                 _ => self.no_field(&DOCUMENT, member, &Place::Document),
             }
         }

@@ -6,6 +6,7 @@
 
 mod conditions;
 mod names;
+mod pins;
 mod schema;
 
 use std::collections::HashMap;
@@ -53,14 +54,13 @@ impl Policy {
     /// ```
     pub fn check_tools(&self, tools: &[Value]) -> Vec<Diagnostic> {
         let rules = self.inner.written.as_ref().unwrap_or(&self.inner.rules);
-        let tools: Vec<Tool<'_>> = tools
-            .iter()
-            .take(MOST_TOOLS)
-            .filter_map(Tool::read)
-            .collect();
+        let tools = tools.get(..MOST_TOOLS).unwrap_or(tools);
+        let definitions = tools;
+        let tools: Vec<Tool<'_>> = tools.iter().filter_map(Tool::read).collect();
         let document = self.document();
         let mut problems = Problems::default();
         names::warn(document, &tools, &mut problems);
+        pins::warn(document, definitions, &mut problems);
         conditions::warn(document, &Applied::of(rules, &tools), &mut problems);
         let root = tree::parse(self.source_text().as_bytes()).ok();
         problems.locate(Severity::Warning, self.source_text(), root.as_ref())

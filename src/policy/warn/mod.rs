@@ -6,7 +6,7 @@ mod names;
 
 use super::compile::Rules;
 use super::diagnostic::{Problem, Problems, join};
-use super::document::{Mode, PolicyDocument, Rule};
+use super::document::{Mode, OnDrift, Pins, PolicyDocument, Rule};
 use super::section::Kind;
 
 /// Finds it in a document that compiled.
@@ -17,6 +17,7 @@ pub(super) fn warnings(document: &PolicyDocument, rules: &Rules) -> Problems {
     checks::warn(document, &mut problems);
     limits::warn(document, &mut problems);
     asks_about_everything(document, &mut problems);
+    pins_only_calls(document, &mut problems);
     problems
 }
 
@@ -31,6 +32,20 @@ fn asks_about_everything(document: &PolicyDocument, problems: &mut Problems) {
                 "give it `conditions`, or write it into the rules of the tools that need it: who \
                  is asked too often looks no more",
             )
+        });
+    }
+}
+
+/// A model acts on what it reads.
+fn pins_only_calls(document: &PolicyDocument, problems: &mut Problems) {
+    let pins = document.pins.as_ref();
+    let is_read = |pins: &Pins| pins.tools.is_some() && pins.on_drift == OnDrift::Deny;
+    if pins.is_some_and(is_read) {
+        problems.report(|| {
+            let message =
+                "a tool whose definition has changed is refused, but models still read it";
+            Problem::at_value("/pins".to_owned(), message)
+                .with_help(r#"write `"on_drift": "hide"` to leave it out of lists as well"#)
         });
     }
 }

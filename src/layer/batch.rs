@@ -30,7 +30,6 @@ impl Incoming<'_> {
                 return self.refuse(asked, refusal).of_message();
             }
         };
-        self.add_calls(&mut asked, &messages);
         let mut drafts = messages
             .iter()
             .map(|message| self.judge_one(&judge, asked.era, message));
@@ -40,9 +39,9 @@ impl Incoming<'_> {
         };
         let others: Vec<Draft> = drafts.collect();
         if quotas_of(std::iter::once(&first).chain(&others)) > MOST_CHARGES {
-            asked.calls.clear();
             return self.refuse(asked, too_many_quotas()).of_message();
         }
+        self.add_calls(&mut asked, &messages);
         Judged::batch(self, asked, judge, first, others)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mcp_policy::{Answer, Conclusion, LimitStore, Moment, PolicyLayer, Reservation, Reserved};
 use serde_json::json;
 
-use crate::{Shared, layer, post, send};
+use crate::{Shared, layer, policy, post, send};
 
 /// Writes down how much it is asked at once.
 #[derive(Clone, Default)]
@@ -73,4 +73,31 @@ async fn what_is_only_tried_keeps_no_batch_from_passing() {
     }
     // What is beyond that is not counted.
     assert_eq!(*asked.0.lock().unwrap(), [9 * 32, 512, 512]);
+}
+
+/// A sum that cannot be counted is more than any limit admits.
+#[tokio::test]
+async fn what_is_too_much_together_is_refused_unless_it_is_only_tried() {
+    let most = "9000000000000";
+    let calls = [1, 2].map(|id| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{{"name":"run","arguments":{{"amount":{most}}}}}}}"#
+        )
+    });
+    for (mode, passes) in [("enforce", false), ("shadow", true)] {
+        let policy = policy(&format!(
+            r#"{{ "mode": "{mode}", "limits": [ {{ "counter": "a", "window": 60, "max": {most},
+                  "increment_from": "args.amount" }} ] }}"#
+        ));
+        let asked = Asked(Arc::default());
+        let layer = layer(&policy).0.accept_batches().limit_store(asked.clone());
+        let (received, answer) = send(&layer, post(format!("[{}]", calls.join(",")))).await;
+        assert_eq!(received.is_some(), passes, "{mode}");
+        if !passes {
+            let rule = &answer.json()[0]["result"]["_meta"]["io.github.mcp-policy/rule"];
+            assert_eq!(rule, "/tools/run/limits/a");
+            assert_eq!(asked.0.lock().unwrap().len(), 0);
+        }
+        assert!(send(&layer, post(&calls[0])).await.0.is_some());
+    }
 }

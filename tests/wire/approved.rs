@@ -17,6 +17,8 @@ use mcp_policy::{
 use serde_json::Value;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
+mod stores;
+
 use crate::server::{Body, META, OK, pieces, post};
 
 const POLICY: &str = r#"{

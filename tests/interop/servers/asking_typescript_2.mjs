@@ -8,7 +8,7 @@ import { McpServer, acceptedContent, createMcpHandler, inputRequired } from '@mo
 import { z } from 'zod';
 
 // What somebody could lose who writes it anew.
-const ODD = '{"é":"\\/\u2028\u{1f600}"}  %41';
+const ODD = '{"é":"\\/\u{1f600}"}  %41';
 
 const room = z.object({ room: z.string() });
 const question = inputRequired.elicit({ message: 'Which room?', requestedSchema: room });

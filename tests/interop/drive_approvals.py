@@ -342,12 +342,12 @@ def form(trial: Trial) -> None:
             unwanted = f"{word}-{number}"
             talk.call("keep", unwanted, answer)
             talk.asked("form")
-            talk.is_refused("")
+            talk.is_refused("has denied exactly this call")
             trial.has_run(unwanted, 0)
         # The same call again is another one.
         talk.call("keep", word, DENY)
         talk.asked("form")
-        talk.is_refused("")
+        talk.is_refused("has denied exactly this call")
         trial.has_run(word, 1)
     if pending := [request for request in site.requests("pending") if word in request["arguments"]["message"]]:
         raise Failure(f"still waiting: {pending}")

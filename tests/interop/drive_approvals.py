@@ -63,10 +63,11 @@ def eventually(what: str, look, seconds: int = SOON_SECONDS):
 class Site:
     """A server behind the proxy, and everything that is to be seen of them."""
 
+    name: str
     proxy: str
     admin: str
     calls: Path
-    audit: Path
+    log: Path
 
     def requests(self, state: str) -> list[dict]:
         return self.ask(f"?state={state}")
@@ -107,11 +108,9 @@ class Site:
     def ran(self, word: str) -> list[dict]:
         return [line for line in read_calls(self.calls) if line.get("message") == word]
 
-    def decided(self, caller: str) -> int:
-        """For how many calls of this caller it was decided what becomes of them, by the audit."""
-        lines = self.audit.read_text(encoding="utf-8").splitlines(keepends=True)
-        records = [json.loads(line) for line in lines if line.endswith("\n")]
-        return sum(record.get("caller") == caller and record.get("method") == "tools/call" for record in records)
+    def refused(self, caller: str) -> int:
+        """How many calls of this caller the proxy says that it refused; to be told to wait is to be refused, too."""
+        return self.log.read_text(encoding="utf-8").count(f'refused caller="{caller}"')
 
 
 class Talk(Conversation):
@@ -166,15 +165,15 @@ class Trial:
 
     def talk(self, scenario: str, **variables: str) -> contextlib.closing:
         command = [*self.command, self.relay.url, self.client.mode]
-        errors = self.logs / f"{self.word(scenario)}.log"
+        errors = self.logs / f"{self.site.name}-{self.word(scenario)}.log"
         talk = Talk(command, errors, variables)
         if (talk.protocol == MODERN) != (self.client.mode == "auto"):
             raise Failure(f"the client agreed on {talk.protocol}")
         return contextlib.closing(talk)
 
-    def is_decided(self, calls: int, seconds: int = SOON_SECONDS) -> None:
-        """Waits until one more call of this client is not held any more."""
-        eventually("the call is still held", lambda: self.site.decided(self.address) > calls, seconds)
+    def is_not_held(self, refused: int, seconds: int = SOON_SECONDS) -> None:
+        """Waits until more calls of this client were refused than these."""
+        eventually("the call is still held", lambda: self.site.refused(self.address) > refused, seconds)
 
     def has_run(self, word: str, times: int) -> None:
         found = len(self.site.ran(word))
@@ -227,7 +226,7 @@ def patient(trial: Trial) -> None:
     with trial.talk("patient") as talk:
         talk.call("echo", word)
         request = site.waiting(word)
-        trial.is_decided(0, HELD_SECONDS)
+        trial.is_not_held(0, HELD_SECONDS)
         trial.has_run(word, 0)
         if trial.client.mode == "legacy":
             talk.is_refused("Make the same call again once it is approved.", request)
@@ -250,14 +249,14 @@ def aborted(trial: Trial) -> None:
     """A call that its client aborts is not held any more, and does not run when it is approved after all."""
     word, site = trial.word("aborted"), trial.site
     with trial.talk("aborted") as talk:
-        before = site.decided(trial.address)
+        before = site.refused(trial.address)
         talk.call("echo", word, abort=True)
         request = site.waiting(word)
         talk.send({})
         answer = talk.line()
         if answer["event"] != "error":
             raise Failure(f"instead of an end the client got {answer}")
-        trial.is_decided(before)
+        trial.is_not_held(before)
         site.approve(request)
         # The session is alive, and whatever was left of the call would have run before this.
         talk.send({"name": "add", "arguments": {"a": 2, "b": 3}})
@@ -402,14 +401,15 @@ def approved_rounds(trial: Trial) -> None:
 
 
 def jobs(client: Client) -> list[tuple]:
-    """What a client does one after another, and beside that."""
+    """What a client does at once: in front of which server, and what one after another."""
     if client.mode == "auto":
-        return [(held_call, aborted, page, form), (patient,), (rounds, approved_rounds)]
+        asking = [(server, (rounds, approved_rounds)) for server in ("asking-typescript-2", "asking-python-2")]
+        return [("fastmcp", (held_call, aborted, page, form)), ("fastmcp", (patient,)), *asking]
     known = [held_call, page_error]
     # The SDK 1.x for Python cannot abort a call; these can be told to agree on an older version.
     known += [aborted] if client.name != "python-1" else []
     known += [pinned] if client.name in ("typescript-2", "python-1", "rmcp") else []
-    return [tuple(known), (patient,)]
+    return [("fastmcp", tuple(known)), ("fastmcp", (patient,))]
 
 
 def attempt(scenario, trial: Trial) -> list[str]:
@@ -425,25 +425,27 @@ def drive(trial: Trial, scenarios: tuple) -> list[bool]:
     for scenario in scenarios:
         problems = attempt(scenario, trial)
         verdicts.append(not problems)
-        lines = [f"{'FAILED' if problems else 'ok'} {trial.client.name} {trial.client.mode} {scenario.__name__}"]
+        name = f"{trial.site.name} {trial.client.name} {trial.client.mode} {scenario.__name__}"
+        lines = [f"{'FAILED' if problems else 'ok'} {name}"]
         print("\n".join(lines + [f"  - {problem[:1000]}" for problem in problems]), flush=True)
     trial.relay.close()
     return verdicts
 
 
-def open_site(stack: contextlib.ExitStack, name: str, server: list, proxy: Path, logs: Path) -> Site:
-    calls, audit, output = logs / f"{name}-calls.jsonl", logs / f"{name}-audit.jsonl", logs / f"{name}-proxy.log"
-    calls.touch(), audit.touch()
+def open_site(
+    stack: contextlib.ExitStack, name: str, server: list, policy: str, proxy: Path, logs: Path
+) -> Site:
+    calls, output = logs / f"{name}-calls.jsonl", logs / f"{name}-proxy.log"
+    calls.touch()
     upstream = stack.enter_context(listening(server, logs / f"{name}-server.log", server_environment(calls)))
-    policy = HERE / f"policies/{name}.json"
-    serve = [proxy, "serve", "--policy", policy, "--upstream", upstream, "--listen", "127.0.0.1:0"]
-    serve += ["--admin", "127.0.0.1:0", "--public-url", PUBLIC, "--audit", audit]
+    serve = [proxy, "serve", "--policy", HERE / "policies" / policy, "--upstream", upstream, "--listen", "127.0.0.1:0"]
+    serve += ["--admin", "127.0.0.1:0", "--public-url", PUBLIC]
     variables = {**environment(), "MCP_POLICY_ADMIN_TOKENS": f"dora:{TOKEN}"}
     url = stack.enter_context(listening(serve, output, variables))
     admin = re.search(r"approvals wait at (http://\S+)", output.read_text(encoding="utf-8"))
     if not admin:
         raise Failure(f"{output.name} does not say where approvals wait")
-    return Site(url, admin[1], calls, audit)
+    return Site(name, url, admin[1], calls, output)
 
 
 def main() -> int:
@@ -459,19 +461,22 @@ def main() -> int:
     logs.mkdir(exist_ok=True)
     for old in logs.iterdir():
         old.unlink()
+    python = installed / "python-2/bin/python"
     servers = {
-        "approvals": [installed / "python-2/bin/python", HERE / "servers/fastmcp_server.py"],
-        "rounds": ["node", installed / "node/asking_typescript_2.mjs"],
+        "fastmcp": ([python, HERE / "servers/fastmcp_server.py"], "approvals.json"),
+        "asking-typescript-2": (["node", installed / "node/asking_typescript_2.mjs"], "rounds.json"),
+        "asking-python-2": ([python, HERE / "servers/asking_python_2.py"], "rounds.json"),
     }
     with contextlib.ExitStack() as stack:
-        sites = {name: open_site(stack, name, server, proxy, logs) for name, server in servers.items()}
-        planned = [(client, scenarios) for client in HTTP_CLIENTS for scenarios in jobs(client)]
+        sites = {
+            name: open_site(stack, name, server, policy, proxy, logs) for name, (server, policy) in servers.items()
+        }
+        planned = [(client, *job) for client in HTTP_CLIENTS for job in jobs(client)]
         with ThreadPoolExecutor(len(planned)) as pool:
             found = []
-            for number, (client, scenarios) in enumerate(planned):
-                site = sites["rounds" if rounds in scenarios else "approvals"]
+            for number, (client, server, scenarios) in enumerate(planned):
                 command = client_program(client.name, installed, rmcp_client)
-                trial = Trial(site, client, command, f"127.0.3.{number + 1}", logs)
+                trial = Trial(sites[server], client, command, f"127.0.3.{number + 1}", logs)
                 found.append(pool.submit(drive, trial, scenarios))
         verdicts = [verdict for future in found for verdict in future.result()]
     if not all(verdicts):

@@ -213,11 +213,12 @@ def held_call(trial: Trial) -> None:
 
 
 def pinned(trial: Trial) -> None:
-    """A client of 2025-06-18 knows no pages, whatever it declares."""
+    """A client of 2025-06-18 knows no pages, whatever it declares, but can be asked."""
     with trial.talk("pinned", PROTOCOL="2025-06-18", ELICITATION="form url") as talk:
         if talk.protocol != "2025-06-18":
             raise Failure(f"the client agreed on {talk.protocol}")
         held(trial, talk, trial.word("pinned"))
+        ask_user(trial, talk, trial.word("pinned-form"))
 
 
 def patient(trial: Trial) -> None:
@@ -327,29 +328,33 @@ def page_error(trial: Trial) -> None:
         trial.has_run(word, 1)
 
 
-def form(trial: Trial) -> None:
+def ask_user(trial: Trial, talk: Talk, word: str) -> None:
     """Where the client may approve its own calls, its user is asked."""
-    word, site = trial.word("form"), trial.site
-    with trial.talk("form", ELICITATION="form") as talk:
-        talk.call("keep", word, ALLOW_ONCE)
-        message = talk.asked("form")["message"]
-        if word in message or "message" not in message or "keep" not in message:
-            raise Failure(f"the user is asked: {message}")
-        talk.passes(f"Kept: {word}")
-        trial.has_run(word, 1)
-        for number, answer in enumerate((DENY, DECLINE, {"action": "cancel"})):
-            unwanted = f"{word}-{number}"
-            talk.call("keep", unwanted, answer)
-            talk.asked("form")
-            talk.is_refused("has denied exactly this call")
-            trial.has_run(unwanted, 0)
-        # The same call again is another one.
-        talk.call("keep", word, DENY)
+    talk.call("keep", word, ALLOW_ONCE)
+    message = talk.asked("form")["message"]
+    if word in message or "message" not in message or "keep" not in message:
+        raise Failure(f"the user is asked: {message}")
+    talk.passes(f"Kept: {word}")
+    trial.has_run(word, 1)
+    for number, answer in enumerate((DENY, DECLINE, {"action": "cancel"})):
+        unwanted = f"{word}-{number}"
+        talk.call("keep", unwanted, answer)
         talk.asked("form")
         talk.is_refused("has denied exactly this call")
-        trial.has_run(word, 1)
-    if pending := [request for request in site.requests("pending") if word in request["arguments"]["message"]]:
+        trial.has_run(unwanted, 0)
+    # The same call again is another one.
+    talk.call("keep", word, DENY)
+    talk.asked("form")
+    talk.is_refused("has denied exactly this call")
+    trial.has_run(word, 1)
+    pending = trial.site.requests("pending")
+    if pending := [request for request in pending if word in request["arguments"]["message"]]:
         raise Failure(f"still waiting: {pending}")
+
+
+def form(trial: Trial) -> None:
+    with trial.talk("form", ELICITATION="form") as talk:
+        ask_user(trial, talk, trial.word("form"))
 
 
 def check_rounds(site: Site, word: str, calls: int) -> None:
@@ -405,7 +410,7 @@ def jobs(client: Client) -> list[tuple]:
     if client.mode == "auto":
         asking = [(server, (rounds, approved_rounds)) for server in ("asking-typescript-2", "asking-python-2")]
         return [("fastmcp", (held_call, aborted, page, form)), ("fastmcp", (patient,)), *asking]
-    known = [held_call, page_error]
+    known = [held_call, page_error, form]
     # The SDK 1.x for Python cannot abort a call; these can be told to agree on an older version.
     known += [aborted] if client.name != "python-1" else []
     known += [pinned] if client.name in ("typescript-2", "python-1", "rmcp") else []

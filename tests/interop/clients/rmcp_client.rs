@@ -83,8 +83,10 @@ fn config() -> Result<ClientConfig, Box<dyn Error>> {
         config.protocol_version = serde_json::from_value(version.into())?;
     }
     if let Ok(modes) = std::env::var("ELICITATION") {
-        let modes: serde_json::Map<_, _> =
-            modes.split(' ').map(|mode| (mode.to_owned(), json!({}))).collect();
+        let modes: serde_json::Map<_, _> = modes
+            .split(' ')
+            .map(|mode| (mode.to_owned(), json!({})))
+            .collect();
         config.capabilities = serde_json::from_value(json!({ "elicitation": modes }))?;
     }
     Ok(config)
@@ -96,7 +98,11 @@ async fn call(
     mut line: Value,
     lines: &mut Lines<BufReader<Stdin>>,
 ) -> Result<Value, Box<dyn Error>> {
-    let mut answers = client.service().answers.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut answers = client
+        .service()
+        .answers
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     *answers = serde_json::from_value(line["answers"].take()).unwrap_or_default();
     drop(answers);
     let aborts = line["abort"] == true;

@@ -57,7 +57,7 @@ pub(crate) enum Command {
     /// The server is one that speaks streamable HTTP too (--upstream), or a
     /// command that speaks stdio (after `--`), which is started once for each
     /// session of a client.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Guard an MCP server that a client starts and talks to over stdio
     ///
     /// The server's stderr is this program's own: what the server writes there

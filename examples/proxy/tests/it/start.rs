@@ -147,10 +147,10 @@ async fn a_taken_port_is_said() {
 
 #[tokio::test]
 async fn options_that_are_not_there_yet_are_unknown() {
-    let (code, _, stderr) = serve(&["--public-url", "http://localhost"]).await;
+    let (code, _, stderr) = serve(&["--config", "gateway.toml"]).await;
     assert_eq!(code, Some(2));
     assert!(
-        stderr.contains("unexpected argument '--public-url'"),
+        stderr.contains("unexpected argument '--config'"),
         "{stderr}"
     );
 }

@@ -19,6 +19,7 @@ mod policy;
 mod reload;
 #[cfg(feature = "redis")]
 mod remote;
+mod rounds;
 mod session;
 mod source;
 #[cfg(feature = "sqlite")]
@@ -41,8 +42,9 @@ pub use caller::Caller;
 pub use clock::{Clock, Moment, SystemClock};
 pub use frames::{FromClient, FromServer, MessageConnection, MessageGuard};
 pub use layer::{
-    Dangerous, IdentifyCaller, MayStillRun, NotSent, Permit, PolicyLayer, PolicyService,
-    RequestBody, ResponseBody, ResponseFuture,
+    Dangerous, HeldBody, HeldFuture, HeldStreamsLayer, HeldStreamsService, IdentifyCaller,
+    MayStillRun, NotSent, Permit, PolicyLayer, PolicyService, RequestBody, ResponseBody,
+    ResponseFuture,
 };
 #[cfg(feature = "redis")]
 pub use limit::RedisLimitStore;
@@ -51,8 +53,10 @@ pub use limit::SqliteLimitStore;
 #[doc(hidden)]
 pub use limit::benching;
 pub use limit::{
-    Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, Usage, UsageFilter,
+    Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, StateId, Usage,
+    UsageFilter,
 };
+pub use mcp::params::Elicitation;
 pub use policy::{
     Action, Amount, ApprovalDemand, Approver, CalendarUnit, Check, Condition, ConditionStep,
     Decision, DefaultAction, Diagnostic, Explanation, Instructions, InvalidArguments, Limit,
@@ -63,6 +67,7 @@ pub use policy::{
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
+pub use rounds::{NoRequestStateKey, RequestStateKeys};
 #[cfg(feature = "redis")]
 pub use session::RedisSessionStore;
 #[cfg(feature = "sqlite")]

@@ -10,6 +10,8 @@ use super::digest::{CallDigest, Digested, others};
 use super::request::{MOST_SHOWN, ShownArguments};
 use crate::clock::Moment;
 use crate::json::canonical::Unreadable;
+use crate::mcp::message;
+use crate::mcp::params::{Name, Param};
 use crate::policy::{ApprovalDemand, Approver};
 
 /// Whether exactly this call is approved; see [`ApprovalStore::ask`]. It is the layer
@@ -81,18 +83,48 @@ pub(crate) struct Call<'a> {
     pub(crate) arguments: Option<&'a [u8]>,
 }
 
+impl<'a> Call<'a> {
+    /// What can be approved of a message; `None` if it names nothing.
+    pub(crate) fn of(
+        call: &'a message::Call<'_>,
+        server: &'a Arc<str>,
+        caller: &'a Arc<str>,
+    ) -> Option<Self> {
+        let params = call.params.as_ref();
+        let named = match &*call.method {
+            "resources/read" => Param::Uri,
+            _ => Param::Name,
+        };
+        let Name::Text(name) = params?.named(named)? else {
+            return None;
+        };
+        Some(Self {
+            server,
+            caller,
+            method: &call.method,
+            name,
+            params: params.map(|params| params.raw),
+            arguments: params.and_then(|params| params.span(Param::Arguments)),
+        })
+    }
+
+    /// What it is, exactly, and what asks for its approval.
+    pub(crate) fn digest(&self, asked_by: &[u8]) -> Result<CallDigest, Unreadable> {
+        CallDigest::of(Digested {
+            server: self.server,
+            caller: self.caller,
+            method: self.method,
+            params: self.params,
+            asked_by,
+        })
+    }
+}
+
 impl ApprovalQuestion {
     /// An error is why it cannot be said what exactly the call is.
     pub(crate) fn new(demand: &Demand, call: Call<'_>, at: Moment) -> Result<Self, Unreadable> {
-        let digested = Digested {
-            server: call.server,
-            caller: call.caller,
-            method: call.method,
-            params: call.params,
-            asked_by: demand.digest.as_bytes(),
-        };
         let facts = Facts {
-            digest: CallDigest::of(digested)?,
+            digest: call.digest(demand.digest.as_bytes())?,
             server: Arc::clone(call.server),
             caller: Arc::clone(call.caller),
             method: call.method.into(),
@@ -134,6 +166,23 @@ impl ApprovalQuestion {
     /// The first rule that asks.
     pub(crate) fn rule(&self) -> &str {
         self.facts.rules.first().map_or("", |rule| rule)
+    }
+
+    pub(crate) fn server(&self) -> &str {
+        &self.facts.server
+    }
+
+    pub(crate) fn shared_server(&self) -> Arc<str> {
+        Arc::clone(&self.facts.server)
+    }
+
+    pub(crate) fn method(&self) -> &str {
+        &self.facts.method
+    }
+
+    /// Who may approve.
+    pub(crate) fn approver(&self) -> Approver {
+        self.facts.approver
     }
 
     /// Of what exactly is asked for.

@@ -54,13 +54,6 @@ impl Ruling {
     }
 
     /// The client that calls says yes or no.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "for the engine, which does not ask for approvals yet"
-        )
-    )]
     pub(crate) fn by_caller(approves: bool) -> Self {
         Self {
             approves,

@@ -252,6 +252,8 @@ mod tests {
             rule: Cow::Borrowed("/tools/a"),
             conditions: Vec::new(),
             shadow: None,
+            approval: None,
+            decided_by: None,
         }))
     }
 

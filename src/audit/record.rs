@@ -103,6 +103,12 @@ pub(crate) struct Facts {
     pub(crate) conditions: Vec<(Arc<str>, Truth)>,
     #[serde(flatten)]
     pub(crate) shadow: Option<Shadow>,
+    /// The request for an approval that it needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) approval: Option<String>,
+    /// Who decided about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) decided_by: Option<String>,
 }
 
 /// What would be decided if nothing in the policy were in shadow.
@@ -253,6 +259,18 @@ impl DecisionRecord {
     pub fn shadow(&self) -> Option<(Verdict, &str)> {
         let shadow = self.facts.shadow.as_ref()?;
         Some((shadow.verdict, &shadow.rule))
+    }
+
+    /// The [id](crate::ApprovalId) of the request for an approval that the call needs or
+    /// has, if it was asked for.
+    pub fn approval(&self) -> Option<&str> {
+        self.facts.approval.as_deref()
+    }
+
+    /// Who approved or denied it: the name of an operator, or `(caller)` for the client
+    /// that calls.
+    pub fn decided_by(&self) -> Option<&str> {
+        self.facts.decided_by.as_deref()
     }
 }
 

@@ -1,26 +1,37 @@
 //! What is recorded of a message.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::approve::{Approved, Approving, Patience, Unapproved, Using};
-use super::charge::{Charging, Payer, Shortage};
+use super::approve::{Approved, Approving, Patience, Unapproved, Using, Wait};
+use super::charge::{Charging, Payer, Resuming, Shortage};
+use super::holds::HeldCall;
 use super::judge::{Judge, Judgement};
+use super::nested::{ClientStream, Nested};
+use super::rounds::{Abilities, AtOnce, Brought, Came, Course, Following, Taken};
 use super::{Engine, words};
-use crate::approval::{self, ApprovalQuestion, Demand};
+use crate::approval::{self, ApprovalQuestion, ApprovalRequest, Decider, Demand};
 use crate::audit::{
     DecisionId, DecisionRecord, Facts, MessageKind, OpenDecision, Receipt, Shadow, Verdict,
     argument_keys, session_digest,
 };
 use crate::caller::Caller;
+use crate::limit::StateId;
 use crate::mcp::message::{Call, Message};
-use crate::mcp::params::{Name, Param};
 use crate::mcp::reply::{Refusal, Thing};
-use crate::mcp::shown;
 use crate::mcp::version::Era;
-use crate::policy::{Approver, Quota, Spending};
+use crate::mcp::{rounds, shown};
+use crate::policy::{Approver, Period, Quota, Spending};
+use crate::rounds::Round;
+use crate::store::StoreError;
+
+/// How records call the eras.
+const LEGACY: &str = "legacy";
+const MODERN: &str = "modern";
 
 /// When a message came, and the id under which it is decided.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +58,8 @@ pub(crate) struct Seen<'m, 'b> {
     pub(crate) era: Era,
     pub(crate) kind: MessageKind,
     pub(crate) call: Option<&'m Call<'b>>,
+    /// How its client can be told that it waits; `None` if only in words.
+    pub(crate) abilities: Option<Abilities>,
 }
 
 impl<'m, 'b> Seen<'m, 'b> {
@@ -76,6 +89,8 @@ pub(crate) struct Draft {
     spending: SmallVec<[Spending; 2]>,
     /// What somebody has to approve first, if anything.
     question: Option<Box<ApprovalQuestion>>,
+    /// What it brings back of earlier rounds, and what comes of that.
+    course: Option<Box<Course>>,
     /// How it is refused once that is approved, if it is hidden.
     approved: Option<Refusal>,
     /// How it is refused; `None` if it may go on.
@@ -132,12 +147,121 @@ impl Draft {
 
     /// Whether it was approved. The approval, if it may go on by that.
     pub(crate) fn settle(&mut self, approved: Result<Approved, Unapproved>) -> Option<Approved> {
+        match &approved {
+            Ok(approved) => self.note_approval(&approved.request),
+            Err(Unapproved::Pending(request) | Unapproved::Denied(request)) => {
+                self.note_approval(request);
+            }
+            Err(_) => {}
+        }
         match (approved, &self.approved) {
             (Ok(_), Some(refusal)) => self.refusal = Some(refusal.clone()),
             (Ok(approved), None) => return Some(approved),
             (Err(why), _) => self.refuse_unapproved(&why),
         }
         None
+    }
+
+    fn note_approval(&mut self, request: &ApprovalRequest) {
+        self.facts.approval = Some(request.id().to_string());
+        self.facts.decided_by = request.decided_by().map(|decider| match decider {
+            Decider::Operator(name) => shown(name),
+            Decider::Caller => "(caller)".to_owned(),
+        });
+    }
+
+    /// The state by which it goes on without being approved or charged again, if it was
+    /// not used before.
+    pub(crate) fn continues(&self) -> Option<&StateId> {
+        match self.refusal {
+            None => self.course.as_ref()?.continues(),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether it goes on, or is another call because its state was used before.
+    pub(crate) fn resume(&mut self, goes_on: Result<bool, StoreError>) {
+        let Some(course) = &mut self.course else {
+            return;
+        };
+        match goes_on {
+            Ok(true) => {
+                self.question = None;
+                // What is under way is under way again.
+                self.spending
+                    .retain(|spending| spending.quota.period() == Period::Concurrent);
+            }
+            Ok(false) => course.begin_anew(),
+            Err(error) => {
+                tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
+                self.refuse(&match error == StoreError::PANICKED {
+                    true => Shortage::Failed,
+                    false => Shortage::Store,
+                });
+            }
+        }
+    }
+
+    /// What has to be remembered of it until the server has answered, if that may ask
+    /// for another round.
+    pub(crate) fn following(&self, judge: &Judge, is_charged: bool) -> Option<Following> {
+        let method = self.facts.method.as_deref()?;
+        let is_modern = self.facts.era == MODERN && self.is_request();
+        if !is_modern || !rounds::takes_rounds(method) {
+            return None;
+        }
+        let course = self.course.as_deref();
+        let goes_on = course.is_some_and(|course| course.continues().is_some());
+        let is_approved = self.question.is_some();
+        Some(Following::new(
+            course.map_or_else(|| Round::first(judge.now()), Course::round),
+            course.and_then(Course::digest),
+            is_charged || is_approved || goes_on,
+        ))
+    }
+
+    /// What it brings back with it.
+    pub(crate) fn brought(&self) -> Option<&Brought> {
+        self.course.as_ref()?.brought()
+    }
+
+    /// How long it is waited for its approval, and what is known of that.
+    pub(crate) fn wait(
+        &self,
+        judge: &Judge,
+        patience: Option<Patience>,
+        call: Option<HeldCall>,
+        stream: Option<(&ClientStream, &Bytes)>,
+    ) -> Wait {
+        let course = self.course.as_deref();
+        Wait {
+            patience,
+            came: course.map_or(Came::Afresh, Course::came),
+            at_once: course.map_or(AtOnce::Never, Course::at_once),
+            call,
+            nested: stream.and_then(|(stream, id)| self.nested(judge, stream, id)),
+        }
+    }
+
+    /// Whether its client is asked on this stream while it waits.
+    pub(crate) fn asks_while_it_waits(&self) -> bool {
+        let course = self.course.as_deref();
+        course.is_some_and(|course| course.asks_while_it_waits().is_some())
+    }
+
+    fn nested(&self, judge: &Judge, stream: &ClientStream, id: &Bytes) -> Option<Nested> {
+        let question = self.question()?;
+        Some(Nested {
+            stream: stream.clone(),
+            call: id.clone(),
+            keys: Arc::clone(self.course.as_ref()?.asks_while_it_waits()?),
+            server: question.shared_server(),
+            caller: Arc::clone(question.caller()),
+            session: Arc::clone(judge.session()?),
+            now: judge.now(),
+            used: (self.thing?, self.facts.name.clone()?),
+            argument_keys: self.facts.argument_keys.clone(),
+        })
     }
 
     /// It is refused after all, because nobody has approved it.
@@ -158,7 +282,11 @@ impl Draft {
             (Unapproved::Denied(_), Some(used)) => {
                 (Verdict::Denied, words::not_approved(used, rule, why, id))
             }
-            (Unapproved::Pending(_) | Unapproved::Gone, Some(used)) => {
+            (Unapproved::Pending(request), Some(used)) => (
+                Verdict::Waiting,
+                self.told_to_wait(used, rule, why, request, id),
+            ),
+            (Unapproved::Gone | Unapproved::TakenBack, Some(used)) => {
                 (Verdict::Waiting, words::not_approved(used, rule, why, id))
             }
         };
@@ -172,6 +300,26 @@ impl Draft {
             self.facts.verdict = verdict;
         }
         self.refusal = Some(refusal);
+    }
+
+    /// How it is told that it waits for this request.
+    fn told_to_wait(
+        &self,
+        used: (Thing, &str),
+        rule: &str,
+        why: &Unapproved,
+        request: &ApprovalRequest,
+        id: String,
+    ) -> Refusal {
+        let refusal = words::not_approved(used, rule, why, id);
+        let (Refusal::Tool { place, .. } | Refusal::Waits { place, .. }) = &refusal else {
+            return refusal;
+        };
+        let told = self.course.as_ref().zip(self.question.as_ref());
+        let told = told.and_then(|(course, question)| {
+            course.told(question, request, place, (used, &self.facts.argument_keys))
+        });
+        told.unwrap_or(refusal)
     }
 
     /// It is refused if it has to be approved, because it does not come by itself.
@@ -226,6 +374,7 @@ impl Engine {
         seen: Seen<'_, '_>,
         judgement: Judgement,
         judge: Option<&Judge>,
+        brought: Option<Box<Brought>>,
     ) -> Draft {
         let keys = seen
             .call
@@ -235,6 +384,10 @@ impl Engine {
             .demand
             .as_ref()
             .and_then(|demand| self.question(demand, &seen, judge?));
+        let course = judge.and_then(|judge| {
+            let question = question.as_deref();
+            self.course(&seen, judge, &judgement, question, brought)
+        });
         let (verdict, refusal) = match &question {
             Some(_) if judgement.approved.is_some() => (judgement.verdict, None),
             Some(_) => (Verdict::Allowed, None),
@@ -247,8 +400,8 @@ impl Engine {
             session: seen.session.map(session_digest),
             server: self.server.clone(),
             era: match seen.era {
-                Era::Legacy => "legacy",
-                Era::Modern => "modern",
+                Era::Legacy => LEGACY,
+                Era::Modern => MODERN,
             },
             kind: seen.kind,
             method: seen.call.map(|call| shown(&call.method)),
@@ -261,6 +414,8 @@ impl Engine {
             rule: judgement.rule,
             conditions: judgement.conditions,
             shadow: judgement.shadow,
+            approval: None,
+            decided_by: None,
         };
         let mut spending = judgement.spending;
         if seen.begins_session() {
@@ -273,6 +428,7 @@ impl Engine {
             thing: judgement.thing,
             spending,
             question,
+            course,
             approved: judgement.approved,
             refusal,
         }
@@ -286,39 +442,70 @@ impl Engine {
         judge: &Judge,
     ) -> Option<Box<ApprovalQuestion>> {
         let call = seen.call?;
-        let params = call.params.as_ref();
         let is_nobodys =
             demand.approver == Approver::Caller && *judge.caller() == Caller::anonymous();
         if is_nobodys || !self.approvals.can_be_given() {
             return None;
         }
-        let named = |param| match params?.named(param)? {
-            Name::Text(name) => Some(name),
-            Name::Unreadable => None,
-        };
-        let call = approval::Call {
-            server: &self.server.clone().unwrap_or_default(),
-            caller: &judge.caller().shared_id(),
-            method: &call.method,
-            name: named(match &*call.method {
-                "resources/read" => Param::Uri,
-                _ => Param::Name,
-            })?,
-            params: params.map(|params| params.raw),
-            arguments: params.and_then(|params| params.span(Param::Arguments)),
-        };
+        let (server, caller) = (
+            self.server.clone().unwrap_or_default(),
+            judge.caller().shared_id(),
+        );
+        let call = approval::Call::of(call, &server, &caller)?;
         let question = ApprovalQuestion::new(demand, call, judge.now());
         let question = question.ok().filter(ApprovalQuestion::shows_all);
         question.map(Box::new)
     }
 
-    /// Asks for the approval of a message that has to be approved.
-    pub(crate) fn approve(
+    /// What comes of a call that brings something back, or has to be approved.
+    fn course(
         &self,
-        question: &ApprovalQuestion,
-        patience: Option<Patience>,
-    ) -> Approving {
-        self.approvals.ask(question, patience)
+        seen: &Seen<'_, '_>,
+        judge: &Judge,
+        judgement: &Judgement,
+        question: Option<&ApprovalQuestion>,
+        brought: Option<Box<Brought>>,
+    ) -> Option<Box<Course>> {
+        if question.is_none() && brought.is_none() {
+            return None;
+        }
+        let call = seen.call?;
+        let (server, caller) = (
+            self.server.clone().unwrap_or_default(),
+            judge.caller().shared_id(),
+        );
+        let digest = match question {
+            Some(question) => Some(*question.digest()),
+            None => {
+                approval::Call::of(call, &server, &caller).and_then(|call| call.digest(b"").ok())
+            }
+        };
+        let taken = Taken {
+            era: seen.era,
+            method: &call.method,
+            digest: digest.as_ref(),
+            rule: &judgement.rule,
+            approver: question.map(ApprovalQuestion::approver),
+            abilities: seen.abilities,
+            now: judge.now(),
+        };
+        Some(Box::new(Course::new(&self.rounds, &taken, brought)))
+    }
+
+    /// Asks for the approval of a message that has to be approved.
+    pub(crate) fn approve(&self, question: &ApprovalQuestion, wait: Wait) -> Approving {
+        self.approvals.ask(question, wait)
+    }
+
+    /// Marks the state as used by which a call goes on.
+    pub(crate) fn use_state(&self, state: &StateId, judge: &Judge) -> Resuming {
+        self.limits.use_state(state, judge.now())
+    }
+
+    /// Whether a call of this caller's is held that its client does not wait for any
+    /// more.
+    pub(crate) fn end_hold(&self, judge: &Judge, call: &HeldCall) -> bool {
+        self.approvals.end_hold(judge.caller().id(), call)
     }
 
     /// Uses up an approval.

@@ -11,10 +11,12 @@ use futures_core::Stream as _;
 use futures_timer::Delay;
 
 use super::asked;
-use super::holds::{Hold, Holds};
+use super::holds::{HeldCall, Hold, Holds};
+use super::nested::Nested;
+use super::rounds::{AtOnce, Came};
 use crate::approval::{
     ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
-    ApprovalStore, Asked, CallDigest, Used,
+    ApprovalStore, Asked, CallDigest, NotDecided, Ruling, Used,
 };
 use crate::audit::seam_panicked;
 use crate::clock::Moment;
@@ -33,6 +35,10 @@ impl Approvals {
         self.store = Some(Arc::new(store));
     }
 
+    pub(super) fn store(&self) -> Option<&Arc<dyn ApprovalStore>> {
+        self.store.as_ref()
+    }
+
     /// Whether anybody can be asked.
     pub(super) fn can_be_given(&self) -> bool {
         self.store.is_some()
@@ -40,10 +46,17 @@ impl Approvals {
 
     /// Whether the call is approved. If somebody has to decide first, that is waited
     /// for as long as this is patient.
-    pub(super) fn ask(&self, question: &ApprovalQuestion, patience: Option<Patience>) -> Approving {
+    pub(super) fn ask(&self, question: &ApprovalQuestion, wait: Wait) -> Approving {
         let Some(store) = &self.store else {
             return Approving::Known(Err(Unapproved::Store));
         };
+        let Wait {
+            patience,
+            came,
+            at_once,
+            call,
+            nested,
+        } = wait;
         let decided = patience.as_ref().and_then(|patience| patience.decided);
         let listening = patience.and_then(|patience| {
             // Before it is asked: nothing that is decided meanwhile may be missed.
@@ -51,20 +64,42 @@ impl Approvals {
             Some(Listening {
                 patience,
                 changes,
-                _hold: self.holds.begin(question.caller())?,
+                hold: self.holds.begin(question.caller(), call)?,
             })
         });
         let asking = AwaitedApproval {
             store: Arc::clone(store),
             question: question.clone(),
             listening,
+            at_once,
+            nested,
             stage: Stage::Ended,
         };
-        match decided {
-            Some(request) => asking.look_at(request),
-            None => asking.ask(),
+        match (decided, came) {
+            (Some(request), _) | (None, Came::Waiting(request)) => asking.look_at(request),
+            (None, Came::Afresh) => asking.ask(),
+            (None, Came::Approving(request)) => asking.decide(request, Answered::Approved),
+            (None, Came::Denying(request)) => asking.decide(request, Answered::Denied),
+            (None, Came::TakingBack(request)) => asking.take_back(request),
         }
     }
+
+    /// Whether a call is held that its client does not wait for any more.
+    pub(super) fn end_hold(&self, caller: &str, call: &HeldCall) -> bool {
+        self.holds.end(caller, call)
+    }
+}
+
+/// How long it is waited for an approval, and what is known of it.
+pub(crate) struct Wait {
+    /// `None` if it is not waited for at all.
+    pub(super) patience: Option<Patience>,
+    pub(super) came: Came,
+    pub(super) at_once: AtOnce,
+    /// Which call it is to its client.
+    pub(super) call: Option<HeldCall>,
+    /// How the client is asked about it while it waits.
+    pub(super) nested: Option<Nested>,
 }
 
 impl fmt::Debug for Approvals {
@@ -95,7 +130,7 @@ impl Patience {
 struct Listening {
     patience: Patience,
     changes: ApprovalEvents,
-    _hold: Hold,
+    hold: Hold,
 }
 
 /// What became of asking for an approval.
@@ -114,6 +149,8 @@ pub(crate) enum Unapproved {
     Denied(ApprovalRequest),
     /// The approval was used by another request, or is over.
     Gone,
+    /// The client does not want it any more.
+    TakenBack,
     /// Too much waits already.
     Full,
     /// The store did not answer.
@@ -148,10 +185,28 @@ pub(crate) struct AwaitedApproval {
     question: ApprovalQuestion,
     /// `None` if it is not waited for a decision.
     listening: Option<Listening>,
+    at_once: AtOnce,
+    /// `None` once the client is asked, or if it is not.
+    nested: Option<Nested>,
     stage: Stage,
 }
 
+/// What a client says when it was asked to approve its own call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    Approved,
+    Denied,
+}
+
 enum Stage {
+    /// It is told what the client says.
+    Deciding(
+        Waiting<Result<ApprovalRequest, NotDecided>, StoreError>,
+        ApprovalId,
+        Answered,
+    ),
+    /// It is told that the client does not want it any more.
+    TakingBack(Waiting<bool, StoreError>),
     /// It is looked at what was decided.
     Looking(Waiting<Option<ApprovalRequest>, StoreError>),
     /// The store is asked.
@@ -162,6 +217,46 @@ enum Stage {
 }
 
 impl AwaitedApproval {
+    /// Tells what the client says of its own call.
+    fn decide(self, request: ApprovalId, answered: Answered) -> Approving {
+        let ruling = Ruling::by_caller(answered == Answered::Approved);
+        let now = self.question.at();
+        match asked_of(|| self.store.decide(request, &ruling, now)).settle() {
+            Settled::Known(decided) => self.decided(decided, request, answered),
+            Settled::Awaited(waiting) => Approving::Awaited(Box::new(Self {
+                stage: Stage::Deciding(waiting, request, answered),
+                ..self
+            })),
+        }
+    }
+
+    /// Somebody else may have decided before: then it is looked at that, unless the
+    /// client does not want the call.
+    fn decided(
+        self,
+        decided: Result<Result<ApprovalRequest, NotDecided>, StoreError>,
+        request: ApprovalId,
+        answered: Answered,
+    ) -> Approving {
+        match (decided, answered) {
+            (Err(error), _) => Approving::Known(Err(Unapproved::from(&error))),
+            (Ok(_), Answered::Approved) => self.look_at(request),
+            (Ok(Ok(denied)), Answered::Denied) => Approving::Known(Err(Unapproved::Denied(denied))),
+            (Ok(Err(_)), Answered::Denied) => self.take_back(request),
+        }
+    }
+
+    fn take_back(self, request: ApprovalId) -> Approving {
+        let now = self.question.at();
+        match asked_of(|| self.store.cancel(request, now)).settle() {
+            Settled::Known(taken) => Approving::Known(Err(taken_back(&taken))),
+            Settled::Awaited(waiting) => Approving::Awaited(Box::new(Self {
+                stage: Stage::TakingBack(waiting),
+                ..self
+            })),
+        }
+    }
+
     /// Looks at what was decided. Where it is over already, nobody is asked again for
     /// the same call.
     fn look_at(self, request: ApprovalId) -> Approving {
@@ -203,12 +298,16 @@ impl AwaitedApproval {
             Ok(Asked::Approved(request)) => {
                 return Approving::Known(Ok(Approved {
                     store: self.store,
-                    request: request.id(),
+                    request,
                     call: *self.question.digest(),
                 }));
             }
-            Ok(Asked::Pending(request)) if self.listening.is_some() => {
+            Ok(Asked::Pending(request)) if self.holds(&request) => {
+                if let Some(nested) = self.nested {
+                    nested.ask(&request);
+                }
                 return Approving::Awaited(Box::new(Self {
+                    nested: None,
                     stage: Stage::Pending(request),
                     ..self
                 }));
@@ -220,12 +319,31 @@ impl AwaitedApproval {
         }))
     }
 
+    /// Whether its client does not wait any more.
+    fn is_given_up(&mut self, context: &mut Context<'_>) -> bool {
+        let listening = self.listening.as_mut();
+        listening.is_some_and(|listening| listening.hold.poll_ended(context).is_ready())
+    }
+
+    /// Whether it is waited for a decision about this request.
+    fn holds(&self, request: &ApprovalRequest) -> bool {
+        let is_new = || request.created_at() >= self.question.at().system;
+        let at_once = match self.at_once {
+            AtOnce::Never => false,
+            AtOnce::IfNew => is_new(),
+            AtOnce::Always => true,
+        };
+        self.listening.is_some() && !at_once
+    }
+
     /// The same, for its next stage.
     fn take(&mut self) -> Self {
         Self {
             store: Arc::clone(&self.store),
             question: self.question.clone(),
             listening: self.listening.take(),
+            at_once: self.at_once,
+            nested: self.nested.take(),
             stage: Stage::Ended,
         }
     }
@@ -292,6 +410,26 @@ impl Future for AwaitedApproval {
                         Approving::Awaited(awaited) => *this = *awaited,
                     }
                 }
+                Stage::Deciding(mut waiting, request, answered) => {
+                    let Poll::Ready(decided) = Pin::new(&mut waiting).poll(context) else {
+                        this.stage = Stage::Deciding(waiting, request, answered);
+                        return Poll::Pending;
+                    };
+                    match this.take().decided(decided, request, answered) {
+                        Approving::Known(result) => return Poll::Ready(Held::Settled(result)),
+                        Approving::Awaited(awaited) => *this = *awaited,
+                    }
+                }
+                Stage::TakingBack(mut waiting) => {
+                    let Poll::Ready(taken) = Pin::new(&mut waiting).poll(context) else {
+                        this.stage = Stage::TakingBack(waiting);
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(Held::Settled(Err(taken_back(&taken))));
+                }
+                Stage::Pending(_) if this.is_given_up(context) => {
+                    return Poll::Ready(Held::Settled(Err(Unapproved::TakenBack)));
+                }
                 Stage::Pending(request) => {
                     return match this.poll_decided(&request, context) {
                         Poll::Ready(Some(patience)) => Poll::Ready(Held::Decided(patience)),
@@ -316,10 +454,18 @@ impl fmt::Debug for AwaitedApproval {
     }
 }
 
+/// Nobody wants it any more, if the store has heard of that.
+fn taken_back(taken: &Result<bool, StoreError>) -> Unapproved {
+    match taken {
+        Ok(_) => Unapproved::TakenBack,
+        Err(error) => Unapproved::from(error),
+    }
+}
+
 /// An approval that has not been used yet. To drop it uses nothing up.
 pub(crate) struct Approved {
     store: Arc<dyn ApprovalStore>,
-    request: ApprovalId,
+    pub(super) request: ApprovalRequest,
     call: CallDigest,
 }
 
@@ -333,7 +479,7 @@ pub(crate) enum Using {
 impl Approved {
     /// Uses it up, and cannot give it back.
     pub(super) fn use_up(self, now: Moment) -> Using {
-        let used = asked_of(|| self.store.use_up(self.request, &self.call, now));
+        let used = asked_of(|| self.store.use_up(self.request.id(), &self.call, now));
         match used.settle() {
             Settled::Known(used) => Using::Known(used),
             Settled::Awaited(waiting) => Using::Awaited(waiting),
@@ -353,12 +499,12 @@ pub(crate) fn unused(used: &Result<Used, StoreError>) -> Option<Unapproved> {
 impl fmt::Debug for Approved {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Approved")
-            .field("request", &self.request)
+            .field("request", &self.request.id())
             .finish_non_exhaustive()
     }
 }
 
-fn asked_of<T>(ask: impl FnOnce() -> Answer<T>) -> Answer<T> {
+pub(super) fn asked_of<T>(ask: impl FnOnce() -> Answer<T>) -> Answer<T> {
     catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
         seam_panicked("approval store");
         Answer::failed(StoreError::PANICKED)

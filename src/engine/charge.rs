@@ -14,7 +14,9 @@ use super::{SESSION, asked};
 use crate::audit::{DecisionId, seam_panicked, session_digest};
 use crate::caller::Caller;
 use crate::clock::{Clock, Moment, SystemClock};
-use crate::limit::{Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved};
+use crate::limit::{
+    Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, StateId,
+};
 use crate::mcp::reply::Refusal;
 use crate::policy::{Amount, OnStoreError, Period, Quota, Scope, Spending};
 use crate::store::{Answer, Settled, StoreError};
@@ -79,6 +81,19 @@ impl Limits {
 
     pub(super) fn now(&self) -> Result<Moment, Refusal> {
         asked("clock", || self.clock.now())
+    }
+
+    /// Marks a state as used, and asks whether it was not before.
+    pub(super) fn use_state(&self, state: &StateId, now: Moment) -> Resuming {
+        let answer = catch_unwind(AssertUnwindSafe(|| self.store.use_state(state, now)));
+        let answer = answer.unwrap_or_else(|_| {
+            seam_panicked("limit store");
+            Answer::failed(StoreError::PANICKED)
+        });
+        match answer.settle() {
+            Settled::Known(first) => Resuming::Known(first),
+            Settled::Awaited(waiting) => Resuming::Awaited(waiting),
+        }
     }
 
     /// Whether all of this would be admitted now; nothing is charged.
@@ -181,6 +196,13 @@ impl Payer {
         }
         Ok(charges)
     }
+}
+
+/// Whether a call goes on, or begins anew because its state was used before.
+#[derive(Debug)]
+pub(crate) enum Resuming {
+    Known(Result<bool, StoreError>),
+    Awaited(Waiting<bool, StoreError>),
 }
 
 /// What became of charging a message.

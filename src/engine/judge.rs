@@ -14,7 +14,7 @@ use crate::clock::Moment;
 use crate::mcp::list::{List, Visibility};
 use crate::mcp::message::{Call, Message};
 use crate::mcp::method::{self, Kind, Subject};
-use crate::mcp::params::{Name, Param, Reference, Subscriptions};
+use crate::mcp::params::{Elicitation, Name, Param, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::version::Era;
 use crate::mcp::{shown, shown_uri};
@@ -35,6 +35,8 @@ pub(crate) struct Judge {
     caller: Caller,
     /// What the client said of itself when it began the session.
     client: Option<Arc<str>>,
+    /// How it said then that it can ask its user.
+    elicitation: Elicitation,
     /// The session that the request belongs to, if it is known to be the
     /// caller's.
     session: Option<Arc<str>>,
@@ -207,6 +209,7 @@ impl Judge {
             per_caller,
             caller,
             client: None,
+            elicitation: Elicitation::default(),
             session: None,
             sessions,
             now,
@@ -218,13 +221,26 @@ impl Judge {
         Self { client, ..self }
     }
 
+    /// The same for a client that said then that it can ask its user so.
+    pub(crate) fn of_elicitation(self, elicitation: Elicitation) -> Self {
+        Self {
+            elicitation,
+            ..self
+        }
+    }
+
+    /// How the client said that it can ask its user, when it began the session.
+    pub(crate) fn elicitation(&self) -> Elicitation {
+        self.elicitation
+    }
+
     /// The same for a request of this session, which is known to be the caller's.
     pub(crate) fn in_session(self, session: Option<Arc<str>>) -> Self {
         Self { session, ..self }
     }
 
     /// The session by which the request is counted.
-    pub(super) fn session(&self) -> Option<&Arc<str>> {
+    pub(crate) fn session(&self) -> Option<&Arc<str>> {
         self.session.as_ref()
     }
 

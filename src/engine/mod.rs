@@ -8,6 +8,8 @@ mod approve;
 mod charge;
 mod holds;
 mod judge;
+mod nested;
+mod rounds;
 mod sessions;
 mod told;
 mod words;
@@ -20,21 +22,26 @@ pub(crate) use account::{Arrival, Draft, Seen};
 pub(crate) use approve::{
     Approved, Approving, AwaitedApproval, Held, Patience, Unapproved, Using, unused,
 };
-pub(crate) use charge::{AwaitedCharge, Bill, Charged, Charging, Shortage};
+pub(crate) use charge::{AwaitedCharge, Bill, Charged, Charging, Resuming, Shortage};
+pub(crate) use holds::HeldCall;
 pub(crate) use judge::{Judge, Judgement};
+pub(crate) use nested::{ClientStream, OwnAnswer, Question, Telling};
+pub(crate) use rounds::{Abilities, Brought, Following};
 pub(crate) use sessions::{OwnSession, Pending, Sessions};
 pub(crate) use told::{Subscription, Told};
 pub(crate) use words::unrecorded;
 
 use self::approve::Approvals;
 use self::charge::Limits;
-use crate::approval::ApprovalStore;
+use self::rounds::Rounds;
+use crate::approval::{ApprovalId, ApprovalStore};
 use crate::audit::{AuditSink, Trail, seam_panicked};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::limit::LimitStore;
 use crate::mcp::reply::Refusal;
 use crate::reload::PolicyChanges;
+use crate::rounds::RequestStateKeys;
 use crate::session::{MemorySessionStore, SessionStore};
 use crate::source::PolicySource;
 
@@ -51,6 +58,7 @@ pub(crate) struct Engine {
     sessions: Sessions,
     limits: Limits,
     approvals: Approvals,
+    rounds: Rounds,
     trail: Trail,
     /// What the server is called in records.
     server: Option<Arc<str>>,
@@ -66,6 +74,7 @@ impl Engine {
             sessions: Sessions::new(Arc::new(MemorySessionStore::default())),
             limits: Limits::default(),
             approvals: Approvals::default(),
+            rounds: Rounds::default(),
             trail: Trail::default(),
             server: None,
         }
@@ -81,6 +90,17 @@ impl Engine {
 
     pub(crate) fn set_approvals(&mut self, store: impl ApprovalStore) {
         self.approvals.set_store(store);
+    }
+
+    pub(crate) fn set_request_state_keys(&mut self, keys: RequestStateKeys) {
+        self.rounds.set_keys(keys);
+    }
+
+    pub(crate) fn set_approval_page(
+        &mut self,
+        page: impl Fn(&ApprovalId) -> String + Send + Sync + 'static,
+    ) {
+        self.rounds.set_page(page);
     }
 
     pub(crate) fn set_clock(&mut self, clock: impl Clock) {

@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use super::words::unlooked_up;
 use crate::audit::seam_panicked;
 use crate::caller::Caller;
+use crate::mcp::params::Elicitation;
 use crate::mcp::reply::Refusal;
 use crate::session::{SessionOwner, SessionStore, TaskOwner, folded};
 use crate::store::{Answer, Settled, StoreError};
@@ -34,6 +35,8 @@ pub(crate) struct OwnSession {
     pub(crate) id: Arc<str>,
     /// What the client said of itself when it was begun, if that is known.
     pub(crate) client: Option<Arc<str>>,
+    /// How it can ask its user.
+    pub(crate) elicitation: Elicitation,
 }
 
 /// Questions that one message may have answers to wait for; of what is beyond,
@@ -147,6 +150,7 @@ impl Sessions {
             Some(owner) if owner.caller() != caller.id() => Err(Refusal::NoSession),
             Some(owner) => Ok(Some(OwnSession {
                 id: session.into(),
+                elicitation: owner.elicitation(),
                 client: owner.into_client(),
             })),
             None => Ok(None),

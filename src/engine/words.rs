@@ -94,6 +94,9 @@ pub(super) fn refused(
     }
 }
 
+/// Why something waits, where the policy does not say it.
+pub(super) const SOMEBODY_HAS_TO: &str = "Somebody has to approve exactly this call first.";
+
 /// The refusal of what somebody has to approve first, or has denied, under the first
 /// rule that asks.
 pub(super) fn not_approved(
@@ -116,8 +119,12 @@ pub(super) fn not_approved(
             "Making it again will not help for now; ask for something else.",
         ),
         Unapproved::Pending(_) => (
-            reason.unwrap_or("Somebody has to approve exactly this call first."),
+            reason.unwrap_or(SOMEBODY_HAS_TO),
             "It waits for an approval. Make the same call again once it is approved.",
+        ),
+        Unapproved::TakenBack => (
+            "It was cancelled while it waited for an approval.",
+            "Make the same call again only if it is wanted after all.",
         ),
         _ => (
             "Its approval was used by another call, or is over.",
@@ -143,6 +150,26 @@ pub(super) fn not_approved(
         (_, Unapproved::Denied(_)) => Refusal::Denied { text, place },
         _ => Refusal::Waits { text, place },
     }
+}
+
+/// What a user is asked who can follow on a page what becomes of a call.
+pub(super) fn open_page((what, name): (Thing, &str), reason: &str) -> String {
+    let noun = noun(what);
+    format!(
+        "The {noun} \"{name}\" is not used until somebody has approved it. {reason} \
+         Open the page to see when that is done."
+    )
+}
+
+/// What a user is asked who can approve a call: names only, because the client shows
+/// what it calls with.
+pub(super) fn allow_once((what, name): (Thing, &str), keys: &[String], reason: &str) -> String {
+    let arguments = match keys {
+        [] => "without arguments".to_owned(),
+        keys => format!("with these arguments: {}", keys.join(", ")),
+    };
+    let noun = noun(what);
+    format!("May the {noun} \"{name}\" be used once, {arguments}? {reason}")
 }
 
 /// The refusal of what has to be approved first and cannot wait for that, because it

@@ -383,12 +383,13 @@ impl MessageConnection {
             era,
             kind: MessageKind::Unreadable,
             call: None,
+            abilities: None,
         };
         let seen = match message {
             Some(message) => seen.with_message(message),
             None => seen,
         };
-        self.engine.draft(arrival, seen, judgement, judge)
+        self.engine.draft(arrival, seen, judgement, judge, None)
     }
 
     /// Has a message that may go on approved and charged; if it cannot be, it is
@@ -398,7 +399,7 @@ impl MessageConnection {
             let charging = self.engine.could_charge(judge, arrival, draft);
             self.settle(charging, draft).await;
         }
-        let approved = self.approve(draft).await;
+        let approved = self.approve(judge, draft).await;
         let charged = self.charge(judge, arrival, draft).await;
         let approved = approved.filter(|_| draft.refusal.is_none());
         if let Some(approved) = approved {
@@ -415,8 +416,10 @@ impl MessageConnection {
     }
 
     /// Asks for the approval that a message needs; if there is none, it is refused.
-    async fn approve(&self, draft: &mut Draft) -> Option<Approved> {
-        let approving = self.engine.approve(draft.question()?, None);
+    async fn approve(&self, judge: &Judge, draft: &mut Draft) -> Option<Approved> {
+        let approving = self
+            .engine
+            .approve(draft.question()?, draft.wait(judge, None, None, None));
         let approved = match approving {
             Approving::Known(approved) => approved,
             Approving::Awaited(approval) => match approval.await {

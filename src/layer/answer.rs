@@ -89,6 +89,11 @@ pub(super) fn refuse<R>(refused: &Refused, target: &Uri) -> Response<ResponseBod
 
 fn refusal_of<R>(refused: &Refused, target: &Uri) -> Response<ResponseBody<R>> {
     let (refusal, asked) = (&refused.refusal, &refused.asked);
+    if *refusal == Refusal::Taken {
+        let mut response = Response::new(ResponseBody::default());
+        *response.status_mut() = StatusCode::ACCEPTED;
+        return response;
+    }
     if !refused.is_message {
         return asked.refuse(refusal);
     }
@@ -221,7 +226,8 @@ fn filter(exchange: &Exchange, text: &[u8]) -> Result<Option<Vec<u8>>, String> {
     }
     exchange.remember_tasks(&filtered.answers);
     tell::learn(exchange, text);
-    Ok(filtered.text)
+    let shown = filtered.text.as_deref().unwrap_or(text);
+    Ok(exchange.follow(shown).or(filtered.text))
 }
 
 fn pass<R>(mut head: response::Parts, collected: Collected) -> Response<ResponseBody<R>> {

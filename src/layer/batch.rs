@@ -45,7 +45,8 @@ impl Incoming<'_> {
         let decision = DecisionId::next();
         let judgement = judge.judge(message, decision);
         let caller = Some(judge.caller());
-        self.draft(decision, Some(message), era, caller, judgement, Some(judge))
+        let message = (Some(message), None);
+        self.draft(decision, message, era, caller, judgement, Some(judge))
     }
 
     fn read_batch<'b>(self, body: &'b [u8]) -> Result<Vec<Message<'b>>, Refusal> {

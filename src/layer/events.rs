@@ -264,8 +264,10 @@ fn judge(exchange: &Exchange, data: &[u8]) -> (Verdict, bool) {
         Ok(filtered) if filtered.is_foreign => return (Verdict::Drop, false),
         Ok(filtered) => {
             exchange.remember_tasks(&filtered.answers);
-            let verdict = filtered.text.map_or(Verdict::Forward, Verdict::Rewrite);
-            return (verdict, !filtered.answers.is_empty());
+            let is_answer = !filtered.answers.is_empty();
+            let shown = filtered.text.as_deref().unwrap_or(data);
+            let shown = exchange.follow(shown).or(filtered.text);
+            return (shown.map_or(Verdict::Forward, Verdict::Rewrite), is_answer);
         }
         Err(unreadable) => unreadable,
     };

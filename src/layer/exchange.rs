@@ -8,11 +8,14 @@ use smallvec::SmallVec;
 
 use super::calls::CallUnderWay;
 use super::config::Config;
-use crate::engine::{Charged, Judge, Pending};
+use crate::audit::DecisionRecord;
+use crate::engine::{Charged, Following, Judge, Pending};
 use crate::mcp::changed::Lists;
 use crate::mcp::list::{self, Answer};
-use crate::mcp::message::Id;
+use crate::mcp::message::{Id, Message};
+use crate::mcp::params::Elicitation;
 use crate::mcp::reply::{self, Refusal, Reply};
+use crate::mcp::rounds::asks_more;
 use crate::mcp::sse;
 use crate::mcp::version::Era;
 use crate::session::TaskOwner;
@@ -61,8 +64,9 @@ pub(super) struct ToolCall {
 /// What a request does to its session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SessionStep {
-    /// It may begin one, with a client that says this of itself.
-    Begin(Option<Arc<str>>),
+    /// It may begin one, with a client that says this of itself and how it can ask its
+    /// user.
+    Begin(Option<Arc<str>>, Elicitation),
     /// It asks for this one to be ended.
     End(String),
     /// Nothing.
@@ -96,9 +100,60 @@ pub(super) struct Exchange {
     pub(super) asked: Asked,
     /// What it was charged; `None` if it uses up nothing.
     pub(super) charged: Option<Charged>,
+    /// What has to be known if the server asks for another round.
+    pub(super) following: Option<Follow>,
 }
 
+/// What is known of a call that the server may ask another round for.
+#[derive(Debug)]
+pub(super) struct Follow {
+    following: Following,
+    decision: DecisionRecord,
+    /// As it went on; empty if it is too large to be kept.
+    body: Bytes,
+}
+
+impl Follow {
+    pub(super) fn new(following: Following, decision: &DecisionRecord) -> Self {
+        Self {
+            following,
+            decision: decision.clone(),
+            body: Bytes::new(),
+        }
+    }
+}
+
+/// Bytes of a call that are kept for another round.
+const LONGEST_KEPT: usize = 128 * 1024;
+
 impl Exchange {
+    /// Keeps the call as it goes on, if it may be needed and is not too large.
+    pub(super) fn keep(&mut self, body: &Bytes) {
+        if let Some(follow) = &mut self.following {
+            if body.len() <= LONGEST_KEPT {
+                follow.body = body.clone();
+            }
+        }
+    }
+
+    /// The message with which the client is to come back, if this is an answer that
+    /// asks for another round.
+    pub(super) fn follow(&self, answer: &[u8]) -> Option<Vec<u8>> {
+        let Follow {
+            following,
+            decision,
+            body,
+        } = self.following.as_ref()?;
+        if !asks_more(answer) {
+            return None;
+        }
+        let Ok(Message::Request(_, call)) = Message::parse(body) else {
+            return None;
+        };
+        let engine = &self.config.engine;
+        engine.follow(following, &self.judge, (&call, decision.rule()), answer)
+    }
+
     /// No byte of the request was handed to the server.
     pub(super) fn was_not_sent(&mut self) {
         if let Some(charged) = self.charged.take() {

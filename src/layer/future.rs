@@ -1,10 +1,8 @@
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::request::Parts as RequestHead;
 use http::response::Parts as ResponseHead;
 use http::{Request, Response, StatusCode};
 use http_body::Body;
@@ -13,26 +11,20 @@ use tower_service::Service;
 
 use super::answer::{self, Treatment};
 use super::collect::{Collect, CollectError, Collected};
-use super::config::Config;
+use super::deciding::{Admission, Deciding, Undecided};
 use super::events::Events;
 use super::exchange::Exchange;
-use super::incoming::{Incoming, Judged, Recorded, Refused};
+use super::incoming::{Recorded, Refused};
 use super::not_sent::{MayStillRun, NotSent};
 use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use super::tell;
-use crate::approval::Used;
 use crate::audit::{
     DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded,
 };
-use crate::engine::{
-    self, Approving, Arrival, AwaitedApproval, AwaitedCharge, Charging, Patience, Pending,
-    Sessions, Using,
-};
+use crate::engine::{self, Pending};
 use crate::mcp::reply::Refusal;
-use crate::store::StoreError;
-use crate::waiting::Waiting;
 
 type Answer<R> = Response<ResponseBody<R>>;
 
@@ -58,14 +50,8 @@ enum State<S, F, B, R, E> {
     Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
     /// The request is judged once the session store has answered.
     Asking(Pending, Option<Box<(Admission<S>, Option<Collected>)>>),
-    /// The request has to be approved, if it could be charged.
-    Checking(Box<AwaitedCharge>, Option<Box<Undecided<S>>>),
-    /// The request may go on once somebody has approved it.
-    Approving(Box<AwaitedApproval>, Option<Box<Undecided<S>>>),
-    /// The request may go on, if its approval is not used yet.
-    Using(Waiting<Used, StoreError>, Option<Box<Judgeable<S>>>),
-    /// The request may go on, if it can be charged.
-    Charging(Box<AwaitedCharge>, Option<Box<Judgeable<S>>>),
+    /// The request was judged, and waits for what it needs to go on.
+    Deciding(Box<Deciding<S>>),
     /// The request may go on, once that is recorded.
     Recording(Settling, Option<Box<Permitted<S, B>>>),
     /// The inner service has been called.
@@ -78,44 +64,6 @@ enum State<S, F, B, R, E> {
     Holding(#[pin] Collect<R>, Option<Box<Held>>),
     /// The answer is held until the session store has answered.
     Remembering(Pending, Option<Box<(Held, Collected)>>),
-}
-
-/// A request that is still to be judged.
-pub(super) struct Admission<S> {
-    pub(super) head: RequestHead,
-    pub(super) inner: S,
-    pub(super) config: Arc<Config>,
-    pub(super) arrival: Arrival,
-    pub(super) sessions: Sessions,
-    /// How much longer it is waited for an approval; `None` until that is asked for.
-    pub(super) patience: Option<Patience>,
-}
-
-/// A request that was judged and waits for an approval, after which it is judged
-/// again.
-struct Undecided<S> {
-    judged: Judged,
-    admission: Admission<S>,
-    body: Option<Collected>,
-}
-
-impl<S> Admission<S> {
-    fn incoming(&self) -> Incoming<'_> {
-        Incoming {
-            config: &self.config,
-            head: &self.head,
-            arrival: self.arrival,
-            sessions: &self.sessions,
-        }
-    }
-}
-
-/// A request that was judged and is being charged.
-struct Judgeable<S> {
-    judged: Judged,
-    head: RequestHead,
-    body: Option<Collected>,
-    inner: S,
 }
 
 /// A request that may go on, and where to.
@@ -154,7 +102,11 @@ where
         let unread = request::unread(&admission.head);
         let judged = admission.incoming().refuse(unread, refusal);
         Self {
-            state: charge(judged, admission.head, None, admission.inner),
+            state: settled(Undecided {
+                judged,
+                admission,
+                body: None,
+            }),
         }
     }
 
@@ -231,58 +183,15 @@ where
                         None => return Poll::Pending,
                     }
                 }
-                StateProject::Checking(charge, undecided) => {
-                    let bill = ready!(Pin::new(charge).poll(context));
-                    match undecided.take() {
-                        Some(undecided) => {
-                            let Undecided {
-                                mut judged,
-                                admission,
-                                body,
-                            } = *undecided;
-                            judged.settle(bill);
-                            approve(judged, admission, body)
+                StateProject::Deciding(deciding) => {
+                    let patience = ready!(deciding.poll(context));
+                    match (deciding.take(), patience) {
+                        (Some(undecided), None) => proceed(undecided),
+                        (Some(undecided), Some(patience)) => {
+                            let (admission, body) = undecided.again(patience);
+                            admit(admission, body)
                         }
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Approving(approval, undecided) => {
-                    let ended = ready!(Pin::new(approval).poll(context));
-                    match undecided.take() {
-                        Some(undecided) => approved(ended, *undecided),
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Using(using, judged) => {
-                    let used = ready!(Pin::new(using).poll(context));
-                    match judged.take() {
-                        Some(judged) => {
-                            let Judgeable {
-                                mut judged,
-                                head,
-                                body,
-                                inner,
-                            } = *judged;
-                            judged.settle_use(&used);
-                            proceed(judged, head, body, inner)
-                        }
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Charging(charge, judged) => {
-                    let bill = ready!(Pin::new(charge).poll(context));
-                    match judged.take() {
-                        Some(judged) => {
-                            let Judgeable {
-                                mut judged,
-                                head,
-                                body,
-                                inner,
-                            } = *judged;
-                            judged.settle(bill);
-                            use_up(judged, head, body, inner)
-                        }
-                        None => return Poll::Pending,
+                        (None, _) => return Poll::Pending,
                     }
                 }
                 StateProject::Recording(settling, permitted) => {
@@ -355,174 +264,69 @@ where
     };
     match admission.sessions.pending() {
         Some(pending) => State::Asking(pending, Some(Box::new((admission, body)))),
-        None => check(judged, admission, body),
+        None => settled(Undecided {
+            judged,
+            admission,
+            body,
+        }),
     }
 }
 
-/// Asks whether a request that has to be approved could be charged.
-fn check<S, B, R>(
-    mut judged: Judged,
-    admission: Admission<S>,
-    body: Option<Collected>,
-) -> State<S, S::Future, B, R, S::Error>
+/// Asks whatever has to be asked of a request that was judged.
+fn settled<S, B, R>(mut undecided: Undecided<S>) -> State<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
-    match judged.could_charge() {
-        Some(Charging::Known(bill)) => judged.settle(bill),
-        Some(Charging::Awaited(charge)) => {
-            let undecided = Undecided {
-                judged,
-                admission,
-                body,
-            };
-            return State::Checking(charge, Some(Box::new(undecided)));
-        }
-        None => {}
+    match undecided.begin() {
+        Some(awaited) => State::Deciding(Box::new(Deciding::new(undecided, awaited))),
+        None => proceed(undecided),
     }
-    approve(judged, admission, body)
 }
 
-/// Asks for the approval of a request that needs one.
-fn approve<S, B, R>(
-    mut judged: Judged,
-    mut admission: Admission<S>,
-    body: Option<Collected>,
-) -> State<S, S::Future, B, R, S::Error>
-where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
-{
-    let patience = admission.patience.take();
-    let length = body.as_ref().map_or(0, |body| body.bytes.len());
-    match judged.approve(patience, length) {
-        Some(Approving::Known(approved)) => judged.settle_approval(approved),
-        Some(Approving::Awaited(approval)) => {
-            let undecided = Undecided {
-                judged,
-                admission,
-                body,
-            };
-            return State::Approving(approval, Some(Box::new(undecided)));
-        }
-        None => {}
-    }
-    charge(judged, admission.head, body, admission.inner)
-}
-
-/// Goes on with a request that was held: what was decided by the policy of that
-/// moment may be decided otherwise by now.
-fn approved<S, B, R>(
-    ended: engine::Held,
-    undecided: Undecided<S>,
-) -> State<S, S::Future, B, R, S::Error>
+/// Lets a request go on that may, once that is recorded, and answers one that
+/// may not.
+fn proceed<S, B, R>(undecided: Undecided<S>) -> State<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
     let Undecided {
         mut judged,
-        mut admission,
+        admission,
         body,
     } = undecided;
-    match ended {
-        engine::Held::Settled(approved) => {
-            judged.settle_approval(approved);
-            charge(judged, admission.head, body, admission.inner)
-        }
-        engine::Held::Decided(patience) => {
-            // It is not under way twice.
-            drop(judged);
-            admission.sessions.forget();
-            admission.patience = Some(patience);
-            admit(admission, body)
-        }
-    }
-}
-
-/// Charges a request that may go on.
-fn charge<S, B, R>(
-    mut judged: Judged,
-    head: RequestHead,
-    body: Option<Collected>,
-    inner: S,
-) -> State<S, S::Future, B, R, S::Error>
-where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
-{
-    match judged.charge() {
-        Some(Charging::Known(bill)) => judged.settle(bill),
-        Some(Charging::Awaited(charge)) => {
-            let judged = Judgeable {
-                judged,
-                head,
-                body,
-                inner,
-            };
-            return State::Charging(charge, Some(Box::new(judged)));
-        }
-        None => {}
-    }
-    use_up(judged, head, body, inner)
-}
-
-/// Uses up the approval of a request that was approved and charged.
-fn use_up<S, B, R>(
-    mut judged: Judged,
-    head: RequestHead,
-    body: Option<Collected>,
-    inner: S,
-) -> State<S, S::Future, B, R, S::Error>
-where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
-{
-    match judged.use_up() {
-        Some(Using::Known(used)) => judged.settle_use(&used),
-        Some(Using::Awaited(using)) => {
-            let judged = Judgeable {
-                judged,
-                head,
-                body,
-                inner,
-            };
-            return State::Using(using, Some(Box::new(judged)));
-        }
-        None => {}
-    }
-    proceed(judged, head, body, inner)
-}
-
-/// Lets a request go on that may, once that is recorded, and answers one that
-/// may not.
-fn proceed<S, B, R>(
-    judged: Judged,
-    mut head: RequestHead,
-    body: Option<Collected>,
-    inner: S,
-) -> State<S, S::Future, B, R, S::Error>
-where
-    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
-{
+    judged.take_ours();
+    let body = body.map(|body| match judged.rewritten(&body.bytes) {
+        Some(bytes) => body.replace(bytes),
+        None => body,
+    });
+    let Admission {
+        mut head, inner, ..
+    } = admission;
     let Recorded {
         result,
         open,
         receipt,
         runs,
     } = judged.record();
-    let exchange = match result {
+    let mut exchange = match result {
         Ok(exchange) => exchange,
         Err(refused) => {
+            let ending = match refused.refusal {
+                Refusal::Taken => Ending::Answered,
+                _ => Ending::Refused,
+            };
             let mut answer = answer::refuse(&refused, &head.uri);
             note(&mut answer, open.record());
-            let receipt = receipt.and(open.end(Ending::Refused));
+            let receipt = receipt.and(open.end(ending));
             return settle(receipt, Ok(Box::new(answer)));
         }
     };
     let length = body.as_ref().map(|body| body.bytes.len());
     request::prepare(&mut head, length, &exchange, open.record());
-    let body = match body {
-        Some(body) => RequestBody::judged(body.into_bytes()),
-        // A body would go on unread.
-        None => RequestBody::empty(),
-    };
+    let body = body.map(Collected::into_bytes).unwrap_or_default();
+    exchange.keep(&body);
+    // Where there is no message, a body would go on unread.
+    let body = RequestBody::judged(body);
     let permitted = Permitted {
         request: Request::from_parts(head, body),
         inner,

@@ -6,18 +6,20 @@ use bytes::Bytes;
 use http::{Method, request};
 
 use super::config::Config;
-use super::exchange::{Asked, Exchange, Role, SessionStep, ToolCall, Waiting};
+use super::exchange::{Asked, Exchange, Follow, Role, SessionStep, ToolCall, Waiting};
 use super::request::session_id;
 use crate::approval::Used;
-use crate::audit::{DecisionId, MessageKind, OpenDecisions, Receipt};
+use crate::audit::{DecisionId, Ending, MessageKind, OpenDecisions, Receipt};
 use crate::caller::Caller;
 use crate::engine::{
-    Approved, Approving, Arrival, Bill, Charged, Charging, Draft, Judge, Judgement, OwnSession,
-    Patience, Seen, Sessions, Shortage, Unapproved, Using, unused,
+    Abilities, Approved, Approving, Arrival, Bill, Brought, Charged, Charging, ClientStream, Draft,
+    HeldCall, Judge, Judgement, OwnAnswer, OwnSession, Patience, Resuming, Seen, Sessions,
+    Shortage, Telling, Unapproved, Using, unused,
 };
 use crate::mcp::changed;
 use crate::mcp::headers;
 use crate::mcp::message::{Call, Id, Message};
+use crate::mcp::params::Elicitation;
 use crate::mcp::recover;
 use crate::mcp::reply::{self, Refusal};
 use crate::mcp::version::Era;
@@ -38,6 +40,12 @@ pub(super) struct Judged {
     others: Vec<Draft>,
     /// Whether the body is, or should have been, a message.
     is_message: bool,
+    /// The call that its client does not wait for any more.
+    cancels: Option<HeldCall>,
+    /// What it answers to a request of ours.
+    answers: Option<OwnAnswer>,
+    /// Where its client can be asked something while it waits.
+    stream: Option<ClientStream>,
     /// The approval that it needs, until that is used.
     approved: Option<Approved>,
     charged: Option<Charged>,
@@ -75,13 +83,15 @@ pub(super) struct Incoming<'r> {
     /// What the request asks of who has which session and task. Where that is not
     /// known yet, what is judged does not count.
     pub(super) sessions: &'r Sessions,
+    /// Where its client can be asked something while it waits, if anywhere.
+    pub(super) stream: Option<&'r ClientStream>,
 }
 
 impl Incoming<'_> {
     /// Refuses it for what can be told without reading a message.
     pub(super) fn refuse(self, asked: Asked, refusal: Refusal) -> Judged {
         let caller = self.config.caller(self.head).ok();
-        self.judged(None, asked, caller, refusal.into(), None)
+        self.judged((None, None), asked, caller, refusal.into(), None)
     }
 
     /// Judges a request that has no message: one that opens a stream or ends a
@@ -96,7 +106,7 @@ impl Incoming<'_> {
             Ok(judge) => (Judgement::PASSES, Some(judge)),
             Err(refusal) => (refusal.into(), None),
         };
-        self.judged(None, asked, caller.ok(), judgement, judge)
+        self.judged((None, None), asked, caller.ok(), judgement, judge)
     }
 
     /// Judges a whole body. `unread` is what was known before it was read.
@@ -123,7 +133,7 @@ impl Incoming<'_> {
                 waiting: Waiting::One(copy(*id)),
                 for_list: call.method.ends_with("/list"),
                 session: match &*call.method {
-                    "initialize" => SessionStep::Begin(call.introduction()),
+                    "initialize" => SessionStep::Begin(call.introduction(), call.elicitation()),
                     _ => SessionStep::None,
                 },
                 ..unread
@@ -133,16 +143,43 @@ impl Incoming<'_> {
         let judge = headers::check(&self.head.headers, &message)
             .map_err(Refusal::from)
             .and_then(|()| self.judge_for(&caller, era));
-        let (judgement, judge) = match judge {
-            Ok(judge) => (judge.judge(&message, self.arrival.decision), Some(judge)),
-            Err(refusal) => (refusal.into(), None),
+        let engine = &self.config.engine;
+        let mut answers = None;
+        let brought = judge.and_then(|judge| {
+            let brought = match &message {
+                Message::Request(_, call) => engine.brought(call, era, &judge)?,
+                Message::Notification(_) => None,
+                Message::Response => {
+                    answers = engine.own_answer(body, &judge)?;
+                    None
+                }
+            };
+            Ok((judge, brought))
+        });
+        let (judgement, judge, brought) = match brought {
+            Ok((judge, brought)) => {
+                let judgement = judge.judge(&message, self.arrival.decision);
+                (judgement, Some(judge), brought)
+            }
+            Err(refusal) => (refusal.into(), None, None),
         };
         asked.role = self.role(era, Some((&message, body)));
         // What is refused is not under way.
         if let (None, Message::Request(id, call)) = (&judgement.refusal, &message) {
             asked.calls.extend(self.call_of(*id, call));
         }
-        self.judged(Some(&message), asked, caller.ok(), judgement, judge)
+        let cancels = match &message {
+            Message::Notification(call) if call.method == CANCELLED => changed::cancelled(body),
+            _ => None,
+        };
+        let session = judge.as_ref().and_then(Judge::session).cloned();
+        let message = (Some(&message), brought);
+        let judged = self.judged(message, asked, caller.ok(), judgement, judge);
+        Judged {
+            cancels: cancels.and_then(|id| held_call(&id, session)),
+            answers,
+            ..judged
+        }
     }
 
     /// What the answer will mean.
@@ -191,12 +228,12 @@ impl Incoming<'_> {
     ) -> Result<Judge, Refusal> {
         let caller = caller.as_ref().map_err(Refusal::clone)?;
         let session = self.enter_session(caller)?;
-        let (id, client) = match session {
-            Some(session) => (Some(session.id), session.client),
-            None => (None, None),
+        let (id, client, elicitation) = match session {
+            Some(session) => (Some(session.id), session.client, session.elicitation),
+            None => (None, None, Elicitation::default()),
         };
         let judge = self.config.engine.judge_for(caller, self.sessions)?;
-        let judge = judge.of_client(client);
+        let judge = judge.of_client(client).of_elicitation(elicitation);
         // A modern request belongs to none, whatever its headers say.
         Ok(judge.in_session(id.filter(|_| era == Era::Legacy)))
     }
@@ -219,7 +256,7 @@ impl Incoming<'_> {
 
     fn judged(
         self,
-        message: Option<&Message<'_>>,
+        (message, brought): (Option<&Message<'_>>, Option<Box<Brought>>),
         asked: Asked,
         caller: Option<Caller>,
         judgement: Judgement,
@@ -229,7 +266,7 @@ impl Incoming<'_> {
         let era = asked.era;
         let draft = self.draft(
             decision,
-            message,
+            (message, brought),
             era,
             caller.as_ref(),
             judgement,
@@ -244,6 +281,9 @@ impl Incoming<'_> {
             first: draft,
             others: Vec::new(),
             is_message: message.is_some(),
+            cancels: None,
+            answers: None,
+            stream: self.stream.cloned(),
             approved: None,
             charged: None,
         }
@@ -253,7 +293,7 @@ impl Incoming<'_> {
     pub(super) fn draft(
         self,
         decision: DecisionId,
-        message: Option<&Message<'_>>,
+        (message, brought): (Option<&Message<'_>>, Option<Box<Brought>>),
         era: Era,
         caller: Option<&Caller>,
         judgement: Judgement,
@@ -270,6 +310,7 @@ impl Incoming<'_> {
             era,
             kind,
             call: None,
+            abilities: judge.map(|judge| self.abilities(era, message, judge)),
         };
         let seen = match message {
             Some(message) => seen.with_message(message),
@@ -279,8 +320,41 @@ impl Incoming<'_> {
             decision,
             ..self.arrival
         };
-        self.config.engine.draft(arrival, seen, judgement, judge)
+        let engine = &self.config.engine;
+        engine.draft(arrival, seen, judgement, judge, brought)
     }
+
+    /// How the client can be told that a call waits: it says so with each request, or
+    /// said it when it began the session.
+    fn abilities(self, era: Era, message: Option<&Message<'_>>, judge: &Judge) -> Abilities {
+        let elicitation = match (era, message) {
+            (Era::Modern, Some(Message::Request(_, call))) => call.elicitation(),
+            _ => judge.elicitation(),
+        };
+        let version = headers::version(&self.head.headers);
+        Abilities {
+            elicitation,
+            knows_pages: version == Some(WITH_PAGES),
+            hears: self.stream.is_some()
+                && judge.session().is_some()
+                && version.is_some_and(|version| WITH_FORMS.contains(&version)),
+        }
+    }
+}
+
+/// The notification that a client does not wait for an answer any more.
+const CANCELLED: &str = "notifications/cancelled";
+
+/// The version with an error that names a page.
+const WITH_PAGES: &str = "2025-11-25";
+
+/// The versions in which a client can be asked on the answer to its own call.
+const WITH_FORMS: [&str; 2] = ["2025-06-18", "2025-11-25"];
+
+/// A call by its id and session; `None` if that is no id.
+fn held_call(id: &[u8], session: Option<Arc<str>>) -> Option<HeldCall> {
+    let id = Id::from_raw(id)?.said().into();
+    Some(HeldCall { session, id })
 }
 
 /// Bytes of a body that may wait for an approval.
@@ -312,12 +386,44 @@ impl Judged {
             first,
             others,
             is_message: true,
+            cancels: None,
+            answers: None,
+            stream: None,
             approved: None,
             charged: None,
         };
         judged.drafts_mut().for_each(Draft::refuse_to_wait);
         judged.refuse_together();
         judged
+    }
+
+    /// Tells what it answers to a request of ours, if it does; to be followed by
+    /// [`settle_told`](Self::settle_told).
+    pub(super) fn tell(&self) -> Option<Telling> {
+        let judge = self.judge.as_ref().filter(|_| !self.is_refused())?;
+        Some(self.config.engine.tell_own_answer(self.answers?, judge))
+    }
+
+    /// Whether that was heard. The server hears nothing of it.
+    pub(super) fn settle_told(&mut self, told: Result<(), StoreError>) {
+        match told {
+            Ok(()) => self.first.refusal = Some(Refusal::Taken),
+            Err(_) => self.first.refuse_for(Refusal::Failed),
+        }
+    }
+
+    /// Asks whether it goes on, if it brings a state for that; to be followed by
+    /// [`settle_resume`](Self::settle_resume).
+    pub(super) fn resume(&self) -> Option<Resuming> {
+        let judge = self.judge.as_ref()?;
+        let state = self.first.continues()?;
+        Some(self.config.engine.use_state(state, judge))
+    }
+
+    /// Whether it goes on, or is another call.
+    pub(super) fn settle_resume(&mut self, goes_on: Result<bool, StoreError>) {
+        self.first.resume(goes_on);
+        self.refuse_together();
     }
 
     /// Asks whether it could be charged, if it has to be approved; to be followed by
@@ -333,10 +439,24 @@ impl Judged {
     /// by [`settle_approval`](Self::settle_approval).
     pub(super) fn approve(&self, patience: Option<Patience>, length: usize) -> Option<Approving> {
         let question = self.first.question()?;
+        let judge = self.judge.as_ref()?;
+        // Somebody who is asked has to read that first.
+        let time = match self.first.asks_while_it_waits() {
+            true => self.config.approval_wait.saturating_mul(2),
+            false => self.config.approval_wait,
+        };
         // What is large is not held: all requests have one budget together.
-        let patience = (length <= MOST_HELD)
-            .then(|| patience.unwrap_or_else(|| Patience::of(self.config.approval_wait)));
-        Some(self.config.engine.approve(question, patience))
+        let patience =
+            (length <= MOST_HELD).then(|| patience.unwrap_or_else(|| Patience::of(time)));
+        let session = judge.session().cloned();
+        let id = match &self.asked.waiting {
+            Waiting::One(id) => Some(id),
+            Waiting::Nobody | Waiting::Batch(_) => None,
+        };
+        let call = id.and_then(|id| held_call(id, session));
+        let stream = self.stream.as_ref().zip(id);
+        let wait = self.first.wait(judge, patience, call, stream);
+        Some(self.config.engine.approve(question, wait))
     }
 
     /// Whether it was approved.
@@ -414,10 +534,46 @@ impl Judged {
         self.drafts().any(|draft| draft.refusal.is_some())
     }
 
+    /// The body as the server is to see it, if that is not what was sent.
+    pub(super) fn rewritten(&mut self, body: &[u8]) -> Option<Vec<u8>> {
+        let brought = self.first.brought().filter(|_| !self.is_refused())?;
+        match brought.as_forwarded(body)? {
+            Ok(body) => Some(body),
+            Err(refusal) => {
+                self.first.refuse_for(refusal);
+                None
+            }
+        }
+    }
+
+    /// Nobody waits for it any more, while it waits for an approval.
+    pub(super) fn give_up(mut self) {
+        self.settle_approval(Err(Unapproved::TakenBack));
+        let Recorded { open, receipt, .. } = self.record();
+        // Nobody waits for the records either.
+        drop(receipt.and(open.end(Ending::Cancelled)));
+    }
+
+    /// Takes what was for us alone: a call that is held is not known to the server.
+    pub(super) fn take_ours(&mut self) {
+        let judge = self.judge.as_ref().filter(|_| !self.is_refused());
+        let ended = judge
+            .zip(self.cancels.as_ref())
+            .is_some_and(|(judge, call)| self.config.engine.end_hold(judge, call));
+        if ended {
+            self.first.refusal = Some(Refusal::Taken);
+        }
+    }
+
     /// Records what was decided.
     pub(super) fn record(self) -> Recorded {
         let refusal = self.refusal();
         let runs = self.drafts().any(|draft| draft.runs);
+        let is_charged = self.charged.is_some();
+        let following = self
+            .judge
+            .as_ref()
+            .and_then(|judge| self.first.following(judge, is_charged));
         let engine = &self.config.engine;
         let (open, mut receipt) = engine.decided(self.first);
         let mut open = OpenDecisions::from(open);
@@ -432,6 +588,7 @@ impl Judged {
                 judge,
                 asked: self.asked,
                 charged: self.charged,
+                following: following.map(|following| Follow::new(following, open.record())),
             }),
             // There is a judge wherever nothing is refused.
             (refusal, _) => Err(Box::new(Refused {

@@ -5,9 +5,10 @@ use tower_layer::Layer;
 
 use super::budget::Budget;
 use super::config::Config;
+use super::held_streams::HeldStreamsLayer;
 use super::identify::IdentifyCaller;
 use super::service::PolicyService;
-use crate::approval::ApprovalStore;
+use crate::approval::{ApprovalId, ApprovalStore};
 use crate::audit::AuditSink;
 #[cfg(doc)]
 use crate::caller::Caller;
@@ -15,6 +16,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::limit::LimitStore;
 use crate::policy::Policy;
+use crate::rounds::RequestStateKeys;
 use crate::session::SessionStore;
 use crate::source::PolicySource;
 
@@ -156,6 +158,36 @@ impl PolicyLayer {
         self.with(|config| config.approval_wait = time)
     }
 
+    /// Where the page is on which a user can see what becomes of a request: clients that
+    /// can open pages are sent there (2025-11-25 and 2026-07-28). An application serves
+    /// it, and must show no more than the [state](crate::ApprovalRequest::state) there:
+    /// whoever has the address may look, and only operators may decide. If the closure
+    /// panics, there is no page.
+    ///
+    /// ```
+    /// use mcp_policy::{Policy, PolicyLayer};
+    ///
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+    /// let layer = PolicyLayer::new(policy)
+    ///     .approval_page(|id| format!("https://gateway.example.com/approvals/{id}"));
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    #[must_use]
+    pub fn approval_page(
+        self,
+        page: impl Fn(&ApprovalId) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|config| config.engine.set_approval_page(page))
+    }
+
+    /// Seals with these keys what clients of 2026-07-28 bring back with a further round
+    /// of a call, rather than with one that nobody else has: for replicas, and so that it
+    /// is still good when the process has ended.
+    #[must_use]
+    pub fn request_state_keys(self, keys: RequestStateKeys) -> Self {
+        self.with(|config| config.engine.set_request_state_keys(keys))
+    }
+
     /// Tells the time by this clock, for tests of what depends on it.
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
@@ -203,6 +235,25 @@ impl PolicyLayer {
     #[must_use]
     pub fn accept_batches(self) -> Self {
         self.with(|config| config.accepts_batches = true)
+    }
+
+    /// The same as a layer whose services can ask the client whether it approves a call of
+    /// its own, while that waits (2025-06-18 and 2025-11-25). Options are to be set before.
+    ///
+    /// Without it, such a client is told what to do in words, and can never approve.
+    ///
+    /// ```
+    /// use mcp_policy::{HeldStreamsLayer, MemoryApprovalStore, Policy, PolicyLayer};
+    ///
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny",
+    ///     "tools": { "send": { "require_approval": { "approver": "caller" } } } }"#.parse()?;
+    /// let layer: HeldStreamsLayer = PolicyLayer::new(policy)
+    ///     .approval_store(MemoryApprovalStore::default())
+    ///     .with_held_streams();
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    pub fn with_held_streams(self) -> HeldStreamsLayer {
+        HeldStreamsLayer::new(self)
     }
 
     /// Access to options that weaken the layer.

@@ -7,11 +7,13 @@ mod budget;
 mod calls;
 mod collect;
 mod config;
+mod deciding;
 mod encoding;
 mod endpoints;
 mod events;
 mod exchange;
 mod future;
+mod held_streams;
 mod identify;
 mod incoming;
 #[expect(
@@ -29,6 +31,7 @@ mod service;
 mod tell;
 
 pub use future::ResponseFuture;
+pub use held_streams::{HeldBody, HeldFuture, HeldStreamsLayer, HeldStreamsService};
 pub use identify::IdentifyCaller;
 pub use layer::{Dangerous, PolicyLayer};
 pub use not_sent::{MayStillRun, NotSent};

@@ -150,9 +150,10 @@ pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
     }
     let sessions = exchange.judge.sessions();
     match &exchange.asked.session {
-        SessionStep::Begin(client) => {
+        SessionStep::Begin(client, elicitation) => {
             if let Ok(Some(session)) = session_id(&answer.headers) {
                 let owner = SessionOwner::new(exchange.judge.caller());
+                let owner = owner.with_elicitation(*elicitation);
                 sessions.begin(
                     session,
                     match client {

@@ -32,10 +32,6 @@ impl<B> RequestBody<B> {
         }
     }
 
-    pub(super) fn empty() -> Self {
-        Self::judged(Bytes::new())
-    }
-
     pub(super) fn untouched(body: B) -> Self {
         Self {
             inner: Inner::Untouched(body),

@@ -8,11 +8,12 @@ use tower_service::Service;
 
 use super::collect::Collect;
 use super::config::Config;
-use super::future::{Admission, ResponseFuture};
+use super::deciding::Admission;
+use super::future::ResponseFuture;
 use super::request::{self, Route};
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
-use crate::engine::Arrival;
+use crate::engine::{Arrival, ClientStream};
 
 /// Judges the messages of an MCP endpoint before `S` sees them, and filters
 /// what `S` answers. Made by [`PolicyLayer`](crate::PolicyLayer).
@@ -72,7 +73,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let arrival = Arrival::now();
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let route = request::route(&self.config, &head);
         if let Ok(Route::Around) = route {
             let request = Request::from_parts(head, RequestBody::untouched(body));
@@ -84,6 +85,8 @@ where
         let ready = std::mem::replace(&mut self.inner, clone);
         let admission = Admission {
             patience: None,
+            // Another layer of the same kind behind this one has none.
+            stream: head.extensions.remove::<ClientStream>(),
             head,
             inner: ready,
             sessions: self.config.engine.sessions(),

@@ -74,6 +74,18 @@ pub trait LimitStore: Send + Sync + 'static {
     /// perhaps before it was answered.
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment);
 
+    /// Marks the state that a client brought back with a further round of a call as
+    /// used, and says whether it was not before. It is remembered for ten minutes;
+    /// after that it is not asked about any more.
+    ///
+    /// What was approved and charged with the first round is not asked for again where
+    /// this says `true`. Where there is no room to remember it, `false` is right, which
+    /// is also what it says by default: then each round is another call.
+    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
+        let _ = (state, now);
+        Answer::known(false)
+    }
+
     /// Whether what was counted is still known when the process has ended.
     fn outlives_process(&self) -> bool {
         false
@@ -93,10 +105,39 @@ impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
         (**self).conclude(reservation, conclusion, now);
     }
 
+    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
+        (**self).use_state(state, now)
+    }
+
     fn outlives_process(&self) -> bool {
         (**self).outlives_process()
     }
 }
+
+/// Tells a sealed `requestState` from all others; see [`LimitStore::use_state`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StateId([u8; 24]);
+
+impl StateId {
+    pub(crate) const fn new(number: [u8; 24]) -> Self {
+        Self(number)
+    }
+
+    /// The bytes that it consists of.
+    pub fn as_bytes(&self) -> &[u8; 24] {
+        &self.0
+    }
+}
+
+/// It is part of what a client sends.
+impl fmt::Debug for StateId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateId").finish_non_exhaustive()
+    }
+}
+
+/// For so long a state is remembered that was used: longer than any is good for.
+const STATE_KEPT: Duration = Duration::from_secs(11 * 60);
 
 /// What one message uses up.
 #[derive(Clone, Debug)]

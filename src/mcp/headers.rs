@@ -56,6 +56,11 @@ pub(crate) fn era_of(headers: &HeaderMap) -> Era {
         .unwrap_or(Era::Legacy)
 }
 
+/// The version that the headers speak of, if they speak of one.
+pub(crate) fn version(headers: &HeaderMap) -> Option<&str> {
+    single(headers, PROTOCOL_VERSION, "MCP-Protocol-Version").ok()?
+}
+
 /// The era of a message, from its headers and its `_meta`.
 pub(crate) fn era_of_message(headers: &HeaderMap, message: &Message<'_>) -> Era {
     match message.era() {

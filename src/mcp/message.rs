@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::fault::Fault;
 use super::key;
 use super::method::{self, Subject};
-use super::params::{Name, Param, Params};
+use super::params::{Elicitation, Name, Param, Params};
 use super::version::Era;
 use crate::json::{self, Kind, Profile, Reader};
 
@@ -147,10 +147,22 @@ impl Call<'_> {
         Some(text.filter(|_| self.method == "initialize")?.into())
     }
 
+    /// How the client says that it can ask its user: with each request, or at the
+    /// beginning of a session (before 2026-07-28).
+    pub(crate) fn elicitation(&self) -> Elicitation {
+        let Some(params) = &self.params else {
+            return Elicitation::default();
+        };
+        match &*self.method {
+            "initialize" => params.capabilities.elicitation,
+            _ => params.meta.capabilities.elicitation,
+        }
+    }
+
     /// Whether the client says that it can follow tasks (2026-07-28).
     pub(crate) fn declares_tasks(&self) -> bool {
         let params = self.params.as_ref();
-        params.is_some_and(|params| params.meta.declares_tasks)
+        params.is_some_and(|params| params.meta.capabilities.tasks)
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod params;
 pub(crate) mod reading;
 pub(crate) mod recover;
 pub(crate) mod reply;
+pub(crate) mod rounds;
 pub(crate) mod sse;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod twin;

@@ -65,6 +65,8 @@ pub(crate) struct Params<'a> {
     pub(crate) meta: Meta<'a>,
     /// The object `clientInfo` of `initialize`, as it is written in the body.
     pub(crate) client_info: Option<&'a [u8]>,
+    /// What `capabilities` of `initialize` name.
+    pub(crate) capabilities: Capabilities,
     pub(crate) reference: Option<Reference<'a>>,
     pub(crate) subscriptions: Option<Subscriptions<'a>>,
 }
@@ -83,10 +85,27 @@ pub(crate) struct Meta<'a> {
     pub(crate) protocol_version: Option<Name<'a>>,
     /// The type of `clientCapabilities`.
     pub(crate) client_capabilities: Option<Kind>,
-    /// Whether these name the extension for tasks.
-    pub(crate) declares_tasks: bool,
+    /// What these name.
+    pub(crate) capabilities: Capabilities,
     /// The object `clientInfo`, as it is written in the body.
     pub(crate) client_info: Option<&'a [u8]>,
+}
+
+/// What a client says that it can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Capabilities {
+    /// Follow tasks (2026-07-28).
+    pub(crate) tasks: bool,
+    pub(crate) elicitation: Elicitation,
+}
+
+/// How a client can ask its user for something: the capability `elicitation`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Elicitation {
+    /// By a form.
+    pub form: bool,
+    /// By the address of a page that is to be opened.
+    pub url: bool,
 }
 
 /// What `params.ref` of `completion/complete` refers to.
@@ -185,6 +204,7 @@ impl<'a> Params<'a> {
                 reader.skip()?;
             }
             None if key == "clientInfo" => self.client_info = client_info(reader)?,
+            None if key == "capabilities" => self.capabilities = Capabilities::read(reader)?,
             None => {
                 reader.skip()?;
                 if key::is_look_alike(key) {
@@ -236,7 +256,7 @@ impl<'a> Meta<'a> {
                 }
                 "io.modelcontextprotocol/clientCapabilities" => {
                     meta.client_capabilities = Some(reader.kind()?);
-                    meta.declares_tasks = declares_tasks(reader)?;
+                    meta.capabilities = Capabilities::read(reader)?;
                 }
                 "io.modelcontextprotocol/clientInfo" => meta.client_info = client_info(reader)?,
                 other => {
@@ -261,25 +281,73 @@ fn client_info<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Fault> {
     Ok((kind == Kind::Object && text.len() <= LONGEST_CLIENT_INFO).then_some(text))
 }
 
-/// Whether client capabilities name the extension for tasks.
-fn declares_tasks(reader: &mut Reader<'_>) -> Result<bool, Fault> {
-    let mut declared = false;
+impl Capabilities {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+        let mut capabilities = Self::default();
+        each_object_in(reader, |reader, key| {
+            match key {
+                "extensions" => each_in(reader, |reader, key| {
+                    capabilities.tasks |= key == TASKS_EXTENSION;
+                    reader.skip()?;
+                    Ok(())
+                })?,
+                "elicitation" => capabilities.elicitation = Elicitation::read(reader)?,
+                _ => {
+                    reader.skip()?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(capabilities)
+    }
+}
+
+impl Elicitation {
+    /// An object that says nothing means the one way that there was at first.
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Fault> {
+        let (mut modes, mut is_empty) = (Self::default(), true);
+        each_object_in(reader, |reader, key| {
+            is_empty = false;
+            match key {
+                "form" => modes.form = true,
+                "url" => modes.url = true,
+                _ => {}
+            }
+            reader.skip()?;
+            Ok(())
+        })?;
+        modes.form |= is_empty;
+        Ok(modes)
+    }
+}
+
+/// Reads the members of an object that are objects; other values are nothing.
+fn each_object_in<'a>(
+    reader: &mut Reader<'a>,
+    mut member: impl FnMut(&mut Reader<'a>, &str) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    each_in(reader, |reader, key| match reader.kind()? {
+        Kind::Object => member(reader, key),
+        _ => {
+            reader.skip()?;
+            Ok(())
+        }
+    })
+}
+
+/// Reads the members of an object.
+fn each_in<'a>(
+    reader: &mut Reader<'a>,
+    mut member: impl FnMut(&mut Reader<'a>, &str) -> Result<(), Fault>,
+) -> Result<(), Fault> {
     if reader.kind()? != Kind::Object {
         reader.skip()?;
-        return Ok(declared);
+        return Ok(());
     }
     reader.object(|reader, key| {
-        if &*reader.decode(key) != "extensions" || reader.kind()? != Kind::Object {
-            reader.skip()?;
-            return Ok(());
-        }
-        reader.object(|reader, key| {
-            declared |= &*reader.decode(key) == TASKS_EXTENSION;
-            reader.skip()?;
-            Ok::<(), Fault>(())
-        })
-    })?;
-    Ok(declared)
+        let key = reader.decode(key);
+        member(reader, &key)
+    })
 }
 
 impl<'a> Reference<'a> {

@@ -13,6 +13,7 @@ use super::fault::Fault;
 use super::headers::HeaderFault;
 use super::message::Id;
 use super::params::TASKS_EXTENSION;
+use super::rounds;
 use super::version::Era;
 
 /// A policy refused the message.
@@ -21,6 +22,8 @@ pub(crate) const DENIED: i32 = -31403;
 pub(crate) const LIMITED: i32 = -31429;
 /// Somebody has to approve it first.
 pub(crate) const WAITS: i32 = -31202;
+/// A page has to be opened first (2025-11-25).
+const OPEN_PAGE: i32 = -32042;
 /// There is no room for the message at the moment.
 pub(crate) const UNAVAILABLE: i32 = -31503;
 /// The code for what only clients with a certain capability can ask for.
@@ -53,6 +56,13 @@ pub(crate) enum Refusal {
     Limited { text: String, place: Place },
     /// Another method, which somebody has to approve first.
     Waits { text: String, place: Place },
+    /// It waits for an approval, and the client is to come back with this state
+    /// (2026-07-28).
+    MoreAsked(Box<MoreAsked>),
+    /// It waits for an approval, which can be followed on this page (2025-11-25).
+    OpenPage { url: String, place: Place },
+    /// A notification that was for us and not for the server.
+    Taken,
     /// The session does not exist, or is another caller's.
     NoSession,
     /// The HTTP method is not one of the transport.
@@ -110,6 +120,24 @@ impl From<HeaderFault> for Refusal {
             text: fault.to_string(),
         }
     }
+}
+
+/// With what a client is to come back, and what it is told meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct MoreAsked {
+    /// What the user is asked, if anything.
+    pub(crate) asks: Option<Ask>,
+    pub(crate) state: String,
+    pub(crate) place: Place,
+}
+
+/// What the user of a client is asked, in words that hold no value of an argument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// To open a page.
+    Page { url: String, message: String },
+    /// To let the call go on.
+    Form { message: String },
 }
 
 /// What kind of thing a name stands for.
@@ -217,6 +245,17 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
             per_call(StatusCode::OK),
             error(asked, WAITS, text, Some(place)),
         ),
+        Refusal::MoreAsked(more) => match asked.id {
+            Some(id) => (StatusCode::OK, more_asked(id, more)),
+            None => (
+                StatusCode::BAD_REQUEST,
+                error(asked, WAITS, &more.place.reason, Some(&more.place)),
+            ),
+        },
+        Refusal::OpenPage { url, place } => {
+            (per_call(StatusCode::OK), open_page(asked, url, place))
+        }
+        Refusal::Taken => (StatusCode::ACCEPTED, Vec::new()),
         Refusal::Failed => (
             or_without_id(StatusCode::INTERNAL_SERVER_ERROR),
             error(
@@ -357,6 +396,88 @@ struct ErrorData<'a> {
     approval: Option<&'a str>,
 }
 
+/// The answer `-32042` of 2025-11-25: what is to be opened stands with what every
+/// refusal says.
+fn open_page(asked: Asked<'_>, url: &str, place: &Place) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Data<'a> {
+        elicitations: [serde_json::Value; 1],
+        #[serde(flatten)]
+        place: ErrorData<'a>,
+    }
+    let data = Data {
+        elicitations: [serde_json::json!({
+            "mode": "url",
+            "elicitationId": place.approval.as_deref().unwrap_or_default(),
+            "url": url,
+            "message": place.reason,
+        })],
+        place: ErrorData::from(place),
+    };
+    error_with(asked, OPEN_PAGE, &place.reason, Some(data))
+}
+
+/// The `InputRequiredResult` of 2026-07-28.
+fn more_asked(id: Id<'_>, more: &MoreAsked) -> Vec<u8> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct InputRequired<'a> {
+        result_type: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        input_requests: Option<serde_json::Value>,
+        request_state: &'a str,
+        #[serde(rename = "_meta")]
+        meta: ResultMeta<'a>,
+    }
+    let params = more.asks.as_ref().map(|asks| match asks {
+        Ask::Page { url, message } => serde_json::json!({
+            "mode": "url",
+            "url": url,
+            "message": message,
+        }),
+        Ask::Form { message } => serde_json::json!({
+            "mode": "form",
+            "message": message,
+            "requestedSchema": decision_schema(),
+        }),
+    });
+    let request = |params| serde_json::json!({ "method": "elicitation/create", "params": params });
+    let result = InputRequired {
+        result_type: "input_required",
+        input_requests: params.map(|params| serde_json::json!({ rounds::INPUT: request(params) })),
+        request_state: &more.state,
+        meta: ResultMeta::from(&more.place),
+    };
+    envelope(Some(id), "result", &result)
+}
+
+/// What a user decides. Some clients fill in what a form says by default.
+fn decision_schema() -> serde_json::Value {
+    serde_json::json!({
+        "type": "object",
+        "properties": {
+            "decision": {
+                "type": "string",
+                "enum": [rounds::ALLOW_ONCE, rounds::DENY],
+                "default": rounds::DENY,
+            },
+        },
+        "required": ["decision"],
+    })
+}
+
+/// A request of ours to a client, of the versions that have no modes or one: to ask its
+/// user whether a call may go on.
+pub(crate) fn elicitation(id: &str, message: &str) -> Vec<u8> {
+    let request = serde_json::json!({
+        "jsonrpc": "2.0",
+        "id": id,
+        "method": "elicitation/create",
+        "params": { "message": message, "requestedSchema": decision_schema() },
+    });
+    request.to_string().into_bytes()
+}
+
 #[derive(Serialize)]
 struct ToolResult<'a> {
     #[serde(rename = "resultType", skip_serializing_if = "Option::is_none")]
@@ -397,16 +518,33 @@ struct ResultMeta<'a> {
     approval: Option<&'a str>,
 }
 
+impl<'a> From<&'a Place> for ErrorData<'a> {
+    fn from(place: &'a Place) -> Self {
+        Self {
+            rule: &place.rule,
+            reason: &place.reason,
+            decision: place.decision.as_deref(),
+            retry_after: place.retry_after.map(in_milliseconds),
+            approval: place.approval.as_deref(),
+        }
+    }
+}
+
+impl<'a> From<&'a Place> for ResultMeta<'a> {
+    fn from(place: &'a Place) -> Self {
+        Self {
+            rule: &place.rule,
+            reason: &place.reason,
+            decision: place.decision.as_deref(),
+            retry_after: place.retry_after.map(in_milliseconds),
+            approval: place.approval.as_deref(),
+        }
+    }
+}
+
 /// A JSON-RPC error; without an id, where there is none to echo.
 fn error(asked: Asked<'_>, code: i32, message: &str, place: Option<&Place>) -> Vec<u8> {
-    let data = place.map(|place| ErrorData {
-        rule: &place.rule,
-        reason: &place.reason,
-        decision: place.decision.as_deref(),
-        retry_after: place.retry_after.map(in_milliseconds),
-        approval: place.approval.as_deref(),
-    });
-    error_with(asked, code, message, data)
+    error_with(asked, code, message, place.map(ErrorData::from))
 }
 
 fn error_with(asked: Asked<'_>, code: i32, message: &str, data: Option<impl Serialize>) -> Vec<u8> {
@@ -427,13 +565,7 @@ fn tool_error(id: Id<'_>, era: Era, text: &str, place: &Place) -> Vec<u8> {
             text,
         }],
         is_error: true,
-        meta: ResultMeta {
-            rule: &place.rule,
-            reason: &place.reason,
-            decision: place.decision.as_deref(),
-            retry_after: place.retry_after.map(in_milliseconds),
-            approval: place.approval.as_deref(),
-        },
+        meta: ResultMeta::from(place),
     };
     envelope(Some(id), "result", &result)
 }
@@ -558,6 +690,21 @@ mod tests {
                 },
             ),
             (
+                "tool, prompt or resource waiting for an approval, and the client can come back (2026-07-28)",
+                Refusal::MoreAsked(Box::new(MoreAsked {
+                    asks: None,
+                    state: text(),
+                    place: place(),
+                })),
+            ),
+            (
+                "tool, prompt or resource waiting for an approval, and the client can open pages (2025-11-25)",
+                Refusal::OpenPage {
+                    url: text(),
+                    place: place(),
+                },
+            ),
+            (
                 "tool used up by a limit",
                 Refusal::Tool {
                     text: text(),
@@ -598,7 +745,10 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(body["id"], 1);
         let code = match &body["error"]["code"] {
-            serde_json::Value::Null => "none: a result with `isError`".to_owned(),
+            serde_json::Value::Null if body["result"]["isError"] == true => {
+                "none: a result with `isError`".to_owned()
+            }
+            serde_json::Value::Null => "none: a result that asks for more".to_owned(),
             code => code.to_string(),
         };
         (reply.status.as_u16(), code)

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::table::{Bounds, Table};
 use super::{SessionOwner, SessionStore, TaskOwner};
 use crate::caller::Caller;
+use crate::mcp::params::Elicitation;
 use crate::store::Answer;
 
 const BOUNDS: Bounds = Bounds {
@@ -17,7 +18,7 @@ const BOUNDS: Bounds = Bounds {
 /// each: those beyond push out what the caller has not used for longest. When it
 /// is full, whoever has the most makes room.
 pub struct MemorySessionStore {
-    sessions: Mutex<Table<Option<Arc<str>>>>,
+    sessions: Mutex<Table<(Option<Arc<str>>, Elicitation)>>,
     tasks: Mutex<Table<Arc<str>>>,
 }
 
@@ -32,14 +33,22 @@ impl Default for MemorySessionStore {
 
 impl SessionStore for MemorySessionStore {
     fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
-        let SessionOwner { caller, client } = owner;
-        lock(&self.sessions).insert(session, &caller, client);
+        let SessionOwner {
+            caller,
+            client,
+            elicitation,
+        } = owner;
+        lock(&self.sessions).insert(session, &caller, (client, elicitation));
         Answer::known(())
     }
 
     fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>> {
         let owner = lock(&self.sessions).get(session, asking.id());
-        Answer::known(owner.map(|(caller, client)| SessionOwner { caller, client }))
+        Answer::known(owner.map(|(caller, (client, elicitation))| SessionOwner {
+            caller,
+            client,
+            elicitation,
+        }))
     }
 
     fn end_session(&self, session: &str) -> Answer<()> {

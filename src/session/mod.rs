@@ -14,6 +14,7 @@ pub(crate) mod table;
 use std::sync::Arc;
 
 use crate::caller::Caller;
+use crate::mcp::params::Elicitation;
 use crate::store::Answer;
 
 pub use memory::MemorySessionStore;
@@ -107,6 +108,7 @@ impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
 pub struct SessionOwner {
     caller: Arc<str>,
     client: Option<Arc<str>>,
+    elicitation: Elicitation,
 }
 
 impl SessionOwner {
@@ -115,6 +117,7 @@ impl SessionOwner {
         Self {
             caller: caller.shared_id(),
             client: None,
+            elicitation: Elicitation::default(),
         }
     }
 
@@ -131,8 +134,56 @@ impl SessionOwner {
         &self.caller
     }
 
+    /// With the ways in which the client said that it can ask its user.
+    #[must_use]
+    pub fn with_elicitation(self, elicitation: Elicitation) -> Self {
+        Self {
+            elicitation,
+            ..self
+        }
+    }
+
     pub(crate) fn into_client(self) -> Option<Arc<str>> {
         self.client
+    }
+
+    /// The ways in which the client can ask its user; none unless they are known.
+    pub fn elicitation(&self) -> Elicitation {
+        self.elicitation
+    }
+
+    /// All of it but the caller, as one text.
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
+    pub(crate) fn detail(&self) -> Option<Arc<str>> {
+        let Elicitation { form, url } = self.elicitation;
+        let ways = match (form, url) {
+            (false, false) => return self.client.clone(),
+            (true, false) => "form",
+            (false, true) => "url",
+            (true, true) => "both",
+        };
+        Some(format!("{ways} {}", self.client.as_deref().unwrap_or_default()).into())
+    }
+
+    /// What [`detail`](Self::detail) gave. What a client says of itself is an object, so
+    /// that it begins with no letter.
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
+    pub(crate) fn from_detail(caller: Arc<str>, detail: Option<Arc<str>>) -> Self {
+        let known = |form, url, client: &str| Self {
+            caller: Arc::clone(&caller),
+            client: Some(client).filter(|text| !text.is_empty()).map(Into::into),
+            elicitation: Elicitation { form, url },
+        };
+        match detail.as_deref().and_then(|text| text.split_once(' ')) {
+            Some(("form", client)) => known(true, false, client),
+            Some(("url", client)) => known(false, true, client),
+            Some(("both", client)) => known(true, true, client),
+            _ => Self {
+                caller,
+                client: detail,
+                elicitation: Elicitation::default(),
+            },
+        }
     }
 
     /// What the client said of itself; `None` if that is not known.

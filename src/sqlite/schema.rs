@@ -62,6 +62,19 @@ CREATE TABLE under_way (
     PRIMARY KEY (id, charge)
 ) STRICT, WITHOUT ROWID;
 
+-- What seals request states; one row at most.
+CREATE TABLE request_state_key (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    key BLOB NOT NULL
+) STRICT;
+
+-- Request states that were used.
+CREATE TABLE used_state (
+    id BLOB PRIMARY KEY,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX used_state_by_age ON used_state (at);
+
 -- Whose sessions (kind 0) and tasks (kind 1) are, by digests of their ids.
 CREATE TABLE owned (
     server TEXT NOT NULL,

@@ -22,7 +22,6 @@ const LATER: &[(&str, u8, Missing, &str)] = &[
     ("t22", 7, All, "definitions that change"),
     ("t23", 8, All, "servers that shadow each other"),
     ("t24", 7, Rest, "instructions that change"),
-    ("t28", 6, Rest, "a request state of ours that was changed"),
 ];
 
 fn rows() -> impl Iterator<Item = String> {

@@ -39,6 +39,15 @@ async fn router_layer() {
 }
 
 #[tokio::test]
+async fn router_layer_with_held_streams() {
+    let mcp = Mcp::default();
+    let app = Router::new()
+        .route_service("/mcp", mcp.clone())
+        .layer(guard().with_held_streams());
+    check(&serve(app).await.url("/mcp"), &mcp.log).await;
+}
+
+#[tokio::test]
 async fn router_layer_guards_every_route_below_and_the_fallback() {
     let mcp = Mcp::default();
     let app = Router::new()

@@ -10,7 +10,10 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use mcp_policy::{PolicyLayer, PolicyService, RequestBody, ResponseBody, ResponseFuture};
+use mcp_policy::{
+    HeldBody, HeldFuture, HeldStreamsLayer, HeldStreamsService, PolicyLayer, PolicyService,
+    RequestBody, ResponseBody, ResponseFuture,
+};
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 
@@ -57,6 +60,17 @@ fn auto_traits() {
     is_unpin::<ResponseBody<Incoming>>();
     is_send::<ResponseBody<Incoming>>();
     is_static::<ResponseBody<Incoming>>();
+
+    is_clone::<HeldStreamsLayer>();
+    is_sync::<HeldStreamsLayer>();
+    is_clone::<HeldStreamsService<axum::Router>>();
+    is_sync::<HeldStreamsService<axum::Router>>();
+    is_send::<HeldFuture<Body, Infallible>>();
+    is_send::<HeldBody<Body, Infallible>>();
+    is_unpin::<HeldBody<Incoming, Infallible>>();
+    is_static::<HeldBody<Body, Infallible>>();
+    has_default::<HeldBody<Nothing, Nothing>>();
+    from_bytes::<HeldBody<Nothing, Nothing>>();
 
     // For layers above that answer by themselves; nothing is asked of `R`.
     has_default::<ResponseBody<Nothing>>();

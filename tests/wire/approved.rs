@@ -17,7 +17,7 @@ use mcp_policy::{
 use serde_json::Value;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-use crate::server::{Body, META, OK, pieces, post};
+use crate::server::{Body, OK, pieces, post};
 
 const POLICY: &str = r#"{
     "version": "1", "default": "deny",
@@ -666,28 +666,6 @@ async fn what_an_inner_layer_refuses_costs_nothing_outside() {
     }
     guarded.approve_pending().await;
     assert!(passed(&ask().await));
-}
-
-#[tokio::test]
-async fn a_modern_call_is_told_as_one() {
-    let guarded = impatient();
-    let body = request("tools/call", &format!(r#"{{"name":"pay",{META}}}"#));
-    let modern = || {
-        let mut request = post(&body);
-        for (header, value) in [
-            ("mcp-protocol-version", "2026-07-28"),
-            ("mcp-method", "tools/call"),
-            ("mcp-name", "pay"),
-        ] {
-            request.headers_mut().insert(header, value.parse().unwrap());
-        }
-        request
-    };
-    let answer = guarded.answers(modern(), "alice").await;
-    assert_eq!(answer["result"]["resultType"], "complete");
-    refused(&answer);
-    guarded.approve_pending().await;
-    assert!(passed(&guarded.answers(modern(), "alice").await));
 }
 
 #[tokio::test]

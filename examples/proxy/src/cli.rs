@@ -275,6 +275,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) public_url: Option<String>,
 
+    /// Read from this file the key that seals what clients bring back when a call takes
+    /// several rounds, or from the environment variable MCP_POLICY_KEY: 64 hexadecimal
+    /// digits, or several keys with commas between them, of which the first seals
+    /// [default: one that is kept in --state, or lasts as long as this process]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+
     /// Tell this URL of every call that waits for an approval, and of what becomes of it,
     /// signed as Standard Webhooks says with the secret in the environment variable
     /// MCP_POLICY_WEBHOOK_SECRET; arguments are not told

@@ -64,7 +64,7 @@ where
         // policy layer's memory for ever.
         .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
         .layer(MapRequestBodyLayer::new(BodyExt::boxed_unsync))
-        .layer(policy)
+        .layer(policy.with_held_streams())
         .service(server)
 }
 

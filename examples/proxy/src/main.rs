@@ -31,6 +31,7 @@ mod failure;
 mod gateway;
 mod headers;
 mod json_text;
+mod keys;
 mod lines;
 mod message;
 mod page;

@@ -68,13 +68,6 @@ impl PublicUrl {
     }
 
     /// Where it is said what has become of a request.
-    #[cfg_attr(
-        not(test),
-        expect(
-            dead_code,
-            reason = "for the policy layer, which tells of no pages yet"
-        )
-    )]
     pub(crate) fn page_of(&self, request: &ApprovalId) -> String {
         format!("{}{PATH}/{request}", self.text)
     }

@@ -23,7 +23,7 @@ use crate::{
     cli::{Secret, ServeArgs},
     failure::Failure,
     gateway::gateway,
-    policy,
+    keys, policy,
     public::{self, PublicPages, PublicUrl},
     server::{self, DRAIN_TIMEOUT, Ended},
     shutdown::Signals,
@@ -68,7 +68,10 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
     }
-    let pages = public.map(|url| PublicPages::new(&url, access.clone(), admin.approvals()));
+    let pages = public
+        .as_ref()
+        .map(|url| PublicPages::new(url, access.clone(), admin.approvals()));
+    let keys = keys::read(args.key_file.as_deref())?;
     match target {
         Some(target) => {
             tracing::info!(
@@ -78,9 +81,9 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             );
             let name = args.server_name.as_deref();
             let name = name.unwrap_or(target.authority());
-            let stores = state.open(name).await?;
+            let stores = state.open(name, keys).await?;
             let layer = admin
-                .under(layer(policy, name, audit, stores))
+                .under(told_of(public, layer(policy, name, audit, stores)))
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
             admin.open().await?;
@@ -95,15 +98,23 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             tracing::info!(policy = %args.policy.display(), server = &*program, "loaded");
             let bridge = Bridge::new(command.clone(), policy.clone(), args.show_server_stderr);
             let name = args.server_name.as_deref().unwrap_or(&program);
-            let stores = state.open(name).await?;
+            let stores = state.open(name, keys).await?;
             let layer = admin
-                .under(layer(policy, name, audit, stores))
+                .under(told_of(public, layer(policy, name, audit, stores)))
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
             admin.open().await?;
             let service = gateway(layer, access, bridge.clone());
             guard_command(listener, public::beside(service, pages), bridge).await
         }
+    }
+}
+
+/// The layer, whose clients are told of the pages on which they can follow what waits.
+fn told_of(public: Option<PublicUrl>, layer: PolicyLayer) -> PolicyLayer {
+    match public {
+        Some(url) => layer.approval_page(move |request| url.page_of(request)),
+        None => layer,
     }
 }
 

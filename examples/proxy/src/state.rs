@@ -7,8 +7,8 @@ use std::{
 };
 
 use mcp_policy::{
-    Clock, LimitStore, MessageGuard, PolicyLayer, RedisLimitStore, RedisSessionStore, SessionStore,
-    SqliteLimitStore, StoreError, SystemClock, Usage, UsageFilter,
+    Clock, LimitStore, MessageGuard, PolicyLayer, RedisLimitStore, RedisSessionStore,
+    RequestStateKeys, SessionStore, SqliteLimitStore, StoreError, SystemClock, Usage, UsageFilter,
 };
 
 use crate::{cli::Secret, failure::Failure};
@@ -62,19 +62,35 @@ impl State {
         }
     }
 
-    /// Opens it for the server of this name.
-    pub(crate) async fn open(&self, server: &str) -> Result<Stores, Failure> {
+    /// Opens it for the server of this name, with these keys if there are any.
+    pub(crate) async fn open(
+        &self,
+        server: &str,
+        keys: Option<RequestStateKeys>,
+    ) -> Result<Stores, Failure> {
         Ok(match self {
-            Self::Memory => Stores::default(),
+            Self::Memory => Stores {
+                keys,
+                ..Stores::default()
+            },
             Self::File(path) => {
                 let limits = file(path)?;
+                let keys = match keys {
+                    Some(keys) => Ok(keys),
+                    None => limits.request_state_keys().await,
+                };
                 let sessions = limits.sessions(server);
-                Stores::of(limits, sessions)
+                Stores::of(limits, sessions, keys)?
             }
             Self::Redis(url) => {
                 let sessions = RedisSessionStore::connect(url.expose());
                 let sessions = sessions.map_err(|error| failed(&error))?;
-                Stores::of(redis(url).await?, sessions.server_name(server))
+                let limits = redis(url).await?;
+                let keys = match keys {
+                    Some(keys) => Ok(keys),
+                    None => limits.request_state_keys().await,
+                };
+                Stores::of(limits, sessions.server_name(server), keys)?
             }
         })
     }
@@ -151,14 +167,21 @@ fn in_another_process() -> Failure {
 pub(crate) struct Stores {
     limits: Option<Arc<dyn LimitStore>>,
     sessions: Option<Arc<dyn SessionStore>>,
+    /// What seals request states.
+    keys: Option<RequestStateKeys>,
 }
 
 impl Stores {
-    fn of(limits: impl LimitStore, sessions: impl SessionStore) -> Self {
-        Self {
+    fn of(
+        limits: impl LimitStore,
+        sessions: impl SessionStore,
+        keys: Result<RequestStateKeys, StoreError>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
             limits: Some(Arc::new(limits)),
             sessions: Some(Arc::new(sessions)),
-        }
+            keys: Some(keys.map_err(|error| failed(&error))?),
+        })
     }
 
     /// The layer, which keeps it there.
@@ -168,6 +191,9 @@ impl Stores {
         }
         if let Some(sessions) = self.sessions {
             layer = layer.session_store(sessions);
+        }
+        if let Some(keys) = self.keys {
+            layer = layer.request_state_keys(keys);
         }
         layer
     }

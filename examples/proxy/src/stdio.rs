@@ -48,7 +48,7 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     if let Some(sink) = audit {
         guard = guard.audit(sink);
     }
-    guard = state.open(server.name()).await?.under_guard(guard);
+    guard = state.open(server.name(), None).await?.under_guard(guard);
     let guard = Guard {
         connection: guard.connect(Caller::local()),
         client: LineWriter::new(tokio::io::stdout()),

@@ -1,6 +1,7 @@
 //! Counts in the memory of this process.
 
 mod locked;
+mod once;
 mod shard;
 #[cfg(test)]
 mod tests;
@@ -8,18 +9,19 @@ mod tests;
 use std::fmt;
 use std::hash::RandomState;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use super::usage::{Usage, UsageFilter};
 use super::window::{Reading, micros, since_1970};
-use super::{Charge, Conclusion, LimitStore, Reservation, Reserved};
+use super::{Charge, Conclusion, LimitStore, Reservation, Reserved, StateId};
 use crate::clock::Moment;
 use crate::policy::Period;
 use crate::store::Answer;
 use locked::Locked;
+use once::Once;
 use shard::{Key, Shard};
 
 const SHARDS: usize = 64;
@@ -60,6 +62,8 @@ pub struct MemoryLimitStore {
     budgets: AtomicUsize,
     max_budgets: usize,
     max_budgets_per_caller: usize,
+    /// The states that were used.
+    states: Mutex<Once>,
     /// What is elapsed is counted from here: when it was asked first.
     origin: OnceLock<Instant>,
 }
@@ -72,6 +76,7 @@ impl Default for MemoryLimitStore {
             budgets: AtomicUsize::new(0),
             max_budgets: MAX_BUDGETS,
             max_budgets_per_caller: MAX_BUDGETS_PER_CALLER,
+            states: Mutex::default(),
             origin: OnceLock::new(),
         }
     }
@@ -210,6 +215,14 @@ impl LimitStore for MemoryLimitStore {
 
     fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
         Answer::known(self.ask_now(reservation))
+    }
+
+    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
+        // Nothing is left half done under the lock, so a panic of another thread spoils
+        // nothing.
+        let states = self.states.lock();
+        let mut states = states.unwrap_or_else(PoisonError::into_inner);
+        Answer::known(states.use_up(state, now.instant))
     }
 
     /// Nothing is remembered of reservations: this is for those that were admitted,

@@ -53,6 +53,11 @@ fn calendar_windows_go_by_the_clock_of_the_world() {
     contract::keeps_the_calendar(&MemoryLimitStore::default());
 }
 
+#[test]
+fn a_state_is_used_once() {
+    contract::uses_each_state_once(&[&MemoryLimitStore::default()]);
+}
+
 /// However the clock of the world is turned.
 #[test]
 fn rolling_windows_do_not_go_by_the_clock_of_the_world() {

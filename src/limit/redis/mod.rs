@@ -10,13 +10,16 @@ mod under_way;
 use std::fmt;
 use std::time::Duration;
 
-use redis::ScriptInvocation;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use redis::{Cmd, ScriptInvocation};
 use smallvec::SmallVec;
 
 use super::usage::{Usage, UsageFilter};
-use super::{Conclusion, LimitStore, Reservation, Reserved};
+use super::{Conclusion, LimitStore, Reservation, Reserved, STATE_KEPT, StateId};
 use crate::clock::Moment;
 use crate::remote::{Begun, Link, Remote};
+use crate::rounds::{RequestStateKeys, random_key};
 use crate::store::{Answer, StoreError};
 use part::Part;
 use scripts::{SCRIPTS, Scripts};
@@ -112,6 +115,27 @@ impl RedisLimitStore {
     /// its memory is full.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.remote.ready().await
+    }
+
+    /// The key on the server that seals request states; it is made the first time. All who
+    /// can read the server have the key.
+    ///
+    /// # Errors
+    ///
+    /// If the server does not answer, or what is there is no key.
+    pub async fn request_state_keys(&self) -> Result<RequestStateKeys, StoreError> {
+        let new = random_key().map_err(|error| StoreError::new(error.to_string()))?;
+        let (mut set, mut get) = (Cmd::new(), Cmd::new());
+        set.arg("SET").arg(KEY_THAT_SEALS).arg(&new).arg("NX");
+        get.arg("GET").arg(KEY_THAT_SEALS);
+        let find = async move |link: Link| {
+            link.run::<Option<()>>(&set).await?;
+            link.run::<Vec<u8>>(&get).await
+        };
+        let key = self.remote.begin(find).answer().await?;
+        let key = key.try_into();
+        let key = key.map_err(|_| StoreError::of("what is there is no key"))?;
+        Ok(RequestStateKeys::new(key))
     }
 
     /// What is counted now, of what is meant; no more than so many, in any order.
@@ -237,9 +261,33 @@ impl LimitStore for RedisLimitStore {
         self.remote.begin(ask).into_answer()
     }
 
+    fn use_state(&self, state: &StateId, _: Moment) -> Answer<bool> {
+        let mut set = Cmd::new();
+        set.arg("SET").arg(state_key(state)).arg(1);
+        set.arg("NX").arg("EX").arg(STATE_KEPT.as_secs());
+        // What was set before is answered with nothing.
+        let ask = async move |link: Link| link.run::<Option<()>>(&set).await;
+        let used = self.remote.begin(async move |link| {
+            let is_set = ask(link).await?;
+            Ok(is_set.is_some())
+        });
+        used.into_answer()
+    }
+
     fn outlives_process(&self) -> bool {
         true
     }
+}
+
+/// Where the key is that seals request states.
+const KEY_THAT_SEALS: &str = "mcp-policy:1:request-state-key";
+
+/// Each is alone, so it may be anywhere.
+fn state_key(state: &StateId) -> String {
+    format!(
+        "mcp-policy:1:state:{}",
+        URL_SAFE_NO_PAD.encode(state.as_bytes())
+    )
 }
 
 /// The calls for one part of a reservation.

@@ -1,6 +1,7 @@
 //! Counts in a file, which processes on one machine can share.
 
 mod ledger;
+mod once;
 mod rows;
 mod tasks;
 #[cfg(test)]
@@ -10,13 +11,16 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::usage::{Usage, UsageFilter};
-use super::{Conclusion, LimitStore, Reservation, Reserved};
+use super::window::since_1970;
+use super::{Conclusion, LimitStore, Reservation, Reserved, StateId};
 use crate::clock::Moment;
+use crate::rounds::{RequestStateKeys, random_key};
 use crate::session::SqliteSessionStore;
 use crate::sqlite::presence::Presence;
 use crate::sqlite::{Worker, open};
 use crate::store::{Answer, StoreError};
 use ledger::Ledger;
+use once::{FindKey, UseState};
 use tasks::{Conclude, Forget, Leave, Reserve, See};
 
 /// A [`LimitStore`] in a file: what was counted is still known when the process has
@@ -150,6 +154,19 @@ impl SqliteLimitStore {
         SqliteSessionStore::new(Arc::clone(&self.worker), server.into())
     }
 
+    /// The key in the same file that seals request states; it is made the first time. All
+    /// who have the file have the key.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read or written.
+    pub async fn request_state_keys(&self) -> Result<RequestStateKeys, StoreError> {
+        let new = random_key().map_err(|error| StoreError::new(error.to_string()))?;
+        let find = |reply| FindKey::new(new, reply);
+        let key = self.worker.ask_patiently(find).await?;
+        Ok(RequestStateKeys::new(key))
+    }
+
     /// What is counted now, of what is meant; no more than so many, in any order.
     ///
     /// What is charged meanwhile may be in it or not.
@@ -209,6 +226,11 @@ impl LimitStore for SqliteLimitStore {
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
         let conclude = Conclude::new(&self.ledger, reservation.clone(), (conclusion, now));
         self.worker.tell(conclude);
+    }
+
+    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
+        let (state, now) = (*state, since_1970(now.system));
+        self.worker.ask(|reply| UseState::new(state, now, reply))
     }
 
     fn outlives_process(&self) -> bool {

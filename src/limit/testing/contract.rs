@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::executor::block_on;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::naive::Naive;
 use super::{ADMITTED, ManualClock, ask, charge, of_session, quota, reservation, reserve, seconds};
-use crate::limit::{Charge, Conclusion, LimitStore, Reservation, Reserved};
+use crate::limit::{Charge, Conclusion, LimitStore, Reservation, Reserved, StateId};
 use crate::policy::{Amount, Period, Quota, Scope};
+use crate::rounds::{self, Parties, RequestStateKeys, Round, State};
 
 const START: &str = "2028-02-28T23:59:30Z";
 const MINUTE: u64 = 60_000_000;
@@ -461,4 +463,42 @@ pub(crate) fn keeps_the_calendar(store: &dyn LimitStore) {
     // The clock goes back into the day before.
     clock.step(-1_000_000);
     assert_ne!(call(&clock).0, ADMITTED);
+}
+
+/// However many handles there are on what is counted.
+pub(crate) fn uses_each_state_once(stores: &[&dyn LimitStore]) {
+    let now = ManualClock::at("2026-01-01T00:00:00Z").now();
+    let used = |store: &dyn LimitStore, number| {
+        let state = StateId::new([number; 24]);
+        block_on(store.use_state(&state, now).patiently()).unwrap()
+    };
+    let uses = |number| stores.iter().map(move |store| used(*store, number));
+    for number in [1, 2] {
+        assert_eq!(uses(number).filter(|first| *first).count(), 1);
+        assert!(uses(number).all(|first| !first));
+    }
+}
+
+/// What one seals, the other opens.
+pub(crate) fn have_the_same_key(one: &RequestStateKeys, other: &RequestStateKeys) {
+    let now = ManualClock::at("2026-01-01T00:00:00Z").now();
+    let parties = Parties {
+        server: "",
+        caller: "alice",
+        method: "tools/call",
+    };
+    let state = State {
+        step: rounds::Step::Goes,
+        round: Round::first(now),
+        digest: String::new(),
+        rule: String::new(),
+        inner: None,
+    };
+    let sealed = state.seal(one, parties).unwrap();
+    assert_eq!(
+        State::open(&sealed, other, parties, now).unwrap().state,
+        state
+    );
+    let random = RequestStateKeys::random().unwrap();
+    assert!(State::open(&sealed, &random, parties, now).is_err());
 }

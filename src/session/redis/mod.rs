@@ -172,11 +172,12 @@ fn digest(name: &str) -> String {
 
 impl SessionStore for RedisSessionStore {
     fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
-        self.begin(Kind::Session, session, owner.caller(), owner.client())
+        let detail = owner.detail();
+        self.begin(Kind::Session, session, owner.caller(), detail.as_deref())
     }
 
     fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>> {
-        let read = |caller, client| Some(SessionOwner { caller, client });
+        let read = |caller, detail| Some(SessionOwner::from_detail(caller, detail));
         self.owner(Kind::Session, session, asking, read)
     }
 

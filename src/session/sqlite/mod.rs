@@ -64,14 +64,15 @@ impl SqliteSessionStore {
 impl SessionStore for SqliteSessionStore {
     fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
         let which = self.which(Kind::Session, session);
-        self.begin(which, owner.caller, owner.client)
+        let detail = owner.detail();
+        self.begin(which, owner.caller, detail)
     }
 
     fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>> {
         let which = self.which(Kind::Session, session);
         let asking = (asking.shared_id(), self.use_every);
         self.worker.ask(|reply| {
-            let owner = |(caller, client)| Some(SessionOwner { caller, client });
+            let owner = |(caller, detail)| Some(SessionOwner::from_detail(caller, detail));
             Find::new(which, asking, owner, reply)
         })
     }

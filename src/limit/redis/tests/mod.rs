@@ -59,10 +59,22 @@ impl LimitStore for ByHand {
         Answer::known(block_on(self.0.ask(reservation).patiently()).unwrap())
     }
 
+    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
+        self.0.use_state(state, now)
+    }
+
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
         self.0.conclude(reservation, conclusion, now);
         self.0.remote.wait_until_told();
     }
+}
+
+#[test]
+#[ignore = "needs redis-server"]
+fn all_who_use_a_server_have_its_key() {
+    let server = Server::start();
+    let keys = || block_on(ByHand::of(&server).0.request_state_keys()).unwrap();
+    contract::have_the_same_key(&keys(), &keys());
 }
 
 fn differs_in_nothing(cases: u32, history: impl Strategy<Value = Vec<contract::Step>>) {
@@ -117,5 +129,6 @@ fn the_rest_of_the_contract_is_kept_by_a_cluster_too() {
         contract::tells_budgets_apart(&store);
         contract::charges_all_or_none(&store);
         contract::keeps_the_calendar(&store);
+        contract::uses_each_state_once(&[&store, &ByHand::of(&server)]);
     }
 }

@@ -87,6 +87,30 @@ fn calendar_windows_go_by_the_clock_of_the_world() {
     contract::keeps_the_calendar(&fresh().1);
 }
 
+#[test]
+fn a_state_is_used_once_by_all_who_have_the_file() {
+    let (directory, store) = fresh();
+    let path = directory.path().join("state.db");
+    let other = SqliteLimitStore::open(&path).unwrap();
+    contract::uses_each_state_once(&[&store, &other]);
+    drop((store, other));
+    let later = SqliteLimitStore::open(&path).unwrap();
+    let now = ManualClock::at("2026-01-01T00:00:00Z").now();
+    let state = StateId::new([1; 24]);
+    assert!(!block_on(later.use_state(&state, now).patiently()).unwrap());
+}
+
+#[test]
+fn all_who_have_the_file_have_the_key() {
+    let (directory, store) = fresh();
+    let path = directory.path().join("state.db");
+    let keys = |store: &SqliteLimitStore| block_on(store.request_state_keys()).unwrap();
+    let first = keys(&store);
+    contract::have_the_same_key(&first, &keys(&SqliteLimitStore::open(&path).unwrap()));
+    drop(store);
+    contract::have_the_same_key(&keys(&SqliteLimitStore::open(&path).unwrap()), &first);
+}
+
 /// Something that happens to two stores.
 #[derive(Clone, Debug)]
 enum Step {

@@ -1,0 +1,206 @@
+//! A client that is asked on the answer to its own call whether that may go on
+//! (2025-06-18 and 2025-11-25), and what it says to that.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+
+use super::approve::asked_of;
+use super::judge::Judge;
+use super::rounds::not_ours;
+use super::{Engine, words};
+use crate::approval::{ApprovalId, ApprovalRequest, ApprovalStore, Ruling};
+use crate::clock::Moment;
+use crate::mcp::reply::{self, Refusal, Thing};
+use crate::mcp::rounds::{Said, answered};
+use crate::rounds::{NotOurs, Parties, RequestStateKeys, Round, State, Step, is_sealed};
+use crate::store::StoreError;
+
+/// Where a request of ours goes to the client: beside the answer to its own call.
+#[derive(Clone, Default)]
+pub(crate) struct ClientStream(Arc<Mutex<Outlet>>);
+
+#[derive(Default)]
+struct Outlet {
+    question: Option<Question>,
+    is_used: bool,
+}
+
+/// What a client is asked.
+pub(crate) struct Question {
+    /// The id of its call, as it was written.
+    pub(crate) call: Bytes,
+    pub(crate) message: Vec<u8>,
+}
+
+impl ClientStream {
+    /// Asks the one question that may be asked.
+    fn ask(&self, question: Question) {
+        let mut outlet = self.lock();
+        if !outlet.is_used {
+            outlet.is_used = true;
+            outlet.question = Some(question);
+        }
+    }
+
+    /// What is to be asked now.
+    pub(crate) fn take(&self) -> Option<Question> {
+        self.lock().question.take()
+    }
+
+    /// Nothing is left half done under the lock, so a panic of another thread spoils
+    /// nothing.
+    fn lock(&self) -> MutexGuard<'_, Outlet> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for ClientStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientStream").finish_non_exhaustive()
+    }
+}
+
+/// What a client is asked as soon as its call waits.
+pub(super) struct Nested {
+    pub(super) stream: ClientStream,
+    /// The id of the call, as it was written.
+    pub(super) call: Bytes,
+    pub(super) keys: Arc<RequestStateKeys>,
+    pub(super) server: Arc<str>,
+    pub(super) caller: Arc<str>,
+    pub(super) session: Arc<str>,
+    pub(super) now: Moment,
+    pub(super) used: (Thing, String),
+    /// The names of the arguments.
+    pub(super) argument_keys: Vec<String>,
+}
+
+impl Nested {
+    /// Asks it about this request. Where that cannot be, the call waits for somebody
+    /// else.
+    pub(super) fn ask(self, request: &ApprovalRequest) {
+        let state = State {
+            step: Step::Waits {
+                approval: request.id(),
+                asked: true,
+            },
+            round: Round::first(self.now),
+            digest: request.digest().to_string(),
+            rule: String::new(),
+            inner: None,
+        };
+        let method = method_in(&self.session);
+        let parties = Parties {
+            server: &self.server,
+            caller: &self.caller,
+            method: &method,
+        };
+        let reason = request.reason().unwrap_or(words::SOMEBODY_HAS_TO);
+        let used = (self.used.0, &*self.used.1);
+        let message = words::allow_once(used, &self.argument_keys, reason);
+        if let Some(id) = state.seal(&self.keys, parties) {
+            let message = reply::elicitation(&id, &message);
+            let call = self.call;
+            self.stream.ask(Question { call, message });
+        }
+    }
+}
+
+/// Only the session in which the client was asked can answer.
+fn method_in(session: &str) -> String {
+    format!("elicitation/create {session}")
+}
+
+/// What a client answers to a request of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OwnAnswer {
+    approval: ApprovalId,
+    said: Said,
+}
+
+/// A store is told what a client said.
+pub(crate) struct Telling(Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>);
+
+impl Future for Telling {
+    type Output = Result<(), StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+impl fmt::Debug for Telling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telling").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Whether a response of a client's answers a request of ours. An error says that it
+    /// seems to, and does not.
+    pub(crate) fn own_answer(
+        &self,
+        response: &[u8],
+        judge: &Judge,
+    ) -> Result<Option<OwnAnswer>, Refusal> {
+        let answered = answered(response).filter(|(id, _)| is_sealed(id));
+        let Some((id, said)) = answered else {
+            return Ok(None);
+        };
+        let (Some(keys), Some(session)) = (self.rounds.keys(), judge.session()) else {
+            return Err(not_asked());
+        };
+        let (server, method) = (self.server.clone().unwrap_or_default(), method_in(session));
+        let parties = Parties {
+            server: &server,
+            caller: judge.caller().id(),
+            method: &method,
+        };
+        match State::open(&id, keys, parties, judge.now()) {
+            Ok(opened) => match opened.state.step {
+                Step::Waits { approval, .. } => Ok(Some(OwnAnswer { approval, said })),
+                Step::Goes => Err(not_asked()),
+            },
+            Err(NotOurs::Foreign) => Err(not_asked()),
+            Err(expired @ NotOurs::Expired) => Err(not_ours(expired)),
+        }
+    }
+
+    /// Tells the store what the client said; the call that waits hears of it there.
+    pub(crate) fn tell_own_answer(&self, answer: OwnAnswer, judge: &Judge) -> Telling {
+        let (store, now) = (self.approvals.store().cloned(), judge.now());
+        Telling(Box::pin(async move {
+            match store {
+                Some(store) => tell(&*store, answer, now).await,
+                None => Err(StoreError::of("there is none")),
+            }
+        }))
+    }
+}
+
+async fn tell(store: &dyn ApprovalStore, answer: OwnAnswer, now: Moment) -> Result<(), StoreError> {
+    let OwnAnswer { approval, said } = answer;
+    let approves = match said {
+        Said::Accepted { allows: true } => true,
+        Said::Refused => false,
+        // It waits on, for whoever else can decide.
+        Said::Accepted { allows: false } | Said::Nothing => return Ok(()),
+    };
+    let ruling = Ruling::by_caller(approves);
+    let decided = asked_of(|| store.decide(approval, &ruling, now))
+        .get()
+        .await?;
+    // Somebody else has decided before: a client can still do without.
+    if decided.is_err() && !approves {
+        asked_of(|| store.cancel(approval, now)).get().await?;
+    }
+    Ok(())
+}
+
+fn not_asked() -> Refusal {
+    Refusal::malformed("This answers nothing that was asked in this session.")
+}

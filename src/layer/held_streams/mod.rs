@@ -1,0 +1,96 @@
+//! Calls whose clients are asked something while they wait: for that, the answer has to
+//! begin before it is known.
+
+mod body;
+mod future;
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::ACCEPT;
+use http::{Method, Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+pub use body::HeldBody;
+pub use future::HeldFuture;
+
+use super::layer::PolicyLayer;
+use super::request_body::RequestBody;
+use super::service::PolicyService;
+use crate::engine::ClientStream;
+
+/// A [`PolicyLayer`] that can ask the client of 2025-06-18 or 2025-11-25 whether a call
+/// may be made that the policy lets it approve by itself (`"approver": "caller"`). Made by
+/// [`PolicyLayer::with_held_streams`].
+///
+/// If a call waits for that, its answer begins at once, as an event stream on which the
+/// client is asked; what the server answers then comes on the same stream, without the
+/// headers that the server gave it, and as an error if it was one. Everything else is as
+/// with a [`PolicyLayer`].
+///
+/// The services that it makes need more of the service behind them: it and its futures
+/// have to be [`Send`] and `'static`.
+#[derive(Clone, Debug)]
+pub struct HeldStreamsLayer {
+    inner: PolicyLayer,
+}
+
+impl HeldStreamsLayer {
+    pub(super) fn new(inner: PolicyLayer) -> Self {
+        Self { inner }
+    }
+}
+
+impl<S> Layer<S> for HeldStreamsLayer {
+    type Service = HeldStreamsService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        HeldStreamsService {
+            inner: self.inner.layer(inner),
+        }
+    }
+}
+
+/// A [`PolicyService`] whose answers can begin before they are known. Made by
+/// [`HeldStreamsLayer`].
+#[derive(Clone, Debug)]
+pub struct HeldStreamsService<S> {
+    inner: PolicyService<S>,
+}
+
+impl<S, B, R> Service<Request<B>> for HeldStreamsService<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send,
+    B: Body<Data = Bytes> + Send + 'static,
+    R: Body<Data = Bytes> + Send + 'static,
+{
+    type Response = Response<HeldBody<R, S::Error>>;
+    type Error = S::Error;
+    type Future = HeldFuture<R, S::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let stream = (request.method() == Method::POST && takes_events(&request))
+            .then(ClientStream::default);
+        if let Some(stream) = &stream {
+            request.extensions_mut().insert(stream.clone());
+        }
+        HeldFuture::new(Box::pin(self.inner.call(request)), stream)
+    }
+}
+
+/// Whether a client says that it can read an event stream.
+fn takes_events<B>(request: &Request<B>) -> bool {
+    let mut accepted = request.headers().get_all(ACCEPT).iter();
+    accepted.any(|value| {
+        let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
+        text.contains("text/event-stream")
+    })
+}

@@ -26,6 +26,8 @@ mod sqlite;
 mod store;
 mod waiting;
 
+#[cfg(feature = "sqlite")]
+pub use approval::SqliteApprovalStore;
 pub use approval::{
     ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalQuestion,
     ApprovalRequest, ApprovalState, ApprovalStore, Approvals, Asked, CallDigest, Decider,

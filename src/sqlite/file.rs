@@ -16,7 +16,7 @@ const APPLICATION: i64 = 0x6d63_7070;
 
 /// Of what is in [`SCHEMA`]. It becomes greater when older versions of this crate
 /// cannot read it any more.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Others open it, too, or write a lot. Nobody waits for answers yet.
 const PATIENCE_TO_OPEN: Duration = Duration::from_secs(5);
@@ -94,6 +94,9 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
         versioned.map_err(of_sqlite)?;
     }
     connection.execute_batch("COMMIT").map_err(of_sqlite)?;
+    // Arguments of calls are not to be found in the file once they are deleted.
+    let forgets = connection.pragma_update(None, "secure_delete", true);
+    forgets.map_err(of_sqlite)?;
     connection
         .execute_batch(OF_THIS_PROCESS)
         .map_err(of_sqlite)?;

@@ -68,6 +68,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let name = args.server_name.as_deref();
             let name = name.unwrap_or(target.authority());
             let stores = state.open(name).await?;
+            let admin = admin.keeping_in(stores.approvals());
             let layer = admin
                 .under(layer(policy, name, audit, stores))
                 .dangerous()
@@ -83,6 +84,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let bridge = Bridge::new(command.clone(), policy.clone(), args.show_server_stderr);
             let name = args.server_name.as_deref().unwrap_or(&program);
             let stores = state.open(name).await?;
+            let admin = admin.keeping_in(stores.approvals());
             let layer = admin
                 .under(layer(policy, name, audit, stores))
                 .dangerous()

@@ -1,5 +1,5 @@
-//! Where it is kept what limits count and whose session is whose: in memory, in a
-//! file, or on a Redis server.
+//! Where it is kept what limits count, whose session is whose, and what waits for an
+//! approval: in memory, in a file, or on a Redis server.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,8 +7,8 @@ use std::{
 };
 
 use mcp_policy::{
-    Clock, LimitStore, MessageGuard, PolicyLayer, RedisLimitStore, RedisSessionStore, SessionStore,
-    SqliteLimitStore, StoreError, SystemClock, Usage, UsageFilter,
+    ApprovalStore, Clock, LimitStore, MessageGuard, PolicyLayer, RedisLimitStore,
+    RedisSessionStore, SessionStore, SqliteLimitStore, StoreError, SystemClock, Usage, UsageFilter,
 };
 
 use crate::{cli::Secret, failure::Failure};
@@ -68,8 +68,8 @@ impl State {
             Self::Memory => Stores::default(),
             Self::File(path) => {
                 let limits = file(path)?;
-                let sessions = limits.sessions(server);
-                Stores::of(limits, sessions)
+                let (sessions, approvals) = (limits.sessions(server), limits.approvals(server));
+                Stores::of(limits, sessions).with_approvals(approvals)
             }
             Self::Redis(url) => {
                 let sessions = RedisSessionStore::connect(url.expose());
@@ -151,6 +151,7 @@ fn in_another_process() -> Failure {
 pub(crate) struct Stores {
     limits: Option<Arc<dyn LimitStore>>,
     sessions: Option<Arc<dyn SessionStore>>,
+    approvals: Option<Arc<dyn ApprovalStore>>,
 }
 
 impl Stores {
@@ -158,7 +159,20 @@ impl Stores {
         Self {
             limits: Some(Arc::new(limits)),
             sessions: Some(Arc::new(sessions)),
+            approvals: None,
         }
+    }
+
+    fn with_approvals(self, approvals: impl ApprovalStore) -> Self {
+        Self {
+            approvals: Some(Arc::new(approvals)),
+            ..self
+        }
+    }
+
+    /// Where calls wait for an approval, if anybody can give one.
+    pub(crate) fn approvals(&self) -> Option<Arc<dyn ApprovalStore>> {
+        self.approvals.clone()
     }
 
     /// The layer, which keeps it there.

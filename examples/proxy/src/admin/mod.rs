@@ -17,7 +17,8 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalState, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer, RuleAction,
+    ApprovalState, ApprovalStore, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer,
+    RuleAction,
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -45,7 +46,7 @@ pub(crate) const ALL_STATES: [ApprovalState; 6] = [
 pub(crate) struct Admin {
     address: Option<SocketAddr>,
     operators: Option<Operators>,
-    store: Arc<MemoryApprovalStore>,
+    store: Arc<dyn ApprovalStore>,
     /// Whether the policy asks for approvals.
     asks: watch::Sender<bool>,
 }
@@ -69,9 +70,17 @@ impl Admin {
         Ok(Self {
             address,
             operators,
-            store: Arc::default(),
+            store: Arc::new(MemoryApprovalStore::default()),
             asks: watch::Sender::new(false),
         })
+    }
+
+    /// The same, with what waits kept there rather than in memory.
+    pub(crate) fn keeping_in(self, store: Option<Arc<dyn ApprovalStore>>) -> Self {
+        Self {
+            store: store.unwrap_or(self.store),
+            ..self
+        }
     }
 
     /// What has to be told of every policy from now on.
@@ -129,7 +138,7 @@ impl Admin {
         });
         // Not for the log, which others may keep. Other programs read it.
         let _ = io::stderr().write_all(said.as_bytes());
-        let approvals = Approvals::new(Arc::clone(&self.store) as _);
+        let approvals = Approvals::new(Arc::clone(&self.store));
         let service = api::service(Access::new(address), operators, approvals);
         tokio::spawn(server::serve(listener, service, async || pending().await));
     }

@@ -26,6 +26,8 @@ mod sqlite;
 mod store;
 mod waiting;
 
+#[cfg(feature = "redis")]
+pub use approval::RedisApprovalStore;
 #[cfg(feature = "sqlite")]
 pub use approval::SqliteApprovalStore;
 pub use approval::{

@@ -11,6 +11,8 @@ mod digest;
 mod handle;
 mod memory;
 mod question;
+#[cfg(feature = "redis")]
+mod redis;
 mod request;
 mod ruling;
 #[cfg(feature = "sqlite")]
@@ -27,6 +29,8 @@ pub use handle::{ApprovalError, Approvals};
 pub use memory::MemoryApprovalStore;
 pub use question::ApprovalQuestion;
 pub(crate) use question::{Call, Demand};
+#[cfg(feature = "redis")]
+pub use redis::RedisApprovalStore;
 pub use request::{ApprovalId, ApprovalRequest, ApprovalState, NoApprovalId, ShownArguments, Used};
 pub use ruling::{Decider, NotDecided, Ruling};
 #[cfg(feature = "sqlite")]

@@ -205,9 +205,16 @@ impl ApprovalRequest {
     ///
     /// If the system has no random numbers.
     pub fn new(question: &ApprovalQuestion) -> Result<Self, StoreError> {
+        Self::begun(question, question.at().system)
+    }
+
+    /// The same, by another clock.
+    pub(super) fn begun(
+        question: &ApprovalQuestion,
+        created_at: SystemTime,
+    ) -> Result<Self, StoreError> {
         let id =
             ApprovalId::new().map_err(|_| StoreError::of("the system has no random numbers"))?;
-        let created_at = question.at().system;
         Ok(Self {
             id,
             facts: Arc::clone(&question.facts),

@@ -7,8 +7,9 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalStore, Clock, LimitStore, MessageGuard, PolicyLayer, RedisLimitStore,
-    RedisSessionStore, SessionStore, SqliteLimitStore, StoreError, SystemClock, Usage, UsageFilter,
+    ApprovalStore, Clock, LimitStore, MessageGuard, PolicyLayer, RedisApprovalStore,
+    RedisLimitStore, RedisSessionStore, SessionStore, SqliteLimitStore, StoreError, SystemClock,
+    Usage, UsageFilter,
 };
 
 use crate::{cli::Secret, failure::Failure};
@@ -74,7 +75,10 @@ impl State {
             Self::Redis(url) => {
                 let sessions = RedisSessionStore::connect(url.expose());
                 let sessions = sessions.map_err(|error| failed(&error))?;
+                let approvals = RedisApprovalStore::connect(url.expose());
+                let approvals = approvals.map_err(|error| failed(&error))?;
                 Stores::of(redis(url).await?, sessions.server_name(server))
+                    .with_approvals(approvals.server_name(server))
             }
         })
     }

@@ -110,6 +110,18 @@ impl ApprovalRequest {
         written(&stored).map(Some)
     }
 
+    /// The request of which this is the text, and which has ended since at the latest.
+    ///
+    /// # Errors
+    ///
+    /// If that cannot be told with certainty.
+    #[cfg(any(feature = "redis", test))]
+    pub(in crate::approval) fn from_stored_when_over(stored: &str) -> Result<Self, StoreError> {
+        let mut request = Self::from_parts(read(stored)?, None)?;
+        request.expire();
+        Ok(request)
+    }
+
     /// The request of which these are the texts.
     ///
     /// # Errors
@@ -119,12 +131,19 @@ impl ApprovalRequest {
         stored: &str,
         shown: Option<&str>,
     ) -> Result<Self, StoreError> {
-        let stored: Stored<'_> = read(stored)?;
+        let shown = shown.map(read::<StoredShown<'_>>).transpose()?;
+        let request = Self::from_parts(read(stored)?, shown)?;
+        match request.state.is_open() == request.shown.is_some() {
+            true => Ok(request),
+            false => Err(UNREADABLE),
+        }
+    }
+
+    fn from_parts(stored: Stored<'_>, shown: Option<StoredShown<'_>>) -> Result<Self, StoreError> {
         let state = ApprovalState::of_word(&stored.state).ok_or(UNREADABLE)?;
-        if stored.version != VERSION || state.is_open() != shown.is_some() {
+        if stored.version != VERSION {
             return Err(UNREADABLE);
         }
-        let shown = shown.map(read::<StoredShown<'_>>).transpose()?;
         let facts = Facts {
             digest: CallDigest::from_bytes(stored.digest),
             server: stored.server.into(),

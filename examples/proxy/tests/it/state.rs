@@ -358,6 +358,12 @@ async fn proxies_with_one_redis_count_together_and_over_restarts() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
+async fn proxies_with_one_redis_approve_together_and_over_restarts() {
+    approve_together(&Redis::start().await.state()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
 async fn nothing_is_gained_by_killing_a_proxy_with_redis() {
     count_what_ran_when_killed(&Redis::start().await.state()).await;
 }

@@ -82,6 +82,16 @@ fn what_else_is_approved_is_kept_too() {
 }
 
 #[test]
+fn what_is_over_is_read_without_its_arguments() {
+    let mut request = pending();
+    let stored = request.stored().unwrap();
+    request.expire();
+    let over = ApprovalRequest::from_stored_when_over(&stored).unwrap();
+    assert_same(&request, &over);
+    assert!(ApprovalRequest::from_stored_when_over(&stored[1..]).is_err());
+}
+
+#[test]
 fn what_has_ended_holds_no_arguments() {
     let mut request = pending();
     assert!(request.stored_shown().unwrap().unwrap().contains("1e2"));

@@ -11,7 +11,7 @@ use super::table::Table;
 use crate::approval::request::{ApprovalId, ApprovalState};
 use crate::clock::{Clock as _, Moment, SystemClock};
 use crate::limit::since_1970;
-use crate::sqlite::{Chore, Due, Failure, Task, store_error};
+use crate::sqlite::{Chore, Due, Failure, Task, empty_log, store_error};
 
 /// How often it is looked for what other processes changed, while somebody listens.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -161,15 +161,6 @@ impl Chores {
         Ok(())
     }
 
-    /// What was removed is gone from the file, but may be in the one beside it, which
-    /// holds what was written lately.
-    fn overwrite(file: &Connection, shared: &Shared) -> rusqlite::Result<()> {
-        let is_busy: bool =
-            file.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-        shared.upkeep().has_removed = is_busy;
-        Ok(())
-    }
-
     fn tidy(&mut self, file: &Connection, shared: &Arc<Shared>) -> rusqlite::Result<bool> {
         if !self.has_begun {
             // What another process has removed may be there as well, if that was killed.
@@ -184,7 +175,8 @@ impl Chores {
             self.has_begun = true;
         }
         if shared.upkeep().has_removed {
-            Self::overwrite(file, shared)?;
+            let is_gone = empty_log(file)?;
+            shared.upkeep().has_removed = !is_gone;
         }
         let ends_at = shared.upkeep().ends_at();
         Ok(ends_at.is_some_and(|at| at <= Instant::now()))

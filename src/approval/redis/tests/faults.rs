@@ -81,9 +81,7 @@ fn while_the_server_is_away_nothing_passes() {
         block_on(store.get(id, now).get()).unwrap_err();
     }
     server.start_again();
-    while block_on(store.ready()).is_err() {
-        thread::sleep(Duration::from_millis(10));
-    }
+    wait_until_ready(&store);
     assert_eq!(Asking(&store).use_up(&call, id), Used::Now);
 }
 
@@ -136,13 +134,17 @@ fn what_would_end_too_late_is_over() {
     let server = Server::start();
     let store = by_hand(&server);
     let mut clock = ManualClock::at(START);
-    let id = Asking(&store).approved(&pay(&clock, "{}"));
+    let [looked_at, asked] = ["1", "2"].map(|arguments| {
+        let call = pay(&clock, arguments);
+        Asking(&store).approved(&call)
+    });
     clock.step(-11_000_000);
-    let call = pay(&clock, "{}");
-    let state = Asking(&store).state(id, clock.now());
+    let state = Asking(&store).state(looked_at, clock.now());
     assert_eq!(state, Some(ApprovalState::Expired));
-    assert_eq!(Asking(&store).use_up(&call, id), Used::NotApproved);
-    assert_ne!(Asking(&store).pending(&call).id(), id);
+    let [call, other] = ["1", "2"].map(|arguments| pay(&clock, arguments));
+    assert_eq!(Asking(&store).use_up(&call, looked_at), Used::NotApproved);
+    assert_ne!(Asking(&store).pending(&call).id(), looked_at);
+    assert_ne!(Asking(&store).pending(&other).id(), asked);
 }
 
 /// So many that not all of them are ended at once.

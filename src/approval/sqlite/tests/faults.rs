@@ -163,18 +163,17 @@ fn what_cannot_be_read_approves_nothing() {
 fn what_would_end_too_late_is_over() {
     let (_directory, store) = fresh();
     let mut clock = ManualClock::at(START);
-    let call = pay(&clock, "{}");
-    let id = Asking(&store).approved(&call);
+    let [looked_at, asked] = ["1", "2"].map(|arguments| {
+        let call = pay(&clock, arguments);
+        Asking(&store).approved(&call)
+    });
     clock.step(-11_000_000);
-    assert_eq!(
-        Asking(&store).state(id, clock.now()),
-        Some(ApprovalState::Expired)
-    );
-    assert_eq!(
-        Asking(&store).use_up(&pay(&clock, "{}"), id),
-        Used::NotApproved
-    );
-    assert_ne!(Asking(&store).pending(&pay(&clock, "{}")).id(), id);
+    let state = Asking(&store).state(looked_at, clock.now());
+    assert_eq!(state, Some(ApprovalState::Expired));
+    let [call, other] = ["1", "2"].map(|arguments| pay(&clock, arguments));
+    assert_eq!(Asking(&store).use_up(&call, looked_at), Used::NotApproved);
+    assert_ne!(Asking(&store).pending(&call).id(), looked_at);
+    assert_ne!(Asking(&store).pending(&other).id(), asked);
 }
 
 /// Who read the clock earlier and comes later.

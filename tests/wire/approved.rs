@@ -19,8 +19,7 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 
 mod stores;
 
-use crate::server::{Body, META, OK, pieces, post};
-
+use crate::server::{Body, OK, pieces, post};
 
 const POLICY: &str = r#"{
     "version": "1", "default": "deny",

@@ -83,9 +83,15 @@ impl Limits {
         asked("clock", || self.clock.now())
     }
 
-    /// Marks a state as used, and asks whether it was not before.
-    pub(super) fn use_state(&self, state: &StateId, now: Moment) -> Resuming {
-        let answer = catch_unwind(AssertUnwindSafe(|| self.store.use_state(state, now)));
+    /// Remembers a state with which the client can come back.
+    pub(super) fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
+        // Without it the client's next round is another call.
+        let _ = asked("limit store", || self.store.keep_state(state, caller, now));
+    }
+
+    /// Uses a state up, and asks whether it was remembered.
+    pub(super) fn use_state(&self, state: &StateId) -> Resuming {
+        let answer = catch_unwind(AssertUnwindSafe(|| self.store.use_state(state)));
         let answer = answer.unwrap_or_else(|_| {
             seam_panicked("limit store");
             Answer::failed(StoreError::PANICKED)

@@ -68,12 +68,12 @@ CREATE TABLE request_state_key (
     key BLOB NOT NULL
 ) STRICT;
 
--- Request states that were used.
-CREATE TABLE used_state (
+-- Request states with which clients can come back, since when.
+CREATE TABLE kept_state (
     id BLOB PRIMARY KEY,
     at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX used_state_by_age ON used_state (at);
+CREATE INDEX kept_state_by_age ON kept_state (at);
 
 -- Whose sessions (kind 0) and tasks (kind 1) are, by digests of their ids.
 CREATE TABLE owned (

@@ -9,7 +9,7 @@ mod tests;
 use std::fmt;
 use std::hash::RandomState;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -66,7 +66,7 @@ pub struct MemoryLimitStore {
     budgets: AtomicUsize,
     max_budgets: usize,
     max_budgets_per_caller: usize,
-    /// The states that were used.
+    /// The states with which clients can come back.
     states: Mutex<Once>,
     /// What is elapsed is counted from here: when it was asked first.
     origin: OnceLock<Instant>,
@@ -125,6 +125,12 @@ impl MemoryLimitStore {
             shard.pass_time(self.reading(now));
             shard.first().reset(filter);
         }
+    }
+
+    /// Nothing is left half done under this lock, so a panic of another thread spoils
+    /// nothing.
+    fn states(&self) -> MutexGuard<'_, Once> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ask_now(&self, reservation: &Reservation) -> Reserved {
@@ -231,12 +237,12 @@ impl LimitStore for MemoryLimitStore {
         Answer::known(self.ask_now(reservation))
     }
 
-    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
-        // Nothing is left half done under the lock, so a panic of another thread spoils
-        // nothing.
-        let states = self.states.lock();
-        let mut states = states.unwrap_or_else(PoisonError::into_inner);
-        Answer::known(states.use_up(state, now.instant))
+    fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
+        self.states().keep(state, caller, now.instant);
+    }
+
+    fn use_state(&self, state: &StateId) -> Answer<bool> {
+        Answer::known(self.states().take(state))
     }
 
     /// Nothing is remembered of reservations: this is for those that were admitted,

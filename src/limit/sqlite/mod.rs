@@ -21,7 +21,7 @@ use crate::sqlite::presence::Presence;
 use crate::sqlite::{Failure, Worker, open};
 use crate::store::{Answer, StoreError};
 use ledger::Ledger;
-use once::{FindKey, UseState};
+use once::{FindKey, KeepState, UseState};
 use tasks::{Conclude, Forget, Leave, Reserve, See};
 
 /// A [`LimitStore`] in a file: what was counted is still known when the process has
@@ -233,9 +233,14 @@ impl LimitStore for SqliteLimitStore {
         self.worker.tell(conclude);
     }
 
-    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
-        let (state, now) = (*state, since_1970(now.system));
-        self.worker.ask(|reply| UseState::new(state, now, reply))
+    fn keep_state(&self, state: &StateId, _: &Arc<str>, now: Moment) {
+        let now = since_1970(now.system);
+        self.worker.tell(KeepState::new(*state, now));
+    }
+
+    fn use_state(&self, state: &StateId) -> Answer<bool> {
+        let state = *state;
+        self.worker.ask(|reply| UseState::new(state, reply))
     }
 
     fn outlives_process(&self) -> bool {

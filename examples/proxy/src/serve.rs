@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use mcp_policy::{JsonLines, PolicyLayer, PolicySource};
+use mcp_policy::{JsonLines, PolicyLayer, PolicySource, Webhook};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service};
 
@@ -65,12 +65,6 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 
     let audit = audit::open(args.audit.as_deref())?;
     let listener = bind(args.listen, "choose another address with --listen").await?;
-    if let Some(webhook) = webhook {
-        tokio::spawn(admin.approvals().notify(webhook));
-    }
-    let pages = public
-        .as_ref()
-        .map(|url| PublicPages::new(url, access.clone(), admin.approvals()));
     let keys = keys::read(args.key_file.as_deref())?;
     match target {
         Some(target) => {
@@ -83,10 +77,11 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let name = name.unwrap_or(target.authority());
             let stores = state.open(name, keys).await?;
             let layer = admin
-                .under(told_of(public, layer(policy, name, audit, stores)))
+                .under(told_of(public.clone(), layer(policy, name, audit, stores)))
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
-            admin.open().await?;
+            let pages = tell(&admin, webhook, public.as_ref(), &access);
+            admin.open(&access).await?;
             let upstream = upstream(target)?;
             let service = public::beside(gateway(layer, access, upstream), pages);
             serve_until_stopped(listener, service, |_| (), || ()).await
@@ -100,14 +95,29 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             let name = args.server_name.as_deref().unwrap_or(&program);
             let stores = state.open(name, keys).await?;
             let layer = admin
-                .under(told_of(public, layer(policy, name, audit, stores)))
+                .under(told_of(public.clone(), layer(policy, name, audit, stores)))
                 .dangerous()
                 .sessions_per_minute(args.sessions_per_minute);
-            admin.open().await?;
+            let pages = tell(&admin, webhook, public.as_ref(), &access);
+            admin.open(&access).await?;
             let service = gateway(layer, access, bridge.clone());
             guard_command(listener, public::beside(service, pages), bridge).await
         }
     }
+}
+
+/// Begins to tell of what waits, and gives the pages that callers see of it. Where it
+/// waits has to be settled by now.
+fn tell(
+    admin: &Admin,
+    webhook: Option<Webhook>,
+    public: Option<&PublicUrl>,
+    access: &Access,
+) -> Option<PublicPages> {
+    if let Some(webhook) = webhook {
+        tokio::spawn(admin.approvals().notify(webhook));
+    }
+    public.map(|url| PublicPages::new(url, access.clone(), admin.approvals()))
 }
 
 /// The layer, whose clients are told of the pages on which they can follow what waits.

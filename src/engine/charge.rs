@@ -18,7 +18,7 @@ use crate::limit::{
     Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, StateId,
 };
 use crate::mcp::reply::Refusal;
-use crate::policy::{Amount, OnStoreError, Period, Quota, Scope, Spending};
+use crate::policy::{Amount, MOST_CHARGES, OnStoreError, Period, Quota, Scope, Spending};
 use crate::store::{Answer, Settled, StoreError};
 use crate::waiting::Waiting;
 
@@ -178,6 +178,10 @@ impl Payer {
                     None if charge.enforced => return Err(Arc::clone(quota)),
                     None => Amount::MAX,
                 };
+                continue;
+            }
+            // What is only tried must not cost more than what is enforced.
+            if !enforced && charges.len() >= 2 * MOST_CHARGES {
                 continue;
             }
             let of_session = self.session.as_ref();

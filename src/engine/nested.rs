@@ -87,6 +87,7 @@ impl Nested {
             step: Step::Waits {
                 approval: request.id(),
                 asked: true,
+                opened: false,
             },
             round: Round::first(self.now),
             digest: request.digest().to_string(),

@@ -220,6 +220,8 @@ pub(super) struct Course {
     brought: Option<Box<Brought>>,
     round: Round,
     came: Came,
+    /// Whether it has been to the page that it was sent to.
+    has_opened: bool,
     way: Way,
     /// What goes on where nothing has to be approved or charged again, if it is used
     /// for the first time.
@@ -250,18 +252,29 @@ impl Course {
         // Another call is not what was waited for, or has gone on.
         let same = opened.filter(|opened| Some(&opened.state.digest) == digest.as_ref());
         let said = brought.as_ref().map(|brought| brought.said);
-        let came = match (same.map(|opened| &opened.state.step), call.approver) {
-            (Some(Step::Waits { approval, asked }), Some(approver)) => {
-                match (said.unwrap_or_default(), asked) {
-                    (Said::Refused, true) => Came::Denying(*approval),
-                    (Said::Refused, false) => Came::TakingBack(*approval),
-                    (Said::Accepted { allows: true }, true) if approver == Approver::Caller => {
-                        Came::Approving(*approval)
-                    }
-                    _ => Came::Waiting(*approval),
+        let said = said.unwrap_or_default();
+        let step = same.map(|opened| &opened.state.step);
+        let came = match (step, call.approver) {
+            (
+                Some(Step::Waits {
+                    approval, asked, ..
+                }),
+                Some(approver),
+            ) => match (said, asked) {
+                (Said::Refused, true) => Came::Denying(*approval),
+                (Said::Refused, false) => Came::TakingBack(*approval),
+                (Said::Accepted { allows: true }, true) if approver == Approver::Caller => {
+                    Came::Approving(*approval)
                 }
-            }
+                _ => Came::Waiting(*approval),
+            },
             _ => Came::Afresh,
+        };
+        let has_opened = match step {
+            Some(Step::Waits { asked, opened, .. }) => {
+                *opened || !asked && matches!(said, Said::Accepted { .. })
+            }
+            _ => false,
         };
         let goes = same
             .filter(|opened| opened.state.step == Step::Goes && *opened.state.rule == *call.rule);
@@ -273,6 +286,7 @@ impl Course {
             brought,
             round,
             came,
+            has_opened,
             digest: call.digest.copied(),
             now: call.now,
         }
@@ -330,6 +344,7 @@ impl Course {
         (used, keys): ((Thing, &str), &[String]),
     ) -> Option<Refusal> {
         let page = || self.rounds.page_of(request.id());
+        let has_opened = self.has_opened && self.came == Came::Waiting(request.id());
         let asks = match self.way {
             Way::Words | Way::Nested => return None,
             Way::OpenPage => {
@@ -338,6 +353,8 @@ impl Course {
                     place: place.clone(),
                 });
             }
+            // Nobody wants to see the same page again every time that it comes back.
+            Way::StateAndPage if has_opened => None,
             Way::State => None,
             Way::StateAndPage => page().map(|url| Ask::Page {
                 url,
@@ -351,6 +368,7 @@ impl Course {
             step: Step::Waits {
                 approval: request.id(),
                 asked: self.way == Way::StateAndForm,
+                opened: has_opened,
             },
             round: self.round.next(self.now)?,
             digest: question.digest().to_string(),

@@ -56,6 +56,8 @@ pub(crate) enum Step {
         approval: ApprovalId,
         /// Whether the client was asked to approve it.
         asked: bool,
+        /// Whether it has been to the page that it was sent to.
+        opened: bool,
     },
     /// It was approved and charged, as far as that was needed, and the server asks for
     /// more.
@@ -217,6 +219,7 @@ mod tests {
             step: Step::Waits {
                 approval: "00112233445566778899aabbccddeeff".parse().unwrap(),
                 asked: true,
+                opened: false,
             },
             round: Round::first(at(1_000)),
             digest: "d".to_owned(),

@@ -340,6 +340,33 @@ async fn a_client_that_can_open_pages_is_sent_to_one_at_once_and_held_when_it_co
     assert_eq!(ran[0]["id"], 2);
 }
 
+/// A user is bothered once, however long it takes.
+#[tokio::test]
+async fn who_has_opened_a_page_is_not_sent_to_it_again() {
+    let page = layer().approval_page(|id| format!("https://gateway.example.com/{id}"));
+    let guarded = of(page);
+    let asked = |answer: &Value| answer["result"]["inputRequests"][OURS]["params"]["url"].clone();
+    let first = call_by("ask", json!({"url": {}}));
+    let answer = guarded.asks(&first).await;
+    let url = asked(&answer);
+    // Who says nothing may not have understood.
+    let answer = guarded.asks(&again(&first, &state_of(&answer), None)).await;
+    assert!(url.is_string() && asked(&answer) == url, "{answer}");
+    let accepted = json!({ OURS: {"action": "accept"} });
+    let second = again(&first, &state_of(&answer), Some(accepted));
+    let mut state = state_of(&guarded.asks(&second).await);
+    for _ in 0..3 {
+        let answer = guarded.asks(&again(&first, &state, None)).await;
+        assert_eq!(answer["result"].get("inputRequests"), None, "{answer}");
+        state = state_of(&answer);
+    }
+    guarded.approve_pending().await;
+    passed(&guarded.asks(&again(&first, &state, None)).await);
+    // The next request has another page.
+    let next = asked(&guarded.asks(&first).await);
+    assert!(next.is_string() && next != url, "{next}");
+}
+
 /// To open the page, or to say so, approves nothing.
 #[tokio::test]
 async fn what_a_client_says_is_no_approval_where_an_operator_has_to_give_it() {

@@ -292,8 +292,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
 
-    /// Where to keep what limits count and whose session is whose: `memory`,
-    /// `sqlite:PATH`, or the URL of a Redis or Valkey server
+    /// Where to keep what limits count, whose session is whose and what waits for an
+    /// approval: `memory`, `sqlite:PATH`, or the URL of a Redis or Valkey server
     #[arg(long, value_name = "STATE", env = STATE, hide_env_values = true, default_value = "memory")]
     pub(crate) state: Secret,
 

@@ -502,3 +502,32 @@ pub(crate) fn have_the_same_key(one: &RequestStateKeys, other: &RequestStateKeys
     let random = RequestStateKeys::random().unwrap();
     assert!(State::open(&sealed, &random, parties, now).is_err());
 }
+
+/// Of a store that has room for so many budgets of one caller, or in all.
+pub(crate) fn leaves_room_for_what_is_enforced(store: &dyn LimitStore, room: usize) {
+    let mut clock = ManualClock::at(START);
+    let one = |place: String, enforced: bool| {
+        let quota = quota(&place, seconds(60), 9, Scope::Caller);
+        Charge {
+            enforced,
+            ..charge(&quota, "alice", 1)
+        }
+    };
+    let tried = |number: usize| one(format!("/tried/{number}"), false);
+    let enforced = |number: usize| one(format!("/enforced/{number}"), true);
+    for _ in 0..2 {
+        let asked = |charges: Vec<Charge>| reserve(store, &reservation(clock.now(), charges));
+        for number in 0..room / 2 {
+            assert_eq!(asked(vec![tried(number)]), ADMITTED, "{number}");
+        }
+        assert_eq!(asked(vec![tried(room)]), Reserved::Full);
+        assert_eq!(asked(vec![tried(room), enforced(0)]), Reserved::Full);
+        // What is there already needs no room.
+        for number in 0..room / 2 {
+            let charges = vec![tried(0), enforced(number)];
+            assert_eq!(asked(charges), ADMITTED, "{number}");
+        }
+        assert_eq!(asked(vec![enforced(room)]), Reserved::Full);
+        clock.pass(Duration::from_secs(60));
+    }
+}

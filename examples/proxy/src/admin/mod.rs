@@ -19,7 +19,8 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalState, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer, RuleAction,
+    ApprovalState, ApprovalStore, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer,
+    RuleAction,
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -47,7 +48,7 @@ pub(crate) const ALL_STATES: [ApprovalState; 6] = [
 pub(crate) struct Admin {
     address: Option<SocketAddr>,
     operators: Option<Operators>,
-    store: Arc<MemoryApprovalStore>,
+    store: Arc<dyn ApprovalStore>,
     /// Whether the policy asks for approvals.
     asks: watch::Sender<bool>,
 }
@@ -71,9 +72,17 @@ impl Admin {
         Ok(Self {
             address,
             operators,
-            store: Arc::default(),
+            store: Arc::new(MemoryApprovalStore::default()),
             asks: watch::Sender::new(false),
         })
+    }
+
+    /// The same, with what waits kept there rather than in memory.
+    pub(crate) fn keeping_in(self, store: Option<Arc<dyn ApprovalStore>>) -> Self {
+        Self {
+            store: store.unwrap_or(self.store),
+            ..self
+        }
     }
 
     /// What has to be told of every policy from now on.

@@ -426,6 +426,14 @@ fn one_caller_does_not_fill_it() {
     assert_eq!(call(&clock, "alice", 2), ADMITTED);
 }
 
+#[test]
+fn what_is_only_tried_takes_half_of_the_room() {
+    for (in_all, of_one_caller) in [(1_000, 10), (10, 1_000)] {
+        let (_directory, store) = bounded(in_all, of_one_caller);
+        contract::leaves_room_for_what_is_enforced(&store, 10);
+    }
+}
+
 /// Budgets of sessions are budgets, too.
 #[test]
 fn sessions_do_not_fill_it() {

@@ -248,8 +248,8 @@ pub(crate) struct ServeArgs {
     #[arg(long = "header", value_name = "K: V", conflicts_with = "command")]
     pub(crate) headers: Vec<Secret>,
 
-    /// A host name by which callers reach this proxy, with or without a port;
-    /// loopback names and the listen address always work
+    /// A host name by which callers reach this proxy, or operators its --admin, with or
+    /// without a port; loopback names and the listen address always work
     #[arg(long = "allowed-host", value_name = "HOST")]
     pub(crate) allowed_hosts: Vec<String>,
 

@@ -82,7 +82,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let layer = layer.sessions_per_minute(args.sessions_per_minute);
     match target {
         Some(target) => {
-            admin.open().await?;
+            admin.open(&access).await?;
             let upstream = upstream(target)?;
             let service = public::beside(gateway(layer, access, upstream), pages);
             serve_until_stopped(listener, service, |_| (), || ()).await
@@ -90,7 +90,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         None => {
             let command = args.server.command.clone();
             let bridge = Bridge::new(command, policy, args.show_server_stderr);
-            admin.open().await?;
+            admin.open(&access).await?;
             let service = gateway(layer, access, bridge.clone());
             guard_command(listener, public::beside(service, pages), bridge).await
         }

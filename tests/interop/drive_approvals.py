@@ -246,6 +246,19 @@ def patient(trial: Trial) -> None:
         trial.has_run(word, 1)
 
 
+def patient_page(trial: Trial) -> None:
+    """The same, of a client that has opened the page: it is not sent there again."""
+    word, site = trial.word("patient-page"), trial.site
+    with trial.talk("patient-page", ELICITATION="url") as talk:
+        talk.call("echo", word, ACCEPT)
+        request = end_of(talk.asked("url")["url"])
+        trial.is_not_held(1, HELD_SECONDS)
+        trial.has_run(word, 0)
+        site.approve(request)
+        talk.passes(f"Echo: {word}")
+        trial.has_run(word, 1)
+
+
 def aborted(trial: Trial) -> None:
     """A call that its client aborts is not held any more, and does not run when it is approved after all."""
     word, site = trial.word("aborted"), trial.site
@@ -409,7 +422,8 @@ def jobs(client: Client) -> list[tuple]:
     """What a client does at once: in front of which server, and what one after another."""
     if client.mode == "auto":
         asking = [(server, (rounds, approved_rounds)) for server in ("asking-typescript-2", "asking-python-2")]
-        return [("fastmcp", (held_call, aborted, page, form)), ("fastmcp", (patient,)), *asking]
+        alone = [("fastmcp", (scenario,)) for scenario in (patient, patient_page)]
+        return [("fastmcp", (held_call, aborted, page, form)), *alone, *asking]
     known = [held_call, page_error, form]
     # The SDK 1.x for Python cannot abort a call; these can be told to agree on an older version.
     known += [aborted] if client.name != "python-1" else []

@@ -12,8 +12,20 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RunningService, ServiceError};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::{ClientHandler, ClientLifecycleMode, ClientServiceExt as _, RoleClient};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin, stdin};
+
+/// A call to make.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    call: CallToolRequestParams,
+    #[serde(default)]
+    answers: VecDeque<Value>,
+    #[serde(default)]
+    abort: bool,
+}
 
 /// A client, and what is left to answer during the call that is being made.
 struct User {
@@ -95,21 +107,23 @@ fn config() -> Result<ClientConfig, Box<dyn Error>> {
 /// Makes one call, until it is answered or the next line aborts it.
 async fn call(
     client: &RunningService<RoleClient, User>,
-    mut line: Value,
+    line: Line,
     lines: &mut Lines<BufReader<Stdin>>,
 ) -> Result<Value, Box<dyn Error>> {
-    let mut answers = client
+    let Line {
+        call,
+        answers,
+        abort,
+    } = line;
+    *client
         .service()
         .answers
         .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    *answers = serde_json::from_value(line["answers"].take()).unwrap_or_default();
-    drop(answers);
-    let aborts = line["abort"] == true;
-    let calling = client.call_tool(serde_json::from_value::<CallToolRequestParams>(line)?);
+        .unwrap_or_else(PoisonError::into_inner) = answers;
+    let calling = client.call_tool(call);
     let answer = tokio::select! {
         answer = calling => answer,
-        _ = lines.next_line(), if aborts => {
+        _ = lines.next_line(), if abort => {
             return Ok(json!({ "event": "error", "text": "aborted" }));
         }
     };
@@ -119,7 +133,7 @@ async fn call(
             "event": "error",
             "text": error.message,
             "code": error.code,
-            "elicitations": error.data.unwrap_or_default()["elicitations"],
+            "elicitations": error.data.as_ref().and_then(|data| data.get("elicitations")),
         }),
         Err(error) => json!({ "event": "error", "text": error.to_string() }),
     })

@@ -56,22 +56,12 @@ pub(crate) trait Task: Send {
 
 /// Something that is done now and then, between what the thread is told.
 pub(crate) trait Chore: Send {
-    /// When it is to be done next.
-    fn due(&self) -> Due;
+    /// When it is to be done next; `None` if nobody wants it any more.
+    fn due(&self) -> Option<Instant>;
 
     /// Does it, outside of any transaction. From then on it is due later than now.
     /// Perhaps there is something to be done in one.
     fn run(&mut self, connection: &Connection) -> Option<Box<dyn Task>>;
-}
-
-/// When a [`Chore`] is to be done next.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Due {
-    At(Instant),
-    /// Not before something else was to be done.
-    NotYet,
-    /// Nobody wants it any more.
-    Never,
 }
 
 /// Nothing, which lets the thread look at what is due.
@@ -250,7 +240,7 @@ impl Desk {
         let now = Instant::now();
         let mut tasks = Vec::new();
         chores.retain_mut(|chore| {
-            if matches!(chore.due(), Due::At(at) if at <= now) {
+            if chore.due().is_some_and(|at| at <= now) {
                 let run = AssertUnwindSafe(|| chore.run(&self.connection));
                 match catch_unwind(run) {
                     Ok(task) => tasks.extend(task),
@@ -260,12 +250,9 @@ impl Desk {
                     }
                 }
             }
-            !matches!(chore.due(), Due::Never)
+            chore.due().is_some()
         });
-        let next = chores.iter().filter_map(|chore| match chore.due() {
-            Due::At(at) => Some(at),
-            Due::NotYet | Due::Never => None,
-        });
+        let next = chores.iter().filter_map(|chore| chore.due());
         let rest = next.min().map(|at| at.saturating_duration_since(now));
         lock().append(&mut chores);
         self.queued.fetch_add(tasks.len(), Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -200,8 +200,7 @@ struct Desk {
 impl Desk {
     fn work(mut self) {
         loop {
-            let rest = self.do_chores();
-            let (first, is_over) = match self.next(rest) {
+            let (first, is_over) = match self.next(self.rest()) {
                 Ok(task) => (Some(task), false),
                 Err(RecvTimeoutError::Timeout) => (None, false),
                 Err(RecvTimeoutError::Disconnected) => (None, true),
@@ -209,6 +208,7 @@ impl Desk {
             if is_over && (self.again.is_empty() || self.has_failed) {
                 return;
             }
+            self.do_chores();
             let batch = self.batch(first);
             self.has_failed = !batch.is_empty() && !self.run(batch);
         }
@@ -230,13 +230,20 @@ impl Desk {
         }
     }
 
-    /// Does what is due, and tells how long it is until something else is.
-    fn do_chores(&mut self) -> Option<Duration> {
-        let lock = || self.chores.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut chores = std::mem::take(&mut *lock());
-        if chores.is_empty() {
-            return None;
-        }
+    fn chores(&self) -> MutexGuard<'_, Vec<Box<dyn Chore>>> {
+        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long it is until something is due, if anything is.
+    fn rest(&self) -> Option<Duration> {
+        let next = self.chores().iter().filter_map(|chore| chore.due()).min();
+        next.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Does what is due.
+    fn do_chores(&mut self) {
+        // Whoever brings another does not wait meanwhile.
+        let mut chores = std::mem::take(&mut *self.chores());
         let now = Instant::now();
         let mut tasks = Vec::new();
         chores.retain_mut(|chore| {
@@ -252,12 +259,9 @@ impl Desk {
             }
             chore.due().is_some()
         });
-        let next = chores.iter().filter_map(|chore| chore.due());
-        let rest = next.min().map(|at| at.saturating_duration_since(now));
-        lock().append(&mut chores);
+        self.chores().append(&mut chores);
         self.queued.fetch_add(tasks.len(), Ordering::Relaxed);
         self.again.extend(tasks);
-        rest
     }
 
     /// Half of it is what is tried again, at most.

@@ -200,6 +200,8 @@ fn what_changes_elsewhere_is_heard_and_what_changes_here_at_once() {
     let (directory, store) = fresh();
     let other = open_in(directory.path());
     let clock = ManualClock::at(START);
+    // By then it has begun to hear.
+    Asking(&store).pending(&pay(&clock, "1"));
     let mut events = store.changes().listen();
     let call = pay(&clock, "{}");
     let id = Asking(&store).pending(&call).id();

@@ -9,4 +9,4 @@ mod worker;
 
 pub(crate) use failure::{Failure, own};
 pub(crate) use file::{empty_log, open, store_error};
-pub(crate) use worker::{Chore, Due, Reply, Task, Worker};
+pub(crate) use worker::{Chore, Reply, Task, Worker};

@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,22 +56,12 @@ pub(crate) trait Task: Send {
 
 /// Something that is done now and then, between what the thread is told.
 pub(crate) trait Chore: Send {
-    /// When it is to be done next.
-    fn due(&self) -> Due;
+    /// When it is to be done next; `None` if nobody wants it any more.
+    fn due(&self) -> Option<Instant>;
 
     /// Does it, outside of any transaction. From then on it is due later than now.
     /// Perhaps there is something to be done in one.
     fn run(&mut self, connection: &Connection) -> Option<Box<dyn Task>>;
-}
-
-/// When a [`Chore`] is to be done next.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Due {
-    At(Instant),
-    /// Not before something else was to be done.
-    NotYet,
-    /// Nobody wants it any more.
-    Never,
 }
 
 /// Nothing, which lets the thread look at what is due.
@@ -210,8 +200,7 @@ struct Desk {
 impl Desk {
     fn work(mut self) {
         loop {
-            let rest = self.do_chores();
-            let (first, is_over) = match self.next(rest) {
+            let (first, is_over) = match self.next(self.rest()) {
                 Ok(task) => (Some(task), false),
                 Err(RecvTimeoutError::Timeout) => (None, false),
                 Err(RecvTimeoutError::Disconnected) => (None, true),
@@ -219,6 +208,7 @@ impl Desk {
             if is_over && (self.again.is_empty() || self.has_failed) {
                 return;
             }
+            self.do_chores();
             let batch = self.batch(first);
             self.has_failed = !batch.is_empty() && !self.run(batch);
         }
@@ -240,17 +230,24 @@ impl Desk {
         }
     }
 
-    /// Does what is due, and tells how long it is until something else is.
-    fn do_chores(&mut self) -> Option<Duration> {
-        let lock = || self.chores.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut chores = std::mem::take(&mut *lock());
-        if chores.is_empty() {
-            return None;
-        }
+    fn chores(&self) -> MutexGuard<'_, Vec<Box<dyn Chore>>> {
+        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long it is until something is due, if anything is.
+    fn rest(&self) -> Option<Duration> {
+        let next = self.chores().iter().filter_map(|chore| chore.due()).min();
+        next.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Does what is due.
+    fn do_chores(&mut self) {
+        // Whoever brings another does not wait meanwhile.
+        let mut chores = std::mem::take(&mut *self.chores());
         let now = Instant::now();
         let mut tasks = Vec::new();
         chores.retain_mut(|chore| {
-            if matches!(chore.due(), Due::At(at) if at <= now) {
+            if chore.due().is_some_and(|at| at <= now) {
                 let run = AssertUnwindSafe(|| chore.run(&self.connection));
                 match catch_unwind(run) {
                     Ok(task) => tasks.extend(task),
@@ -260,17 +257,11 @@ impl Desk {
                     }
                 }
             }
-            !matches!(chore.due(), Due::Never)
+            chore.due().is_some()
         });
-        let next = chores.iter().filter_map(|chore| match chore.due() {
-            Due::At(at) => Some(at),
-            Due::NotYet | Due::Never => None,
-        });
-        let rest = next.min().map(|at| at.saturating_duration_since(now));
-        lock().append(&mut chores);
+        self.chores().append(&mut chores);
         self.queued.fetch_add(tasks.len(), Ordering::Relaxed);
         self.again.extend(tasks);
-        rest
     }
 
     /// Half of it is what is tried again, at most.

@@ -1,6 +1,6 @@
 -- ARGV, behind those of store.lua: states.
 --
--- Answers what time it is, and what is known of those that may be in one of the states.
+-- Answers the ids of those that may be in one of the states.
 
 local wanted = {}
 for place = 3, #ARGV do
@@ -20,11 +20,8 @@ for _, set in ipairs(sets) do
   for _, id in ipairs(redis.call('ZRANGE', set, 0, -1)) do
     local state = redis.call('HGET', request(id), 'state')
     if state and wanted[state] then
-      local one = known(id)
-      if one then
-        found[#found + 1] = one
-      end
+      found[#found + 1] = id
     end
   end
 end
-return { string.format('%.0f', now), found }
+return found

@@ -23,6 +23,9 @@ use crate::store::StoreError;
 /// as often.
 const TRIES: usize = 8;
 
+/// Requests that are told at once: 4 MiB of arguments at most.
+const PAGE: usize = 64;
+
 const TOO_OFTEN: StoreError = StoreError::of("requests change too often");
 const SOMETHING_ELSE: StoreError = StoreError::of("the Redis server answers something else");
 
@@ -147,12 +150,15 @@ impl Requests {
         at: Moment,
     ) -> Result<Vec<ApprovalRequest>, StoreError> {
         let words = states.iter().map(|state| state.as_str().to_owned());
-        let (now, known): (u64, Vec<Known>) = self
+        let ids: Vec<String> = self
             .invoke(link, &self.scripts.list, words.collect(), at)
             .await?;
-        let now = time(now)?;
-        let found = known.into_iter().map(|known| Found::of(known, now));
-        let mut found = found.collect::<Result<Vec<_>, _>>()?;
+        let mut found = Vec::with_capacity(ids.len());
+        // Others need not wait until the server has told all of it.
+        for ids in ids.chunks(PAGE) {
+            let (_, page) = self.find_each(link, "id", ids.to_vec(), at).await?;
+            found.extend(page.into_iter().flatten());
+        }
         found.retain(|found| states.contains(&found.request.state()));
         found.sort_by_key(|found| found.number);
         Ok(found.into_iter().map(|found| found.request).collect())
@@ -169,11 +175,8 @@ impl Requests {
             Which::Id(id) => ("id", id.to_string()),
             Which::Call(question) => ("digest", question.digest().to_string()),
         };
-        let (now, known): (u64, Option<Known>) = self
-            .invoke(link, &self.scripts.find, vec![how.to_owned(), value], at)
-            .await?;
-        let now = time(now)?;
-        let found = known.map(|known| Found::of(known, now)).transpose()?;
+        let (now, found) = self.find_each(link, how, vec![value], at).await?;
+        let found = found.into_iter().flatten().next();
         let is_meant = found.as_ref().is_none_or(|found| match which {
             Which::Id(id) => found.request.id() == id,
             Which::Call(question) => found.request.digest() == question.digest(),
@@ -182,6 +185,23 @@ impl Requests {
             true => Ok((now, found)),
             false => Err(SOMETHING_ELSE),
         }
+    }
+
+    async fn find_each(
+        &self,
+        link: &Link,
+        how: &str,
+        mut values: Vec<String>,
+        at: Moment,
+    ) -> Result<(SystemTime, Vec<Option<Found>>), StoreError> {
+        values.insert(0, how.to_owned());
+        let (now, known): (u64, Vec<Option<Known>>) =
+            self.invoke(link, &self.scripts.find, values, at).await?;
+        let now = time(now)?;
+        let found = known
+            .into_iter()
+            .map(|known| known.map(|known| Found::of(known, now)).transpose());
+        Ok((now, found.collect::<Result<_, _>>()?))
     }
 
     async fn begin(

@@ -1,6 +1,7 @@
 //! Keeps requests in a file, which processes on one machine can share.
 
 mod act;
+mod list;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use crate::clock::Moment;
 use crate::sqlite::{Failure, Worker};
 use crate::store::Answer;
 use act::Act;
+use list::List;
 use table::Table;
 use upkeep::{Chores, Upkeep};
 
@@ -157,8 +159,18 @@ impl ApprovalStore for SqliteApprovalStore {
     }
 
     fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+        let rows = self
+            .worker
+            .ask(|reply| List::new(&self.shared, states, now, reply));
         let states = states.to_vec();
-        self.read(now, move |table| table.list(&states))
+        rows.and_then(move |(now, rows)| {
+            let requests = rows.into_iter().map(|row| row.request(now));
+            let is_meant = |request: &Result<ApprovalRequest, _>| {
+                let state = request.as_ref().map(ApprovalRequest::state);
+                state.is_ok_and(|state| states.contains(&state)) || request.is_err()
+            };
+            requests.filter(is_meant).collect()
+        })
     }
 
     fn changes(&self) -> ApprovalChanges {

@@ -13,6 +13,7 @@ use crate::approval::{
 };
 use crate::limit::{micros, since_1970};
 use crate::sqlite::Failure;
+use crate::store::StoreError;
 
 /// So many that are over are ended at once: the others when something is asked next.
 const SWEEP: i64 = 256;
@@ -40,8 +41,8 @@ struct Found {
 }
 
 /// A row that has not been looked at.
-struct Written {
-    number: i64,
+pub(super) struct Written {
+    pub(super) number: i64,
     is_in_force: bool,
     ends: i64,
     request: String,
@@ -58,6 +59,30 @@ impl Written {
             shown: row.get(4)?,
         })
     }
+
+    /// The request as it is at this time.
+    fn read(self, now: SystemTime) -> Result<Found, StoreError> {
+        let mut request = ApprovalRequest::from_stored(&self.request, self.shown.as_deref())?;
+        let state = request.state();
+        if self.is_in_force && is_over(&request, now) {
+            request.expire();
+        }
+        Ok(Found {
+            number: self.number,
+            request,
+            state,
+            is_in_force: self.is_in_force,
+            ends: self.ends,
+        })
+    }
+
+    pub(super) fn request(self, now: SystemTime) -> Result<ApprovalRequest, StoreError> {
+        self.read(now).map(|found| found.request)
+    }
+}
+
+fn is_over(request: &ApprovalRequest, now: SystemTime) -> bool {
+    request.is_over(now) || stamp(request.expires_at()) <= stamp(now)
 }
 
 fn stamp(time: SystemTime) -> i64 {
@@ -105,7 +130,7 @@ impl<'a> Table<'a> {
             .collect::<rusqlite::Result<Vec<_>>>()?;
         for written in over {
             let number = written.number;
-            match self.read(written) {
+            match written.read(self.now) {
                 Ok(found) => self.save(&found)?,
                 // It is over, and nobody can tell what it was.
                 Err(_) => self.remove(number)?,
@@ -159,26 +184,28 @@ impl<'a> Table<'a> {
         Ok(self.find(id)?.map(|found| found.request))
     }
 
-    /// Those in one of these states, the oldest first.
-    pub(super) fn list(&self, states: &[ApprovalState]) -> Result<Vec<ApprovalRequest>, Failure> {
+    /// Those that may be in one of these states, the oldest first: so many, behind the one
+    /// of this number.
+    pub(super) fn page(
+        &self,
+        states: &[ApprovalState],
+        behind: i64,
+        most: usize,
+    ) -> Result<Vec<Written>, Failure> {
         let mut wanted: String = states.iter().map(|state| state.as_str()).collect();
         if states.contains(&ApprovalState::Expired) {
             // The file may not say yet that they are.
             wanted += "pending approved";
         }
+        let known_since = stamp(self.now).saturating_sub(length(KNOWN_FOR));
         let mut rows = self.file.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM approval
-             WHERE server = ? AND instr(?, state) > 0 ORDER BY number"
+             WHERE server = ? AND instr(?, state) > 0 AND ends > ? AND number > ?
+             ORDER BY number LIMIT ?"
         ))?;
-        let rows = rows.query_map(params![self.shared.server, wanted], Written::of)?;
-        let mut listed = Vec::new();
-        for row in rows {
-            let found = self.read(row?)?;
-            if states.contains(&found.request.state()) && self.is_known(&found) {
-                listed.push(found.request);
-            }
-        }
-        Ok(listed)
+        let parameters = params![self.shared.server, wanted, known_since, behind, count(most)];
+        let rows = rows.query_map(parameters, Written::of)?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     fn find(&self, id: ApprovalId) -> Result<Option<Found>, Failure> {
@@ -194,32 +221,12 @@ impl<'a> Table<'a> {
             ))?
             .query_row(params![self.shared.server, value], Written::of)
             .optional()?;
-        written.map(|written| self.read(written)).transpose()
-    }
-
-    /// The request as it is now.
-    fn read(&self, written: Written) -> Result<Found, Failure> {
-        let mut request = ApprovalRequest::from_stored(&written.request, written.shown.as_deref())?;
-        let state = request.state();
-        if written.is_in_force && self.is_over(&request) {
-            request.expire();
-        }
-        Ok(Found {
-            number: written.number,
-            request,
-            state,
-            is_in_force: written.is_in_force,
-            ends: written.ends,
-        })
-    }
-
-    fn is_over(&self, request: &ApprovalRequest) -> bool {
-        request.is_over(self.now) || stamp(request.expires_at()) <= stamp(self.now)
+        Ok(written.map(|written| written.read(self.now)).transpose()?)
     }
 
     fn is_in_force(&self, request: &ApprovalRequest) -> bool {
         let may_be = request.state().is_open() || request.state() == ApprovalState::Denied;
-        may_be && !self.is_over(request)
+        may_be && !is_over(request, self.now)
     }
 
     fn is_known(&self, found: &Found) -> bool {

@@ -11,13 +11,17 @@ use super::table::Table;
 use crate::approval::request::{ApprovalId, ApprovalState};
 use crate::clock::{Clock as _, Moment, SystemClock};
 use crate::limit::since_1970;
-use crate::sqlite::{Chore, Due, Failure, Task, empty_log, store_error};
+use crate::sqlite::{Chore, Failure, Task, empty_log, store_error};
 
 /// How often it is looked for what other processes changed, while somebody listens.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How often whatever was removed is overwritten, and what is over is looked for.
-const TIDY_EVERY: Duration = Duration::from_secs(1);
+/// How soon after the last time it is tidied up again, if it is known that there is
+/// something to tidy up.
+const TIDY_SOON: Duration = Duration::from_secs(1);
+
+/// The same if it is not: a process that was killed may have left something.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 
 /// How long something is over until it is ended although nobody asks for anything.
 const LINGERS: Duration = Duration::from_secs(5);
@@ -91,31 +95,38 @@ pub(super) struct Chores {
     /// Differs whenever others have written.
     version: Option<i64>,
     looked_at: Instant,
-    tidied_at: Instant,
-    /// Whether it is known when the first request is over.
-    has_begun: bool,
+    /// `None` at the beginning.
+    tidied_at: Option<Instant>,
 }
 
 impl Chores {
     pub(super) fn of(shared: &Arc<Shared>) -> Self {
-        let now = Instant::now();
         Self {
             shared: Arc::downgrade(shared),
             heard: None,
             version: None,
-            looked_at: now,
-            tidied_at: now,
-            has_begun: false,
+            looked_at: Instant::now(),
+            tidied_at: None,
         }
     }
 
-    /// When there is something to tidy up.
-    fn tidies_at(&self, upkeep: &Upkeep) -> Option<Instant> {
-        let soon = self.tidied_at.checked_add(TIDY_EVERY)?;
-        if upkeep.has_removed {
-            return Some(soon);
+    /// When to look for what others changed, if anybody listens.
+    fn looks_at(&self, shared: &Shared) -> Option<Instant> {
+        let is_heard = shared.changes.are_heard();
+        is_heard.then(|| later(self.looked_at, LOOK_EVERY))
+    }
+
+    fn tidies_at(&self, shared: &Shared) -> Instant {
+        let Some(tidied_at) = self.tidied_at else {
+            return self.looked_at;
+        };
+        let (soon, at_last) = (later(tidied_at, TIDY_SOON), later(tidied_at, TIDY_EVERY));
+        let upkeep = shared.upkeep();
+        match upkeep.ends_at() {
+            _ if upkeep.has_removed => soon,
+            Some(ends_at) => ends_at.clamp(soon, at_last),
+            None => at_last,
         }
-        Some(upkeep.ends_at()?.max(soon))
     }
 
     /// Announces what others changed.
@@ -161,64 +172,44 @@ impl Chores {
         Ok(())
     }
 
-    fn tidy(&mut self, file: &Connection, shared: &Arc<Shared>) -> rusqlite::Result<bool> {
-        if !self.has_begun {
-            // What another process has removed may be there as well, if that was killed.
-            let mut upkeep = shared.upkeep();
-            upkeep.has_removed = true;
-            if upkeep.next_end.is_none() {
-                let now = upkeep.time_now().system;
-                drop(upkeep);
-                let next_end = Table::new(file, shared, now).done()?.next_end;
-                shared.upkeep().next_end = next_end;
-            }
-            self.has_begun = true;
-        }
-        if shared.upkeep().has_removed {
-            let is_gone = empty_log(file)?;
-            shared.upkeep().has_removed = !is_gone;
-        }
-        let ends_at = shared.upkeep().ends_at();
-        Ok(ends_at.is_some_and(|at| at <= Instant::now()))
+    /// Overwrites what was removed: from the file itself it is gone already. Tells whether
+    /// something else is over.
+    fn tidy(file: &Connection, shared: &Shared) -> rusqlite::Result<bool> {
+        let is_gone = empty_log(file)?;
+        shared.upkeep().has_removed = !is_gone;
+        let now = shared.upkeep().time_now().system;
+        // Others may have begun something, too.
+        let next_end = Table::new(file, shared, now).done()?.next_end;
+        let mut upkeep = shared.upkeep();
+        upkeep.next_end = next_end;
+        Ok(upkeep.ends_at().is_some_and(|at| at <= Instant::now()))
     }
 }
 
 impl Chore for Chores {
-    fn due(&self) -> Due {
-        let Some(shared) = self.shared.upgrade() else {
-            return Due::Never;
-        };
-        if !self.has_begun {
-            return Due::At(self.tidied_at);
-        }
-        let looks_at = match shared.changes.are_heard() {
-            true => self.looked_at.checked_add(LOOK_EVERY),
-            false => None,
-        };
-        let tidies_at = self.tidies_at(&shared.upkeep());
-        match looks_at.into_iter().chain(tidies_at).min() {
-            Some(at) => Due::At(at),
-            None => Due::NotYet,
-        }
+    fn due(&self) -> Option<Instant> {
+        let shared = self.shared.upgrade()?;
+        let looks_at = self.looks_at(&shared);
+        looks_at.into_iter().chain([self.tidies_at(&shared)]).min()
     }
 
     fn run(&mut self, file: &Connection) -> Option<Box<dyn Task>> {
         let shared = self.shared.upgrade()?;
         let now = Instant::now();
-        let is_first = !self.has_begun;
-        let is_due = |since: Instant, pause| now.saturating_duration_since(since) >= pause;
-        if is_first || (shared.changes.are_heard() && is_due(self.looked_at, LOOK_EVERY)) {
+        let is_first = self.tidied_at.is_none();
+        let looks_at = self.looks_at(&shared);
+        let tidies_at = self.tidies_at(&shared);
+        if is_first || looks_at.is_some_and(|at| at <= now) {
             self.looked_at = now;
             if let Err(error) = self.hear(file, &shared) {
                 warn(&error);
             }
         }
-        let tidies_at = self.tidies_at(&shared.upkeep());
-        if !is_first && tidies_at.is_none_or(|at| at > now) {
+        if tidies_at > now {
             return None;
         }
-        self.tidied_at = now;
-        match self.tidy(file, &shared) {
+        self.tidied_at = Some(now);
+        match Self::tidy(file, &shared) {
             Ok(true) => {
                 let nothing = |_: &mut Table<'_>| Ok::<(), Failure>(());
                 let time = shared.upkeep().time_now();
@@ -226,12 +217,16 @@ impl Chore for Chores {
             }
             Ok(false) => None,
             Err(error) => {
-                self.has_begun = true;
                 warn(&error);
                 None
             }
         }
     }
+}
+
+/// If there is no such time, at once.
+fn later(time: Instant, by: Duration) -> Instant {
+    time.checked_add(by).unwrap_or(time)
 }
 
 /// Whoever asks for something is told what is wrong.

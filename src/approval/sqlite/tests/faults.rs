@@ -126,7 +126,7 @@ fn what_nobody_waits_for_is_not_used_up() {
     let call = pay(&clock, "{}");
     let id = Asking(&store).approved(&call);
     let (hold, held) = std::sync::mpsc::channel::<()>();
-    let busy = store.read(clock.now(), move |_| {
+    let busy = store.act(clock.now(), move |_| {
         let _ = held.recv();
         Ok(())
     });

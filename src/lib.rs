@@ -27,6 +27,10 @@ mod sqlite;
 mod store;
 mod waiting;
 
+#[cfg(feature = "redis")]
+pub use approval::RedisApprovalStore;
+#[cfg(feature = "sqlite")]
+pub use approval::SqliteApprovalStore;
 pub use approval::{
     ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalNotice,
     ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Approvals, Asked, CallDigest,

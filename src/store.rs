@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use crate::audit::seam_panicked;
 use crate::waiting::{Otherwise, Waiting, Work};
@@ -59,6 +60,32 @@ impl<T> Answer<T> {
         }
     }
 
+    /// The answer, for somebody who is not a call and can wait for so long.
+    pub(crate) async fn get_within(self, patience: Duration) -> Result<T, StoreError> {
+        match self.0 {
+            State::Known(answer) => answer,
+            State::Asking(asking) => {
+                let late = StoreError::of("there was no answer in time");
+                Waiting::within(patience, asking, otherwise(late)).await
+            }
+        }
+    }
+
+    /// What is made of the answer, by whoever waits for it.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn and_then<U>(
+        self,
+        make: impl FnOnce(T) -> Result<U, StoreError> + Send + 'static,
+    ) -> Answer<U>
+    where
+        T: 'static,
+    {
+        match self.0 {
+            State::Known(answer) => Answer(State::Known(answer.and_then(make))),
+            State::Asking(asking) => Answer::pending(async move { make(asking.await?) }),
+        }
+    }
+
     /// The answer, however long it takes.
     #[cfg(test)]
     pub(crate) async fn patiently(self) -> Result<T, StoreError> {
@@ -73,14 +100,18 @@ impl<T> Answer<T> {
         match self.0 {
             State::Known(answer) => Settled::Known(answer),
             State::Asking(asking) => {
-                let otherwise = Otherwise {
-                    late: StoreError::of("there was no answer within 100 ms"),
-                    panicked: StoreError::PANICKED,
-                    report: || seam_panicked("store"),
-                };
-                Settled::Awaited(Waiting::new(asking, otherwise))
+                let late = StoreError::of("there was no answer within 100 ms");
+                Settled::Awaited(Waiting::new(asking, otherwise(late)))
             }
         }
+    }
+}
+
+fn otherwise(late: StoreError) -> Otherwise<StoreError> {
+    Otherwise {
+        late,
+        panicked: StoreError::PANICKED,
+        report: || seam_panicked("store"),
     }
 }
 

@@ -34,9 +34,14 @@ pub(crate) struct Waiting<T, E> {
 
 impl<T, E: Clone> Waiting<T, E> {
     pub(crate) fn new(work: Work<T, E>, otherwise: Otherwise<E>) -> Self {
+        Self::within(PATIENCE, work, otherwise)
+    }
+
+    /// The same for those who wait for longer or shorter.
+    pub(crate) fn within(patience: Duration, work: Work<T, E>, otherwise: Otherwise<E>) -> Self {
         Self {
             work: Some(work),
-            patience: Delay::new(PATIENCE),
+            patience: Delay::new(patience),
             otherwise,
         }
     }

@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
@@ -29,6 +30,10 @@ struct Board {
     recent: Mutex<Recent>,
     /// Wakes whoever listens.
     bell: PolicyChanges,
+    /// How many listen.
+    listeners: AtomicUsize,
+    /// Told when somebody begins to listen where nobody did.
+    begun: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 #[derive(Default)]
@@ -69,10 +74,39 @@ impl ApprovalChanges {
         self.board.bell.announce();
     }
 
+    /// Something was missed by everybody who listens.
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
+    pub(super) fn lose(&self) {
+        let mut recent = self.board.recent();
+        recent.forgotten = recent.next().saturating_add(1);
+        recent.changes.clear();
+        drop(recent);
+        self.ring();
+    }
+
+    /// Whether anybody listens.
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
+    pub(super) fn are_heard(&self) -> bool {
+        self.board.listeners.load(Ordering::SeqCst) > 0
+    }
+
+    /// Has this done whenever somebody begins to listen where nobody did. Once for each
+    /// store.
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
+    pub(super) fn when_heard(&self, begun: impl Fn() + Send + Sync + 'static) {
+        // There is none yet.
+        let _ = self.board.begun.set(Box::new(begun));
+    }
+
     /// What changes from now on.
     pub fn listen(&self) -> ApprovalEvents {
         let watch = self.board.bell.watch();
         let next = self.board.recent().next();
+        if self.board.listeners.fetch_add(1, Ordering::SeqCst) == 0 {
+            if let Some(begun) = self.board.begun.get() {
+                begun();
+            }
+        }
         ApprovalEvents {
             board: Arc::clone(&self.board),
             watch,
@@ -140,6 +174,12 @@ impl Stream for ApprovalEvents {
             }
             None => Poll::Pending,
         }
+    }
+}
+
+impl Drop for ApprovalEvents {
+    fn drop(&mut self) {
+        self.board.listeners.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

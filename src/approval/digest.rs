@@ -63,6 +63,11 @@ impl CallDigest {
 }
 
 impl CallDigest {
+    #[cfg(any(feature = "redis", feature = "sqlite", test))]
+    pub(super) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes that it consists of.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ApprovalStore;
 use super::changes::ApprovalEvents;
@@ -11,6 +12,10 @@ use super::ruling::{NotDecided, Ruling};
 use crate::audit::seam_panicked;
 use crate::clock::{Clock, Moment, SystemClock};
 use crate::store::{Answer, StoreError};
+
+/// How long an operator waits for a store: longer than a call, as all that waits can be
+/// a lot.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What waits for an approval, for an application that shows it to its operators and
 /// lets them decide.
@@ -65,7 +70,7 @@ impl Approvals {
     ) -> Result<Vec<ApprovalRequest>, ApprovalError> {
         Ok(self
             .asked(|store, now| store.list(states, now))
-            .get()
+            .get_within(PATIENCE)
             .await?)
     }
 
@@ -77,7 +82,7 @@ impl Approvals {
     pub async fn get(&self, request: ApprovalId) -> Result<Option<ApprovalRequest>, ApprovalError> {
         Ok(self
             .asked(|store, now| store.get(request, now))
-            .get()
+            .get_within(PATIENCE)
             .await?)
     }
 
@@ -123,7 +128,7 @@ impl Approvals {
         ruling: &Ruling,
     ) -> Result<ApprovalRequest, ApprovalError> {
         let decided = self.asked(|store, now| store.decide(request, ruling, now));
-        Ok(decided.get().await??)
+        Ok(decided.get_within(PATIENCE).await??)
     }
 
     /// What becomes of requests from now on.

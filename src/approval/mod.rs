@@ -12,12 +12,17 @@ mod handle;
 mod memory;
 mod notify;
 mod question;
+#[cfg(feature = "redis")]
+mod redis;
 mod request;
 mod ruling;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 #[cfg(test)]
 mod testing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use changes::{ApprovalChanges, ApprovalEvent, ApprovalEvents};
 pub use digest::CallDigest;
@@ -28,8 +33,12 @@ pub use notify::{ApprovalNotice, Notifier};
 pub use notify::{Webhook, WebhookError};
 pub use question::ApprovalQuestion;
 pub(crate) use question::{Call, Demand};
+#[cfg(feature = "redis")]
+pub use redis::RedisApprovalStore;
 pub use request::{ApprovalId, ApprovalRequest, ApprovalState, NoApprovalId, ShownArguments, Used};
 pub use ruling::{Decider, NotDecided, Ruling};
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteApprovalStore;
 
 use crate::clock::Moment;
 use crate::store::Answer;
@@ -40,6 +49,19 @@ const MOST_PENDING_OF_A_CALLER: usize = 20;
 const MOST_PENDING: usize = 1_000;
 /// New requests of one caller in an hour.
 const MOST_NEW_IN_AN_HOUR: usize = 60;
+/// New requests in an hour, of all callers together.
+const MOST_NEW_OF_ALL: usize = 60_000;
+/// Requests in force: pending or approved, or denied and refusing the same call.
+const MOST_IN_FORCE: usize = 10_000;
+/// Of one caller.
+const MOST_IN_FORCE_OF_A_CALLER: usize = 200;
+/// Bytes of arguments.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// Requests that have ended.
+const MOST_ENDED: usize = 1_000;
+/// How long those are known.
+const KNOWN_FOR: Duration = HOUR;
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Keeps what waits for an approval, and what became of it. The default is
 /// [`MemoryApprovalStore`].

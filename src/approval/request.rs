@@ -1,5 +1,8 @@
 //! A call that waits for somebody to approve it, and what may become of it.
 
+#[cfg(any(feature = "redis", feature = "sqlite", test))]
+mod stored;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -98,6 +101,19 @@ impl ApprovalState {
         matches!(self, Self::Pending | Self::Approved)
     }
 
+    #[cfg(any(feature = "redis", feature = "sqlite", test))]
+    pub(super) fn of_word(word: &str) -> Option<Self> {
+        let all = [
+            Self::Pending,
+            Self::Approved,
+            Self::Denied,
+            Self::Expired,
+            Self::Used,
+            Self::Cancelled,
+        ];
+        all.into_iter().find(|state| state.as_str() == word)
+    }
+
     /// The word for it, in lower case.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -189,9 +205,16 @@ impl ApprovalRequest {
     ///
     /// If the system has no random numbers.
     pub fn new(question: &ApprovalQuestion) -> Result<Self, StoreError> {
+        Self::begun(question, question.at().system)
+    }
+
+    /// The same, by another clock.
+    pub(super) fn begun(
+        question: &ApprovalQuestion,
+        created_at: SystemTime,
+    ) -> Result<Self, StoreError> {
         let id =
             ApprovalId::new().map_err(|_| StoreError::of("the system has no random numbers"))?;
-        let created_at = question.at().system;
         Ok(Self {
             id,
             facts: Arc::clone(&question.facts),
@@ -279,6 +302,14 @@ impl ApprovalRequest {
         later(self.created_at, self.expires())
     }
 
+    /// Whether its time is over by the clock of the world. If it would end later than
+    /// one that is new, that clock was turned back, and nobody knows how old it is.
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
+    pub(super) fn is_over(&self, now: SystemTime) -> bool {
+        let latest = later(later(now, self.expires()), LATE);
+        self.expires_at <= now || self.expires_at > latest
+    }
+
     fn turn(&mut self, state: ApprovalState) {
         self.state = state;
         if !state.is_open() {
@@ -350,6 +381,13 @@ impl ApprovalRequest {
         self.shown.as_ref()?.others.as_deref()
     }
 
+    /// Bytes of what is shown of it.
+    pub(super) fn shown_bytes(&self) -> usize {
+        let arguments = self.arguments().map_or(0, |shown| shown.text().len());
+        let others = self.others().map_or(0, str::len);
+        arguments.saturating_add(others)
+    }
+
     /// What has become of it.
     pub fn state(&self) -> ApprovalState {
         self.state
@@ -387,6 +425,10 @@ impl ApprovalRequest {
         self.decision.as_ref().and_then(|(ruling, _)| ruling.note())
     }
 }
+
+/// How far two clocks of the world may be apart.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+const LATE: Duration = Duration::from_secs(10);
 
 fn later(time: SystemTime, by: Duration) -> SystemTime {
     time.checked_add(by).unwrap_or(time)

@@ -14,7 +14,7 @@ use super::judge::{Judge, Judgement};
 use super::nested::{ClientStream, Nested};
 use super::rounds::{Abilities, AtOnce, Brought, Came, Course, Following, Taken};
 use super::{Engine, words};
-use crate::approval::{self, ApprovalQuestion, ApprovalRequest, Decider, Demand};
+use crate::approval::{self, ApprovalQuestion, ApprovalRequest, CallDigest, Decider, Demand};
 use crate::audit::{
     DecisionId, DecisionRecord, Facts, MessageKind, OpenDecision, Receipt, Shadow, Verdict,
     argument_keys, session_digest,
@@ -91,6 +91,9 @@ pub(crate) struct Draft {
     question: Option<Box<ApprovalQuestion>>,
     /// What it brings back of earlier rounds, and what comes of that.
     course: Option<Box<Course>>,
+    /// Of exactly this call, if it can take more than one round and is to be approved or
+    /// charged.
+    digest: Option<CallDigest>,
     /// How it is refused once that is approved, if it is hidden.
     approved: Option<Refusal>,
     /// How it is refused; `None` if it may go on.
@@ -103,12 +106,18 @@ impl Draft {
         self.facts.kind == MessageKind::Request
     }
 
-    /// What it uses up, if it may go on.
-    pub(crate) fn spending(&self) -> &[Spending] {
-        match self.refusal {
-            None => &self.spending,
-            Some(_) => &[],
-        }
+    /// What it uses up, if it may go on, and was not charged with an earlier round.
+    pub(crate) fn spending(&self) -> impl Iterator<Item = &Spending> + Clone {
+        let is_charged = self
+            .course
+            .as_ref()
+            .is_some_and(|course| course.is_charged());
+        // What is under way is under way again.
+        let spending = self
+            .spending
+            .iter()
+            .filter(move |spending| !is_charged || spending.quota.period() == Period::Concurrent);
+        spending.filter(|_| self.refusal.is_none())
     }
 
     /// It is refused after all, because it cannot be charged.
@@ -137,12 +146,22 @@ impl Draft {
         self.refusal = Some(refusal);
     }
 
-    /// What somebody has to approve first, if anything.
+    /// What somebody has to approve first, if anything, and has not with an earlier round.
     pub(crate) fn question(&self) -> Option<&ApprovalQuestion> {
+        let is_approved = self
+            .course
+            .as_ref()
+            .is_some_and(|course| course.is_approved());
         match self.refusal {
-            None => self.question.as_deref(),
-            Some(_) => None,
+            None if !is_approved => self.question.as_deref(),
+            _ => None,
         }
+    }
+
+    /// Whether its client wants to do without it.
+    pub(crate) fn is_taken_back(&self) -> bool {
+        let course = self.course.as_ref();
+        course.is_some_and(|course| course.is_taken_back())
     }
 
     /// Whether it was approved. The approval, if it may go on by that.
@@ -154,12 +173,23 @@ impl Draft {
             }
             Err(_) => {}
         }
-        match (approved, &self.approved) {
-            (Ok(_), Some(refusal)) => self.refusal = Some(refusal.clone()),
-            (Ok(approved), None) => return Some(approved),
-            (Err(why), _) => self.refuse_unapproved(&why),
+        match approved {
+            Ok(approved) => Some(approved),
+            Err(why) => {
+                self.refuse_unapproved(&why);
+                None
+            }
         }
-        None
+    }
+
+    /// It is refused after all, because it is hidden: like everything else it was approved
+    /// and charged first. Says whether it is so.
+    pub(crate) fn refuse_hidden(&mut self) -> bool {
+        let is_hidden = self.refusal.is_none() && self.approved.is_some();
+        if is_hidden {
+            self.refusal = self.approved.take();
+        }
+        is_hidden
     }
 
     fn note_approval(&mut self, request: &ApprovalRequest) {
@@ -185,13 +215,7 @@ impl Draft {
             return;
         };
         match goes_on {
-            Ok(true) => {
-                self.question = None;
-                // What is under way is under way again.
-                self.spending
-                    .retain(|spending| spending.quota.period() == Period::Concurrent);
-            }
-            Ok(false) => course.begin_anew(),
+            Ok(goes_on) => course.resume(goes_on),
             Err(error) => {
                 tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
                 self.refuse(&match error == StoreError::PANICKED {
@@ -211,13 +235,13 @@ impl Draft {
             return None;
         }
         let course = self.course.as_deref();
-        let goes_on = course.is_some_and(|course| course.continues().is_some());
-        let is_approved = self.question.is_some();
-        Some(Following::new(
-            course.map_or_else(|| Round::first(judge.now()), Course::round),
-            course.and_then(Course::digest),
-            is_charged || is_approved || goes_on,
-        ))
+        let was = |is: fn(&Course) -> bool| course.is_some_and(is);
+        Some(Following {
+            round: course.map_or_else(|| Round::first(judge.now()), Course::round),
+            digest: self.digest,
+            is_approved: was(Course::is_approved) || self.question.is_some(),
+            is_charged: was(Course::is_charged) || is_charged,
+        })
     }
 
     /// What it brings back with it.
@@ -338,7 +362,7 @@ impl Draft {
 
     /// Whether this is one of the quotas that it uses up.
     pub(crate) fn uses_up(&self, quota: &Quota) -> bool {
-        let mut spending = self.spending().iter();
+        let mut spending = self.spending();
         spending.any(|spending| spending.quota.id() == quota.id())
     }
 
@@ -384,9 +408,19 @@ impl Engine {
             .demand
             .as_ref()
             .and_then(|demand| self.question(demand, &seen, judge?));
+        let digest = judge.and_then(|judge| {
+            let is_paid = brought.is_some() || !judgement.spending.is_empty();
+            self.digest(&seen, judge, question.as_deref(), is_paid)
+        });
         let course = judge.and_then(|judge| {
             let question = question.as_deref();
-            self.course(&seen, judge, &judgement, question, brought)
+            self.course(
+                &seen,
+                judge,
+                &judgement,
+                (question, digest.as_ref()),
+                brought,
+            )
         });
         let (verdict, refusal) = match &question {
             Some(_) if judgement.approved.is_some() => (judgement.verdict, None),
@@ -429,6 +463,7 @@ impl Engine {
             spending,
             question,
             course,
+            digest,
             approved: judgement.approved,
             refusal,
         }
@@ -457,33 +492,44 @@ impl Engine {
         question.map(Box::new)
     }
 
+    /// The digest of a call that can take more than one round, if that is needed.
+    fn digest(
+        &self,
+        seen: &Seen<'_, '_>,
+        judge: &Judge,
+        question: Option<&ApprovalQuestion>,
+        is_paid: bool,
+    ) -> Option<CallDigest> {
+        let call = seen.call?;
+        let takes_rounds = seen.era == Era::Modern && rounds::takes_rounds(&call.method);
+        match question {
+            Some(question) => Some(*question.digest()),
+            None if takes_rounds && is_paid => {
+                let server = self.server.clone().unwrap_or_default();
+                let caller = judge.caller().shared_id();
+                let call = approval::Call::of(call, &server, &caller)?;
+                call.digest(b"").ok()
+            }
+            None => None,
+        }
+    }
+
     /// What comes of a call that brings something back, or has to be approved.
     fn course(
         &self,
         seen: &Seen<'_, '_>,
         judge: &Judge,
         judgement: &Judgement,
-        question: Option<&ApprovalQuestion>,
+        (question, digest): (Option<&ApprovalQuestion>, Option<&CallDigest>),
         brought: Option<Box<Brought>>,
     ) -> Option<Box<Course>> {
         if question.is_none() && brought.is_none() {
             return None;
         }
-        let call = seen.call?;
-        let (server, caller) = (
-            self.server.clone().unwrap_or_default(),
-            judge.caller().shared_id(),
-        );
-        let digest = match question {
-            Some(question) => Some(*question.digest()),
-            None => {
-                approval::Call::of(call, &server, &caller).and_then(|call| call.digest(b"").ok())
-            }
-        };
         let taken = Taken {
             era: seen.era,
-            method: &call.method,
-            digest: digest.as_ref(),
+            method: &seen.call?.method,
+            digest,
             rule: &judgement.rule,
             approver: question.map(ApprovalQuestion::approver),
             abilities: seen.abilities,
@@ -497,9 +543,9 @@ impl Engine {
         self.approvals.ask(question, wait)
     }
 
-    /// Marks the state as used by which a call goes on.
-    pub(crate) fn use_state(&self, state: &StateId, judge: &Judge) -> Resuming {
-        self.limits.use_state(state, judge.now())
+    /// Uses up the state by which a call goes on.
+    pub(crate) fn use_state(&self, state: &StateId) -> Resuming {
+        self.limits.use_state(state)
     }
 
     /// Whether a call of this caller's is held that its client does not wait for any
@@ -534,9 +580,9 @@ impl Engine {
     /// Whether a message that has to be approved could be charged now: nobody is
     /// bothered with one that could not.
     pub(crate) fn could_charge(&self, judge: &Judge, arrival: Arrival, draft: &Draft) -> Charging {
-        let spending = draft.spending();
+        let spending: SmallVec<[Spending; 2]> = draft.spending().cloned().collect();
         self.limits
-            .ask(arrival.decision, &self.payer(judge), spending, judge.now())
+            .ask(arrival.decision, &self.payer(judge), &spending, judge.now())
     }
 
     fn payer(&self, judge: &Judge) -> Payer {

@@ -389,6 +389,10 @@ impl Future for AwaitedApproval {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Held> {
         let this = &mut *self;
         loop {
+            let is_told = matches!(this.stage, Stage::Deciding(..) | Stage::TakingBack(_));
+            if !is_told && this.is_given_up(context) {
+                return Poll::Ready(Held::Settled(Err(Unapproved::TakenBack)));
+            }
             match std::mem::replace(&mut this.stage, Stage::Ended) {
                 Stage::Looking(mut waiting) => {
                     let Poll::Ready(found) = Pin::new(&mut waiting).poll(context) else {
@@ -426,9 +430,6 @@ impl Future for AwaitedApproval {
                         return Poll::Pending;
                     };
                     return Poll::Ready(Held::Settled(Err(taken_back(&taken))));
-                }
-                Stage::Pending(_) if this.is_given_up(context) => {
-                    return Poll::Ready(Held::Settled(Err(Unapproved::TakenBack)));
                 }
                 Stage::Pending(request) => {
                     return match this.poll_decided(&request, context) {

@@ -18,7 +18,7 @@ use crate::limit::{
     Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, StateId,
 };
 use crate::mcp::reply::Refusal;
-use crate::policy::{Amount, OnStoreError, Period, Quota, Scope, Spending};
+use crate::policy::{Amount, MOST_CHARGES, OnStoreError, Period, Quota, Scope, Spending};
 use crate::store::{Answer, Settled, StoreError};
 use crate::waiting::Waiting;
 
@@ -83,9 +83,15 @@ impl Limits {
         asked("clock", || self.clock.now())
     }
 
-    /// Marks a state as used, and asks whether it was not before.
-    pub(super) fn use_state(&self, state: &StateId, now: Moment) -> Resuming {
-        let answer = catch_unwind(AssertUnwindSafe(|| self.store.use_state(state, now)));
+    /// Remembers a state with which the client can come back.
+    pub(super) fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
+        // Without it the client's next round is another call.
+        let _ = asked("limit store", || self.store.keep_state(state, caller, now));
+    }
+
+    /// Uses a state up, and asks whether it was remembered.
+    pub(super) fn use_state(&self, state: &StateId) -> Resuming {
+        let answer = catch_unwind(AssertUnwindSafe(|| self.store.use_state(state)));
         let answer = answer.unwrap_or_else(|_| {
             seam_panicked("limit store");
             Answer::failed(StoreError::PANICKED)
@@ -178,6 +184,10 @@ impl Payer {
                     None if charge.enforced => return Err(Arc::clone(quota)),
                     None => Amount::MAX,
                 };
+                continue;
+            }
+            // What is only tried must not cost more than what is enforced.
+            if !enforced && charges.len() >= 2 * MOST_CHARGES {
                 continue;
             }
             let of_session = self.session.as_ref();

@@ -36,7 +36,8 @@ struct Entry {
 /// By what a client says which of its calls it does not wait for any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HeldCall {
-    pub(crate) session: Option<Arc<str>>,
+    /// As the client names it.
+    pub(crate) session: Box<str>,
     /// What its id says.
     pub(crate) id: Box<[u8]>,
 }
@@ -157,23 +158,22 @@ mod tests {
     fn only_the_call_that_is_meant_ends() {
         let holds = Holds::default();
         let [alice, bob]: [Arc<str>; 2] = ["alice", "bob"].map(Into::into);
-        let call = |session: Option<&str>, id: &[u8]| HeldCall {
-            session: session.map(Into::into),
+        let call = |session: &str, id: &[u8]| HeldCall {
+            session: session.into(),
             id: id.into(),
         };
         let begin = |caller, call| holds.begin(caller, Some(call)).unwrap();
-        let mut meant = begin(&alice, call(Some("s"), b"1"));
+        let mut meant = begin(&alice, call("s", b"1"));
         let mut others = [
-            begin(&alice, call(Some("s"), b"2")),
-            begin(&alice, call(Some("t"), b"1")),
-            begin(&alice, call(None, b"1")),
-            begin(&bob, call(Some("s"), b"1")),
+            begin(&alice, call("s", b"2")),
+            begin(&alice, call("t", b"1")),
+            begin(&bob, call("s", b"1")),
         ];
         let context = &mut Context::from_waker(std::task::Waker::noop());
         assert!(meant.poll_ended(context).is_pending());
-        assert!(holds.end("alice", &call(Some("s"), b"1")));
+        assert!(holds.end("alice", &call("s", b"1")));
         assert!(meant.poll_ended(context).is_ready());
-        assert!(!holds.end("alice", &call(Some("s"), b"1")));
+        assert!(!holds.end("alice", &call("s", b"1")));
         assert!(
             others
                 .iter_mut()

@@ -444,6 +444,8 @@ impl Judge {
         let asks = decision.unnamed().and_then(Decision::approval);
         if let (Outcome::Hide, Some(demand)) = (decision.outcome(), asks) {
             judgement.demand = Some(demand.into());
+            let spending = decision.unnamed().map_or(&[][..], Decision::spending);
+            judgement.spending = spending.iter().cloned().collect();
             judgement.approved = Some(match self.denies_by_default() {
                 true => by_default(what, decisive),
                 false => unknown(what, decisive),

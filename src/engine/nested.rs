@@ -10,13 +10,13 @@ use bytes::Bytes;
 
 use super::approve::asked_of;
 use super::judge::Judge;
-use super::rounds::not_ours;
+use super::rounds::{NotOurs, not_ours};
 use super::{Engine, words};
 use crate::approval::{ApprovalId, ApprovalRequest, ApprovalStore, Ruling};
 use crate::clock::Moment;
 use crate::mcp::reply::{self, Refusal, Thing};
 use crate::mcp::rounds::{Said, answered};
-use crate::rounds::{NotOurs, Parties, RequestStateKeys, Round, State, Step, is_sealed};
+use crate::rounds::{Parties, RequestStateKeys, Round, State, Step, is_sealed};
 use crate::store::StoreError;
 
 /// Where a request of ours goes to the client: beside the answer to its own call.
@@ -87,6 +87,7 @@ impl Nested {
             step: Step::Waits {
                 approval: request.id(),
                 asked: true,
+                opened: false,
             },
             round: Round::first(self.now),
             digest: request.digest().to_string(),
@@ -103,7 +104,7 @@ impl Nested {
         let used = (self.used.0, &*self.used.1);
         let message = words::allow_once(used, &self.argument_keys, reason);
         if let Some(id) = state.seal(&self.keys, parties) {
-            let message = reply::elicitation(&id, &message);
+            let message = reply::elicitation(&id.text, &message);
             let call = self.call;
             self.stream.ask(Question { call, message });
         }
@@ -160,13 +161,11 @@ impl Engine {
             caller: judge.caller().id(),
             method: &method,
         };
-        match State::open(&id, keys, parties, judge.now()) {
-            Ok(opened) => match opened.state.step {
-                Step::Waits { approval, .. } => Ok(Some(OwnAnswer { approval, said })),
-                Step::Goes => Err(not_asked()),
-            },
-            Err(NotOurs::Foreign) => Err(not_asked()),
-            Err(expired @ NotOurs::Expired) => Err(not_ours(expired)),
+        let opened = State::open(&id, keys, parties).ok_or_else(not_asked)?;
+        match opened.state.step {
+            _ if opened.state.round.is_over(judge.now()) => Err(not_ours(NotOurs::Expired)),
+            Step::Waits { approval, .. } => Ok(Some(OwnAnswer { approval, said })),
+            Step::Goes { .. } => Err(not_asked()),
         }
     }
 

@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use super::judge::Judge;
 use super::{Engine, asked, words};
-use crate::approval::{self, ApprovalId, ApprovalQuestion, ApprovalRequest, CallDigest};
+use crate::approval::{ApprovalId, ApprovalQuestion, ApprovalRequest, CallDigest};
+use crate::audit::DecisionRecord;
 use crate::clock::Moment;
 use crate::limit::StateId;
 use crate::mcp::message::Call;
 use crate::mcp::params::{Elicitation, Param};
 use crate::mcp::reply::{Ask, MoreAsked, Place, Refusal, Thing};
-use crate::mcp::rounds::{self, AskedByServer, Inner, Said};
+use crate::mcp::rounds::{self, AskedByServer, Inner, Ours, Said};
 use crate::mcp::version::Era;
 use crate::policy::Approver;
-use crate::rounds::{NotOurs, Opened, Parties, RequestStateKeys, Round, State, Step, is_sealed};
+use crate::rounds::{Opened, Parties, RequestStateKeys, Round, State, Step, is_sealed};
 
 /// The address of the page on which a request can be followed.
 type Page = dyn Fn(&ApprovalId) -> String + Send + Sync;
@@ -76,15 +77,15 @@ pub(crate) struct Abilities {
 }
 
 /// What a call brings back with a further round.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Brought {
     /// What we sealed.
     opened: Option<Opened>,
     /// The server's own state, if it was not sealed with ours: the JSON text.
     bare: Option<Box<str>>,
     said: Said,
-    /// Whether something in it is ours, which the server must not see.
-    has_ours: bool,
+    /// Whether it answers a question of ours, as far as the name goes.
+    says_ours: bool,
 }
 
 impl Brought {
@@ -98,26 +99,38 @@ impl Brought {
 
     /// The call as the server is to see it; `None` if that is what was sent.
     pub(crate) fn as_forwarded(&self, call: &[u8]) -> Option<Result<Vec<u8>, Refusal>> {
-        if !self.has_ours {
+        let step = self.opened.as_ref().map(|opened| &opened.state.step);
+        let ours = match step {
+            // Another layer behind us asks in the same way.
+            Some(Step::Goes { .. }) => Ours::Left,
+            None if self.bare.as_ref().is_some_and(|text| **text != *"null") => Ours::Left,
+            Some(Step::Waits { .. }) | None => Ours::TakenOut,
+        };
+        if step.is_none() && (ours == Ours::Left || !self.says_ours) {
             return None;
         }
-        let state = self.opened.as_ref().map(|_| match self.inner() {
-            Some(text) => Inner::Text(text),
-            None => Inner::Nothing,
-        });
+        let state = step.map(|_| self.inner().map_or(Inner::Nothing, Inner::Text));
         // It was read before, so that this cannot fail.
-        Some(rounds::as_forwarded(call, state).map_err(|_| Refusal::Failed))
+        Some(rounds::as_forwarded(call, state, ours).map_err(|_| Refusal::Failed))
+    }
+}
+
+/// Without what a client or a server said.
+impl fmt::Debug for Brought {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Brought").finish_non_exhaustive()
     }
 }
 
 impl Engine {
     /// What a call brings back; `None` if that is nothing that concerns us. An error
-    /// says that it brings what we did not give it.
+    /// says that it brings what we did not give it, or too late. What was held meanwhile
+    /// comes `is_again`, and was in time.
     pub(crate) fn brought(
         &self,
         call: &Call<'_>,
         era: Era,
-        judge: &Judge,
+        (judge, is_again): (&Judge, bool),
     ) -> Result<Option<Box<Brought>>, Refusal> {
         let Some(params) = &call.params else {
             return Ok(None);
@@ -145,17 +158,31 @@ impl Engine {
                     caller: judge.caller().id(),
                     method: &call.method,
                 };
-                Some(State::open(text, keys, parties, judge.now()).map_err(not_ours)?)
+                let opened = State::open(text, keys, parties);
+                let opened = opened.ok_or_else(|| not_ours(NotOurs::Foreign))?;
+                if !is_again && opened.state.round.is_over(judge.now()) {
+                    return Err(not_ours(NotOurs::Expired));
+                }
+                Some(opened)
             }
         };
         let bare = state.filter(|_| opened.is_none());
         Ok(Some(Box::new(Brought {
-            has_ours: opened.is_some() || rounds::brings_ours(params),
+            says_ours: rounds::brings_ours(params),
             bare: bare.map(|text| String::from_utf8_lossy(text).into()),
             said: Said::in_call(params),
             opened,
         })))
     }
+}
+
+/// Why a state is not gone on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotOurs {
+    /// It was changed, or sealed for others, or with another key.
+    Foreign,
+    /// It is too old.
+    Expired,
 }
 
 pub(super) fn not_ours(why: NotOurs) -> Refusal {
@@ -220,13 +247,23 @@ pub(super) struct Course {
     brought: Option<Box<Brought>>,
     round: Round,
     came: Came,
+    /// Whether it has been to the page that it was sent to.
+    has_opened: bool,
     way: Way,
-    /// What goes on where nothing has to be approved or charged again, if it is used
-    /// for the first time.
-    continues: Option<StateId>,
-    /// Of exactly this call, if that can be said.
-    digest: Option<CallDigest>,
+    /// What goes on without being approved or charged again, if it is used for the first
+    /// time.
+    continues: Option<Continues>,
     now: Moment,
+}
+
+/// How a call goes on.
+#[derive(Clone, Copy, Debug)]
+struct Continues {
+    state: StateId,
+    is_approved: bool,
+    is_charged: bool,
+    /// Whether it was found out that it is used for the first time.
+    is_sure: bool,
 }
 
 /// What is to be known of a call for its rounds.
@@ -245,56 +282,93 @@ pub(super) struct Taken<'a> {
 impl Course {
     pub(super) fn new(rounds: &Rounds, call: &Taken<'_>, brought: Option<Box<Brought>>) -> Self {
         let opened = brought.as_ref().and_then(|brought| brought.opened.as_ref());
-        let round = opened.map_or_else(|| Round::first(call.now), |opened| opened.state.round);
         let digest = call.digest.map(CallDigest::to_string);
         // Another call is not what was waited for, or has gone on.
         let same = opened.filter(|opened| Some(&opened.state.digest) == digest.as_ref());
+        let round = same.map_or_else(|| Round::first(call.now), |opened| opened.state.round);
         let said = brought.as_ref().map(|brought| brought.said);
-        let came = match (same.map(|opened| &opened.state.step), call.approver) {
-            (Some(Step::Waits { approval, asked }), Some(approver)) => {
-                match (said.unwrap_or_default(), asked) {
-                    (Said::Refused, true) => Came::Denying(*approval),
-                    (Said::Refused, false) => Came::TakingBack(*approval),
-                    (Said::Accepted { allows: true }, true) if approver == Approver::Caller => {
-                        Came::Approving(*approval)
-                    }
-                    _ => Came::Waiting(*approval),
+        let said = said.unwrap_or_default();
+        let step = same.map(|opened| &opened.state.step);
+        let came = match (step, call.approver) {
+            (
+                Some(Step::Waits {
+                    approval, asked, ..
+                }),
+                Some(approver),
+            ) => match (said, asked) {
+                (Said::Refused, true) => Came::Denying(*approval),
+                (Said::Refused, false) => Came::TakingBack(*approval),
+                (Said::Accepted { allows: true }, true) if approver == Approver::Caller => {
+                    Came::Approving(*approval)
                 }
-            }
+                _ => Came::Waiting(*approval),
+            },
             _ => Came::Afresh,
         };
-        let goes = same
-            .filter(|opened| opened.state.step == Step::Goes && *opened.state.rule == *call.rule);
+        let has_opened = match step {
+            Some(Step::Waits { asked, opened, .. }) => {
+                *opened || !asked && matches!(said, Said::Accepted { .. })
+            }
+            _ => false,
+        };
+        let same_rule = same.filter(|opened| *opened.state.rule == *call.rule);
+        let continues = same_rule.and_then(|opened| match opened.state.step {
+            Step::Goes { approved, charged } => Some(Continues {
+                state: StateId::new(opened.nonce),
+                is_approved: approved,
+                is_charged: charged,
+                is_sure: false,
+            }),
+            Step::Waits { .. } => None,
+        });
         let can_come_back = rounds.keys.is_some() && round.next(call.now).is_some();
         Self {
-            continues: goes.map(|opened| StateId::new(opened.nonce)),
+            continues,
             way: Way::of(rounds, call, can_come_back),
             rounds: rounds.clone(),
             brought,
             round,
             came,
-            digest: call.digest.copied(),
+            has_opened,
             now: call.now,
         }
     }
 
-    /// The state by which it goes on, if it does.
+    /// The state by which it goes on, if that has to be found out yet.
     pub(super) fn continues(&self) -> Option<&StateId> {
-        self.continues.as_ref()
+        let continues = self.continues.as_ref()?;
+        (!continues.is_sure).then_some(&continues.state)
     }
 
-    /// The state was used before: this is another call.
-    pub(super) fn begin_anew(&mut self) {
-        self.continues = None;
-        self.round = Round::first(self.now);
+    /// Whether somebody has approved it with an earlier round.
+    pub(super) fn is_approved(&self) -> bool {
+        self.continues
+            .is_some_and(|continues| continues.is_approved)
+    }
+
+    /// Whether it was charged with an earlier round.
+    pub(super) fn is_charged(&self) -> bool {
+        self.continues.is_some_and(|continues| continues.is_charged)
+    }
+
+    /// Whether it goes on; else it is another call.
+    pub(super) fn resume(&mut self, goes_on: bool) {
+        match &mut self.continues {
+            Some(continues) if goes_on => continues.is_sure = true,
+            _ => {
+                self.continues = None;
+                self.round = Round::first(self.now);
+            }
+        }
     }
 
     pub(super) fn came(&self) -> Came {
         self.came
     }
 
-    pub(super) fn digest(&self) -> Option<CallDigest> {
-        self.digest
+    /// Whether its client wants to do without it.
+    pub(super) fn is_taken_back(&self) -> bool {
+        matches!(self.came, Came::Denying(_) | Came::TakingBack(_))
     }
 
     pub(super) fn round(&self) -> Round {
@@ -330,6 +404,7 @@ impl Course {
         (used, keys): ((Thing, &str), &[String]),
     ) -> Option<Refusal> {
         let page = || self.rounds.page_of(request.id());
+        let has_opened = self.has_opened && self.came == Came::Waiting(request.id());
         let asks = match self.way {
             Way::Words | Way::Nested => return None,
             Way::OpenPage => {
@@ -338,6 +413,8 @@ impl Course {
                     place: place.clone(),
                 });
             }
+            // Nobody wants to see the same page again every time that it comes back.
+            Way::StateAndPage if has_opened => None,
             Way::State => None,
             Way::StateAndPage => page().map(|url| Ask::Page {
                 url,
@@ -351,6 +428,7 @@ impl Course {
             step: Step::Waits {
                 approval: request.id(),
                 asked: self.way == Way::StateAndForm,
+                opened: has_opened,
             },
             round: self.round.next(self.now)?,
             digest: question.digest().to_string(),
@@ -364,7 +442,7 @@ impl Course {
         };
         Some(Refusal::MoreAsked(Box::new(MoreAsked {
             asks,
-            state: state.seal(self.rounds.keys.as_deref()?, parties)?,
+            state: state.seal(self.rounds.keys.as_deref()?, parties)?.text,
             place: place.clone(),
         })))
     }
@@ -396,20 +474,19 @@ impl Way {
 /// round.
 #[derive(Clone, Debug)]
 pub(crate) struct Following {
-    round: Round,
-    /// Of exactly this call, if it was needed already.
-    digest: Option<CallDigest>,
-    /// Whether it was approved or charged, now or with an earlier round.
-    is_paid: bool,
+    pub(super) round: Round,
+    /// Of exactly this call, if it was approved or charged.
+    pub(super) digest: Option<CallDigest>,
+    /// Whether somebody has approved it, now or with an earlier round.
+    pub(super) is_approved: bool,
+    /// Whether it was charged.
+    pub(super) is_charged: bool,
 }
 
 impl Following {
-    pub(super) fn new(round: Round, digest: Option<CallDigest>, is_paid: bool) -> Self {
-        Self {
-            round,
-            digest,
-            is_paid,
-        }
+    /// The charge is given back.
+    pub(crate) fn was_not_charged(&mut self) {
+        self.is_charged = false;
     }
 }
 
@@ -420,36 +497,48 @@ impl Engine {
         &self,
         following: &Following,
         judge: &Judge,
-        (call, rule): (&Call<'_>, &str),
-        answer: &[u8],
+        decision: &DecisionRecord,
+        (more, answer): (&AskedByServer<'_>, &[u8]),
     ) -> Option<Vec<u8>> {
-        let more = AskedByServer::by(answer)?;
-        let inner = more.state.map(|text| std::str::from_utf8(text).ok());
+        let is_paid = following.is_approved || following.is_charged;
         // Another layer's behind us would be taken for one of ours.
         let hides = more.state_text().is_some_and(|text| is_sealed(&text));
-        if !following.is_paid && !hides {
+        if !is_paid && !hides {
             return None;
         }
-        let server = self.server.clone().unwrap_or_default();
-        let caller = judge.caller().shared_id();
-        let call_of = approval::Call::of(call, &server, &caller)?;
-        let digest = match following.digest {
-            Some(digest) => digest,
-            None => call_of.digest(b"").ok()?,
+        let digest = match following.digest.filter(|_| is_paid) {
+            Some(digest) => digest.to_string(),
+            None if is_paid => return None,
+            // Nothing comes of it but the state of the other.
+            None => String::new(),
         };
+        let inner = more
+            .state
+            .map(|text| String::from_utf8_lossy(text).into_owned());
         let state = State {
-            step: Step::Goes,
+            step: Step::Goes {
+                approved: following.is_approved,
+                charged: following.is_charged,
+            },
             round: following.round.next(judge.now())?,
-            digest: digest.to_string(),
-            rule: rule.to_owned(),
-            inner: inner.flatten().map(str::to_owned),
+            digest,
+            rule: decision.rule().to_owned(),
+            inner,
         };
+        let (server, caller) = (
+            self.server.clone().unwrap_or_default(),
+            judge.caller().shared_id(),
+        );
         let parties = Parties {
             server: &server,
             caller: &caller,
-            method: &call.method,
+            method: decision.method()?,
         };
-        let state = state.seal(self.rounds.keys.as_deref()?, parties)?;
-        rounds::with_state(answer, &state).ok()
+        let sealed = state.seal(self.rounds.keys.as_deref()?, parties)?;
+        if is_paid {
+            self.limits
+                .keep_state(&StateId::new(sealed.nonce), &caller, judge.now());
+        }
+        rounds::with_state(answer, &sealed.text).ok()
     }
 }

@@ -161,15 +161,27 @@ pub(super) fn open_page((what, name): (Thing, &str), reason: &str) -> String {
     )
 }
 
+/// Names of arguments that a question holds.
+const MOST_KEYS_ASKED: usize = 12;
+
 /// What a user is asked who can approve a call: names only, because the client shows
-/// what it calls with.
+/// what it calls with. They are the caller's words, so each is in quotes.
 pub(super) fn allow_once((what, name): (Thing, &str), keys: &[String], reason: &str) -> String {
-    let arguments = match keys {
-        [] => "without arguments".to_owned(),
-        keys => format!("with these arguments: {}", keys.join(", ")),
+    let shown = keys
+        .iter()
+        .take(MOST_KEYS_ASKED)
+        .map(|key| format!("{key:?}"));
+    let mut arguments = shown.collect::<Vec<_>>().join(", ");
+    match keys.len().saturating_sub(MOST_KEYS_ASKED) {
+        0 => {}
+        more => arguments += &format!(" and {more} more"),
+    }
+    let with = match keys {
+        [] => "without arguments",
+        _ => "with the arguments ",
     };
     let noun = noun(what);
-    format!("May the {noun} \"{name}\" be used once, {arguments}? {reason}")
+    format!("May the {noun} {name:?} be used once, {with}{arguments}? {reason}")
 }
 
 /// The refusal of what has to be approved first and cannot wait for that, because it

@@ -278,14 +278,16 @@ fn unheld(error: CollectError) -> Refusal {
     }
 }
 
+/// What a head can say that only fits one body.
+pub(super) const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("content-md5"),
+];
+
 /// Removes what a head says of the body that it had, but for its media type.
 fn forget_body(headers: &mut HeaderMap) {
-    const DIGESTS: [HeaderName; 4] = [
-        HeaderName::from_static("digest"),
-        HeaderName::from_static("content-digest"),
-        HeaderName::from_static("repr-digest"),
-        HeaderName::from_static("content-md5"),
-    ];
     let framing = [
         CONTENT_LENGTH,
         CONTENT_ENCODING,

@@ -9,6 +9,7 @@ use crate::mcp::headers;
 use crate::mcp::message::{Id, Message};
 use crate::mcp::reply::Refusal;
 use crate::mcp::version::Era;
+use crate::policy::MOST_CHARGES;
 
 impl Incoming<'_> {
     /// Judges every message of an array. It goes on whole or not at all: so it
@@ -29,7 +30,6 @@ impl Incoming<'_> {
                 return self.refuse(asked, refusal).of_message();
             }
         };
-        self.add_calls(&mut asked, &messages);
         let mut drafts = messages
             .iter()
             .map(|message| self.judge_one(&judge, asked.era, message));
@@ -37,7 +37,11 @@ impl Incoming<'_> {
             // An empty array is no batch.
             return self.refuse(asked, Fault::NotAnObject.into());
         };
-        let others = drafts.collect();
+        let others: Vec<Draft> = drafts.collect();
+        if quotas_of(std::iter::once(&first).chain(&others)) > MOST_CHARGES {
+            return self.refuse(asked, too_many_quotas()).of_message();
+        }
+        self.add_calls(&mut asked, &messages);
         Judged::batch(self, asked, judge, first, others)
     }
 
@@ -89,6 +93,24 @@ impl Incoming<'_> {
             }
         }
     }
+}
+
+/// How many quotas these use up.
+fn quotas_of<'d>(drafts: impl Iterator<Item = &'d Draft>) -> usize {
+    let enforced = drafts
+        .flat_map(Draft::spending)
+        .filter(|spending| spending.enforced);
+    let mut quotas: Vec<_> = enforced.map(|spending| spending.quota.id()).collect();
+    quotas.sort_unstable();
+    quotas.dedup();
+    quotas.len()
+}
+
+fn too_many_quotas() -> Refusal {
+    Refusal::malformed(
+        "The messages of this batch use up more different limits than can be counted at once: \
+         send fewer of them together.",
+    )
 }
 
 fn waiting_in(messages: &[Message<'_>]) -> Waiting {

@@ -40,6 +40,7 @@ impl<S> Admission<S> {
             arrival: self.arrival,
             sessions: &self.sessions,
             stream: self.stream.as_ref(),
+            is_again: self.patience.is_some(),
         }
     }
 }
@@ -79,17 +80,8 @@ impl<S> Undecided<S> {
     pub(super) fn begin(&mut self) -> Option<Awaited> {
         match self.judged.tell() {
             Some(telling) => Some(Awaited::Told(telling)),
-            None => self.resume(),
+            None => self.check(),
         }
-    }
-
-    fn resume(&mut self) -> Option<Awaited> {
-        match self.judged.resume() {
-            Some(Resuming::Known(goes_on)) => self.judged.settle_resume(goes_on),
-            Some(Resuming::Awaited(waiting)) => return Some(Awaited::Resumed(waiting)),
-            None => {}
-        }
-        self.check()
     }
 
     fn check(&mut self) -> Option<Awaited> {
@@ -121,7 +113,24 @@ impl<S> Undecided<S> {
         self.use_up()
     }
 
+    /// What can be used once is used last: what does not go on uses nothing up.
     fn use_up(&mut self) -> Option<Awaited> {
+        match self.judged.resume() {
+            Some(Resuming::Known(goes_on)) => self.resumed(goes_on),
+            Some(Resuming::Awaited(waiting)) => Some(Awaited::Resumed(waiting)),
+            None => self.use_approval(),
+        }
+    }
+
+    /// A state that was used before makes it another call.
+    fn resumed(&mut self, goes_on: Result<bool, StoreError>) -> Option<Awaited> {
+        match self.judged.settle_resume(goes_on) {
+            true => self.use_approval(),
+            false => self.check(),
+        }
+    }
+
+    fn use_approval(&mut self) -> Option<Awaited> {
         match self.judged.use_up() {
             Some(Using::Known(used)) => self.judged.settle_use(&used),
             Some(Using::Awaited(using)) => return Some(Awaited::Used(using)),
@@ -166,12 +175,9 @@ impl<S> Deciding<S> {
             let awaited = match known {
                 Known::Told(told) => {
                     judged.settle_told(told);
-                    undecided.resume()
-                }
-                Known::Resumed(goes_on) => {
-                    judged.settle_resume(goes_on);
                     undecided.check()
                 }
+                Known::Resumed(goes_on) => undecided.resumed(goes_on),
                 Known::Checked(bill) => {
                     judged.settle(bill);
                     undecided.approve()

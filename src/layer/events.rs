@@ -189,6 +189,7 @@ impl Events {
                     .announce(event.data, exchange.judge.caller());
             }
             let (verdict, is_answer) = judge(exchange, event.data);
+            let verdict = follow(exchange, event.data, verdict);
             if verdict != Verdict::Drop {
                 if is_answer {
                     *is_answered = true;
@@ -265,9 +266,8 @@ fn judge(exchange: &Exchange, data: &[u8]) -> (Verdict, bool) {
         Ok(filtered) => {
             exchange.remember_tasks(&filtered.answers);
             let is_answer = !filtered.answers.is_empty();
-            let shown = filtered.text.as_deref().unwrap_or(data);
-            let shown = exchange.follow(shown).or(filtered.text);
-            return (shown.map_or(Verdict::Forward, Verdict::Rewrite), is_answer);
+            let verdict = filtered.text.map_or(Verdict::Forward, Verdict::Rewrite);
+            return (verdict, is_answer);
         }
         Err(unreadable) => unreadable,
     };
@@ -280,6 +280,16 @@ fn judge(exchange: &Exchange, data: &[u8]) -> (Verdict, bool) {
         text: unreadable.explain(),
     };
     (withhold(exchange, &refusal, data), false)
+}
+
+/// What goes on of an event with which the client may be asked to come back.
+fn follow(exchange: &Exchange, data: &[u8], verdict: Verdict) -> Verdict {
+    let followed = match &verdict {
+        Verdict::Drop => None,
+        Verdict::Forward => exchange.follow(data),
+        Verdict::Rewrite(text) => exchange.follow(text),
+    };
+    followed.map_or(verdict, Verdict::Rewrite)
 }
 
 /// What goes on in the place of a message that cannot be passed on.

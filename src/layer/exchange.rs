@@ -1,6 +1,7 @@
 //! What is remembered of a request until its answer has gone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
@@ -12,10 +13,10 @@ use crate::audit::DecisionRecord;
 use crate::engine::{Charged, Following, Judge, Pending};
 use crate::mcp::changed::Lists;
 use crate::mcp::list::{self, Answer};
-use crate::mcp::message::{Id, Message};
+use crate::mcp::message::Id;
 use crate::mcp::params::Elicitation;
 use crate::mcp::reply::{self, Refusal, Reply};
-use crate::mcp::rounds::asks_more;
+use crate::mcp::rounds::{AskedByServer, asks_more};
 use crate::mcp::sse;
 use crate::mcp::version::Era;
 use crate::session::TaskOwner;
@@ -109,8 +110,8 @@ pub(super) struct Exchange {
 pub(super) struct Follow {
     following: Following,
     decision: DecisionRecord,
-    /// As it went on; empty if it is too large to be kept.
-    body: Bytes,
+    /// Whether the client was told to come back: it is once.
+    is_told: AtomicBool,
 }
 
 impl Follow {
@@ -118,46 +119,42 @@ impl Follow {
         Self {
             following,
             decision: decision.clone(),
-            body: Bytes::new(),
+            is_told: AtomicBool::new(false),
         }
     }
 }
 
-/// Bytes of a call that are kept for another round.
-const LONGEST_KEPT: usize = 128 * 1024;
-
 impl Exchange {
-    /// Keeps the call as it goes on, if it may be needed and is not too large.
-    pub(super) fn keep(&mut self, body: &Bytes) {
-        if let Some(follow) = &mut self.following {
-            if body.len() <= LONGEST_KEPT {
-                follow.body = body.clone();
-            }
-        }
-    }
-
     /// The message with which the client is to come back, if this is an answer that
     /// asks for another round.
     pub(super) fn follow(&self, answer: &[u8]) -> Option<Vec<u8>> {
         let Follow {
             following,
             decision,
-            body,
+            is_told,
         } = self.following.as_ref()?;
         if !asks_more(answer) {
             return None;
         }
-        let Ok(Message::Request(_, call)) = Message::parse(body) else {
-            return None;
+        let more = AskedByServer::by(answer)?;
+        let is_own = match &self.asked.waiting {
+            Waiting::One(id) => Id::from_raw(id).is_some_and(|id| id.is_echoed_by(more.id)),
+            Waiting::Nobody | Waiting::Batch(_) => false,
         };
+        if !is_own || is_told.swap(true, Ordering::Relaxed) {
+            return None;
+        }
         let engine = &self.config.engine;
-        engine.follow(following, &self.judge, (&call, decision.rule()), answer)
+        engine.follow(following, &self.judge, decision, (&more, answer))
     }
 
     /// No byte of the request was handed to the server.
     pub(super) fn was_not_sent(&mut self) {
         if let Some(charged) = self.charged.take() {
             charged.not_sent();
+        }
+        if let Some(follow) = &mut self.following {
+            follow.following.was_not_charged();
         }
     }
 

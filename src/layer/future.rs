@@ -295,20 +295,24 @@ where
         body,
     } = undecided;
     judged.take_ours();
-    let body = body.map(|body| match judged.rewritten(&body.bytes) {
-        Some(bytes) => body.replace(bytes),
-        None => body,
-    });
+    judged.refuse_hidden();
     let Admission {
         mut head, inner, ..
     } = admission;
+    let body = body.map(|body| match judged.rewritten(&body.bytes) {
+        Some(bytes) => {
+            request::forget_digests(&mut head.headers);
+            body.replace(bytes)
+        }
+        None => body,
+    });
     let Recorded {
         result,
         open,
         receipt,
         runs,
     } = judged.record();
-    let mut exchange = match result {
+    let exchange = match result {
         Ok(exchange) => exchange,
         Err(refused) => {
             let ending = match refused.refusal {
@@ -324,7 +328,6 @@ where
     let length = body.as_ref().map(|body| body.bytes.len());
     request::prepare(&mut head, length, &exchange, open.record());
     let body = body.map(Collected::into_bytes).unwrap_or_default();
-    exchange.keep(&body);
     // Where there is no message, a body would go on unread.
     let body = RequestBody::judged(body);
     let permitted = Permitted {

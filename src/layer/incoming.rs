@@ -42,6 +42,8 @@ pub(super) struct Judged {
     is_message: bool,
     /// The call that its client does not wait for any more.
     cancels: Option<HeldCall>,
+    /// By what the client can say that of this one.
+    call: Option<HeldCall>,
     /// What it answers to a request of ours.
     answers: Option<OwnAnswer>,
     /// Where its client can be asked something while it waits.
@@ -85,6 +87,8 @@ pub(super) struct Incoming<'r> {
     pub(super) sessions: &'r Sessions,
     /// Where its client can be asked something while it waits, if anywhere.
     pub(super) stream: Option<&'r ClientStream>,
+    /// Whether it was held, and is judged again.
+    pub(super) is_again: bool,
 }
 
 impl Incoming<'_> {
@@ -147,7 +151,7 @@ impl Incoming<'_> {
         let mut answers = None;
         let brought = judge.and_then(|judge| {
             let brought = match &message {
-                Message::Request(_, call) => engine.brought(call, era, &judge)?,
+                Message::Request(_, call) => engine.brought(call, era, (&judge, self.is_again))?,
                 Message::Notification(_) => None,
                 Message::Response => {
                     answers = engine.own_answer(body, &judge)?;
@@ -168,15 +172,19 @@ impl Incoming<'_> {
         if let (None, Message::Request(id, call)) = (&judgement.refusal, &message) {
             asked.calls.extend(self.call_of(*id, call));
         }
+        let call = match &message {
+            Message::Request(id, _) => Some(*id),
+            Message::Notification(_) | Message::Response => None,
+        };
         let cancels = match &message {
             Message::Notification(call) if call.method == CANCELLED => changed::cancelled(body),
             _ => None,
         };
-        let session = judge.as_ref().and_then(Judge::session).cloned();
         let message = (Some(&message), brought);
         let judged = self.judged(message, asked, caller.ok(), judgement, judge);
         Judged {
-            cancels: cancels.and_then(|id| held_call(&id, session)),
+            cancels: cancels.and_then(|id| self.held_call(&id, era)),
+            call: call.and_then(|id| self.held_call(id.raw(), era)),
             answers,
             ..judged
         }
@@ -282,6 +290,7 @@ impl Incoming<'_> {
             others: Vec::new(),
             is_message: message.is_some(),
             cancels: None,
+            call: None,
             answers: None,
             stream: self.stream.cloned(),
             approved: None,
@@ -324,6 +333,16 @@ impl Incoming<'_> {
         engine.draft(arrival, seen, judgement, judge, brought)
     }
 
+    /// A call by its id and session. Without a session nobody knows whose id it is, and in
+    /// the modern era it is enough to go away.
+    fn held_call(self, id: &[u8], era: Era) -> Option<HeldCall> {
+        let session = session_id(&self.head.headers).ok().flatten();
+        Some(HeldCall {
+            session: session.filter(|_| era == Era::Legacy)?.into(),
+            id: Id::from_raw(id)?.said().into(),
+        })
+    }
+
     /// How the client can be told that a call waits: it says so with each request, or
     /// said it when it began the session.
     fn abilities(self, era: Era, message: Option<&Message<'_>>, judge: &Judge) -> Abilities {
@@ -350,12 +369,6 @@ const WITH_PAGES: &str = "2025-11-25";
 
 /// The versions in which a client can be asked on the answer to its own call.
 const WITH_FORMS: [&str; 2] = ["2025-06-18", "2025-11-25"];
-
-/// A call by its id and session; `None` if that is no id.
-fn held_call(id: &[u8], session: Option<Arc<str>>) -> Option<HeldCall> {
-    let id = Id::from_raw(id)?.said().into();
-    Some(HeldCall { session, id })
-}
 
 /// Bytes of a body that may wait for an approval.
 const MOST_HELD: usize = 128 * 1024;
@@ -387,6 +400,7 @@ impl Judged {
             others,
             is_message: true,
             cancels: None,
+            call: None,
             answers: None,
             stream: None,
             approved: None,
@@ -415,22 +429,30 @@ impl Judged {
     /// Asks whether it goes on, if it brings a state for that; to be followed by
     /// [`settle_resume`](Self::settle_resume).
     pub(super) fn resume(&self) -> Option<Resuming> {
-        let judge = self.judge.as_ref()?;
         let state = self.first.continues()?;
-        Some(self.config.engine.use_state(state, judge))
+        Some(self.config.engine.use_state(state))
     }
 
-    /// Whether it goes on, or is another call.
-    pub(super) fn settle_resume(&mut self, goes_on: Result<bool, StoreError>) {
+    /// Whether it goes on; if it is another call, it is to be charged and approved like
+    /// that.
+    pub(super) fn settle_resume(&mut self, goes_on: Result<bool, StoreError>) -> bool {
+        let goes_on_or_not = goes_on.as_ref().is_ok_and(|goes_on| *goes_on);
+        if !goes_on_or_not {
+            self.charged = None;
+        }
         self.first.resume(goes_on);
         self.refuse_together();
+        goes_on_or_not
     }
 
     /// Asks whether it could be charged, if it has to be approved; to be followed by
     /// [`settle`](Self::settle).
     pub(super) fn could_charge(&self) -> Option<Charging> {
         let judge = self.judge.as_ref().filter(|_| !self.is_refused())?;
-        self.first.question()?;
+        // What is not wanted any more need not be affordable.
+        self.first
+            .question()
+            .filter(|_| !self.first.is_taken_back())?;
         let engine = &self.config.engine;
         Some(engine.could_charge(judge, self.arrival, &self.first))
     }
@@ -448,12 +470,11 @@ impl Judged {
         // What is large is not held: all requests have one budget together.
         let patience =
             (length <= MOST_HELD).then(|| patience.unwrap_or_else(|| Patience::of(time)));
-        let session = judge.session().cloned();
         let id = match &self.asked.waiting {
             Waiting::One(id) => Some(id),
             Waiting::Nobody | Waiting::Batch(_) => None,
         };
-        let call = id.and_then(|id| held_call(id, session));
+        let call = self.call.clone();
         let stream = self.stream.as_ref().zip(id);
         let wait = self.first.wait(judge, patience, call, stream);
         Some(self.config.engine.approve(question, wait))
@@ -506,7 +527,9 @@ impl Judged {
         };
         let is_short = |draft: &&mut Draft| match &shortage {
             Shortage::Exceeded { quota, .. } => draft.uses_up(quota),
-            Shortage::Full | Shortage::Store | Shortage::Failed => !draft.spending().is_empty(),
+            Shortage::Full | Shortage::Store | Shortage::Failed => {
+                draft.spending().next().is_some()
+            }
         };
         self.drafts_mut()
             .filter(is_short)
@@ -552,6 +575,17 @@ impl Judged {
         let Recorded { open, receipt, .. } = self.record();
         // Nobody waits for the records either.
         drop(receipt.and(open.end(Ending::Cancelled)));
+    }
+
+    /// It is refused if it is hidden, and has cost what everything else does.
+    pub(super) fn refuse_hidden(&mut self) {
+        if self.first.refuse_hidden() {
+            if let Some(mut charged) = self.charged.take() {
+                charged.sent();
+                charged.ended();
+            }
+            self.refuse_together();
+        }
     }
 
     /// Takes what was for us alone: a call that is held is not known to the server.

@@ -231,7 +231,8 @@ impl PolicyLayer {
     /// Each message is judged. If all may go on, the array goes on as it is; if
     /// one may not, none does, and each that has an id is told why. An array
     /// with `initialize` or with one id twice is refused, and so is one of more
-    /// than 100 messages, and any of 2026-07-28.
+    /// than 100 messages, one that uses up more than 256 different limits, and any
+    /// of 2026-07-28.
     #[must_use]
     pub fn accept_batches(self) -> Self {
         self.with(|config| config.accepts_batches = true)

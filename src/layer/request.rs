@@ -9,6 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, request, response};
 use smallvec::SmallVec;
 
+use super::answer::DIGESTS;
 use super::collect::CollectError;
 use super::config::Config;
 use super::encoding::is_encoded;
@@ -165,6 +166,13 @@ pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
         }
         SessionStep::End(session) => sessions.end(session),
         SessionStep::None => {}
+    }
+}
+
+/// Removes what a head says of a body that was changed.
+pub(super) fn forget_digests(headers: &mut HeaderMap) {
+    for digest in DIGESTS {
+        headers.remove(digest);
     }
 }
 

@@ -39,6 +39,10 @@ use crate::policy::{Amount, Quota};
 use crate::store::Answer;
 
 pub use usage::{Usage, UsageFilter};
+#[cfg(feature = "sqlite")]
+pub(crate) use window::micros;
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+pub(crate) use window::since_1970;
 
 /// Counts what is used up; see
 /// [`PolicyLayer::limit_store`](crate::PolicyLayer::limit_store). The default is
@@ -74,15 +78,19 @@ pub trait LimitStore: Send + Sync + 'static {
     /// perhaps before it was answered.
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment);
 
-    /// Marks the state that a client brought back with a further round of a call as
-    /// used, and says whether it was not before. It is remembered for ten minutes;
-    /// after that it is not asked about any more.
+    /// Remembers that a client of this caller was given a state with which it can come
+    /// back for a further round of a call. It is not asked about after ten minutes.
     ///
-    /// What was approved and charged with the first round is not asked for again where
-    /// this says `true`. Where there is no room to remember it, `false` is right, which
-    /// is also what it says by default: then each round is another call.
-    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
-        let _ = (state, now);
+    /// Nobody waits for this. Where there is no room, or it is lost, the further round is
+    /// another call; so is every one by default, where nothing is remembered.
+    fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
+        let _ = (state, caller, now);
+    }
+
+    /// Forgets such a state, and says whether it was remembered: then what was approved
+    /// and charged with the first round is not asked for again.
+    fn use_state(&self, state: &StateId) -> Answer<bool> {
+        let _ = state;
         Answer::known(false)
     }
 
@@ -105,8 +113,12 @@ impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
         (**self).conclude(reservation, conclusion, now);
     }
 
-    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
-        (**self).use_state(state, now)
+    fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
+        (**self).keep_state(state, caller, now);
+    }
+
+    fn use_state(&self, state: &StateId) -> Answer<bool> {
+        (**self).use_state(state)
     }
 
     fn outlives_process(&self) -> bool {
@@ -114,7 +126,7 @@ impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
     }
 }
 
-/// Tells a sealed `requestState` from all others; see [`LimitStore::use_state`].
+/// Tells a sealed `requestState` from all others; see [`LimitStore::keep_state`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct StateId([u8; 24]);
 
@@ -136,8 +148,8 @@ impl fmt::Debug for StateId {
     }
 }
 
-/// For so long a state is remembered that was used: longer than any is good for.
-const STATE_KEPT: Duration = Duration::from_secs(11 * 60);
+/// For so long a state is remembered: longer than any is good for.
+const STATE_KEPT: Duration = Duration::from_secs(12 * 60);
 
 /// What one message uses up.
 #[derive(Clone, Debug)]

@@ -97,19 +97,31 @@ pub(crate) fn answered(response: &[u8]) -> Option<(Cow<'_, str>, Said)> {
 
 /// A call as the server is to see it: without what we asked for, and with this in the
 /// place of its state if `state` says so. Everything else stays as it is written.
-pub(crate) fn as_forwarded(call: &[u8], state: Option<Inner<'_>>) -> Result<Vec<u8>, json::Error> {
+pub(crate) fn as_forwarded(
+    call: &[u8],
+    state: Option<Inner<'_>>,
+    ours: Ours,
+) -> Result<Vec<u8>, json::Error> {
     let profile = Profile::MESSAGE;
     rebuilt(call, profile, |name, value| match name {
         "params" => Ok(Change::Put(rebuilt(value, profile, |name, value| {
             Ok(match (name, state) {
                 ("requestState", Some(Inner::Nothing)) => Change::LeaveOut,
                 ("requestState", Some(Inner::Text(text))) => Change::Put(text.as_bytes().to_vec()),
-                ("inputResponses", _) => without_ours(value)?,
+                ("inputResponses", _) if ours == Ours::TakenOut => without_ours(value)?,
                 _ => Change::Keep,
             })
         })?)),
         _ => Ok(Change::Keep),
     })
+}
+
+/// What becomes of the answer to our question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ours {
+    TakenOut,
+    /// It is the answer to somebody else's, behind us.
+    Left,
 }
 
 /// What of a state is the server's own.
@@ -148,6 +160,8 @@ pub(crate) fn asks_more(answer: &[u8]) -> bool {
 /// What an answer asks for the next round.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct AskedByServer<'a> {
+    /// The id of the call, as it is written.
+    pub(crate) id: &'a [u8],
     /// The state that the client is to bring back, as it is written.
     pub(crate) state: Option<&'a [u8]>,
 }
@@ -157,7 +171,9 @@ impl<'a> AskedByServer<'a> {
     pub(crate) fn by(answer: &'a [u8]) -> Option<Self> {
         let result = member(answer, "result")?;
         let kind = member(result, "resultType")?;
+        let id = member(answer, "id")?;
         (kind == b"\"input_required\"").then(|| Self {
+            id,
             state: member(result, "requestState"),
         })
     }

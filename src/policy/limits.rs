@@ -11,8 +11,9 @@ use super::document::{Limit, MaxConcurrent, Mode, PolicyDocument, RateLimit, Res
 use super::quota::{Amount, CalendarUnit, Period, Quota, Spending};
 use crate::json::Kind;
 
-/// The most quotas that one call is charged for.
-const MOST_CHARGES: usize = 256;
+/// The most quotas that one call, or one batch of them, is charged for; and as many
+/// again that are only tried.
+pub(crate) const MOST_CHARGES: usize = 256;
 
 /// What `limits`, `rate_limit` and `max_concurrent` of one rule say.
 #[derive(Debug)]

@@ -52,6 +52,7 @@ pub use self::document::{
 pub use self::error::LoadError;
 pub use self::explain::{ConditionStep, Explanation, Step};
 pub(crate) use self::fold::fold;
+pub(crate) use self::limits::MOST_CHARGES;
 pub(crate) use self::pins::{DefinitionDigest, Definitions, digest_of};
 pub(crate) use self::quota::Spending;
 pub use self::quota::{Amount, CalendarUnit, OnStoreError, Period, Quota, QuotaId, Scope};

@@ -183,3 +183,24 @@ impl<T: Send + 'static> Begun<T> {
         self.0?.await.unwrap_or(Err(ENDED))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::evicts;
+
+    #[test]
+    fn a_server_evicts_if_its_memory_is_bounded_and_nothing_forbids_it() {
+        let told = |most: &str, policy: &str| {
+            format!(
+                "# Memory\r\nmaxmemory_human:0B\r\nmaxmemory:{most}\r\nmaxmemory_policy:{policy}\r\n"
+            )
+        };
+        assert!(evicts(&told("1", "allkeys-lru")));
+        assert!(evicts(&told("1", "volatile-lfu")));
+        assert!(evicts("maxmemory:1\n"));
+        assert!(!evicts(&told("1", "noeviction")));
+        assert!(!evicts(&told("0", "allkeys-lru")));
+        // Some that speak as Redis does tell nothing of it.
+        assert!(!evicts("# Memory\r\n"));
+    }
+}

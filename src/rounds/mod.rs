@@ -11,4 +11,4 @@ mod state;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 pub(crate) use keys::random_key;
 pub use keys::{NoRequestStateKey, RequestStateKeys};
-pub(crate) use state::{NotOurs, Opened, Parties, Round, State, Step, is_sealed};
+pub(crate) use state::{Opened, Parties, Round, State, Step, is_sealed};

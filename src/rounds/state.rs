@@ -1,5 +1,6 @@
 //! What a sealed request state says.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
@@ -20,6 +21,8 @@ const SKEW: Duration = Duration::from_secs(60);
 const MOST_ROUNDS: u8 = 10;
 /// Bytes of a server's own state that are sealed with ours.
 const LONGEST_INNER: usize = 64 * 1024;
+/// The same of one that another layer behind this one has sealed, with the server's in it.
+const LONGEST_SEALED: usize = 4 * LONGEST_INNER;
 
 /// Whether a request state says that we have sealed it.
 pub(crate) fn is_sealed(state: &str) -> bool {
@@ -56,10 +59,16 @@ pub(crate) enum Step {
         approval: ApprovalId,
         /// Whether the client was asked to approve it.
         asked: bool,
+        /// Whether it has been to the page that it was sent to.
+        opened: bool,
     },
-    /// It was approved and charged, as far as that was needed, and the server asks for
-    /// more.
-    Goes,
+    /// The server asks for more.
+    Goes {
+        /// Whether somebody has approved it.
+        approved: bool,
+        /// Whether it was charged.
+        charged: bool,
+    },
 }
 
 /// Which round of a call it is, and when the call began.
@@ -85,7 +94,8 @@ impl Round {
         (number <= MOST_ROUNDS && !self.is_over(now)).then_some(Self { number, ..self })
     }
 
-    fn is_over(self, now: Moment) -> bool {
+    /// Whether what is of this round is too old.
+    pub(crate) fn is_over(self, now: Moment) -> bool {
         let now = seconds(now);
         // A clock that was set back must not make a call last.
         let is_to_come = self.began > now.saturating_add(SKEW.as_secs());
@@ -100,7 +110,7 @@ fn seconds(now: Moment) -> u64 {
 }
 
 /// What is remembered from one round to the next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
     pub(crate) step: Step,
     /// The round that brings it back.
@@ -114,62 +124,73 @@ pub(crate) struct State {
     pub(crate) inner: Option<String>,
 }
 
+/// Without what the server gave.
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("step", &self.step)
+            .field("round", &self.round)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A text that a client is to bring back.
+pub(crate) struct Sealed {
+    pub(crate) text: String,
+    /// Tells it from all other states.
+    pub(crate) nonce: [u8; NONCE],
+}
+
 /// A state that a client brought back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Opened {
     pub(crate) state: State,
     /// Tells it from all other states.
     pub(crate) nonce: [u8; NONCE],
 }
 
-/// Why a state is not gone on with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotOurs {
-    /// It was changed, or sealed for others, or with another key.
-    Foreign,
-    /// It is too old.
-    Expired,
+/// Without what it is told apart by.
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened")
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
 }
 
 impl State {
-    /// The text that the client is to bring back; `None` if there is too much to
-    /// remember.
-    pub(crate) fn seal(&self, keys: &RequestStateKeys, parties: Parties<'_>) -> Option<String> {
-        if self
-            .inner
-            .as_ref()
-            .is_some_and(|inner| inner.len() > LONGEST_INNER)
-        {
+    /// What the client is to bring back; `None` if there is too much to remember.
+    pub(crate) fn seal(&self, keys: &RequestStateKeys, parties: Parties<'_>) -> Option<Sealed> {
+        let inner = self.inner.as_deref().unwrap_or_default();
+        let longest = match is_sealed(inner.trim_start_matches('"')) {
+            true => LONGEST_SEALED,
+            false => LONGEST_INNER,
+        };
+        if inner.len() > longest {
             return None;
         }
         let text = serde_json::to_vec(self).ok()?;
         let (nonce, sealed) = keys.seal(&text, &parties.to_bytes())?;
         let bytes = [&nonce[..], &sealed].concat();
-        Some(PREFIX.to_owned() + &URL_SAFE_NO_PAD.encode(bytes))
+        let text = PREFIX.to_owned() + &URL_SAFE_NO_PAD.encode(bytes);
+        Some(Sealed { text, nonce })
     }
 
-    /// What a sealed text says.
+    /// What a sealed text says, however old it is; `None` if it was changed, or sealed
+    /// for others, or with another key.
     pub(crate) fn open(
         text: &str,
         keys: &RequestStateKeys,
         parties: Parties<'_>,
-        now: Moment,
-    ) -> Result<Opened, NotOurs> {
-        let open = || {
-            let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
-            let (nonce, sealed) = bytes.split_first_chunk::<NONCE>()?;
-            let text = keys.open(*nonce, sealed, &parties.to_bytes())?;
-            let state = serde_json::from_slice(&text).ok()?;
-            Some(Opened {
-                state,
-                nonce: *nonce,
-            })
-        };
-        let opened = open().ok_or(NotOurs::Foreign)?;
-        match opened.state.round.is_over(now) {
-            true => Err(NotOurs::Expired),
-            false => Ok(opened),
-        }
+    ) -> Option<Opened> {
+        let bytes = URL_SAFE_NO_PAD.decode(text.strip_prefix(PREFIX)?).ok()?;
+        let (nonce, sealed) = bytes.split_first_chunk::<NONCE>()?;
+        let text = keys.open(*nonce, sealed, &parties.to_bytes())?;
+        let state = serde_json::from_slice(&text).ok()?;
+        Some(Opened {
+            state,
+            nonce: *nonce,
+        })
     }
 }
 
@@ -217,6 +238,7 @@ mod tests {
             step: Step::Waits {
                 approval: "00112233445566778899aabbccddeeff".parse().unwrap(),
                 asked: true,
+                opened: false,
             },
             round: Round::first(at(1_000)),
             digest: "d".to_owned(),
@@ -228,22 +250,22 @@ mod tests {
     #[test]
     fn what_is_sealed_is_told_to_nobody_and_comes_back_as_it_was() {
         let keys = RequestStateKeys::new([7; 32]);
-        let [one, other] = [(); 2].map(|()| state().seal(&keys, PARTIES).unwrap());
+        let [one, other] = [(); 2].map(|()| state().seal(&keys, PARTIES).unwrap().text);
         assert!(is_sealed(&one) && one != other);
         let bytes = URL_SAFE_NO_PAD.decode(&one[PREFIX.len()..]).unwrap();
         assert!(!String::from_utf8_lossy(&bytes).contains("theirs"));
-        let opened = State::open(&one, &keys, PARTIES, at(1_000)).unwrap();
+        let opened = State::open(&one, &keys, PARTIES).unwrap();
         assert_eq!(opened.state, state());
-        let again = State::open(&one, &keys, PARTIES, at(1_000)).unwrap();
+        let again = State::open(&one, &keys, PARTIES).unwrap();
         assert_eq!(again.nonce, opened.nonce);
-        let other = State::open(&other, &keys, PARTIES, at(1_000)).unwrap();
+        let other = State::open(&other, &keys, PARTIES).unwrap();
         assert_ne!(other.nonce, opened.nonce);
     }
 
     #[test]
     fn it_is_only_for_those_between_whom_it_was_sealed() {
         let keys = RequestStateKeys::new([7; 32]);
-        let sealed = state().seal(&keys, PARTIES).unwrap();
+        let sealed = state().seal(&keys, PARTIES).unwrap().text;
         let others = [
             Parties {
                 server: "file",
@@ -260,27 +282,27 @@ mod tests {
             },
         ];
         for parties in others {
-            let opened = State::open(&sealed, &keys, parties, at(1_000));
-            assert_eq!(opened, Err(NotOurs::Foreign), "{parties:?}");
+            let opened = State::open(&sealed, &keys, parties);
+            assert_eq!(opened, None, "{parties:?}");
         }
         let other = RequestStateKeys::new([8; 32]);
-        let opened = State::open(&sealed, &other, PARTIES, at(1_000));
-        assert_eq!(opened, Err(NotOurs::Foreign));
+        assert_eq!(State::open(&sealed, &other, PARTIES), None);
     }
 
     #[test]
     fn it_lasts_ten_minutes_from_the_first_round_and_clocks_may_differ_a_little() {
-        let keys = RequestStateKeys::new([7; 32]);
-        let sealed = state().seal(&keys, PARTIES).unwrap();
-        let open = |now| State::open(&sealed, &keys, PARTIES, at(now)).map(drop);
-        for (now, expected) in [
-            (1_600, Ok(())),
-            (1_601, Err(NotOurs::Expired)),
-            (940, Ok(())),
-            (939, Err(NotOurs::Expired)),
-        ] {
-            assert_eq!(open(now), expected, "{now}");
+        let round = state().round;
+        for (now, is_over) in [(1_600, false), (1_601, true), (940, false), (939, true)] {
+            assert_eq!(round.is_over(at(now)), is_over, "{now}");
         }
+    }
+
+    #[test]
+    fn debugging_shows_nothing_of_what_a_client_or_a_server_said() {
+        let keys = RequestStateKeys::new([7; 32]);
+        let sealed = state().seal(&keys, PARTIES).unwrap().text;
+        let opened = State::open(&sealed, &keys, PARTIES).unwrap();
+        assert!(!format!("{opened:?}").contains("theirs"), "{opened:?}");
     }
 
     #[test]
@@ -304,6 +326,14 @@ mod tests {
         };
         assert!(of(LONGEST_INNER).seal(&keys, PARTIES).is_some());
         assert!(of(LONGEST_INNER + 1).seal(&keys, PARTIES).is_none());
+        // What another layer has sealed has one in it.
+        let of = |length| State {
+            inner: Some(format!("\"{PREFIX}{}\"", "x".repeat(length))),
+            ..state()
+        };
+        let own = PREFIX.len() + 2;
+        assert!(of(LONGEST_SEALED - own).seal(&keys, PARTIES).is_some());
+        assert!(of(LONGEST_SEALED - own + 1).seal(&keys, PARTIES).is_none());
     }
 
     #[test]
@@ -312,10 +342,10 @@ mod tests {
         let keys: RequestStateKeys = format!("{one}, {other}").parse().unwrap();
         assert_eq!(format!("{keys:?}"), "RequestStateKeys { keys: 2, .. }");
         let sealed = state().seal(&RequestStateKeys::new([0x0b; 32]), PARTIES);
-        assert!(State::open(&sealed.unwrap(), &keys, PARTIES, at(1_000)).is_ok());
-        let sealed = state().seal(&keys, PARTIES).unwrap();
+        assert!(State::open(&sealed.unwrap().text, &keys, PARTIES).is_some());
+        let sealed = state().seal(&keys, PARTIES).unwrap().text;
         let first = RequestStateKeys::new([0x0a; 32]);
-        assert!(State::open(&sealed, &first, PARTIES, at(1_000)).is_ok());
+        assert!(State::open(&sealed, &first, PARTIES).is_some());
         let many = [one.as_str(); 9].join(",");
         for wrong in [
             "",

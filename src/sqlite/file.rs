@@ -94,10 +94,13 @@ fn prepare(connection: &Connection) -> Result<(), StoreError> {
         versioned.map_err(of_sqlite)?;
     }
     connection.execute_batch("COMMIT").map_err(of_sqlite)?;
+    // Arguments of calls are not to be found in the file once they are deleted.
+    let forgets = connection.pragma_update(None, "secure_delete", true);
+    forgets.map_err(of_sqlite)?;
     connection
         .execute_batch(OF_THIS_PROCESS)
         .map_err(of_sqlite)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(128);
     connection
         .busy_handler(Some(wait_for_others))
         .map_err(of_sqlite)
@@ -149,6 +152,22 @@ fn write_ahead(connection: &Connection) -> Result<(), StoreError> {
             Err(error) => return Err(store_error(&error)),
         }
     }
+}
+
+/// Empties what SQLite puts beside the file, which holds what was written lately, and
+/// with it what has been removed since. Tells whether it is empty: not while somebody
+/// else is at it, and nobody waits for that.
+pub(crate) fn empty_log(connection: &Connection) -> rusqlite::Result<bool> {
+    let checkpoint = |sql| {
+        let is_busy = connection.query_row(sql, [], |row| row.get::<_, bool>(0));
+        is_busy.map(|is_busy| !is_busy)
+    };
+    connection.busy_handler(None)?;
+    // This one does most of it, and keeps nobody else from writing.
+    let emptied = checkpoint("PRAGMA wal_checkpoint(PASSIVE)")
+        .and_then(|_| checkpoint("PRAGMA wal_checkpoint(TRUNCATE)"));
+    connection.busy_handler(Some(wait_for_others))?;
+    emptied
 }
 
 /// Shorter than what SQLite does of itself, where whoever has waited for long waits

@@ -68,12 +68,12 @@ CREATE TABLE request_state_key (
     key BLOB NOT NULL
 ) STRICT;
 
--- Request states that were used.
-CREATE TABLE used_state (
+-- Request states with which clients can come back, since when.
+CREATE TABLE kept_state (
     id BLOB PRIMARY KEY,
     at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX used_state_by_age ON used_state (at);
+CREATE INDEX kept_state_by_age ON kept_state (at);
 
 -- Whose sessions (kind 0) and tasks (kind 1) are, by digests of their ids.
 CREATE TABLE owned (
@@ -132,4 +132,49 @@ CREATE TRIGGER owned_is_used AFTER UPDATE OF used ON owned BEGIN
         )
         WHERE (server, kind, owner) = (new.server, new.kind, new.owner);
 END;
+
+-- Calls that wait for an approval, or did.
+CREATE TABLE approval (
+    -- In which order they came.
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    server TEXT NOT NULL,
+    id TEXT NOT NULL,
+    -- Of the call.
+    digest BLOB NOT NULL,
+    caller TEXT NOT NULL,
+    state TEXT NOT NULL,
+    -- 1 while it is pending or approved, or denied and refuses the same call; 0 when
+    -- it has ended.
+    in_force INTEGER NOT NULL,
+    -- When it is over, or when it has ended.
+    ends INTEGER NOT NULL,
+    request TEXT NOT NULL,
+    -- The values of the call, until it is decided that it may not be made, or it is.
+    shown TEXT,
+    -- How many bytes of them there are.
+    bytes INTEGER NOT NULL,
+    UNIQUE (server, id)
+) STRICT;
+CREATE UNIQUE INDEX approval_of_call ON approval (server, digest) WHERE in_force = 1;
+CREATE INDEX approval_by_end ON approval (server, in_force, ends);
+CREATE INDEX approval_of_caller ON approval (server, in_force, caller, state);
+CREATE INDEX approval_by_state ON approval (server, in_force, state, bytes);
+
+-- Who has asked for something new in the last hour, and when.
+CREATE TABLE approval_asked (
+    server TEXT NOT NULL,
+    caller TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX approval_asked_by_time ON approval_asked (server, at);
+CREATE INDEX approval_asked_by_caller ON approval_asked (server, caller, at);
+
+-- What became of requests lately, for other processes, and who says so.
+CREATE TABLE approval_change (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    server TEXT NOT NULL,
+    writer TEXT NOT NULL,
+    id TEXT NOT NULL,
+    state TEXT NOT NULL
+) STRICT;
 ";

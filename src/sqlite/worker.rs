@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
 use rusqlite::Connection;
@@ -54,6 +54,39 @@ pub(crate) trait Task: Send {
     fn failed(self: Box<Self>, error: &StoreError) -> Option<Box<dyn Task>>;
 }
 
+/// Something that is done now and then, between what the thread is told.
+pub(crate) trait Chore: Send {
+    /// When it is to be done next; `None` if nobody wants it any more.
+    fn due(&self) -> Option<Instant>;
+
+    /// Does it, outside of any transaction. From then on it is due later than now.
+    /// Perhaps there is something to be done in one.
+    fn run(&mut self, connection: &Connection) -> Option<Box<dyn Task>>;
+}
+
+/// Nothing, which lets the thread look at what is due.
+struct Wake;
+
+impl Task for Wake {
+    fn is_wanted(&self) -> bool {
+        false
+    }
+
+    fn run(&mut self, _: &Connection) -> rusqlite::Result<()> {
+        Ok(())
+    }
+
+    fn done(self: Box<Self>) -> Option<Box<dyn Task>> {
+        None
+    }
+
+    fn failed(self: Box<Self>, _: &StoreError) -> Option<Box<dyn Task>> {
+        None
+    }
+}
+
+type Chores = Arc<Mutex<Vec<Box<dyn Chore>>>>;
+
 /// Where an answer goes to.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
@@ -63,16 +96,19 @@ pub(crate) struct Worker {
     queue: Sender<Box<dyn Task>>,
     /// What is not done.
     queued: Arc<AtomicUsize>,
+    chores: Chores,
 }
 
 impl Worker {
     pub(crate) fn start(connection: Connection) -> Result<Self, StoreError> {
         let (queue, tasks) = mpsc::channel();
         let queued = Arc::new(AtomicUsize::new(0));
+        let chores = Chores::default();
         let desk = Desk {
             connection,
             tasks,
             queued: Arc::clone(&queued),
+            chores: Arc::clone(&chores),
             again: VecDeque::new(),
             has_failed: false,
         };
@@ -80,7 +116,11 @@ impl Worker {
             .name("mcp-policy-sqlite".to_owned())
             .spawn(move || desk.work())
             .map_err(|error| StoreError::new(format!("there is no thread: {error}")))?;
-        Ok(Self { queue, queued })
+        Ok(Self {
+            queue,
+            queued,
+            chores,
+        })
     }
 
     /// Asks something. It has an answer also if it fails.
@@ -112,6 +152,20 @@ impl Worker {
         }
     }
 
+    /// Does this now and then from now on.
+    pub(crate) fn attend_to(&self, chore: impl Chore + 'static) {
+        let mut chores = self.chores.lock().unwrap_or_else(PoisonError::into_inner);
+        chores.push(Box::new(chore));
+        drop(chores);
+        self.wake();
+    }
+
+    /// Lets the thread look at what is due, as it may be earlier than it was.
+    pub(crate) fn wake(&self) {
+        // If it has too much to do, it does not sleep.
+        let _ = self.queue(Box::new(Wake), MOST_TOLD);
+    }
+
     fn queue(&self, task: Box<dyn Task>, most: usize) -> Result<(), StoreError> {
         if self.queued.fetch_add(1, Ordering::Relaxed) >= most {
             self.queued.fetch_sub(1, Ordering::Relaxed);
@@ -140,12 +194,13 @@ struct Desk {
     /// What is not finished, or failed and is tried again.
     again: VecDeque<Box<dyn Task>>,
     has_failed: bool,
+    chores: Chores,
 }
 
 impl Desk {
     fn work(mut self) {
         loop {
-            let (first, is_over) = match self.next() {
+            let (first, is_over) = match self.next(self.rest()) {
                 Ok(task) => (Some(task), false),
                 Err(RecvTimeoutError::Timeout) => (None, false),
                 Err(RecvTimeoutError::Disconnected) => (None, true),
@@ -153,23 +208,60 @@ impl Desk {
             if is_over && (self.again.is_empty() || self.has_failed) {
                 return;
             }
+            self.do_chores();
             let batch = self.batch(first);
             self.has_failed = !batch.is_empty() && !self.run(batch);
         }
     }
 
-    fn next(&self) -> Result<Box<dyn Task>, RecvTimeoutError> {
+    /// What is to be done next, unless something else has to be done after so long.
+    fn next(&self, rest: Option<Duration>) -> Result<Box<dyn Task>, RecvTimeoutError> {
         let pause = match (self.again.is_empty(), self.has_failed) {
-            (true, _) => {
-                return self
-                    .tasks
-                    .recv()
-                    .map_err(|_| RecvTimeoutError::Disconnected);
-            }
-            (false, true) => PAUSE,
-            (false, false) => Duration::ZERO,
+            (true, _) => rest,
+            (false, true) => Some(rest.map_or(PAUSE, |rest| rest.min(PAUSE))),
+            (false, false) => Some(Duration::ZERO),
         };
-        self.tasks.recv_timeout(pause)
+        match pause {
+            Some(pause) => self.tasks.recv_timeout(pause),
+            None => {
+                let next = self.tasks.recv();
+                next.map_err(|_| RecvTimeoutError::Disconnected)
+            }
+        }
+    }
+
+    fn chores(&self) -> MutexGuard<'_, Vec<Box<dyn Chore>>> {
+        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long it is until something is due, if anything is.
+    fn rest(&self) -> Option<Duration> {
+        let next = self.chores().iter().filter_map(|chore| chore.due()).min();
+        next.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Does what is due.
+    fn do_chores(&mut self) {
+        // Whoever brings another does not wait meanwhile.
+        let mut chores = std::mem::take(&mut *self.chores());
+        let now = Instant::now();
+        let mut tasks = Vec::new();
+        chores.retain_mut(|chore| {
+            if chore.due().is_some_and(|at| at <= now) {
+                let run = AssertUnwindSafe(|| chore.run(&self.connection));
+                match catch_unwind(run) {
+                    Ok(task) => tasks.extend(task),
+                    Err(_) => {
+                        seam_panicked("sqlite store");
+                        return false;
+                    }
+                }
+            }
+            chore.due().is_some()
+        });
+        self.chores().append(&mut chores);
+        self.queued.fetch_add(tasks.len(), Ordering::Relaxed);
+        self.again.extend(tasks);
     }
 
     /// Half of it is what is tried again, at most.

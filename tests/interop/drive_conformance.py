@@ -2,7 +2,7 @@
 """Runs the official MCP conformance suite against servers directly and through the proxy, and compares check by check.
 
 `conformance` installs everything and calls this. With a policy that allows everything, every check of every scenario
-has to come out the same through the proxy as directly. With one tool hidden, the scenario about that tool has to
+has to come out the same through the proxy as directly, also when it charges every call. With one tool hidden, the scenario about that tool has to
 change and nothing else. What the proxy makes better is in suite/improvements.json, with the reason.
 """
 
@@ -32,6 +32,10 @@ HERE = Path(__file__).resolve().parent
 SUITE_SECONDS = 120
 
 ALLOW_ALL = {"version": "1", "default": "allow", "methods": {"*": "allow"}}
+
+# Whatever the suite calls is charged and allowed, so that the states of a call that takes several rounds are sealed.
+CHARGED = {"rate_limit": {"max": 1_000_000, "window": 3600}}
+LIMITED = {**ALLOW_ALL, "all_tools": CHARGED, "prompts": {"*": CHARGED}, "resources": {"*": CHARGED}}
 
 
 @dataclass(frozen=True)
@@ -239,6 +243,14 @@ def check_hidden(server: Server, directly: Results, proxied: Results, difference
     return problems
 
 
+def check_sealed(results: Results) -> list[str]:
+    """Where there are states at all, the suite was given one of the proxy's."""
+    seen = results.get("input-required-result-request-state")
+    if seen is None or '"requestState": "mcp-policy.' in json.dumps(seen):
+        return []
+    return ["the state that the suite was given is not sealed"]
+
+
 class Commands:
     """Where the installed programs are."""
 
@@ -268,7 +280,7 @@ def report(name: str, counted: Results, problems: list[str]) -> bool:
 def drive_server(server: Server, commands: Commands, runner: Runner, improvements: list[dict]) -> list[bool]:
     """Every suite, directly and behind each policy, one after another."""
     output = runner.output
-    logs = [output / f"{server.name}{part}.log" for part in ("", "-proxy", "-hiding")]
+    logs = [output / f"{server.name}{part}.log" for part in ("", "-proxy", "-limited", "-hiding")]
     verdicts = []
     with contextlib.ExitStack() as stack:
 
@@ -285,7 +297,8 @@ def drive_server(server: Server, commands: Commands, runner: Runner, improvement
             upstream = start(commands.server(server), logs[0], server_environment(calls))
             proxied = guard("allow-all", ALLOW_ALL, logs[1])
             if server.hidden:
-                hiding = guard("hiding", {**ALLOW_ALL, "hide": [server.hidden[0]]}, logs[2])
+                limited = guard("limited", LIMITED, logs[2])
+                hiding = guard("hiding", {**ALLOW_ALL, "hide": [server.hidden[0]]}, logs[3])
             for suite in SUITES:
                 name = f"{server.name} {suite.name}"
                 directly = runner.run(suite, upstream)
@@ -297,6 +310,11 @@ def drive_server(server: Server, commands: Commands, runner: Runner, improvement
                 verdicts.append(report(f"{name} through the proxy", through, problems))
 
                 if server.hidden:
+                    charged = runner.run(suite, limited)
+                    differences = compare(runner, suite, (upstream, limited), directly, charged)
+                    problems = check_same(server, suite, differences, improvements) + check_sealed(charged)
+                    verdicts.append(report(f"{name} with limits on everything", charged, problems))
+
                     hidden = runner.run(suite, hiding)
                     differences = compare(runner, suite, (upstream, hiding), directly, hidden)
                     problems = check_hidden(server, directly, hidden, differences)

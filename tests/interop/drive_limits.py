@@ -36,7 +36,7 @@ from drive import (
 MAX = 10
 WINDOW_SECONDS = 60
 RULE = "/tools/echo/limits/rate"
-LINE_SECONDS = 30
+LINE_SECONDS = 60
 
 HTTP_CLIENTS = [client for client in CLIENTS if client.mode != "sse"]
 
@@ -74,13 +74,18 @@ class Relay:
 class Conversation:
     """A client program that is asked one thing after another."""
 
-    def __init__(self, command: list, errors: Path) -> None:
+    def __init__(self, command: list, errors: Path, variables: dict | None = None) -> None:
         self.errors = errors
         with errors.open("wb") as sink:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=sink, env=environment()
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=sink,
+                env={**environment(), **(variables or {})},
             )
-        self.line(), self.line()  # connected, and the list of tools
+        self.protocol = self.line()["protocol"]
+        self.line()  # the list of tools
 
     def line(self) -> dict:
         # A client that hangs is ended, which ends its output.
@@ -94,10 +99,12 @@ class Conversation:
             raise Failure(f"the client said nothing; see {self.errors.name}")
         return json.loads(line)
 
-    def echo(self, word: str) -> dict:
-        call = {"name": "echo", "arguments": {"message": word}}
-        self.process.stdin.write(json.dumps(call).encode() + b"\n")
+    def send(self, line: dict) -> None:
+        self.process.stdin.write(json.dumps(line).encode() + b"\n")
         self.process.stdin.flush()
+
+    def echo(self, word: str) -> dict:
+        self.send({"name": "echo", "arguments": {"message": word}})
         return self.line()
 
     def close(self) -> None:

@@ -3,13 +3,14 @@
 use futures::executor::block_on;
 use mcp_policy::{Caller, FromClient, MessageConnection, MessageGuard};
 
+use crate::NOON;
 use crate::support::clock::ManualClock;
-use crate::{NOON, policy};
 
 /// A connection on which two calls of `run` may be under way, whose clock stands.
 fn two_at_once() -> (MessageConnection, ManualClock) {
     let clock = ManualClock::at(NOON);
-    let policy = policy(r#"{ "max_concurrent": { "max": 2 } }"#);
+    let policy = r#"{ "version": "1", "default": "allow", "tools": {
+        "run": { "max_concurrent": { "max": 2 } }, "count": { "rate_limit": "100000/minute" } } }"#;
     let guard = MessageGuard::new(policy.parse().unwrap()).clock(clock.clone());
     (guard.connect(Caller::local()), clock)
 }
@@ -85,14 +86,19 @@ fn a_call_that_is_given_up_counts_for_another_minute() {
 
 #[test]
 fn what_waits_for_nothing_else_pushes_out_no_call() {
-    let (connection, clock) = two_at_once();
-    assert!(call(&connection, r#""a""#) && call(&connection, r#""b""#));
-    for id in 0..2_000 {
-        let ping = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ping"}}"#);
-        assert!(send(&connection, &ping));
+    for other in [
+        r#""method":"ping""#,
+        r#""method":"tools/call","params":{"name":"count"}"#,
+    ] {
+        let (connection, clock) = two_at_once();
+        assert!(call(&connection, r#""a""#) && call(&connection, r#""b""#));
+        for id in 0..2_000 {
+            let other = format!(r#"{{"jsonrpc":"2.0","id":{id},{other}}}"#);
+            assert!(send(&connection, &other));
+        }
+        clock.advance_secs(61);
+        assert!(!call(&connection, r#""c""#), "{other}");
+        answer(&connection, r#""a""#);
+        assert!(call(&connection, r#""c""#), "{other}");
     }
-    clock.advance_secs(61);
-    assert!(!call(&connection, r#""c""#));
-    answer(&connection, r#""a""#);
-    assert!(call(&connection, r#""c""#));
 }

@@ -9,6 +9,7 @@
     reason = "these are tests"
 )]
 
+mod batches;
 mod calls;
 mod concurrent;
 mod frames;

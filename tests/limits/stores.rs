@@ -146,13 +146,19 @@ async fn what_is_only_tried_refuses_nothing_when_a_store_is_full() {
     }
     let full = Scripted::answering(|_| Answer::known(Reserved::Full));
     let only_tried = policy(r#"{ "rate_limit": "9/minute", "mode": "shadow" }"#);
-    assert!(passes(&layer(&only_tried).0.limit_store(full), run("{}")).await);
+    let only_tried = layer(&only_tried).0.limit_store(full.clone());
+    assert!(passes(&only_tried, run("{}")).await);
+    // There is nothing to ask for without that.
+    assert_eq!(full.take(), ["reserve"]);
 }
 
 #[tokio::test]
 async fn what_panics_has_not_answered() {
-    let layer = limited("deny").limit_store(Scripted::answering(|_| panic!("no answer")));
+    let store = Scripted::answering(|_| panic!("no answer"));
+    let layer = limited("deny").limit_store(store.clone());
     assert_eq!(send(&layer, run("{}")).await.1.code(), -32603);
+    // It may have been charged before that.
+    assert_eq!(store.take(), ["reserve", "NotSent"]);
     let (layer, _) = crate::layer(&policy("{}"));
     let layer = layer.clock(Stopped);
     assert_eq!(send(&layer, run("{}")).await.1.code(), -32603);

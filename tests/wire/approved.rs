@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use mcp_policy::{
@@ -16,6 +16,8 @@ use mcp_policy::{
 };
 use serde_json::Value;
 use tower::{Layer as _, ServiceExt as _, service_fn};
+
+mod stores;
 
 use crate::server::{Body, OK, pieces, post};
 
@@ -393,6 +395,27 @@ async fn who_goes_away_while_it_waits_finds_the_same_request_later() {
     guarded.approve_pending().await;
     assert!(passed(&guarded.asks(&body).await));
     assert_eq!(guarded.ran().len(), 1);
+}
+
+/// What waits shares one budget with all requests.
+#[tokio::test]
+async fn what_is_large_does_not_wait_and_passes_when_it_is_sent_again() {
+    let guarded = guarded();
+    // What is shown of it is not large.
+    let of_length = |length: usize| {
+        let body = call("ask_it", "{}");
+        let spaces = " ".repeat(length - body.len());
+        body + &spaces
+    };
+    let held = of_length(128 * 1024);
+    assert!(guarded.asks(&held).now_or_never().is_none());
+    let large = of_length(128 * 1024 + 1);
+    let answer = guarded.asks(&large).now_or_never().unwrap();
+    assert!(refused(&answer).0.contains("waits for an approval"));
+    assert_eq!(guarded.ran(), [""; 0]);
+    guarded.approve_pending().await;
+    assert!(passed(&guarded.asks(&large).await));
+    assert_eq!(guarded.ran(), [large]);
 }
 
 #[tokio::test]

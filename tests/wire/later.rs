@@ -18,7 +18,7 @@ use crate::server::{ALLOW_ALL, Exchange, call, pieces, post};
 #[derive(Clone)]
 pub(crate) struct Later<S>(pub(crate) S);
 
-fn later<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
+pub(crate) fn later<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
     let mut answer: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>> =
         Box::pin(answer.get());
     let mut polled = false;

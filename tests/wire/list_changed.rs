@@ -47,6 +47,8 @@ struct Server {
     capabilities: &'static str,
     /// Whether it describes itself on an event stream.
     events: bool,
+    /// What it answers with.
+    status: u16,
 }
 
 /// The client's side of a stream.
@@ -73,6 +75,7 @@ impl Server {
             live,
             capabilities,
             events: false,
+            status: 200,
         }
     }
 
@@ -82,6 +85,7 @@ impl Server {
         let server = service_fn(|request: Request<RequestBody<Body>>| {
             let events = events.lock().unwrap().take().unwrap();
             let (capabilities, described_on_stream) = (self.capabilities, self.events);
+            let status = self.status;
             async move {
                 let body = request.into_body().collect().await?.to_bytes();
                 let message: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -89,7 +93,9 @@ impl Server {
                     message["method"].as_str(),
                     Some("initialize" | "server/discover")
                 );
-                let answer = Response::builder().header("mcp-session-id", "S-1");
+                let answer = Response::builder()
+                    .status(status)
+                    .header("mcp-session-id", "S-1");
                 let id = &message["id"];
                 let text = format!(
                     r#"{{"jsonrpc":"2.0","id":{id},"result":{{"capabilities":{capabilities}}}}}"#
@@ -110,7 +116,7 @@ impl Server {
             }
         });
         let answer = self.layer.layer(server).oneshot(request).await.unwrap();
-        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.status(), self.status);
         (answer, outlet)
     }
 
@@ -349,6 +355,43 @@ async fn a_stream_of_2024_11_05_is_its_own_session() {
         stream.reads(),
         "data: {\"id\":1,\"result\":{\"tools\":[{\"name\":\"a\"}]}}\n\n"
     );
+}
+
+/// Its client does not look for anything but an answer there, or for nothing at all.
+#[tokio::test]
+async fn a_stream_that_belongs_to_no_session_tells_nothing() {
+    let server = Server::declaring(TELLS).initialized().await;
+    let listed = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{{META}}}}}"#);
+    let mut modern = server.open(in_session(modern(listed, "tools/list"))).await;
+    let mut alone = server.open(post(call("c"))).await;
+    let mut end = in_session(post(""));
+    *end.method_mut() = Method::DELETE;
+    let refusing = Server {
+        live: server.live.clone(),
+        layer: server.layer.clone(),
+        status: 405,
+        ..server
+    };
+    let mut ended = refusing.open(end).await;
+    let mut read = || [&mut modern, &mut alone, &mut ended].map(Stream::reads);
+    assert_eq!(read(), ["", "", ""]);
+    refusing.live.replace(hides("b"));
+    assert_eq!(read(), ["", "", ""]);
+    // It looks like the one that declares what a session of 2024-11-05 is told.
+    let answer = format!("data: {{\"id\":1,\"result\":{{\"capabilities\":{TELLS}}}}}\n\n");
+    send(&alone.outlet, &answer);
+    assert_eq!(alone.reads(), answer);
+    refusing.live.replace(hides("c"));
+    assert_eq!(
+        [&mut modern, &mut alone, &mut ended].map(Stream::reads),
+        ["", "", ""]
+    );
+    // The session is there all the same.
+    let server = Server {
+        status: 200,
+        ..refusing
+    };
+    assert_eq!(server.get().await.reads(), TOLD);
 }
 
 fn acknowledges(filter: &str) -> String {

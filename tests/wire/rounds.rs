@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
+mod attacked;
+
 use crate::server::{Body, OK, pieces, post};
 
 const POLICY: &str = r#"{
@@ -340,6 +342,33 @@ async fn a_client_that_can_open_pages_is_sent_to_one_at_once_and_held_when_it_co
     assert_eq!(ran[0]["id"], 2);
 }
 
+/// A user is bothered once, however long it takes.
+#[tokio::test]
+async fn who_has_opened_a_page_is_not_sent_to_it_again() {
+    let page = layer().approval_page(|id| format!("https://gateway.example.com/{id}"));
+    let guarded = of(page);
+    let asked = |answer: &Value| answer["result"]["inputRequests"][OURS]["params"]["url"].clone();
+    let first = call_by("ask", json!({"url": {}}));
+    let answer = guarded.asks(&first).await;
+    let url = asked(&answer);
+    // Who says nothing may not have understood.
+    let answer = guarded.asks(&again(&first, &state_of(&answer), None)).await;
+    assert!(url.is_string() && asked(&answer) == url, "{answer}");
+    let accepted = json!({ OURS: {"action": "accept"} });
+    let second = again(&first, &state_of(&answer), Some(accepted));
+    let mut state = state_of(&guarded.asks(&second).await);
+    for _ in 0..3 {
+        let answer = guarded.asks(&again(&first, &state, None)).await;
+        assert_eq!(answer["result"].get("inputRequests"), None, "{answer}");
+        state = state_of(&answer);
+    }
+    guarded.approve_pending().await;
+    passed(&guarded.asks(&again(&first, &state, None)).await);
+    // The next request has another page.
+    let next = asked(&guarded.asks(&first).await);
+    assert!(next.is_string() && next != url, "{next}");
+}
+
 /// To open the page, or to say so, approves nothing.
 #[tokio::test]
 async fn what_a_client_says_is_no_approval_where_an_operator_has_to_give_it() {
@@ -433,14 +462,15 @@ async fn t28_an_answer_without_a_question_approves_nothing() {
     other = again(&other, &state, allowed());
     state_of(&guarded.asks(&other).await);
     assert_eq!(guarded.ran(), [Value::Null; 0]);
-    // What needs no approval goes on without it.
+    // What needs no approval goes on without it. What a server asked may be its own.
     let mut free = call_by("free", json!({"form": {}}));
     free["params"]["inputResponses"] = allowed().unwrap();
+    passed(&guarded.asks(&free).await);
     free["params"]["requestState"] = json!("server-1");
     passed(&guarded.asks(&free).await);
     let ran = guarded.ran();
     assert_eq!(ran[0]["params"].get("inputResponses"), None);
-    assert_eq!(ran[0]["params"]["requestState"], "server-1");
+    assert_eq!(ran[1], free);
 }
 
 #[tokio::test]

@@ -248,6 +248,15 @@ async fn a_refusal_on_the_transport_of_2024_11_05_goes_to_its_stream() {
     assert_eq!(events.len(), 2, "{events:?}");
     assert!(events[0].starts_with(&begins("\"a\"")), "{events:?}");
     assert!(events[1].starts_with(&begins("1")), "{events:?}");
+    // So do the answers to what is no message, if it can be told to what.
+    let broken = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":[]}"#;
+    let answer = send_to("/messages?sessionId=1", broken.to_owned())
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 202);
+    let event = next();
+    assert!(event.starts_with(&begins("1")), "{event}");
+    assert!(event.contains("-32602"), "{event}");
     // A notification has no answer, on the stream either.
     let mut note = post(r#"{"jsonrpc":"2.0","method":"notifications/made_up"}"#);
     *note.uri_mut() = "/messages?sessionId=1".parse().unwrap();

@@ -47,7 +47,7 @@ pub(crate) enum Foreign {
 }
 
 /// A host in lower case, and the port if only that one is meant.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Host {
     name: String,
     port: Option<u16>,
@@ -95,6 +95,16 @@ impl Access {
                 .collect::<Result<_, _>>()?,
             pass_authorization,
         })))
+    }
+
+    /// The same hosts, for another address and its own pages alone.
+    pub(crate) fn at(&self, listen: SocketAddr) -> Self {
+        Self(Arc::new(Rules {
+            listen: listen.ip(),
+            hosts: self.0.hosts.clone(),
+            origins: Vec::new(),
+            pass_authorization: false,
+        }))
     }
 
     /// CORS for the pages of allowed origins; `None` when there are none, so

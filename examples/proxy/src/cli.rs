@@ -248,8 +248,8 @@ pub(crate) struct ServeArgs {
     #[arg(long = "header", value_name = "K: V", conflicts_with = "command")]
     pub(crate) headers: Vec<Secret>,
 
-    /// A host name by which callers reach this proxy, with or without a port;
-    /// loopback names and the listen address always work
+    /// A host name by which callers reach this proxy, or operators its --admin, with or
+    /// without a port; loopback names and the listen address always work
     #[arg(long = "allowed-host", value_name = "HOST")]
     pub(crate) allowed_hosts: Vec<String>,
 
@@ -292,8 +292,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) audit: Option<PathBuf>,
 
-    /// Where to keep what limits count and whose session is whose: `memory`,
-    /// `sqlite:PATH`, or the URL of a Redis or Valkey server
+    /// Where to keep what limits count, whose session is whose and what waits for an
+    /// approval: `memory`, `sqlite:PATH`, or the URL of a Redis or Valkey server
     #[arg(long, value_name = "STATE", env = STATE, hide_env_values = true, default_value = "memory")]
     pub(crate) state: Secret,
 

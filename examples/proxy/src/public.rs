@@ -3,14 +3,20 @@
 //!
 //! Whoever has the id of a request, which nobody can guess, may see that.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use askama::Template;
 use bytes::Bytes;
+use futures_util::future;
 use http::{Method, Request, Response, StatusCode, Uri, uri::Scheme};
 use http_body_util::{Either, Full};
 use mcp_policy::{ApprovalId, ApprovalState, Approvals};
-use tower::{Service, ServiceExt, service_fn};
+use tower::{Service, ServiceExt};
 
 use crate::{
     access::{self, Access},
@@ -163,34 +169,60 @@ fn told(state: Option<ApprovalState>) -> Response<Full<Bytes>> {
 pub(crate) fn beside<S, Q, B>(
     service: S,
     pages: Option<PublicPages>,
-) -> impl Service<
-    Request<Q>,
-    Response = Response<Either<Full<Bytes>, B>>,
-    Error = Infallible,
-    Future: Send,
-> + Clone
+) -> impl Service<Request<Q>, Response = Answer<B>, Error = Infallible, Future: Send>
++ Clone
 + Send
 + 'static
 where
     S: Service<Request<Q>, Response = Response<B>, Error = Infallible>,
     S: Clone + Send + 'static,
     S::Future: Send,
-    Q: Send + 'static,
-    B: Send + 'static,
+    Q: 'static,
+    B: 'static,
 {
-    service_fn(move |request: Request<Q>| {
-        let service = service.clone();
-        let pages = pages.clone();
-        async move {
-            if let Some(pages) = pages
-                && pages.access.judge(&request).is_ok()
-                && let Some(wanted) = pages.wanted(&request).map(str::to_owned)
-            {
-                return Ok(pages.answer(&wanted).await.map(Either::Left));
-            }
-            Ok(service.oneshot(request).await?.map(Either::Right))
+    let pages = pages.map(Arc::new);
+    let service = service.map_response(passed_on as fn(Response<B>) -> Answer<B>);
+    Beside { service, pages }
+}
+
+type Answer<B> = Response<Either<Full<Bytes>, B>>;
+
+fn passed_on<B>(response: Response<B>) -> Answer<B> {
+    response.map(Either::Right)
+}
+
+#[derive(Clone)]
+struct Beside<S> {
+    service: S,
+    pages: Option<Arc<PublicPages>>,
+}
+
+impl<S, Q, B> Service<Request<Q>> for Beside<S>
+where
+    S: Service<Request<Q>, Response = Answer<B>, Error = Infallible>,
+{
+    type Response = Answer<B>;
+    type Error = Infallible;
+    type Future = future::Either<
+        Pin<Box<dyn Future<Output = Result<Answer<B>, Infallible>> + Send>>,
+        S::Future,
+    >;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Q>) -> Self::Future {
+        if let Some(pages) = &self.pages
+            && let Some(wanted) = pages.wanted(&request).map(str::to_owned)
+            && pages.access.judge(&request).is_ok()
+        {
+            let pages = Arc::clone(pages);
+            let answer = async move { Ok(pages.answer(&wanted).await.map(Either::Left)) };
+            return future::Either::Left(Box::pin(answer));
         }
-    })
+        future::Either::Right(self.service.call(request))
+    }
 }
 
 #[cfg(test)]

@@ -65,47 +65,47 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 
     let audit = audit::open(args.audit.as_deref())?;
     let listener = bind(args.listen, "choose another address with --listen").await?;
+    let name = name_of(args, target.as_ref());
+    tracing::info!(policy = %args.policy.display(), server = &*name, "loaded");
+    let stores = state
+        .open(&name, keys::read(args.key_file.as_deref())?)
+        .await?;
+    let admin = admin.keeping_in(stores.approvals());
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
     }
     let pages = public
         .as_ref()
         .map(|url| PublicPages::new(url, access.clone(), admin.approvals()));
-    let keys = keys::read(args.key_file.as_deref())?;
+    let layer = told_of(public, layer(policy.clone(), &name, audit, stores));
+    let layer = admin.under(layer).dangerous();
+    let layer = layer.sessions_per_minute(args.sessions_per_minute);
     match target {
         Some(target) => {
-            tracing::info!(
-                policy = %args.policy.display(),
-                upstream = target.authority(),
-                "loaded"
-            );
-            let name = args.server_name.as_deref();
-            let name = name.unwrap_or(target.authority());
-            let stores = state.open(name, keys).await?;
-            let layer = admin
-                .under(told_of(public, layer(policy, name, audit, stores)))
-                .dangerous()
-                .sessions_per_minute(args.sessions_per_minute);
-            admin.open().await?;
+            admin.open(&access).await?;
             let upstream = upstream(target)?;
             let service = public::beside(gateway(layer, access, upstream), pages);
             serve_until_stopped(listener, service, |_| (), || ()).await
         }
         None => {
             let command = args.server.command.clone();
-            let program = command.first().map(Path::new).and_then(Path::file_name);
-            let program = program.unwrap_or_default().to_string_lossy();
-            tracing::info!(policy = %args.policy.display(), server = &*program, "loaded");
-            let bridge = Bridge::new(command.clone(), policy.clone(), args.show_server_stderr);
-            let name = args.server_name.as_deref().unwrap_or(&program);
-            let stores = state.open(name, keys).await?;
-            let layer = admin
-                .under(told_of(public, layer(policy, name, audit, stores)))
-                .dangerous()
-                .sessions_per_minute(args.sessions_per_minute);
-            admin.open().await?;
+            let bridge = Bridge::new(command, policy, args.show_server_stderr);
+            admin.open(&access).await?;
             let service = gateway(layer, access, bridge.clone());
             guard_command(listener, public::beside(service, pages), bridge).await
+        }
+    }
+}
+
+/// What the server is called: its host and port, or its program, unless it has a name.
+fn name_of(args: &ServeArgs, target: Option<&Target>) -> String {
+    match (&args.server_name, target) {
+        (Some(name), _) => name.clone(),
+        (None, Some(target)) => target.authority().to_owned(),
+        (None, None) => {
+            let program = args.server.command.first().map(Path::new);
+            let program = program.and_then(Path::file_name).unwrap_or_default();
+            program.to_string_lossy().into_owned()
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Where it is kept what limits count and whose session is whose: in memory, in a
-//! file, or on a Redis server.
+//! Where it is kept what limits count, whose session is whose, and what waits for an
+//! approval: in memory, in a file, or on a Redis server.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,8 +7,9 @@ use std::{
 };
 
 use mcp_policy::{
-    Clock, LimitStore, MessageGuard, PolicyLayer, RedisLimitStore, RedisSessionStore,
-    RequestStateKeys, SessionStore, SqliteLimitStore, StoreError, SystemClock, Usage, UsageFilter,
+    ApprovalStore, Clock, LimitStore, MessageGuard, PolicyLayer, RedisApprovalStore,
+    RedisLimitStore, RedisSessionStore, RequestStateKeys, SessionStore, SqliteLimitStore,
+    StoreError, SystemClock, Usage, UsageFilter,
 };
 
 use crate::{cli::Secret, failure::Failure};
@@ -79,18 +80,21 @@ impl State {
                     Some(keys) => Ok(keys),
                     None => limits.request_state_keys().await,
                 };
-                let sessions = limits.sessions(server);
-                Stores::of(limits, sessions, keys)?
+                let (sessions, approvals) = (limits.sessions(server), limits.approvals(server));
+                Stores::of(limits, sessions, keys)?.with_approvals(approvals)
             }
             Self::Redis(url) => {
                 let sessions = RedisSessionStore::connect(url.expose());
                 let sessions = sessions.map_err(|error| failed(&error))?;
+                let approvals = RedisApprovalStore::connect(url.expose());
+                let approvals = approvals.map_err(|error| failed(&error))?;
                 let limits = redis(url).await?;
                 let keys = match keys {
                     Some(keys) => Ok(keys),
                     None => limits.request_state_keys().await,
                 };
                 Stores::of(limits, sessions.server_name(server), keys)?
+                    .with_approvals(approvals.server_name(server))
             }
         })
     }
@@ -167,6 +171,7 @@ fn in_another_process() -> Failure {
 pub(crate) struct Stores {
     limits: Option<Arc<dyn LimitStore>>,
     sessions: Option<Arc<dyn SessionStore>>,
+    approvals: Option<Arc<dyn ApprovalStore>>,
     /// What seals request states.
     keys: Option<RequestStateKeys>,
 }
@@ -180,8 +185,21 @@ impl Stores {
         Ok(Self {
             limits: Some(Arc::new(limits)),
             sessions: Some(Arc::new(sessions)),
+            approvals: None,
             keys: Some(keys.map_err(|error| failed(&error))?),
         })
+    }
+
+    fn with_approvals(self, approvals: impl ApprovalStore) -> Self {
+        Self {
+            approvals: Some(Arc::new(approvals)),
+            ..self
+        }
+    }
+
+    /// Where calls wait for an approval, if anybody can give one.
+    pub(crate) fn approvals(&self) -> Option<Arc<dyn ApprovalStore>> {
+        self.approvals.clone()
     }
 
     /// The layer, which keeps it there.

@@ -6,21 +6,10 @@ use std::time::{Duration, Instant};
 
 use crate::approval::digest::CallDigest;
 use crate::approval::request::{ApprovalId, ApprovalRequest, ApprovalState};
-use crate::approval::{Asked, MOST_NEW_IN_AN_HOUR, MOST_PENDING, MOST_PENDING_OF_A_CALLER};
-
-/// Requests in force.
-pub(super) const MOST_IN_FORCE: usize = 10_000;
-/// Of one caller.
-pub(super) const MOST_IN_FORCE_OF_A_CALLER: usize = 200;
-/// Bytes of arguments.
-pub(super) const MOST_BYTES: usize = 64 * 1024 * 1024;
-/// Requests that have ended.
-pub(super) const MOST_ENDED: usize = 1_000;
-/// How long those are known.
-pub(super) const KNOWN_FOR: Duration = HOUR;
-/// New requests in an hour, of all callers together.
-pub(super) const MOST_NEW_OF_ALL: usize = 60_000;
-const HOUR: Duration = Duration::from_secs(3_600);
+use crate::approval::{
+    Asked, HOUR, KNOWN_FOR, MOST_BYTES, MOST_ENDED, MOST_IN_FORCE, MOST_IN_FORCE_OF_A_CALLER,
+    MOST_NEW_IN_AN_HOUR, MOST_NEW_OF_ALL, MOST_PENDING, MOST_PENDING_OF_A_CALLER,
+};
 
 /// All requests that are known.
 ///
@@ -65,13 +54,6 @@ struct Caller {
     pending: usize,
     /// New in the last hour.
     asked: usize,
-}
-
-/// Bytes of what is shown of it.
-fn bytes_of(request: &ApprovalRequest) -> usize {
-    let arguments = request.arguments().map_or(0, |shown| shown.text().len());
-    let others = request.others().map_or(0, str::len);
-    arguments.saturating_add(others)
 }
 
 impl Table {
@@ -140,7 +122,7 @@ impl Table {
         change: impl FnOnce(&mut ApprovalRequest) -> T,
     ) -> Option<T> {
         let entry = self.entries.get_mut(&id)?;
-        let (before, bytes) = (entry.request.state(), bytes_of(&entry.request));
+        let (before, bytes) = (entry.request.state(), entry.request.shown_bytes());
         let answer = change(&mut entry.request);
         let state = entry.request.state();
         if state == before {
@@ -149,7 +131,7 @@ impl Table {
         self.changed.push((id, state));
         self.bytes = self
             .bytes
-            .saturating_sub(bytes.saturating_sub(bytes_of(&entry.request)));
+            .saturating_sub(bytes.saturating_sub(entry.request.shown_bytes()));
         let caller = Arc::clone(entry.request.shared_caller());
         match state {
             ApprovalState::Approved | ApprovalState::Denied => {
@@ -193,14 +175,14 @@ impl Table {
         }) && self.pending < MOST_PENDING
             && self.asked.len() < MOST_NEW_OF_ALL
             && self.by_digest.len() < MOST_IN_FORCE
-            && self.bytes.saturating_add(bytes_of(new)) <= MOST_BYTES
+            && self.bytes.saturating_add(new.shown_bytes()) <= MOST_BYTES
     }
 
     fn begin(&mut self, request: ApprovalRequest, now: Instant) {
         let (id, caller) = (request.id(), Arc::clone(request.shared_caller()));
         let ends = later(now, request.expires());
         self.changed.push((id, request.state()));
-        self.bytes = self.bytes.saturating_add(bytes_of(&request));
+        self.bytes = self.bytes.saturating_add(request.shown_bytes());
         self.pending = self.pending.saturating_add(1);
         self.ends.insert((ends, id));
         self.by_digest.insert(*request.digest(), id);

@@ -41,6 +41,11 @@ fn of_many_at_once_one_uses_an_approval() {
 }
 
 #[test]
+fn of_many_at_once_one_decides() {
+    contract::is_decided_by_one_of_many(&MemoryApprovalStore::default(), 20);
+}
+
+#[test]
 fn many_at_once_begin_one_request() {
     contract::begins_one_request_for_many(&MemoryApprovalStore::default());
 }

@@ -110,19 +110,25 @@ struct Telling<N> {
 impl<N: Notifier> Telling<N> {
     async fn go_on(mut self) {
         loop {
-            let done = match self.event().await {
-                ApprovalEvent::Changed(request, state) => self.changed(request, state).await,
-                ApprovalEvent::Missed => self.look().await,
-            };
-            if let Err(error) = done {
+            if let Err(error) = self.step().await {
                 tracing::warn!(
                     target: "mcp_policy", %error,
                     "nobody can be told of approvals now; trying again"
                 );
-                self.looks_again = true;
                 Delay::new(PAUSE).await;
             }
         }
+    }
+
+    /// Tells what happens next. If the store does not answer, everything is looked at
+    /// after that.
+    async fn step(&mut self) -> Result<(), ApprovalError> {
+        let done = match self.event().await {
+            ApprovalEvent::Changed(request, state) => self.changed(request, state).await,
+            ApprovalEvent::Missed => self.look().await,
+        };
+        self.looks_again = done.is_err();
+        done
     }
 
     /// What happens next. It is as if something was missed when it is time to look.

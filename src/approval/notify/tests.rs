@@ -1,9 +1,16 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+
+use futures::FutureExt as _;
 
 use super::*;
 use crate::approval::testing::{Asking, demand, question};
-use crate::approval::{ApprovalQuestion, ApprovalStore, MemoryApprovalStore, Ruling};
-use crate::clock::{Clock as _, SystemClock};
+use crate::approval::{
+    ApprovalChanges, ApprovalQuestion, ApprovalStore, Asked, CallDigest, MemoryApprovalStore,
+    NotDecided, Ruling, Used,
+};
+use crate::clock::{Clock as _, Moment, SystemClock};
+use crate::store::{Answer, StoreError};
 
 type Told = Arc<Mutex<Vec<(ApprovalId, ApprovalState)>>>;
 
@@ -57,7 +64,7 @@ impl Scene {
 
 #[test]
 fn somebody_is_told_of_everything_that_becomes_of_a_request() {
-    use ApprovalState::{Approved, Denied, Pending, Used};
+    use ApprovalState::{Approved, Denied, Pending};
 
     let scene = Scene::new();
     let mut telling = scene.telling();
@@ -70,13 +77,13 @@ fn somebody_is_told_of_everything_that_becomes_of_a_request() {
     // Several things at once are told one after the other.
     scene.decide(one, true);
     let used = Asking(&scene.store).use_up(&scene.ask("1"), one);
-    assert_eq!(used, crate::approval::Used::Now);
+    assert_eq!(used, Used::Now);
     scene.decide(other, false);
     let third = scene.pending("3");
     assert!(telling.poll().is_pending());
     let expected = [
         (one, Approved),
-        (one, Used),
+        (one, ApprovalState::Used),
         (other, Denied),
         (third, Pending),
     ];
@@ -96,6 +103,12 @@ fn what_was_not_told_before_is_told_first() {
     let mut telling = scene.telling();
     // Listened to already, and listed as well.
     scene.decide(waits, true);
+    let over = scene.pending("5");
+    scene.decide(over, true);
+    assert_eq!(
+        Asking(&scene.store).use_up(&scene.ask("5"), over),
+        Used::Now
+    );
     let new = scene.pending("4");
     assert!(telling.poll().is_pending());
     let expected = [(waits, Approved), (approved, Approved), (new, Pending)];
@@ -107,7 +120,7 @@ fn what_was_not_told_before_is_told_first() {
 
 #[test]
 fn what_was_missed_is_told_as_it_is_then() {
-    use ApprovalState::{Approved, Cancelled, Pending};
+    use ApprovalState::{Cancelled, Pending};
 
     let scene = Scene::new();
     let mut telling = scene.telling();
@@ -115,6 +128,10 @@ fn what_was_missed_is_told_as_it_is_then() {
     assert!(telling.poll().is_pending());
     assert_eq!(scene.take(), [(before, Pending)]);
     scene.decide(before, true);
+    assert_eq!(
+        Asking(&scene.store).use_up(&scene.ask("0"), before),
+        Used::Now
+    );
     for caller in 0..150 {
         let question = question(&demand(), &caller.to_string(), "1", SystemClock.now());
         let id = Asking(&scene.store).pending(&question).id();
@@ -122,7 +139,10 @@ fn what_was_missed_is_told_as_it_is_then() {
     }
     let last = scene.pending("99");
     assert!(telling.poll().is_pending());
-    assert_eq!(scene.take(), [(before, Approved), (last, Pending)]);
+    assert_eq!(
+        scene.take(),
+        [(before, ApprovalState::Used), (last, Pending)]
+    );
     assert!(Asking(&scene.store).cancel(last, SystemClock.now()));
     assert!(telling.poll().is_pending());
     assert_eq!(scene.take(), [(last, Cancelled)]);
@@ -172,20 +192,97 @@ fn who_panics_is_told_of_the_next_one() {
     assert_eq!(*told, ids.map(|id| (id, ApprovalState::Pending)));
 }
 
-#[test]
-fn what_is_remembered_has_an_end() {
-    let scene = Scene::new();
-    let told = Arc::clone(&scene.told);
-    let mut telling = Telling {
-        approvals: scene.approvals.clone(),
-        changes: scene.approvals.changes(),
+fn telling(approvals: &Approvals, told: Told) -> Telling<impl Notifier + use<>> {
+    Telling {
+        approvals: approvals.clone(),
+        changes: approvals.changes(),
         notifier: move |notice: &ApprovalNotice| {
             told.lock().unwrap().push((notice.id(), notice.state()));
         },
         told: HashMap::new(),
         room: 0,
-        looks_again: false,
+        looks_again: true,
+    }
+}
+
+/// Answers nothing for a while.
+struct Away {
+    store: Arc<MemoryApprovalStore>,
+    is_away: Arc<AtomicBool>,
+}
+
+impl Away {
+    fn or<T>(&self, answer: Answer<T>) -> Answer<T> {
+        match self.is_away.load(Ordering::SeqCst) {
+            true => Answer::failed(StoreError::new("there is no power")),
+            false => answer,
+        }
+    }
+}
+
+impl ApprovalStore for Away {
+    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+        self.or(self.store.ask(question))
+    }
+
+    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+        self.or(self.store.use_up(request, call, now))
+    }
+
+    fn decide(
+        &self,
+        request: ApprovalId,
+        ruling: &Ruling,
+        now: Moment,
+    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+        self.or(self.store.decide(request, ruling, now))
+    }
+
+    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+        self.or(self.store.cancel(request, now))
+    }
+
+    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+        self.or(self.store.get(request, now))
+    }
+
+    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+        self.or(self.store.list(states, now))
+    }
+
+    fn changes(&self) -> ApprovalChanges {
+        self.store.changes()
+    }
+}
+
+#[test]
+fn what_a_store_could_not_say_is_told_later() {
+    let scene = Scene::new();
+    let is_away = Arc::new(AtomicBool::new(false));
+    let store = Away {
+        store: Arc::clone(&scene.store),
+        is_away: Arc::clone(&is_away),
     };
+    let mut telling = telling(&Approvals::new(Arc::new(store)), Arc::clone(&scene.told));
+    let mut step = || telling.step().now_or_never().expect("it waits");
+    step().unwrap();
+    let id = scene.pending("1");
+    is_away.store(true, Ordering::SeqCst);
+    for _ in 0..2 {
+        step().unwrap_err();
+    }
+    assert_eq!(scene.take(), []);
+    is_away.store(false, Ordering::SeqCst);
+    step().unwrap();
+    assert_eq!(scene.take(), [(id, ApprovalState::Pending)]);
+}
+
+#[test]
+fn what_is_remembered_has_an_end() {
+    let scene = Scene::new();
+    let told = Arc::clone(&scene.told);
+    let mut telling = telling(&scene.approvals, told);
+    telling.looks_again = false;
     let unknown = ApprovalId::new().unwrap();
     telling.told.insert(unknown, ApprovalState::Pending);
     futures::executor::block_on(async {

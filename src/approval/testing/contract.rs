@@ -155,6 +155,37 @@ pub(crate) fn is_used_by_one_of_many(store: &dyn ApprovalStore, rounds: usize) {
     }
 }
 
+/// However many decide at once, what one of them says holds.
+pub(crate) fn is_decided_by_one_of_many(store: &dyn ApprovalStore, rounds: usize) {
+    const THREADS: usize = 16;
+    let clock = ManualClock::at(START);
+    for round in 0..rounds {
+        let call = pay(&clock, &format!(r#"{{"decided":{round}}}"#));
+        let id = Asking(store).pending(&call).id();
+        let barrier = Barrier::new(THREADS);
+        let decide = &|thread: usize| {
+            let ruling = match thread % 2 {
+                0 => Ruling::approve(format!("operator {thread}")),
+                _ => Ruling::deny(format!("operator {thread}")),
+            };
+            barrier.wait();
+            Asking(store).decide(id, &ruling, clock.now())
+        };
+        let decided: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|thread| scope.spawn(move || decide(thread)))
+                .collect();
+            let threads = threads.into_iter();
+            threads.map(|thread| thread.join().unwrap()).collect()
+        });
+        let held: Vec<_> = decided.iter().flatten().collect();
+        assert_eq!(held.len(), 1);
+        let request = Asking(store).get(id, clock.now()).unwrap();
+        assert_eq!(request.decided_by(), held[0].decided_by());
+        assert_eq!(request.state(), held[0].state());
+    }
+}
+
 /// However many ask for the same at once, there is one request.
 pub(crate) fn begins_one_request_for_many(store: &dyn ApprovalStore) {
     const THREADS: usize = 64;

@@ -48,18 +48,18 @@ pub(crate) fn question(
     ApprovalQuestion::new(demand, call, at).unwrap()
 }
 
-/// A store, of which it is easy to ask something.
+/// A store, of which it is easy to ask something, however slow the machine is.
 #[derive(Clone, Copy)]
 pub(crate) struct Asking<'a>(pub(crate) &'a dyn ApprovalStore);
 
 impl Asking<'_> {
     pub(crate) fn ask(self, question: &ApprovalQuestion) -> Asked {
-        block_on(self.0.ask(question).get()).unwrap()
+        block_on(self.0.ask(question).patiently()).unwrap()
     }
 
     pub(crate) fn use_up(self, question: &ApprovalQuestion, id: ApprovalId) -> Used {
         let used = self.0.use_up(id, question.digest(), question.at());
-        block_on(used.get()).unwrap()
+        block_on(used.patiently()).unwrap()
     }
 
     pub(crate) fn decide(
@@ -68,15 +68,15 @@ impl Asking<'_> {
         ruling: &Ruling,
         now: Moment,
     ) -> Result<ApprovalRequest, NotDecided> {
-        block_on(self.0.decide(id, ruling, now).get()).unwrap()
+        block_on(self.0.decide(id, ruling, now).patiently()).unwrap()
     }
 
     pub(crate) fn cancel(self, id: ApprovalId, now: Moment) -> bool {
-        block_on(self.0.cancel(id, now).get()).unwrap()
+        block_on(self.0.cancel(id, now).patiently()).unwrap()
     }
 
     pub(crate) fn get(self, id: ApprovalId, now: Moment) -> Option<ApprovalRequest> {
-        block_on(self.0.get(id, now).get()).unwrap()
+        block_on(self.0.get(id, now).patiently()).unwrap()
     }
 
     pub(crate) fn state(self, id: ApprovalId, now: Moment) -> Option<ApprovalState> {
@@ -84,7 +84,7 @@ impl Asking<'_> {
     }
 
     pub(crate) fn list(self, states: &[ApprovalState], now: Moment) -> Vec<ApprovalRequest> {
-        block_on(self.0.list(states, now).get()).unwrap()
+        block_on(self.0.list(states, now).patiently()).unwrap()
     }
 
     /// What is pending, which has to be so.

@@ -9,7 +9,7 @@ mod tests;
 use std::fmt;
 use std::hash::RandomState;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use smallvec::SmallVec;
@@ -28,6 +28,9 @@ const SHARDS: usize = 64;
 
 const MAX_BUDGETS: usize = 1_000_000;
 const MAX_BUDGETS_PER_CALLER: usize = 1_000;
+/// What is only tried takes no more than this part of the room, and leaves the rest
+/// to what is enforced.
+const TRIED_PART: usize = 2;
 
 /// In so many places something that has expired is looked for when a budget is
 /// made. A table has at least one budget in two of them, so that more is forgotten
@@ -42,7 +45,8 @@ const SWEEP_WHEN_FULL: usize = 256;
 /// It has room for a million budgets, and for 1 000 of one caller on one server.
 /// A budget is what is counted for one limit and one caller, or for one session.
 /// Only what has expired makes room for others; when there is none, calls that
-/// would need a further budget are refused as `(limits full)`. A budget with ten
+/// would need a further budget are refused as `(limits full)`. What is only tried
+/// takes up half of the room at most, and is not counted beyond that. A budget with ten
 /// charges in its window takes about 200 bytes, and none takes more than 1 200,
 /// apart from the names of callers.
 ///
@@ -62,7 +66,7 @@ pub struct MemoryLimitStore {
     budgets: AtomicUsize,
     max_budgets: usize,
     max_budgets_per_caller: usize,
-    /// The states that were used.
+    /// The states with which clients can come back.
     states: Mutex<Once>,
     /// What is elapsed is counted from here: when it was asked first.
     origin: OnceLock<Instant>,
@@ -123,6 +127,12 @@ impl MemoryLimitStore {
         }
     }
 
+    /// Nothing is left half done under this lock, so a panic of another thread spoils
+    /// nothing.
+    fn states(&self) -> MutexGuard<'_, Once> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn ask_now(&self, reservation: &Reservation) -> Reserved {
         let keys = self.keys(reservation);
         let Some(mut locked) = Locked::of_keys(&self.shards, &keys, &self.budgets) else {
@@ -172,17 +182,27 @@ impl MemoryLimitStore {
                 .zip(charges)
                 .map(|(key, charge)| locked.of(*key).growth(*key, charge))
                 .collect();
+            let grown = growths.iter().zip(charges);
+            let mut grown = grown.filter(|(growth, _)| **growth > 0);
+            let is_tried = grown.any(|(_, charge)| !charge.enforced);
+            let part_of = |most: usize| if is_tried { most / TRIED_PART } else { most };
+            let mut callers: SmallVec<[Key<'_>; 1]> = SmallVec::new();
             let mut fit = true;
             for key in keys.iter().filter(|key| key.is_of_a_caller()) {
+                if callers.contains(key) {
+                    continue;
+                }
+                callers.push(*key);
                 let same = keys.iter().zip(&growths).filter(|(other, _)| *other == key);
                 let growth: usize = same.map(|(_, growth)| growth).sum();
                 let shard = locked.of(*key);
-                if shard.size_of(*key).saturating_add(growth) > self.max_budgets_per_caller {
+                if shard.size_of(*key).saturating_add(growth) > part_of(self.max_budgets_per_caller)
+                {
                     shard.settle(*key, now);
                     fit &= growth == 0;
                 }
             }
-            fit && locked.announce(growths.iter().sum(), self.max_budgets)
+            fit && locked.announce(growths.iter().sum(), part_of(self.max_budgets))
         })
     }
 
@@ -217,12 +237,12 @@ impl LimitStore for MemoryLimitStore {
         Answer::known(self.ask_now(reservation))
     }
 
-    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
-        // Nothing is left half done under the lock, so a panic of another thread spoils
-        // nothing.
-        let states = self.states.lock();
-        let mut states = states.unwrap_or_else(PoisonError::into_inner);
-        Answer::known(states.use_up(state, now.instant))
+    fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
+        self.states().keep(state, caller, now.instant);
+    }
+
+    fn use_state(&self, state: &StateId) -> Answer<bool> {
+        Answer::known(self.states().take(state))
     }
 
     /// Nothing is remembered of reservations: this is for those that were admitted,

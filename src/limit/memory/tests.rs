@@ -263,6 +263,17 @@ fn one_caller_does_not_fill_it() {
     assert_eq!(call(&clock, "alice", 21), ADMITTED);
 }
 
+/// What is only tried leaves room for what is enforced: of one caller's, and of all.
+#[test]
+fn what_is_only_tried_takes_half_of_the_room() {
+    for store in [
+        MemoryLimitStore::default().max_budgets_per_caller(10),
+        MemoryLimitStore::default().max_budgets(10),
+    ] {
+        contract::leaves_room_for_what_is_enforced(&store, 10);
+    }
+}
+
 /// Budgets of sessions are budgets, too.
 #[test]
 fn sessions_do_not_fill_it() {

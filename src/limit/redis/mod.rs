@@ -8,11 +8,12 @@ mod tests;
 mod under_way;
 
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use redis::{Cmd, ScriptInvocation};
+use redis::{Cmd, Script, ScriptInvocation};
 use smallvec::SmallVec;
 
 use super::usage::{Usage, UsageFilter};
@@ -261,17 +262,17 @@ impl LimitStore for RedisLimitStore {
         self.remote.begin(ask).into_answer()
     }
 
-    fn use_state(&self, state: &StateId, _: Moment) -> Answer<bool> {
-        let mut set = Cmd::new();
-        set.arg("SET").arg(state_key(state)).arg(1);
-        set.arg("NX").arg("EX").arg(STATE_KEPT.as_secs());
-        // What was set before is answered with nothing.
-        let ask = async move |link: Link| link.run::<Option<()>>(&set).await;
-        let used = self.remote.begin(async move |link| {
-            let is_set = ask(link).await?;
-            Ok(is_set.is_some())
-        });
-        used.into_answer()
+    fn keep_state(&self, state: &StateId, _: &Arc<str>, _: Moment) {
+        let mut keep = KEEP_STATE.prepare_invoke();
+        keep.key(state_key(state)).arg(STATE_KEPT.as_secs());
+        self.remote.tell(keep);
+    }
+
+    fn use_state(&self, state: &StateId) -> Answer<bool> {
+        let mut use_up = USE_STATE.prepare_invoke();
+        use_up.key(state_key(state)).arg(STATE_KEPT.as_secs());
+        let used = async move |link: Link| Ok(link.invoke::<i64>(&use_up).await? == 1);
+        self.remote.begin(used).into_answer()
     }
 
     fn outlives_process(&self) -> bool {
@@ -281,6 +282,18 @@ impl LimitStore for RedisLimitStore {
 
 /// Where the key is that seals request states.
 const KEY_THAT_SEALS: &str = "mcp-policy:1:request-state-key";
+
+/// It can be told twice, and the second time after it was used.
+static KEEP_STATE: LazyLock<Script> =
+    LazyLock::new(|| Script::new("redis.call('SET', KEYS[1], 'kept', 'NX', 'EX', ARGV[1])"));
+
+static USE_STATE: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "if redis.call('GET', KEYS[1]) ~= 'kept' then return 0 end
+         redis.call('SET', KEYS[1], 'used', 'EX', ARGV[1])
+         return 1",
+    )
+});
 
 /// Each is alone, so it may be anywhere.
 fn state_key(state: &StateId) -> String {

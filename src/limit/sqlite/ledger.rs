@@ -20,6 +20,8 @@ use crate::store::StoreError;
 /// budget is made, and in so many when there is no room.
 const SWEEP: usize = 4;
 const SWEEP_WHEN_FULL: usize = 256;
+/// As in memory: what is only tried takes no more than this part of the room.
+const TRIED_PART: i64 = 2;
 
 /// Microseconds by which somebody may come too late, or the clock go back, so that
 /// time stands still rather than goes back.
@@ -149,20 +151,28 @@ impl Ledger {
                 let changes = meant.map(|(entry, charge)| entry.change(charge));
                 changes.fold(0, i64::saturating_add)
             };
+            let is_tried = entries
+                .iter()
+                .zip(charges)
+                .any(|(entry, charge)| !charge.enforced && entry.change(charge) > 0);
+            let part_of = |most: i64| if is_tried { most / TRIED_PART } else { most };
+            let mut callers: Vec<&Whose> = Vec::new();
             let mut fit = true;
             for entry in entries.iter().filter(|entry| entry.key.caller.0.is_some()) {
                 let key = &entry.key;
-                let change = change_where(&|other| {
-                    (&other.key.server, &other.key.caller) == (&key.server, &key.caller)
-                });
+                if callers.contains(&&key.caller) {
+                    continue;
+                }
+                callers.push(&key.caller);
+                let change = change_where(&|other| other.key.caller == key.caller);
                 let size = total_of(file, key)?.saturating_add(change);
-                if size > self.bounds.of_one_caller && change > 0 {
+                if size > part_of(self.bounds.of_one_caller) && change > 0 {
                     settle(file, key, shown)?;
                     fit = false;
                 }
             }
             let change = change_where(&|_| true);
-            if fit && total(file)?.saturating_add(change) <= self.bounds.in_all {
+            if fit && total(file)?.saturating_add(change) <= part_of(self.bounds.in_all) {
                 return Ok(Some(entries));
             }
         }

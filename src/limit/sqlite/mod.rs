@@ -13,14 +13,15 @@ use std::sync::{Arc, Mutex};
 use super::usage::{Usage, UsageFilter};
 use super::window::since_1970;
 use super::{Conclusion, LimitStore, Reservation, Reserved, StateId};
+use crate::approval::SqliteApprovalStore;
 use crate::clock::Moment;
 use crate::rounds::{RequestStateKeys, random_key};
 use crate::session::SqliteSessionStore;
 use crate::sqlite::presence::Presence;
-use crate::sqlite::{Worker, open};
+use crate::sqlite::{Failure, Worker, open};
 use crate::store::{Answer, StoreError};
 use ledger::Ledger;
-use once::{FindKey, UseState};
+use once::{FindKey, KeepState, UseState};
 use tasks::{Conclude, Forget, Leave, Reserve, See};
 
 /// A [`LimitStore`] in a file: what was counted is still known when the process has
@@ -93,27 +94,6 @@ impl Default for Bounds {
     }
 }
 
-/// Why something was not done.
-#[derive(Debug)]
-enum Failure {
-    /// The file: nothing else of the same transaction is done either.
-    File(rusqlite::Error),
-    /// This alone.
-    Own(StoreError),
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::File(error)
-    }
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::Own(error)
-    }
-}
-
 impl SqliteLimitStore {
     /// Opens a file, or makes it.
     ///
@@ -165,6 +145,31 @@ impl SqliteLimitStore {
         let find = |reply| FindKey::new(new, reply);
         let key = self.worker.ask_patiently(find).await?;
         Ok(RequestStateKeys::new(key))
+    }
+
+    /// Keeps what waits for an approval, in front of the server of this name, in the
+    /// same file, and on the same thread; also when this is dropped. Clone what it
+    /// returns, rather than calling it again: clones tell each other what changes at
+    /// once.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use mcp_policy::{Approvals, Policy, PolicyLayer, SqliteLimitStore};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("state.db");
+    /// let limits = SqliteLimitStore::open(path)?;
+    /// let store = limits.approvals("files");
+    /// let approvals = Approvals::new(Arc::new(store.clone()));
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+    /// let layer = PolicyLayer::new(policy)
+    ///     .server_name("files")
+    ///     .approval_store(store)
+    ///     .limit_store(limits);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn approvals(&self, server: impl Into<Arc<str>>) -> SqliteApprovalStore {
+        SqliteApprovalStore::new(&self.worker, server.into())
     }
 
     /// What is counted now, of what is meant; no more than so many, in any order.
@@ -228,9 +233,14 @@ impl LimitStore for SqliteLimitStore {
         self.worker.tell(conclude);
     }
 
-    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
-        let (state, now) = (*state, since_1970(now.system));
-        self.worker.ask(|reply| UseState::new(state, now, reply))
+    fn keep_state(&self, state: &StateId, _: &Arc<str>, now: Moment) {
+        let now = since_1970(now.system);
+        self.worker.tell(KeepState::new(*state, now));
+    }
+
+    fn use_state(&self, state: &StateId) -> Answer<bool> {
+        let state = *state;
+        self.worker.ask(|reply| UseState::new(state, reply))
     }
 
     fn outlives_process(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Which request states were used, and what seals them.
+//! With which request states clients can come back, and what seals them.
 
 use rusqlite::{Connection, params};
 
@@ -6,25 +6,63 @@ use crate::limit::{STATE_KEPT, StateId};
 use crate::sqlite::{Reply, Task};
 use crate::store::StoreError;
 
-/// States that are forgotten when one is used, so that more go than come.
+/// States that are forgotten when one is kept, so that more go than come.
 const FORGOTTEN: i64 = 4;
 
-/// Marks a state as used.
-pub(super) struct UseState {
+/// Remembers a state.
+pub(super) struct KeepState {
     state: StateId,
     /// Microseconds since 1970.
     now: i64,
-    reply: Reply<bool>,
-    is_first: bool,
 }
 
-impl UseState {
-    pub(super) fn new(state: StateId, now: u64, reply: Reply<bool>) -> Self {
+impl KeepState {
+    pub(super) fn new(state: StateId, now: u64) -> Self {
         Self {
             state,
             now: i64::try_from(now).unwrap_or(i64::MAX),
+        }
+    }
+}
+
+impl Task for KeepState {
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let kept = i64::try_from(STATE_KEPT.as_micros()).unwrap_or(i64::MAX);
+        connection
+            .prepare_cached(
+                "DELETE FROM kept_state WHERE id IN
+                 (SELECT id FROM kept_state WHERE at < ? ORDER BY at LIMIT ?)",
+            )?
+            .execute(params![self.now.saturating_sub(kept), FORGOTTEN])?;
+        connection
+            .prepare_cached("INSERT OR IGNORE INTO kept_state VALUES (?, ?)")?
+            .execute(params![self.state.as_bytes(), self.now])?;
+        Ok(())
+    }
+
+    fn done(self: Box<Self>) -> Option<Box<dyn Task>> {
+        None
+    }
+
+    /// Tried again, it could come behind its use.
+    fn failed(self: Box<Self>, _: &StoreError) -> Option<Box<dyn Task>> {
+        None
+    }
+}
+
+/// Forgets a state, and says whether it was remembered.
+pub(super) struct UseState {
+    state: StateId,
+    reply: Reply<bool>,
+    was_kept: bool,
+}
+
+impl UseState {
+    pub(super) fn new(state: StateId, reply: Reply<bool>) -> Self {
+        Self {
+            state,
             reply,
-            is_first: false,
+            was_kept: false,
         }
     }
 }
@@ -35,22 +73,15 @@ impl Task for UseState {
     }
 
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let kept = i64::try_from(STATE_KEPT.as_micros()).unwrap_or(i64::MAX);
-        connection
-            .prepare_cached(
-                "DELETE FROM used_state WHERE id IN
-                 (SELECT id FROM used_state WHERE at < ? ORDER BY at LIMIT ?)",
-            )?
-            .execute(params![self.now.saturating_sub(kept), FORGOTTEN])?;
-        let inserted = connection
-            .prepare_cached("INSERT OR IGNORE INTO used_state VALUES (?, ?)")?
-            .execute(params![self.state.as_bytes(), self.now])?;
-        self.is_first = inserted == 1;
+        let deleted = connection
+            .prepare_cached("DELETE FROM kept_state WHERE id = ?")?
+            .execute(params![self.state.as_bytes()])?;
+        self.was_kept = deleted == 1;
         Ok(())
     }
 
     fn done(self: Box<Self>) -> Option<Box<dyn Task>> {
-        let _ = self.reply.send(Ok(self.is_first));
+        let _ = self.reply.send(Ok(self.was_kept));
         None
     }
 

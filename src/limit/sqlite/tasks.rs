@@ -11,7 +11,7 @@ use crate::clock::Moment;
 use crate::limit::usage::{Usage, UsageFilter};
 use crate::limit::window::Reading;
 use crate::limit::{Conclusion, Reservation, Reserved};
-use crate::sqlite::{Reply, Task};
+use crate::sqlite::{Reply, Task, own};
 use crate::store::StoreError;
 
 /// Budgets that are looked at in one transaction, while calls wait.
@@ -23,15 +23,6 @@ type Shared = Arc<Mutex<Ledger>>;
 /// it knew before.
 fn lock(ledger: &Shared) -> MutexGuard<'_, Ledger> {
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What concerns this task alone becomes its answer.
-fn own<T>(result: Result<T, Failure>) -> rusqlite::Result<Result<T, StoreError>> {
-    match result {
-        Ok(answer) => Ok(Ok(answer)),
-        Err(Failure::Own(error)) => Ok(Err(error)),
-        Err(Failure::File(error)) => Err(error),
-    }
 }
 
 pub(super) struct Reserve {

@@ -467,15 +467,23 @@ pub(crate) fn keeps_the_calendar(store: &dyn LimitStore) {
 
 /// However many handles there are on what is counted.
 pub(crate) fn uses_each_state_once(stores: &[&dyn LimitStore]) {
-    let now = ManualClock::at("2026-01-01T00:00:00Z").now();
-    let used = |store: &dyn LimitStore, number| {
-        let state = StateId::new([number; 24]);
-        block_on(store.use_state(&state, now).patiently()).unwrap()
+    let (now, alice) = (
+        ManualClock::at("2026-01-01T00:00:00Z").now(),
+        "alice".into(),
+    );
+    let uses = |number| {
+        let used = move |store: &&dyn LimitStore| {
+            block_on(store.use_state(&StateId::new([number; 24])).patiently()).unwrap()
+        };
+        stores.iter().map(used).filter(|first| *first).count()
     };
-    let uses = |number| stores.iter().map(move |store| used(*store, number));
+    assert_eq!(uses(1), 0);
     for number in [1, 2] {
-        assert_eq!(uses(number).filter(|first| *first).count(), 1);
-        assert!(uses(number).all(|first| !first));
+        for store in stores {
+            store.keep_state(&StateId::new([number; 24]), &alice, now);
+        }
+        assert_eq!(uses(number), 1);
+        assert_eq!(uses(number), 0);
     }
 }
 
@@ -488,17 +496,47 @@ pub(crate) fn have_the_same_key(one: &RequestStateKeys, other: &RequestStateKeys
         method: "tools/call",
     };
     let state = State {
-        step: rounds::Step::Goes,
+        step: rounds::Step::Goes {
+            approved: true,
+            charged: false,
+        },
         round: Round::first(now),
         digest: String::new(),
         rule: String::new(),
         inner: None,
     };
-    let sealed = state.seal(one, parties).unwrap();
-    assert_eq!(
-        State::open(&sealed, other, parties, now).unwrap().state,
-        state
-    );
+    let sealed = state.seal(one, parties).unwrap().text;
+    let opened = State::open(&sealed, other, parties).unwrap();
+    assert!(opened.state == state);
     let random = RequestStateKeys::random().unwrap();
-    assert!(State::open(&sealed, &random, parties, now).is_err());
+    assert!(State::open(&sealed, &random, parties).is_none());
+}
+
+/// Of a store that has room for so many budgets of one caller, or in all.
+pub(crate) fn leaves_room_for_what_is_enforced(store: &dyn LimitStore, room: usize) {
+    let mut clock = ManualClock::at(START);
+    let one = |place: String, enforced: bool| {
+        let quota = quota(&place, seconds(60), 9, Scope::Caller);
+        Charge {
+            enforced,
+            ..charge(&quota, "alice", 1)
+        }
+    };
+    let tried = |number: usize| one(format!("/tried/{number}"), false);
+    let enforced = |number: usize| one(format!("/enforced/{number}"), true);
+    for _ in 0..2 {
+        let asked = |charges: Vec<Charge>| reserve(store, &reservation(clock.now(), charges));
+        for number in 0..room / 2 {
+            assert_eq!(asked(vec![tried(number)]), ADMITTED, "{number}");
+        }
+        assert_eq!(asked(vec![tried(room)]), Reserved::Full);
+        assert_eq!(asked(vec![tried(room), enforced(0)]), Reserved::Full);
+        // What is there already needs no room.
+        for number in 0..room / 2 {
+            let charges = vec![tried(0), enforced(number)];
+            assert_eq!(asked(charges), ADMITTED, "{number}");
+        }
+        assert_eq!(asked(vec![enforced(room)]), Reserved::Full);
+        clock.pass(Duration::from_secs(60));
+    }
 }

@@ -17,7 +17,7 @@ fn call(members: &str) -> String {
 }
 
 fn forwarded(members: &str, state: Option<Inner<'_>>) -> String {
-    let text = as_forwarded(call(members).as_bytes(), state).unwrap();
+    let text = as_forwarded(call(members).as_bytes(), state, Ours::TakenOut).unwrap();
     String::from_utf8(text).unwrap()
 }
 
@@ -121,6 +121,14 @@ fn the_server_sees_what_is_not_ours_as_it_is_written() {
 }
 
 #[test]
+fn what_is_somebody_elses_is_left() {
+    let members = r#","inputResponses":{"io.github.mcp-policy/approval":1},"requestState":"s""#;
+    let text = as_forwarded(call(members).as_bytes(), Some(Inner::Text("7")), Ours::Left);
+    let expected = call(&members.replace("\"s\"", "7"));
+    assert_eq!(String::from_utf8(text.unwrap()).unwrap(), expected);
+}
+
+#[test]
 fn an_answer_gets_another_state_and_stays_as_it_is_otherwise() {
     for (before, after) in [
         (
@@ -132,8 +140,8 @@ fn an_answer_gets_another_state_and_stays_as_it_is_otherwise() {
             r#"{"result":{"resultType":"input_required","inputRequests":{},"requestState":"S"},"id":1}"#,
         ),
         (
-            r#"{"result":{ "resultType" : "input_required" }}"#,
-            r#"{"result":{"resultType":"input_required","requestState":"S"}}"#,
+            r#"{"result":{ "resultType" : "input_required" },"id":"a"}"#,
+            r#"{"result":{"resultType":"input_required","requestState":"S"},"id":"a"}"#,
         ),
     ] {
         assert!(asks_more(before.as_bytes()));
@@ -153,13 +161,15 @@ fn other_answers_ask_for_nothing() {
         r#"[{"result":{"resultType":"input_required"}}]"#,
         r#"input_required"#,
         r#"{"result":{"resultType":"input_required"}"#,
+        r#"{"result":{"resultType":"input_required"}}"#,
     ] {
         assert_eq!(AskedByServer::by(answer.as_bytes()), None, "{answer}");
     }
     assert!(!asks_more(br#"{"result":{}}"#));
     let state = |text: &str| {
-        let answer =
-            format!(r#"{{"result":{{"resultType":"input_required","requestState":{text}}}}}"#);
+        let answer = format!(
+            r#"{{"id":1,"result":{{"resultType":"input_required","requestState":{text}}}}}"#
+        );
         let more = AskedByServer::by(answer.as_bytes()).unwrap();
         more.state_text().map(Cow::into_owned)
     };
@@ -209,7 +219,7 @@ proptest! {
         let quoted = inner.as_ref().map(|text| json!(text).to_string());
         let text = call.to_string();
         let put = quoted.as_deref().map_or(Inner::Nothing, Inner::Text);
-        let forwarded = as_forwarded(text.as_bytes(), Some(put)).unwrap();
+        let forwarded = as_forwarded(text.as_bytes(), Some(put), Ours::TakenOut).unwrap();
         let forwarded: Value = serde_json::from_slice(&forwarded).unwrap();
 
         let params = call["params"].as_object_mut().unwrap();

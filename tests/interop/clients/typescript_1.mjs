@@ -4,7 +4,8 @@ import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
-import { runSession } from './typescript_session.mjs';
+import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
+import { capabilities, elicited, runSession } from './typescript_session.mjs';
 
 const [server, mode, command, ...args] = process.argv.slice(2);
 if (!['legacy', 'sse'].includes(mode)) throw new Error(`unknown mode ${mode}`);
@@ -15,7 +16,8 @@ function transportToServer() {
   return new StreamableHTTPClientTransport(new URL(server));
 }
 
-const client = new Client({ name: 'interop-typescript-1', version: '1.0.0' });
+const client = new Client({ name: 'interop-typescript-1', version: '1.0.0' }, { capabilities });
+if (capabilities.elicitation) client.setRequestHandler(ElicitRequestSchema, elicited);
 const transport = transportToServer();
 
 // The client tells the transport which version was negotiated, and nobody else.
@@ -25,4 +27,5 @@ transport.setProtocolVersion = (version) => {
   negotiated = version;
   setProtocolVersion?.(version);
 };
-await runSession(client, transport, () => negotiated);
+const callTool = (call, options) => client.callTool(call, undefined, options);
+await runSession(client, transport, () => negotiated, callTool);

@@ -2,7 +2,7 @@
 
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { runSession } from './typescript_session.mjs';
+import { capabilities, elicited, runSession } from './typescript_session.mjs';
 
 const [server, mode, command, ...args] = process.argv.slice(2);
 if (!['auto', 'legacy', 'sse'].includes(mode)) throw new Error(`unknown mode ${mode}`);
@@ -14,6 +14,10 @@ function transportToServer() {
 }
 
 const versionNegotiation = { mode: mode === 'sse' ? 'legacy' : mode };
-const client = new Client({ name: 'interop-typescript-2', version: '1.0.0' }, { versionNegotiation });
+const pinned = process.env.PROTOCOL;
+const options = { capabilities, versionNegotiation, ...(pinned && { supportedProtocolVersions: [pinned] }) };
+const client = new Client({ name: 'interop-typescript-2', version: '1.0.0' }, options);
+if (capabilities.elicitation) client.setRequestHandler('elicitation/create', elicited);
 const transport = transportToServer();
-await runSession(client, transport, () => client.getNegotiatedProtocolVersion());
+const callTool = (call, options) => client.callTool(call, options);
+await runSession(client, transport, () => client.getNegotiatedProtocolVersion(), callTool);

@@ -32,6 +32,13 @@ def echo(message: str) -> str:
 
 
 @server.tool
+def keep(message: str) -> str:
+    """Pretend to keep the message."""
+    record("keep", message=message)
+    return f"Kept: {message}"
+
+
+@server.tool
 def add(a: int, b: int) -> int:
     """Add two numbers."""
     record("add")

@@ -19,7 +19,8 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalState, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer, RuleAction,
+    ApprovalState, ApprovalStore, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer,
+    RuleAction,
 };
 use tokio::{net::TcpListener, sync::watch};
 
@@ -47,7 +48,7 @@ pub(crate) const ALL_STATES: [ApprovalState; 6] = [
 pub(crate) struct Admin {
     address: Option<SocketAddr>,
     operators: Option<Operators>,
-    store: Arc<MemoryApprovalStore>,
+    store: Arc<dyn ApprovalStore>,
     /// Whether the policy asks for approvals.
     asks: watch::Sender<bool>,
 }
@@ -71,9 +72,17 @@ impl Admin {
         Ok(Self {
             address,
             operators,
-            store: Arc::default(),
+            store: Arc::new(MemoryApprovalStore::default()),
             asks: watch::Sender::new(false),
         })
+    }
+
+    /// The same, with what waits kept there rather than in memory.
+    pub(crate) fn keeping_in(self, store: Option<Arc<dyn ApprovalStore>>) -> Self {
+        Self {
+            store: store.unwrap_or(self.store),
+            ..self
+        }
     }
 
     /// What has to be told of every policy from now on.
@@ -94,17 +103,19 @@ impl Admin {
         Approvals::new(Arc::clone(&self.store) as _)
     }
 
-    /// Opens it now, if it is needed now; else once it is.
-    pub(crate) async fn open(self) -> Result<(), Failure> {
+    /// Opens it now, if it is needed now; else once it is: for those who name a host by
+    /// which callers are admitted, too.
+    pub(crate) async fn open(self, callers: &Access) -> Result<(), Failure> {
+        let callers = callers.clone();
         let mut asks = self.asks.subscribe();
         if self.address.is_some() || *asks.borrow_and_update() {
-            self.serve(self.bind().await?);
+            self.serve(self.bind().await?, &callers);
             return Ok(());
         }
         tokio::spawn(async move {
             while asks.wait_for(|asks| *asks).await.is_ok() {
                 match self.bind().await {
-                    Ok(listener) => return self.serve(listener),
+                    Ok(listener) => return self.serve(listener, &callers),
                     Err(failure) => {
                         let why = failure.text();
                         tracing::error!("nobody can approve what the policy asks for: {why}");
@@ -125,7 +136,7 @@ impl Admin {
     }
 
     /// Serves until the program ends: calls that are still open then may wait for it.
-    fn serve(&self, listener: TcpListener) {
+    fn serve(&self, listener: TcpListener, callers: &Access) {
         let address = listener.local_addr();
         let address = address.unwrap_or_else(|_| self.address.unwrap_or(DEFAULT_ADMIN));
         let mut said = format!("approvals wait at http://{address}{PATH}\n");
@@ -136,7 +147,7 @@ impl Admin {
         });
         // Not for the log, which others may keep. Other programs read it.
         let _ = io::stderr().write_all(said.as_bytes());
-        let service = site::service(Access::new(address), operators, self.approvals());
+        let service = site::service(callers.at(address), operators, self.approvals());
         tokio::spawn(server::serve(listener, service, async || pending().await));
     }
 }

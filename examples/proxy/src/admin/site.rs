@@ -74,7 +74,7 @@ fn refused(foreign: Foreign) -> Refusal {
     let text = match foreign {
         Foreign::Host => {
             "The Host header names no host that is served here. Use a loopback name or the \
-             address that --admin names."
+             address that --admin names, or have the name added with --allowed-host."
         }
         Foreign::Origin => "Web pages of other origins may not call this.",
     };

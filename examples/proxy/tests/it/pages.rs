@@ -297,6 +297,37 @@ async fn pages_cannot_be_taken_over_by_what_they_show() {
     tokio::join!(asks(&asking.proxy, paying(hostile)), operator);
 }
 
+/// As with TLS in front of the admin address.
+#[tokio::test]
+async fn pages_can_be_had_under_a_name_that_is_allowed() {
+    let more = [
+        "--allowed-host",
+        "ops.example.com",
+        "--allowed-origin",
+        "https://app.example.com",
+    ];
+    let asking = Asking::with(&more).await;
+    let nobody = Browser::new(&asking);
+    for (host, origin, expected) in [
+        ("ops.example.com", "https://ops.example.com", 303),
+        ("ops.example.com", "https://app.example.com", 403),
+        ("ops.example.com", "https://evil.example", 403),
+        ("evil.example", "https://evil.example", 403),
+    ] {
+        let (request, form) = nobody.form("/login", &[("token", ALICE)]);
+        let request = request.header("host", host).header("origin", origin);
+        let answer = send(request.body(Full::from(form)).unwrap()).await;
+        assert_eq!(
+            answer.status(),
+            expected,
+            "{host} {origin}: {}",
+            answer.text
+        );
+        let cookie = answer.header("set-cookie").unwrap_or_default();
+        assert_eq!(cookie.ends_with("; Secure"), expected == 303, "{cookie}");
+    }
+}
+
 /// Whoever decides has seen all of it.
 #[tokio::test]
 async fn what_is_too_long_for_the_list_is_decided_about_on_its_own_page() {

@@ -4,7 +4,7 @@ use http::{Method, Request};
 use http_body_util::Full;
 
 use crate::approvals::{Asking, asks, paying};
-use crate::support::{Answer, command, send, within};
+use crate::support::{Answer, command, file, send, within};
 
 const UNKNOWN: &str = "00112233445566778899aabbccddeeff";
 
@@ -85,6 +85,26 @@ async fn a_page_says_what_became_of_a_request_and_nothing_else() {
         (200, Some("text/css; charset=utf-8"))
     );
     assert_eq!(gets(&asking, "/gw/assets/approvals.js").await.status(), 404);
+}
+
+/// Where it waits does not matter to those who look at it.
+#[tokio::test]
+async fn what_waits_in_a_file_has_the_same_pages() {
+    let state = format!("sqlite:{}", file("state.db", "").display());
+    let more = [
+        "--public-url",
+        "https://gateway.example.com",
+        "--state",
+        &state,
+    ];
+    let asking = Asking::with(&more).await;
+    let operator = async {
+        let id = asking.waiting_id().await;
+        let page = gets(&asking, &format!("/approvals/{id}")).await;
+        assert!(page.text.contains("Waiting for approval"), "{}", page.text);
+        asking.succeeds(&["deny", &id]).await;
+    };
+    tokio::join!(asks(&asking.proxy, paying("{}")), operator);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use tokio::{
 
 use crate::{
     limits::{answering, guard},
-    support::{Proxy, call, client, file, run, within},
+    support::{Proxy, call, client, command, file, run, within},
 };
 
 const RULE: &str = r#"{ "limits": [ { "counter": "calls", "window": "day", "max": 10 } ] }"#;
@@ -212,6 +212,112 @@ async fn count_what_ran_when_killed(state: &str) {
     assert!((1..=10).contains(&ran), "{ran}");
 }
 
+const TOKEN: &str = "alices-token-0123456789";
+const PAY: &str = r#"{
+    "version": "1", "default": "deny",
+    "tools": { "pay": { "require_approval": { "reason": "Money is gone for good." } } }
+}"#;
+
+/// A proxy that asks for approvals.
+async fn asking(upstream: SocketAddr, state: &str) -> Proxy {
+    let url = format!("http://{upstream}/mcp");
+    let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--upstream", &url]);
+    command
+        .args(["--admin", "127.0.0.1:0", "--state", state, "--policy"])
+        .arg(file("policy.json", PAY))
+        .env("MCP_POLICY_ADMIN_TOKENS", format!("alice:{TOKEN}"));
+    Proxy::spawn(&mut command).await
+}
+
+/// What `approvals` says, to the operator of this proxy.
+async fn approvals(proxy: &Proxy, args: &[&str]) -> String {
+    let log = proxy.log();
+    let (_, admin) = log.split_once("approvals wait at http://").unwrap();
+    let (admin, _) = admin.split_once("/approvals").unwrap();
+    let mut command = command(&["approvals"]);
+    command
+        .args(args)
+        .args(["--admin", admin])
+        .env("MCP_POLICY_ADMIN_TOKEN", TOKEN);
+    let output = within("the end of `approvals`", command.output());
+    let output = output.await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The first in this state, once there is one.
+async fn request_in(proxy: &Proxy, state: &str) -> Value {
+    within("a request", async {
+        loop {
+            let list = approvals(proxy, &["list", "--json", "--state", state]).await;
+            let list: Value = serde_json::from_str(&list).unwrap();
+            if let Some(first) = list.as_array().unwrap().first() {
+                return first.clone();
+            }
+        }
+    })
+    .await
+}
+
+async fn pays(proxy: SocketAddr, to: &str) -> Option<Value> {
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": { "name": "pay", "arguments": { "to": to } } });
+    let request = http::Request::post(format!("http://{proxy}/mcp"))
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .body(crate::support::body(&call))
+        .unwrap();
+    // One that is killed does not answer.
+    let answer = client().request(request).await.ok()?;
+    let answer = answer.into_body().collect().await.ok()?.to_bytes();
+    serde_json::from_slice(&answer).ok()
+}
+
+fn is_passed(answer: &Value) -> bool {
+    answer["result"].is_object() && answer["result"]["isError"] != true
+}
+
+/// Whichever proxy the call comes to, and whichever the operator talks to.
+async fn approve_together(state: &str) {
+    let (upstream, ran) = counting().await;
+    let mut first = asking(upstream, state).await;
+    let second = asking(upstream, state).await;
+    let held = tokio::spawn(pays(first.address, "a"));
+    let waiting = request_in(&second, "pending").await;
+    assert_eq!(waiting["arguments"]["to"], "a");
+    let id = waiting["id"].as_str().unwrap();
+    approvals(&second, &["approve", id]).await;
+    let answer = within("the held call", held).await.unwrap().unwrap();
+    assert!(is_passed(&answer), "{answer}");
+    assert_eq!(ran.load(Ordering::Relaxed), 1);
+    assert_eq!(request_in(&second, "used").await["decidedBy"], "alice");
+
+    let held = tokio::spawn(pays(first.address, "b"));
+    let waiting = request_in(&first, "pending").await;
+    first.signal("KILL").await;
+    first.end().await;
+    assert_eq!(within("the broken call", held).await.unwrap(), None);
+    let again = asking(upstream, state).await;
+    assert_eq!(request_in(&again, "pending").await, waiting);
+    approvals(&again, &["approve", waiting["id"].as_str().unwrap()]).await;
+    let answer = within("the call", pays(second.address, "b")).await.unwrap();
+    assert!(is_passed(&answer), "{answer}");
+    assert_eq!(ran.load(Ordering::Relaxed), 2);
+    // It is used up, and the next asks anew.
+    let held = tokio::spawn(pays(again.address, "b"));
+    let next = request_in(&second, "pending").await;
+    assert_ne!(next["id"], waiting["id"]);
+    approvals(&second, &["deny", next["id"].as_str().unwrap()]).await;
+    let answer = within("the held call", held).await.unwrap().unwrap();
+    assert!(!is_passed(&answer), "{answer}");
+    assert_eq!(ran.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn proxies_on_one_file_approve_together_and_over_restarts() {
+    approve_together(&in_a_file()).await;
+}
+
 #[tokio::test]
 async fn proxies_on_one_file_count_together_and_over_restarts() {
     count_together(&in_a_file()).await;
@@ -248,6 +354,12 @@ async fn nothing_is_gained_by_killing_a_proxy_with_a_file() {
 #[ignore = "needs redis-server"]
 async fn proxies_with_one_redis_count_together_and_over_restarts() {
     count_together(&Redis::start().await.state()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn proxies_with_one_redis_approve_together_and_over_restarts() {
+    approve_together(&Redis::start().await.state()).await;
 }
 
 #[tokio::test]

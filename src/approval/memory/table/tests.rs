@@ -84,7 +84,7 @@ impl Timed {
         assert_eq!(
             table.bytes,
             entries()
-                .map(|entry| bytes_of(&entry.request))
+                .map(|entry| entry.request.shown_bytes())
                 .sum::<usize>()
         );
         for (name, caller) in &table.callers {

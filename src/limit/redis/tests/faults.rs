@@ -186,6 +186,27 @@ fn a_server_that_comes_later_is_found() {
     assert_eq!(asked(&store, &call()), Ok(ADMITTED));
 }
 
+/// What is counted would be gone when its memory is full. One without a bound never is.
+#[test]
+#[ignore = "needs redis-server"]
+fn a_server_that_forgets_what_is_counted_is_refused() {
+    let ready = |arguments: &[&str]| {
+        let server = Server::with(arguments);
+        let store = RedisLimitStore::connect(&server.url()).unwrap();
+        block_on(store.ready())
+    };
+    for policy in ["allkeys-lru", "volatile-ttl"] {
+        let forgets = ["--maxmemory", "100mb", "--maxmemory-policy", policy];
+        let error = ready(&forgets).unwrap_err().to_string();
+        assert!(error.contains("noeviction"), "{error}");
+        assert_eq!(ready(&forgets[2..]), Ok(()));
+    }
+    assert_eq!(
+        ready(&["--maxmemory", "100mb", "--maxmemory-policy", "noeviction"]),
+        Ok(())
+    );
+}
+
 #[test]
 #[ignore = "needs redis-server"]
 fn a_password_is_used_and_never_shown() {

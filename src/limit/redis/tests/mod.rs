@@ -59,8 +59,13 @@ impl LimitStore for ByHand {
         Answer::known(block_on(self.0.ask(reservation).patiently()).unwrap())
     }
 
-    fn use_state(&self, state: &StateId, now: Moment) -> Answer<bool> {
-        self.0.use_state(state, now)
+    fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
+        self.0.keep_state(state, caller, now);
+        self.0.remote.wait_until_told();
+    }
+
+    fn use_state(&self, state: &StateId) -> Answer<bool> {
+        self.0.use_state(state)
     }
 
     fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {

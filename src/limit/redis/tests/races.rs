@@ -2,57 +2,79 @@
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use super::*;
 use crate::limit::testing::{ADMITTED, ManualClock, charge, quota, reservation};
-use crate::policy::Scope;
+use crate::policy::{Quota, Scope};
 
 const PROCESSES: u64 = 4;
 const TASKS: u64 = 16;
 /// Where the server is, for the other processes.
 const URL: &str = "MCP_POLICY_TEST_REDIS";
-/// How many callers they call for.
-const CALLERS: &str = "MCP_POLICY_TEST_CALLERS";
-/// Of each caller.
-const MAX: u64 = 2_000;
+/// What they do there.
+const RACE: &str = "MCP_POLICY_TEST_RACE";
 
-/// Each task calls for every caller until nothing is admitted any more, and gives some
-/// of it back. What is admitted in the end is told: how much, and for whom.
+#[derive(Clone, Copy)]
+struct Race {
+    callers: u64,
+    /// Of each task.
+    calls: u64,
+    /// Of each caller: less than what is asked for.
+    max: u64,
+}
+
+impl Race {
+    fn quota(self) -> Arc<Quota> {
+        quota("/a", seconds(86_400), self.max, Scope::Caller)
+    }
+
+    /// As the other processes are told.
+    fn written(self) -> String {
+        format!("{} {} {}", self.callers, self.calls, self.max)
+    }
+
+    fn read(text: &str) -> Self {
+        let mut numbers = text.split(' ').map(|number| number.parse().unwrap());
+        let mut next = || numbers.next().unwrap();
+        Self {
+            callers: next(),
+            calls: next(),
+            max: next(),
+        }
+    }
+}
+
+/// Each task calls for one caller after the other, and gives a third of it back. What
+/// is admitted in the end is told: how much, and for whom.
 #[test]
 #[ignore = "needs redis-server, and the test that starts it"]
 fn a_process_among_others() {
-    let (Ok(url), Ok(callers)) = (std::env::var(URL), std::env::var(CALLERS)) else {
+    let (Ok(url), Ok(race)) = (std::env::var(URL), std::env::var(RACE)) else {
         return;
     };
-    let callers: u64 = callers.parse().unwrap();
+    let race = Race::read(&race);
     let store = RedisLimitStore::connect(&url).unwrap();
     block_on(store.ready()).unwrap();
-    let quota = quota("/a", seconds(86_400), MAX, Scope::Caller);
+    let quota = race.quota();
     let clock = ManualClock::at(START);
     let admitted: Mutex<BTreeMap<u64, u64>> = Mutex::default();
     thread::scope(|scope| {
         for task in 0..TASKS {
             let (store, quota, admitted) = (&store, &quota, &admitted);
             scope.spawn(move || {
-                for number in 0..callers {
-                    let caller = (number + task) % callers;
-                    let mut weight = 7;
-                    for turn in 0.. {
-                        let charge = charge(quota, &format!("caller {caller}"), weight);
-                        let reservation = reservation(clock.now(), [charge]);
-                        match block_on(store.begin(&reservation).answer()) {
-                            Ok(ADMITTED) if turn % 5 != task % 5 => {
-                                *admitted.lock().unwrap().entry(caller).or_default() += weight;
-                            }
-                            Ok(ADMITTED) | Err(_) => {
-                                store.conclude(&reservation, Conclusion::NotSent, clock.now());
-                                store.conclude(&reservation, Conclusion::NotSent, clock.now());
-                            }
-                            _ if weight > 1 => weight -= 1,
-                            _ => break,
-                        }
+                for turn in 0..race.calls {
+                    let caller = (turn + task) % race.callers;
+                    let weight = 1 + turn % 7;
+                    let charge = charge(quota, &format!("caller {caller}"), weight);
+                    let reservation = reservation(clock.now(), [charge]);
+                    let answer = block_on(store.begin(&reservation).answer());
+                    if answer == Ok(ADMITTED) && turn % 3 != task % 3 {
+                        *admitted.lock().unwrap().entry(caller).or_default() += weight;
+                    } else if answer == Ok(ADMITTED) || answer.is_err() {
+                        store.conclude(&reservation, Conclusion::NotSent, clock.now());
+                        store.conclude(&reservation, Conclusion::NotSent, clock.now());
                     }
                 }
             });
@@ -64,14 +86,14 @@ fn a_process_among_others() {
     }
 }
 
-fn race(server: &Server, callers: u64) -> BTreeMap<u64, u64> {
+fn race_of_processes(server: &Server, race: Race) -> BTreeMap<u64, u64> {
     let program = std::env::current_exe().unwrap();
     let others: Vec<_> = (0..PROCESSES)
         .map(|_| {
             Command::new(&program)
                 .args(["--ignored", "--nocapture", "a_process_among_others"])
                 .env(URL, server.url())
-                .env(CALLERS, callers.to_string())
+                .env(RACE, race.written())
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap()
@@ -102,9 +124,9 @@ fn used(server: &Server) -> u64 {
 }
 
 /// What was given back when nobody asked any more is free still.
-fn fill_up(server: &Server, admitted: &mut BTreeMap<u64, u64>) {
+fn fill_up(server: &Server, race: Race, admitted: &mut BTreeMap<u64, u64>) {
     let store = RedisLimitStore::connect(&server.url()).unwrap();
-    let quota = quota("/a", seconds(86_400), MAX, Scope::Caller);
+    let quota = race.quota();
     for (caller, amount) in admitted {
         loop {
             let charge = charge(&quota, &format!("caller {caller}"), 1);
@@ -117,24 +139,40 @@ fn fill_up(server: &Server, admitted: &mut BTreeMap<u64, u64>) {
     }
 }
 
+fn admits_exactly_the_maximum(race: Race) {
+    let server = Server::start();
+    let mut admitted = race_of_processes(&server, race);
+    assert_eq!(admitted.len() as u64, race.callers);
+    let is_most = |amount: &u64| (race.max / 2..=race.max).contains(amount);
+    assert!(admitted.values().all(is_most), "{admitted:?}");
+    assert_eq!(used(&server), admitted.values().sum::<u64>());
+    fill_up(&server, race, &mut admitted);
+    let is_all = |amount: &u64| *amount == race.max;
+    assert!(admitted.values().all(is_all), "{admitted:?}");
+    assert_eq!(used(&server), race.callers * race.max);
+}
+
 #[test]
 #[ignore = "needs redis-server"]
 fn processes_admit_exactly_the_maximum_together() {
-    for callers in [1, 40] {
-        let server = Server::start();
-        let mut admitted = race(&server, callers);
-        assert_eq!(admitted.len() as u64, callers);
-        assert!(
-            admitted.values().all(|amount| *amount <= MAX),
-            "{admitted:?}"
-        );
-        assert_eq!(used(&server), admitted.values().sum::<u64>());
-        fill_up(&server, &mut admitted);
-        assert!(
-            admitted.values().all(|amount| *amount == MAX),
-            "{admitted:?}"
-        );
-        assert_eq!(used(&server), callers * MAX);
+    for (callers, calls, max) in [(1, 100, 10_000), (40, 400, 1_000)] {
+        admits_exactly_the_maximum(Race {
+            callers,
+            calls,
+            max,
+        });
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server; long; .ci/run full"]
+fn processes_admit_exactly_the_maximum_together_for_long() {
+    for (callers, max) in [(1, 1_000_000), (40, 25_000)] {
+        admits_exactly_the_maximum(Race {
+            callers,
+            calls: 10_000,
+            max,
+        });
     }
 }
 

@@ -113,3 +113,36 @@ fn a_process_keeps_what_it_has_under_way_until_it_dies() {
         std::thread::sleep(lease / 10);
     }
 }
+
+/// The server may have spoilt some of it: that keeps nothing else from being renewed.
+#[test]
+#[ignore = "needs redis-server"]
+fn what_can_be_renewed_is_although_others_cannot() {
+    let server = Server::start();
+    let store = RedisLimitStore::open(&server.url(), &SCRIPTS, LONG).unwrap();
+    let clock = ManualClock::at(START);
+    let quota = quota("/a", Period::Concurrent, 1, Scope::Caller);
+    for number in 0..20 {
+        let call = reservation(clock.now(), [charge(&quota, &number.to_string(), 1)]);
+        assert_eq!(super::reserve(&store, &call), ADMITTED);
+    }
+    let is_record = |key: &String| key.contains(":r:");
+    let (records, budgets): (Vec<_>, Vec<_>) = server.keys().into_iter().partition(is_record);
+    assert_eq!((records.len(), budgets.len()), (20, 20));
+    for budget in &budgets[..10] {
+        server.run::<()>(&format!("DEL {budget}"));
+        server.run::<()>(&format!("LPUSH {budget} nonsense"));
+    }
+    // They are kept for longer again when they are renewed.
+    for record in &records {
+        server.run::<()>(&format!("PEXPIRE {record} 100000"));
+    }
+    let under_way = store.under_way.clone();
+    let renewing = async move |link: Link| {
+        under_way.renew(&SCRIPTS, link).await;
+        Ok(())
+    };
+    block_on(store.remote.begin(renewing).answer()).unwrap();
+    let is_renewed = |record: &&String| server.run::<u64>(&format!("PTTL {record}")) > 200_000;
+    assert_eq!(records.iter().filter(is_renewed).count(), 10);
+}

@@ -273,8 +273,8 @@ fn the_file_of_a_newer_version_is_refused() {
     drop(store);
     let path = directory.path().join("state.db");
     let other = Connection::open(&path).unwrap();
-    other.pragma_update(None, "user_version", 2).unwrap();
-    assert!(refused(&path).contains("version 2"), "{}", refused(&path));
+    other.pragma_update(None, "user_version", 3).unwrap();
+    assert!(refused(&path).contains("version 3"), "{}", refused(&path));
 }
 
 #[cfg(unix)]

@@ -92,12 +92,36 @@ fn a_state_is_used_once_by_all_who_have_the_file() {
     let (directory, store) = fresh();
     let path = directory.path().join("state.db");
     let other = SqliteLimitStore::open(&path).unwrap();
-    contract::uses_each_state_once(&[&store, &other]);
-    drop((store, other));
-    let later = SqliteLimitStore::open(&path).unwrap();
+    contract::uses_each_state_once(&[&store]);
+    contract::uses_each_state_once(&[&other]);
     let now = ManualClock::at("2026-01-01T00:00:00Z").now();
-    let state = StateId::new([1; 24]);
-    assert!(!block_on(later.use_state(&state, now).patiently()).unwrap());
+    let state = StateId::new([7; 24]);
+    store.keep_state(&state, &"alice".into(), now);
+    block_on(store.close()).unwrap();
+    let used = |store: &SqliteLimitStore| block_on(store.use_state(&state).patiently()).unwrap();
+    assert!(used(&other));
+    let later = SqliteLimitStore::open(&path).unwrap();
+    assert!(!used(&later) && !used(&other));
+}
+
+/// A clock that is wrong for a moment, and set right.
+#[test]
+fn a_state_is_used_once_although_the_clock_leaps_forth_and_back() {
+    let (_directory, store) = fresh();
+    let mut clock = ManualClock::at("2026-01-01T00:00:00Z");
+    let state = |number| StateId::new([number; 24]);
+    let keep = |clock: &ManualClock, number| {
+        store.keep_state(&state(number), &"alice".into(), clock.now());
+    };
+    let used = |number| block_on(store.use_state(&state(number)).patiently()).unwrap();
+    keep(&clock, 1);
+    assert!(used(1));
+    keep(&clock, 2);
+    clock.step(3_600_000_000);
+    keep(&clock, 3);
+    clock.step(-3_600_000_000);
+    keep(&clock, 4);
+    assert!(!used(1) && !used(2) && used(3) && used(4));
 }
 
 #[test]
@@ -424,6 +448,14 @@ fn one_caller_does_not_fill_it() {
     assert_eq!(call(&clock, "bob", 2), ADMITTED);
     clock.pass(Duration::from_secs(60));
     assert_eq!(call(&clock, "alice", 2), ADMITTED);
+}
+
+#[test]
+fn what_is_only_tried_takes_half_of_the_room() {
+    for (in_all, of_one_caller) in [(1_000, 10), (10, 1_000)] {
+        let (_directory, store) = bounded(in_all, of_one_caller);
+        contract::leaves_room_for_what_is_enforced(&store, 10);
+    }
 }
 
 /// Budgets of sessions are budgets, too.

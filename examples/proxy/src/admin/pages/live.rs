@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
+use futures_util::Stream;
 use hyper::body::{Body, Frame};
 use mcp_policy::ApprovalEvents;
 use tokio::{

@@ -111,7 +111,7 @@ const PERHAPS_WRITE: &[&str] = &[
 ];
 
 const EXECUTE: &[&str] = &[
-    "abort", "backfill", "broadcast", "cancel", "connect", "deploy", "disconnect", "dispatch",
+    "abort", "backfill", "broadcast", "cancel", "connect", "disconnect", "dispatch",
     "drag", "enqueue", "execute", "failover", "impersonate", "install", "interact",
     "interrupt", "invoke", "kill", "launch", "migrate", "notify", "pause", "reboot", "reconnect",
     "recycle", "redeploy", "reload", "replay", "rerun", "restart", "resume", "retry", "rollback",
@@ -120,7 +120,7 @@ const EXECUTE: &[&str] = &[
 ];
 
 const PERHAPS_EXECUTE: &[&str] = &[
-    "boot", "call", "click", "cordon", "dial", "drain", 
+    "boot", "call", "click", "cordon", "deploy", "dial", "drain", 
     "email", "fire", "force", "forward", "login", "logout", "poweroff", "power", "press", "queue",
     "release", "rollout", "run", "scale", "sign", "signal", "sms", "ssh",
     "tap", "uncordon", "message",

@@ -1,7 +1,7 @@
 //! What a description says that its tool does: the verb with which it begins.
 
 use super::category::RiskCategory;
-use super::lexicon::{self, JOINS, MONEY, Verb};
+use super::lexicon::{self, DEALS, JOINS, MONEY, Verb};
 use super::name::Said;
 use super::words::{self, Word};
 
@@ -38,7 +38,7 @@ pub(super) fn judge(description: &str) -> Vec<Said> {
         .count();
     let words = words.get(begin..).unwrap_or_default();
     let Some((at, verb)) = (0..words.len()).find_map(|at| Some((at, verb_at(words, at)?))) else {
-        return Vec::new();
+        return deal(words).into_iter().collect();
     };
     let mut said = vec![weigh(words, at, verb, at > NEAR)];
     let mut in_chain = at;
@@ -61,6 +61,24 @@ pub(super) fn judge(description: &str) -> Vec<Said> {
         }
     }
     said
+}
+
+/// What is done with money in words that say nothing by themselves: `Process a refund`.
+fn deal(words: &[Word<'_>]) -> Option<Said> {
+    let is_deal = |word: &Word<'_>| {
+        let plain = word.lower.strip_suffix('s').unwrap_or(&word.lower);
+        let shorter = plain.strip_suffix('e').unwrap_or(plain);
+        [word.lower.as_str(), plain, shorter].iter().any(|word| DEALS.contains(word))
+    };
+    let at = words.iter().take(NEAR + 1).position(is_deal)?;
+    let mut after = words.iter().skip(at + 1).take(6);
+    let noun = after.find(|word| MONEY.contains(&word.lower.as_str()))?;
+    let verb = words.get(at)?;
+    Some(Said {
+        category: RiskCategory::Financial,
+        words: vec![verb.written.to_owned(), noun.written.to_owned()],
+        is_weak: false,
+    })
 }
 
 /// The words with which a description says that there is no way back.

@@ -62,7 +62,7 @@ pub(super) fn of_sentence(text: &str) -> Vec<Word<'_>> {
                 });
             }
             match mark {
-                Some('.' | '!' | '?') if has_letters(&words) => return words,
+                Some('.' | '!' | '?') if ends_with_letters(&words) => return words,
                 Some(',' | ':' | ';' | '/') => is_listed = true,
                 _ => {}
             }
@@ -75,11 +75,10 @@ pub(super) fn of_sentence(text: &str) -> Vec<Word<'_>> {
     words
 }
 
-/// Numbers of a list, `1.`, are no sentence.
-fn has_letters(words: &[Word<'_>]) -> bool {
-    words
-        .iter()
-        .any(|word| word.lower.chars().any(char::is_alphabetic))
+/// The number of an item, `1.`, ends no sentence.
+fn ends_with_letters(words: &[Word<'_>]) -> bool {
+    let last = words.last();
+    last.is_some_and(|word| word.lower.chars().any(char::is_alphabetic))
 }
 
 /// The parts of what stands between two spaces, each with the mark behind it. A

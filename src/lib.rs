@@ -19,6 +19,7 @@ mod policy;
 mod reload;
 #[cfg(feature = "redis")]
 mod remote;
+mod risk;
 mod session;
 mod source;
 #[cfg(feature = "sqlite")]
@@ -61,6 +62,10 @@ pub use policy::{
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
+pub use risk::{
+    ActionRisk, Assessment, Confidence, Evidence, EvidencePlace, RiskCategory, RiskSeverity,
+    Siblings, ToolDefinition, classify, recommend,
+};
 #[cfg(feature = "redis")]
 pub use session::RedisSessionStore;
 #[cfg(feature = "sqlite")]

@@ -52,6 +52,7 @@ pub use self::explain::{ConditionStep, Explanation, Step};
 pub(crate) use self::fold::fold;
 pub(crate) use self::quota::Spending;
 pub use self::quota::{Amount, CalendarUnit, OnStoreError, Period, Quota, QuotaId, Scope};
+pub(crate) use self::section::is_ordinary;
 pub(crate) use self::views::Views;
 
 use self::compile::Rules;

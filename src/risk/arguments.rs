@@ -6,30 +6,72 @@ use super::words;
 
 /// Arguments of these names choose what is done.
 const SELECTORS: &[&str] = &[
-    "action", "actiontype", "cmd", "command", "method", "op", "operation", "operationtype",
-    "subcommand", "verb",
+    "action",
+    "actiontype",
+    "cmd",
+    "command",
+    "method",
+    "op",
+    "operation",
+    "operationtype",
+    "subcommand",
+    "verb",
 ];
 
 /// Arguments of these names are run, whatever the tool is called.
 const RUN: &[&str] = &[
-    "cmd", "command", "commandline", "cypher", "jscode", "javascript", "pythoncode", "script",
-    "shell", "shellcommand", "sql", "sqlquery", "sqlstatement",
+    "cmd",
+    "command",
+    "commandline",
+    "cypher",
+    "jscode",
+    "javascript",
+    "pythoncode",
+    "script",
+    "shell",
+    "shellcommand",
+    "sql",
+    "sqlquery",
+    "sqlstatement",
 ];
 
 /// Arguments of these names are run if what is said of them says so.
 const RUN_PERHAPS: &[&str] = &[
-    "code", "expression", "function", "program", "query", "queries", "source", "statement",
+    "code",
+    "expression",
+    "function",
+    "program",
+    "query",
+    "queries",
+    "source",
+    "statement",
     "statements",
 ];
 
 /// How it is said of a text that it is run.
 const CODE: &[&str] = &[
-    "bash", "cypher", "ddl", "javascript", "lambda", "powershell", "python", "shell", "snippet",
-    "sql", "typescript",
+    "bash",
+    "cypher",
+    "ddl",
+    "javascript",
+    "lambda",
+    "powershell",
+    "python",
+    "shell",
+    "snippet",
+    "sql",
+    "typescript",
 ];
 
 /// How the statements of a database begin.
-const STATEMENTS: &[&str] = &["SELECT", "INSERT", "UPDATE", "DELETE", "CREATE TABLE", "ALTER TABLE"];
+const STATEMENTS: &[&str] = &[
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "CREATE TABLE",
+    "ALTER TABLE",
+];
 
 /// Whether this argument chooses what is done.
 pub(super) fn is_selector(parameter: &Parameter) -> bool {
@@ -74,11 +116,15 @@ fn code_word(text: &str) -> Option<String> {
 
 fn sql_in(name: &str) -> Option<String> {
     let words = words::of_name(name);
-    words.into_iter().find(|word| word == "sql" || word == "cypher")
+    words
+        .into_iter()
+        .find(|word| word == "sql" || word == "cypher")
 }
 
 fn statement(text: &str) -> Option<String> {
-    let found = STATEMENTS.iter().find(|statement| text.contains(**statement));
+    let found = STATEMENTS
+        .iter()
+        .find(|statement| text.contains(**statement));
     let found = found.map(|statement| (*statement).to_owned());
     found.or_else(|| {
         let words = words::of_name(text);
@@ -90,8 +136,20 @@ fn statement(text: &str) -> Option<String> {
 pub(super) fn amount(tool: &ToolDefinition) -> Option<&Parameter> {
     const AMOUNTS: [&str; 4] = ["amount", "amountcents", "amountminor", "totalamount"];
     const PARTIES: [&str; 14] = [
-        "account", "accountid", "beneficiary", "card", "currency", "destination", "iban",
-        "invoiceid", "payee", "payment", "paymentid", "paymentintent", "recipient", "wallet",
+        "account",
+        "accountid",
+        "beneficiary",
+        "card",
+        "currency",
+        "destination",
+        "iban",
+        "invoiceid",
+        "payee",
+        "payment",
+        "paymentid",
+        "paymentintent",
+        "recipient",
+        "wallet",
     ];
     let name = |parameter: &Parameter| words::of_name(&parameter.name).concat();
     let has_party = tool
@@ -108,7 +166,12 @@ pub(super) fn amount(tool: &ToolDefinition) -> Option<&Parameter> {
 /// The argument that says where a file is put.
 pub(super) fn saved_to(tool: &ToolDefinition) -> Option<&Parameter> {
     const PLACES: [&str; 6] = [
-        "destinationpath", "outputdir", "outputpath", "savedir", "savepath", "targetpath",
+        "destinationpath",
+        "outputdir",
+        "outputpath",
+        "savedir",
+        "savepath",
+        "targetpath",
     ];
     let is_place = |parameter: &&Parameter| {
         let name = words::of_name(&parameter.name).concat();

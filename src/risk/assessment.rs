@@ -178,6 +178,11 @@ impl ActionRisk {
         }
     }
 
+    /// Makes it as bad as this.
+    pub(super) fn raise(&mut self, category: RiskCategory) {
+        self.category = self.category.max(category);
+    }
+
     /// The path of the argument, as in a policy: `args.action`.
     pub fn path(&self) -> &str {
         &self.path

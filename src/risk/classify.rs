@@ -91,12 +91,13 @@ impl<'t> Case<'t> {
 
     /// What the name and the description say.
     fn listen(&mut self) {
-        let of_name = name::judge(&self.words, self.has_money);
-        let of_text = if self.selectors.is_empty() {
-            text::judge(&self.tool.description)
-        } else {
-            Vec::new()
-        };
+        let mut of_name = name::judge(&self.words, self.has_money);
+        let mut of_text = text::judge(&self.tool.description);
+        // Its actions say it better: one by one.
+        if !self.selectors.is_empty() {
+            of_name.retain(|said| !said.is_weak);
+            of_text.clear();
+        }
         let is_clear = |said: &[Said]| said.iter().any(|said| !said.is_weak);
         let (name_is_clear, text_is_clear) = (is_clear(&of_name), is_clear(&of_text));
         for said in &of_name {
@@ -164,9 +165,7 @@ impl<'t> Case<'t> {
     fn look_at_actions(&mut self) {
         // What the name says of a tool that does several things is true of all of them
         // only if it is bad.
-        let base = self
-            .worst()
-            .filter(|worst| *worst >= RiskCategory::Execute);
+        let base = self.worst().filter(|worst| *worst >= RiskCategory::Execute);
         for parameter in self.selectors.clone() {
             for value in &parameter.values {
                 let found = self.action(value);
@@ -193,7 +192,10 @@ impl<'t> Case<'t> {
             let with_name: Vec<String> = words.into_iter().chain(self.words.clone()).collect();
             let said = name::judge(&with_name, self.has_money);
             let is_money = |said: &&Said| said.category == RiskCategory::Financial;
-            return said.iter().find(is_money).map_or(worst, |said| said.category);
+            return said
+                .iter()
+                .find(is_money)
+                .map_or(worst, |said| said.category);
         }
         worst
     }
@@ -217,17 +219,30 @@ impl<'t> Case<'t> {
             (Some(false), _) => Some((RiskCategory::Write, "readOnlyHint: false")),
             _ => None,
         };
-        let worst = self.worst();
-        if let Some((category, words)) = raised {
-            // Of what nothing is known, that it changes something says too little.
-            if worst.is_some_and(|worst| worst < category) || category > RiskCategory::Unknown {
-                let said = Said {
-                    category,
-                    words: vec![words.to_owned()],
-                    is_weak: false,
-                };
-                self.find(EvidencePlace::Annotations, &said);
-            }
+        let is_known = self.worst().is_some();
+        // Of what nothing is known, that it changes something says too little.
+        if let Some((category, words)) =
+            raised.filter(|(category, _)| is_known || *category > RiskCategory::Unknown)
+        {
+            let said = Said {
+                category,
+                words: vec![words.to_owned()],
+                is_weak: false,
+            };
+            self.find(EvidencePlace::Annotations, &said);
+        }
+        self.explain_by_actions();
+    }
+
+    /// What is said of the whole tool is said of every action, unless there is one
+    /// that explains it.
+    fn explain_by_actions(&mut self) {
+        let Some(worst) = self.worst() else { return };
+        if self.actions.iter().any(|action| action.category() >= worst) {
+            return;
+        }
+        for action in &mut self.actions {
+            action.raise(worst);
         }
     }
 
@@ -236,12 +251,19 @@ impl<'t> Case<'t> {
         let category = worst.unwrap_or(RiskCategory::Unknown);
         let is_worst = |finding: &&Finding| finding.evidence.category() == category;
         let mut places: Vec<&EvidencePlace> = Vec::new();
-        for finding in self.findings.iter().filter(is_worst).filter(|finding| !finding.is_weak) {
+        for finding in self
+            .findings
+            .iter()
+            .filter(is_worst)
+            .filter(|finding| !finding.is_weak)
+        {
             if !places.contains(&finding.evidence.place()) {
                 places.push(finding.evidence.place());
             }
         }
-        let listed = places.iter().any(|place| matches!(place, EvidencePlace::Value(_)));
+        let listed = places
+            .iter()
+            .any(|place| matches!(place, EvidencePlace::Value(_)));
         let confidence = match places.len() {
             0 => Confidence::Low,
             1 if !listed => Confidence::Medium,

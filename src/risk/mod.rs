@@ -3,7 +3,7 @@
 //! Nothing here asks anybody: the same definition is told the same way everywhere.
 //! A tool is cut into words ([`words`]) that say something ([`lexicon`]); what the
 //! name says ([`name`]), what the description begins with ([`text`]) and what the
-//! arguments tell ([`arguments`]) are put together in [`classify`].
+//! arguments tell ([`arguments`]) are put together in [`classify()`].
 
 mod arguments;
 mod assessment;
@@ -12,6 +12,7 @@ mod classify;
 mod definition;
 mod lexicon;
 mod name;
+mod recommend;
 mod schema;
 mod siblings;
 #[cfg(test)]
@@ -23,4 +24,5 @@ pub use self::assessment::{ActionRisk, Assessment, Confidence, Evidence, Evidenc
 pub use self::category::{RiskCategory, RiskSeverity};
 pub use self::classify::classify;
 pub use self::definition::ToolDefinition;
+pub use self::recommend::recommend;
 pub use self::siblings::Siblings;

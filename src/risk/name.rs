@@ -2,8 +2,8 @@
 
 use super::category::RiskCategory;
 use super::lexicon::{
-    self, DEALS, HOLDERS, JOINS, MANNERS, MONEY, MONEY_IN_COMPANY, NEWS, OFFERS,
-    READING_NOUNS, RUNNING_NOUNS, TIES, Verb,
+    self, DEALS, HOLDERS, JOINS, MANNERS, MONEY, MONEY_IN_COMPANY, NEWS, OFFERS, READING_NOUNS,
+    RUNNING_NOUNS, TIES, Verb,
 };
 
 /// What words say, and which of them.
@@ -36,7 +36,10 @@ impl Said {
 /// away. `has_money` is whether the names around it are about money.
 pub(super) fn judge(words: &[String], has_money: bool) -> Vec<Said> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let begin = words.iter().take_while(|word| MANNERS.contains(word)).count();
+    let begin = words
+        .iter()
+        .take_while(|word| MANNERS.contains(word))
+        .count();
     let words = words.get(begin..).unwrap_or_default();
     let mut said = Vec::new();
     for at in heads(words) {
@@ -134,7 +137,12 @@ fn weigh(words: &[&str], at: usize, word: &str, verb: Verb) -> Said {
         return said;
     }
     // A message that is pushed or published is gone.
-    let sent = after.iter().find(|word| matches!(**word, "message" | "messages" | "notification" | "sms" | "email"));
+    let sent = after.iter().find(|word| {
+        matches!(
+            **word,
+            "message" | "messages" | "notification" | "sms" | "email"
+        )
+    });
     if let (true, Some(sent)) = (matches!(word, "push" | "publish"), sent) {
         return Said::new(RiskCategory::Execute, &[word, sent]);
     }
@@ -166,7 +174,13 @@ fn taken_away(word: &str, after: &[&str]) -> Option<Said> {
 /// A verb at the beginning of a word that nobody parted: `deletefile`.
 fn glued(words: &[&str]) -> Option<Said> {
     const VERBS: [&str; 7] = [
-        "delete", "destroy", "execute", "purge", "remove", "terminate", "uninstall",
+        "delete",
+        "destroy",
+        "execute",
+        "purge",
+        "remove",
+        "terminate",
+        "uninstall",
     ];
     let found = words.iter().find_map(|word| {
         let verb = VERBS.into_iter().find(|verb| {
@@ -198,15 +212,18 @@ fn money(words: &[&str], said: &[Said], has_money: bool) -> Option<Said> {
     };
     let at = words.iter().enumerate().position(is_money)?;
     let noun = words.get(at)?;
-    let deal = words.iter().find(|word| DEALS.contains(word) && *word != noun);
+    let deal = words
+        .iter()
+        .find(|word| DEALS.contains(word) && *word != noun);
     let only_looks = said
         .iter()
         .any(|said| said.category == RiskCategory::Read && !said.is_weak);
     let verb = said.iter().find(|said| said.category != RiskCategory::Read);
     match (deal, verb) {
-        (Some(deal), _) if !only_looks || matches!(*deal, "capture") => {
-            Some(Said::new(RiskCategory::Financial, &[deal, noun]))
-        }
+        (Some(deal), _) if !only_looks || matches!(*deal, "capture") => Some(Said {
+            is_weak: matches!(*deal, "do" | "handle" | "manage" | "perform"),
+            ..Said::new(RiskCategory::Financial, &[deal, noun])
+        }),
         (_, Some(verb)) if verb.category != RiskCategory::Financial => {
             let verb = verb.words.first().map(String::as_str).unwrap_or_default();
             (verb != *noun).then(|| Said::new(RiskCategory::Financial, &[verb, noun]))

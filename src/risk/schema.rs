@@ -20,7 +20,10 @@ pub(super) fn parameters(root: &Value) -> Vec<Parameter> {
         found: Vec::new(),
     };
     walk.members(root, "args", 0);
-    walk.found.into_iter().map(|found| found.parameter).collect()
+    walk.found
+        .into_iter()
+        .map(|found| found.parameter)
+        .collect()
 }
 
 struct Walk<'s> {
@@ -113,7 +116,9 @@ impl Walk<'_> {
     /// What is known of the argument, which may be known from another alternative.
     fn found_at(&mut self, name: &str, path: &str) -> Option<&mut Found> {
         let known = self.found.iter();
-        let at = known.take_while(|found| found.parameter.path != path).count();
+        let at = known
+            .take_while(|found| found.parameter.path != path)
+            .count();
         if at == self.found.len() {
             if at >= MOST_PARAMETERS {
                 return None;
@@ -162,7 +167,10 @@ impl<'s> Plain<'s> {
 /// The path of a member, as it is written in a policy.
 fn step(path: &str, name: &str) -> String {
     let is_plain = |name: &str| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
     };
     if is_plain(name) {
         format!("{path}.{name}")

@@ -21,7 +21,12 @@ fn taking(name: &str, properties: Value) -> Assessment {
 
 #[test]
 fn two_things_that_are_done_are_both_seen() {
-    for name in ["get_and_delete", "getAndDelete", "get-or-delete", "read_then_purge"] {
+    for name in [
+        "get_and_delete",
+        "getAndDelete",
+        "get-or-delete",
+        "read_then_purge",
+    ] {
         assert_eq!(named(name), Destructive, "{name}");
     }
     assert_eq!(named("get_or_create_label"), Write);
@@ -45,7 +50,12 @@ fn what_is_done_may_stand_at_the_end() {
 
 #[test]
 fn the_opposite_of_deleting_deletes_nothing() {
-    for name in ["undelete", "undelete_file", "restore_deleted_file", "list_deleted_files"] {
+    for name in [
+        "undelete",
+        "undelete_file",
+        "restore_deleted_file",
+        "list_deleted_files",
+    ] {
         assert!(named(name) < Unknown, "{name}");
     }
     assert_eq!(named("undelete"), Write);
@@ -55,7 +65,10 @@ fn the_opposite_of_deleting_deletes_nothing() {
 fn a_name_that_promises_to_read_is_not_believed_beside_sql() {
     let found = taking("readonly_sql", json!({ "sql": { "type": "string" } }));
     assert_eq!(found.category(), Execute);
-    assert_eq!(found.evidence()[0].to_string(), "`sql` of the argument `args.sql`");
+    assert_eq!(
+        found.evidence()[0].to_string(),
+        "`sql` of the argument `args.sql`"
+    );
     let query = json!({ "query": { "type": "string", "description": "The SQL to run" } });
     assert_eq!(taking("read_query", query).category(), Execute);
     let words = json!({ "query": { "type": "string", "description": "What to look for" } });
@@ -66,7 +79,12 @@ fn a_name_that_promises_to_read_is_not_believed_beside_sql() {
 
 #[test]
 fn to_look_at_a_payment_moves_no_money() {
-    for name in ["preview_payment", "list_refunds", "getInvoice", "validate_payout"] {
+    for name in [
+        "preview_payment",
+        "list_refunds",
+        "getInvoice",
+        "validate_payout",
+    ] {
         assert_eq!(named(name), Read, "{name}");
     }
     for name in [
@@ -110,7 +128,13 @@ fn what_only_sounds_like_dropping_drops_nothing() {
 
 #[test]
 fn names_in_camel_case_and_with_dots_are_cut_alike() {
-    for name in ["deleteFile", "DeleteFile", "file.delete", "files/delete", "delete file"] {
+    for name in [
+        "deleteFile",
+        "DeleteFile",
+        "file.delete",
+        "files/delete",
+        "delete file",
+    ] {
         assert_eq!(named(name), Destructive, "{name}");
     }
     assert_eq!(named("deletefile"), Destructive);
@@ -136,7 +160,11 @@ fn what_all_names_begin_with_says_nothing() {
     let posts = ["post_list", "post_search", "post_wipe"];
     assert_eq!(among("post_list", &posts), Read);
     assert_eq!(among("post_wipe", &posts), Destructive);
-    let drops = ["dropbox_list_files", "dropbox_get_file", "dropbox_delete_file"];
+    let drops = [
+        "dropbox_list_files",
+        "dropbox_get_file",
+        "dropbox_delete_file",
+    ];
     assert_eq!(among("dropbox_get_file", &drops), Read);
     // But all of these search.
     let searches = ["search_code", "search_users", "search_issues"];
@@ -145,7 +173,12 @@ fn what_all_names_begin_with_says_nothing() {
 
 #[test]
 fn a_position_is_money_where_its_siblings_are() {
-    let broker = ["get_portfolio", "place_stock_order", "place_crypto_order", "get_stock_bars"];
+    let broker = [
+        "get_portfolio",
+        "place_stock_order",
+        "place_crypto_order",
+        "get_stock_bars",
+    ];
     assert_eq!(among("close_position", &broker), Financial);
     assert_eq!(named("close_position"), Write);
 }
@@ -155,11 +188,23 @@ fn the_server_can_only_make_it_worse() {
     let with = |name: &str, annotations: Value| {
         of(json!({ "name": name, "annotations": annotations })).category()
     };
-    assert_eq!(with("delete_all", json!({ "readOnlyHint": true })), Destructive);
-    assert_eq!(with("delete_all", json!({ "destructiveHint": false })), Destructive);
+    assert_eq!(
+        with("delete_all", json!({ "readOnlyHint": true })),
+        Destructive
+    );
+    assert_eq!(
+        with("delete_all", json!({ "destructiveHint": false })),
+        Destructive
+    );
     assert_eq!(with("frobnicate", json!({ "readOnlyHint": true })), Unknown);
-    assert_eq!(with("frobnicate", json!({ "readOnlyHint": false })), Unknown);
-    assert_eq!(with("frobnicate", json!({ "destructiveHint": true })), Destructive);
+    assert_eq!(
+        with("frobnicate", json!({ "readOnlyHint": false })),
+        Unknown
+    );
+    assert_eq!(
+        with("frobnicate", json!({ "destructiveHint": true })),
+        Destructive
+    );
     assert_eq!(with("list_files", json!({ "readOnlyHint": false })), Write);
     // The protocol gives it no meaning then.
     let both = json!({ "readOnlyHint": true, "destructiveHint": true });
@@ -172,7 +217,10 @@ fn a_description_says_what_a_name_does_not() {
     for (description, expected) in [
         ("Deletes everything.", Destructive),
         ("This tool will permanently delete a thing", Destructive),
-        ("Create, update or delete a thing. Lists nothing.", Destructive),
+        (
+            "Create, update or delete a thing. Lists nothing.",
+            Destructive,
+        ),
         ("Lists the things. Deleted ones are left out.", Read),
         ("Returns labels, comments, or posts", Read),
         ("Runs a search", Read),
@@ -195,14 +243,31 @@ fn a_description_says_what_a_name_does_not() {
 fn each_action_is_judged_and_the_worst_counts() {
     let actions = json!({ "action": { "enum": ["list", "enable", "kill", "frob"] } });
     let found = taking("manage_flow", actions);
-    let each: Vec<_> = found.actions().iter().map(|a| (a.value(), a.category())).collect();
-    let expected = [("list", Read), ("enable", Write), ("kill", Execute), ("frob", Unknown)];
+    let each: Vec<_> = found
+        .actions()
+        .iter()
+        .map(|a| (a.value(), a.category()))
+        .collect();
+    let expected = [
+        ("list", Read),
+        ("enable", Write),
+        ("kill", Execute),
+        ("frob", Unknown),
+    ];
     assert_eq!(each, expected);
-    assert_eq!((found.category(), found.confidence()), (Execute, Confidence::High));
+    assert_eq!(
+        (found.category(), found.confidence()),
+        (Execute, Confidence::High)
+    );
     // What the name says of all of them is true of each.
     let actions = json!({ "action": { "enum": ["list", "all"] } });
     let found = taking("purge_queue", actions);
-    assert!(found.actions().iter().all(|action| action.category() == Destructive));
+    assert!(
+        found
+            .actions()
+            .iter()
+            .all(|action| action.category() == Destructive)
+    );
     // These are no actions.
     let filter = json!({ "action": { "enum": ["created", "deleted"] } });
     assert_eq!(taking("list_events", filter).category(), Read);
@@ -233,16 +298,25 @@ fn actions_are_found_behind_references_and_in_alternatives() {
 
 #[test]
 fn what_is_in_no_list_of_words_is_unknown() {
-    for name in ["", "frobnicate", "___", "删除", "löschen_list", "get_dеlete"] {
+    for name in [
+        "",
+        "frobnicate",
+        "___",
+        "删除",
+        "löschen_list",
+        "get_dеlete",
+    ] {
         assert_eq!(named(name), Unknown, "{name}");
     }
 }
 
 #[test]
 fn evidence_is_quoted_and_cannot_pretend() {
-    let found = of(json!({ "name": "x", "description": "Deletes\u{202e} it", "inputSchema": {
+    let found = of(
+        json!({ "name": "x", "description": "Deletes\u{202e} it", "inputSchema": {
         "properties": { "sql\u{202e}": {}, "command": {} },
-    } }));
+    } }),
+    );
     let quotes: Vec<_> = found.evidence().iter().map(ToString::to_string).collect();
     assert_eq!(quotes[0], "`Deletes` in the description");
     assert!(quotes.iter().all(|quote| !quote.contains('\u{202e}')));
@@ -250,10 +324,22 @@ fn evidence_is_quoted_and_cannot_pretend() {
 
 #[test]
 fn odd_definitions_are_read_as_far_as_they_go() {
-    for tool in [json!(null), json!([]), json!({}), json!({ "name": 7 }), json!("a")] {
+    for tool in [
+        json!(null),
+        json!([]),
+        json!({}),
+        json!({ "name": 7 }),
+        json!("a"),
+    ] {
         assert_eq!(ToolDefinition::from_value(&tool), None, "{tool}");
     }
-    for odd in [json!(7), json!("a"), json!([1]), json!({ "properties": [] }), json!(true)] {
+    for odd in [
+        json!(7),
+        json!("a"),
+        json!([1]),
+        json!({ "properties": [] }),
+        json!(true),
+    ] {
         let tool = json!({
             "name": "get", "description": odd, "annotations": odd, "inputSchema": odd,
         });
@@ -263,10 +349,16 @@ fn odd_definitions_are_read_as_far_as_they_go() {
         "properties": { "a": { "$ref": "#" }, "b": { "$ref": "#/properties/b" } },
         "anyOf": [{ "$ref": "#" }, { "$ref": "#" }],
     });
-    assert_eq!(of(json!({ "name": "get", "inputSchema": circle })).category(), Read);
+    assert_eq!(
+        of(json!({ "name": "get", "inputSchema": circle })).category(),
+        Read
+    );
     let many: serde_json::Map<_, _> = (0..5_000).map(|n| (format!("p{n}"), json!({}))).collect();
     let tool = json!({ "name": "get", "inputSchema": { "properties": many } });
-    assert_eq!(ToolDefinition::from_value(&tool).unwrap().parameters.len(), 256);
+    assert_eq!(
+        ToolDefinition::from_value(&tool).unwrap().parameters.len(),
+        256
+    );
     let long = json!({ "name": "get", "description": "é".repeat(10_000) });
     assert!(ToolDefinition::from_value(&long).unwrap().description.len() <= 4_096);
 }
@@ -274,7 +366,13 @@ fn odd_definitions_are_read_as_far_as_they_go() {
 #[test]
 fn a_text_that_readers_read_differently_is_no_definition() {
     assert!(ToolDefinition::from_json(r#"{ "name": "a" }"#).is_some());
-    for text in [r#"{ "name": "a", "name": "b" }"#, "[]", "{", "", r#"{ "name": "a" } {}"#] {
+    for text in [
+        r#"{ "name": "a", "name": "b" }"#,
+        "[]",
+        "{",
+        "",
+        r#"{ "name": "a" } {}"#,
+    ] {
         assert_eq!(ToolDefinition::from_json(text), None, "{text}");
     }
 }

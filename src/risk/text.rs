@@ -14,9 +14,33 @@ const BEFORE_NOUNS: &[&str] = &[
 
 /// With these a description begins before it comes to the verb.
 const FILLERS: &[&str] = &[
-    "a", "allows", "always", "an", "call", "can", "deprecated", "function", "helper", "helps", "it",
-    "lets", "method", "only", "permanently", "purpose", "safely", "the", "this", "to", "tool",
-    "use", "used", "user", "users", "will", "you",
+    "a",
+    "allows",
+    "always",
+    "an",
+    "call",
+    "can",
+    "deprecated",
+    "function",
+    "helper",
+    "helps",
+    "it",
+    "lets",
+    "method",
+    "only",
+    "permanently",
+    "purpose",
+    "safely",
+    "the",
+    "this",
+    "to",
+    "tool",
+    "use",
+    "used",
+    "user",
+    "users",
+    "will",
+    "you",
 ];
 
 /// So many words after the fillers a verb is still what the sentence begins with.
@@ -24,8 +48,15 @@ const NEAR: usize = 2;
 
 /// How it is said that there is no way back.
 const FOR_GOOD: &[&str] = &[
-    "can not be undone", "can't be undone", "cannot be reversed", "cannot be undone",
-    "irreversible", "irreversibly", "not reversible", "permanently delete", "permanently erase",
+    "can not be undone",
+    "can't be undone",
+    "cannot be reversed",
+    "cannot be undone",
+    "irreversible",
+    "irreversibly",
+    "not reversible",
+    "permanently delete",
+    "permanently erase",
     "permanently remove",
 ];
 
@@ -43,7 +74,10 @@ pub(super) fn judge(description: &str) -> Vec<Said> {
     let mut said = vec![weigh(words, at, verb, at > NEAR)];
     let mut in_chain = at;
     for next in at + 1..words.len() {
-        let Some(verb) = words.get(next).and_then(|word| lexicon::inflected(&word.lower)) else {
+        let Some(verb) = words
+            .get(next)
+            .and_then(|word| lexicon::inflected(&word.lower))
+        else {
             continue;
         };
         // With a mouse nothing is lost.
@@ -51,7 +85,10 @@ pub(super) fn judge(description: &str) -> Vec<Said> {
         if is_drop && words.iter().any(|word| word.lower.starts_with("drag")) {
             continue;
         }
-        let before = words.get(next - 1).map(|word| word.lower.as_str()).unwrap_or_default();
+        let before = words
+            .get(next - 1)
+            .map(|word| word.lower.as_str())
+            .unwrap_or_default();
         let is_listed = words.get(next).is_some_and(|word| word.is_listed);
         let is_joined = JOINS.contains(&before) || is_listed;
         let gap = next - in_chain - usize::from(JOINS.contains(&before));
@@ -68,7 +105,9 @@ fn deal(words: &[Word<'_>]) -> Option<Said> {
     let is_deal = |word: &Word<'_>| {
         let plain = word.lower.strip_suffix('s').unwrap_or(&word.lower);
         let shorter = plain.strip_suffix('e').unwrap_or(plain);
-        [word.lower.as_str(), plain, shorter].iter().any(|word| DEALS.contains(word))
+        [word.lower.as_str(), plain, shorter]
+            .iter()
+            .any(|word| DEALS.contains(word))
     };
     let at = words.iter().take(NEAR + 1).position(is_deal)?;
     let mut after = words.iter().skip(at + 1).take(6);
@@ -84,7 +123,10 @@ fn deal(words: &[Word<'_>]) -> Option<Said> {
 /// The words with which a description says that there is no way back.
 pub(super) fn for_good(description: &str) -> Option<&'static str> {
     let lower = description.to_lowercase();
-    FOR_GOOD.iter().find(|words| lower.contains(**words)).copied()
+    FOR_GOOD
+        .iter()
+        .find(|words| lower.contains(**words))
+        .copied()
 }
 
 fn is_filler(word: &str) -> bool {
@@ -110,22 +152,35 @@ fn weigh(words: &[Word<'_>], at: usize, verb: Verb, is_weak: bool) -> Said {
     };
     let after = at + 1..words.len().min(at + 7);
     // Whoever runs a search, looks.
-    let word = words.get(at).map(|word| word.lower.as_str()).unwrap_or_default();
-    if matches!(word, "run" | "runs" | "execute" | "executes" | "start" | "starts") {
+    let word = words
+        .get(at)
+        .map(|word| word.lower.as_str())
+        .unwrap_or_default();
+    if matches!(
+        word,
+        "run" | "runs" | "execute" | "executes" | "start" | "starts"
+    ) {
         let is_run = |at: &usize| words.get(*at).and_then(|word| run(&word.lower)).is_some();
         if let Some(what) = after.clone().find(is_run) {
             let category = words.get(what).and_then(|word| run(&word.lower));
             return said(category.unwrap_or(verb.category), &[at, what]);
         }
     }
-    let is_money = |at: &usize| words.get(*at).is_some_and(|word| MONEY.contains(&word.lower.as_str()));
+    let is_money = |at: &usize| {
+        words
+            .get(*at)
+            .is_some_and(|word| MONEY.contains(&word.lower.as_str()))
+    };
     if verb.category > RiskCategory::Read && verb.category < RiskCategory::Financial {
         if let Some(noun) = after.clone().find(is_money) {
             return said(RiskCategory::Financial, &[at, noun]);
         }
     }
     let is_tie = |at: &usize| {
-        let tie = words.get(*at).map(|word| word.lower.as_str()).unwrap_or_default();
+        let tie = words
+            .get(*at)
+            .map(|word| word.lower.as_str())
+            .unwrap_or_default();
         lexicon::TIES.contains(&tie)
     };
     if word.starts_with("remove") {

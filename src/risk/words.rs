@@ -90,7 +90,9 @@ fn pieces(piece: &str) -> impl Iterator<Item = (&str, Option<char>)> {
             return None;
         }
         let is_mark = |(at, character): &(usize, char)| match character {
-            '.' | '!' | '?' | ':' => at + character.len_utf8() == rest.trim_end_matches(is_quote).len(),
+            '.' | '!' | '?' | ':' => {
+                at + character.len_utf8() == rest.trim_end_matches(is_quote).len()
+            }
             other => !other.is_alphanumeric() && !matches!(other, '-' | '_' | '\''),
         };
         let mark = rest.char_indices().find(is_mark);
@@ -142,7 +144,10 @@ mod tests {
                 .collect();
             words.join(" ")
         };
-        assert_eq!(words("Get db.count() now. Then delete it."), "get db.count now");
+        assert_eq!(
+            words("Get db.count() now. Then delete it."),
+            "get db.count now"
+        );
         assert_eq!(
             words("Create, update and/or delete \"x\"! Go"),
             "create ,update and ,or delete x"

@@ -23,6 +23,7 @@ const RUN: &[&str] = &[
     "cmd",
     "command",
     "commandline",
+    "commands",
     "cypher",
     "jscode",
     "javascript",
@@ -76,7 +77,9 @@ const STATEMENTS: &[&str] = &[
 /// Whether this argument chooses what is done.
 pub(super) fn is_selector(parameter: &Parameter) -> bool {
     let name = words::of_name(&parameter.name).concat();
-    SELECTORS.contains(&name.as_str()) && !parameter.values.is_empty()
+    let one = name.strip_suffix('s').unwrap_or(&name);
+    let selects = SELECTORS.contains(&name.as_str()) || SELECTORS.contains(&one);
+    selects && !parameter.values.is_empty()
 }
 
 /// The argument that is run, and the words that say so. `runs` is whether the tool

@@ -147,6 +147,8 @@ pub enum EvidencePlace {
     Value(String),
     /// What the server says for programs.
     Annotations,
+    /// In a definition that is too long to be read whole.
+    Definition,
 }
 
 impl fmt::Display for EvidencePlace {
@@ -157,6 +159,7 @@ impl fmt::Display for EvidencePlace {
             Self::Argument(path) => write!(f, "of the argument `{}`", shown(path)),
             Self::Value(path) => write!(f, "as `{}`", shown(path)),
             Self::Annotations => f.write_str("in the annotations"),
+            Self::Definition => f.write_str("in a definition too long to be read whole"),
         }
     }
 }

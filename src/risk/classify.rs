@@ -1,6 +1,6 @@
 use super::assessment::{ActionRisk, Assessment, Confidence, Evidence, EvidencePlace};
 use super::category::RiskCategory;
-use super::definition::{Parameter, ToolDefinition};
+use super::definition::{self, Parameter, ToolDefinition};
 use super::name::{self, Said};
 use super::siblings::Siblings;
 use super::{arguments, text, words};
@@ -42,10 +42,16 @@ use super::{arguments, text, words};
 pub fn classify(tool: &ToolDefinition, siblings: &Siblings) -> Assessment {
     let mut case = Case::new(tool, siblings);
     case.listen();
+    case.measure();
     case.look_at_arguments();
     case.believe_the_worse();
     case.close()
 }
+
+/// So many values are judged; what the others do is taken to be the worst.
+const MOST_ACTIONS: usize = 1_024;
+/// So many findings are told.
+const MOST_EVIDENCE: usize = 64;
 
 /// Something that was found.
 struct Finding {
@@ -65,7 +71,8 @@ struct Case<'t> {
 
 impl<'t> Case<'t> {
     fn new(tool: &'t ToolDefinition, siblings: &Siblings) -> Self {
-        let mut words = words::of_name(&tool.name);
+        let name = definition::beginning(&tool.name);
+        let mut words = words::of_name(name);
         words.drain(..siblings.shared(&words));
         let has_money = siblings.are_about_money();
         let names_verbs = |parameter: &&Parameter| {
@@ -122,6 +129,17 @@ impl<'t> Case<'t> {
         }
     }
 
+    fn measure(&mut self) {
+        if self.tool.is_cut {
+            let said = Said {
+                category: RiskCategory::Unknown,
+                words: vec!["…".to_owned()],
+                is_weak: false,
+            };
+            self.find(EvidencePlace::Definition, &said);
+        }
+    }
+
     fn worst(&self) -> Option<RiskCategory> {
         self.findings
             .iter()
@@ -168,7 +186,11 @@ impl<'t> Case<'t> {
         let base = self.worst().filter(|worst| *worst >= RiskCategory::Execute);
         for parameter in self.selectors.clone() {
             for value in &parameter.values {
-                let found = self.action(value);
+                let found = if self.actions.len() < MOST_ACTIONS {
+                    self.action(value)
+                } else {
+                    RiskCategory::Destructive
+                };
                 let category = found.max(base.unwrap_or(RiskCategory::Read));
                 let action = ActionRisk::new(&parameter.path, value, category);
                 self.actions.push(action);
@@ -272,6 +294,7 @@ impl<'t> Case<'t> {
         self.findings
             .sort_by_key(|finding| std::cmp::Reverse(finding.evidence.category()));
         let evidence = self.findings.into_iter().map(|finding| finding.evidence);
+        let evidence = evidence.take(MOST_EVIDENCE);
         Assessment::new(category, confidence, evidence.collect(), self.actions)
     }
 }

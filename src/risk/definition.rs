@@ -7,11 +7,13 @@ use crate::json::{Profile, Reader};
 
 /// The most bytes of a text that are looked at.
 const LONGEST_TEXT: usize = 4_096;
+const LONGEST_NAME: usize = 1_024;
 
 /// A tool as a server lists it: what [`classify`](super::classify) looks at.
 ///
-/// Descriptions, parameters and values beyond what a person would read are left
-/// out: 4 096 bytes of each text, 256 parameters, 256 values of each.
+/// Of a description 4 096 bytes are looked at. A tool with a name longer than 1 024
+/// bytes, or with more than 256 arguments or 256 values of one, is too much to be read
+/// whole: it is at least [`Unknown`](super::RiskCategory::Unknown).
 ///
 /// ```
 /// use mcp_policy::ToolDefinition;
@@ -31,6 +33,8 @@ pub struct ToolDefinition {
     pub(super) description: String,
     pub(super) parameters: Vec<Parameter>,
     pub(super) hints: Hints,
+    /// Whether there is more than is looked at.
+    pub(super) is_cut: bool,
 }
 
 /// What the server says of the tool for programs.
@@ -56,8 +60,10 @@ pub(super) struct Parameter {
 impl ToolDefinition {
     /// The tool of this name, of which nothing else is known.
     pub fn named(name: impl Into<String>) -> Self {
+        let name = name.into();
         Self {
-            name: name.into(),
+            is_cut: name.len() > LONGEST_NAME,
+            name,
             ..Self::default()
         }
     }
@@ -71,17 +77,18 @@ impl ToolDefinition {
         let text = |value: Option<&Value>| value.and_then(Value::as_str).map(shortened);
         let description = text(tool.get("description")).filter(|text| !text.trim().is_empty());
         let title = || text(tool.get("title"));
+        let schema = tool.get("inputSchema").unwrap_or(&Value::Null);
+        let (parameters, is_whole) = schema::parameters(schema);
+        let named = Self::named(name);
         Some(Self {
-            name: name.to_owned(),
             description: description.or_else(title).unwrap_or_default(),
-            parameters: tool
-                .get("inputSchema")
-                .map(schema::parameters)
-                .unwrap_or_default(),
+            parameters,
+            is_cut: named.is_cut || !is_whole,
             hints: Hints {
                 read_only: hint("readOnlyHint"),
                 destructive: hint("destructiveHint"),
             },
+            ..named
         })
     }
 
@@ -102,8 +109,15 @@ impl ToolDefinition {
 
 /// As much of a text as is looked at.
 pub(super) fn shortened(text: &str) -> String {
-    let longest = LONGEST_TEXT.min(text.len());
-    let mut ends = (0..=longest).rev();
-    let whole = ends.find_map(|end| text.get(..end));
-    whole.unwrap_or_default().to_owned()
+    cut(text, LONGEST_TEXT).to_owned()
+}
+
+/// As much of a name as is looked at.
+pub(super) fn beginning(name: &str) -> &str {
+    cut(name, LONGEST_NAME)
+}
+
+fn cut(text: &str, longest: usize) -> &str {
+    let mut ends = (0..=longest.min(text.len())).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
 }

@@ -36,10 +36,7 @@ impl Said {
 /// away. `has_money` is whether the names around it are about money.
 pub(super) fn judge(words: &[String], has_money: bool) -> Vec<Said> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let begin = words
-        .iter()
-        .take_while(|word| MANNERS.contains(word))
-        .count();
+    let begin = words.iter().take_while(|word| MANNERS.has(word)).count();
     let words = words.get(begin..).unwrap_or_default();
     let mut said = Vec::new();
     for at in heads(words) {
@@ -89,6 +86,8 @@ fn heads(words: &[&str]) -> Vec<usize> {
         // `monitor_create`: what stands before the verb is what it is about. But
         // `list_create_options` lists.
         (Some((0, _)), Some((at, _))) if *at == last || *at == 1 && words.len() == 2 => Some(*at),
+        // `invoice-list`
+        (Some((0, verb)), _) if lists_money(words, *verb) => Some(last),
         (Some((0, _)), _) => Some(0),
         (_, Some((at, _))) => Some(*at),
         _ => {
@@ -99,7 +98,7 @@ fn heads(words: &[&str]) -> Vec<usize> {
     let mut heads: Vec<usize> = head.into_iter().collect();
     for (at, verb) in &verbs {
         let before = at.checked_sub(1).and_then(|before| words.get(before));
-        let is_joined = before.is_some_and(|word| JOINS.contains(word));
+        let is_joined = before.is_some_and(|word| JOINS.has(word));
         let follows = at.checked_sub(1).is_some_and(|before| Some(before) == head);
         let is_pair = follows && !verb.may_be_noun && is_no_look(words, head);
         // What cannot be undone is worth a false alarm.
@@ -112,6 +111,11 @@ fn heads(words: &[&str]) -> Vec<usize> {
     heads.sort_unstable();
     heads.dedup();
     heads
+}
+
+fn lists_money(words: &[&str], first: Verb) -> bool {
+    let is_money = first.may_be_noun && first.category == RiskCategory::Financial;
+    is_money && words.len() == 2 && words.last() == Some(&"list")
 }
 
 fn is_no_look(words: &[&str], head: Option<usize>) -> bool {
@@ -162,12 +166,12 @@ fn taken_away(word: &str, after: &[&str]) -> Option<Said> {
     if word != "remove" {
         return None;
     }
-    if TIES.contains(about) {
+    if TIES.has(about) {
         return Some(Said::new(RiskCategory::Write, &[word, about]));
     }
     let from = after.iter().position(|word| *word == "from")?;
     let mut rest = after.get(from + 1..)?.iter();
-    let holder = rest.find(|word| HOLDERS.contains(word))?;
+    let holder = rest.find(|word| HOLDERS.has(word))?;
     Some(Said::new(RiskCategory::Write, &[word, "from", holder]))
 }
 
@@ -195,8 +199,8 @@ fn glued(words: &[&str]) -> Option<Said> {
 /// What is named after nothing but what it hands out.
 fn noun(words: &[&str]) -> Option<Said> {
     let last = words.last()?;
-    let runs = words.iter().find(|word| RUNNING_NOUNS.contains(word));
-    let reads = READING_NOUNS.contains(last);
+    let runs = words.iter().find(|word| RUNNING_NOUNS.has(word));
+    let reads = READING_NOUNS.has(last);
     let read = reads.then(|| Said::weak(RiskCategory::Read, &[last]));
     read.or_else(|| Some(Said::weak(RiskCategory::Execute, &[runs?])))
 }
@@ -205,16 +209,14 @@ fn noun(words: &[&str]) -> Option<Said> {
 fn money(words: &[&str], said: &[Said], has_money: bool) -> Option<Said> {
     let is_money = |(at, word): (usize, &&str)| {
         let before = at.checked_sub(1).and_then(|at| words.get(at)).copied();
-        let of_news = before.is_some_and(|before| NEWS.contains(&before));
-        let of_offer = words.get(at + 1).is_some_and(|next| OFFERS.contains(next));
-        let counts = MONEY.contains(word) || has_money && MONEY_IN_COMPANY.contains(word);
+        let of_news = before.is_some_and(|before| NEWS.has(before));
+        let of_offer = words.get(at + 1).is_some_and(|next| OFFERS.has(next));
+        let counts = MONEY.has(word) || has_money && MONEY_IN_COMPANY.has(word);
         counts && !of_news && !of_offer
     };
     let at = words.iter().enumerate().position(is_money)?;
     let noun = words.get(at)?;
-    let deal = words
-        .iter()
-        .find(|word| DEALS.contains(word) && *word != noun);
+    let deal = words.iter().find(|word| DEALS.has(word) && *word != noun);
     let only_looks = said
         .iter()
         .any(|said| said.category == RiskCategory::Read && !said.is_weak);

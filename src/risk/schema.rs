@@ -6,30 +6,33 @@ use super::definition::{Parameter, shortened};
 
 /// The most schemas that are looked at in one, so that references that lead to
 /// each other come to an end.
-const MOST_SCHEMAS: usize = 2_000;
+const MOST_SCHEMAS: usize = 10_000;
 const MOST_PARAMETERS: usize = 256;
 pub(super) const MOST_VALUES: usize = 256;
 /// How deep arguments are looked into.
-const MOST_STEPS: usize = 3;
+const MOST_STEPS: usize = 6;
 
-/// All of them, in the order in which they stand.
-pub(super) fn parameters(root: &Value) -> Vec<Parameter> {
+/// All of them, in the order in which they stand, and whether these are all.
+pub(super) fn parameters(root: &Value) -> (Vec<Parameter>, bool) {
     let mut walk = Walk {
         root,
         seen: 0,
         found: Vec::new(),
+        around: Vec::new(),
+        is_whole: true,
     };
     walk.members(root, "args", 0);
-    walk.found
-        .into_iter()
-        .map(|found| found.parameter)
-        .collect()
+    let parameters = walk.found.into_iter().map(|found| found.parameter);
+    (parameters.collect(), walk.is_whole)
 }
 
 struct Walk<'s> {
     root: &'s Value,
     seen: usize,
     found: Vec<Found>,
+    /// The schemas in which this one stands.
+    around: Vec<Plain<'s>>,
+    is_whole: bool,
 }
 
 struct Found {
@@ -43,22 +46,29 @@ struct Found {
 struct Plain<'s>(&'s Map<String, Value>);
 
 impl<'s> Walk<'s> {
-    /// The schema and its alternatives, with references followed.
+    /// The schema and its alternatives, with references followed, each once.
     fn plain(&mut self, schema: &'s Value) -> Vec<Plain<'s>> {
         let mut waiting = vec![schema];
-        let mut plain = Vec::new();
+        let mut plain: Vec<Plain<'s>> = Vec::new();
         while let Some(schema) = waiting.pop() {
-            self.seen += 1;
-            let Some(schema) = schema.as_object().filter(|_| self.seen <= MOST_SCHEMAS) else {
+            let Some(schema) = schema.as_object().map(Plain) else {
                 continue;
             };
-            plain.push(Plain(schema));
-            let reference = schema.get("$ref").and_then(Value::as_str);
+            self.seen += 1;
+            if self.seen > MOST_SCHEMAS {
+                self.is_whole = false;
+                break;
+            }
+            if plain.iter().any(|known| known.is(schema)) {
+                continue;
+            }
+            plain.push(schema);
+            let reference = schema.text("$ref");
             let reference = reference.and_then(|text| text.strip_prefix('#'));
             waiting.extend(reference.and_then(|pointer| self.root.pointer(pointer)));
             for key in ["allOf", "oneOf", "anyOf"] {
-                let alternatives = schema.get(key).and_then(Value::as_array);
-                waiting.extend(alternatives.into_iter().flatten().rev().take(MOST_VALUES));
+                let alternatives = schema.0.get(key).and_then(Value::as_array);
+                waiting.extend(alternatives.into_iter().flatten().rev());
             }
         }
         plain
@@ -68,14 +78,33 @@ impl<'s> Walk<'s> {
         if steps >= MOST_STEPS {
             return;
         }
-        for Plain(schema) in self.plain(schema) {
-            let properties = schema.get("properties").and_then(Value::as_object);
+        for plain in self.plain(schema) {
+            // What holds itself holds nothing new.
+            if self.around.iter().any(|around| around.is(plain)) {
+                continue;
+            }
+            self.around.push(plain);
+            let properties = plain.0.get("properties").and_then(Value::as_object);
             for (name, value) in properties.into_iter().flatten() {
                 let path = step(path, name);
                 self.parameter(name, value, &path);
-                self.members(value, &path, steps + 1);
+                self.inside(name, value, &path, steps + 1);
+            }
+            if let Some(items) = plain.0.get("items") {
+                self.members(items, &format!("{path}[*]"), steps + 1);
+            }
+            self.around.pop();
+        }
+    }
+
+    /// What an argument holds that is no object itself, or one.
+    fn inside(&mut self, name: &str, schema: &'s Value, path: &str, steps: usize) {
+        for Plain(schema) in self.plain(schema) {
+            if let Some(items) = schema.get("items") {
+                self.parameter(name, items, &format!("{path}[*]"));
             }
         }
+        self.members(schema, path, steps);
     }
 
     /// What alternatives say of one argument is added up.
@@ -105,10 +134,12 @@ impl<'s> Walk<'s> {
             }
         }
         // What is not listed whole lists nothing.
-        if found.is_open || parameter.values.len() > MOST_VALUES {
-            found.is_open = true;
+        let are_many = parameter.values.len() > MOST_VALUES;
+        found.is_open |= are_many;
+        if found.is_open {
             parameter.values.clear();
         }
+        self.is_whole &= !are_many;
     }
 }
 
@@ -121,6 +152,7 @@ impl Walk<'_> {
             .count();
         if at == self.found.len() {
             if at >= MOST_PARAMETERS {
+                self.is_whole = false;
                 return None;
             }
             self.found.push(Found {
@@ -138,6 +170,10 @@ impl Walk<'_> {
 }
 
 impl<'s> Plain<'s> {
+    fn is(self, other: Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+
     fn text(self, key: &str) -> Option<&'s str> {
         self.0.get(key)?.as_str()
     }
@@ -155,11 +191,16 @@ impl<'s> Plain<'s> {
         !lists.iter().any(|key| self.0.contains_key(*key)) && !self.is_no_text()
     }
 
+    /// Whether it is a number, true or false, or nothing. A list may be of texts.
     fn is_no_text(self) -> bool {
+        let is_plain = |kind: &Value| {
+            let kind = kind.as_str().unwrap_or_default();
+            matches!(kind, "boolean" | "integer" | "null" | "number")
+        };
         match self.0.get("type") {
-            Some(Value::String(kind)) => kind != "string",
-            Some(Value::Array(kinds)) => !kinds.iter().any(|kind| kind == "string"),
-            _ => false,
+            Some(Value::Array(kinds)) => kinds.iter().all(is_plain),
+            Some(kind) => is_plain(kind),
+            None => false,
         }
     }
 }

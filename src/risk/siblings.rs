@@ -1,11 +1,13 @@
 use std::collections::HashMap;
 
-use super::definition::ToolDefinition;
+use super::definition::{self, ToolDefinition};
 use super::lexicon::{self, DEALS, MONEY};
 use super::words;
 
 /// How many names begin with the same word before that is what they belong to.
 const FAMILY: usize = 3;
+/// The most words of such a beginning.
+const LONGEST: usize = 3;
 
 /// What the tools of a server have in common, which helps to understand each of
 /// them: what their names begin with (`browser_`, `jira_`), and whether they are
@@ -22,7 +24,7 @@ const FAMILY: usize = 3;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Siblings {
-    /// How many names begin with this word, or with these two.
+    /// How many names begin with these words.
     beginnings: HashMap<String, usize>,
     about_money: usize,
 }
@@ -34,13 +36,13 @@ impl Siblings {
         const COMPANY: [&str; 6] = ["bank", "crypto", "portfolio", "stock", "trade", "trades"];
         let mut siblings = Self::default();
         for tool in tools {
-            let words = words::of_name(&tool.name);
-            for length in 1..=2 {
+            let words = words::of_name(definition::beginning(&tool.name));
+            for length in 1..=LONGEST {
                 if let Some(begin) = words.get(..length).filter(|_| words.len() > length) {
                     *siblings.beginnings.entry(begin.join(" ")).or_default() += 1;
                 }
             }
-            let is_money = |word: &&str| MONEY.contains(word) || COMPANY.contains(word);
+            let is_money = |word: &&str| MONEY.has(word) || COMPANY.contains(word);
             let has_money = words.iter().any(|word| is_money(&word.as_str()));
             siblings.about_money += usize::from(has_money);
         }
@@ -52,7 +54,7 @@ impl Siblings {
         // `post_list` beside `post_read` and `post_wipe` is about posts, and posts nothing.
         let is_name = |length: usize| {
             let word = words.get(length.checked_sub(1)?)?;
-            if DEALS.contains(&word.as_str()) {
+            if DEALS.has(word.as_str()) {
                 return Some(false);
             }
             let verb = lexicon::verb(word);
@@ -65,7 +67,7 @@ impl Siblings {
             let is_common = count.is_some_and(|count| *count >= FAMILY);
             is_common && words.len() > *length && is_name(*length) == Some(true)
         };
-        (1..=2).take_while(is_shared).count()
+        (1..=LONGEST).take_while(is_shared).count()
     }
 
     pub(super) fn are_about_money(&self) -> bool {

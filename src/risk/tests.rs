@@ -42,6 +42,8 @@ fn what_is_done_may_stand_at_the_end() {
         ("pods_list", Read),
         ("monitor_create", Write),
         ("order_cancel", Execute),
+        ("invoice-list", Read),
+        ("refund_order", Financial),
         ("deploy-services-reader", Read),
     ] {
         assert_eq!(named(name), expected, "{name}");
@@ -166,6 +168,8 @@ fn what_all_names_begin_with_says_nothing() {
         "dropbox_delete_file",
     ];
     assert_eq!(among("dropbox_get_file", &drops), Read);
+    let runs = ["model_eval_list", "model_eval_get_run", "model_eval_create"];
+    assert_eq!(among("model_eval_get_run", &runs), Read);
     // But all of these search.
     let searches = ["search_code", "search_users", "search_issues"];
     assert_eq!(among("search_code", &searches), Read);
@@ -353,14 +357,68 @@ fn odd_definitions_are_read_as_far_as_they_go() {
         of(json!({ "name": "get", "inputSchema": circle })).category(),
         Read
     );
-    let many: serde_json::Map<_, _> = (0..5_000).map(|n| (format!("p{n}"), json!({}))).collect();
-    let tool = json!({ "name": "get", "inputSchema": { "properties": many } });
-    assert_eq!(
-        ToolDefinition::from_value(&tool).unwrap().parameters.len(),
-        256
-    );
     let long = json!({ "name": "get", "description": "é".repeat(10_000) });
     assert!(ToolDefinition::from_value(&long).unwrap().description.len() <= 4_096);
+}
+
+#[test]
+fn what_is_too_much_to_be_read_is_not_taken_for_harmless() {
+    let members = |count: usize| -> serde_json::Map<_, _> {
+        (0..count).map(|n| (format!("p{n}"), json!({}))).collect()
+    };
+    let of_members = |count| taking("get", Value::Object(members(count))).category();
+    assert_eq!((of_members(256), of_members(257)), (Read, Unknown));
+    let of_values = |count: usize| {
+        let values: Vec<_> = (0..count).map(|n| format!("get_{n}")).collect();
+        taking("get", json!({ "action": { "enum": values } })).category()
+    };
+    assert_eq!((of_values(256), of_values(257)), (Read, Unknown));
+    let long = |count: usize| format!("get_{}", "a".repeat(count));
+    assert_eq!((named(&long(1_020)), named(&long(1_021))), (Read, Unknown));
+    let either: Vec<_> = (0..5_000).map(|_| json!({ "anyOf": [{}, {}] })).collect();
+    let found = of(json!({ "name": "get", "inputSchema": { "anyOf": either } }));
+    assert_eq!(found.category(), Unknown);
+    assert_eq!(
+        found.evidence()[0].to_string(),
+        "`…` in a definition too long to be read whole"
+    );
+}
+
+#[test]
+fn actions_beyond_those_that_are_judged_are_the_worst() {
+    let selector = |n: usize| {
+        let values: Vec<_> = (0..256).map(|v| format!("get_{v}")).collect();
+        (
+            format!("o{n}"),
+            json!({ "properties": { "op": { "enum": values } } }),
+        )
+    };
+    let of_selectors = |count: usize| {
+        let all: serde_json::Map<_, _> = (0..count).map(selector).collect();
+        taking("get", Value::Object(all)).category()
+    };
+    assert_eq!((of_selectors(4), of_selectors(5)), (Read, Destructive));
+}
+
+#[test]
+fn what_a_list_holds_is_looked_at() {
+    let found = taking(
+        "thing",
+        json!({ "operations": { "type": "array", "items": {
+        "properties": { "op": { "enum": ["get", "purge"] } },
+    } } }),
+    );
+    assert_eq!(found.category(), Destructive);
+    assert_eq!(found.actions()[1].path(), "args.operations[*].op");
+    let found = taking(
+        "thing",
+        json!({ "actions": { "items": { "enum": ["start"] } } }),
+    );
+    assert_eq!(found.actions()[0].path(), "args.actions[*]");
+    let found = taking("get", json!({ "command": { "type": "array" } }));
+    assert_eq!(found.category(), Execute);
+    let found = taking("get", json!({ "command": { "type": "integer" } }));
+    assert_eq!(found.category(), Read);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What a description says that its tool does: the verb with which it begins.
 
 use super::category::RiskCategory;
-use super::lexicon::{self, DEALS, JOINS, MONEY, Verb};
+use super::lexicon::{self, DEALS, JOINS, MONEY, TIES, Verb};
 use super::name::Said;
 use super::words::{self, Word};
 
@@ -90,8 +90,8 @@ pub(super) fn judge(description: &str) -> Vec<Said> {
             .map(|word| word.lower.as_str())
             .unwrap_or_default();
         let is_listed = words.get(next).is_some_and(|word| word.is_listed);
-        let is_joined = JOINS.contains(&before) || is_listed;
-        let gap = next - in_chain - usize::from(JOINS.contains(&before));
+        let is_joined = JOINS.has(before) || is_listed;
+        let gap = next - in_chain - usize::from(JOINS.has(before));
         if is_joined && (gap <= 1 || !verb.may_be_noun) {
             in_chain = next;
             said.push(weigh(words, next, verb, at > NEAR));
@@ -107,11 +107,11 @@ fn deal(words: &[Word<'_>]) -> Option<Said> {
         let shorter = plain.strip_suffix('e').unwrap_or(plain);
         [word.lower.as_str(), plain, shorter]
             .iter()
-            .any(|word| DEALS.contains(word))
+            .any(|word| DEALS.has(word))
     };
     let at = words.iter().take(NEAR + 1).position(is_deal)?;
     let mut after = words.iter().skip(at + 1).take(6);
-    let noun = after.find(|word| MONEY.contains(&word.lower.as_str()))?;
+    let noun = after.find(|word| MONEY.has(word.lower.as_str()))?;
     let verb = words.get(at)?;
     Some(Said {
         category: RiskCategory::Financial,
@@ -169,7 +169,7 @@ fn weigh(words: &[Word<'_>], at: usize, verb: Verb, is_weak: bool) -> Said {
     let is_money = |at: &usize| {
         words
             .get(*at)
-            .is_some_and(|word| MONEY.contains(&word.lower.as_str()))
+            .is_some_and(|word| MONEY.has(word.lower.as_str()))
     };
     if verb.category > RiskCategory::Read && verb.category < RiskCategory::Financial {
         if let Some(noun) = after.clone().find(is_money) {
@@ -181,7 +181,7 @@ fn weigh(words: &[Word<'_>], at: usize, verb: Verb, is_weak: bool) -> Said {
             .get(*at)
             .map(|word| word.lower.as_str())
             .unwrap_or_default();
-        lexicon::TIES.contains(&tie)
+        TIES.has(tie)
     };
     if word.starts_with("remove") {
         if let Some(tie) = (at + 1..words.len().min(at + 4)).find(is_tie) {

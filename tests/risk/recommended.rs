@@ -26,7 +26,7 @@ fn recommended(tools: &[Value]) -> (PolicyDocument, Policy) {
 
 /// What `check --strict` fails for.
 fn assert_no_warning(policy: &Policy, tools: &[Value], of: &str) {
-    let found: Vec<_> = policy.warnings().iter().cloned().collect();
+    let found = policy.warnings().to_vec();
     let found = found.into_iter().chain(policy.check_tools(tools));
     let found: Vec<_> = found.map(|found| found.to_string()).collect();
     assert!(found.is_empty(), "{of}: {}", found.join("\n"));

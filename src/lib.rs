@@ -63,8 +63,9 @@ pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
 pub use risk::{
-    ActionRisk, Assessment, Confidence, Evidence, EvidencePlace, RiskCategory, RiskSeverity,
-    Siblings, ToolDefinition, classify, recommend,
+    ActionRisk, Assessment, Confidence, DefinitionWarning, DefinitionWarningKind, Evidence,
+    EvidencePlace, RiskCategory, RiskSeverity, Siblings, ToolDefinition, classify,
+    definition_warnings, recommend,
 };
 #[cfg(feature = "redis")]
 pub use session::RedisSessionStore;

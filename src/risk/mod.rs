@@ -18,6 +18,7 @@ mod siblings;
 #[cfg(test)]
 mod tests;
 mod text;
+mod warnings;
 mod words;
 
 pub use self::assessment::{ActionRisk, Assessment, Confidence, Evidence, EvidencePlace};
@@ -26,3 +27,4 @@ pub use self::classify::classify;
 pub use self::definition::ToolDefinition;
 pub use self::recommend::recommend;
 pub use self::siblings::Siblings;
+pub use self::warnings::{DefinitionWarning, DefinitionWarningKind, definition_warnings};

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::definition::{self, ToolDefinition};
 use super::lexicon::{self, DEALS, MONEY};
@@ -10,8 +10,8 @@ const FAMILY: usize = 3;
 const LONGEST: usize = 3;
 
 /// What the tools of a server have in common, which helps to understand each of
-/// them: what their names begin with (`browser_`, `jira_`), and whether they are
-/// about money.
+/// them: what their names begin with (`browser_`, `jira_`), whether they are about
+/// money, and what they are called.
 ///
 /// ```
 /// use mcp_policy::{RiskCategory, Siblings, ToolDefinition, classify};
@@ -27,6 +27,8 @@ pub struct Siblings {
     /// How many names begin with these words.
     beginnings: HashMap<String, usize>,
     about_money: usize,
+    /// Those that nobody writes by chance.
+    names: HashSet<String>,
 }
 
 impl Siblings {
@@ -41,6 +43,9 @@ impl Siblings {
                 if let Some(begin) = words.get(..length).filter(|_| words.len() > length) {
                     *siblings.beginnings.entry(begin.join(" ")).or_default() += 1;
                 }
+            }
+            if words.len() > 1 {
+                siblings.names.insert(tool.name.clone());
             }
             let is_money = |word: &&str| MONEY.has(word) || COMPANY.contains(word);
             let has_money = words.iter().any(|word| is_money(&word.as_str()));
@@ -68,6 +73,12 @@ impl Siblings {
             is_common && words.len() > *length && is_name(*length) == Some(true)
         };
         (1..=LONGEST).take_while(is_shared).count()
+    }
+
+    /// Whether one of them is called so, by a name of more than one word: `get` is
+    /// written by many who mean no tool.
+    pub(super) fn are_called(&self, name: &str) -> bool {
+        self.names.contains(name)
     }
 
     pub(super) fn are_about_money(&self) -> bool {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod labels;
+mod poisoned;
 mod recommended;
 
 use std::collections::BTreeMap;

@@ -114,7 +114,8 @@ impl<'t> Case<'t> {
             }
         }
         for said in &of_text {
-            if !said.is_weak || !name_is_clear {
+            let is_grave = said.category >= RiskCategory::Financial;
+            if !said.is_weak || !name_is_clear || is_grave {
                 self.find(EvidencePlace::Description, said);
             }
         }

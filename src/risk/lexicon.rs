@@ -143,9 +143,15 @@ const DESTRUCTIVE: &str = "\
 
 const PERHAPS_DESTRUCTIVE: &str = "clean clear drop empty flush forget pop prune reset trash trim";
 
+/// What does it, where that is what a tool is called.
+pub(super) const AGENTS: List = List(
+    "creator deleter editor executor fetcher finder installer reader remover runner searcher \
+    sender summariser summarizer updater uploader viewer writer",
+);
+
 /// What stands before the verb and says how it is done.
 pub(super) const MANNERS: List =
-    List("admin async auto batch bulk fast hard multi quick raw safe simple soft sync");
+    List("admin async auto batch bulk fast hard multi quick raw safe simple soft");
 
 /// What joins two things that are both done.
 pub(super) const JOINS: List = List("and n or then");

@@ -2,8 +2,8 @@
 
 use super::category::RiskCategory;
 use super::lexicon::{
-    self, DEALS, HOLDERS, JOINS, MANNERS, MONEY, MONEY_IN_COMPANY, NEWS, OFFERS, READING_NOUNS,
-    RUNNING_NOUNS, TIES, Verb,
+    self, AGENTS, DEALS, HOLDERS, JOINS, MANNERS, MONEY, MONEY_IN_COMPANY, NEWS, OFFERS,
+    READING_NOUNS, RUNNING_NOUNS, TIES, Verb,
 };
 
 /// What words say, and which of them.
@@ -60,7 +60,7 @@ fn verb_at(words: &[&str], at: usize) -> Option<Verb> {
         return None;
     }
     let is_last = at + 1 == words.len();
-    if is_last && !matches!(*word, "settings" | "access") && word.ends_with("er") {
+    if is_last && AGENTS.has(word) {
         return lexicon::inflected(word);
     }
     lexicon::verb(word)
@@ -103,8 +103,12 @@ fn heads(words: &[&str]) -> Vec<usize> {
         let is_pair = follows && !verb.may_be_noun && is_no_look(words, head);
         // What cannot be undone is worth a false alarm.
         let is_grave = verb.category >= RiskCategory::Financial && !verb.may_be_noun;
-        let ends_grave = verb.category == RiskCategory::Destructive && *at == last;
-        if is_joined || is_pair || is_grave || ends_grave {
+        let at_end = *at == 0 || *at == last;
+        let ends_grave = verb.category == RiskCategory::Destructive && at_end;
+        // `report_send_all`
+        let of_noun = *at == 1 && first.is_some_and(|(at, verb)| *at == 0 && verb.may_be_noun);
+        let starts = of_noun && verb.category >= RiskCategory::Execute && !verb.may_be_noun;
+        if is_joined || is_pair || is_grave || ends_grave || starts {
             heads.push(*at);
         }
     }
@@ -128,10 +132,8 @@ fn weigh(words: &[&str], at: usize, word: &str, verb: Verb) -> Said {
     let after = words.get(at + 1..).unwrap_or_default();
     let next = after.first().copied().unwrap_or_default();
     // `API-post-search`: how it is sent says less than what is asked for.
-    let is_of_http = matches!(word, "get" | "patch" | "post" | "put");
-    let real = lexicon::verb(next).filter(|real| is_of_http && is_clear_after(word, *real));
-    if let Some(real) = real {
-        return Said::new(real.category, &[word, next]);
+    if word == "post" && matches!(next, "find" | "lookup" | "query" | "search") {
+        return Said::new(RiskCategory::Read, &[word, next]);
     }
     // Whoever starts a search, looks.
     if matches!(word, "run" | "start") && matches!(next, "crawl" | "lookup" | "scan" | "search") {
@@ -154,10 +156,6 @@ fn weigh(words: &[&str], at: usize, word: &str, verb: Verb) -> Said {
         is_weak: verb.may_be_noun && at > 0,
         ..Said::new(verb.category, &[word])
     }
-}
-
-fn is_clear_after(method: &str, real: Verb) -> bool {
-    !real.may_be_noun || method == "post" && real.category == RiskCategory::Read
 }
 
 /// What is removed from where it stood and is still there.
@@ -202,7 +200,7 @@ fn noun(words: &[&str]) -> Option<Said> {
     let runs = words.iter().find(|word| RUNNING_NOUNS.has(word));
     let reads = READING_NOUNS.has(last);
     let read = reads.then(|| Said::weak(RiskCategory::Read, &[last]));
-    read.or_else(|| Some(Said::weak(RiskCategory::Execute, &[runs?])))
+    read.or_else(|| Some(Said::new(RiskCategory::Execute, &[runs?])))
 }
 
 /// What is done to money, more than looking, is financial.

@@ -51,6 +51,33 @@ fn what_is_done_may_stand_at_the_end() {
 }
 
 #[test]
+fn a_word_that_looks_hides_no_other() {
+    for (name, expected) in [
+        ("query_execute_now", Execute),
+        ("report_send_all", Execute),
+        ("reset_counter", Destructive),
+        ("clear_reader", Destructive),
+        ("list_create_options", Read),
+        ("get_create_fields", Read),
+        ("put_read_only", Write),
+        ("API-post-search", Read),
+        ("post_message", Write),
+        ("push_message", Execute),
+        ("remote_shell", Execute),
+        ("sync_files", Write),
+        ("start_search", Read),
+        ("start_server", Execute),
+    ] {
+        assert_eq!(named(name), expected, "{name}");
+    }
+    let shell = json!({ "name": "remote_shell", "description": "Returns what is printed." });
+    assert_eq!(of(shell).category(), Execute);
+    let late = "In the quiet of the night for you deletes files";
+    let late = json!({ "name": "list_files", "description": late });
+    assert_eq!(of(late).category(), Destructive);
+}
+
+#[test]
 fn the_opposite_of_deleting_deletes_nothing() {
     for name in [
         "undelete",

@@ -19,6 +19,7 @@ mod policy;
 mod reload;
 #[cfg(feature = "redis")]
 mod remote;
+mod risk;
 mod rounds;
 mod session;
 mod source;
@@ -71,6 +72,11 @@ pub use policy::{
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
+pub use risk::{
+    ActionRisk, Assessment, Confidence, DefinitionWarning, DefinitionWarningKind, Evidence,
+    EvidencePlace, RiskCategory, RiskSeverity, Siblings, ToolDefinition, classify,
+    definition_warnings, recommend,
+};
 pub use rounds::{NoRequestStateKey, RequestStateKeys};
 #[cfg(feature = "redis")]
 pub use session::RedisSessionStore;

@@ -56,6 +56,7 @@ pub(crate) use self::limits::MOST_CHARGES;
 pub(crate) use self::pins::{DefinitionDigest, Definitions, digest_of};
 pub(crate) use self::quota::Spending;
 pub use self::quota::{Amount, CalendarUnit, OnStoreError, Period, Quota, QuotaId, Scope};
+pub(crate) use self::section::is_ordinary;
 pub(crate) use self::views::Views;
 
 use self::compile::Rules;

@@ -138,7 +138,7 @@ pub(super) const LONGEST_NAME: usize = 256;
 const LONGEST_FOLDED: usize = 4 * LONGEST_NAME;
 
 /// Whether all of the name is what names of tools and prompts are made of.
-pub(super) fn is_ordinary(name: &str) -> bool {
+pub(crate) fn is_ordinary(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(is_ordinary_byte)
 }
 

@@ -8,11 +8,7 @@ use crate::{answers, cases, encodings, requests};
 
 /// Rows that need what later issues bring, with the number in the title of the
 /// issue: 6 approval, 7 risk and pins, 8 the gateway.
-const LATER: &[(&str, u8, &str)] = &[
-    ("t20", 7, "poisoned descriptions"),
-    ("t21", 7, "poisoned schemas"),
-    ("t23", 8, "servers that shadow each other"),
-];
+const LATER: &[(&str, u8, &str)] = &[("t23", 8, "servers whose tools have one name")];
 
 fn rows() -> impl Iterator<Item = String> {
     [('r', 32), ('w', 14), ('t', 44)]
@@ -59,7 +55,9 @@ fn every_row_has_a_test_or_waits_for_an_issue() {
         let later = LATER.iter().find(|(later, ..)| *later == row);
         match (tested.contains(&row), later) {
             (false, None) => panic!("{row} has no test"),
-            (true, Some((.., what))) => panic!("{row} has a test, so it is not to come: {what}"),
+            (false, Some((.., what))) => {
+                panic!("{row} has no test beside what is to come: {what}")
+            }
             _ => {}
         }
     }

@@ -1,5 +1,7 @@
 //! Names that are easily taken for something else.
 
+mod definitions;
+
 use serde_json::{Value, json};
 
 use super::RiskCategory::{self, Destructive, Execute, Financial, Read, Unknown, Write};
@@ -104,6 +106,82 @@ fn a_name_that_promises_to_read_is_not_believed_beside_sql() {
     assert_eq!(taking("search_files", words).category(), Read);
     let code = json!({ "code": { "type": "string", "description": "Country code" } });
     assert_eq!(taking("get_country", code).category(), Read);
+}
+
+#[test]
+fn what_is_run_may_be_told_elsewhere_than_in_the_argument() {
+    let of_query = |name: &str, description: &str| {
+        let query = json!({ "properties": { "query": { "type": "string" } } });
+        let tool = json!({ "name": name, "description": description, "inputSchema": query });
+        of(tool).category()
+    };
+    assert_eq!(of_query("get_rows", "Gets what a SELECT finds"), Execute);
+    assert_eq!(of_query("get_rows", "Gets rows by sql"), Execute);
+    assert_eq!(of_query("get_sql_rows", "Gets rows"), Execute);
+    assert_eq!(of_query("get_rows", "Gets rows"), Read);
+    let code = json!({ "code": { "type": "string" } });
+    let found = taking("run_snippet", code.clone());
+    assert!(
+        found
+            .evidence()
+            .iter()
+            .any(|evidence| evidence.quote() == "code")
+    );
+    assert!(
+        taking("add_item", code)
+            .evidence()
+            .iter()
+            .all(|found| found.quote() != "code")
+    );
+    let file = json!({ "savePath": { "type": "string" } });
+    assert_eq!(taking("download_report", file).category(), Write);
+}
+
+#[test]
+fn a_noun_that_could_be_a_verb_gives_way_to_a_clear_description() {
+    let with = |name: &str, description: &str| {
+        of(json!({ "name": name, "description": description })).category()
+    };
+    assert_eq!(with("cluster_release_data", ""), Execute);
+    assert_eq!(with("cluster_release_data", "Shows data"), Read);
+    assert_eq!(with("table_reset", "Shows data"), Destructive);
+    // Far along in a sentence is a verb that says little.
+    let far = "Out in the very far fields for you sends it";
+    assert_eq!(with("list_files", far), Read);
+    assert_eq!(with("files", far), Execute);
+}
+
+#[test]
+fn everything_has_its_name() {
+    let names = RiskCategory::ALL.map(|category| category.to_string());
+    let expected = [
+        "read",
+        "write",
+        "unknown",
+        "execute",
+        "financial",
+        "destructive",
+    ];
+    assert_eq!(names, expected);
+    let severities = RiskCategory::ALL.map(|category| category.severity().to_string());
+    let expected = ["low", "medium", "high", "high", "critical", "critical"];
+    assert_eq!(severities, expected);
+    let confidences = [Confidence::Low, Confidence::Medium, Confidence::High];
+    assert_eq!(
+        confidences.map(|c| c.to_string()),
+        ["low", "medium", "high"]
+    );
+    assert_eq!(
+        serde_json::to_value(of(json!({ "name": "delete_all" }))).unwrap(),
+        json!({
+            "category": "destructive",
+            "severity": "critical",
+            "confidence": "medium",
+            "evidence": [
+                { "place": "name", "quote": "delete", "category": "destructive" },
+            ],
+        })
+    );
 }
 
 #[test]
@@ -268,196 +346,4 @@ fn a_description_says_what_a_name_does_not() {
     assert_eq!(liar.category(), Destructive);
     let other_liar = of(json!({ "name": "list_all", "description": "Deletes all files." }));
     assert_eq!(other_liar.category(), Destructive);
-}
-
-#[test]
-fn each_action_is_judged_and_the_worst_counts() {
-    let actions = json!({ "action": { "enum": ["list", "enable", "kill", "frob"] } });
-    let found = taking("manage_flow", actions);
-    let each: Vec<_> = found
-        .actions()
-        .iter()
-        .map(|a| (a.value(), a.category()))
-        .collect();
-    let expected = [
-        ("list", Read),
-        ("enable", Write),
-        ("kill", Execute),
-        ("frob", Unknown),
-    ];
-    assert_eq!(each, expected);
-    assert_eq!(
-        (found.category(), found.confidence()),
-        (Execute, Confidence::High)
-    );
-    // What the name says of all of them is true of each.
-    let actions = json!({ "action": { "enum": ["list", "all"] } });
-    let found = taking("purge_queue", actions);
-    assert!(
-        found
-            .actions()
-            .iter()
-            .all(|action| action.category() == Destructive)
-    );
-    // These are no actions.
-    let filter = json!({ "action": { "enum": ["created", "deleted"] } });
-    assert_eq!(taking("list_events", filter).category(), Read);
-    let ways = json!({ "method": { "enum": ["card", "cash"] } });
-    assert!(taking("get_price", ways).actions().is_empty());
-}
-
-#[test]
-fn actions_are_found_behind_references_and_in_alternatives() {
-    let tool = |schema: Value| of(json!({ "name": "thing", "inputSchema": schema }));
-    let found = tool(json!({
-        "properties": { "op": { "$ref": "#/$defs/Op" } },
-        "$defs": { "Op": { "type": "string", "enum": ["get", "wipe"] } },
-    }));
-    assert_eq!(found.category(), Destructive);
-    let either = |value: &str| json!({ "properties": { "operation": { "const": value } } });
-    let found = tool(json!({ "properties": { "select": {
-        "anyOf": [either("get-site"), either("deploy-site")],
-    } } }));
-    assert_eq!(found.category(), Execute);
-    assert_eq!(found.actions()[1].path(), "args.select.operation");
-    // What is not listed whole is not known.
-    let found = tool(json!({ "properties": { "action": {
-        "anyOf": [{ "enum": ["get"] }, { "type": "string" }],
-    } } }));
-    assert!(found.actions().is_empty());
-}
-
-#[test]
-fn what_is_in_no_list_of_words_is_unknown() {
-    for name in [
-        "",
-        "frobnicate",
-        "___",
-        "删除",
-        "löschen_list",
-        "get_dеlete",
-    ] {
-        assert_eq!(named(name), Unknown, "{name}");
-    }
-}
-
-#[test]
-fn evidence_is_quoted_and_cannot_pretend() {
-    let found = of(
-        json!({ "name": "x", "description": "Deletes\u{202e} it", "inputSchema": {
-        "properties": { "sql\u{202e}": {}, "command": {} },
-    } }),
-    );
-    let quotes: Vec<_> = found.evidence().iter().map(ToString::to_string).collect();
-    assert_eq!(quotes[0], "`Deletes` in the description");
-    assert!(quotes.iter().all(|quote| !quote.contains('\u{202e}')));
-}
-
-#[test]
-fn odd_definitions_are_read_as_far_as_they_go() {
-    for tool in [
-        json!(null),
-        json!([]),
-        json!({}),
-        json!({ "name": 7 }),
-        json!("a"),
-    ] {
-        assert_eq!(ToolDefinition::from_value(&tool), None, "{tool}");
-    }
-    for odd in [
-        json!(7),
-        json!("a"),
-        json!([1]),
-        json!({ "properties": [] }),
-        json!(true),
-    ] {
-        let tool = json!({
-            "name": "get", "description": odd, "annotations": odd, "inputSchema": odd,
-        });
-        assert_eq!(of(tool).category(), Read, "{odd}");
-    }
-    let circle = json!({
-        "properties": { "a": { "$ref": "#" }, "b": { "$ref": "#/properties/b" } },
-        "anyOf": [{ "$ref": "#" }, { "$ref": "#" }],
-    });
-    assert_eq!(
-        of(json!({ "name": "get", "inputSchema": circle })).category(),
-        Read
-    );
-    let long = json!({ "name": "get", "description": "é".repeat(10_000) });
-    assert!(ToolDefinition::from_value(&long).unwrap().description.len() <= 4_096);
-}
-
-#[test]
-fn what_is_too_much_to_be_read_is_not_taken_for_harmless() {
-    let members = |count: usize| -> serde_json::Map<_, _> {
-        (0..count).map(|n| (format!("p{n}"), json!({}))).collect()
-    };
-    let of_members = |count| taking("get", Value::Object(members(count))).category();
-    assert_eq!((of_members(256), of_members(257)), (Read, Unknown));
-    let of_values = |count: usize| {
-        let values: Vec<_> = (0..count).map(|n| format!("get_{n}")).collect();
-        taking("get", json!({ "action": { "enum": values } })).category()
-    };
-    assert_eq!((of_values(256), of_values(257)), (Read, Unknown));
-    let long = |count: usize| format!("get_{}", "a".repeat(count));
-    assert_eq!((named(&long(1_020)), named(&long(1_021))), (Read, Unknown));
-    let either: Vec<_> = (0..5_000).map(|_| json!({ "anyOf": [{}, {}] })).collect();
-    let found = of(json!({ "name": "get", "inputSchema": { "anyOf": either } }));
-    assert_eq!(found.category(), Unknown);
-    assert_eq!(
-        found.evidence()[0].to_string(),
-        "`…` in a definition too long to be read whole"
-    );
-}
-
-#[test]
-fn actions_beyond_those_that_are_judged_are_the_worst() {
-    let selector = |n: usize| {
-        let values: Vec<_> = (0..256).map(|v| format!("get_{v}")).collect();
-        (
-            format!("o{n}"),
-            json!({ "properties": { "op": { "enum": values } } }),
-        )
-    };
-    let of_selectors = |count: usize| {
-        let all: serde_json::Map<_, _> = (0..count).map(selector).collect();
-        taking("get", Value::Object(all)).category()
-    };
-    assert_eq!((of_selectors(4), of_selectors(5)), (Read, Destructive));
-}
-
-#[test]
-fn what_a_list_holds_is_looked_at() {
-    let found = taking(
-        "thing",
-        json!({ "operations": { "type": "array", "items": {
-        "properties": { "op": { "enum": ["get", "purge"] } },
-    } } }),
-    );
-    assert_eq!(found.category(), Destructive);
-    assert_eq!(found.actions()[1].path(), "args.operations[*].op");
-    let found = taking(
-        "thing",
-        json!({ "actions": { "items": { "enum": ["start"] } } }),
-    );
-    assert_eq!(found.actions()[0].path(), "args.actions[*]");
-    let found = taking("get", json!({ "command": { "type": "array" } }));
-    assert_eq!(found.category(), Execute);
-    let found = taking("get", json!({ "command": { "type": "integer" } }));
-    assert_eq!(found.category(), Read);
-}
-
-#[test]
-fn a_text_that_readers_read_differently_is_no_definition() {
-    assert!(ToolDefinition::from_json(r#"{ "name": "a" }"#).is_some());
-    for text in [
-        r#"{ "name": "a", "name": "b" }"#,
-        "[]",
-        "{",
-        "",
-        r#"{ "name": "a" } {}"#,
-    ] {
-        assert_eq!(ToolDefinition::from_json(text), None, "{text}");
-    }
 }

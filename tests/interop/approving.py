@@ -5,6 +5,7 @@ it, where an operator decides, and the client programs. `drive_approvals.py` has
 import contextlib
 import json
 import re
+import threading
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ PUBLIC = "https://gateway.example.com"
 
 # Less than a call is held, which is 25 s: nothing may pass because that is over.
 SOON_SECONDS = 20
+
+# Client programs that begin at once: that is most of the work, and each has a time to be done in.
+BEGINNING = threading.Semaphore(4)
 
 
 def eventually(what: str, look, seconds: int = SOON_SECONDS):
@@ -137,7 +141,8 @@ class Trial:
     def talk(self, scenario: str, **variables: str) -> contextlib.closing:
         command = [*self.command, self.relay.url, self.client.mode]
         errors = self.logs / f"{self.site.name}-{self.word(scenario)}.log"
-        talk = Talk(command, errors, variables)
+        with BEGINNING:
+            talk = Talk(command, errors, variables)
         if (talk.protocol == MODERN) != (self.client.mode == "auto"):
             talk.close()
             raise Failure(f"the client agreed on {talk.protocol}")

@@ -8,177 +8,24 @@ API meanwhile. What ran is in the servers' own logs, by a word that only one cal
 
 import argparse
 import contextlib
-import json
-import re
 import sys
-import time
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
-from drive import (
-    HERE,
-    META,
-    MODERN,
-    Client,
-    Failure,
-    client_program,
-    end_children_on_signals,
-    environment,
-    listening,
-    print_tails,
-    read_calls,
-    server_environment,
-)
-from drive_limits import HTTP_CLIENTS, Conversation, Relay
+from approving import Site, Talk, Trial, open_site
+from drive import HERE, Client, Failure, client_program, end_children_on_signals, print_tails
+from drive_limits import HTTP_CLIENTS
 
-OURS = "io.github.mcp-policy/approval"
-RULE = "/tools/echo/require_approval"
-TOKEN = "operators-token-0123456789"
-PUBLIC = "https://gateway.example.com"
-
-# Less than a call is held, which is 25 s: nothing may pass because that is over.
-SOON_SECONDS = 20
+# Longer than a call is held, which is 25 s.
 HELD_SECONDS = 60
+
+DENIED = "has denied exactly this call"
 
 ACCEPT = {"action": "accept"}
 DECLINE = {"action": "decline"}
 ALLOW_ONCE = {"action": "accept", "content": {"decision": "allow_once"}}
 DENY = {"action": "accept", "content": {"decision": "deny"}}
 ROOM = {"action": "accept", "content": {"room": "7"}}
-
-
-def eventually(what: str, look, seconds: int = SOON_SECONDS):
-    """What `look` gives, once it gives something."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        if time.monotonic() > deadline:
-            raise Failure(f"after {seconds} s: {what}")
-        time.sleep(0.05)
-    return found
-
-
-@dataclass(frozen=True)
-class Site:
-    """A server behind the proxy, and everything that is to be seen of them."""
-
-    name: str
-    proxy: str
-    admin: str
-    calls: Path
-    log: Path
-
-    def requests(self, state: str) -> list[dict]:
-        return self.ask(f"?state={state}")
-
-    def ask(self, path: str, method: str = "GET") -> list | dict:
-        headers = {"authorization": f"Bearer {TOKEN}"}
-        request = urllib.request.Request(self.admin + path, headers=headers, method=method)
-        with urllib.request.urlopen(request, timeout=SOON_SECONDS) as answer:
-            return json.load(answer)
-
-    def waiting(self, word: str) -> str:
-        """The request for the call with this word, once it waits."""
-
-        def look() -> str | None:
-            pending = self.requests("pending")
-            return next((request["id"] for request in pending if request["arguments"]["message"] == word), None)
-
-        return eventually(f"nobody is asked about {word}", look)
-
-    def approve(self, request: str) -> None:
-        self.ask(f"/{request}/approve", "POST")
-
-    def deny(self, request: str) -> None:
-        self.ask(f"/{request}/deny", "POST")
-
-    def state(self, request: str) -> str:
-        return self.ask(f"/{request}")["state"]
-
-    def page(self, url: str) -> str:
-        """What a browser is shown at a URL that a client was told."""
-        if not url.startswith(f"{PUBLIC}/approvals/"):
-            raise Failure(f"the page is at {url}")
-        local = self.proxy.removesuffix("/mcp") + url.removeprefix(PUBLIC)
-        request = urllib.request.Request(local, headers={"host": PUBLIC.removeprefix("https://")})
-        with urllib.request.urlopen(request, timeout=SOON_SECONDS) as answer:
-            return answer.read().decode()
-
-    def ran(self, word: str) -> list[dict]:
-        return [line for line in read_calls(self.calls) if line.get("message") == word]
-
-    def refused(self, caller: str) -> int:
-        """How many calls of this caller the proxy says that it refused; to be told to wait is to be refused, too."""
-        return self.log.read_text(encoding="utf-8").count(f'refused caller="{caller}"')
-
-
-class Talk(Conversation):
-    """A client program in front of a site."""
-
-    def call(self, tool: str, word: str, *answers: dict, **more: object) -> None:
-        self.send({"name": tool, "arguments": {"message": word}, "answers": answers, **more})
-
-    def asked(self, mode: str) -> dict:
-        """What the client was asked while it makes a call."""
-        line = self.line()
-        if line["event"] != "elicited" or line["params"].get("mode", "form") != mode:
-            raise Failure(f"the client should have been asked by {mode}, but said {line}")
-        return line["params"]
-
-    def passes(self, text: str) -> None:
-        answer = self.line()
-        if answer["event"] != "result" or answer["isError"] or answer["text"] != text:
-            raise Failure(f"instead of {text} the client got {answer}")
-
-    def is_refused(self, text: str, request: str | None = None) -> dict:
-        """The call is answered with an error result that says this, about this request."""
-        answer = self.line()
-        if answer["event"] != "result" or not answer["isError"] or text not in answer["text"]:
-            raise Failure(f"instead of a refusal that says {text!r} the client got {answer}")
-        if not answer["text"].startswith("Policy violation:"):
-            raise Failure(f"the refusal does not say what it is: {answer}")
-        if request is not None and answer["meta"].get(META + "approvalId") != request:
-            raise Failure(f"the refusal is not about {request}: {answer}")
-        return answer
-
-    def is_sent_to_a_page(self) -> str:
-        """The call is answered with the error of 2025-11-25 that names a page. Gives its URL."""
-        answer = self.line()
-        if answer["event"] != "error" or answer.get("code") != -32042 or len(answer["elicitations"]) != 1:
-            raise Failure(f"instead of an error that names a page the client got {answer}")
-        page = answer["elicitations"][0]
-        if page["mode"] != "url":
-            raise Failure(f"the page is {page}")
-        return page["url"]
-
-
-class Trial:
-    """One client, with an address of its own, in front of a site."""
-
-    def __init__(self, site: Site, client: Client, command: list, address: str, logs: Path) -> None:
-        self.site, self.client, self.command, self.logs = site, client, command, logs
-        self.address, self.relay = address, Relay(site.proxy, address)
-
-    def word(self, scenario: str) -> str:
-        return f"{scenario}-{self.client.name}-{self.client.mode}"
-
-    def talk(self, scenario: str, **variables: str) -> contextlib.closing:
-        command = [*self.command, self.relay.url, self.client.mode]
-        errors = self.logs / f"{self.site.name}-{self.word(scenario)}.log"
-        talk = Talk(command, errors, variables)
-        if (talk.protocol == MODERN) != (self.client.mode == "auto"):
-            raise Failure(f"the client agreed on {talk.protocol}")
-        return contextlib.closing(talk)
-
-    def is_not_held(self, refused: int, seconds: int = SOON_SECONDS) -> None:
-        """Waits until more calls of this client were refused than these."""
-        eventually("the call is still held", lambda: self.site.refused(self.address) > refused, seconds)
-
-    def has_run(self, word: str, times: int) -> None:
-        found = len(self.site.ran(word))
-        if found != times:
-            raise Failure(f"the server executed {word} {found} times instead of {times}")
 
 
 def end_of(url: str) -> str:
@@ -200,10 +47,10 @@ def held(trial: Trial, talk: Talk, word: str) -> None:
     if second == request:
         raise Failure("the same request waits again")
     site.deny(second)
-    talk.is_refused("has denied exactly this call", second)
+    talk.is_refused(DENIED, second)
     # Nobody is asked again for now.
     talk.call("echo", word)
-    talk.is_refused("has denied exactly this call", second)
+    talk.is_refused(DENIED, second)
     trial.has_run(word, 1)
 
 
@@ -242,7 +89,7 @@ def patient(trial: Trial) -> None:
         if second == request:
             raise Failure("the same request waits again")
         site.deny(second)
-        talk.is_refused("has denied exactly this call", second)
+        talk.is_refused(DENIED, second)
         trial.has_run(word, 1)
 
 
@@ -308,7 +155,7 @@ def page(trial: Trial) -> None:
         talk.call("echo", f"{word}-denied", ACCEPT)
         third = end_of(talk.asked("url")["url"])
         site.deny(third)
-        talk.is_refused("has denied exactly this call", third)
+        talk.is_refused(DENIED, third)
         trial.has_run(f"{word}-denied", 0)
 
 
@@ -337,7 +184,7 @@ def page_error(trial: Trial) -> None:
         talk.call("echo", word)
         trial.has_run(word, 1)
         site.deny(second)
-        talk.is_refused("has denied exactly this call", second)
+        talk.is_refused(DENIED, second)
         trial.has_run(word, 1)
 
 
@@ -353,12 +200,12 @@ def ask_user(trial: Trial, talk: Talk, word: str) -> None:
         unwanted = f"{word}-{number}"
         talk.call("keep", unwanted, answer)
         talk.asked("form")
-        talk.is_refused("has denied exactly this call")
+        talk.is_refused(DENIED)
         trial.has_run(unwanted, 0)
     # The same call again is another one.
     talk.call("keep", word, DENY)
     talk.asked("form")
-    talk.is_refused("has denied exactly this call")
+    talk.is_refused(DENIED)
     trial.has_run(word, 1)
     pending = trial.site.requests("pending")
     if pending := [request for request in pending if word in request["arguments"]["message"]]:
@@ -449,22 +296,6 @@ def drive(trial: Trial, scenarios: tuple) -> list[bool]:
         print("\n".join(lines + [f"  - {problem[:1000]}" for problem in problems]), flush=True)
     trial.relay.close()
     return verdicts
-
-
-def open_site(
-    stack: contextlib.ExitStack, name: str, server: list, policy: str, proxy: Path, logs: Path
-) -> Site:
-    calls, output = logs / f"{name}-calls.jsonl", logs / f"{name}-proxy.log"
-    calls.touch()
-    upstream = stack.enter_context(listening(server, logs / f"{name}-server.log", server_environment(calls)))
-    serve = [proxy, "serve", "--policy", HERE / "policies" / policy, "--upstream", upstream, "--listen", "127.0.0.1:0"]
-    serve += ["--admin", "127.0.0.1:0", "--public-url", PUBLIC]
-    variables = {**environment(), "MCP_POLICY_ADMIN_TOKENS": f"dora:{TOKEN}"}
-    url = stack.enter_context(listening(serve, output, variables))
-    admin = re.search(r"approvals wait at (http://\S+)", output.read_text(encoding="utf-8"))
-    if not admin:
-        raise Failure(f"{output.name} does not say where approvals wait")
-    return Site(name, url, admin[1], calls, output)
 
 
 def main() -> int:

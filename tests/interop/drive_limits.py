@@ -36,7 +36,7 @@ from drive import (
 MAX = 10
 WINDOW_SECONDS = 60
 RULE = "/tools/echo/limits/rate"
-LINE_SECONDS = 60
+LINE_SECONDS = 120
 
 HTTP_CLIENTS = [client for client in CLIENTS if client.mode != "sse"]
 

@@ -161,6 +161,9 @@ mod attacked {
         keep_what_is_the_callers(&mut headers, true);
         let goes_on = headers.get(header::COOKIE);
         let text = goes_on.map(|cookie| cookie.to_str().unwrap());
-        assert!(!text.unwrap_or_default().contains("mcp_policy_"), "{text:?}");
+        assert!(
+            !text.unwrap_or_default().contains("mcp_policy_"),
+            "{text:?}"
+        );
     }
 }

@@ -42,7 +42,7 @@ fn a_row_that_is_not_utf_8_concerns_nobody_else() {
     let asked = store.ask(&spoilt);
     let used = store.use_up(id, other.digest(), clock.now());
     drop(hold);
-    block_on(busy.patiently()).unwrap();
+    let _ = block_on(busy.patiently());
     block_on(asked.patiently()).unwrap_err();
     assert_eq!(block_on(used.patiently()), Ok(Used::Now));
 }
@@ -55,7 +55,8 @@ fn what_is_not_in_force_is_not_used() {
     let call = pay(&clock, "{}");
     let id = Asking(&store).approved(&call);
     let file = file_in(directory.path());
-    file.execute("UPDATE approval SET in_force = 0", []).unwrap();
+    file.execute("UPDATE approval SET in_force = 0", [])
+        .unwrap();
     assert_eq!(Asking(&store).use_up(&call, id), Used::NotApproved);
 }
 

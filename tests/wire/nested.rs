@@ -1,6 +1,8 @@
 //! Clients of 2025-06-18 and 2025-11-25 that are asked on the answer to their own call
 //! whether that may be made.
 
+mod attacked;
+
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

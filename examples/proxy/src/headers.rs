@@ -146,3 +146,24 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name)
 }
+
+#[cfg(test)]
+mod attacked {
+    use super::*;
+
+    /// Browsers send a cookie to every port of a host: an operator who looks at the address
+    /// of the callers would show the server behind it their session.
+    #[test]
+    fn the_cookie_of_an_operator_never_goes_on() {
+        let mut headers = HeaderMap::new();
+        let cookie = "mcp_policy_00112233=00112233445566778899aabbccddeeff; theirs=1";
+        headers.insert(header::COOKIE, cookie.parse().unwrap());
+        keep_what_is_the_callers(&mut headers, true);
+        let goes_on = headers.get(header::COOKIE);
+        let text = goes_on.map(|cookie| cookie.to_str().unwrap());
+        assert!(
+            !text.unwrap_or_default().contains("mcp_policy_"),
+            "{text:?}"
+        );
+    }
+}

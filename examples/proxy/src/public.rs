@@ -235,6 +235,82 @@ mod tests {
         (status, body.unwrap().to_bytes())
     }
 
+    /// A store that does not answer at the moment, and how often it was asked.
+    #[derive(Default)]
+    struct Slow(std::sync::atomic::AtomicUsize);
+
+    impl mcp_policy::ApprovalStore for Slow {
+        fn ask(&self, _: &mcp_policy::ApprovalQuestion) -> mcp_policy::Answer<mcp_policy::Asked> {
+            unreachable!()
+        }
+
+        fn use_up(
+            &self,
+            _: ApprovalId,
+            _: &mcp_policy::CallDigest,
+            _: mcp_policy::Moment,
+        ) -> mcp_policy::Answer<mcp_policy::Used> {
+            unreachable!()
+        }
+
+        fn decide(
+            &self,
+            _: ApprovalId,
+            _: &mcp_policy::Ruling,
+            _: mcp_policy::Moment,
+        ) -> mcp_policy::Answer<Result<mcp_policy::ApprovalRequest, mcp_policy::NotDecided>>
+        {
+            unreachable!()
+        }
+
+        fn cancel(&self, _: ApprovalId, _: mcp_policy::Moment) -> mcp_policy::Answer<bool> {
+            unreachable!()
+        }
+
+        fn get(
+            &self,
+            _: ApprovalId,
+            _: mcp_policy::Moment,
+        ) -> mcp_policy::Answer<Option<mcp_policy::ApprovalRequest>> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            mcp_policy::Answer::pending(future::pending())
+        }
+
+        fn list(
+            &self,
+            _: &[ApprovalState],
+            _: mcp_policy::Moment,
+        ) -> mcp_policy::Answer<Vec<mcp_policy::ApprovalRequest>> {
+            unreachable!()
+        }
+
+        fn changes(&self) -> mcp_policy::ApprovalChanges {
+            mcp_policy::ApprovalChanges::default()
+        }
+    }
+
+    /// What strangers ask has a share of its own: a store takes 1 024 questions at once,
+    /// and calls that are one too many are refused.
+    #[tokio::test]
+    async fn strangers_do_not_take_the_room_for_what_calls_ask() {
+        use futures_util::FutureExt as _;
+
+        let store = Arc::new(Slow::default());
+        let url = PublicUrl::parse("https://gateway.example.com").unwrap();
+        let access = Access::new("127.0.0.1:1".parse().unwrap());
+        let pages = PublicPages::new(&url, access, Approvals::new(Arc::clone(&store) as _));
+        let paths: Vec<_> = (0..1_024).map(|id| format!("{PATH}/{id:032x}")).collect();
+        let mut open: Vec<_> = paths
+            .iter()
+            .map(|path| Box::pin(pages.answer(path)))
+            .collect();
+        for answer in &mut open {
+            let _ = answer.now_or_never();
+        }
+        let asked = store.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(asked <= 128, "{asked} questions of strangers at once");
+    }
+
     #[tokio::test]
     async fn what_is_over_looks_like_what_never_was() {
         let unknown = text(told(None)).await;

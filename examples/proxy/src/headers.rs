@@ -1,9 +1,12 @@
 //! Which headers go on, towards the upstream and back.
 
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap, HeaderName, HeaderValue,
     header::{self, CONNECTION},
 };
+
+/// How the names of cookies of operators begin.
+pub(crate) const OPERATORS: &str = "mcp_policy_";
 
 /// Takes out what the caller may not tell the upstream.
 pub(crate) fn keep_what_is_the_callers(headers: &mut HeaderMap, pass_authorization: bool) {
@@ -23,6 +26,23 @@ pub(crate) fn keep_what_is_the_callers(headers: &mut HeaderMap, pass_authorizati
         .collect();
     for name in refused {
         headers.remove(name);
+    }
+    forget_operators(headers);
+}
+
+/// Browsers send a cookie to every port of a host, so that of an operator can come here.
+fn forget_operators(headers: &mut HeaderMap) {
+    let kept = |cookies: &HeaderValue| {
+        let others = cookies.as_bytes().split(|byte| *byte == b';');
+        let others = others.filter(|cookie| !cookie.trim_ascii().starts_with(OPERATORS.as_bytes()));
+        let others = others.collect::<Vec<_>>().join(&b';');
+        HeaderValue::from_bytes(others.trim_ascii()).ok()
+    };
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(kept);
+    let cookies: Vec<_> = cookies.filter(|kept| !kept.is_empty()).collect();
+    headers.remove(header::COOKIE);
+    for cookie in cookies {
+        headers.append(header::COOKIE, cookie);
     }
 }
 

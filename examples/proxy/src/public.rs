@@ -16,6 +16,7 @@ use futures_util::future;
 use http::{Method, Request, Response, StatusCode, Uri, uri::Scheme};
 use http_body_util::{Either, Full};
 use mcp_policy::{ApprovalId, ApprovalState, Approvals};
+use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 
 use crate::{
@@ -79,7 +80,12 @@ pub(crate) struct PublicPages {
     access: Access,
     path: Arc<str>,
     approvals: Approvals,
+    /// Whoever looks takes a turn: calls ask the same store.
+    turns: Arc<Semaphore>,
 }
+
+/// Who may look at once.
+const MOST_AT_ONCE: usize = 64;
 
 #[derive(Template)]
 #[template(path = "public.html")]
@@ -96,6 +102,7 @@ impl PublicPages {
             access,
             path: Arc::clone(&url.path),
             approvals,
+            turns: Arc::new(Semaphore::new(MOST_AT_ONCE)),
         }
     }
 
@@ -114,24 +121,29 @@ impl PublicPages {
             .strip_prefix(PATH)
             .and_then(|id| id.strip_prefix('/'));
         let id = id.and_then(|id| id.parse::<ApprovalId>().ok());
-        let found = match id {
-            Some(id) => self.approvals.get(id).await,
-            None => Ok(None),
+        let Some(id) = id else {
+            return told(None);
         };
-        match found {
+        let Ok(_turn) = self.turns.try_acquire() else {
+            return not_known_now();
+        };
+        match self.approvals.get(id).await {
             Ok(request) => told(request.map(|request| request.state())),
             Err(error) => {
                 tracing::warn!(%error, "cannot say what has become of a request");
-                let told = Told {
-                    state: None,
-                    title: "Not known now",
-                    text: "It cannot be said what has become of this request. Reload this page \
-                           in a moment.",
-                };
-                page::html(StatusCode::SERVICE_UNAVAILABLE, &told)
+                not_known_now()
             }
         }
     }
+}
+
+fn not_known_now() -> Response<Full<Bytes>> {
+    let told = Told {
+        state: None,
+        title: "Not known now",
+        text: "It cannot be said what has become of this request. Reload this page in a moment.",
+    };
+    page::html(StatusCode::SERVICE_UNAVAILABLE, &told)
 }
 
 /// What is unknown looks like what is over.
@@ -241,7 +253,7 @@ mod tests {
 
     impl mcp_policy::ApprovalStore for Slow {
         fn ask(&self, _: &mcp_policy::ApprovalQuestion) -> mcp_policy::Answer<mcp_policy::Asked> {
-            unreachable!()
+            mcp_policy::Answer::pending(future::pending())
         }
 
         fn use_up(
@@ -250,7 +262,7 @@ mod tests {
             _: &mcp_policy::CallDigest,
             _: mcp_policy::Moment,
         ) -> mcp_policy::Answer<mcp_policy::Used> {
-            unreachable!()
+            mcp_policy::Answer::pending(future::pending())
         }
 
         fn decide(
@@ -260,11 +272,11 @@ mod tests {
             _: mcp_policy::Moment,
         ) -> mcp_policy::Answer<Result<mcp_policy::ApprovalRequest, mcp_policy::NotDecided>>
         {
-            unreachable!()
+            mcp_policy::Answer::pending(future::pending())
         }
 
         fn cancel(&self, _: ApprovalId, _: mcp_policy::Moment) -> mcp_policy::Answer<bool> {
-            unreachable!()
+            mcp_policy::Answer::pending(future::pending())
         }
 
         fn get(
@@ -281,7 +293,7 @@ mod tests {
             _: &[ApprovalState],
             _: mcp_policy::Moment,
         ) -> mcp_policy::Answer<Vec<mcp_policy::ApprovalRequest>> {
-            unreachable!()
+            mcp_policy::Answer::pending(future::pending())
         }
 
         fn changes(&self) -> mcp_policy::ApprovalChanges {

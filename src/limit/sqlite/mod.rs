@@ -235,7 +235,8 @@ impl LimitStore for SqliteLimitStore {
 
     fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
         let now = since_1970(now.system);
-        self.worker.tell(KeepState::new(*state, Arc::clone(caller), now));
+        self.worker
+            .tell(KeepState::new(*state, Arc::clone(caller), now));
     }
 
     fn use_state(&self, state: &StateId) -> Answer<bool> {

@@ -47,7 +47,6 @@ fn a_row_that_is_not_utf_8_concerns_nobody_else() {
     assert_eq!(block_on(used.patiently()), Ok(Used::Now));
 }
 
-/// As on a Redis server.
 #[test]
 fn what_is_not_in_force_is_not_used() {
     let (directory, store) = fresh();
@@ -57,7 +56,8 @@ fn what_is_not_in_force_is_not_used() {
     let file = file_in(directory.path());
     file.execute("UPDATE approval SET in_force = 0", [])
         .unwrap();
-    assert_eq!(Asking(&store).use_up(&call, id), Used::NotApproved);
+    let used = store.use_up(id, call.digest(), clock.now());
+    assert!(block_on(used.patiently()).is_err());
 }
 
 /// A row that holds another request is none of this id.

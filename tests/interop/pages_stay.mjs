@@ -1,4 +1,4 @@
-// node examples/proxy/tests/attacked_pages.mjs: what is under the pointer of an operator does not
+// node tests/interop/pages_stay.mjs: what is under the pointer of an operator does not
 // become another request because one above it was taken back. As much of a DOM as show() needs.
 import fs from "node:fs";
 class El { constructor(key, version){this.dataset={key,version};this.children=[];this.parent=null;}

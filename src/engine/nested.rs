@@ -10,11 +10,10 @@ use bytes::Bytes;
 
 use super::approve::asked_of;
 use super::judge::Judge;
-use super::rounds::{NotOurs, not_ours};
 use super::{Engine, words};
 use crate::approval::{ApprovalId, ApprovalRequest, ApprovalStore, Ruling};
 use crate::clock::Moment;
-use crate::mcp::reply::{self, Refusal, Thing};
+use crate::mcp::reply::{self, Thing};
 use crate::mcp::rounds::{Said, answered};
 use crate::rounds::{Parties, RequestStateKeys, Round, State, Step, is_sealed};
 use crate::store::StoreError;
@@ -141,31 +140,26 @@ impl fmt::Debug for Telling {
 }
 
 impl Engine {
-    /// Whether a response of a client's answers a request of ours. An error says that it
-    /// seems to, and does not.
-    pub(crate) fn own_answer(
-        &self,
-        response: &[u8],
-        judge: &Judge,
-    ) -> Result<Option<OwnAnswer>, Refusal> {
-        let answered = answered(response).filter(|(id, _)| is_sealed(id));
-        let Some((id, said)) = answered else {
-            return Ok(None);
-        };
-        let (Some(keys), Some(session)) = (self.rounds.keys(), judge.session()) else {
-            return Err(not_asked());
-        };
+    /// Whether a response of a client's answers a request of ours.
+    pub(crate) fn own_answer(&self, response: &[u8], judge: &Judge) -> Option<OwnAnswer> {
+        let (id, said) = answered(response).filter(|(id, _)| is_sealed(id))?;
+        let (keys, session) = self.rounds.keys().zip(judge.session())?;
         let (server, method) = (self.server.clone().unwrap_or_default(), method_in(session));
         let parties = Parties {
             server: &server,
             caller: judge.caller().id(),
             method: &method,
         };
-        let opened = State::open(&id, keys, parties).ok_or_else(not_asked)?;
+        // Another layer behind this one may have asked it.
+        let opened = State::open(&id, keys, parties)?;
         match opened.state.step {
-            _ if opened.state.round.is_over(judge.now()) => Err(not_ours(NotOurs::Expired)),
-            Step::Waits { approval, .. } => Ok(Some(OwnAnswer { approval, said })),
-            Step::Goes { .. } => Err(not_asked()),
+            // It comes too late to say anything, and is nobody else's.
+            Step::Waits { approval, .. } if opened.state.round.is_over(judge.now()) => {
+                let said = Said::Nothing;
+                Some(OwnAnswer { approval, said })
+            }
+            Step::Waits { approval, .. } => Some(OwnAnswer { approval, said }),
+            Step::Goes { .. } => None,
         }
     }
 
@@ -198,8 +192,4 @@ async fn tell(store: &dyn ApprovalStore, answer: OwnAnswer, now: Moment) -> Resu
         asked_of(|| store.cancel(approval, now)).get().await?;
     }
     Ok(())
-}
-
-fn not_asked() -> Refusal {
-    Refusal::malformed("This answers nothing that was asked in this session.")
 }

@@ -178,14 +178,14 @@ impl Engine {
 
 /// Why a state is not gone on with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotOurs {
+enum NotOurs {
     /// It was changed, or sealed for others, or with another key.
     Foreign,
     /// It is too old.
     Expired,
 }
 
-pub(super) fn not_ours(why: NotOurs) -> Refusal {
+fn not_ours(why: NotOurs) -> Refusal {
     let text = match why {
         NotOurs::Foreign => {
             "params.requestState is not what this caller was given for this method. \

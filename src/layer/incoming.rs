@@ -154,7 +154,7 @@ impl Incoming<'_> {
                 Message::Request(_, call) => engine.brought(call, era, (&judge, self.is_again))?,
                 Message::Notification(_) => None,
                 Message::Response => {
-                    answers = engine.own_answer(body, &judge)?;
+                    answers = engine.own_answer(body, &judge);
                     None
                 }
             };

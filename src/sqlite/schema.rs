@@ -71,9 +71,11 @@ CREATE TABLE request_state_key (
 -- Request states with which clients can come back, since when.
 CREATE TABLE kept_state (
     id BLOB PRIMARY KEY,
+    caller TEXT NOT NULL,
     at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX kept_state_by_age ON kept_state (at);
+CREATE INDEX kept_state_by_caller ON kept_state (caller);
 
 -- Whose sessions (kind 0) and tasks (kind 1) are, by digests of their ids.
 CREATE TABLE owned (

@@ -4,14 +4,24 @@
 const live = document.querySelector("[data-live]");
 const connection = document.querySelector("[data-connection]");
 
-// What stays is not touched, so that a note that is being typed is not lost.
+const isGone = (node) => "gone" in node.dataset;
+
+// What stays is not touched, so that a note that is being typed is not lost. What does not wait any
+// more keeps its place, so that nothing else comes under the pointer of who is about to decide.
 function show(fresh) {
   const wanted = new Map([...fresh.children].map((node) => [node.dataset.key, node.dataset.version]));
   for (const node of [...live.children]) {
-    if (wanted.get(node.dataset.key) !== node.dataset.version) node.remove();
+    if (isGone(node) || wanted.get(node.dataset.key) === node.dataset.version) continue;
+    if (node.dataset.version === "pending") {
+      node.dataset.gone = "";
+      node.inert = true;
+    } else {
+      node.remove();
+    }
   }
   let place = live.firstElementChild;
   for (const node of [...fresh.children]) {
+    while (place && isGone(place)) place = place.nextElementSibling;
     if (place?.dataset.key !== node.dataset.key) {
       live.insertBefore(node, place);
       continue;
@@ -21,6 +31,11 @@ function show(fresh) {
     place = place.nextElementSibling;
   }
 }
+
+// Nobody is about to decide on a page that is not seen.
+document.addEventListener?.("visibilitychange", () => {
+  if (document.hidden) [...live.children].filter(isGone).forEach((node) => node.remove());
+});
 
 let refreshing = false;
 let again = false;

@@ -1,9 +1,12 @@
 //! Which headers go on, towards the upstream and back.
 
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap, HeaderName, HeaderValue,
     header::{self, CONNECTION},
 };
+
+/// How the names of cookies of operators begin.
+pub(crate) const OPERATORS: &str = "mcp_policy_";
 
 /// Takes out what the caller may not tell the upstream.
 pub(crate) fn keep_what_is_the_callers(headers: &mut HeaderMap, pass_authorization: bool) {
@@ -23,6 +26,23 @@ pub(crate) fn keep_what_is_the_callers(headers: &mut HeaderMap, pass_authorizati
         .collect();
     for name in refused {
         headers.remove(name);
+    }
+    forget_operators(headers);
+}
+
+/// Browsers send a cookie to every port of a host, so that of an operator can come here.
+fn forget_operators(headers: &mut HeaderMap) {
+    let kept = |cookies: &HeaderValue| {
+        let others = cookies.as_bytes().split(|byte| *byte == b';');
+        let others = others.filter(|cookie| !cookie.trim_ascii().starts_with(OPERATORS.as_bytes()));
+        let others = others.collect::<Vec<_>>().join(&b';');
+        HeaderValue::from_bytes(others.trim_ascii()).ok()
+    };
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(kept);
+    let cookies: Vec<_> = cookies.filter(|kept| !kept.is_empty()).collect();
+    headers.remove(header::COOKIE);
+    for cookie in cookies {
+        headers.append(header::COOKIE, cookie);
     }
 }
 
@@ -145,4 +165,25 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// Whether a header holds for one connection only.
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
     HOP_BY_HOP.contains(name)
+}
+
+#[cfg(test)]
+mod attacked {
+    use super::*;
+
+    /// Browsers send a cookie to every port of a host: an operator who looks at the address
+    /// of the callers would show the server behind it their session.
+    #[test]
+    fn the_cookie_of_an_operator_never_goes_on() {
+        let mut headers = HeaderMap::new();
+        let cookie = "mcp_policy_00112233=00112233445566778899aabbccddeeff; theirs=1";
+        headers.insert(header::COOKIE, cookie.parse().unwrap());
+        keep_what_is_the_callers(&mut headers, true);
+        let goes_on = headers.get(header::COOKIE);
+        let text = goes_on.map(|cookie| cookie.to_str().unwrap());
+        assert!(
+            !text.unwrap_or_default().contains("mcp_policy_"),
+            "{text:?}"
+        );
+    }
 }

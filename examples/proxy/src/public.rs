@@ -16,6 +16,7 @@ use futures_util::future;
 use http::{Method, Request, Response, StatusCode, Uri, uri::Scheme};
 use http_body_util::{Either, Full};
 use mcp_policy::{ApprovalId, ApprovalState, Approvals};
+use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 
 use crate::{
@@ -79,7 +80,12 @@ pub(crate) struct PublicPages {
     access: Access,
     path: Arc<str>,
     approvals: Approvals,
+    /// Whoever looks takes a turn: calls ask the same store.
+    turns: Arc<Semaphore>,
 }
+
+/// Who may look at once.
+const MOST_AT_ONCE: usize = 64;
 
 #[derive(Template)]
 #[template(path = "public.html")]
@@ -96,6 +102,7 @@ impl PublicPages {
             access,
             path: Arc::clone(&url.path),
             approvals,
+            turns: Arc::new(Semaphore::new(MOST_AT_ONCE)),
         }
     }
 
@@ -114,24 +121,29 @@ impl PublicPages {
             .strip_prefix(PATH)
             .and_then(|id| id.strip_prefix('/'));
         let id = id.and_then(|id| id.parse::<ApprovalId>().ok());
-        let found = match id {
-            Some(id) => self.approvals.get(id).await,
-            None => Ok(None),
+        let Some(id) = id else {
+            return told(None);
         };
-        match found {
+        let Ok(_turn) = self.turns.try_acquire() else {
+            return not_known_now();
+        };
+        match self.approvals.get(id).await {
             Ok(request) => told(request.map(|request| request.state())),
             Err(error) => {
                 tracing::warn!(%error, "cannot say what has become of a request");
-                let told = Told {
-                    state: None,
-                    title: "Not known now",
-                    text: "It cannot be said what has become of this request. Reload this page \
-                           in a moment.",
-                };
-                page::html(StatusCode::SERVICE_UNAVAILABLE, &told)
+                not_known_now()
             }
         }
     }
+}
+
+fn not_known_now() -> Response<Full<Bytes>> {
+    let told = Told {
+        state: None,
+        title: "Not known now",
+        text: "It cannot be said what has become of this request. Reload this page in a moment.",
+    };
+    page::html(StatusCode::SERVICE_UNAVAILABLE, &told)
 }
 
 /// What is unknown looks like what is over.
@@ -233,6 +245,82 @@ mod tests {
         let status = response.status();
         let body = http_body_util::BodyExt::collect(response.into_body()).await;
         (status, body.unwrap().to_bytes())
+    }
+
+    /// A store that does not answer at the moment, and how often it was asked.
+    #[derive(Default)]
+    struct Slow(std::sync::atomic::AtomicUsize);
+
+    impl mcp_policy::ApprovalStore for Slow {
+        fn ask(&self, _: &mcp_policy::ApprovalQuestion) -> mcp_policy::Answer<mcp_policy::Asked> {
+            mcp_policy::Answer::pending(future::pending())
+        }
+
+        fn use_up(
+            &self,
+            _: ApprovalId,
+            _: &mcp_policy::CallDigest,
+            _: mcp_policy::Moment,
+        ) -> mcp_policy::Answer<mcp_policy::Used> {
+            mcp_policy::Answer::pending(future::pending())
+        }
+
+        fn decide(
+            &self,
+            _: ApprovalId,
+            _: &mcp_policy::Ruling,
+            _: mcp_policy::Moment,
+        ) -> mcp_policy::Answer<Result<mcp_policy::ApprovalRequest, mcp_policy::NotDecided>>
+        {
+            mcp_policy::Answer::pending(future::pending())
+        }
+
+        fn cancel(&self, _: ApprovalId, _: mcp_policy::Moment) -> mcp_policy::Answer<bool> {
+            mcp_policy::Answer::pending(future::pending())
+        }
+
+        fn get(
+            &self,
+            _: ApprovalId,
+            _: mcp_policy::Moment,
+        ) -> mcp_policy::Answer<Option<mcp_policy::ApprovalRequest>> {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            mcp_policy::Answer::pending(future::pending())
+        }
+
+        fn list(
+            &self,
+            _: &[ApprovalState],
+            _: mcp_policy::Moment,
+        ) -> mcp_policy::Answer<Vec<mcp_policy::ApprovalRequest>> {
+            mcp_policy::Answer::pending(future::pending())
+        }
+
+        fn changes(&self) -> mcp_policy::ApprovalChanges {
+            mcp_policy::ApprovalChanges::default()
+        }
+    }
+
+    /// What strangers ask has a share of its own: a store takes 1 024 questions at once,
+    /// and calls that are one too many are refused.
+    #[tokio::test]
+    async fn strangers_do_not_take_the_room_for_what_calls_ask() {
+        use futures_util::FutureExt as _;
+
+        let store = Arc::new(Slow::default());
+        let url = PublicUrl::parse("https://gateway.example.com").unwrap();
+        let access = Access::new("127.0.0.1:1".parse().unwrap());
+        let pages = PublicPages::new(&url, access, Approvals::new(Arc::clone(&store) as _));
+        let paths: Vec<_> = (0..1_024).map(|id| format!("{PATH}/{id:032x}")).collect();
+        let mut open: Vec<_> = paths
+            .iter()
+            .map(|path| Box::pin(pages.answer(path)))
+            .collect();
+        for answer in &mut open {
+            let _ = answer.now_or_never();
+        }
+        let asked = store.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(asked <= 128, "{asked} questions of strangers at once");
     }
 
     #[tokio::test]

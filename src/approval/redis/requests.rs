@@ -282,6 +282,8 @@ impl Requests {
         for change in &changes {
             let words: Vec<&str> = change.split(' ').collect();
             let &[_, writer, id, state] = &words[..] else {
+                // What comes behind it was counted as heard.
+                self.changes.lose();
                 return Err(SOMETHING_ELSE);
             };
             if let (Ok(id), Some(state)) = (id.parse(), ApprovalState::of_word(state)) {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
 use super::Shared;
@@ -21,7 +22,7 @@ const SWEEP: i64 = 256;
 /// So many changes are kept for processes that have not heard of them yet.
 const MOST_CHANGES: i64 = 1_024;
 
-const COLUMNS: &str = "number, in_force, ends, request, shown";
+const COLUMNS: &str = "number, in_force, ends, request, shown, id, digest";
 
 /// The requests at a time, in a transaction.
 pub(super) struct Table<'a> {
@@ -45,9 +46,24 @@ pub(super) struct Written {
     pub(super) number: i64,
     is_in_force: bool,
     ends: i64,
-    request: String,
-    shown: Option<String>,
+    /// Not read as text: what is none concerns this row alone.
+    request: Vec<u8>,
+    shown: Option<Vec<u8>>,
+    id: Vec<u8>,
+    digest: Vec<u8>,
 }
+
+/// The text or bytes in a column, whatever they are; `None` of anything else.
+fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Vec<u8>>> {
+    let value = row.get_ref(column)?;
+    Ok(match value {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => Some(bytes.to_vec()),
+        _ => None,
+    })
+}
+
+/// Of a row that does not hold the request that it is kept as.
+const NO_REQUEST: StoreError = StoreError::of("the state file holds something else");
 
 impl Written {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -55,15 +71,24 @@ impl Written {
             number: row.get(0)?,
             is_in_force: row.get(1)?,
             ends: row.get(2)?,
-            request: row.get(3)?,
-            shown: row.get(4)?,
+            request: bytes(row, 3)?.unwrap_or_default(),
+            shown: bytes(row, 4)?,
+            id: bytes(row, 5)?.unwrap_or_default(),
+            digest: bytes(row, 6)?.unwrap_or_default(),
         })
     }
 
     /// The request as it is at this time.
     fn read(self, now: SystemTime) -> Result<Found, StoreError> {
-        let mut request = ApprovalRequest::from_stored(&self.request, self.shown.as_deref())?;
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| NO_REQUEST);
+        let shown = self.shown.map(text).transpose()?;
+        let mut request = ApprovalRequest::from_stored(&text(self.request)?, shown.as_deref())?;
+        let is_this = self.id == request.id().to_string().as_bytes()
+            && self.digest == request.digest().as_bytes();
         let state = request.state();
+        if !is_this || state.is_open() && !self.is_in_force {
+            return Err(NO_REQUEST);
+        }
         if self.is_in_force && is_over(&request, now) {
             request.expire();
         }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::clock::Moment;
 use crate::policy::Approver;
+use crate::store::Answer;
 
 pub(crate) const EXPIRES: Duration = Duration::from_secs(600);
 
@@ -54,12 +55,11 @@ pub(crate) struct Asking<'a>(pub(crate) &'a dyn ApprovalStore);
 
 impl Asking<'_> {
     pub(crate) fn ask(self, question: &ApprovalQuestion) -> Asked {
-        block_on(self.0.ask(question).patiently()).unwrap()
+        answer(|| self.0.ask(question))
     }
 
     pub(crate) fn use_up(self, question: &ApprovalQuestion, id: ApprovalId) -> Used {
-        let used = self.0.use_up(id, question.digest(), question.at());
-        block_on(used.patiently()).unwrap()
+        answer(|| self.0.use_up(id, question.digest(), question.at()))
     }
 
     pub(crate) fn decide(
@@ -68,15 +68,15 @@ impl Asking<'_> {
         ruling: &Ruling,
         now: Moment,
     ) -> Result<ApprovalRequest, NotDecided> {
-        block_on(self.0.decide(id, ruling, now).patiently()).unwrap()
+        answer(|| self.0.decide(id, ruling, now))
     }
 
     pub(crate) fn cancel(self, id: ApprovalId, now: Moment) -> bool {
-        block_on(self.0.cancel(id, now).patiently()).unwrap()
+        answer(|| self.0.cancel(id, now))
     }
 
     pub(crate) fn get(self, id: ApprovalId, now: Moment) -> Option<ApprovalRequest> {
-        block_on(self.0.get(id, now).patiently()).unwrap()
+        answer(|| self.0.get(id, now))
     }
 
     pub(crate) fn state(self, id: ApprovalId, now: Moment) -> Option<ApprovalState> {
@@ -84,7 +84,7 @@ impl Asking<'_> {
     }
 
     pub(crate) fn list(self, states: &[ApprovalState], now: Moment) -> Vec<ApprovalRequest> {
-        block_on(self.0.list(states, now).patiently()).unwrap()
+        answer(|| self.0.list(states, now))
     }
 
     /// What is pending, which has to be so.
@@ -102,6 +102,16 @@ impl Asking<'_> {
         assert_eq!(approved.unwrap().state(), ApprovalState::Approved);
         id
     }
+}
+
+/// What a store says, although others are in its way for a while.
+fn answer<T>(ask: impl Fn() -> Answer<T>) -> T {
+    for _ in 0..20 {
+        if let Ok(answer) = block_on(ask().patiently()) {
+            return answer;
+        }
+    }
+    block_on(ask().patiently()).unwrap()
 }
 
 /// The word for what was said, without the request.

@@ -148,17 +148,14 @@ fn answered<R, E>(answer: Result<Response<ResponseBody<R>>, E>, call: Call) -> S
         return State::Last(Some(call.failed("The server did not answer.")));
     };
     let (head, body) = answer.into_parts();
-    // It is the only kind of body that the policy service does not hold whole.
-    let is_events = head
-        .headers
-        .get(CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    match is_events && head.status.is_success() {
-        true => State::Passing(body),
-        false => {
-            let status = head.status;
-            State::Collecting(BytesMut::new(), Call { status, ..call }, body)
-        }
+    let status = head.status;
+    let kind = head.headers.get(CONTENT_TYPE);
+    let is_events = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    match (is_events, status.is_success()) {
+        (true, true) => State::Passing(body),
+        // No other kind of body is not held whole, and so bounded.
+        (true, false) => State::Last(Some(Call { status, ..call }.failed_with_status())),
+        (false, _) => State::Collecting(BytesMut::new(), Call { status, ..call }, body),
     }
 }
 
@@ -179,6 +176,10 @@ impl Call {
             });
             return sse::event(&on_one_line.collect::<Vec<u8>>());
         }
+        self.failed_with_status()
+    }
+
+    fn failed_with_status(&self) -> Bytes {
         self.failed(&format!(
             "The server answered with the HTTP status {}.",
             self.status.as_u16()

@@ -233,9 +233,10 @@ impl LimitStore for SqliteLimitStore {
         self.worker.tell(conclude);
     }
 
-    fn keep_state(&self, state: &StateId, _: &Arc<str>, now: Moment) {
+    fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
         let now = since_1970(now.system);
-        self.worker.tell(KeepState::new(*state, now));
+        self.worker
+            .tell(KeepState::new(*state, Arc::clone(caller), now));
     }
 
     fn use_state(&self, state: &StateId) -> Answer<bool> {

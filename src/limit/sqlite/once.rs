@@ -1,10 +1,15 @@
 //! With which request states clients can come back, and what seals them.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, params};
 
 use crate::limit::{STATE_KEPT, StateId};
 use crate::sqlite::{Reply, Task};
 use crate::store::StoreError;
+
+/// States of one caller that are remembered.
+const MOST_OF_A_CALLER: i64 = 1_000;
 
 /// States that are forgotten when one is kept, so that more go than come.
 const FORGOTTEN: i64 = 4;
@@ -12,14 +17,16 @@ const FORGOTTEN: i64 = 4;
 /// Remembers a state.
 pub(super) struct KeepState {
     state: StateId,
+    caller: Arc<str>,
     /// Microseconds since 1970.
     now: i64,
 }
 
 impl KeepState {
-    pub(super) fn new(state: StateId, now: u64) -> Self {
+    pub(super) fn new(state: StateId, caller: Arc<str>, now: u64) -> Self {
         Self {
             state,
+            caller,
             now: i64::try_from(now).unwrap_or(i64::MAX),
         }
     }
@@ -35,8 +42,16 @@ impl Task for KeepState {
             )?
             .execute(params![self.now.saturating_sub(kept), FORGOTTEN])?;
         connection
-            .prepare_cached("INSERT OR IGNORE INTO kept_state VALUES (?, ?)")?
-            .execute(params![self.state.as_bytes(), self.now])?;
+            .prepare_cached(
+                "INSERT OR IGNORE INTO kept_state SELECT ?1, ?2, ?3
+                 WHERE (SELECT count(*) FROM kept_state WHERE caller = ?2) < ?4",
+            )?
+            .execute(params![
+                self.state.as_bytes(),
+                self.caller,
+                self.now,
+                MOST_OF_A_CALLER
+            ])?;
         Ok(())
     }
 

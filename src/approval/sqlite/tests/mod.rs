@@ -1,3 +1,4 @@
+mod attacked;
 mod bounds;
 mod faults;
 mod processes;

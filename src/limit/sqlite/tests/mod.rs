@@ -124,6 +124,23 @@ fn a_state_is_used_once_although_the_clock_leaps_forth_and_back() {
     assert!(!used(1) && !used(2) && used(3) && used(4));
 }
 
+/// As in memory: whoever is given states without end, and brings none back.
+#[test]
+fn one_caller_does_not_fill_the_file_with_states() {
+    let (_directory, store) = fresh();
+    let now = ManualClock::at("2026-01-01T00:00:00Z").now();
+    let state = |number: u64| {
+        let mut bytes = [0; 24];
+        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        StateId::new(bytes)
+    };
+    for number in 0..=1_000 {
+        store.keep_state(&state(number), &"alice".into(), now);
+    }
+    let used = block_on(store.use_state(&state(1_000)).patiently()).unwrap();
+    assert!(!used, "1 000 are room enough for one caller");
+}
+
 #[test]
 fn all_who_have_the_file_have_the_key() {
     let (directory, store) = fresh();

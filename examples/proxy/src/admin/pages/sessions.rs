@@ -1,5 +1,6 @@
 //! Who has signed in.
 
+use crate::headers::OPERATORS;
 use std::{
     collections::HashMap,
     fmt,
@@ -49,7 +50,7 @@ impl Default for Sessions {
     fn default() -> Self {
         Self {
             all: Mutex::default(),
-            cookie: format!("mcp_policy_{}", &new_id()[..8]),
+            cookie: format!("{OPERATORS}{}", &new_id()[..8]),
         }
     }
 }

@@ -169,7 +169,7 @@ fn pins_are_compared_with_what_a_server_offers() {
         "/pins/tools/gone".to_owned(),
         "the server offers no tool `gone` any more".to_owned(),
     );
-    assert_eq!(found(&[pinned]), [gone.clone()]);
+    assert_eq!(found(&[pinned]), std::slice::from_ref(&gone));
     let changed = json!({"name": "read", "description": "Reads!"});
     let fresh = json!({"name": "fresh"});
     let others = [
@@ -189,7 +189,7 @@ fn pins_are_compared_with_what_a_server_offers() {
     others.sort();
     assert_eq!(found, others);
     // What is advised is what fits.
-    let advice = policy.check_tools(&[changed.clone()]);
+    let advice = policy.check_tools(std::slice::from_ref(&changed));
     let advice = advice
         .iter()
         .find(|found| found.pointer() == "/pins/tools/read")

@@ -11,7 +11,7 @@ use super::collect::{CollectError, Collected};
 use super::encoding::is_encoded;
 use super::endpoints::Endpoints;
 use super::exchange::{Asked, Exchange};
-use super::incoming::Refused;
+use super::judged::Refused;
 use super::not_sent::NotSent;
 use super::response_body::ResponseBody;
 use super::tell;

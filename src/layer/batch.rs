@@ -1,7 +1,8 @@
 //! Arrays of messages, which clients of 2025-03-26 may send.
 
 use super::exchange::{Asked, Waiting};
-use super::incoming::{Incoming, Judged, copy};
+use super::incoming::{Incoming, copy};
+use super::judged::Judged;
 use crate::audit::DecisionId;
 use crate::engine::{Draft, Judge};
 use crate::mcp::fault::Fault;

@@ -10,7 +10,8 @@ use http::request::Parts as RequestHead;
 
 use super::collect::Collected;
 use super::config::Config;
-use super::incoming::{Incoming, Judged};
+use super::incoming::Incoming;
+use super::judged::Judged;
 use crate::approval::Used;
 use crate::engine::{
     Approving, Arrival, AwaitedApproval, AwaitedCharge, Bill, Charging, ClientStream, Held,

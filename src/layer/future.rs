@@ -14,7 +14,7 @@ use super::collect::{Collect, CollectError, Collected};
 use super::deciding::{Admission, Deciding, Undecided};
 use super::events::Events;
 use super::exchange::Exchange;
-use super::incoming::{Recorded, Refused};
+use super::judged::{Recorded, Refused};
 use super::not_sent::{MayStillRun, NotSent};
 use super::request;
 use super::request_body::RequestBody;

@@ -16,6 +16,7 @@ mod future;
 mod held_streams;
 mod identify;
 mod incoming;
+mod judged;
 #[expect(
     clippy::module_inception,
     reason = "the file is named after what it holds"

@@ -76,6 +76,11 @@ fn syntax() {
 }
 
 #[test]
+fn pins() {
+    hold("pins.txt");
+}
+
+#[test]
 fn documents() {
     hold("documents.txt");
 }

@@ -22,6 +22,8 @@ const ON_DRIFT: Choice<OnDrift> = Choice {
 
 const DIGEST: &str = "`sha256:` and 64 hexadecimal digits in lower case";
 
+const ADVICE: &str = "`Pins::digest_of` makes it of what the server lists";
+
 impl Reader<'_> {
     pub(super) fn pins(&mut self, node: &Node, place: &Place<'_>) -> Option<Pins> {
         let members = self.object(node, place)?;
@@ -52,7 +54,7 @@ impl Reader<'_> {
         match &node.value {
             Value::String(text) if read_digest(text).is_some() => Some(text.clone()),
             _ => {
-                self.wrong(node, place, DIGEST);
+                self.wrong_but(node, place, DIGEST, ADVICE);
                 None
             }
         }

@@ -16,8 +16,11 @@ pub(super) fn warn(document: &PolicyDocument, tools: &[Value], problems: &mut Pr
     let offered: HashMap<&str, &Value> = tools.iter().filter_map(named).collect();
     for (name, pin) in pins {
         let place = || join("/pins/tools", name);
-        let message = match offered.get(name.as_str()) {
-            None => format!("the server offers no tool {} any more", quote(name)),
+        let (message, help) = match offered.get(name.as_str()) {
+            None => (
+                format!("the server offers no tool {} any more", quote(name)),
+                "take it out, or find out where it has gone",
+            ),
             Some(tool) => match Pins::digest_of(&tool.to_string()) {
                 Ok(digest) if digest == *pin => continue,
                 Ok(digest) => {
@@ -29,10 +32,13 @@ pub(super) fn warn(document: &PolicyDocument, tools: &[Value], problems: &mut Pr
                     });
                     continue;
                 }
-                Err(_) => format!("the definition of {} cannot be read", quote(name)),
+                Err(_) => (
+                    format!("the definition of {} cannot be read", quote(name)),
+                    "readers take it for different things: tell whoever makes the server",
+                ),
             },
         };
-        problems.report(|| Problem::at_value(place(), message));
+        problems.report(|| Problem::at_value(place(), message).with_help(help));
     }
     for (name, tool) in tools.iter().filter_map(named) {
         let digest = Pins::digest_of(&tool.to_string());

@@ -7,7 +7,9 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project::pin_project;
 
 /// The body of a request that a [`PolicyService`](crate::PolicyService) lets
-/// through: the very bytes that were judged.
+/// through: the very bytes that were judged, without what a client
+/// [brings back](crate::docs::approvals#what-a-client-brings-back) for the policy
+/// alone.
 ///
 /// Inner services that are generic over their request body take it as it is.
 /// One that is written for a single body type names this type around it, or

@@ -372,6 +372,9 @@ async fn whatever_the_server_answers_ends_the_stream() {
         assert_eq!(answer["id"], 1, "{answer}");
         assert_eq!(answer["result"], expected, "{answer}");
         assert_eq!(answer["error"].is_object(), expected.is_null(), "{answer}");
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        let told = !message.contains("HTTP") || message.contains(&status.to_string());
+        assert!(told, "{answer}");
         assert_eq!(reading.next().await, None);
     }
     let guarded = guarded();
@@ -387,6 +390,8 @@ async fn whatever_the_server_answers_ends_the_stream() {
 
 #[tokio::test]
 async fn whoever_cannot_be_asked_is_told_in_words() {
+    // Long enough to be asked, for whoever can be.
+    let briefly = Duration::from_millis(10);
     let waits = |mut reading: Reading| async move {
         assert!(!reading.is_events);
         let answer = reading.next().await.unwrap();
@@ -394,11 +399,11 @@ async fn whoever_cannot_be_asked_is_told_in_words() {
     };
     // Who says that it has no forms, or nothing.
     for elicitation in [json!({"url": {}}), json!(null), json!(7)] {
-        let guarded = waiting(Duration::ZERO);
+        let guarded = waiting(briefly);
         guarded.begin(elicitation).await;
         waits(guarded.sends("alice", in_session(&call("own"), "s1")).await).await;
     }
-    let guarded = waiting(Duration::ZERO);
+    let guarded = waiting(briefly);
     guarded.begin(json!({})).await;
     // Who may not approve it, is not known, speaks another version, or reads no events.
     waits(guarded.sends("alice", in_session(&call("ask"), "s1")).await).await;

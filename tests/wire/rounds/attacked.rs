@@ -1216,32 +1216,43 @@ async fn the_cancellation_of_one_connection_is_not_that_of_another() {
     passed(&answer.unwrap());
 }
 
-/// Whoever checks it behind the layer would refuse the call.
+/// Whoever checks it behind the layer would refuse the call; what was not changed can be
+/// checked.
 #[tokio::test]
 async fn a_body_that_was_changed_goes_on_without_the_digest_of_what_was_sent() {
-    let guarded = guarded();
-    let mut call = call("free");
-    call["params"]["inputResponses"] = allowed().unwrap();
-    let mut request = post(call.to_string());
-    for (header, value) in [
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", "free"),
-        (
-            "content-digest",
-            "sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:",
-        ),
+    let ours = allowed().unwrap();
+    let others = json!({"other": {"action": "accept"}});
+    for (responses, state, is_changed) in [
+        (&ours, json!(null), true),
+        (&ours, json!("theirs"), false),
+        (&others, json!("theirs"), false),
+        (&others, json!(null), false),
     ] {
-        request.headers_mut().insert(header, value.parse().unwrap());
+        let guarded = guarded();
+        let mut call = call("free");
+        call["params"]["inputResponses"] = responses.clone();
+        call["params"]["requestState"] = state;
+        let mut request = post(call.to_string());
+        for (header, value) in [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "free"),
+            (
+                "content-digest",
+                "sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:",
+            ),
+        ] {
+            request.headers_mut().insert(header, value.parse().unwrap());
+        }
+        let seen = Arc::new(Mutex::new(None));
+        let kept = Arc::clone(&seen);
+        let server = service_fn(move |request: Request<RequestBody<Body>>| {
+            *kept.lock().unwrap() = request.headers().get("content-digest").cloned();
+            async { Ok::<_, Infallible>(Response::new(pieces([OK]))) }
+        });
+        guarded.layer.layer(server).oneshot(request).await.unwrap();
+        assert_eq!(seen.lock().unwrap().is_none(), is_changed, "{call}");
     }
-    let seen = Arc::new(Mutex::new(None));
-    let kept = Arc::clone(&seen);
-    let server = service_fn(move |request: Request<RequestBody<Body>>| {
-        *kept.lock().unwrap() = request.headers().get("content-digest").cloned();
-        async { Ok::<_, Infallible>(Response::new(pieces([OK]))) }
-    });
-    guarded.layer.layer(server).oneshot(request).await.unwrap();
-    assert_eq!(*seen.lock().unwrap(), None);
 }
 
 /// What is left of a limit is the same for what is hidden.

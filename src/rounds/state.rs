@@ -355,7 +355,8 @@ mod tests {
             &one.replace('0', "g"),
             &many,
         ] {
-            assert!(wrong.parse::<RequestStateKeys>().is_err(), "{wrong}");
+            let refused = wrong.parse::<RequestStateKeys>().unwrap_err();
+            assert!(refused.to_string().contains("key"), "{wrong}: {refused}");
         }
         assert!(
             [one.as_str(); 8]

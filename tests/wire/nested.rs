@@ -16,6 +16,7 @@ use mcp_policy::{
 use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
+use crate::rounds::Hands;
 use crate::server::{Body, OK, pieces, post};
 
 const POLICY: &str = r#"{
@@ -47,12 +48,13 @@ fn guarded() -> Guarded {
 }
 
 fn waiting(time: Duration) -> Guarded {
+    of(PolicyLayer::new(POLICY.parse().unwrap()).approval_wait(time))
+}
+
+fn of(layer: PolicyLayer) -> Guarded {
     let store = Arc::new(MemoryApprovalStore::default());
-    let layer = PolicyLayer::new(POLICY.parse().unwrap())
-        .approval_wait(time)
-        .approval_store(Arc::clone(&store));
     Guarded {
-        layer: layer.with_held_streams(),
+        layer: layer.approval_store(Arc::clone(&store)).with_held_streams(),
         approvals: Approvals::new(store),
         ran: Arc::default(),
         answer: Arc::new(json_answer),
@@ -232,8 +234,16 @@ async fn a_client_that_does_not_allow_it_is_told_that_it_was_denied() {
 /// An answer that is none, or nobody's to give.
 #[tokio::test]
 async fn t28_only_who_was_asked_can_answer_and_only_what_was_asked() {
-    let guarded = guarded();
+    let mut guarded = guarded();
     let (reading, question) = asked(&guarded).await;
+    // Another session of the same client.
+    guarded = guarded.answering(|| {
+        let mut answer = json_answer();
+        let other = "s3".parse().unwrap();
+        answer.headers_mut().insert("mcp-session-id", other);
+        answer
+    });
+    guarded.begin(json!({})).await;
     let allow = response(&question, allowed());
     let mut changed = allow.clone();
     let mut id = question["id"].as_str().unwrap().to_owned();
@@ -243,6 +253,7 @@ async fn t28_only_who_was_asked_can_answer_and_only_what_was_asked() {
     let others = [
         ("bob", &allow, "s2"),
         ("alice", &allow, "s2"),
+        ("alice", &allow, "s3"),
         ("alice", &changed, "s1"),
     ];
     for (caller, body, session) in others {
@@ -273,6 +284,41 @@ async fn t28_only_who_was_asked_can_answer_and_only_what_was_asked() {
     guarded.sends("alice", in_session(&others, "s1")).await;
     assert_eq!(guarded.ran(), [others]);
     drop(reading);
+}
+
+/// Its answer is for one time, as a state is.
+#[tokio::test]
+async fn t28_what_a_client_is_asked_expires() {
+    let clock = Hands::default();
+    let guarded = of(PolicyLayer::new(POLICY.parse().unwrap()).clock(clock.clone()));
+    let (reading, question) = asked(&guarded).await;
+    clock.pass(Duration::from_secs(601));
+    let late = in_session(&response(&question, allowed()), "s1");
+    let answer = guarded.sends("alice", late).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(guarded.in_state(ApprovalState::Approved).await, 0);
+    drop(reading);
+}
+
+/// It can do without what an operator has allowed, and agreeing too late spoils nothing.
+#[tokio::test]
+async fn what_a_client_says_after_an_operator_counts_only_if_it_does_not_want_the_call() {
+    for (said, state) in [
+        (json!({"action": "decline"}), ApprovalState::Cancelled),
+        (allowed(), ApprovalState::Approved),
+    ] {
+        let guarded = waiting(Duration::from_millis(10));
+        let (mut reading, question) = asked(&guarded).await;
+        // It is not waited for any more.
+        reading.next().await;
+        let pending = guarded.approvals.list(&[ApprovalState::Pending]).await;
+        let approved = guarded.approvals.approve(pending.unwrap()[0].id(), "dora");
+        approved.await.unwrap();
+        guarded
+            .sends("alice", in_session(&response(&question, said), "s1"))
+            .await;
+        assert_eq!(guarded.in_state(state).await, 1, "{state:?}");
+    }
 }
 
 /// Somebody else may decide meanwhile.

@@ -51,10 +51,10 @@ struct Guarded {
 
 /// A clock that is set.
 #[derive(Clone, Default)]
-struct Hands(Arc<Mutex<Duration>>);
+pub(crate) struct Hands(Arc<Mutex<Duration>>);
 
 impl Hands {
-    fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         *self.0.lock().unwrap() += time;
     }
 }

@@ -777,6 +777,18 @@ async fn what_is_dropped_at_any_await_leaves_nothing_behind() {
     }
 }
 
+/// Although the store answers later.
+#[tokio::test]
+async fn what_a_client_takes_back_is_told_to_a_store_that_takes_its_time() {
+    let (guarded, _) = later(Duration::ZERO);
+    let first = call("x");
+    let state = state_of(&guarded.asks(&first).await);
+    let declined = json!({ OURS: {"action": "decline"} });
+    let text = refused(&guarded.asks(&again(&first, &state, Some(declined))).await);
+    assert!(text.contains("It was cancelled"), "{text}");
+    assert_eq!(guarded.in_state(ApprovalState::Cancelled).await, 1);
+}
+
 /// More than twenty holds of one caller, each dropped.
 #[tokio::test]
 async fn holds_that_are_dropped_give_their_place_back() {

@@ -406,6 +406,27 @@ async fn one_call_is_gone_on_with_once_however_often_the_server_asks() {
     assert_eq!(guarded.ran().len(), 1, "one approval, one charge");
 }
 
+/// There is no saying whether another call is the same.
+#[tokio::test]
+async fn a_call_with_a_number_that_has_no_one_form_gets_no_state() {
+    let guarded = guarded().before(asking(1));
+    let number = "1e-9223372036854775809";
+    let body = call("twice")
+        .to_string()
+        .replace(":7}", &format!(":{number}}}"));
+    assert!(body.contains(number));
+    let mut request = post(body);
+    for (header, value) in [
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "twice"),
+    ] {
+        request.headers_mut().insert(header, value.parse().unwrap());
+    }
+    let answer = guarded.sends("alice", request).await.unwrap();
+    assert_eq!(answer["result"]["requestState"], "server-1", "{answer}");
+}
+
 /// Nor for the id of another call.
 #[tokio::test]
 async fn the_answer_to_another_call_gets_no_state_of_this_one() {

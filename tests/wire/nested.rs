@@ -403,6 +403,7 @@ async fn whatever_the_server_answers_ends_the_stream() {
             Value::Null,
         ),
         (202, "application/json", "", Value::Null),
+        (503, "text/event-stream", events, Value::Null),
         (307, "application/json", "", Value::Null),
     ] {
         let guarded = guarded().answering(json_answer);

@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use mcp_policy::{Permit, PolicyService, RequestBody, ResponseBody};
+use mcp_policy::{HeldBody, HeldStreamsService, Permit, PolicyService, RequestBody, ResponseBody};
 use tokio_test::task::spawn;
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok};
 use tower::{Layer, Service};
@@ -34,6 +34,7 @@ use self::support::{call, guard};
 
 type InnerRequest<B> = Request<RequestBody<B>>;
 type InnerResponse = Response<Full<Bytes>>;
+type Held = HeldStreamsService<Mock<InnerRequest<Full<Bytes>>, InnerResponse>>;
 type Spawned<B> = mock::Spawn<PolicyService<Mock<InnerRequest<B>, InnerResponse>>>;
 
 fn guarded<B>() -> (Spawned<B>, Handle<InnerRequest<B>, InnerResponse>) {
@@ -87,6 +88,17 @@ fn readiness_is_that_of_the_inner_service() {
     assert!(first.is_woken());
     let response = assert_ready_ok!(first.poll());
     assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[test]
+fn readiness_with_held_streams_is_that_of_the_inner_service() {
+    let layer = guard().with_held_streams();
+    let (mut service, mut handle): (mock::Spawn<Held>, _) = mock::spawn_layer(layer);
+    handle.allow(0);
+    assert_pending!(service.poll_ready::<Request<Full<Bytes>>>());
+    handle.allow(1);
+    assert!(service.is_woken(), "the waker was handed on");
+    assert_ready_ok!(service.poll_ready::<Request<Full<Bytes>>>());
 }
 
 #[test]
@@ -583,4 +595,12 @@ async fn bodies_of_our_own() {
     assert!(!text.is_end_stream());
     assert_eq!(text.size_hint().exact(), Some(4));
     assert_eq!(Answer::read(Response::new(text)).await.body, "text");
+
+    let empty = HeldBody::<Script, Infallible>::default();
+    assert!(empty.is_end_stream());
+    assert_eq!(empty.size_hint().exact(), Some(0));
+    let text = HeldBody::<Script, Infallible>::from(Bytes::from_static(b"text"));
+    assert!(!text.is_end_stream());
+    assert_eq!(text.size_hint().exact(), Some(4));
+    assert_eq!(text.collect().await.unwrap().to_bytes(), "text");
 }

@@ -337,6 +337,14 @@ mod tests {
     }
 
     #[test]
+    fn random_keys_are_nobody_elses() {
+        let [one, other] = [(), ()].map(|()| RequestStateKeys::random().unwrap());
+        let sealed = state().seal(&one, PARTIES).unwrap().text;
+        assert!(State::open(&sealed, &one, PARTIES).is_some());
+        assert!(State::open(&sealed, &other, PARTIES).is_none());
+    }
+
+    #[test]
     fn keys_are_read_from_text_and_not_shown() {
         let (one, other) = ("0a".repeat(32), "0B".repeat(32));
         let keys: RequestStateKeys = format!("{one}, {other}").parse().unwrap();
@@ -355,7 +363,8 @@ mod tests {
             &one.replace('0', "g"),
             &many,
         ] {
-            assert!(wrong.parse::<RequestStateKeys>().is_err(), "{wrong}");
+            let refused = wrong.parse::<RequestStateKeys>().unwrap_err();
+            assert!(refused.to_string().contains("key"), "{wrong}: {refused}");
         }
         assert!(
             [one.as_str(); 8]

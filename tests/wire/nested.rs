@@ -16,6 +16,7 @@ use mcp_policy::{
 use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
+use crate::rounds::Hands;
 use crate::server::{Body, OK, pieces, post};
 
 const POLICY: &str = r#"{
@@ -47,12 +48,13 @@ fn guarded() -> Guarded {
 }
 
 fn waiting(time: Duration) -> Guarded {
+    of(PolicyLayer::new(POLICY.parse().unwrap()).approval_wait(time))
+}
+
+fn of(layer: PolicyLayer) -> Guarded {
     let store = Arc::new(MemoryApprovalStore::default());
-    let layer = PolicyLayer::new(POLICY.parse().unwrap())
-        .approval_wait(time)
-        .approval_store(Arc::clone(&store));
     Guarded {
-        layer: layer.with_held_streams(),
+        layer: layer.approval_store(Arc::clone(&store)).with_held_streams(),
         approvals: Approvals::new(store),
         ran: Arc::default(),
         answer: Arc::new(json_answer),
@@ -232,8 +234,16 @@ async fn a_client_that_does_not_allow_it_is_told_that_it_was_denied() {
 /// An answer that is none, or nobody's to give.
 #[tokio::test]
 async fn t28_only_who_was_asked_can_answer_and_only_what_was_asked() {
-    let guarded = guarded();
+    let mut guarded = guarded();
     let (reading, question) = asked(&guarded).await;
+    // Another session of the same client.
+    guarded = guarded.answering(|| {
+        let mut answer = json_answer();
+        let other = "s3".parse().unwrap();
+        answer.headers_mut().insert("mcp-session-id", other);
+        answer
+    });
+    guarded.begin(json!({})).await;
     let allow = response(&question, allowed());
     let mut changed = allow.clone();
     let mut id = question["id"].as_str().unwrap().to_owned();
@@ -243,6 +253,7 @@ async fn t28_only_who_was_asked_can_answer_and_only_what_was_asked() {
     let others = [
         ("bob", &allow, "s2"),
         ("alice", &allow, "s2"),
+        ("alice", &allow, "s3"),
         ("alice", &changed, "s1"),
     ];
     for (caller, body, session) in others {
@@ -273,6 +284,42 @@ async fn t28_only_who_was_asked_can_answer_and_only_what_was_asked() {
     guarded.sends("alice", in_session(&others, "s1")).await;
     assert_eq!(guarded.ran(), [others]);
     drop(reading);
+}
+
+/// Its answer is for one time, as a state is.
+#[tokio::test]
+async fn t28_what_a_client_is_asked_expires() {
+    let clock = Hands::default();
+    let guarded = of(PolicyLayer::new(POLICY.parse().unwrap()).clock(clock.clone()));
+    let (reading, question) = asked(&guarded).await;
+    clock.pass(Duration::from_secs(601));
+    let late = in_session(&response(&question, allowed()), "s1");
+    let answer = guarded.sends("alice", late).await;
+    assert_eq!(answer.status, StatusCode::ACCEPTED);
+    assert_eq!(guarded.ran(), [Value::Null; 0]);
+    assert_eq!(guarded.in_state(ApprovalState::Pending).await, 1);
+    drop(reading);
+}
+
+/// It can do without what an operator has allowed, and agreeing too late spoils nothing.
+#[tokio::test]
+async fn what_a_client_says_after_an_operator_counts_only_if_it_does_not_want_the_call() {
+    for (said, state) in [
+        (json!({"action": "decline"}), ApprovalState::Cancelled),
+        (allowed(), ApprovalState::Approved),
+    ] {
+        let guarded = waiting(Duration::from_millis(10));
+        let (mut reading, question) = asked(&guarded).await;
+        // It is not waited for any more.
+        reading.next().await;
+        let pending = guarded.approvals.list(&[ApprovalState::Pending]).await;
+        let approved = guarded.approvals.approve(pending.unwrap()[0].id(), "dora");
+        approved.await.unwrap();
+        guarded
+            .sends("alice", in_session(&response(&question, said), "s1"))
+            .await;
+        assert_eq!(guarded.in_state(state).await, 1, "{state:?}");
+    }
 }
 
 /// Somebody else may decide meanwhile.
@@ -356,6 +403,7 @@ async fn whatever_the_server_answers_ends_the_stream() {
             Value::Null,
         ),
         (202, "application/json", "", Value::Null),
+        (503, "text/event-stream", events, Value::Null),
         (307, "application/json", "", Value::Null),
     ] {
         let guarded = guarded().answering(json_answer);
@@ -372,6 +420,9 @@ async fn whatever_the_server_answers_ends_the_stream() {
         assert_eq!(answer["id"], 1, "{answer}");
         assert_eq!(answer["result"], expected, "{answer}");
         assert_eq!(answer["error"].is_object(), expected.is_null(), "{answer}");
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        let told = !message.contains("HTTP") || message.contains(&status.to_string());
+        assert!(told, "{answer}");
         assert_eq!(reading.next().await, None);
     }
     let guarded = guarded();
@@ -387,6 +438,8 @@ async fn whatever_the_server_answers_ends_the_stream() {
 
 #[tokio::test]
 async fn whoever_cannot_be_asked_is_told_in_words() {
+    // Long enough to be asked, for whoever can be.
+    let briefly = Duration::from_millis(10);
     let waits = |mut reading: Reading| async move {
         assert!(!reading.is_events);
         let answer = reading.next().await.unwrap();
@@ -394,11 +447,11 @@ async fn whoever_cannot_be_asked_is_told_in_words() {
     };
     // Who says that it has no forms, or nothing.
     for elicitation in [json!({"url": {}}), json!(null), json!(7)] {
-        let guarded = waiting(Duration::ZERO);
+        let guarded = waiting(briefly);
         guarded.begin(elicitation).await;
         waits(guarded.sends("alice", in_session(&call("own"), "s1")).await).await;
     }
-    let guarded = waiting(Duration::ZERO);
+    let guarded = waiting(briefly);
     guarded.begin(json!({})).await;
     // Who may not approve it, is not known, speaks another version, or reads no events.
     waits(guarded.sends("alice", in_session(&call("ask"), "s1")).await).await;

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures::FutureExt as _;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use mcp_policy::{
@@ -50,10 +51,10 @@ struct Guarded {
 
 /// A clock that is set.
 #[derive(Clone, Default)]
-struct Hands(Arc<Mutex<Duration>>);
+pub(crate) struct Hands(Arc<Mutex<Duration>>);
 
 impl Hands {
-    fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         *self.0.lock().unwrap() += time;
     }
 }
@@ -306,7 +307,7 @@ async fn a_client_that_can_open_pages_is_sent_to_one_at_once_and_held_when_it_co
         .approval_page(|id| format!("https://gateway.example.com/approvals/{id}")));
     let first = call_by("ask", json!({"url": {}}));
     // Nobody waits 25 s for this.
-    let answer = guarded.asks(&first).await;
+    let answer = guarded.asks(&first).now_or_never().unwrap();
     let state = state_of(&answer);
     let asked = &answer["result"]["inputRequests"][OURS];
     assert_eq!(asked["method"], "elicitation/create");
@@ -596,6 +597,22 @@ async fn t28_a_state_in_a_call_that_takes_no_rounds_is_refused() {
 }
 
 #[tokio::test]
+async fn what_looks_like_an_answer_to_us_is_left_in_a_call_that_takes_no_rounds() {
+    let guarded = guarded();
+    let responses = json!({"inputResponses": allowed()});
+    let list = request("tools/list", responses, json!({}));
+    let mut request = post(list.to_string());
+    for (header, value) in [
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/list"),
+    ] {
+        request.headers_mut().insert(header, value.parse().unwrap());
+    }
+    guarded.sends("alice", request).await;
+    assert_eq!(guarded.ran(), [list]);
+}
+
+#[tokio::test]
 async fn t28_a_state_expires() {
     let clock = Hands::default();
     let guarded = of(layer().clock(clock.clone()));
@@ -830,7 +847,8 @@ async fn a_client_of_2025_11_25_that_can_open_pages_gets_the_error_for_it() {
     // Nobody waits 25 s for this.
     let answer = guarded
         .sends("alice", legacy(1, "ask", "s1"))
-        .await
+        .now_or_never()
+        .flatten()
         .unwrap();
     assert_eq!(answer["error"]["code"], -32042, "{answer}");
     assert_eq!(answer["id"], 1);
@@ -845,6 +863,19 @@ async fn a_client_of_2025_11_25_that_can_open_pages_gets_the_error_for_it() {
     );
     assert_eq!(data["rule"], "/tools/ask/require_approval");
     assert_eq!(asked["message"], "It is costly.");
+    // Whoever could approve it cannot be asked where nothing is held for that.
+    let answer = guarded
+        .sends("alice", legacy(1, "own", "s1"))
+        .now_or_never()
+        .flatten()
+        .unwrap();
+    assert_eq!(answer["error"]["code"], -32042, "{answer}");
+    let id = answer["error"]["data"]["approvalId"].as_str().unwrap();
+    guarded
+        .approvals
+        .deny(id.parse().unwrap(), "dora")
+        .await
+        .unwrap();
     // The same call is held, because it has the address already.
     let operator = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -913,7 +944,11 @@ async fn a_call_that_is_cancelled_is_not_held_and_the_server_hears_of_neither() 
                 .sends(caller, of_session(&cancelled(&id), session))
                 .await;
         }
-        assert_eq!(guarded.ran().len(), 3);
+        // Nor is another notification, whatever it says.
+        let mut other = cancelled(&json!(1));
+        other["method"] = json!("notifications/progress");
+        guarded.sends("alice", of_session(&other, "s1")).await;
+        assert_eq!(guarded.ran().len(), 4);
         let answer = guarded
             .sends("alice", of_session(&cancelled(&json!(1)), "s1"))
             .await;
@@ -972,4 +1007,25 @@ async fn who_does_not_wait_any_more_has_asked_all_the_same() {
     assert_eq!(decision.decided_by(), Some("dora"));
     assert_eq!(decision.approval().map(str::len), Some(32));
     assert_eq!(guarded.ran().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_for_us_and_not_for_the_server_is_recorded_as_answered() {
+    let kept = Kept::default();
+    let guarded = of(PolicyLayer::new(POLICY.parse().unwrap()).audit(kept.clone()));
+    guarded.sends("alice", initialize(&json!({}))).await;
+    let cancel = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        kept.0.lock().unwrap().clear();
+        guarded
+            .sends("alice", of_session(&cancelled(&json!(1)), "s1"))
+            .await;
+        let records = kept.0.lock().unwrap();
+        let ending = records.iter().find_map(|record| match record {
+            AuditRecord::Outcome(outcome) => Some(outcome.ending()),
+            _ => None,
+        });
+        assert_eq!(ending, Some(Ending::Answered), "{records:?}");
+    };
+    tokio::join!(guarded.sends("alice", legacy(1, "ask", "s1")), cancel);
 }

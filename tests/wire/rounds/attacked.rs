@@ -406,6 +406,27 @@ async fn one_call_is_gone_on_with_once_however_often_the_server_asks() {
     assert_eq!(guarded.ran().len(), 1, "one approval, one charge");
 }
 
+/// There is no saying whether another call is the same.
+#[tokio::test]
+async fn a_call_with_a_number_that_has_no_one_form_gets_no_state() {
+    let guarded = guarded().before(asking(1));
+    let number = "1e-9223372036854775809";
+    let body = call("twice")
+        .to_string()
+        .replace(":7}", &format!(":{number}}}"));
+    assert!(body.contains(number));
+    let mut request = post(body);
+    for (header, value) in [
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "twice"),
+    ] {
+        request.headers_mut().insert(header, value.parse().unwrap());
+    }
+    let answer = guarded.sends("alice", request).await.unwrap();
+    assert_eq!(answer["result"]["requestState"], "server-1", "{answer}");
+}
+
 /// Nor for the id of another call.
 #[tokio::test]
 async fn the_answer_to_another_call_gets_no_state_of_this_one() {
@@ -775,6 +796,18 @@ async fn what_is_dropped_at_any_await_leaves_nothing_behind() {
             }
         }
     }
+}
+
+/// Although the store answers later.
+#[tokio::test]
+async fn what_a_client_takes_back_is_told_to_a_store_that_takes_its_time() {
+    let (guarded, _) = later(Duration::ZERO);
+    let first = call("x");
+    let state = state_of(&guarded.asks(&first).await);
+    let declined = json!({ OURS: {"action": "decline"} });
+    let text = refused(&guarded.asks(&again(&first, &state, Some(declined))).await);
+    assert!(text.contains("It was cancelled"), "{text}");
+    assert_eq!(guarded.in_state(ApprovalState::Cancelled).await, 1);
 }
 
 /// More than twenty holds of one caller, each dropped.
@@ -1216,32 +1249,43 @@ async fn the_cancellation_of_one_connection_is_not_that_of_another() {
     passed(&answer.unwrap());
 }
 
-/// Whoever checks it behind the layer would refuse the call.
+/// Whoever checks it behind the layer would refuse the call; what was not changed can be
+/// checked.
 #[tokio::test]
 async fn a_body_that_was_changed_goes_on_without_the_digest_of_what_was_sent() {
-    let guarded = guarded();
-    let mut call = call("free");
-    call["params"]["inputResponses"] = allowed().unwrap();
-    let mut request = post(call.to_string());
-    for (header, value) in [
-        ("mcp-protocol-version", "2026-07-28"),
-        ("mcp-method", "tools/call"),
-        ("mcp-name", "free"),
-        (
-            "content-digest",
-            "sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:",
-        ),
+    let ours = allowed().unwrap();
+    let others = json!({"other": {"action": "accept"}});
+    for (responses, state, is_changed) in [
+        (&ours, json!(null), true),
+        (&ours, json!("theirs"), false),
+        (&others, json!("theirs"), false),
+        (&others, json!(null), false),
     ] {
-        request.headers_mut().insert(header, value.parse().unwrap());
+        let guarded = guarded();
+        let mut call = call("free");
+        call["params"]["inputResponses"] = responses.clone();
+        call["params"]["requestState"] = state;
+        let mut request = post(call.to_string());
+        for (header, value) in [
+            ("mcp-protocol-version", "2026-07-28"),
+            ("mcp-method", "tools/call"),
+            ("mcp-name", "free"),
+            (
+                "content-digest",
+                "sha-256=:RBNvo1WzZ4oRRq0W9+hknpT7T8If536DEMBg9hyq/4o=:",
+            ),
+        ] {
+            request.headers_mut().insert(header, value.parse().unwrap());
+        }
+        let seen = Arc::new(Mutex::new(None));
+        let kept = Arc::clone(&seen);
+        let server = service_fn(move |request: Request<RequestBody<Body>>| {
+            *kept.lock().unwrap() = request.headers().get("content-digest").cloned();
+            async { Ok::<_, Infallible>(Response::new(pieces([OK]))) }
+        });
+        guarded.layer.layer(server).oneshot(request).await.unwrap();
+        assert_eq!(seen.lock().unwrap().is_none(), is_changed, "{call}");
     }
-    let seen = Arc::new(Mutex::new(None));
-    let kept = Arc::clone(&seen);
-    let server = service_fn(move |request: Request<RequestBody<Body>>| {
-        *kept.lock().unwrap() = request.headers().get("content-digest").cloned();
-        async { Ok::<_, Infallible>(Response::new(pieces([OK]))) }
-    });
-    guarded.layer.layer(server).oneshot(request).await.unwrap();
-    assert_eq!(*seen.lock().unwrap(), None);
 }
 
 /// What is left of a limit is the same for what is hidden.

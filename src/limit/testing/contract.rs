@@ -15,6 +15,7 @@ use super::naive::Naive;
 use super::{ADMITTED, ManualClock, ask, charge, of_session, quota, reservation, reserve, seconds};
 use crate::limit::{Charge, Conclusion, LimitStore, Reservation, Reserved, StateId};
 use crate::policy::{Amount, Period, Quota, Scope};
+#[cfg(any(feature = "redis", feature = "sqlite"))]
 use crate::rounds::{self, Parties, RequestStateKeys, Round, State};
 
 const START: &str = "2028-02-28T23:59:30Z";
@@ -488,6 +489,7 @@ pub(crate) fn uses_each_state_once(stores: &[&dyn LimitStore]) {
 }
 
 /// What one seals, the other opens.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
 pub(crate) fn have_the_same_key(one: &RequestStateKeys, other: &RequestStateKeys) {
     let now = ManualClock::at("2026-01-01T00:00:00Z").now();
     let parties = Parties {

@@ -288,14 +288,17 @@ impl Draft {
         })
     }
 
+    /// The first rule that asks for its approval; empty if none does.
+    fn asking_rule(&self) -> &str {
+        let question = self.question.as_ref();
+        question.map_or("", |question| question.rule())
+    }
+
     /// It is refused after all, because nobody has approved it.
     pub(crate) fn refuse_unapproved(&mut self, why: &Unapproved) {
         let id = self.facts.id.to_string();
         let used = self.thing.zip(self.facts.name.as_deref());
-        let rule = self
-            .question
-            .as_ref()
-            .map_or("", |question| question.rule());
+        let rule = self.asking_rule();
         let (verdict, refusal) = match (why, used) {
             (Unapproved::Full, _) => (
                 Verdict::Unavailable,
@@ -351,11 +354,7 @@ impl Draft {
         let used = self.thing.zip(self.facts.name.as_deref());
         if let (Some(_), Some(used)) = (self.question(), used) {
             let id = self.facts.id.to_string();
-            let rule = self
-                .question
-                .as_ref()
-                .map_or("", |question| question.rule());
-            self.refusal = Some(words::waits_alone(used, rule, id));
+            self.refusal = Some(words::waits_alone(used, self.asking_rule(), id));
             self.facts.verdict = Verdict::Denied;
         }
     }
@@ -482,10 +481,7 @@ impl Engine {
         if is_nobodys || !self.approvals.can_be_given() {
             return None;
         }
-        let (server, caller) = (
-            self.server.clone().unwrap_or_default(),
-            judge.caller().shared_id(),
-        );
+        let (server, caller) = (self.server_key(), judge.caller().shared_id());
         let call = approval::Call::of(call, &server, &caller)?;
         let question = ApprovalQuestion::new(demand, call, judge.now());
         let question = question.ok().filter(ApprovalQuestion::shows_all);
@@ -505,7 +501,7 @@ impl Engine {
         match question {
             Some(question) => Some(*question.digest()),
             None if takes_rounds && is_paid => {
-                let server = self.server.clone().unwrap_or_default();
+                let server = self.server_key();
                 let caller = judge.caller().shared_id();
                 let call = approval::Call::of(call, &server, &caller)?;
                 call.digest(b"").ok()
@@ -587,7 +583,7 @@ impl Engine {
 
     fn payer(&self, judge: &Judge) -> Payer {
         Payer {
-            server: self.server.clone().unwrap_or_default(),
+            server: self.server_key(),
             caller: judge.caller().clone(),
             session: judge.session().cloned(),
         }

@@ -1,7 +1,6 @@
 //! Asks whether somebody has approved a call, and waits for that, but not for long.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,15 +9,14 @@ use std::time::Duration;
 use futures_core::Stream as _;
 use futures_timer::Delay;
 
-use super::asked;
 use super::holds::{HeldCall, Hold, Holds};
 use super::nested::Nested;
 use super::rounds::{AtOnce, Came};
+use super::{answer_of, asked};
 use crate::approval::{
     ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
     ApprovalStore, Asked, CallDigest, NotDecided, Ruling, Used,
 };
-use crate::audit::seam_panicked;
 use crate::clock::Moment;
 use crate::store::{Answer, Settled, StoreError};
 use crate::waiting::Waiting;
@@ -506,8 +504,5 @@ impl fmt::Debug for Approved {
 }
 
 pub(super) fn asked_of<T>(ask: impl FnOnce() -> Answer<T>) -> Answer<T> {
-    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
-        seam_panicked("approval store");
-        Answer::failed(StoreError::PANICKED)
-    })
+    answer_of("approval store", ask)
 }

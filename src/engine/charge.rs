@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{SESSION, asked};
+use super::{SESSION, answer_of, asked};
 use crate::audit::{DecisionId, seam_panicked, session_digest};
 use crate::caller::Caller;
 use crate::clock::{Clock, Moment, SystemClock};
@@ -91,12 +91,7 @@ impl Limits {
 
     /// Uses a state up, and asks whether it was remembered.
     pub(super) fn use_state(&self, state: &StateId) -> Resuming {
-        let answer = catch_unwind(AssertUnwindSafe(|| self.store.use_state(state)));
-        let answer = answer.unwrap_or_else(|_| {
-            seam_panicked("limit store");
-            Answer::failed(StoreError::PANICKED)
-        });
-        match answer.settle() {
+        match answer_of("limit store", || self.store.use_state(state)).settle() {
             Settled::Known(first) => Resuming::Known(first),
             Settled::Awaited(waiting) => Resuming::Awaited(waiting),
         }
@@ -322,10 +317,7 @@ impl Charged {
             Stage::Asked => self.store.ask(&self.reservation),
             _ => self.store.reserve(&self.reservation),
         };
-        catch_unwind(AssertUnwindSafe(reserve)).unwrap_or_else(|_| {
-            seam_panicked("limit store");
-            Answer::failed(StoreError::PANICKED)
-        })
+        answer_of("limit store", reserve)
     }
 
     /// Asks the store.

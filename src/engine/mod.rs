@@ -46,6 +46,7 @@ use crate::reload::PolicyChanges;
 use crate::rounds::RequestStateKeys;
 use crate::session::{MemorySessionStore, SessionStore};
 use crate::source::PolicySource;
+use crate::store::{Answer, StoreError};
 
 /// The rule that refuses sessions and tasks that are not the caller's, and sessions
 /// beyond those that a caller may begin.
@@ -123,6 +124,12 @@ impl Engine {
         self.server = Some(name);
     }
 
+    /// By what the server is told apart from others where they share a store; empty if it
+    /// has no name.
+    fn server_key(&self) -> Arc<str> {
+        self.server.clone().unwrap_or_default()
+    }
+
     /// Which sessions and tasks belong to whom, for one request.
     pub(crate) fn sessions(&self) -> Sessions {
         self.sessions.afresh()
@@ -163,4 +170,9 @@ pub(crate) fn asked<T>(whom: &'static str, question: impl FnOnce() -> T) -> Resu
         seam_panicked(whom);
         Refusal::Failed
     })
+}
+
+/// The same of a store, of which a panic is an answer as well.
+fn answer_of<T>(store: &'static str, question: impl FnOnce() -> Answer<T>) -> Answer<T> {
+    asked(store, question).unwrap_or_else(|_| Answer::failed(StoreError::PANICKED))
 }

@@ -144,7 +144,7 @@ impl Engine {
     pub(crate) fn own_answer(&self, response: &[u8], judge: &Judge) -> Option<OwnAnswer> {
         let (id, said) = answered(response).filter(|(id, _)| is_sealed(id))?;
         let (keys, session) = self.rounds.keys().zip(judge.session())?;
-        let (server, method) = (self.server.clone().unwrap_or_default(), method_in(session));
+        let (server, method) = (self.server_key(), method_in(session));
         let parties = Parties {
             server: &server,
             caller: judge.caller().id(),

@@ -152,7 +152,7 @@ impl Engine {
             (None, _) => None,
             (Some(_), None) => return Err(not_ours(NotOurs::Foreign)),
             (Some(text), Some(keys)) => {
-                let server = self.server.clone().unwrap_or_default();
+                let server = self.server_key();
                 let parties = Parties {
                     server: &server,
                     caller: judge.caller().id(),
@@ -525,10 +525,7 @@ impl Engine {
             rule: decision.rule().to_owned(),
             inner,
         };
-        let (server, caller) = (
-            self.server.clone().unwrap_or_default(),
-            judge.caller().shared_id(),
-        );
+        let (server, caller) = (self.server_key(), judge.caller().shared_id());
         let parties = Parties {
             server: &server,
             caller: &caller,

@@ -25,6 +25,19 @@ const FAREWELL: Duration = Duration::from_secs(1);
 
 const ENDED: StoreError = StoreError::of("the thread of the Redis server has ended");
 
+/// What time it is to scripts: that of the server, so that all who ask it go by the same.
+/// In microseconds since 1970.
+pub(crate) const CLOCK: &str = "local function clock()
+          local time = redis.call('TIME')
+          return time[1] * 1000000 + time[2]
+        end";
+
+/// The same by a clock that is turned by hand: its time is the last argument.
+#[cfg(test)]
+pub(crate) const CLOCK_BY_HAND: &str = "local function clock()
+          return tonumber(table.remove(ARGV))
+        end";
+
 /// A Redis server. When this is dropped, its thread ends.
 pub(crate) struct Remote {
     runtime: Handle,

@@ -4,6 +4,10 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
+use crate::remote::CLOCK;
+#[cfg(test)]
+use crate::remote::CLOCK_BY_HAND;
+
 /// The scripts, which go by one clock.
 pub(super) struct Scripts {
     pub(super) reserve: Script,
@@ -13,26 +17,11 @@ pub(super) struct Scripts {
     pub(super) reset: Script,
 }
 
-/// By the clock of the server, so that all who ask it go by the same.
-pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| {
-    Scripts::by(
-        "local function clock()
-          local time = redis.call('TIME')
-          return time[1] * 1000000 + time[2]
-        end",
-    )
-});
+pub(super) static SCRIPTS: LazyLock<Scripts> = LazyLock::new(|| Scripts::by(CLOCK));
 
-/// By a clock that is turned by hand: its time is the last argument. The rest of each
-/// script is the same.
+/// The rest of each script is the same.
 #[cfg(test)]
-pub(super) static BY_HAND: LazyLock<Scripts> = LazyLock::new(|| {
-    Scripts::by(
-        "local function clock()
-          return tonumber(table.remove(ARGV))
-        end",
-    )
-});
+pub(super) static BY_HAND: LazyLock<Scripts> = LazyLock::new(|| Scripts::by(CLOCK_BY_HAND));
 
 impl Scripts {
     pub(super) fn all(&'static self) -> Vec<&'static Script> {

@@ -1,28 +1,20 @@
-//! A server that is as careless as all real ones together. It reads a request
-//! in every way in which some server reads it, and executes whatever comes out
-//! in any of them.
+//! A server that is as careless as all real ones together: it executes whatever
+//! comes out when a request is read in any way in which some server reads it.
 
-use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fmt;
-use std::io::Read as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::Service;
-use unicode_normalization::UnicodeNormalization as _;
 
-use crate::loose_json::{Loose, read_all};
+use crate::careless::{Outcome, execute_all, fold, readings};
+use crate::loose_json::Loose;
 use crate::support::mcp::Log;
-
-const TOOLS: [&str; 4] = ["safe", "danger", "hidden", "call_tool"];
-const PROMPTS: [&str; 2] = ["greet", "secret"];
 
 /// Writes down what it executes.
 #[derive(Clone, Debug, Default)]
@@ -32,18 +24,10 @@ pub(crate) struct Lenient {
 
 impl Lenient {
     fn answer(&self, headers: &HeaderMap, body: &[u8]) -> Response<Full<Bytes>> {
-        let messages = readings(body);
-        let mut executed = BTreeSet::new();
-        for message in &messages {
-            execute(message, &mut executed);
-        }
-        execute_headers(headers, &mut executed);
+        let Outcome { executed, id } = execute_all(headers, body);
         for name in &executed {
             self.log.push(name);
         }
-        let id = messages
-            .iter()
-            .find_map(|message| Some(all(message, "id").first()?.to_json()));
         let mut response = Response::new(Full::default());
         if id.is_none() && executed.is_empty() {
             *response.status_mut() = StatusCode::ACCEPTED;
@@ -93,111 +77,6 @@ where
     }
 }
 
-// ===== reading =====
-
-/// Every message that somebody could read in a body.
-fn readings(body: &[u8]) -> Vec<Loose> {
-    let mut plain = Vec::new();
-    let unpacked = match body {
-        [0x1f, 0x8b, ..] => flate2::read::GzDecoder::new(body).read_to_end(&mut plain),
-        [0x78, ..] => flate2::read::ZlibDecoder::new(body).read_to_end(&mut plain),
-        _ => Ok(0),
-    };
-    let bytes = if matches!(unpacked, Ok(length) if length > 0) {
-        &plain
-    } else {
-        body
-    };
-    let pairs = |read: fn([u8; 2]) -> u16| {
-        let units = bytes.chunks_exact(2).map(|pair| read([pair[0], pair[1]]));
-        char::decode_utf16(units)
-            .map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect::<String>()
-    };
-    let quads = |read: fn([u8; 4]) -> u32| {
-        bytes
-            .chunks_exact(4)
-            .map(|quad| read([quad[0], quad[1], quad[2], quad[3]]))
-            .map(|number| char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect::<String>()
-    };
-    let utf_8 = loose_utf_8(bytes);
-    let mut texts = vec![utf_7(&utf_8), utf_8];
-    // Text in the others has NULs in it.
-    if bytes.contains(&0) {
-        texts.extend([pairs(u16::from_le_bytes), pairs(u16::from_be_bytes)]);
-        texts.extend([quads(u32::from_le_bytes), quads(u32::from_be_bytes)]);
-    }
-    let mut messages = Vec::new();
-    for text in &texts {
-        for value in read_all(text) {
-            flatten(value, &mut messages);
-        }
-    }
-    messages
-}
-
-/// Batches, batches in batches, and JSON in a JSON string.
-fn flatten(value: Loose, messages: &mut Vec<Loose>) {
-    match value {
-        Loose::List(items) => {
-            for item in items {
-                flatten(item, messages);
-            }
-        }
-        Loose::Text(text) => {
-            for value in read_all(&text) {
-                flatten(value, messages);
-            }
-        }
-        Loose::Object(_) => messages.push(value),
-        Loose::Word(_) => {}
-    }
-}
-
-/// UTF-8 in which letters may be spelt longer than they have to be.
-fn loose_utf_8(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    let mut rest = bytes.iter().copied().peekable();
-    while let Some(first) = rest.next() {
-        let (mut number, more) = match first {
-            0..0x80 => (u32::from(first), 0),
-            0xc0..0xe0 => (u32::from(first & 0x1f), 1),
-            0xe0..0xf0 => (u32::from(first & 0x0f), 2),
-            0xf0..0xf8 => (u32::from(first & 0x07), 3),
-            _ => (0xfffd, 0),
-        };
-        for _ in 0..more {
-            match rest.next_if(|byte| byte & 0xc0 == 0x80) {
-                Some(byte) => number = number << 6 | u32::from(byte & 0x3f),
-                None => number = 0xfffd,
-            }
-        }
-        text.push(char::from_u32(number).unwrap_or(char::REPLACEMENT_CHARACTER));
-    }
-    text
-}
-
-/// UTF-7; empty if it is none.
-fn utf_7(text: &str) -> String {
-    let mut pieces = text.split('+');
-    let mut decoded = pieces.next().unwrap_or_default().to_owned();
-    for piece in pieces {
-        let Some((shifted, plain)) = piece.split_once('-') else {
-            return String::new();
-        };
-        let Ok(bytes) = STANDARD_NO_PAD.decode(shifted) else {
-            return String::new();
-        };
-        let units = bytes
-            .chunks_exact(2)
-            .map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
-        decoded.extend(char::decode_utf16(units).flatten());
-        decoded.push_str(plain);
-    }
-    decoded
-}
-
 /// Whether a string is in a body, in whatever way somebody could read it.
 pub(crate) fn mentions(body: &[u8], wanted: &str) -> bool {
     readings(body).iter().any(|value| has_string(value, wanted))
@@ -210,171 +89,5 @@ fn has_string(value: &Loose, wanted: &str) -> bool {
         Loose::Object(members) => members
             .iter()
             .any(|(key, value)| fold(key) == wanted || has_string(value, wanted)),
-    }
-}
-
-// ===== executing =====
-
-/// Letters and digits in lower case: what is left when nothing counts that some
-/// server ignores.
-fn fold(name: &str) -> String {
-    name.nfkc()
-        .map(|character| match character {
-            '\u{430}' => 'a',
-            other => other,
-        })
-        .filter(|character| character.is_alphanumeric())
-        .flat_map(char::to_lowercase)
-        .collect()
-}
-
-/// All values of a member, in whatever spelling, also inherited ones.
-fn all<'v>(value: &'v Loose, wanted: &str) -> Vec<&'v Loose> {
-    let Loose::Object(members) = value else {
-        return Vec::new();
-    };
-    let mut found = Vec::new();
-    for (key, value) in members {
-        if fold(key) == fold(wanted) {
-            found.push(value);
-        } else if key == "__proto__" {
-            found.extend(all(value, wanted));
-        }
-    }
-    found
-}
-
-impl Loose {
-    /// The texts that somebody could take for the one that is wanted.
-    fn texts(&self) -> Vec<String> {
-        match self {
-            Self::Text(text) | Self::Word(text) => vec![text.clone()],
-            Self::List(items) => items.iter().flat_map(Self::texts).collect(),
-            Self::Object(_) => all(self, "name")
-                .into_iter()
-                .flat_map(Self::texts)
-                .collect(),
-        }
-    }
-
-    fn to_json(&self) -> String {
-        match self {
-            Self::Text(text) => serde_json::Value::from(text.as_str()).to_string(),
-            Self::Word(word) if serde_json::from_str::<serde_json::Value>(word).is_ok() => {
-                word.clone()
-            }
-            _ => "null".to_owned(),
-        }
-    }
-}
-
-/// Every text that a member could be taken for.
-fn texts(value: &Loose, member: &str) -> Vec<String> {
-    all(value, member)
-        .into_iter()
-        .flat_map(Loose::texts)
-        .collect()
-}
-
-fn execute(message: &Loose, executed: &mut BTreeSet<String>) {
-    for method in texts(message, "method") {
-        let method = fold(&method.to_lowercase().replace("%2f", "/"));
-        for params in all(message, "params") {
-            execute_method(&method, params, executed);
-        }
-    }
-}
-
-fn execute_method(method: &str, params: &Loose, executed: &mut BTreeSet<String>) {
-    match method {
-        "toolscall"
-        | "toolsinvoke"
-        | "toolsrun"
-        | "calltool"
-        | "systemmulticall"
-        | "notificationstoolscall" => {
-            let names = match params {
-                Loose::Object(_) => texts(params, "name"),
-                by_position => by_position.texts(),
-            };
-            for name in names {
-                run(&name, &TOOLS, "", executed);
-                if fold(&name) == "calltool" {
-                    for arguments in all(params, "arguments") {
-                        for inner in texts(arguments, "tool_name") {
-                            run(&inner, &TOOLS, "", executed);
-                        }
-                    }
-                }
-            }
-        }
-        "promptsget" => {
-            for name in texts(params, "name") {
-                run(&name, &PROMPTS, "prompt ", executed);
-            }
-        }
-        "resourcesread" | "resourcessubscribe" => read(&texts(params, "uri"), executed),
-        "completioncomplete" => {
-            for reference in all(params, "ref") {
-                for name in texts(reference, "name") {
-                    run(&name, &PROMPTS, "prompt ", executed);
-                }
-                read(&texts(reference, "uri"), executed);
-            }
-        }
-        "subscriptionslisten" => {
-            for wanted in all(params, "notifications") {
-                read(&texts(wanted, "resourceSubscriptions"), executed);
-                executed.extend(
-                    texts(wanted, "taskIds")
-                        .iter()
-                        .map(|id| format!("task {id}")),
-                );
-            }
-        }
-        "tasksget" | "tasksresult" | "tasksupdate" | "taskscancel" => {
-            executed.extend(
-                texts(params, "taskId")
-                    .iter()
-                    .map(|id| format!("task {id}")),
-            );
-        }
-        _ => {}
-    }
-}
-
-/// Runs whichever of these a name could mean.
-fn run(name: &str, known: &[&str], kind: &str, executed: &mut BTreeSet<String>) {
-    let meant = known.iter().filter(|known| fold(known) == fold(name));
-    executed.extend(meant.map(|known| format!("{kind}{known}")));
-}
-
-fn read(uris: &[String], executed: &mut BTreeSet<String>) {
-    executed.extend(uris.iter().map(|uri| format!("resource {uri}")));
-}
-
-/// Acts on the headers alone, as a router might.
-fn execute_headers(headers: &HeaderMap, executed: &mut BTreeSet<String>) {
-    let lines = |name: &str| {
-        let values = headers.get_all(name).iter();
-        values
-            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-            .collect::<Vec<_>>()
-    };
-    if !lines("mcp-method")
-        .iter()
-        .any(|method| fold(method) == "toolscall")
-    {
-        return;
-    }
-    for line in lines("mcp-name") {
-        for name in line.split(',') {
-            run(name, &TOOLS, "", executed);
-            let encoded = name.trim().get(10..).unwrap_or_default();
-            let encoded = encoded.trim_end_matches("?=").trim_end_matches('=');
-            if let Ok(decoded) = STANDARD_NO_PAD.decode(encoded) {
-                run(&String::from_utf8_lossy(&decoded), &TOOLS, "", executed);
-            }
-        }
     }
 }

@@ -152,7 +152,15 @@ impl LooseReader {
         }
         // Something has to be read, or nothing ever ends.
         self.position = self.position.max(start + 1).min(self.characters.len());
-        self.characters[start..self.position].iter().collect()
+        self.between(start, self.position)
+    }
+
+    fn between(&self, start: usize, end: usize) -> String {
+        self.characters
+            .get(start..end)
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     fn quoted(&mut self, quote: char) -> String {
@@ -185,7 +193,7 @@ impl LooseReader {
 
     fn hexadecimal(&mut self, digits: usize) -> u16 {
         let end = self.characters.len().min(self.position + digits);
-        let text: String = self.characters[self.position..end].iter().collect();
+        let text = self.between(self.position, end);
         self.position = end;
         u16::from_str_radix(&text, 16).unwrap_or(0xfffd)
     }

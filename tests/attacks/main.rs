@@ -19,6 +19,7 @@ mod batches;
 mod budgets;
 mod by_design;
 mod callers;
+mod careless;
 mod cases;
 mod coverage;
 mod encodings;

@@ -15,6 +15,10 @@ use crate::{
 pub(crate) const DEFAULT_LISTEN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8787);
 
+/// Where the server behind an attacked gateway listens when nothing else is said.
+const DEFAULT_ATTACKED: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9700);
+
 /// Enforces a JSON policy in front of MCP servers.
 ///
 /// Without a subcommand it starts a demo: an embedded MCP server behind a
@@ -98,6 +102,48 @@ pub(crate) enum Command {
     /// code 0: done; 1: the proxy cannot be reached, or refuses.
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
+    /// Attack a gateway, of any make, and show what got through to the server behind it
+    ///
+    /// That server is part of this command: let the gateway have it as its upstream, and
+    /// give the gateway the policy that --show-policy prints. The requests are those of
+    /// this project's own tests; most try to get a refused tool executed, the others are
+    /// allowed and have to go through. Exit code 0: nothing refused was executed, and
+    /// everything allowed was; 1: not so; 2: the gateway could not be attacked.
+    Attack(AttackArgs),
+}
+
+/// The options of `attack`.
+#[derive(Args, Debug)]
+pub(crate) struct AttackArgs {
+    /// The MCP endpoint of the gateway, over http
+    #[arg(value_name = "URL", required_unless_present = "show_policy")]
+    pub(crate) url: Option<Secret>,
+
+    /// Where the recording server listens, at any path: what the gateway has as its
+    /// upstream
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ATTACKED)]
+    pub(crate) listen: SocketAddr,
+
+    /// Which of the policies the gateway enforces
+    #[arg(long, value_name = "NAME", default_value = "standard")]
+    pub(crate) policy: String,
+
+    /// Print that policy, and attack nothing
+    #[arg(long, conflicts_with = "url")]
+    pub(crate) show_policy: bool,
+
+    /// A header that the gateway asks for, for example a token; may be repeated
+    #[arg(long = "header", value_name = "K: V")]
+    pub(crate) headers: Vec<Secret>,
+
+    /// Wait so long until an allowed call goes through, for gateways that do not start
+    /// before the server behind them does
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) wait: u16,
+
+    /// Other requests, in a file like this project's `tests/attacks/cases.json`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cases: Option<PathBuf>,
 }
 
 /// What can be done with what waits for an approval.

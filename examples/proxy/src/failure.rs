@@ -22,7 +22,7 @@ pub(crate) enum Failure {
         /// What the library found.
         error: Box<LoadError>,
     },
-    /// A file besides the policy cannot be used: exit code 2.
+    /// What the command is given besides the policy cannot be used: exit code 2.
     Input(String),
     /// Anything else: exit code 1.
     Start(String),

@@ -86,6 +86,7 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Approvals(command)) => {
             runtime.block_on(commands::approvals(command, cli.json))
         }
+        Some(Command::Attack(args)) => runtime.block_on(commands::attack(args, cli.json)),
         None => runtime.block_on(demo::run(&cli.demo)),
     };
     // A read of stdin cannot be called off, and dropping the runtime would wait

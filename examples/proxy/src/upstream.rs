@@ -97,7 +97,8 @@ fn endpoint(url: &str) -> Result<Uri, String> {
     }
 }
 
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+/// Reads a `--header`. The error names no value.
+pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
         .ok_or("`--header` has to read like 'Name: value'")?;

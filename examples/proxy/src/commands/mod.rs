@@ -5,9 +5,11 @@
 //! to another. What they are given is read by [`input`], [`members`], [`call`]
 //! and [`cases`]; the tools of a server come from [`offered`], which asks one
 //! through [`client`]. [`mod@limits`] is about what was counted by them, and
-//! [`mod@approvals`] about what waits at a proxy.
+//! [`mod@approvals`] about what waits at a proxy. [`mod@attack`] asks whether a gateway
+//! of any make keeps a policy.
 
 mod approvals;
+mod attack;
 mod call;
 mod cases;
 mod check;
@@ -26,8 +28,8 @@ use std::path::Path;
 use mcp_policy::Policy;
 
 pub(crate) use self::{
-    approvals::run as approvals, check::run as check, diff::run as diff, explain::run as explain,
-    limits::run as limits, test::run as test,
+    approvals::run as approvals, attack::run as attack, check::run as check, diff::run as diff,
+    explain::run as explain, limits::run as limits, test::run as test,
 };
 use crate::failure::Failure;
 

@@ -12,6 +12,7 @@
 mod access;
 mod approvals;
 mod ask;
+mod attack;
 mod audit;
 mod bridge;
 mod commands;

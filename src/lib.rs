@@ -91,6 +91,9 @@ pub mod docs {
     #[doc = include_str!("docs/approvals.md")]
     pub mod approvals {}
 
+    #[doc = include_str!("docs/attacks.md")]
+    pub mod attacks {}
+
     #[doc = include_str!("docs/audit.md")]
     pub mod audit {}
 

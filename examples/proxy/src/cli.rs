@@ -107,8 +107,8 @@ pub(crate) enum Command {
     /// That server is part of this command: let the gateway have it as its upstream, and
     /// give the gateway the policy that --show-policy prints. The requests are those of
     /// this project's own tests; most try to get a refused tool executed, the others are
-    /// allowed and have to go through. Exit code 0: nothing refused was executed, and
-    /// everything allowed was; 1: not so; 2: the gateway could not be attacked.
+    /// allowed and have to go through. Exit code 0: nothing that the policy refuses ran, and
+    /// everything allowed did; 1: not so; 2: the gateway could not be attacked.
     Attack(AttackArgs),
 }
 

@@ -1,6 +1,13 @@
 //! `attack`: what it says of gateways that hold, that do not, and that are not there.
 
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf, process::Output, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    path::PathBuf,
+    process::Output,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -158,6 +165,8 @@ async fn nothing_gets_through_this_proxy_under_any_policy() {
         let report = ended.json();
         let failed = cases(&report, "failed");
         assert!(failed.is_empty(), "{name}: {failed:#?}");
+        let loose = cases(&report, "loose");
+        assert!(loose.is_empty(), "{name}: {loose:#?}");
         assert!(cases(&report, "notTested").is_empty(), "{name}");
         let passed = cases(&report, "passed");
         assert!(passed.len() > 400, "{name}");
@@ -174,9 +183,17 @@ async fn without_a_gateway_nearly_everything_reaches_the_server() {
     let ended = attack.at(server).await;
     let report = ended.json();
     let failed = cases(&report, "failed");
-    assert!(failed.len() > 340, "{}", failed.len());
+    assert!(failed.len() > 260, "{}", failed.len());
     let reached = |case: &&&Value| !is_allowed(case) && case["executed"] != json!([]);
-    assert!(failed.iter().filter(reached).count() > 340);
+    assert!(failed.iter().filter(reached).count() > 260);
+    // These run what other requests may run.
+    let loose = cases(&report, "loose");
+    assert!(loose.len() > 60, "{}", loose.len());
+    assert!(
+        loose
+            .iter()
+            .any(|case| case["title"] == "an argument twice")
+    );
     assert_eq!(report["failed"], failed.len());
     // What is smuggled in behind an allowed call belongs to that.
     let smuggled = "a second request in the same segment";
@@ -265,7 +282,7 @@ async fn sessions_are_begun_and_what_is_not_spoken_is_not_tested() {
         (&plain["title"], &plain["verdict"]),
         (&json!("an allowed call"), &json!("passed"))
     );
-    assert!(cases(&report, "failed").len() > 200);
+    assert!(cases(&report, "failed").len() > 150);
     assert!(!ended.stdout.contains(SECRET) && !ended.stderr.contains(SECRET));
 }
 
@@ -276,10 +293,10 @@ async fn a_gateway_that_an_attack_ends_has_failed() {
     let ended = attack
         .with(|mut stream| async move {
             // It does not answer any more once it was sent this verb.
-            static ENDED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+            static ENDED: AtomicBool = AtomicBool::new(false);
             let mut first = [0; 3];
             stream.peek(&mut first).await.unwrap();
-            let over = ENDED.fetch_or(&first == b"PUT", std::sync::atomic::Ordering::SeqCst);
+            let over = ENDED.fetch_or(&first == b"PUT", Ordering::SeqCst);
             if !over {
                 let mut onwards = TcpStream::connect(recorder).await.unwrap();
                 let _ = copy_bidirectional(&mut stream, &mut onwards).await;
@@ -300,6 +317,52 @@ async fn a_gateway_that_an_attack_ends_has_failed() {
     );
     assert!(line("the verb PATCH, an allowed call").starts_with("not tested"));
     assert_eq!(ended.code, Some(1));
+}
+
+/// One case, which this file's server falls for.
+fn own_cases() -> PathBuf {
+    let own = json!({
+        "policies": { "ours": { "version": "1" } },
+        "cases": [{
+            "title": "a call", "rows": ["A1"], "era": "legacy", "executes": false,
+            "request": {
+                "method": "POST", "target": "/mcp", "headers": [],
+                "body": { "parts": [
+                    { "text": "{\"method\":\"tools/call\",\"params\":{\"name\":\"dan" },
+                    { "base64": "Z2VyIn19" },
+                ] },
+            },
+        }],
+    });
+    file("cases.json", &own.to_string())
+}
+
+#[tokio::test]
+async fn a_gateway_that_needs_its_server_first_gets_its_time() {
+    let own = own_cases();
+    let own = ["--cases", own.to_str().unwrap(), "--policy=ours"];
+    for (wait, code, said) in [
+        ("--wait=20", 1, "the gateway speaks: legacy, modern"),
+        ("--wait=0", 2, "the gateway does not answer"),
+    ] {
+        let attack = Attack::begin(&[&own[..], &[wait]].concat()).await;
+        let recorder = attack.recorder;
+        let asked = AtomicU32::new(0);
+        let ended = attack
+            .with(|mut stream| {
+                let ready = asked.fetch_add(1, Ordering::SeqCst) >= 10;
+                async move {
+                    if ready {
+                        let mut onwards = TcpStream::connect(recorder).await.unwrap();
+                        let _ = copy_bidirectional(&mut stream, &mut onwards).await;
+                    }
+                }
+            })
+            .await;
+        let text = ended.stdout + &ended.stderr;
+        assert!(text.contains(said), "{text}");
+        assert_eq!(ended.code, Some(code));
+    }
 }
 
 #[tokio::test]
@@ -338,20 +401,7 @@ async fn what_cannot_be_attacked_is_said() {
 
 #[tokio::test]
 async fn cases_of_others_are_sent_too() {
-    let own = json!({
-        "policies": { "ours": { "version": "1" } },
-        "cases": [{
-            "title": "a call", "rows": ["A1"], "era": "legacy", "executes": false,
-            "request": {
-                "method": "POST", "target": "/mcp", "headers": [],
-                "body": { "parts": [
-                    { "text": "{\"method\":\"tools/call\",\"params\":{\"name\":\"dan" },
-                    { "base64": "Z2VyIn19" },
-                ] },
-            },
-        }],
-    });
-    let own = file("cases.json", &own.to_string());
+    let own = own_cases();
     let attack = Attack::begin(&["--cases", own.to_str().unwrap(), "--policy=ours"]).await;
     let server = attack.recorder;
     let ended = attack.at(server).await;

@@ -357,13 +357,13 @@ mod tests {
                 false,
             ),
             (
-                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;a=b\r\n{\"err\r\n12\r\nor\":{\"code\":-31403}\r\n1\r\n}\r\n0\r\n\r\n",
+                b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5;a=b\r\n{\"err\r\n13\r\nor\":{\"code\":-31403}\r\n1\r\n}\r\n0\r\n\r\n",
                 summary(200, Some(-31403), false, false),
                 true,
             ),
             // A stream that does not end.
             (
-                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n27\r\ndata: {\"result\":{\"isError\":true},\"id\":1}\r\n",
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n28\r\ndata: {\"result\":{\"isError\":true},\"id\":1}\r\n",
                 summary(200, None, true, true),
                 false,
             ),

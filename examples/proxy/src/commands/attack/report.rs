@@ -16,6 +16,8 @@ const MOST_NAMES: usize = 4;
 pub(super) enum Verdict {
     /// What happened is what should.
     Passed,
+    /// A request that should be refused was executed, and did what others are allowed to.
+    Loose,
     Failed,
     /// The gateway does not speak its protocol, or was not there any more.
     NotTested,
@@ -64,6 +66,7 @@ impl Verdict {
     fn text(self) -> &'static str {
         match self {
             Self::Passed => "ok",
+            Self::Loose => "loose",
             Self::Failed => "FAIL",
             Self::NotTested => "not tested",
         }
@@ -72,6 +75,7 @@ impl Verdict {
     fn in_json(self) -> &'static str {
         match self {
             Self::Passed => "passed",
+            Self::Loose => "loose",
             Self::Failed => "failed",
             Self::NotTested => "notTested",
         }
@@ -91,8 +95,14 @@ fn names(executed: &[String]) -> String {
     format!("ran {}", names.join(", "))
 }
 
-fn counts(tried: &[Tried<'_>]) -> [usize; 3] {
-    [Verdict::Passed, Verdict::Failed, Verdict::NotTested].map(|verdict| {
+fn counts(tried: &[Tried<'_>]) -> [usize; 4] {
+    [
+        Verdict::Passed,
+        Verdict::Loose,
+        Verdict::Failed,
+        Verdict::NotTested,
+    ]
+    .map(|verdict| {
         tried
             .iter()
             .filter(|tried| tried.verdict == verdict)
@@ -125,13 +135,13 @@ pub(super) fn text(policy: &str, tried: &[Tried<'_>], spoken: &[Era]) -> String 
         })
         .collect();
     let mut text = table(["", "ROWS", "CASE", "EXPECTED", "HAPPENED"], &rows);
-    let [passed, failed, not_tested] = counts(tried);
+    let [passed, loose, failed, not_tested] = counts(tried);
     text += &format!(
         "\n{} under the policy {}: ",
         count(tried.len(), "case"),
         shown(policy)
     );
-    text += &format!("{passed} ok, {failed} FAIL, {not_tested} not tested\n");
+    text += &format!("{passed} ok, {loose} loose, {failed} FAIL, {not_tested} not tested\n");
     if spoken.is_empty() {
         text += "No allowed call went through, not even the plainest: is the recording server \
                  behind this gateway, and does the gateway have this policy?\n";
@@ -148,7 +158,7 @@ pub(super) fn text(policy: &str, tried: &[Tried<'_>], spoken: &[Era]) -> String 
 
 /// The same for programs.
 pub(super) fn json(policy: &str, tried: &[Tried<'_>], spoken: &[Era]) -> Value {
-    let [passed, failed, not_tested] = counts(tried);
+    let [passed, loose, failed, not_tested] = counts(tried);
     let case = |tried: &Tried<'_>| {
         json!({
             "title": tried.case.title,
@@ -166,6 +176,7 @@ pub(super) fn json(policy: &str, tried: &[Tried<'_>], spoken: &[Era]) -> Value {
         "policy": policy,
         "eras": spoken.iter().map(|era| era.as_str()).collect::<Vec<_>>(),
         "passed": passed,
+        "loose": loose,
         "failed": failed,
         "notTested": not_tested,
         "cases": tried.iter().map(case).collect::<Vec<_>>(),

@@ -16,7 +16,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader, copy_bidirectional},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
     net::{TcpListener, TcpStream},
     process::{Child, ChildStderr},
     time::timeout,
@@ -363,6 +363,34 @@ async fn a_gateway_that_needs_its_server_first_gets_its_time() {
         assert!(text.contains(said), "{text}");
         assert_eq!(ended.code, Some(code));
     }
+}
+
+#[tokio::test]
+async fn to_leave_a_request_unanswered_is_to_refuse_it() {
+    let own = own_cases();
+    let attack = Attack::begin(&["--cases", own.to_str().unwrap(), "--policy=ours"]).await;
+    let recorder = attack.recorder;
+    let ended = attack
+        .with(|mut stream| async move {
+            let mut request = vec![0; 1 << 16];
+            let length = stream.read(&mut request).await.unwrap();
+            if String::from_utf8_lossy(&request[..length]).contains("danger") {
+                // Open until the other side gives up.
+                let _ = stream.read_to_end(&mut request).await;
+            } else {
+                let mut onwards = TcpStream::connect(recorder).await.unwrap();
+                onwards.write_all(&request[..length]).await.unwrap();
+                let _ = copy_bidirectional(&mut stream, &mut onwards).await;
+            }
+        })
+        .await;
+    let line = ended.stdout.lines().nth(1).unwrap();
+    assert!(
+        line.starts_with("ok ") && line.ends_with("no answer"),
+        "{}",
+        ended.stdout
+    );
+    assert_eq!(ended.code, Some(0));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// How long an answer may take, and the sending of its request.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long to wait for an answer more, behind one that is there.
 const MORE: Duration = Duration::from_secs(2);
@@ -75,7 +75,12 @@ impl Connection {
     }
 
     /// Sends bytes until there is an answer; `None` if there comes none.
-    pub(super) async fn exchange(&mut self, bytes: &[u8], verb: &str) -> Option<Answer> {
+    pub(super) async fn exchange(
+        &mut self,
+        bytes: &[u8],
+        verb: &str,
+        patience: Duration,
+    ) -> Option<Answer> {
         let Self { input, output, .. } = self;
         let mut answer = None;
         let mut sent = false;
@@ -84,7 +89,7 @@ impl Connection {
             sent = output.write_all(bytes).await.is_ok();
             std::future::pending::<()>().await;
         };
-        let _ = timeout(PATIENCE, async {
+        let _ = timeout(patience, async {
             tokio::select! {
                 () = input.read(verb, &mut answer) => {}
                 () = writing => {}
@@ -326,7 +331,7 @@ mod tests {
         });
         let stream = TcpStream::connect(address).await.unwrap();
         let mut connection = Connection::new(stream);
-        let answer = connection.exchange(b"x", verb).await;
+        let answer = connection.exchange(b"x", verb, PATIENCE).await;
         let goes_on = connection.goes_on();
         drop(connection);
         other_side.await.unwrap();

@@ -7,7 +7,7 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::{
     cases::{Era, RawRequest, handshake},
-    connection::Connection,
+    connection::{Connection, PATIENCE},
 };
 use crate::upstream::header;
 
@@ -88,7 +88,9 @@ impl Gateway {
             return false;
         };
         let bytes = self.request(&initialize, Era::Legacy);
-        let answer = connection.exchange(&bytes, &initialize.method).await;
+        let answer = connection
+            .exchange(&bytes, &initialize.method, PATIENCE)
+            .await;
         let Some(id) = answer.and_then(|answer| answer.header(SESSION_ID).map(str::to_owned))
         else {
             return false;
@@ -96,7 +98,9 @@ impl Gateway {
         self.session = Some(id);
         let bytes = self.request(&initialized, Era::Legacy);
         if let Ok(mut connection) = self.connect().await {
-            connection.exchange(&bytes, &initialized.method).await;
+            connection
+                .exchange(&bytes, &initialized.method, PATIENCE)
+                .await;
         }
         true
     }

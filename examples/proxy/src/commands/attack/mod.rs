@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use self::{
     cases::{Case, Cases, Era},
-    connection::{Answer, Connection},
+    connection::{Answer, Connection, PATIENCE},
     gateway::Gateway,
     recorder::Recorder,
     report::{Tried, Verdict},
@@ -34,6 +34,9 @@ use crate::{cli::AttackArgs, failure::Failure, serve};
 
 /// How long to wait between two looks at a gateway that is not there yet.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+
+/// How long a request that should be refused may be left unanswered, at the least.
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Answers that are read at most until the call afterwards is answered: one for each
 /// request that was smuggled in before it.
@@ -60,6 +63,7 @@ pub(crate) async fn run(args: &AttackArgs, json: bool) -> Result<ExitCode, Failu
         recorder,
         spoken: Vec::new(),
         calls: 0,
+        patience: PATIENCE,
     };
     attack
         .look(Duration::from_secs(args.wait.into()))
@@ -100,6 +104,8 @@ struct Attack {
     spoken: Vec<Era>,
     /// The allowed calls so far, by which the recorder tells them apart.
     calls: u64,
+    /// How long a request that should be refused may be left unanswered from now on.
+    patience: Duration,
 }
 
 impl Attack {
@@ -163,7 +169,18 @@ impl Attack {
         let (answer, connection) = match self.gateway.connect().await {
             Ok(mut connection) => {
                 let bytes = self.gateway.request(&case.request, case.era);
-                let answer = connection.exchange(&bytes, &case.request.method).await;
+                let patience = if case.executes {
+                    PATIENCE
+                } else {
+                    self.patience
+                };
+                let begun = Instant::now();
+                let verb = &case.request.method;
+                let answer = connection.exchange(&bytes, verb, patience).await;
+                if answer.is_none() && !case.executes && begun.elapsed() >= patience {
+                    // It may be how this gateway refuses, and there are hundreds to come.
+                    self.patience = (patience / 2).max(SHORTEST_PATIENCE);
+                }
                 (answer, Some(connection))
             }
             Err(_) => (None, None),
@@ -204,7 +221,7 @@ impl Attack {
         self.calls = self.calls.saturating_add(1);
         let request = cases::allowed_call(self.calls, era);
         let bytes = self.gateway.request(&request, era);
-        let mut answer = connection.exchange(&bytes, &request.method).await;
+        let mut answer = connection.exchange(&bytes, &request.method, PATIENCE).await;
         let mut went = Went::Unanswered;
         for _ in 0..SMUGGLED {
             let Some(some) = answer.take() else { break };

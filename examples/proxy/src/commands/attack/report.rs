@@ -165,7 +165,7 @@ pub(super) fn json(policy: &str, tried: &[Tried<'_>], spoken: &[Era]) -> Value {
             "rows": tried.case.rows,
             "era": tried.case.era.as_str(),
             "expected": tried.case.expected(),
-            "executed": tried.executed,
+            "executed": tried.executed.iter().map(|name| shown(name)).collect::<Vec<_>>(),
             "answer": tried.answer.map(|answer| answer.json()),
             "verdict": tried.verdict.in_json(),
             "why": tried.why,

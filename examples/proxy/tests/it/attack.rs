@@ -5,7 +5,10 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::Output,
-    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -320,16 +323,17 @@ async fn a_gateway_that_an_attack_ends_has_failed() {
 }
 
 /// One case, which this file's server falls for.
-fn own_cases() -> PathBuf {
+fn own_cases(executes: bool, tool: &str) -> PathBuf {
     let own = json!({
         "policies": { "ours": { "version": "1" } },
         "cases": [{
-            "title": "a call", "rows": ["A1"], "era": "legacy", "executes": false,
+            "title": "a call", "rows": ["A1"], "era": "legacy", "executes": executes,
             "request": {
                 "method": "POST", "target": "/mcp", "headers": [],
                 "body": { "parts": [
-                    { "text": "{\"method\":\"tools/call\",\"params\":{\"name\":\"dan" },
-                    { "base64": "Z2VyIn19" },
+                    { "text": "{\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"" },
+                    { "text": tool },
+                    { "base64": "In19" },
                 ] },
             },
         }],
@@ -339,7 +343,7 @@ fn own_cases() -> PathBuf {
 
 #[tokio::test]
 async fn a_gateway_that_needs_its_server_first_gets_its_time() {
-    let own = own_cases();
+    let own = own_cases(false, "danger");
     let own = ["--cases", own.to_str().unwrap(), "--policy=ours"];
     for (wait, code, said) in [
         ("--wait=20", 1, "the gateway speaks: legacy, modern"),
@@ -367,7 +371,7 @@ async fn a_gateway_that_needs_its_server_first_gets_its_time() {
 
 #[tokio::test]
 async fn to_leave_a_request_unanswered_is_to_refuse_it() {
-    let own = own_cases();
+    let own = own_cases(false, "danger");
     let attack = Attack::begin(&["--cases", own.to_str().unwrap(), "--policy=ours"]).await;
     let recorder = attack.recorder;
     let ended = attack
@@ -391,6 +395,74 @@ async fn to_leave_a_request_unanswered_is_to_refuse_it() {
         ended.stdout
     );
     assert_eq!(ended.code, Some(0));
+}
+
+/// Sends these bytes on, and waits for the answer.
+async fn send_on(request: &[u8], recorder: SocketAddr) {
+    let mut onwards = TcpStream::connect(recorder).await.unwrap();
+    onwards.write_all(request).await.unwrap();
+    let _ = onwards.read(&mut [0; 1 << 12]).await.unwrap();
+}
+
+/// The request that comes in on a connection, and whether it is one of ours.
+async fn ours(stream: &mut TcpStream) -> (Vec<u8>, bool) {
+    let mut request = vec![0; 1 << 16];
+    let length = stream.read(&mut request).await.unwrap();
+    request.truncate(length);
+    let plain = String::from_utf8_lossy(&request).contains("number");
+    (request, plain)
+}
+
+#[tokio::test]
+async fn what_runs_after_its_answer_belongs_to_its_case() {
+    let own = own_cases(false, "danger");
+    let attack = Attack::begin(&["--cases", own.to_str().unwrap(), "--policy=ours"]).await;
+    let recorder = attack.recorder;
+    let kept = Arc::<Mutex<Vec<u8>>>::default();
+    let ended = attack
+        .with(|mut stream| {
+            let kept = Arc::clone(&kept);
+            async move {
+                let (request, ours) = ours(&mut stream).await;
+                if ours {
+                    let kept = std::mem::take(&mut *kept.lock().unwrap());
+                    if !kept.is_empty() {
+                        send_on(&kept, recorder).await;
+                    }
+                    send_on(&request, recorder).await;
+                } else {
+                    *kept.lock().unwrap() = request;
+                }
+                let accepted = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
+                let _ = stream.write_all(accepted).await;
+            }
+        })
+        .await;
+    assert!(
+        ended.stdout.contains("ran danger (it reached the server)"),
+        "{}",
+        ended.stdout
+    );
+    assert_eq!(ended.code, Some(1));
+}
+
+#[tokio::test]
+async fn what_is_allowed_has_to_be_answered() {
+    let own = own_cases(true, "safe");
+    let attack = Attack::begin(&["--cases", own.to_str().unwrap(), "--policy=ours"]).await;
+    let recorder = attack.recorder;
+    let ended = attack
+        .with(|mut stream| async move {
+            let (request, ours) = ours(&mut stream).await;
+            send_on(&request, recorder).await;
+            let status = if ours { "200 OK" } else { "403 Forbidden" };
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes()).await;
+        })
+        .await;
+    let said = "ran safe (it ran, and the caller was not told so)";
+    assert!(ended.stdout.contains(said), "{}", ended.stdout);
+    assert_eq!(ended.code, Some(1));
 }
 
 #[tokio::test]
@@ -429,7 +501,7 @@ async fn what_cannot_be_attacked_is_said() {
 
 #[tokio::test]
 async fn cases_of_others_are_sent_too() {
-    let own = own_cases();
+    let own = own_cases(false, "danger");
     let attack = Attack::begin(&["--cases", own.to_str().unwrap(), "--policy=ours"]).await;
     let server = attack.recorder;
     let ended = attack.at(server).await;

@@ -260,7 +260,10 @@ impl Attack {
                 (false, _) => (Verdict::Failed, Some("it reached the server")),
             }
         } else if case.executes && !answered {
-            (Verdict::Failed, Some("it was executed, and not answered"))
+            (
+                Verdict::Failed,
+                Some("it ran, and the caller was not told so"),
+            )
         } else if went != Went::Through && !self.spoken.is_empty() {
             let why = match went {
                 Went::Unanswered => "afterwards nothing is answered",

@@ -269,6 +269,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<SocketAddr>,
 
+    /// Tell monitoring at this address, without a token, what was counted (/metrics, for
+    /// Prometheus), that this program lives (/healthz), and whether it can do its work
+    /// (/readyz)
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
+
     /// The URL by which callers and their browsers reach this proxy, for example
     /// `https://gateway.example.com`: what is at `/approvals/ID` below it says what has
     /// become of a call that waits for an approval

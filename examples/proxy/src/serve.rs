@@ -23,7 +23,9 @@ use crate::{
     cli::{Secret, ServeArgs},
     failure::Failure,
     gateway::gateway,
-    keys, policy,
+    keys,
+    monitor::{Monitor, Watched},
+    policy,
     public::{self, PublicPages, PublicUrl},
     server::{self, DRAIN_TIMEOUT, Ended},
     shutdown::Signals,
@@ -63,6 +65,10 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         );
     }
 
+    let monitor = match args.metrics {
+        Some(address) => Some(Monitor::new(address).await?),
+        None => None,
+    };
     let audit = audit::open(args.audit.as_deref())?;
     let listener = bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
@@ -73,6 +79,13 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let admin = admin.keeping_in(stores.approvals());
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
+    }
+    if let Some(monitor) = monitor {
+        let watched = Watched {
+            sessions: stores.sessions(),
+            approvals: admin.approvals(),
+        };
+        monitor.open(&access, watched);
     }
     let pages = public
         .as_ref()

@@ -18,6 +18,7 @@ mod commands;
 mod demo;
 mod fake;
 mod limits;
+mod monitor;
 mod pages;
 mod public;
 mod reload;

@@ -56,7 +56,8 @@ pub(crate) enum Command {
     ///
     /// The server is one that speaks streamable HTTP too (--upstream), or a
     /// command that speaks stdio (after `--`), which is started once for each
-    /// session of a client.
+    /// session of a client. Each request is a span for the OpenTelemetry collector
+    /// that OTEL_EXPORTER_OTLP_ENDPOINT names, if it is set.
     Serve(Box<ServeArgs>),
     /// Guard an MCP server that a client starts and talks to over stdio
     ///

@@ -30,6 +30,7 @@ use crate::{
     server::{self, DRAIN_TIMEOUT, Ended},
     shutdown::Signals,
     state::{State, Stores},
+    traces,
     upstream::{Target, Upstream},
     webhook,
 };
@@ -69,6 +70,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         Some(address) => Some(Monitor::new(address).await?),
         None => None,
     };
+    traces::start()?;
     let audit = audit::open(args.audit.as_deref())?;
     let listener = bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
@@ -212,7 +214,9 @@ where
         signals.next().await;
         stopping();
     };
-    Ok(match server::serve(listener, service, stop).await {
+    let ended = server::serve(listener, service, stop).await;
+    traces::end().await;
+    Ok(match ended {
         Ended::Drained => ExitCode::SUCCESS,
         Ended::CutOff => {
             tracing::warn!(

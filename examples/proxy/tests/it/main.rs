@@ -29,5 +29,6 @@ mod stdio;
 mod stdio_server;
 mod stories;
 mod support;
+mod traces;
 mod upstream;
 mod webhook;

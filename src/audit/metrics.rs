@@ -118,9 +118,9 @@ mod tests {
     fn there_are_only_so_many_labels() {
         let labels = Labels::default();
         for number in 0..MOST_LABELS {
-            assert_ne!(labels.get(number.to_string().into()), OTHER);
+            assert_ne!(&*labels.get(number.to_string().into()), OTHER);
         }
-        assert_eq!(labels.get("0".into()), "0");
-        assert_eq!(labels.get("another".into()), OTHER);
+        assert_eq!(&*labels.get("0".into()), "0");
+        assert_eq!(&*labels.get("another".into()), OTHER);
     }
 }

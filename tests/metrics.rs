@@ -124,19 +124,19 @@ fn decisions_latencies_and_panics_are_counted() {
     are_documented(&counted);
     let expected = [
         (
-            "mcp_policy_decisions_total server=fixture method=none verdict=invalid",
+            "mcp_policy_decisions_total server=fixture method=none tool=none verdict=invalid rule=(protocol)",
             2,
         ),
         (
-            "mcp_policy_decisions_total server=fixture method=other verdict=denied",
+            "mcp_policy_decisions_total server=fixture method=other tool=none verdict=denied rule=(default deny)",
             2,
         ),
         (
-            "mcp_policy_decisions_total server=fixture method=ping verdict=allowed",
+            "mcp_policy_decisions_total server=fixture method=ping tool=none verdict=allowed rule=(protocol)",
             1,
         ),
         (
-            "mcp_policy_decisions_total server=fixture method=tools/call verdict=denied",
+            "mcp_policy_decisions_total server=fixture method=tools/call tool=other verdict=denied rule=(default deny)",
             1,
         ),
         (
@@ -153,6 +153,44 @@ fn decisions_latencies_and_panics_are_counted() {
         .map(|(name, count)| (name.to_owned(), count))
         .into();
     assert_eq!(counted, expected);
+}
+
+#[test]
+fn tools_are_counted_as_the_policy_names_them() {
+    let counts = Counts::default();
+    let policy: Policy = r#"{"version":"1","default":"allow","hide":["a_*"],"tools":{
+        "list_*": {}, "list_all": {"action":"deny"}, "a/~b": {"rate_limit":{"max":0,"window":60}}
+    }}"#
+    .parse()
+    .unwrap();
+    let guard = MessageGuard::new(policy).server_name("s");
+    metrics::with_local_recorder(&counts, || {
+        for tool in ["list_1", "list_2", "list_all", "a/~b", "a_1", "made_up"] {
+            let message = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}"}}}}"#
+            );
+            let connection = guard.connect(Caller::local());
+            block_on(connection.from_client(message.as_bytes()));
+        }
+    });
+    let counted = counts.0.lock().unwrap().clone();
+    let decisions: Vec<(String, i64)> = counted
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("mcp_policy_decisions_total"))
+        .collect();
+    let of = |tool: &str, verdict: &str, rule: &str, count: i64| {
+        let labels =
+            format!("server=s method=tools/call tool={tool} verdict={verdict} rule={rule}");
+        (format!("mcp_policy_decisions_total {labels}"), count)
+    };
+    let expected = [
+        of("a/~b", "limited", "/tools/a~1~0b/limits/rate", 1),
+        of("list_*", "allowed", "/tools/list_*", 2),
+        of("list_all", "denied", "/tools/list_all/action", 1),
+        of("other", "allowed", "/default", 1),
+        of("other", "hidden", "(hidden)", 1),
+    ];
+    assert_eq!(decisions, expected);
 }
 
 fn are_documented(counted: &BTreeMap<String, i64>) {

@@ -247,6 +247,7 @@ mod tests {
             inner: None,
             more_names: Vec::new(),
             argument_keys: Vec::new(),
+            trace_parent: None,
             policy: None,
             verdict: Verdict::Allowed,
             rule: Cow::Borrowed("/tools/a"),

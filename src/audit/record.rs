@@ -92,6 +92,8 @@ pub(crate) struct Facts {
     pub(crate) more_names: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) argument_keys: Vec<String>,
+    #[serde(rename = "traceparent", skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_parent: Option<String>,
     #[serde(flatten, serialize_with = "name_and_digest")]
     pub(crate) policy: Option<Policy>,
     pub(crate) verdict: Verdict,
@@ -221,6 +223,13 @@ impl DecisionRecord {
     /// The names of the arguments, in alphabetical order; at most 64.
     pub fn argument_keys(&self) -> impl Iterator<Item = &str> {
         self.facts.argument_keys.iter().map(String::as_str)
+    }
+
+    /// The trace that the message says that it belongs to, and the span in which it was
+    /// sent: `traceparent` of its `_meta`, if that is one as W3C Trace Context has it. The
+    /// client chooses it.
+    pub fn trace_parent(&self) -> Option<&str> {
+        self.facts.trace_parent.as_deref()
     }
 
     /// The policy that decided; `None` for a caller without one, and for what

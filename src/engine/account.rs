@@ -442,6 +442,7 @@ impl Engine {
             inner: judgement.inner,
             more_names: judgement.more_names,
             argument_keys: keys.unwrap_or_default(),
+            trace_parent: seen.call.and_then(Call::trace_parent).map(str::to_owned),
             policy: judge.and_then(Judge::policy).cloned(),
             verdict,
             rule: judgement.rule,

@@ -7,6 +7,7 @@ use super::fault::Fault;
 use super::key;
 use super::method::{self, Subject};
 use super::params::{Elicitation, Name, Param, Params};
+use super::trace_context::trace_parent;
 use super::version::Era;
 use crate::json::{self, Kind, Profile, Reader};
 
@@ -145,6 +146,14 @@ impl Call<'_> {
         let text = self.params.as_ref()?.client_info?;
         let text = std::str::from_utf8(text).ok();
         Some(text.filter(|_| self.method == "initialize")?.into())
+    }
+
+    /// The trace that it says that it belongs to.
+    pub(crate) fn trace_parent(&self) -> Option<&str> {
+        match self.params.as_ref()?.meta.trace_parent.as_ref()? {
+            Name::Text(text) => trace_parent(text),
+            Name::Unreadable => None,
+        }
     }
 
     /// How the client says that it can ask its user: with each request, or at the

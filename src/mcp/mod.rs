@@ -17,6 +17,7 @@ pub(crate) mod recover;
 pub(crate) mod reply;
 pub(crate) mod rounds;
 pub(crate) mod sse;
+mod trace_context;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod twin;
 pub(crate) mod version;

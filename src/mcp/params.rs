@@ -89,6 +89,8 @@ pub(crate) struct Meta<'a> {
     pub(crate) capabilities: Capabilities,
     /// The object `clientInfo`, as it is written in the body.
     pub(crate) client_info: Option<&'a [u8]>,
+    /// The trace that the message belongs to: `traceparent` (SEP-414).
+    pub(crate) trace_parent: Option<Name<'a>>,
 }
 
 /// What a client says that it can do.
@@ -259,6 +261,7 @@ impl<'a> Meta<'a> {
                     meta.capabilities = Capabilities::read(reader)?;
                 }
                 "io.modelcontextprotocol/clientInfo" => meta.client_info = client_info(reader)?,
+                "traceparent" => meta.trace_parent = Some(Name::read(reader, LONGEST_NAME)?),
                 other => {
                     look_alike |= key::is_look_alike_in_meta(other);
                     reader.skip()?;

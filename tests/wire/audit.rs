@@ -329,6 +329,30 @@ async fn all_that_a_message_names_is_recorded() {
 }
 
 #[tokio::test]
+async fn the_trace_of_a_message_is_recorded_if_it_is_one() {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    for (traceparent, expected) in [
+        (format!("\"{trace}\""), Some(trace)),
+        (r#""not-a-trace hunter2""#.to_owned(), None),
+        ("7".to_owned(), None),
+    ] {
+        let sink = Sink::new();
+        let rest = format!(
+            r#""id":1,"method":"tools/call","params":{{"name":"safe","_meta":{{"traceparent":{traceparent}}}}}"#
+        );
+        send(layer(&sink), message(&rest), ok()).await;
+        let (decision, ..) = sink.only();
+        assert_eq!(decision.trace_parent(), expected);
+        let text = serde_json::to_string(&decision).unwrap();
+        let is_there = text.contains(&format!(r#""traceparent":"{trace}""#));
+        assert!(
+            is_there == expected.is_some() && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_names_of_the_fields_are_those_of_the_documentation() {
     let sink = Sink::new();
     // With something of everything that can be said.
@@ -369,7 +393,16 @@ async fn the_names_of_the_fields_are_those_of_the_documentation() {
             .collect();
         written.retain(|name| *name != "event");
         // Others see to these.
-        named.retain(|name| !["more_names", "inner", "approval", "decided_by"].contains(name));
+        named.retain(|name| {
+            ![
+                "more_names",
+                "inner",
+                "approval",
+                "decided_by",
+                "traceparent",
+            ]
+            .contains(name)
+        });
         named.sort_unstable();
         written.sort_unstable();
         assert_eq!(named, written);

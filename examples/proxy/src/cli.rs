@@ -60,7 +60,8 @@ pub(crate) enum Command {
     ///
     /// The server is one that speaks streamable HTTP too (--upstream), or a
     /// command that speaks stdio (after `--`), which is started once for each
-    /// session of a client.
+    /// session of a client. Each request is a span for the OpenTelemetry collector
+    /// that OTEL_EXPORTER_OTLP_ENDPOINT names, if it is set.
     Serve(Box<ServeArgs>),
     /// Guard an MCP server that a client starts and talks to over stdio
     ///
@@ -314,6 +315,12 @@ pub(crate) struct ServeArgs {
     /// variable MCP_POLICY_ADMIN_TOKENS, as `alice:TOKEN,bob:TOKEN`
     #[arg(long, value_name = "ADDR")]
     pub(crate) admin: Option<SocketAddr>,
+
+    /// Tell monitoring at this address, without a token, what was counted (/metrics, for
+    /// Prometheus), that this program lives (/healthz), and whether it can do its work
+    /// (/readyz)
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) metrics: Option<SocketAddr>,
 
     /// The URL by which callers and their browsers reach this proxy, for example
     /// `https://gateway.example.com`: what is at `/approvals/ID` below it says what has

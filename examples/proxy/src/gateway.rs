@@ -14,7 +14,10 @@ use tower_http::{
 };
 use tracing::Span;
 
-use crate::access::Access;
+use crate::{
+    access::Access,
+    traces::{self, Traced},
+};
 
 /// How long a request body may take to arrive.
 pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
@@ -64,7 +67,9 @@ where
         // policy layer's memory for ever.
         .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
         .layer(MapRequestBodyLayer::new(BodyExt::boxed_unsync))
+        .layer(Traced)
         .layer(policy.with_held_streams())
+        .map_request(traces::goes_on)
         .service(server)
 }
 

@@ -10,6 +10,7 @@
 //! what limits count,
 //! [`admin`] where somebody approves calls that wait for that, and [`json_text`] how
 //! their arguments are shown, [`webhook`] who is told of them,
+//! [`monitor`] and [`traces`] what monitoring is told,
 //! [`public`] what callers see of that, and [`page`] how a browser gets pages,
 //! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
 //! without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the
@@ -34,6 +35,7 @@ mod json_text;
 mod keys;
 mod lines;
 mod message;
+mod monitor;
 mod page;
 mod policy;
 mod public;
@@ -42,6 +44,7 @@ mod server;
 mod shutdown;
 mod state;
 mod stdio;
+mod traces;
 mod upstream;
 mod webhook;
 

@@ -23,11 +23,14 @@ use crate::{
     cli::{Secret, ServeArgs},
     failure::Failure,
     gateway::gateway,
-    keys, policy,
+    keys,
+    monitor::{Monitor, Watched},
+    policy,
     public::{self, PublicPages, PublicUrl},
     server::{self, DRAIN_TIMEOUT, Ended},
     shutdown::Signals,
     state::{State, Stores},
+    traces,
     upstream::{Target, Upstream},
     webhook,
 };
@@ -63,6 +66,11 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         );
     }
 
+    let monitor = match args.metrics {
+        Some(address) => Some(Monitor::new(address).await?),
+        None => None,
+    };
+    traces::start()?;
     let audit = audit::open(args.audit.as_deref())?;
     let listener = bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
@@ -73,6 +81,13 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let admin = admin.keeping_in(stores.approvals());
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
+    }
+    if let Some(monitor) = monitor {
+        let watched = Watched {
+            sessions: stores.sessions(),
+            approvals: admin.approvals(),
+        };
+        monitor.open(&access, watched);
     }
     let pages = public
         .as_ref()
@@ -199,7 +214,9 @@ where
         signals.next().await;
         stopping();
     };
-    Ok(match server::serve(listener, service, stop).await {
+    let ended = server::serve(listener, service, stop).await;
+    traces::end().await;
+    Ok(match ended {
         Ended::Drained => ExitCode::SUCCESS,
         Ended::CutOff => {
             tracing::warn!(

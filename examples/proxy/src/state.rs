@@ -202,6 +202,11 @@ impl Stores {
         self.approvals.clone()
     }
 
+    /// Where it is known whose session is whose, if that is not in memory.
+    pub(crate) fn sessions(&self) -> Option<Arc<dyn SessionStore>> {
+        self.sessions.clone()
+    }
+
     /// The layer, which keeps it there.
     pub(crate) fn under(self, mut layer: PolicyLayer) -> PolicyLayer {
         if let Some(limits) = self.limits {

@@ -27,6 +27,7 @@ use tokio::{
 
 use crate::{
     limits::{answering, guard},
+    monitor,
     support::{Proxy, call, client, command, file, run, within},
 };
 
@@ -372,9 +373,26 @@ async fn nothing_is_gained_by_killing_a_proxy_with_redis() {
 #[ignore = "needs redis-server"]
 async fn without_its_redis_a_proxy_refuses_what_is_limited_until_it_is_back() {
     let mut redis = Redis::start().await;
-    let proxy = guarding(answering().await, &redis.state()).await;
+    let more = ["--state", &redis.state(), "--metrics", "127.0.0.1:0"];
+    let proxy = guard(answering().await, RULE, &more).await;
+    let monitored = monitor::address(&proxy).await;
+    let becomes = async |status: u16| {
+        within("that it is known whether the proxy is ready", async {
+            while monitor::get(monitored, "/readyz", &[]).await.status() != status {}
+        })
+        .await;
+    };
     assert!(passes(&proxy).await);
+    becomes(200).await;
     redis.kill().await;
+    becomes(503).await;
+    let counts = monitor::get(monitored, "/metrics", &[]).await.text;
+    assert!(
+        counts.contains("mcp_policy_proxy_state_ready 0\n"),
+        "{counts}"
+    );
+    // It still lives.
+    assert_eq!(monitor::get(monitored, "/healthz", &[]).await.status(), 200);
     for _ in 0..3 {
         let answer = proxy.post(&call(1, "run")).await.json();
         assert_eq!(answer["error"]["code"], -31503, "{answer}");
@@ -388,6 +406,7 @@ async fn without_its_redis_a_proxy_refuses_what_is_limited_until_it_is_back() {
         }
     })
     .await;
+    becomes(200).await;
     let found = limits(&["list"], &redis.state()).await;
     assert_eq!(found["limits"][0]["used"], 2, "{found}");
 }

@@ -45,6 +45,8 @@ pub(crate) fn command(args: &[&str]) -> Command {
         .env_remove("MCP_POLICY_ADMIN_TOKENS")
         .env_remove("MCP_POLICY_ADMIN_TOKEN")
         .env_remove("MCP_POLICY_WEBHOOK_SECRET")
+        .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+        .env_remove("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,0 +1,267 @@
+//! What monitoring is told, on an address of its own: counts, and whether this program
+//! lives and can do its work. Names only, as in records, and so to nobody in particular:
+//! there is no token.
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    io::{self, Write},
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use mcp_policy::{ApprovalState, Approvals, Caller, SessionStore};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::{
+    net::TcpListener,
+    sync::Mutex,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tower::service_fn;
+
+use crate::{access::Access, failure::Failure, serve, server};
+
+/// The path of the counts, as Prometheus asks for them.
+const METRICS: &str = "/metrics";
+/// Whether this program lives.
+const HEALTH: &str = "/healthz";
+/// Whether it can do its work.
+const READINESS: &str = "/readyz";
+
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+const LATENCY: &str = "mcp_policy_latency_seconds";
+/// What latencies are told apart by, in seconds.
+const BUCKETS: [f64; 15] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+const WAITING: &str = "mcp_policy_proxy_approvals_waiting";
+const STATE_READY: &str = "mcp_policy_proxy_state_ready";
+const STARTED: &str = "mcp_policy_proxy_start_time_seconds";
+
+/// How often what was measured is put into buckets.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// For how long it is known whether stores answer: whoever asks does not ask them.
+const KNOWN_FOR: Duration = Duration::from_secs(1);
+
+/// Counts, from now on.
+pub(crate) struct Monitor {
+    counts: PrometheusHandle,
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl Monitor {
+    /// Takes the address, and counts everything from now on.
+    pub(crate) async fn new(address: SocketAddr) -> Result<Self, Failure> {
+        let listener = serve::bind(address, "choose another address with --metrics").await?;
+        let cannot = |error: &dyn std::fmt::Display| {
+            Failure::start(format!("cannot count for --metrics: {error}"))
+        };
+        let address = listener.local_addr().map_err(|error| cannot(&error))?;
+        let counts = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Full(LATENCY.to_owned()), &BUCKETS)
+            .and_then(PrometheusBuilder::install_recorder)
+            .map_err(|error| cannot(&error))?;
+        describe();
+        gauge!(STARTED).set(seconds_since_1970());
+        Ok(Self {
+            counts,
+            address,
+            listener,
+        })
+    }
+
+    /// Answers until the program ends, to those who call this address by a name that is
+    /// its own.
+    pub(crate) fn open(self, callers: &Access, stores: Watched) {
+        let said = format!("metrics are at http://{}{METRICS}\n", self.address);
+        // Other programs read it.
+        let _ = io::stderr().write_all(said.as_bytes());
+        let counts = self.counts.clone();
+        tokio::spawn(async move {
+            let mut upkeep = interval(UPKEEP);
+            upkeep.set_missed_tick_behavior(MissedTickBehavior::Skip);
+            loop {
+                upkeep.tick().await;
+                counts.run_upkeep();
+            }
+        });
+        let site = Arc::new(Site {
+            access: callers.at(self.address),
+            counts: self.counts,
+            stores,
+            known: Mutex::new(None),
+        });
+        let service = service_fn(move |request: Request<Incoming>| {
+            let site = Arc::clone(&site);
+            async move { Ok::<_, Infallible>(site.answer(&request).await) }
+        });
+        tokio::spawn(server::serve(self.listener, service, async || {
+            pending().await
+        }));
+    }
+}
+
+/// What has to answer for calls to go through.
+pub(crate) struct Watched {
+    pub(crate) sessions: Option<Arc<dyn SessionStore>>,
+    pub(crate) approvals: Approvals,
+}
+
+struct Site {
+    access: Access,
+    counts: PrometheusHandle,
+    stores: Watched,
+    /// What was found out last, and when.
+    known: Mutex<Option<(Instant, Found)>>,
+}
+
+/// What stores answered.
+#[derive(Clone, Copy)]
+struct Found {
+    state_answers: bool,
+    /// Requests that wait for an approval; `None` if that is not known.
+    waiting: Option<usize>,
+}
+
+impl Found {
+    fn is_ready(self) -> bool {
+        self.state_answers && self.waiting.is_some()
+    }
+}
+
+impl Site {
+    async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        if ![METRICS, HEALTH, READINESS].contains(&path) {
+            let text = "Nothing is here. There are /metrics, /healthz and /readyz.\n";
+            return answer(StatusCode::NOT_FOUND, TEXT, text);
+        }
+        if ![Method::GET, Method::HEAD].contains(request.method()) {
+            let mut refusal = answer(StatusCode::METHOD_NOT_ALLOWED, TEXT, "Use GET.\n");
+            let allowed = HeaderValue::from_static("GET, HEAD");
+            refusal.headers_mut().insert(header::ALLOW, allowed);
+            return refusal;
+        }
+        match path {
+            HEALTH => answer(StatusCode::OK, TEXT, "ok\n"),
+            READINESS => match self.found().await {
+                found if found.is_ready() => answer(StatusCode::OK, TEXT, "ready\n"),
+                found => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, not_ready(found)),
+            },
+            _ if !self.may_read(request) => {
+                let text = "Ask by the address, or by a name that --allowed-host adds.\n";
+                answer(StatusCode::FORBIDDEN, TEXT, text)
+            }
+            _ => {
+                let found = self.found().await;
+                gauge!(STATE_READY).set(f64::from(u8::from(found.state_answers)));
+                if let Some(waiting) = found
+                    .waiting
+                    .and_then(|waiting| u32::try_from(waiting).ok())
+                {
+                    gauge!(WAITING).set(waiting);
+                }
+                answer(StatusCode::OK, PROMETHEUS, self.counts.render())
+            }
+        }
+    }
+
+    /// A page of a stranger's cannot make a browser ask by an address, only by a name.
+    fn may_read<B>(&self, request: &Request<B>) -> bool {
+        let by_address = || {
+            let host = request.headers().get(header::HOST)?.to_str().ok()?;
+            let is_address = host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
+            Some(is_address && !request.headers().contains_key(header::ORIGIN))
+        };
+        self.access.judge(request).is_ok() || by_address() == Some(true)
+    }
+
+    async fn found(&self) -> Found {
+        let mut known = self.known.lock().await;
+        if let Some((_, found)) = known.filter(|(since, _)| since.elapsed() < KNOWN_FOR) {
+            return found;
+        }
+        let found = self.stores.ask().await;
+        *known = Some((Instant::now(), found));
+        found
+    }
+}
+
+impl Watched {
+    async fn ask(&self) -> Found {
+        let nobody = Caller::local();
+        let owner = self
+            .sessions
+            .as_ref()
+            .map(|store| store.session_owner("(ready)", &nobody));
+        let state_answers = match owner {
+            Some(owner) => owner.get().await.is_ok(),
+            None => true,
+        };
+        let waiting = self.approvals.list(&[ApprovalState::Pending]).await;
+        Found {
+            state_answers,
+            waiting: waiting.ok().map(|waiting| waiting.len()),
+        }
+    }
+}
+
+fn not_ready(found: Found) -> &'static str {
+    match found.state_answers {
+        false => "not ready: where --state says does not answer\n",
+        true => "not ready: what waits for an approval is not known\n",
+    }
+}
+
+fn answer(status: StatusCode, kind: &'static str, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(text.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    let headers_of_all = [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    for (name, value) in headers_of_all {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn describe() {
+    describe_counter!("mcp_policy_decisions_total", "Decisions about messages");
+    describe_counter!(
+        "mcp_policy_seam_panics_total",
+        "Panics that refused something"
+    );
+    describe_counter!(
+        "mcp_policy_limits_full_total",
+        "Calls refused because there was no room to count them"
+    );
+    describe_gauge!(
+        "mcp_policy_limit_budgets",
+        "Budgets in the memory of this process"
+    );
+    describe_histogram!(LATENCY, Unit::Seconds, "Time from a message to its answer");
+    describe_gauge!(WAITING, "Calls that wait for an approval");
+    describe_gauge!(STATE_READY, "Whether --state answers: 1 if it does");
+    describe_gauge!(
+        STARTED,
+        Unit::Seconds,
+        "When this program started, since 1970"
+    );
+}
+
+fn seconds_since_1970() -> f64 {
+    jiff::Timestamp::now().as_duration().as_secs_f64()
+}

@@ -20,6 +20,8 @@ use crate::{child::Surroundings, upstream::Target};
 
 /// For all of it: a server may have to be downloaded and started first.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For what is only counted.
+const PATIENCE_FOR_COUNTS: Duration = Duration::from_secs(10);
 
 /// The last version with a handshake, and the first without.
 const WITH_HANDSHAKE: &str = "2025-11-25";
@@ -175,7 +177,7 @@ impl Client {
         let (era, hello) = self.begin().await?;
         let hello = match era {
             Era::Legacy => hello,
-            Era::Modern => self.discover().await?,
+            Era::Modern => self.discover().await,
         };
         let tools = match self.list(List::Tools, era).await {
             // It has others things, and says so.
@@ -189,6 +191,13 @@ impl Client {
             resources: None,
             resource_templates: None,
         };
+        // Its tools are known; the rest is not worth to lose them.
+        let _ = timeout(PATIENCE_FOR_COUNTS, self.count(&hello, era, &mut offer)).await;
+        Ok(offer)
+    }
+
+    /// Counts what else there is, as far as the server says so.
+    async fn count(&mut self, hello: &Hello, era: Era, offer: &mut Offer) {
         for (list, capability, count) in [
             (List::Prompts, "prompts", &mut offer.prompts),
             (List::Resources, "resources", &mut offer.resources),
@@ -203,12 +212,11 @@ impl Client {
                 _ => match self.list(list, era).await {
                     Ok(entries) => Some(entries.len()),
                     Err(Wrong::Refused { .. }) => None,
-                    // Nothing more is to be had from it; its tools are known.
-                    Err(_) => break,
+                    // Nothing more is to be had from it.
+                    Err(_) => return,
                 },
             };
         }
-        Ok(offer)
     }
 
     /// What the server says first, if it knows the handshake.
@@ -221,13 +229,12 @@ impl Client {
         }
     }
 
-    /// What a server says of itself that knows no handshake.
-    async fn discover(&mut self) -> Result<Hello, Wrong> {
+    /// What a server says of itself that knows no handshake, if it does.
+    async fn discover(&mut self) -> Hello {
         let params = parameters(Era::Modern).into();
         match self.request("server/discover", params, Era::Modern).await {
-            Ok(result) => Hello::read(&result),
-            Err(Wrong::Refused { .. }) => Ok(Hello::default()),
-            Err(broken) => Err(broken),
+            Ok(result) => Hello::read(&result).unwrap_or_default(),
+            Err(_) => Hello::default(),
         }
     }
 

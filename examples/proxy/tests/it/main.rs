@@ -21,6 +21,7 @@ mod limits;
 mod pages;
 mod public;
 mod reload;
+mod scan;
 mod shutdown;
 mod start;
 mod state;

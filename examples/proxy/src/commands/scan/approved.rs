@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mcp_policy::{Pins, Policy};
+use mcp_policy::{OnDrift, Pins, Policy};
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -71,6 +71,12 @@ impl Approved {
         self.policy.document().pins.as_ref()
     }
 
+    /// Whether what has drifted is hidden.
+    fn hides(&self) -> bool {
+        self.pins()
+            .is_some_and(|pins| pins.on_drift == OnDrift::Hide)
+    }
+
     fn pin(&self, tool: &str) -> Option<&String> {
         self.pins()?.tools.as_ref()?.get(tool)
     }
@@ -91,10 +97,7 @@ impl Approved {
     pub(super) fn removed(&self, seen: &Seen) -> Vec<String> {
         let pins = self.pins().and_then(|pins| pins.tools.as_ref());
         let names = pins.into_iter().flat_map(|tools| tools.keys());
-        names
-            .filter(|name| !seen.has_tool(name))
-            .cloned()
-            .collect()
+        names.filter(|name| !seen.has_tool(name)).cloned().collect()
     }
 
     /// What has changed in a tool; `None` if it is not known any more what was approved.
@@ -114,6 +117,7 @@ impl Approved {
         let refuses = matches!(said.outcome(), "deny" | "hide");
         match state {
             // The policy itself does not know what the server says now.
+            Some(State::Changed) if !refuses && self.hides() => ("hide", "(hidden)".to_owned()),
             Some(State::Changed) if !refuses => ("deny", "(drift)".to_owned()),
             _ => (said.outcome(), said.rule().to_owned()),
         }

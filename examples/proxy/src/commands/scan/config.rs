@@ -99,11 +99,11 @@ fn variable(name: &str) -> Option<String> {
 fn way(entry: Entry, variable: &dyn Fn(&str) -> Option<String>) -> Result<Way, String> {
     let filled = |text: &String| filled(text, variable);
     match (&entry.url, &entry.command) {
-        _ if entry.kind.as_deref() == Some("sse") => {
-            Err("it speaks the transport of 2024-11-05, HTTP with SSE, in which this program \
+        _ if entry.kind.as_deref() == Some("sse") => Err(
+            "it speaks the transport of 2024-11-05, HTTP with SSE, in which this program \
                  asks nobody"
-                .to_owned())
-        }
+                .to_owned(),
+        ),
         (Some(url), None) => {
             let headers = entry.headers.iter();
             let headers: Result<Vec<String>, String> = headers

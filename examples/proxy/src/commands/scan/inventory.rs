@@ -9,12 +9,7 @@ use mcp_policy::{
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    Approved,
-    super::client::Offer,
-    approved::State,
-    ask::Answered,
-    changes::Change,
-    seen::Seen,
+    super::client::Offer, Approved, approved::State, ask::Answered, changes::Change, seen::Seen,
 };
 
 /// All servers that were asked.

@@ -195,8 +195,7 @@ fn drift(inventory: &Inventory, look: Look) -> String {
     }
     if !inventory.removed.is_empty() {
         let names: Vec<String> = inventory.removed.iter().map(|name| shown(name)).collect();
-        text += &look.line("", "approved, and not there any more:");
-        text += &look.line("  ", &names.join(", "));
+        text += &look.line("", &format!("gone: {}", names.join(", ")));
     }
     text
 }
@@ -205,10 +204,10 @@ fn changes(what: &str, changes: Option<&[Change]>, look: Look) -> String {
     let Some(changes) = changes else {
         return look.line(
             "",
-            &format!("{what} has changed; the definition that was approved is not kept"),
+            &format!("changed: {what}; what was approved is not kept"),
         );
     };
-    let mut text = look.line("", &format!("{what} has changed:"));
+    let mut text = look.line("", &format!("changed: {what}"));
     for change in changes {
         let at = if change.pointer.is_empty() {
             "all of it"

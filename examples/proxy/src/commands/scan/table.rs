@@ -70,7 +70,11 @@ impl Table {
     }
 
     fn natural_widths(&self) -> Vec<usize> {
-        let mut widths: Vec<usize> = self.headings.iter().map(|text| display_width(text)).collect();
+        let mut widths: Vec<usize> = self
+            .headings
+            .iter()
+            .map(|text| display_width(text))
+            .collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(display_width(&cell.text));

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::super::show::{count, shown};
 
 /// Findings that are told in the table; all of them are in the JSON.
-const FINDINGS: usize = 3;
+const FINDINGS: usize = 2;
 /// Values of a condition that are told.
 const VALUES: usize = 12;
 
@@ -32,9 +32,12 @@ pub(super) fn rule(rule: &Rule) -> String {
         RuleAction::RequireApproval => return "ask for approval".to_owned(),
         _ => {}
     }
-    let mut parts = vec!["allow".to_owned()];
     let checks = rule.require.iter();
-    parts.extend(checks.map(|check| format!("if {}", conditions(&check.conditions))));
+    let checks: Vec<String> = checks.map(|check| conditions(&check.conditions)).collect();
+    let mut parts = vec![match checks.as_slice() {
+        [] => "allow".to_owned(),
+        checks => format!("allow if {}", checks.join(" and ")),
+    }];
     if let Some(rate) = &rule.rate_limit {
         let max = &rate.max;
         parts.push(match rate.window {
@@ -64,7 +67,7 @@ fn conditions(conditions: &[Condition]) -> String {
                 } else {
                     String::new()
                 };
-                format!("{}{behind}", told.join("|"))
+                format!("[{}{behind}]", told.join(", "))
             }
             value => plain(value),
         };
@@ -125,12 +128,12 @@ mod tests {
             ),
             (
                 action(json!(["get", "disable", "delete"])),
-                "allow, if args.action in get|disable, 30 a minute",
+                "allow if args.action in [get, disable], 30 a minute",
                 "`delete` as `args.action`",
             ),
             (
                 action(json!(["get", "refund"])),
-                "allow, if args.action in get|refund, ask if args.action in refund",
+                "allow if args.action in [get, refund], ask if args.action in [refund]",
                 "`refund` as `args.action`",
             ),
             (
@@ -156,7 +159,7 @@ mod tests {
         let told = conditions(&[condition]);
         assert_eq!(
             told,
-            "args.a\\u{202e} in 0|1|2|3|4|5|6|7|8|9|10|11 and 88 more"
+            "args.a\\u{202e} in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 88 more]"
         );
     }
 }

@@ -60,13 +60,12 @@ impl Places {
             force: args.force,
             pin: args.pin,
         };
-        if let (false, Some(folder)) = (is_alone, &args.policy) {
-            if !folder.is_dir() {
-                return Err(Failure::usage(format!(
-                    "`--policy` has to be a folder with a policy for each server: {} is none",
-                    folder.display()
-                )));
-            }
+        let folder = args.policy.as_ref().filter(|_| !is_alone);
+        if let Some(folder) = folder.filter(|folder| !folder.is_dir()) {
+            return Err(Failure::usage(format!(
+                "`--policy` has to be a folder with a policy for each server: {} is none",
+                folder.display()
+            )));
         }
         places.may_be_written()?;
         Ok(places)

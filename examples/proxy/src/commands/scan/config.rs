@@ -263,7 +263,7 @@ mod tests {
                 "`url` holds a user name",
             ),
             (
-                json!({ "url": "http://b/", "headers": { "a": "hunter2\n" } }),
+                json!({ "url": "http://b/", "headers": { "a": "hunter2\u{1}" } }),
                 "the value of `headers a`",
             ),
         ] {

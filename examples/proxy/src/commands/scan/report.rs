@@ -13,6 +13,7 @@ use super::{
     table::{Cell, Table, wrapped},
     words,
 };
+use crate::json_text::{indented, visible};
 
 /// Collisions, and tools in one, that are told; all of them are in the JSON.
 const COLLISIONS: usize = 50;
@@ -55,7 +56,7 @@ impl Report<'_> {
         let inventory = match server.offered() {
             Ok(inventory) => inventory,
             Err(reason) => {
-                let told = format!("{name}: could not be asked: {}", reason);
+                let told = format!("{name}: could not be asked: {}", visible(reason));
                 return look.styled("", &told, colour_of(RiskSeverity::Critical));
             }
         };
@@ -75,7 +76,7 @@ impl Report<'_> {
         let is_written = self.written.iter().any(Option::is_some);
         if self.pins && !is_written {
             let pins = serde_json::to_string_pretty(&inventory.seen.pins()).unwrap_or_default();
-            let pins = crate::json_text::indented(&pins);
+            let pins = indented(&pins);
             text += &format!("\"pins\": {pins}\n");
         }
         text

@@ -73,9 +73,9 @@ pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
 pub use risk::{
-    ActionRisk, Assessment, Confidence, DefinitionWarning, DefinitionWarningKind, Evidence,
-    EvidencePlace, RiskCategory, RiskSeverity, Siblings, ToolDefinition, classify,
-    definition_warnings, recommend,
+    ActionRisk, Assessment, Collision, CollisionKind, Confidence, DefinitionWarning,
+    DefinitionWarningKind, Evidence, EvidencePlace, RiskCategory, RiskSeverity, Siblings,
+    ToolDefinition, ToolOfServer, classify, collisions, definition_warnings, recommend,
 };
 pub use rounds::{NoRequestStateKey, RequestStateKeys};
 #[cfg(feature = "redis")]

@@ -1,8 +1,10 @@
 //! A server that this program starts, and does not leave behind.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     io::{self, ErrorKind},
+    path::PathBuf,
     process::{ExitStatus, Stdio},
 };
 
@@ -12,6 +14,15 @@ use process_wrap::tokio::{ChildWrapper, CommandWrap};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use crate::admin::{TOKEN, TOKENS};
+
+/// What a server finds besides its arguments and the environment of this program.
+#[derive(Default)]
+pub(crate) struct Surroundings {
+    /// Environment variables, which may hold credentials.
+    pub(crate) variables: BTreeMap<String, String>,
+    /// Where it is started, instead of where this program was.
+    pub(crate) folder: Option<PathBuf>,
+}
 
 /// A running server. Dropping it kills it, and every process of its group. Where there
 /// are no process groups it is only the server itself.
@@ -31,6 +42,15 @@ impl Server {
         command: &[OsString],
         stderr: Stdio,
     ) -> Result<(Self, ChildStdin, ChildStdout), String> {
+        Self::start_in(command, &Surroundings::default(), stderr)
+    }
+
+    /// The same, with what else it is to find.
+    pub(crate) fn start_in(
+        command: &[OsString],
+        around: &Surroundings,
+        stderr: Stdio,
+    ) -> Result<(Self, ChildStdin, ChildStdout), String> {
         let [program, arguments @ ..] = command else {
             return Err("there is no command after `--`".to_owned());
         };
@@ -41,9 +61,13 @@ impl Server {
                 // Whoever has one of these decides about what the server is asked for.
                 .env_remove(TOKENS)
                 .env_remove(TOKEN)
+                .envs(&around.variables)
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(stderr);
+            if let Some(folder) = &around.folder {
+                command.current_dir(folder);
+            }
         });
         #[cfg(unix)]
         command.wrap(ProcessGroup::leader());

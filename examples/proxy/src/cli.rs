@@ -75,6 +75,14 @@ pub(crate) enum Command {
     /// Exit code 0: nothing found, or warnings only; 1: errors, or the server
     /// could not be asked; 2: warnings, with --strict.
     Check(CheckArgs),
+    /// Show everything that an agent can call, how dangerous it is and why, and a policy
+    /// to begin with
+    ///
+    /// Servers are asked for their tools, and nothing is called. With --policy it also
+    /// shows what has changed since somebody approved it (see --pin), and what that
+    /// policy says of each tool. Exit code 0: all servers were asked; 1: some could not
+    /// be; 2: a file cannot be used, or is there already.
+    Scan(ScanArgs),
     /// Show what a policy says of one call, and everything it looked at for that
     ///
     /// No server is asked. Exit code 0, whatever is decided; 2 if the policy does
@@ -475,6 +483,67 @@ impl fmt::Debug for Offering {
     }
 }
 
+/// The options of `scan`.
+#[derive(Args, Debug)]
+pub(crate) struct ScanArgs {
+    #[command(flatten)]
+    pub(crate) servers: Scanned,
+
+    /// A header for the upstream, for example a token; may be repeated
+    #[arg(long = "header", value_name = "K: V", requires = "upstream")]
+    pub(crate) headers: Vec<Secret>,
+
+    /// The policy that the server is behind; with --client-config the folder in which
+    /// each server has one, as --write makes it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// Write the recommended policy to this file; with --client-config one for each
+    /// server, into this folder. With --policy and --pin that policy instead, with new
+    /// pins and otherwise as it is
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+
+    /// Write over files that are there
+    #[arg(long, requires = "write")]
+    pub(crate) force: bool,
+
+    /// Approve what is there: put the digests of all tools and of the instructions into
+    /// what is written, and the definitions themselves beside it, so that what changes
+    /// later can be shown; without --write, print the digests
+    #[arg(long)]
+    pub(crate) pin: bool,
+}
+
+/// The servers that `scan` asks: one of these at least.
+#[derive(Args)]
+#[group(required = true, multiple = true)]
+pub(crate) struct Scanned {
+    /// The MCP endpoint to ask
+    #[arg(long, value_name = "URL")]
+    pub(crate) upstream: Option<Secret>,
+
+    /// The configuration of an MCP client, such as `.mcp.json`: all servers in it are
+    /// asked; may be repeated
+    #[arg(long = "client-config", value_name = "FILE")]
+    pub(crate) client_configs: Vec<PathBuf>,
+
+    /// The stdio server to start and ask, and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
+}
+
+// Not derived, because arguments of servers tend to hold credentials.
+impl fmt::Debug for Scanned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scanned")
+            .field("upstream", &self.upstream)
+            .field("client_configs", &self.client_configs)
+            .field("command", &self.command.first())
+            .finish_non_exhaustive()
+    }
+}
+
 /// The options of `explain`.
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
@@ -585,6 +654,7 @@ mod tests {
             ["stdio", "--policy=p.json"],
             ["serve", "--policy=p.json"],
             ["check", "p.json"],
+            ["scan", "--pin"],
         ] {
             let start = ["mcp-policy-proxy"].into_iter().chain(start);
             let cli = Cli::parse_from(start.chain(["--", "npx", "--token=hunter2"]));

@@ -82,6 +82,7 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Serve(args)) => runtime.block_on(serve::run(args)),
         Some(Command::Stdio(args)) => runtime.block_on(stdio::run(args)),
         Some(Command::Check(args)) => runtime.block_on(commands::check(args, cli.json)),
+        Some(Command::Scan(args)) => runtime.block_on(commands::scan(args, cli.json)),
         Some(Command::Explain(args)) => commands::explain(args, cli.json),
         Some(Command::Test(args)) => commands::test(args, cli.json),
         Some(Command::Diff(args)) => commands::diff(args, cli.json),

@@ -96,7 +96,8 @@ struct Verdicts<'p> {
     nameless: usize,
 }
 
-struct Said<'p> {
+/// What the policy says of one tool.
+pub(super) struct Said<'p> {
     name: &'p str,
     decision: Decision<'p>,
     is_conditional: bool,
@@ -105,20 +106,30 @@ struct Said<'p> {
 impl<'p> Verdicts<'p> {
     fn of(policy: &'p Policy, tools: &'p [Value]) -> Self {
         let names = || tools.iter().map(|tool| tool.get("name")?.as_str());
-        let said = |name| Said {
-            name,
-            decision: policy.decide_name(&Action::call_tool(name)),
-            is_conditional: policy.is_conditional(&Action::call_tool(name)),
-        };
         Self {
-            tools: names().flatten().map(said).collect(),
+            tools: names()
+                .flatten()
+                .map(|name| Said::of(policy, name))
+                .collect(),
             nameless: names().filter(Option::is_none).count(),
         }
     }
 }
 
-impl Said<'_> {
-    fn outcome(&self) -> &'static str {
+impl<'p> Said<'p> {
+    pub(super) fn of(policy: &'p Policy, name: &'p str) -> Self {
+        Self {
+            name,
+            decision: policy.decide_name(&Action::call_tool(name)),
+            is_conditional: policy.is_conditional(&Action::call_tool(name)),
+        }
+    }
+
+    pub(super) fn rule(&self) -> &'p str {
+        self.decision.rule()
+    }
+
+    pub(super) fn outcome(&self) -> &'static str {
         if self.is_conditional {
             "conditions"
         } else {

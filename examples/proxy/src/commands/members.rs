@@ -40,6 +40,17 @@ impl<'a> Members<'a> {
         Ok(Self(members))
     }
 
+    /// Reads an object that may have any members, also twice.
+    pub(super) fn any(raw: &'a RawValue) -> Option<Self> {
+        let AsWritten(members) = serde_json::from_str(raw.get()).ok()?;
+        Some(Self(members))
+    }
+
+    /// The member that is written last.
+    pub(super) fn last(&self) -> Option<&'a RawValue> {
+        self.0.last().map(|(_, value)| *value)
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
         let member = self.0.iter().find(|(own, _)| own == name)?;
         Some(member.1)

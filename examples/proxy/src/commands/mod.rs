@@ -4,7 +4,8 @@
 //! [`mod@test`] whether it says what was expected, and [`mod@diff`] what changes from one
 //! to another. What they are given is read by [`input`], [`members`], [`call`]
 //! and [`cases`]; the tools of a server come from [`offered`], which asks one
-//! through [`client`]. [`mod@limits`] is about what was counted by them, and
+//! through [`client`], as [`mod@scan`] does, which shows how dangerous they are.
+//! [`mod@limits`] is about what was counted by them, and
 //! [`mod@approvals`] about what waits at a proxy. [`mod@attack`] asks whether a gateway
 //! of any make keeps a policy.
 
@@ -20,6 +21,7 @@ mod input;
 mod limits;
 mod members;
 mod offered;
+mod scan;
 mod show;
 mod test;
 
@@ -29,7 +31,7 @@ use mcp_policy::Policy;
 
 pub(crate) use self::{
     approvals::run as approvals, attack::run as attack, check::run as check, diff::run as diff,
-    explain::run as explain, limits::run as limits, test::run as test,
+    explain::run as explain, limits::run as limits, scan::run as scan, test::run as test,
 };
 use crate::failure::Failure;
 

@@ -33,6 +33,10 @@ pub(super) fn shown(name: &str) -> String {
         }
         match character {
             '"' | '\'' | '\\' => shown.push(character),
+            // Letters and a pattern that are drawn as nothing.
+            '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' => {
+                shown.extend(character.escape_unicode());
+            }
             _ => shown.extend(character.escape_debug()),
         }
     }
@@ -79,6 +83,7 @@ mod tests {
             shown("a\nb\u{202e}\u{1b}[31m\u{200b}"),
             r"a\nb\u{202e}\u{1b}[31m\u{200b}"
         );
+        assert_eq!(shown("a\u{3164}\u{2800}"), r"a\u{3164}\u{2800}");
         assert_eq!(shown(&"x".repeat(200)).chars().count(), 129);
     }
 

@@ -43,6 +43,12 @@ impl Upstream {
         .await
     }
 
+    /// Where the next connection comes from.
+    pub(crate) async fn comes_from(&self) -> SocketAddr {
+        let accepted = within("a connection to the upstream", self.0.accept()).await;
+        accepted.unwrap().1
+    }
+
     /// Answers the next request with a result and gives the request.
     pub(crate) async fn answers(&self) -> Asked {
         let mut asked = self.asked().await;

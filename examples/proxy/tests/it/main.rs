@@ -23,6 +23,7 @@ mod monitor;
 mod pages;
 mod public;
 mod reload;
+mod scan;
 mod shutdown;
 mod start;
 mod state;

@@ -14,7 +14,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{Era, LONGEST_ANSWER, WITHOUT_HANDSHAKE, Wrong, answers, broken, request};
+use super::{Answer, Era, LONGEST_ANSWER, WITHOUT_HANDSHAKE, Wrong, broken, request};
 use crate::{
     connect::Connector,
     upstream::{Causes, Target},
@@ -57,7 +57,7 @@ impl Connection {
         method: &str,
         params: Value,
         era: Era,
-    ) -> Result<Value, Wrong> {
+    ) -> Result<Answer, Wrong> {
         self.last_id = self.last_id.saturating_add(1);
         let message = request(self.last_id, method, &params);
         let mut builder = self.builder(Method::POST);
@@ -113,7 +113,7 @@ impl Connection {
     }
 
     /// The answer to the last request, out of what the server sends.
-    async fn answer(&self, response: Response<Incoming>) -> Result<Value, Wrong> {
+    async fn answer(&self, response: Response<Incoming>) -> Result<Answer, Wrong> {
         let status = response.status();
         let is_stream = response
             .headers()
@@ -129,19 +129,20 @@ impl Connection {
                 continue;
             };
             for message in received.take(&data)? {
-                if answers(&message, self.last_id) {
-                    return Ok(message);
+                match Answer::read(&message) {
+                    Some(answer) if answer.answers(self.last_id) => return Ok(answer),
+                    _ => {}
                 }
             }
         }
-        match received.rest() {
-            Some(message) if answers(&message, self.last_id) => Ok(message),
+        match Answer::read(&received.bytes) {
+            Some(answer) if answer.answers(self.last_id) => Ok(answer),
             _ if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN => {
                 let help = "give it a credential with --header 'Authorization: …'";
                 Err(broken(format!("it answers {status}: {help}")))
             }
             // A server that could not read the request does not know its id.
-            Some(message) if message.get("error").is_some_and(Value::is_object) => Ok(message),
+            Some(answer) if answer.error.as_ref().is_some_and(Value::is_object) => Ok(answer),
             _ if status.is_success() => Err(broken("its answer is not MCP")),
             _ => Err(broken(format!("it answers {status}, and that is not MCP"))),
         }
@@ -172,8 +173,8 @@ impl Received {
         }
     }
 
-    /// The messages of the events that are complete with this.
-    fn take(&mut self, more: &[u8]) -> Result<Vec<Value>, Wrong> {
+    /// The data of the events that are complete with this.
+    fn take(&mut self, more: &[u8]) -> Result<Vec<Vec<u8>>, Wrong> {
         self.all = self.all.saturating_add(more.len());
         if self.all > LONGEST_ANSWER {
             return Err(broken(format!(
@@ -197,22 +198,16 @@ impl Received {
         Ok(messages)
     }
 
-    /// The message, if this line ends an event.
-    fn line(&mut self) -> Option<Value> {
+    /// The data of the event, if this line ends one.
+    fn line(&mut self) -> Option<Vec<u8>> {
         let line = std::mem::take(&mut self.bytes);
         if line.is_empty() {
-            let data = std::mem::take(&mut self.data);
-            return serde_json::from_slice(&data).ok();
+            return Some(std::mem::take(&mut self.data));
         }
         let data = line.strip_prefix(b"data:")?;
         self.data.extend_from_slice(data);
         self.data.push(b'\n');
         None
-    }
-
-    /// The message that is the whole of a body.
-    fn rest(&self) -> Option<Value> {
-        serde_json::from_slice(&self.bytes).ok()
     }
 }
 
@@ -242,6 +237,7 @@ mod tests {
                     .as_bytes()
                     .chunks(size)
                     .flat_map(|chunk| received.take(chunk).ok().unwrap_or_default())
+                    .filter_map(|data| serde_json::from_slice(&data).ok())
                     .collect();
                 assert_eq!(found, [json!({ "a": 1 }), json!(2)], "{end:?} {size}");
             }

@@ -9,9 +9,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::{LONGEST_ANSWER, Wrong, answers, broken, request};
+use super::{Answer, LONGEST_ANSWER, Wrong, broken, request};
 use crate::{
-    child::Server,
+    child::{Server, Surroundings},
     lines::{self, Line, LineWriter},
 };
 
@@ -29,8 +29,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn start(command: &[OsString]) -> Result<Self, String> {
-        let (server, stdin, stdout) = Server::start(command, Stdio::inherit())?;
+    pub(super) fn start(
+        command: &[OsString],
+        around: &Surroundings,
+        stderr: Stdio,
+    ) -> Result<Self, String> {
+        let (server, stdin, stdout) = Server::start_in(command, around, stderr)?;
         Ok(Self {
             server,
             stdin: LineWriter::new(stdin),
@@ -43,7 +47,7 @@ impl Connection {
         self.server.name()
     }
 
-    pub(super) async fn request(&mut self, method: &str, params: Value) -> Result<Value, Wrong> {
+    pub(super) async fn request(&mut self, method: &str, params: Value) -> Result<Answer, Wrong> {
         self.last_id = self.last_id.saturating_add(1);
         self.send(&request(self.last_id, method, &params)).await?;
         loop {
@@ -55,8 +59,8 @@ impl Connection {
                 Some(Line::Whole(message)) => message,
             };
             // A log, a notification, or a question of its own.
-            match serde_json::from_slice(&message) {
-                Ok(message) if answers(&message, self.last_id) => return Ok(message),
+            match Answer::read(&message) {
+                Some(answer) if answer.answers(self.last_id) => return Ok(answer),
                 _ => {}
             }
         }

@@ -1,0 +1,228 @@
+//! What servers offer, judged.
+
+use std::collections::BTreeMap;
+
+use mcp_policy::{
+    Assessment, Collision, DefinitionWarning, PolicyDocument, RiskSeverity, Rule, Siblings,
+    ToolDefinition, classify, collisions, definition_warnings, recommend,
+};
+use serde_json::{Value, json, value::RawValue};
+
+use super::{
+    super::client::Offer, Approved, approved::State, ask::Answered, changes::Change, seen::Seen,
+};
+
+/// All servers that were asked.
+pub(super) struct All {
+    pub(super) servers: Vec<Judged>,
+    pub(super) collisions: Vec<Collision>,
+}
+
+/// A server and what came of it.
+pub(super) struct Judged {
+    pub(super) name: String,
+    pub(super) approved: Option<Approved>,
+    offered: Result<Inventory, String>,
+}
+
+impl Judged {
+    /// What it offers, or why that is not known.
+    pub(super) fn offered(&self) -> Result<&Inventory, &str> {
+        self.offered.as_ref().map_err(String::as_str)
+    }
+}
+
+/// What a server offers.
+pub(super) struct Inventory {
+    pub(super) tools: Vec<Tool>,
+    /// Entries of the list that have no name.
+    pub(super) nameless: usize,
+    /// Names of tools that were approved and are not there any more.
+    pub(super) removed: Vec<String>,
+    pub(super) instructions: Option<Instructions>,
+    pub(super) prompts: Option<usize>,
+    pub(super) resources: Option<usize>,
+    pub(super) resource_templates: Option<usize>,
+    /// The policy to begin with.
+    pub(super) recommended: PolicyDocument,
+    pub(super) seen: Seen,
+}
+
+/// A tool, and all that is to be known of it.
+pub(super) struct Tool {
+    pub(super) name: String,
+    pub(super) found: Assessment,
+    pub(super) warnings: Vec<DefinitionWarning>,
+    /// What is recommended for it.
+    pub(super) rule: Rule,
+    pub(super) digest: Option<String>,
+    pub(super) state: Option<State>,
+    /// What has changed, if that is known.
+    pub(super) changes: Option<Vec<Change>>,
+    /// What the policy says that there is: outcome and rule.
+    pub(super) verdict: Option<(&'static str, String)>,
+}
+
+/// What a server tells models.
+pub(super) struct Instructions {
+    pub(super) warnings: Vec<DefinitionWarning>,
+    pub(super) digest: Option<String>,
+    pub(super) state: Option<State>,
+    pub(super) changes: Option<Vec<Change>>,
+}
+
+impl Inventory {
+    /// How many tools there are of each severity, from little to much.
+    pub(super) fn severities(&self) -> [usize; 4] {
+        SEVERITIES.map(|severity| {
+            let tools = self.tools.iter();
+            tools
+                .filter(|tool| tool.found.severity() == severity)
+                .count()
+        })
+    }
+
+    /// How many warnings there are in all.
+    pub(super) fn warnings(&self) -> usize {
+        let of_tools = self.tools.iter().map(|tool| tool.warnings.len());
+        let instructions = self.instructions.as_ref();
+        of_tools.sum::<usize>() + instructions.map_or(0, |text| text.warnings.len())
+    }
+}
+
+/// From little to much.
+pub(super) const SEVERITIES: [RiskSeverity; 4] = [
+    RiskSeverity::Low,
+    RiskSeverity::Medium,
+    RiskSeverity::High,
+    RiskSeverity::Critical,
+];
+
+/// An answer, with its tools read.
+struct Read {
+    offer: Offer,
+    tools: Vec<(ToolDefinition, Value, Box<RawValue>)>,
+    nameless: usize,
+}
+
+/// Judges all answers, each beside those of the other servers.
+pub(super) fn judge(answers: Vec<Answered>, approved: Vec<Option<Approved>>) -> All {
+    let read: Vec<(String, Result<Read, String>)> = answers
+        .into_iter()
+        .map(|answer| (answer.name, answer.offer.and_then(read)))
+        .collect();
+    let definitions: Vec<(String, Vec<ToolDefinition>)> = read
+        .iter()
+        .filter_map(|(name, read)| {
+            let tools = read.as_ref().ok()?.tools.iter();
+            let tools = tools.map(|(definition, ..)| definition.clone());
+            Some((name.clone(), tools.collect()))
+        })
+        .collect();
+    let by_server: Vec<(&str, &[ToolDefinition])> = definitions
+        .iter()
+        .map(|(name, tools)| (name.as_str(), tools.as_slice()))
+        .collect();
+    let collisions = collisions(&by_server);
+    let servers = read.into_iter().zip(approved);
+    let servers = servers.map(|((name, read), approved)| {
+        let others = by_server.iter().filter(|(other, _)| *other != name);
+        let others: Vec<ToolDefinition> = others.flat_map(|(_, tools)| tools.to_vec()).collect();
+        let others = Siblings::of(&others);
+        let offered = read.map(|read| inventory(read, &others, approved.as_ref()));
+        Judged {
+            name,
+            approved,
+            offered,
+        }
+    });
+    All {
+        servers: servers.collect(),
+        collisions,
+    }
+}
+
+fn read(mut offer: Offer) -> Result<Read, String> {
+    let mut tools = Vec::new();
+    let mut nameless = 0_usize;
+    for text in std::mem::take(&mut offer.tools) {
+        let value: Value = serde_json::from_str(text.get())
+            .map_err(|error| format!("a tool cannot be read: {error}"))?;
+        match ToolDefinition::from_value(&value) {
+            Some(definition) => tools.push((definition, value, text)),
+            None => nameless = nameless.saturating_add(1),
+        }
+    }
+    Ok(Read {
+        offer,
+        tools,
+        nameless,
+    })
+}
+
+fn inventory(read: Read, others: &Siblings, approved: Option<&Approved>) -> Inventory {
+    let mut seen = Seen::default();
+    for (definition, _, text) in &read.tools {
+        seen.add_tool(definition.name(), text);
+    }
+    let instructions = read.offer.instructions.as_deref().map(|text| {
+        seen.set_instructions(text);
+        instructions(text, &seen, others, approved)
+    });
+    let definitions = read.tools.iter().map(|(definition, ..)| definition.clone());
+    let definitions: Vec<ToolDefinition> = definitions.collect();
+    let siblings = Siblings::of(&definitions);
+    let recommended = recommend(&definitions);
+    let tools = read.tools.iter().map(|(definition, value, text)| {
+        let name = definition.name();
+        let state = approved.and_then(|approved| approved.of_tool(name, &seen));
+        let has_changed = state == Some(State::Changed);
+        let changes = approved.filter(|_| has_changed);
+        Tool {
+            name: name.to_owned(),
+            found: classify(definition, &siblings),
+            warnings: definition_warnings(value, others),
+            rule: rule(&recommended.tools, name),
+            digest: seen.tool(name).map(|definition| definition.digest.clone()),
+            state,
+            changes: changes.and_then(|approved| approved.changes_of_tool(name, text)),
+            verdict: approved.map(|approved| approved.verdict(name, state)),
+        }
+    });
+    Inventory {
+        tools: tools.collect(),
+        nameless: read.nameless,
+        removed: approved.map_or_else(Vec::new, |approved| approved.removed(&seen)),
+        instructions,
+        prompts: read.offer.prompts,
+        resources: read.offer.resources,
+        resource_templates: read.offer.resource_templates,
+        recommended,
+        seen,
+    }
+}
+
+fn instructions(
+    text: &RawValue,
+    seen: &Seen,
+    others: &Siblings,
+    approved: Option<&Approved>,
+) -> Instructions {
+    let value: Value = serde_json::from_str(text.get()).unwrap_or_default();
+    let state = approved.and_then(|approved| approved.of_instructions(seen));
+    let has_changed = state == Some(State::Changed);
+    let changes = approved.filter(|_| has_changed);
+    Instructions {
+        // So that the place in a warning says what it is.
+        warnings: definition_warnings(&json!({ "instructions": value }), others),
+        digest: seen.instructions().map(|text| text.digest.clone()),
+        state,
+        changes: changes.and_then(|approved| approved.changes_of_instructions(text)),
+    }
+}
+
+/// A tool without an entry is refused by the default.
+fn rule(recommended: &BTreeMap<String, Rule>, name: &str) -> Rule {
+    let refused = || Rule::deny("Its name has characters that names of tools do not have.");
+    recommended.get(name).cloned().unwrap_or_else(refused)
+}

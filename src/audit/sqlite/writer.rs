@@ -1,0 +1,180 @@
+//! The thread that writes the file.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::{Connection, ErrorCode};
+
+use super::row::{Row, forget, since_1970};
+use super::schema::AUDIT;
+use crate::audit::queue::{Batch, Queue, Taken, Telling};
+use crate::store::StoreError;
+
+/// Records that share one transaction, and with it one wait for the disk.
+const BATCH: usize = 512;
+
+/// Records that are forgotten at once. It takes a few milliseconds.
+const STEP: usize = 256;
+
+/// How often it is looked for what is too old.
+const REST: Duration = Duration::from_secs(60);
+
+/// For how many microseconds records are kept.
+pub(super) type Keep = Arc<AtomicI64>;
+
+pub(super) const FOR_EVER: i64 = i64::MAX;
+
+pub(super) struct Writer {
+    path: PathBuf,
+    id: FileId,
+    /// `None` if it has to be opened again.
+    connection: Option<Connection>,
+    keep: Keep,
+}
+
+impl Writer {
+    pub(super) fn open(path: &Path, keep: Keep) -> Result<Self, StoreError> {
+        let (connection, path) = AUDIT.open(path)?;
+        wait_for_the_disk(&connection)?;
+        let id = file_id(&path).map_err(|error| StoreError::new(error.to_string()))?;
+        Ok(Self {
+            path,
+            id,
+            connection: Some(connection),
+            keep,
+        })
+    }
+
+    pub(super) fn work(mut self, queue: &Queue<Vec<Row>>) {
+        let mut telling = Telling::default();
+        let mut look_at = Instant::now();
+        loop {
+            match queue.take(Some(look_at.saturating_duration_since(Instant::now()))) {
+                Taken::Batch(batch) => self.write_all(batch, &mut telling),
+                // The time for which records are kept may be another.
+                Taken::Nothing => look_at = Instant::now(),
+                Taken::Closed => return,
+            }
+            let now = Instant::now();
+            if look_at <= now && !self.forget_some() {
+                look_at = now + REST;
+            }
+        }
+    }
+
+    fn write_all(&mut self, mut batch: Batch<Vec<Row>>, telling: &mut Telling) {
+        loop {
+            let rest = batch.split_off(BATCH);
+            let result = self.write(&batch.content);
+            telling.result(&result);
+            batch.settle(result.is_ok());
+            match rest {
+                Some(rest) => batch = rest,
+                None => return,
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
+    }
+
+    /// Writes all of them, or none.
+    pub(super) fn write(&mut self, rows: &[Row]) -> Result<(), StoreError> {
+        self.with_file(|connection| {
+            rows.iter().try_for_each(|row| row.write(connection))?;
+            Ok(())
+        })
+    }
+
+    /// Forgets some of what is too old, and tells whether there may be more.
+    fn forget_some(&mut self) -> bool {
+        let keep = self.keep.load(Ordering::Relaxed);
+        if keep == FOR_EVER {
+            return false;
+        }
+        let before = since_1970(SystemTime::now()).saturating_sub(keep);
+        let forgotten = self.with_file(|connection| forget(connection, before, STEP));
+        // If it cannot be done now, it can be later.
+        forgotten.is_ok_and(|forgotten| forgotten == STEP)
+    }
+
+    /// Does something in one transaction.
+    fn with_file<T>(
+        &mut self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        // What is written to a file that was moved away or removed, nobody finds. And
+        // another file is not opened: what SQLite has put beside this one would spoil it.
+        if file_id(&self.path).ok() != Some(self.id) {
+            return Err(StoreError::of(
+                "the audit file is not in its place: bring it back, or start anew",
+            ));
+        }
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => {
+                let (connection, _) = AUDIT.open_existing(&self.path)?;
+                wait_for_the_disk(&connection)?;
+                connection
+            }
+        };
+        let result = transact(&connection, change);
+        let is_usable = result.as_ref().err().is_none_or(may_pass);
+        self.connection = is_usable.then_some(connection);
+        result.map_err(|error| AUDIT.error(&error))
+    }
+}
+
+/// What is recorded is there after a power loss, too: all that come at once wait for
+/// the disk together.
+fn wait_for_the_disk(connection: &Connection) -> Result<(), StoreError> {
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(|error| AUDIT.error(&error))
+}
+
+/// Whether it can be used again after such an error.
+fn may_pass(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::DiskFull)
+    )
+}
+
+fn transact<T>(
+    connection: &Connection,
+    change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let result = change(connection).and_then(|changed| {
+        connection.prepare_cached("COMMIT")?.execute([])?;
+        Ok(changed)
+    });
+    // SQLite may have done so already.
+    if result.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
+    }
+    result
+}
+
+#[cfg(unix)]
+type FileId = (u64, u64);
+
+#[cfg(unix)]
+fn file_id(path: &Path) -> std::io::Result<FileId> {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+}
+
+#[cfg(not(unix))]
+type FileId = ();
+
+/// An open file cannot be moved here.
+#[cfg(not(unix))]
+fn file_id(_: &Path) -> std::io::Result<FileId> {
+    Ok(())
+}

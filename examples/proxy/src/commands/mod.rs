@@ -2,9 +2,10 @@
 //!
 //! [`mod@check`] shows what is wrong with one, [`mod@explain`] what it says of a call,
 //! [`mod@test`] whether it says what was expected, and [`mod@diff`] what changes from one
-//! to another. What they are given is read by [`input`], [`members`], [`call`]
-//! and [`cases`]; the tools of a server come from [`offered`], which asks one
-//! through [`client`]. [`mod@limits`] is about what was counted by them, and
+//! to another, or from what was recorded. What they are given is read by [`input`],
+//! [`members`], [`call`] and [`cases`]; the tools of a server come from [`offered`],
+//! which asks one through [`client`], and what was recorded from [`recorded`].
+//! [`mod@log`] shows that, [`mod@limits`] is about what was counted by them, and
 //! [`mod@approvals`] about what waits at a proxy.
 
 mod approvals;
@@ -16,8 +17,10 @@ mod diff;
 mod explain;
 mod input;
 mod limits;
+mod log;
 mod members;
 mod offered;
+mod recorded;
 mod show;
 mod test;
 
@@ -26,8 +29,13 @@ use std::path::Path;
 use mcp_policy::Policy;
 
 pub(crate) use self::{
-    approvals::run as approvals, check::run as check, diff::run as diff, explain::run as explain,
-    limits::run as limits, test::run as test,
+    approvals::run as approvals,
+    check::run as check,
+    diff::{replay, run as diff},
+    explain::run as explain,
+    limits::run as limits,
+    log::{ALL_VERDICTS, moment, run as log},
+    test::run as test,
 };
 use crate::failure::Failure;
 

@@ -20,6 +20,7 @@ mod fake;
 mod limits;
 mod pages;
 mod public;
+mod recorded;
 mod reload;
 mod shutdown;
 mod start;

@@ -1,5 +1,6 @@
 //! The thread that writes the file.
 
+use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,19 +31,19 @@ pub(super) struct Writer {
     path: PathBuf,
     id: FileId,
     /// `None` if it has to be opened again.
-    connection: Option<Connection>,
+    open: Option<Open>,
     keep: Keep,
 }
 
 impl Writer {
     pub(super) fn open(path: &Path, keep: Keep) -> Result<Self, StoreError> {
         let (connection, path) = AUDIT.open(path)?;
-        wait_for_the_disk(&connection)?;
-        let id = file_id(&path).map_err(|error| StoreError::new(error.to_string()))?;
+        let open = Open::new(connection, &path)?;
+        let id = file_id(&path).map_err(|error| not_used(&error))?;
         Ok(Self {
             path,
             id,
-            connection: Some(connection),
+            open: Some(open),
             keep,
         })
     }
@@ -79,14 +80,20 @@ impl Writer {
 
     #[cfg(test)]
     pub(super) fn connection(&self) -> Option<&Connection> {
-        self.connection.as_ref()
+        self.open.as_ref().map(|open| &open.connection)
     }
 
     /// Writes all of them, or none.
     pub(super) fn write(&mut self, rows: &[Row]) -> Result<(), StoreError> {
-        self.with_file(|connection| {
-            rows.iter().try_for_each(|row| row.write(connection))?;
-            Ok(())
+        let written = self.with_file(|open| {
+            open.transact(|connection| rows.iter().try_for_each(|row| row.write(connection)))
+        });
+        written?;
+        // Others can write meanwhile.
+        let synced = self.open.as_ref().map(Open::sync);
+        synced.transpose().map(|_| ()).map_err(|error| {
+            self.open = None;
+            not_used(&error)
         })
     }
 
@@ -97,15 +104,16 @@ impl Writer {
             return false;
         }
         let before = since_1970(SystemTime::now()).saturating_sub(keep);
-        let forgotten = self.with_file(|connection| forget(connection, before, STEP));
+        let forgotten =
+            self.with_file(|open| open.transact(|connection| forget(connection, before, STEP)));
         // If it cannot be done now, it can be later.
         forgotten.is_ok_and(|forgotten| forgotten == STEP)
     }
 
-    /// Does something in one transaction.
+    /// Does something with the file, which has to be in its place.
     fn with_file<T>(
         &mut self,
-        change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+        change: impl FnOnce(&Open) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         // What is written to a file that was moved away or removed, nobody finds. And
         // another file is not opened: what SQLite has put beside this one would spoil it.
@@ -114,27 +122,22 @@ impl Writer {
                 "the audit file is not in its place: bring it back, or start anew",
             ));
         }
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
+        let open = match self.open.take() {
+            Some(open) => open,
             None => {
                 let (connection, _) = AUDIT.open_existing(&self.path)?;
-                wait_for_the_disk(&connection)?;
-                connection
+                Open::new(connection, &self.path)?
             }
         };
-        let result = transact(&connection, change);
+        let result = change(&open);
         let is_usable = result.as_ref().err().is_none_or(may_pass);
-        self.connection = is_usable.then_some(connection);
+        self.open = is_usable.then_some(open);
         result.map_err(|error| AUDIT.error(&error))
     }
 }
 
-/// What is recorded is there after a power loss, too: all that come at once wait for
-/// the disk together.
-fn wait_for_the_disk(connection: &Connection) -> Result<(), StoreError> {
-    connection
-        .pragma_update(None, "synchronous", "FULL")
-        .map_err(|error| AUDIT.error(&error))
+fn not_used(error: &std::io::Error) -> StoreError {
+    StoreError::new(format!("the audit file cannot be used: {error}"))
 }
 
 /// Whether it can be used again after such an error.
@@ -145,20 +148,49 @@ fn may_pass(error: &rusqlite::Error) -> bool {
     )
 }
 
-fn transact<T>(
-    connection: &Connection,
-    change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let result = change(connection).and_then(|changed| {
-        connection.prepare_cached("COMMIT")?.execute([])?;
-        Ok(changed)
-    });
-    // SQLite may have done so already.
-    if result.is_err() && !connection.is_autocommit() {
-        connection.execute_batch("ROLLBACK")?;
+/// The file, and what SQLite appends to before it is in there.
+struct Open {
+    connection: Connection,
+    log: File,
+}
+
+impl Open {
+    fn new(connection: Connection, path: &Path) -> Result<Self, StoreError> {
+        // SQLite would wait for the disk with the file locked, and others would have to
+        // wait for that, too. So that is done here.
+        connection
+            .pragma_update(None, "synchronous", "NORMAL")
+            .map_err(|error| AUDIT.error(&error))?;
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        // As long as the connection is open, it stays the same file.
+        let log = OpenOptions::new().read(true).write(true).open(log);
+        let log = log.map_err(|error| not_used(&error))?;
+        Ok(Self { connection, log })
     }
-    result
+
+    fn transact<T>(
+        &self,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        let connection = &self.connection;
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let result = change(connection).and_then(|changed| {
+            connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(changed)
+        });
+        // SQLite may have done so already.
+        if result.is_err() && !connection.is_autocommit() {
+            connection.execute_batch("ROLLBACK")?;
+        }
+        result
+    }
+
+    /// Waits for the disk. What has left the log since then was synced by whoever took it
+    /// from there.
+    fn sync(&self) -> std::io::Result<()> {
+        self.log.sync_data()
+    }
 }
 
 #[cfg(unix)]

@@ -92,11 +92,13 @@ fn a_filter_finds_what_is_meant_and_nothing_else() {
             facts.time = at(6);
             facts.caller = None;
         }),
+        // The clock went back.
+        decision_with("d", |facts| facts.time = at(5)),
     ];
     assert!(records.iter().all(|record| keep(&sink, record)));
     let log = SqliteAuditLog::open(&path).unwrap();
     let all = AuditFilter::default;
-    let expected: [(AuditFilter, &[usize]); 18] = [
+    let expected: [(AuditFilter, &[usize]); 20] = [
         (all().server("other"), &[0]),
         (all().caller("bob"), &[1]),
         (all().caller("%"), &[]),
@@ -110,11 +112,13 @@ fn a_filter_finds_what_is_meant_and_nothing_else() {
         (all().decision(id(&records[4])).since(at(0)), &[4]),
         (all().decision(id(&records[4])).name("d"), &[]),
         (all().decision("no id"), &[]),
-        (all().since(at(5)), &[7, 8]),
-        (all().since(at(5)).until(at(6)), &[7]),
+        (all().since(at(5)), &[7, 8, 9]),
+        (all().since(at(6)), &[8]),
+        (all().since(at(5)).until(at(6)), &[7, 9]),
+        (all().since(at(7)), &[]),
         (all().until(at(5)).name("c"), &[4, 5, 6]),
         (all().since(at(6)).caller("alice"), &[]),
-        (all(), &[0, 1, 2, 3, 4, 5, 6, 7, 8]),
+        (all(), &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
     ];
     for (filter, expected) in expected {
         let expected: Vec<String> = expected.iter().map(|row| json(&records[*row])).collect();

@@ -87,13 +87,15 @@ impl Source {
                         open.end(&id, outcome.to_owned());
                     }
                 }
-                let page = log.after(*last, &meant.as_filter(), PAGE)?;
+                let page = log.after(*last, &meant.at_any_time(), PAGE)?;
                 for row in &page {
                     *last = row.number();
                     let outcome = row.outcome().map(str::to_owned);
-                    if let Some(message) = Message::new(row.decision().to_owned(), outcome) {
-                        open.add(message);
-                    }
+                    let message = Message::new(row.decision().to_owned(), outcome);
+                    message
+                        .filter(|message| meant.is(message))
+                        .into_iter()
+                        .for_each(|message| open.add(message));
                 }
                 Ok(page.len() == PAGE)
             }

@@ -28,6 +28,18 @@ impl<'a> Meant<'a> {
     }
 
     pub(super) fn as_filter(&self) -> AuditFilter {
+        let mut filter = self.at_any_time();
+        if let Some(since) = self.0.since {
+            filter = filter.since(system(since));
+        }
+        if let Some(until) = self.0.until {
+            filter = filter.until(system(until));
+        }
+        filter
+    }
+
+    /// The same without looking where a time begins or ends.
+    pub(super) fn at_any_time(&self) -> AuditFilter {
         let MeantMessages {
             server,
             caller,
@@ -35,8 +47,8 @@ impl<'a> Meant<'a> {
             verdict,
             rule,
             decision,
-            since,
-            until,
+            since: _,
+            until: _,
         } = self.0;
         let mut filter = AuditFilter::default();
         if let Some(server) = server.as_deref() {
@@ -57,12 +69,6 @@ impl<'a> Meant<'a> {
         }
         if let Some(decision) = decision.as_deref() {
             filter = filter.decision(decision);
-        }
-        if let Some(since) = since {
-            filter = filter.since(system(*since));
-        }
-        if let Some(until) = until {
-            filter = filter.until(system(*until));
         }
         filter
     }

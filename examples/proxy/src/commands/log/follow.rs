@@ -53,7 +53,7 @@ pub(super) fn follow(
     };
     messages.into_iter().for_each(|message| open.add(message));
     loop {
-        open.show_what_takes_long();
+        open.show_what_takes_long(Instant::now());
         for text in open.said.drain(..) {
             if try_print(&text).is_err() {
                 return Ok(());
@@ -157,12 +157,17 @@ impl Open {
         };
         self.messages.insert(number, waiting);
         if self.messages.len() > MOST_OPEN {
-            if let Some((_, oldest)) = self.messages.pop_first() {
-                self.numbers.remove(oldest.message.id());
-                if !oldest.is_shown {
-                    self.said.push(oldest.message.as_text());
-                }
-            }
+            self.give_up_the_oldest();
+        }
+    }
+
+    fn give_up_the_oldest(&mut self) {
+        let Some((_, oldest)) = self.messages.pop_first() else {
+            return;
+        };
+        self.numbers.remove(oldest.message.id());
+        if !oldest.is_shown {
+            self.said.push(oldest.message.as_text());
         }
     }
 
@@ -179,12 +184,56 @@ impl Open {
         }
     }
 
-    fn show_what_takes_long(&mut self) {
+    fn show_what_takes_long(&mut self, now: Instant) {
         for waiting in self.messages.values_mut() {
-            if !waiting.is_shown && waiting.since.elapsed() >= PATIENCE {
+            if !waiting.is_shown && now.duration_since(waiting.since) >= PATIENCE {
                 waiting.is_shown = true;
                 self.said.push(waiting.message.as_text());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str) -> Message {
+        let line = format!(
+            r#"{{"event":"decision","time":"2026-11-24T22:10:03Z","decision":"{id}","method":"tools/call","name":"tool-{id}","verdict":"allowed","rule":"r"}}"#
+        );
+        Message::new(line, None).unwrap()
+    }
+
+    fn outcome(id: &str) -> String {
+        format!(r#"{{"event":"outcome","decision":"{id}","ending":"answered","latency_us":1}}"#)
+    }
+
+    #[test]
+    fn what_takes_long_is_shown_before_it_has_ended_and_after() {
+        let mut open = Open::default();
+        open.add(message("a"));
+        open.add(message("b"));
+        open.end("b", outcome("b"));
+        open.end("unknown", outcome("unknown"));
+        assert!(open.said.len() == 1 && open.said[0].contains("answered"));
+        open.show_what_takes_long(Instant::now());
+        assert_eq!(open.said.len(), 1);
+        for _ in 0..2 {
+            open.show_what_takes_long(Instant::now() + PATIENCE);
+            assert_eq!(open.said.len(), 2, "once is enough");
+        }
+        open.end("a", outcome("a"));
+        assert!(open.said[1].contains("tool-a") && !open.said[1].contains("answered"));
+        assert!(open.said[2].contains("tool-a") && open.said[2].contains("answered"));
+        assert_eq!(open.ids(), [""; 0]);
+    }
+
+    #[test]
+    fn only_so_many_are_waited_for() {
+        let mut open = Open::default();
+        (0..=MOST_OPEN).for_each(|id| open.add(message(&id.to_string())));
+        assert_eq!(open.ids().len(), MOST_OPEN);
+        assert!(open.said.len() == 1 && open.said[0].contains("tool-0"));
     }
 }

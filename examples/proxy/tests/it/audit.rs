@@ -260,7 +260,8 @@ pub(crate) async fn answered_until(proxy: &mut Proxy, signal: &str) -> HashSet<S
     })
     .await;
     proxy.signal(signal).await;
-    proxy.end().await;
+    let code = proxy.end().await.code();
+    assert_eq!(code, (signal == "TERM").then_some(0));
     within("the clients to notice", clients.join_all()).await;
     let answered = std::mem::take(&mut *answered.lock().unwrap());
     assert!(answered.len() >= 2_000);

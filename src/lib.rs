@@ -39,6 +39,8 @@ pub use approval::{
 };
 #[cfg(feature = "webhook")]
 pub use approval::{Webhook, WebhookError};
+#[cfg(feature = "sqlite")]
+pub use audit::{AuditFilter, AuditRow, SqliteAuditLog, SqliteAuditSink};
 pub use audit::{
     AuditRecord, AuditSink, DecisionId, DecisionRecord, Ending, JsonLines, MessageKind,
     OutcomeRecord, Receipt, Unrecorded, Verdict,

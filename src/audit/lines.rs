@@ -2,15 +2,11 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
-use futures_channel::oneshot;
-
-use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
-
-/// Bytes that may wait to be written.
-const MOST_WAITING: usize = 16 << 20;
+use super::queue::{Queue, Taken, Telling};
+use super::{AuditRecord, AuditSink, Receipt};
 
 /// Appends records to a file, one JSON object in each line.
 ///
@@ -32,7 +28,8 @@ const MOST_WAITING: usize = 16 << 20;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct JsonLines {
-    queue: Arc<Queue>,
+    /// Lines on their way to the writer.
+    queue: Arc<Queue<Vec<u8>>>,
 }
 
 impl JsonLines {
@@ -43,7 +40,7 @@ impl JsonLines {
     /// The file cannot be opened, or no thread can be started.
     pub fn append_to(path: impl Into<PathBuf>) -> io::Result<Self> {
         let mut log = LogFile::open(path.into())?;
-        let queue = Arc::<Queue>::default();
+        let queue = Arc::<Queue<Vec<u8>>>::default();
         let other_end = Arc::clone(&queue);
         thread::Builder::new()
             .name("mcp-policy-audit".to_owned())
@@ -58,21 +55,15 @@ impl AuditSink for JsonLines {
             return Receipt::unrecorded();
         };
         line.push(b'\n');
-        match self.queue.push(&line) {
-            Some(written) => Receipt::pending(async {
-                // Without an answer the writer has ended.
-                written.await.unwrap_or(Err(Unrecorded))
-            }),
-            None => Receipt::unrecorded(),
-        }
+        self.queue
+            .push(line.len(), |lines| lines.extend_from_slice(&line))
     }
 }
 
 /// What is written already is; the writer ends once it has written the rest.
 impl Drop for JsonLines {
     fn drop(&mut self) {
-        self.queue.lock().is_closed = true;
-        self.queue.filled.notify_one();
+        self.queue.close();
     }
 }
 
@@ -82,80 +73,12 @@ impl fmt::Debug for JsonLines {
     }
 }
 
-type Written = oneshot::Sender<Result<(), Unrecorded>>;
-
-/// Lines on their way to the writer.
-#[derive(Default)]
-struct Queue {
-    batch: Mutex<Batch>,
-    filled: Condvar,
-}
-
-#[derive(Default)]
-struct Batch {
-    lines: Vec<u8>,
-    waiting: Vec<Written>,
-    is_closed: bool,
-}
-
-impl Queue {
-    /// Takes a line; `None` if too many are waiting.
-    fn push(&self, line: &[u8]) -> Option<oneshot::Receiver<Result<(), Unrecorded>>> {
-        let mut batch = self.lock();
-        if batch.lines.len().saturating_add(line.len()) > MOST_WAITING {
-            return None;
-        }
-        let (written, receiver) = oneshot::channel();
-        batch.lines.extend_from_slice(line);
-        batch.waiting.push(written);
-        drop(batch);
-        self.filled.notify_one();
-        Some(receiver)
-    }
-
-    /// Everything that waits, as soon as there is something; `None` at the end.
-    fn take(&self) -> Option<Batch> {
-        let mut batch = self
-            .filled
-            .wait_while(self.lock(), |batch| {
-                batch.lines.is_empty() && !batch.is_closed
-            })
-            .unwrap_or_else(PoisonError::into_inner);
-        if batch.lines.is_empty() {
-            return None;
-        }
-        let lines = std::mem::take(&mut batch.lines);
-        let waiting = std::mem::take(&mut batch.waiting);
-        Some(Batch {
-            lines,
-            waiting,
-            is_closed: batch.is_closed,
-        })
-    }
-
-    /// Nothing is left half done under the lock, so a panic of another thread
-    /// spoils nothing.
-    fn lock(&self) -> MutexGuard<'_, Batch> {
-        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn write_all(queue: &Queue, log: &mut LogFile) {
-    let mut failing = false;
-    while let Some(batch) = queue.take() {
-        let result = log.append(&batch.lines);
-        match &result {
-            Err(error) if !failing => {
-                tracing::error!(%error, "cannot write audit records: calls are refused until it works again");
-            }
-            Ok(()) if failing => tracing::info!("audit records can be written again"),
-            _ => {}
-        }
-        failing = result.is_err();
-        for written in batch.waiting {
-            // Whoever waited may have gone.
-            let _ = written.send(result.as_ref().map_err(|_| Unrecorded).copied());
-        }
+fn write_all(queue: &Queue<Vec<u8>>, log: &mut LogFile) {
+    let mut telling = Telling::default();
+    while let Taken::Batch(batch) = queue.take(None) {
+        let result = log.append(&batch.content);
+        telling.result(&result);
+        batch.settle(result.is_ok());
     }
 }
 
@@ -223,47 +146,21 @@ impl LogFile {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
     use std::fs;
     use std::path::Path;
-    use std::time::SystemTime;
 
     use futures::executor::block_on;
 
     use super::*;
-    use crate::audit::{DecisionId, DecisionRecord, Facts, MessageKind, Settlement, Verdict};
+    use crate::audit::testing::decision;
 
     fn record() -> AuditRecord {
-        AuditRecord::Decision(DecisionRecord::new(Facts {
-            time: SystemTime::UNIX_EPOCH,
-            id: DecisionId::next(),
-            caller: Some("alice".to_owned()),
-            session: None,
-            server: Some("s".into()),
-            era: "legacy",
-            kind: MessageKind::Request,
-            method: Some("tools/call".to_owned()),
-            name: Some("a\"\n".to_owned()),
-            inner: None,
-            more_names: Vec::new(),
-            argument_keys: Vec::new(),
-            trace_parent: None,
-            policy: None,
-            verdict: Verdict::Allowed,
-            rule: Cow::Borrowed("/tools/a"),
-            conditions: Vec::new(),
-            shadow: None,
-            approval: None,
-            decided_by: None,
-        }))
+        decision("a\"\n")
     }
 
     /// Whether a record was kept.
     fn keep(lines: &JsonLines) -> bool {
-        match lines.record(&record()).settle() {
-            Settlement::Known(result) => result.is_ok(),
-            Settlement::Awaited(settling) => block_on(settling).is_ok(),
-        }
+        block_on(lines.record(&record()).patiently()).is_ok()
     }
 
     fn ids(path: &Path) -> Vec<String> {
@@ -375,13 +272,5 @@ mod tests {
         let lines = JsonLines::append_to("/dev/full").unwrap();
         assert!(!keep(&lines));
         assert!(!keep(&lines));
-    }
-
-    #[test]
-    fn a_disk_that_hangs_gets_no_more_than_so_much() {
-        let queue = Queue::default();
-        let line = vec![b'x'; MOST_WAITING / 4];
-        let taken = (0..8).filter(|_| queue.push(&line).is_some()).count();
-        assert_eq!(taken, 4);
     }
 }

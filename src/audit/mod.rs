@@ -4,8 +4,13 @@
 mod lines;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod queue;
 mod receipt;
 mod record;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(test)]
+mod testing;
 mod trail;
 
 pub use lines::JsonLines;
@@ -15,6 +20,8 @@ pub use record::{
     AuditRecord, DecisionId, DecisionRecord, Ending, MessageKind, OutcomeRecord, Verdict,
 };
 pub(crate) use record::{Facts, MOST_KEYS, Shadow, UNRECORDED, argument_keys, session_digest};
+#[cfg(feature = "sqlite")]
+pub use sqlite::{AuditFilter, AuditRow, SqliteAuditLog, SqliteAuditSink};
 pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, seam_panicked};
 
 /// Takes what is recorded; see [`PolicyLayer::audit`](crate::PolicyLayer::audit).
@@ -30,7 +37,7 @@ pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, seam_panicked};
 /// every answer, waits as long and then goes on. So does a client's answer to a
 /// request of the server's: the call that it belongs to was recorded.
 ///
-/// [`JsonLines`] is a sink. The same facts are also events for `tracing`,
+/// [`JsonLines`] is a sink, and with the feature `sqlite` `SqliteAuditSink`. The same facts are also events for `tracing`,
 /// whatever the sink.
 ///
 /// ```

@@ -51,6 +51,15 @@ impl Receipt {
         }
     }
 
+    /// What has become of it, however long that takes.
+    #[cfg(test)]
+    pub(crate) async fn patiently(self) -> Result<(), Unrecorded> {
+        match self.0 {
+            State::Done(result) => result,
+            State::Writing(writing) => writing.await,
+        }
+    }
+
     /// Both of two.
     pub(crate) fn and(self, other: Self) -> Self {
         match (self.0, other.0) {

@@ -11,12 +11,29 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::schema::SCHEMA;
 use crate::store::StoreError;
 
-/// "mcpp": says whose file it is.
-const APPLICATION: i64 = 0x6d63_7070;
+/// What a file is for, and what has to be in it.
+#[derive(Debug)]
+pub(crate) struct Purpose {
+    /// What it is called in errors.
+    pub(crate) noun: &'static str,
+    /// Says whose file it is.
+    pub(crate) application: i64,
+    /// Of the schema. It becomes greater when older versions of this crate cannot
+    /// read it any more.
+    pub(crate) version: i64,
+    pub(crate) schema: &'static str,
+    /// What it means to name another.
+    pub(crate) another: &'static str,
+}
 
-/// Of what is in [`SCHEMA`]. It becomes greater when older versions of this crate
-/// cannot read it any more.
-const VERSION: i64 = 2;
+const STATE: Purpose = Purpose {
+    noun: "the state file",
+    // "mcpp"
+    application: 0x6d63_7070,
+    version: 2,
+    schema: SCHEMA,
+    another: "in which counting begins with nothing",
+};
 
 /// Others open it, too, or write a lot. Nobody waits for answers yet.
 const PATIENCE_TO_OPEN: Duration = Duration::from_secs(5);
@@ -40,13 +57,19 @@ const OF_THIS_PROCESS: &str = "
     );
 ";
 
-/// Opens a file, or makes it. Also tells what it is really called.
+/// Opens the state file, or makes it. Also tells what it is really called.
 pub(crate) fn open(path: &Path) -> Result<(Connection, PathBuf), StoreError> {
-    make(path)?;
-    let path = path.canonicalize().map_err(|error| not_opened(&error))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&path, flags).map_err(|e| store_error(&e))?;
-    prepare(&connection)?;
+    let (connection, path) = STATE.open(path)?;
+    // Waiting for the disk each time costs milliseconds, and where it is busy more than
+    // the 100 ms that a call waits. So only a power loss takes something away, and
+    // never a process that is killed.
+    connection
+        .pragma_update(None, "synchronous", "NORMAL")
+        // Arguments of calls are not to be found in the file once they are deleted.
+        .and_then(|()| connection.pragma_update(None, "secure_delete", true))
+        .and_then(|()| connection.execute_batch(OF_THIS_PROCESS))
+        .map_err(|error| store_error(&error))?;
+    connection.set_prepared_statement_cache_capacity(128);
     Ok((connection, path))
 }
 
@@ -56,101 +79,152 @@ pub(crate) fn open(path: &Path) -> Result<(Connection, PathBuf), StoreError> {
 /// A file that is there is not touched: closing it would take away the locks that
 /// other stores of this process have on it.
 pub(super) fn make(path: &Path) -> Result<(), StoreError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(not_opened(&error)),
-        _ => Ok(()),
-    }
+    STATE.make(path)
 }
 
-fn not_opened(error: &std::io::Error) -> StoreError {
-    StoreError::new(format!("the state file cannot be opened: {error}"))
-}
+impl Purpose {
+    /// Opens a file, or makes it. Also tells what it is really called.
+    pub(crate) fn open(&self, path: &Path) -> Result<(Connection, PathBuf), StoreError> {
+        self.make(path)?;
+        self.open_existing(path)
+    }
 
-fn prepare(connection: &Connection) -> Result<(), StoreError> {
-    let of_sqlite = |error| store_error(&error);
-    connection
-        .busy_timeout(PATIENCE_TO_OPEN)
-        .map_err(of_sqlite)?;
-    // Before anything is changed: it may be somebody else's.
-    is_new(connection)?;
-    write_ahead(connection)?;
-    // Waiting for the disk each time costs milliseconds, and where it is busy more than
-    // the 100 ms that a call waits. So only a power loss takes something away, and
-    // never a process that is killed.
-    let normal = connection.pragma_update(None, "synchronous", "NORMAL");
-    normal.map_err(of_sqlite)?;
-    connection
-        .execute_batch("BEGIN IMMEDIATE")
-        .map_err(of_sqlite)?;
-    if is_new(connection)? {
-        connection.execute_batch(SCHEMA).map_err(of_sqlite)?;
-        let named = connection.pragma_update(None, "application_id", APPLICATION);
-        named.map_err(of_sqlite)?;
-        let versioned = connection.pragma_update(None, "user_version", VERSION);
-        versioned.map_err(of_sqlite)?;
-    }
-    connection.execute_batch("COMMIT").map_err(of_sqlite)?;
-    // Arguments of calls are not to be found in the file once they are deleted.
-    let forgets = connection.pragma_update(None, "secure_delete", true);
-    forgets.map_err(of_sqlite)?;
-    connection
-        .execute_batch(OF_THIS_PROCESS)
-        .map_err(of_sqlite)?;
-    connection.set_prepared_statement_cache_capacity(128);
-    connection
-        .busy_handler(Some(wait_for_others))
-        .map_err(of_sqlite)
-}
-
-/// Whether nothing is in it yet. What is in it has to be ours.
-fn is_new(connection: &Connection) -> Result<bool, StoreError> {
-    let number = |sql| {
-        let number = connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-        number.map_err(|error| store_error(&error))
-    };
-    let application = number("PRAGMA application_id")?;
-    let version = number("PRAGMA user_version")?;
-    if application == 0 && version == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 {
-        return Ok(true);
-    }
-    if application != APPLICATION {
-        return Err(StoreError::of(
-            "the state file is one of another program; name a file of its own",
-        ));
-    }
-    if version != VERSION {
-        return Err(StoreError::new(format!(
-            "the state file has version {version} and this program knows {VERSION}; use the \
-             program that wrote it, or name another file, in which counting begins with nothing"
-        )));
-    }
-    Ok(false)
-}
-
-/// Whoever does the same at the same time is in the way, and SQLite does not wait.
-fn write_ahead(connection: &Connection) -> Result<(), StoreError> {
-    let since = Instant::now();
-    loop {
-        let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| {
-            row.get::<_, String>(0)
-        });
-        match mode {
-            Ok(mode) if mode == "wal" => return Ok(()),
-            Ok(_) => {
-                return Err(StoreError::of(
-                    "the state file is at a place where processes cannot share it; name a file \
-                     on a disk of this machine",
-                ));
-            }
-            Err(error) if is_busy(&error) && since.elapsed() < PATIENCE_TO_OPEN => {
-                thread::sleep(Duration::from_millis(5));
-            }
-            Err(error) => return Err(store_error(&error)),
+    fn make(&self, path: &Path) -> Result<(), StoreError> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        match options.open(path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.not_opened(&error)),
+            _ => Ok(()),
         }
+    }
+
+    /// The same without making it.
+    pub(crate) fn open_existing(&self, path: &Path) -> Result<(Connection, PathBuf), StoreError> {
+        let (connection, path) = self.connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        self.prepare(&connection)?;
+        Ok((connection, path))
+    }
+
+    /// Opens a file that is there, and in which nothing is changed.
+    pub(crate) fn open_to_read(&self, path: &Path) -> Result<Connection, StoreError> {
+        let (connection, _) = self.connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection
+            .busy_timeout(PATIENCE_TO_OPEN)
+            .map_err(|error| self.error(&error))?;
+        match self.is_new(&connection)? {
+            true => Err(StoreError::new(format!("{} is empty", self.noun))),
+            false => Ok(connection),
+        }
+    }
+
+    fn connect(&self, path: &Path, flag: OpenFlags) -> Result<(Connection, PathBuf), StoreError> {
+        let path = path
+            .canonicalize()
+            .map_err(|error| self.not_opened(&error))?;
+        let flags = flag | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags);
+        Ok((connection.map_err(|error| self.error(&error))?, path))
+    }
+
+    fn not_opened(&self, error: &std::io::Error) -> StoreError {
+        StoreError::new(format!("{} cannot be opened: {error}", self.noun))
+    }
+
+    fn prepare(&self, connection: &Connection) -> Result<(), StoreError> {
+        let of_sqlite = |error| self.error(&error);
+        connection
+            .busy_timeout(PATIENCE_TO_OPEN)
+            .map_err(of_sqlite)?;
+        // Before anything is changed: it may be somebody else's.
+        self.is_new(connection)?;
+        self.write_ahead(connection)?;
+        connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(of_sqlite)?;
+        if self.is_new(connection)? {
+            connection.execute_batch(self.schema).map_err(of_sqlite)?;
+            let named = connection.pragma_update(None, "application_id", self.application);
+            named.map_err(of_sqlite)?;
+            let versioned = connection.pragma_update(None, "user_version", self.version);
+            versioned.map_err(of_sqlite)?;
+        }
+        connection.execute_batch("COMMIT").map_err(of_sqlite)?;
+        connection
+            .busy_handler(Some(wait_for_others))
+            .map_err(of_sqlite)
+    }
+
+    /// Whether nothing is in it yet. What is in it has to be ours.
+    fn is_new(&self, connection: &Connection) -> Result<bool, StoreError> {
+        let number = |sql| {
+            let number = connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+            number.map_err(|error| self.error(&error))
+        };
+        let application = number("PRAGMA application_id")?;
+        let version = number("PRAGMA user_version")?;
+        if application == 0 && version == 0 && number("SELECT count(*) FROM sqlite_schema")? == 0 {
+            return Ok(true);
+        }
+        let Self {
+            noun,
+            version: known,
+            another,
+            ..
+        } = self;
+        if application != self.application {
+            return Err(StoreError::new(format!(
+                "{noun} is one of another program; name a file of its own"
+            )));
+        }
+        if version != *known {
+            return Err(StoreError::new(format!(
+                "{noun} has version {version} and this program knows {known}; use the program \
+                 that wrote it, or name another file, {another}"
+            )));
+        }
+        Ok(false)
+    }
+
+    /// Whoever does the same at the same time is in the way, and SQLite does not wait.
+    fn write_ahead(&self, connection: &Connection) -> Result<(), StoreError> {
+        let since = Instant::now();
+        loop {
+            let mode = connection.query_row("PRAGMA journal_mode = WAL", [], |row| {
+                row.get::<_, String>(0)
+            });
+            match mode {
+                Ok(mode) if mode == "wal" => return Ok(()),
+                Ok(_) => {
+                    return Err(StoreError::new(format!(
+                        "{} is at a place where processes cannot share it; name a file on a disk \
+                         of this machine",
+                        self.noun
+                    )));
+                }
+                Err(error) if is_busy(&error) && since.elapsed() < PATIENCE_TO_OPEN => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Err(error) => return Err(self.error(&error)),
+            }
+        }
+    }
+
+    /// What the operator is told.
+    pub(crate) fn error(&self, error: &rusqlite::Error) -> StoreError {
+        let noun = self.noun;
+        StoreError::new(match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                format!("{noun} is locked by somebody else")
+            }
+            Some(ErrorCode::DiskFull) => format!("there is no room for {noun}"),
+            Some(ErrorCode::ReadOnly) => format!("{noun} cannot be written"),
+            Some(ErrorCode::NotADatabase) => {
+                format!("{noun} is no SQLite file; name another")
+            }
+            _ => format!("{noun}: {error}"),
+        })
     }
 }
 
@@ -184,17 +258,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
-/// What the operator is told.
+/// What the operator is told of the state file.
 pub(crate) fn store_error(error: &rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            StoreError::of("the state file is locked by somebody else")
-        }
-        Some(ErrorCode::DiskFull) => StoreError::of("there is no room for the state file"),
-        Some(ErrorCode::ReadOnly) => StoreError::of("the state file cannot be written"),
-        Some(ErrorCode::NotADatabase) => {
-            StoreError::of("the state file is no SQLite file; name another")
-        }
-        _ => StoreError::new(format!("the state file: {error}")),
-    }
+    STATE.error(error)
 }

@@ -8,5 +8,5 @@ mod schema;
 mod worker;
 
 pub(crate) use failure::{Failure, own};
-pub(crate) use file::{empty_log, open, store_error};
+pub(crate) use file::{Purpose, empty_log, open, store_error};
 pub(crate) use worker::{Chore, Reply, Task, Worker};

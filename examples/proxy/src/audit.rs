@@ -1,20 +1,79 @@
 //! Where decisions are recorded, if that was asked for.
 
-use std::path::Path;
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use mcp_policy::JsonLines;
+use mcp_policy::{AuditSink, JsonLines, SqliteAuditSink};
 
 use crate::failure::Failure;
 
-/// Opens the file, or says why it cannot be had.
-pub(crate) fn open(path: Option<&Path>) -> Result<Option<JsonLines>, Failure> {
-    let Some(path) = path else {
+/// For how many days records are kept, unless something else is said.
+const DAYS: u32 = 90;
+
+/// What `--audit` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A file to which lines of JSON are appended.
+    Lines(PathBuf),
+    /// `sqlite:PATH`, a file that can be searched and forgets what is old.
+    Sqlite(PathBuf),
+}
+
+impl From<OsString> for Place {
+    fn from(text: OsString) -> Self {
+        match text.to_str().and_then(|text| text.strip_prefix("sqlite:")) {
+            Some(path) => Self::Sqlite(path.into()),
+            None => Self::Lines(text.into()),
+        }
+    }
+}
+
+impl Place {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Lines(path) | Self::Sqlite(path) => path,
+        }
+    }
+}
+
+/// Opens it, or says why it cannot be had. What is older than so many days is
+/// forgotten where that can be.
+pub(crate) fn open(
+    place: Option<&Place>,
+    days: Option<u32>,
+) -> Result<Option<Arc<dyn AuditSink>>, Failure> {
+    let Some(place) = place else {
         return Ok(None);
     };
-    JsonLines::append_to(path).map(Some).map_err(|error| {
-        Failure::start(format!(
-            "cannot append to the audit file {}: {error}",
-            path.display()
-        ))
-    })
+    let sink: Arc<dyn AuditSink> = match place {
+        Place::Lines(_) if days.is_some() => {
+            return Err(Failure::usage(
+                "--audit-keep is for `--audit sqlite:PATH`: nothing is taken out of a file of \
+                 lines, which can be rotated instead",
+            ));
+        }
+        Place::Lines(path) => {
+            let lines = JsonLines::append_to(path);
+            Arc::new(lines.map_err(|error| unusable("append to", path, error))?)
+        }
+        Place::Sqlite(path) => {
+            let sink = SqliteAuditSink::open(path);
+            let sink = sink.map_err(|error| unusable("write", path, error))?;
+            let days = u64::from(days.unwrap_or(DAYS));
+            Arc::new(sink.keep_for(Duration::from_secs(days.saturating_mul(86_400))))
+        }
+    };
+    Ok(Some(sink))
+}
+
+fn unusable(what: &str, path: &Path, error: impl fmt::Display) -> Failure {
+    Failure::start(format!(
+        "cannot {what} the audit file {}: {error}",
+        path.display()
+    ))
 }

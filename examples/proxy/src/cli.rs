@@ -4,10 +4,13 @@ use std::{convert::Infallible, ffi::OsString, fmt, net::SocketAddr, path::PathBu
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use mcp_policy::{ApprovalId, ApprovalState};
+use jiff::Timestamp;
+use mcp_policy::{ApprovalId, ApprovalState, Verdict};
 
 use crate::{
     admin::{ALL_STATES, DEFAULT_ADMIN},
+    audit::Place,
+    commands::{ALL_VERDICTS, moment},
     failure::Failure,
 };
 
@@ -99,6 +102,20 @@ pub(crate) enum Command {
     /// depends on them is counted as such. Exit code 0: no change is known; 1:
     /// some calls are decided otherwise; 2: they could not be compared.
     Diff(DiffArgs),
+    /// Show which recorded calls a new policy would decide otherwise than they were
+    ///
+    /// It is compared with what was recorded, whatever policy decided then. Records
+    /// have no arguments: what depends on them, or on who calls, is counted as such. Limits
+    /// are not replayed: what is said holds for calls that none refuses. Exit code 0: no
+    /// change is known; 1: some calls would be decided otherwise; 2: they could not be
+    /// compared.
+    Replay(ReplayArgs),
+    /// Show what was recorded with --audit, the newest messages last
+    ///
+    /// Of each message: when it came, what was decided, what came of it and how long
+    /// that took, the caller, the server, what it named, and the rule that decided. Exit
+    /// code 0: done; 2: it cannot be read.
+    Log(LogArgs),
     /// Show what limits have counted, or have it forgotten
     ///
     /// Where the proxy keeps it has to be said as it was to the proxy, with --state.
@@ -349,9 +366,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<Secret>,
 
-    /// Append every decision and what came of it to this file, as JSON lines
-    #[arg(long, value_name = "FILE")]
-    pub(crate) audit: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 
     /// Where to keep what limits count, whose session is whose and what waits for an
     /// approval: `memory`, `sqlite:PATH`, or the URL of a Redis or Valkey server
@@ -379,6 +395,20 @@ pub(crate) struct ServeArgs {
     /// to the upstream
     #[arg(long, conflicts_with = "command")]
     pub(crate) pass_authorization: bool,
+}
+
+/// Where decisions are recorded.
+#[derive(Args, Debug)]
+pub(crate) struct AuditArgs {
+    /// Record every decision and what came of it: append it to this file as JSON lines,
+    /// or keep it in an SQLite file, with `sqlite:PATH`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) audit: Option<Place>,
+
+    /// For how many days `--audit sqlite:PATH` keeps it [default: 90]
+    #[arg(long, value_name = "DAYS", requires = "audit",
+        value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(crate) audit_keep: Option<u32>,
 }
 
 /// The server that `serve` guards: one of the two.
@@ -411,9 +441,8 @@ pub(crate) struct StdioArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
 
-    /// Append every decision and what came of it to this file, as JSON lines
-    #[arg(long, value_name = "FILE")]
-    pub(crate) audit: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) audit: AuditArgs,
 
     /// Where to keep what limits count: `memory`, `sqlite:PATH`, or the URL of a Redis
     /// or Valkey server
@@ -584,13 +613,85 @@ pub(crate) struct DiffArgs {
     #[arg(value_name = "NEW")]
     pub(crate) new: PathBuf,
 
-    /// An audit file, as `serve --audit` writes it
+    /// What `serve --audit` writes: a file of lines, or `sqlite:PATH`
     #[arg(long, value_name = "LOG", conflicts_with = "cases")]
-    pub(crate) audit: Option<PathBuf>,
+    pub(crate) audit: Option<Place>,
 
     /// Cases, as `test` reads them; what they expect does not matter
     #[arg(long, value_name = "CASES.json")]
     pub(crate) cases: Option<PathBuf>,
+}
+
+/// The options of `replay`.
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    /// The policy document as it is to be
+    #[arg(value_name = "NEW")]
+    pub(crate) policy: PathBuf,
+
+    /// What `serve --audit` writes: a file of lines, or `sqlite:PATH`
+    #[arg(long, value_name = "LOG")]
+    pub(crate) audit: Place,
+}
+
+/// The options of `log`.
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    /// What `serve --audit` writes: a file of lines, or `sqlite:PATH`
+    #[arg(long, value_name = "LOG")]
+    pub(crate) audit: Place,
+
+    #[command(flatten)]
+    pub(crate) meant: MeantMessages,
+
+    /// Show the newest so many
+    #[arg(long, value_name = "N", default_value_t = 100,
+        value_parser = clap::value_parser!(u32).range(0..=1_000_000))]
+    pub(crate) limit: u32,
+
+    /// Go on with what is recorded from now on
+    ///
+    /// A message is shown once it has ended; one that takes longer is shown before, too.
+    #[arg(long, conflicts_with = "until")]
+    pub(crate) follow: bool,
+}
+
+/// Which recorded messages are meant: those of which all that is said is true.
+#[derive(Args, Debug)]
+pub(crate) struct MeantMessages {
+    /// To the server of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+
+    /// Of this caller
+    #[arg(long, value_name = "ID")]
+    pub(crate) caller: Option<String>,
+
+    /// About this tool, prompt or resource
+    #[arg(long, visible_alias = "tool", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// With this verdict
+    #[arg(long, value_parser = ALL_VERDICTS.map(Verdict::as_str))]
+    pub(crate) verdict: Option<String>,
+
+    /// Decided by what stands at this place of the policy or below it, such as
+    /// `/tools/send`, or by what is called so, such as `(default deny)`
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) rule: Option<String>,
+
+    /// The one with this id, which refusals carry as `decisionId`
+    #[arg(long, value_name = "ID")]
+    pub(crate) decision: Option<String>,
+
+    /// Decided at this time or later: `2026-11-24T22:10:00Z`, the day `2026-11-24`, or how
+    /// long ago, like `15m`, `2h` or `7d`
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<Timestamp>,
+
+    /// Decided before this time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// An option that may hold a credential.

@@ -86,6 +86,8 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
         Some(Command::Explain(args)) => commands::explain(args, cli.json),
         Some(Command::Test(args)) => commands::test(args, cli.json),
         Some(Command::Diff(args)) => commands::diff(args, cli.json),
+        Some(Command::Replay(args)) => commands::replay(args, cli.json),
+        Some(Command::Log(args)) => commands::log(args, cli.json),
         Some(Command::Limits(command)) => runtime.block_on(commands::limits(command, cli.json)),
         Some(Command::Approvals(command)) => {
             runtime.block_on(commands::approvals(command, cli.json))

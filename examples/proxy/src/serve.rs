@@ -6,12 +6,13 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::ExitCode,
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use mcp_policy::{JsonLines, PolicyLayer, PolicySource};
+use mcp_policy::{AuditSink, PolicyLayer, PolicySource};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service};
 
@@ -71,7 +72,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         None => None,
     };
     traces::start()?;
-    let audit = audit::open(args.audit.as_deref())?;
+    let audit = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
     let listener = bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
     tracing::info!(policy = %args.policy.display(), server = &*name, "loaded");
@@ -138,7 +139,7 @@ fn told_of(public: Option<PublicUrl>, layer: PolicyLayer) -> PolicyLayer {
 pub(crate) fn layer(
     policy: impl PolicySource,
     server: &str,
-    audit: Option<JsonLines>,
+    audit: Option<Arc<dyn AuditSink>>,
     stores: Stores,
 ) -> PolicyLayer {
     let layer = PolicyLayer::from_source(policy).server_name(server);

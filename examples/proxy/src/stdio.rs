@@ -39,7 +39,7 @@ const GRACE: Duration = Duration::from_secs(2);
 pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     let state = State::parse(&args.state)?;
     let policy = policy::watch(&args.policy, state.keeps(), admin::warn_of_nobody)?;
-    let audit = audit::open(args.audit.as_deref())?;
+    let audit = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
     let (mut server, stdin, stdout) =

@@ -2,10 +2,11 @@
 //!
 //! [`mod@check`] shows what is wrong with one, [`mod@explain`] what it says of a call,
 //! [`mod@test`] whether it says what was expected, and [`mod@diff`] what changes from one
-//! to another. What they are given is read by [`input`], [`members`], [`call`]
-//! and [`cases`]; the tools of a server come from [`offered`], which asks one
-//! through [`client`], as [`mod@scan`] does, which shows how dangerous they are.
-//! [`mod@limits`] is about what was counted by them, and
+//! to another, or from what was recorded. What they are given is read by [`input`],
+//! [`members`], [`call`] and [`cases`]; the tools of a server come from [`offered`],
+//! which asks one through [`client`], as [`mod@scan`] does, which shows how dangerous they
+//! are, and what was recorded from [`recorded`].
+//! [`mod@log`] shows that, [`mod@limits`] is about what was counted by them, and
 //! [`mod@approvals`] about what waits at a proxy. [`mod@attack`] asks whether a gateway
 //! of any make keeps a policy.
 
@@ -19,8 +20,10 @@ mod diff;
 mod explain;
 mod input;
 mod limits;
+mod log;
 mod members;
 mod offered;
+mod recorded;
 mod scan;
 mod show;
 mod test;
@@ -30,8 +33,15 @@ use std::path::Path;
 use mcp_policy::Policy;
 
 pub(crate) use self::{
-    approvals::run as approvals, attack::run as attack, check::run as check, diff::run as diff,
-    explain::run as explain, limits::run as limits, scan::run as scan, test::run as test,
+    approvals::run as approvals,
+    attack::run as attack,
+    check::run as check,
+    diff::{replay, run as diff},
+    explain::run as explain,
+    limits::run as limits,
+    log::{ALL_VERDICTS, moment, run as log},
+    scan::run as scan,
+    test::run as test,
 };
 use crate::failure::Failure;
 

@@ -9,12 +9,17 @@ const SHOWN: usize = 128;
 
 /// Prints lines. A closed stdout is no reason to lose the exit code.
 pub(super) fn print(text: &str) {
+    let _ = try_print(text);
+}
+
+/// The same where it matters whether anybody reads it.
+pub(super) fn try_print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes());
+    stdout.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {
-        let _ = stdout.write_all(b"\n");
+        stdout.write_all(b"\n")?;
     }
-    let _ = stdout.flush();
+    stdout.flush()
 }
 
 /// Prints one line of JSON.

@@ -22,6 +22,7 @@ mod limits;
 mod monitor;
 mod pages;
 mod public;
+mod recorded;
 mod reload;
 mod scan;
 mod shutdown;

@@ -120,7 +120,12 @@ fn rule_at<'p>(policy: &'p Policy, place: &str) -> Option<&'p Rule> {
 }
 
 impl Said {
-    fn new(decision: &Decision<'_>, is_conditional: bool) -> Self {
+    /// What some policy has said.
+    pub(super) fn recorded(outcome: &'static str, rule: String) -> Self {
+        Self { outcome, rule }
+    }
+
+    pub(super) fn new(decision: &Decision<'_>, is_conditional: bool) -> Self {
         Self {
             outcome: match approver(decision) {
                 _ if is_conditional => "conditions",

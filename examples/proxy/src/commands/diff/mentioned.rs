@@ -39,6 +39,7 @@ pub(super) fn compare(pair: Pair<'_>) -> Difference {
         noun: "name",
         compared,
         skipped: Vec::new(),
+        note: None,
     }
 }
 

@@ -1,14 +1,17 @@
-//! The `diff` command: which calls a new policy decides otherwise.
+//! The `diff` command: which calls a new policy decides otherwise than an old one. And
+//! [`mod@replay`], otherwise than they were decided.
 
 mod compare;
 mod log;
 mod mentioned;
+mod replay;
 
 use std::{path::Path, process::ExitCode};
 
 use serde_json::{Value, json};
 
 use self::compare::{Compared, Known, Pair};
+pub(crate) use self::replay::run as replay;
 use super::{
     cases, load,
     show::{count, print, print_json, shown},
@@ -22,20 +25,11 @@ pub(crate) fn run(args: &DiffArgs, json: bool) -> Result<ExitCode, Failure> {
         new: &new,
     };
     let difference = match (&args.audit, &args.cases) {
-        (Some(path), _) => log::compare(path, pair)?,
+        (Some(place), _) => log::compare(place, pair)?,
         (None, Some(path)) => of_cases(path, pair)?,
         (None, None) => mentioned::compare(pair),
     };
-    if json {
-        print_json(&difference.as_json());
-    } else {
-        print(&difference.as_text());
-    }
-    Ok(if difference.all(Known::Changed).next().is_some() {
-        ExitCode::FAILURE
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(difference.report(json))
 }
 
 fn of_cases(path: &Path, pair: Pair<'_>) -> Result<Difference, Failure> {
@@ -53,6 +47,7 @@ fn of_cases(path: &Path, pair: Pair<'_>) -> Result<Difference, Failure> {
         noun: "case",
         compared,
         skipped: Vec::new(),
+        note: None,
     })
 }
 
@@ -63,9 +58,24 @@ struct Difference {
     compared: Vec<Compared>,
     /// What was not compared, and how many of these there were.
     skipped: Vec<(&'static str, usize)>,
+    /// What has to be known to read it.
+    note: Option<&'static str>,
 }
 
 impl Difference {
+    /// Prints it, and tells how the program ends.
+    fn report(&self, json: bool) -> ExitCode {
+        if json {
+            print_json(&self.as_json());
+        } else {
+            print(&self.as_text());
+        }
+        match self.all(Known::Changed).next() {
+            Some(_) => ExitCode::FAILURE,
+            None => ExitCode::SUCCESS,
+        }
+    }
+
     fn all(&self, known: Known) -> impl Iterator<Item = &Compared> {
         self.compared
             .iter()
@@ -110,6 +120,9 @@ impl Difference {
         for (what, times) in self.skipped() {
             text += &format!("\nnot compared: {times} {what}");
         }
+        if let Some(note) = self.note {
+            text += &format!("\nnote: {note}");
+        }
         text
     }
 
@@ -129,6 +142,7 @@ impl Difference {
                 "unchanged": self.count(Known::Same),
             },
             "not_compared": skipped,
+            "note": self.note,
         })
     }
 }

@@ -1,0 +1,104 @@
+//! The `replay` command: which recorded calls a new policy would decide otherwise.
+
+use std::process::ExitCode;
+
+use mcp_policy::Policy;
+
+use super::super::{
+    cases::word,
+    load,
+    recorded::call::{Call, Decided},
+};
+use super::{
+    Difference,
+    compare::{Compared, Known, Said},
+    log::{Calls, label_of},
+};
+use crate::{cli::ReplayArgs, failure::Failure};
+
+pub(crate) fn run(args: &ReplayArgs, json: bool) -> Result<ExitCode, Failure> {
+    let new = load(&args.policy)?;
+    let digest = new.digest().to_owned();
+    let (new, has_limits) = without_limits(new);
+    let calls = Calls::read(&args.audit, |call, decided| {
+        let Decided {
+            outcome,
+            rule,
+            policy_digest,
+        } = decided;
+        let outcome = outcome.ok_or("calls that a limit refused; limits are not replayed")?;
+        let by_the_same = policy_digest.is_some_and(|policy| policy == digest);
+        Ok(Key {
+            call,
+            by_the_same,
+            outcome: word(outcome),
+            rule,
+        })
+    })?;
+    let compared = calls
+        .times
+        .into_iter()
+        .map(|(key, times)| key.compare(&new, times))
+        .collect();
+    let difference = Difference {
+        noun: "call",
+        compared,
+        skipped: calls.skipped,
+        note: has_limits.then_some("limits are not replayed: they may refuse some of these calls"),
+    };
+    Ok(difference.report(json))
+}
+
+/// What recorded calls have in common that are counted together.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    call: Call,
+    outcome: &'static str,
+    rule: String,
+    /// Whether the new policy is the one that decided.
+    by_the_same: bool,
+}
+
+impl Key {
+    fn compare(self, new: &Policy, times: usize) -> Compared {
+        let action = self.call.action();
+        let (decision, asks) = match self.call.is_by_name() {
+            true => (new.decide(&action), false),
+            false => (new.decide_name(&action), new.is_conditional(&action)),
+        };
+        let known = if self.by_the_same {
+            Known::Same
+        } else if asks || self.call.is_altered() {
+            Known::NeedsArguments
+        } else if self.outcome == word(decision.outcome()) {
+            Known::Same
+        } else {
+            Known::Changed
+        };
+        Compared {
+            label: label_of(&self.call),
+            old: Said::recorded(self.outcome, self.rule),
+            new: Said::new(&decision, asks),
+            known,
+            times,
+        }
+    }
+}
+
+/// The same policy without limits, and whether there were any. What was called before is in
+/// the records, but not how much of a limit that took.
+fn without_limits(policy: Policy) -> (Policy, bool) {
+    let mut document = policy.document().clone();
+    let rules = document
+        .tools
+        .values_mut()
+        .chain(document.resources.values_mut())
+        .chain(document.prompts.values_mut())
+        .chain(&mut document.all_tools);
+    rules.for_each(|rule| rule.limits.clear());
+    if document == *policy.document() {
+        return (policy, false);
+    }
+    // One that does not load without them keeps them.
+    (Policy::try_from(document).unwrap_or(policy), true)
+}

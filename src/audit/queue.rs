@@ -1,0 +1,181 @@
+//! Records on their way to the thread of a sink, which writes many at once.
+
+use std::fmt;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_channel::oneshot;
+
+use super::{Receipt, Unrecorded};
+
+/// Bytes that may wait to be written.
+const MOST_WAITING: usize = 16 << 20;
+
+type Written = oneshot::Sender<Result<(), Unrecorded>>;
+
+/// What waits is gathered in a `C`.
+#[derive(Default)]
+pub(super) struct Queue<C> {
+    batch: Mutex<Batch<C>>,
+    filled: Condvar,
+}
+
+/// What is written at once, and who waits for that.
+#[derive(Default)]
+pub(super) struct Batch<C> {
+    pub(super) content: C,
+    bytes: usize,
+    waiting: Vec<Written>,
+    is_woken: bool,
+    is_closed: bool,
+}
+
+/// What there is to do.
+pub(super) enum Taken<C> {
+    Batch(Batch<C>),
+    /// Nothing for so long, or it was woken.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        allow(dead_code, reason = "others wait forever")
+    )]
+    Nothing,
+    /// Nothing any more.
+    Closed,
+}
+
+impl<C: Default> Queue<C> {
+    /// Takes a record of so many bytes, unless too many are waiting.
+    pub(super) fn push(&self, bytes: usize, add: impl FnOnce(&mut C)) -> Receipt {
+        let mut batch = self.lock();
+        let bytes = batch.bytes.saturating_add(bytes);
+        if bytes > MOST_WAITING {
+            return Receipt::unrecorded();
+        }
+        let (written, receiver) = oneshot::channel();
+        batch.bytes = bytes;
+        add(&mut batch.content);
+        batch.waiting.push(written);
+        drop(batch);
+        self.filled.notify_one();
+        Receipt::pending(async {
+            // Without an answer the writer has ended.
+            receiver.await.unwrap_or(Err(Unrecorded))
+        })
+    }
+
+    /// Everything that waits, as soon as there is something, or after so long.
+    pub(super) fn take(&self, patience: Option<Duration>) -> Taken<C> {
+        let is_idle =
+            |batch: &mut Batch<C>| batch.waiting.is_empty() && !batch.is_woken && !batch.is_closed;
+        let mut batch = match patience {
+            Some(patience) => {
+                let waited = self
+                    .filled
+                    .wait_timeout_while(self.lock(), patience, is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.filled.wait_while(self.lock(), is_idle);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        let is_closed = batch.is_closed;
+        batch.is_woken = false;
+        match (batch.waiting.is_empty(), is_closed) {
+            (false, _) => {
+                let rest = Batch {
+                    is_closed,
+                    ..Batch::default()
+                };
+                Taken::Batch(std::mem::replace(&mut batch, rest))
+            }
+            (true, true) => Taken::Closed,
+            (true, false) => Taken::Nothing,
+        }
+    }
+
+    /// Whoever takes looks up, although there may be nothing.
+    #[cfg(feature = "sqlite")]
+    pub(super) fn wake(&self) {
+        self.lock().is_woken = true;
+        self.filled.notify_one();
+    }
+
+    /// Nothing more comes.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.filled.notify_one();
+    }
+
+    /// Nothing is left half done under the lock, so a panic of another thread
+    /// spoils nothing.
+    fn lock(&self) -> MutexGuard<'_, Batch<C>> {
+        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C> Batch<C> {
+    /// Tells all who wait whether it is written.
+    pub(super) fn settle(self, is_written: bool) {
+        self.waiting
+            .into_iter()
+            .for_each(|waiting| tell(waiting, is_written));
+    }
+}
+
+#[cfg(feature = "sqlite")]
+impl<T> Batch<Vec<T>> {
+    /// Leaves the first so many here, and gives the rest, if there is any.
+    pub(super) fn split_off(&mut self, most: usize) -> Option<Self> {
+        (self.content.len() > most).then(|| Self {
+            content: self.content.split_off(most),
+            bytes: 0,
+            waiting: self.waiting.split_off(most),
+            is_woken: false,
+            is_closed: self.is_closed,
+        })
+    }
+}
+
+fn tell(waiting: Written, is_written: bool) {
+    // Whoever waited may have gone.
+    let _ = waiting.send(is_written.then_some(()).ok_or(Unrecorded));
+}
+
+/// Tells the operator once that it does not work, and once that it does again.
+#[derive(Debug, Default)]
+pub(super) struct Telling {
+    is_failing: bool,
+}
+
+impl Telling {
+    pub(super) fn result<E: fmt::Display>(&mut self, result: &Result<(), E>) {
+        match result {
+            Err(error) if !self.is_failing => {
+                tracing::error!(%error, "cannot write audit records: calls are refused until it works again");
+            }
+            Ok(()) if self.is_failing => tracing::info!("audit records can be written again"),
+            _ => {}
+        }
+        self.is_failing = result.is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Settlement;
+
+    #[test]
+    fn a_disk_that_hangs_gets_no_more_than_so_much() {
+        let queue = Queue::<Vec<u8>>::default();
+        let line = vec![b'x'; MOST_WAITING / 4];
+        let push = || {
+            queue
+                .push(line.len(), |lines| lines.extend_from_slice(&line))
+                .settle()
+        };
+        let taken = (0..8).filter(|_| matches!(push(), Settlement::Awaited(_)));
+        assert_eq!(taken.count(), 4);
+    }
+}

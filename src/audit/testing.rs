@@ -1,0 +1,57 @@
+//! Records for tests.
+
+use std::borrow::Cow;
+#[cfg(feature = "sqlite")]
+use std::time::Duration;
+use std::time::SystemTime;
+
+use super::record::{AuditRecord, DecisionId, DecisionRecord, Facts, MessageKind, Verdict};
+#[cfg(feature = "sqlite")]
+use super::record::{DecisionOf, Ending, OutcomeRecord};
+
+/// Of a call of this tool, which is allowed.
+pub(super) fn decision(tool: &str) -> AuditRecord {
+    decision_with(tool, |_| ())
+}
+
+/// The same with something changed.
+pub(super) fn decision_with(tool: &str, change: impl FnOnce(&mut Facts)) -> AuditRecord {
+    let mut facts = Facts {
+        time: SystemTime::UNIX_EPOCH,
+        id: DecisionId::next(),
+        caller: Some("alice".to_owned()),
+        session: None,
+        server: Some("s".into()),
+        era: "legacy",
+        kind: MessageKind::Request,
+        method: Some("tools/call".to_owned()),
+        name: Some(tool.to_owned()),
+        inner: None,
+        more_names: Vec::new(),
+        argument_keys: Vec::new(),
+        trace_parent: None,
+        policy: None,
+        verdict: Verdict::Allowed,
+        rule: Cow::Borrowed("/tools/a"),
+        conditions: Vec::new(),
+        shadow: None,
+        approval: None,
+        decided_by: None,
+    };
+    change(&mut facts);
+    AuditRecord::Decision(DecisionRecord::new(facts))
+}
+
+/// What came of it.
+#[cfg(feature = "sqlite")]
+pub(super) fn outcome(decision: &AuditRecord) -> AuditRecord {
+    AuditRecord::Outcome(OutcomeRecord {
+        time: SystemTime::UNIX_EPOCH,
+        decision: DecisionOf {
+            record: decision.decision().clone(),
+        },
+        ending: Ending::Answered,
+        status: Some(200),
+        latency: Duration::from_micros(1_500),
+    })
+}

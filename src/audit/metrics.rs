@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
-use metrics::{SharedString, counter, histogram};
+use metrics::{SharedString, counter, gauge, histogram};
 
 use super::record::{DecisionRecord, Ending};
 use crate::mcp::method;
@@ -16,6 +16,8 @@ const DECISIONS: &str = "mcp_policy_decisions_total";
 const LATENCY: &str = "mcp_policy_latency_seconds";
 /// Panics of what the embedder brought, by `seam`.
 const PANICS: &str = "mcp_policy_seam_panics_total";
+/// Records that are not written yet.
+const WAITING: &str = "mcp_policy_audit_waiting_records";
 
 /// Different tools and rules that get a label of their own in the life of a process:
 /// policies come and go, and what is counted once stays.
@@ -50,6 +52,17 @@ pub(super) fn decided(record: &DecisionRecord) {
 
 pub(super) fn ended(record: &DecisionRecord, ending: Ending, latency: Duration) {
     histogram!(LATENCY, "server" => server(record), "ending" => ending.as_str()).record(latency);
+}
+
+/// A record waits to be written.
+pub(super) fn waits() {
+    gauge!(WAITING).increment(1);
+}
+
+/// So many do not wait any more.
+pub(super) fn settled(records: usize) {
+    // Exact, as there are fewer than 2^53 of them.
+    gauge!(WAITING).decrement(records as f64);
 }
 
 pub(super) fn panicked(seam: &'static str) {

@@ -56,6 +56,8 @@ impl<C: Default> Queue<C> {
         add(&mut batch.content);
         batch.waiting.push(written);
         drop(batch);
+        #[cfg(feature = "metrics")]
+        super::metrics::waits();
         self.filled.notify_one();
         Receipt::pending(async {
             // Without an answer the writer has ended.
@@ -117,6 +119,8 @@ impl<C: Default> Queue<C> {
 impl<C> Batch<C> {
     /// Tells all who wait whether it is written.
     pub(super) fn settle(self, is_written: bool) {
+        #[cfg(feature = "metrics")]
+        super::metrics::settled(self.waiting.len());
         self.waiting
             .into_iter()
             .for_each(|waiting| tell(waiting, is_written));

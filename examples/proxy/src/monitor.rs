@@ -249,6 +249,10 @@ fn describe() {
         "Calls refused because there was no room to count them"
     );
     describe_gauge!(
+        "mcp_policy_audit_waiting_records",
+        "Records that wait to be written"
+    );
+    describe_gauge!(
         "mcp_policy_limit_budgets",
         "Budgets in the memory of this process"
     );

@@ -55,7 +55,9 @@ pub(crate) async fn get(address: SocketAddr, path: &str, headers: &[(&str, &str)
 #[tokio::test]
 async fn decisions_and_what_waits_are_counted_for_prometheus() {
     let upstream = answering().await;
-    let proxy = monitored(upstream, POLICY, &["--admin", "127.0.0.1:0"]);
+    let log = file("audit.jsonl", "");
+    let more = ["--admin", "127.0.0.1:0", "--audit", log.to_str().unwrap()];
+    let proxy = monitored(upstream, POLICY, &more);
     let proxy = proxy.await;
     let address = address(&proxy).await;
     for tool in ["read_a", "read_b", "write"] {
@@ -91,6 +93,7 @@ async fn decisions_and_what_waits_are_counted_for_prometheus() {
         of_call("other", "denied", "(default deny)", 1),
         format!("mcp_policy_latency_seconds_count{{{server},ending=\"refused\"}} 1\n"),
         "mcp_policy_proxy_state_ready 1\n".to_owned(),
+        "mcp_policy_audit_waiting_records 0\n".to_owned(),
         "# TYPE mcp_policy_latency_seconds histogram\n".to_owned(),
     ] {
         assert!(

@@ -97,6 +97,16 @@ impl Access {
         })))
     }
 
+    /// Whether this names a host, and maybe a port.
+    pub(crate) fn is_host(text: &str) -> bool {
+        Host::parse(text.as_bytes()).is_some()
+    }
+
+    /// Whether this is the origin of web pages.
+    pub(crate) fn is_origin(text: &str) -> bool {
+        origin(text.as_bytes()).is_some()
+    }
+
     /// The same hosts, for another address and its own pages alone.
     pub(crate) fn at(&self, listen: SocketAddr) -> Self {
         Self(Arc::new(Rules {

@@ -63,8 +63,9 @@ pub(crate) enum Command {
     /// The server's stderr is this program's own: what the server writes there
     /// arrives where it would without this program, and is no part of its log.
     Stdio(StdioArgs),
-    /// Show what is wrong or doubtful in a policy
+    /// Show what is wrong or doubtful in a policy, or in a configuration
     ///
+    /// A file whose name ends in `.toml` is a configuration, as `serve --config` takes it.
     /// With the tools of a server, from a file or asked of the server itself, it
     /// also shows where the policy does not fit them, and what it says of each.
     /// Exit code 0: nothing found, or warnings only; 1: errors, or the server
@@ -378,7 +379,7 @@ impl fmt::Debug for StdioArgs {
 /// The options of `check`.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
-    /// The policy document
+    /// The policy document, or a configuration
     #[arg(value_name = "FILE")]
     pub(crate) policy: PathBuf,
 
@@ -409,6 +410,13 @@ pub(crate) struct Offering {
     /// The stdio server to start and ask for its tools, and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+impl Offering {
+    /// Whether there are any.
+    pub(crate) fn is_any(&self) -> bool {
+        self.tools.is_some() || self.upstream.is_some() || !self.command.is_empty()
+    }
 }
 
 // Not derived, because arguments of servers tend to hold credentials.
@@ -475,10 +483,14 @@ pub(crate) struct DiffArgs {
 ///
 /// It is taken as it comes and looked at later, because clap repeats a value
 /// that it refuses, and `Debug` does not show it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
 impl Secret {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

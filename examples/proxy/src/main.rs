@@ -24,6 +24,7 @@ mod bridge;
 mod child;
 mod cli;
 mod commands;
+mod config;
 mod connect;
 mod demo;
 mod diagnostics;

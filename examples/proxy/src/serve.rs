@@ -38,7 +38,8 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         return Err(exposed(args.listen));
     }
     let public = args.public_url.as_deref().map(PublicUrl::parse);
-    let public = public.transpose().map_err(Failure::Usage)?;
+    let wrong = |what| Failure::usage(format!("`--public-url` {what}"));
+    let public = public.transpose().map_err(wrong)?;
     let mut hosts = args.allowed_hosts.clone();
     hosts.extend(public.as_ref().map(|url| url.authority().to_owned()));
     let access = Access::with(

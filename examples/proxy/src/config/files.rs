@@ -1,0 +1,153 @@
+//! Whether a file is still the one that was read.
+//!
+//! It costs one look at what the file system says of it, so that it can be asked
+//! with every call: who relies on being told of changes is told some time later.
+
+use std::{
+    fs::{self, File, Metadata},
+    io::{self, ErrorKind, Read},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+/// How long after a change another one could look the same: file systems tell the
+/// time in steps.
+const STEP: Duration = Duration::from_millis(20);
+
+/// Bytes that a file of settings has at most.
+const LONGEST: u64 = 1 << 20;
+
+/// A file as it was when it was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    path: PathBuf,
+    /// `None` if it was not there, or could not be looked at.
+    mark: Option<Mark>,
+}
+
+/// What tells one version of a file from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
+    length: u64,
+    modified: Option<SystemTime>,
+    #[cfg(unix)]
+    place: (u64, u64),
+    #[cfg(unix)]
+    changed: (i64, i64),
+    /// Whether it had changed so shortly before that it may have changed again and
+    /// look the same.
+    is_fresh: bool,
+}
+
+impl Seen {
+    /// Looks at it now. What is read after this is not older.
+    pub(crate) fn now(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            mark: fs::metadata(path).ok().map(|found| Mark::of(&found)),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is certain that nothing has happened to it since.
+    pub(crate) fn is_current(&self) -> bool {
+        let now = Self::now(&self.path);
+        match (&self.mark, &now.mark) {
+            (Some(then), Some(now)) => {
+                !then.is_fresh
+                    && *then
+                        == Mark {
+                            is_fresh: false,
+                            ..now.clone()
+                        }
+            }
+            (None, None) => true,
+            _ => false,
+        }
+    }
+}
+
+impl Mark {
+    fn of(found: &Metadata) -> Self {
+        #[cfg(unix)]
+        use std::os::unix::fs::MetadataExt as _;
+        let modified = found.modified().ok();
+        let now = SystemTime::now();
+        let is_fresh = modified.is_some_and(|modified| {
+            let apart = now
+                .duration_since(modified)
+                .unwrap_or_else(|error| error.duration());
+            apart < STEP
+        });
+        Self {
+            length: found.len(),
+            modified,
+            #[cfg(unix)]
+            place: (found.dev(), found.ino()),
+            #[cfg(unix)]
+            changed: (found.ctime(), found.ctime_nsec()),
+            is_fresh,
+        }
+    }
+}
+
+/// The text of a file that is not too long; `None` if there is no such file.
+pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut text = String::new();
+    file.take(LONGEST.saturating_add(1))
+        .read_to_string(&mut text)?;
+    if text.len() as u64 > LONGEST {
+        return Err(io::Error::other("it is longer than 1 MiB"));
+    }
+    Ok(Some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_to_a_file_is_seen_at_the_next_look() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let nothing = Seen::now(&path);
+        assert!(nothing.is_current());
+        fs::write(&path, "one").unwrap();
+        assert!(!nothing.is_current());
+        // At once it would not be certain.
+        let fresh = Seen::now(&path);
+        assert!(!fresh.is_current());
+        std::thread::sleep(STEP * 2);
+        let seen = Seen::now(&path);
+        assert!(seen.is_current());
+        fs::write(&path, "two").unwrap();
+        assert!(!seen.is_current());
+        std::thread::sleep(STEP * 2);
+        let seen = Seen::now(&path);
+        let new = folder.path().join("b");
+        fs::copy(&path, &new).unwrap();
+        fs::rename(new, &path).unwrap();
+        assert!(!seen.is_current());
+        fs::remove_file(&path).unwrap();
+        assert!(!seen.is_current());
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "x".repeat(1 << 20)).unwrap();
+        assert!(read(&path).unwrap().is_some());
+        fs::write(&path, "x".repeat((1 << 20) + 1)).unwrap();
+        assert!(read(&path).is_err());
+        assert!(read(&folder.path().join("b")).unwrap().is_none());
+    }
+}

@@ -11,7 +11,30 @@ use process_wrap::tokio::ProcessGroup;
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::admin::{TOKEN, TOKENS};
+use crate::{
+    admin::{TOKEN, TOKENS},
+    cli::Secret,
+};
+
+/// What is started, and in which environment.
+#[derive(Clone)]
+pub(crate) struct Program {
+    pub(crate) command: Vec<OsString>,
+    /// Variables besides those of this program.
+    pub(crate) environment: Vec<(String, Secret)>,
+    /// Variables of this program that are not the server's business.
+    pub(crate) hidden: Vec<String>,
+}
+
+impl From<Vec<OsString>> for Program {
+    fn from(command: Vec<OsString>) -> Self {
+        Self {
+            command,
+            environment: Vec::new(),
+            hidden: Vec::new(),
+        }
+    }
+}
 
 /// A running server. Dropping it kills it, and every process of its group. Where there
 /// are no process groups it is only the server itself.
@@ -31,7 +54,15 @@ impl Server {
         command: &[OsString],
         stderr: Stdio,
     ) -> Result<(Self, ChildStdin, ChildStdout), String> {
-        let [program, arguments @ ..] = command else {
+        Self::start_program(&command.to_vec().into(), stderr)
+    }
+
+    /// The same in an environment of its own.
+    pub(crate) fn start_program(
+        started: &Program,
+        stderr: Stdio,
+    ) -> Result<(Self, ChildStdin, ChildStdout), String> {
+        let [program, arguments @ ..] = started.command.as_slice() else {
             return Err("there is no command after `--`".to_owned());
         };
         let name = program.to_string_lossy().into_owned();
@@ -40,7 +71,14 @@ impl Server {
                 .args(arguments)
                 // Whoever has one of these decides about what the server is asked for.
                 .env_remove(TOKENS)
-                .env_remove(TOKEN)
+                .env_remove(TOKEN);
+            for name in &started.hidden {
+                command.env_remove(name);
+            }
+            for (name, value) in &started.environment {
+                command.env(name, value.expose());
+            }
+            command
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(stderr);

@@ -99,6 +99,104 @@ pub(crate) enum Command {
     /// code 0: done; 1: the proxy cannot be reached, or refuses.
     #[command(subcommand)]
     Approvals(ApprovalsCommand),
+    /// Say who may use a server of a configuration, and by which policy
+    ///
+    /// What is changed holds from the next call on, at a proxy that runs, too. Exit code
+    /// 0: done; 1: the file cannot be written; 2: nothing was changed.
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    /// Refuse everything that callers of a configuration ask for, or some of it
+    ///
+    /// It holds from the next call on, until it is switched off. Exit code 0: done; 1: the
+    /// file cannot be written; 2: nothing was changed.
+    #[command(subcommand)]
+    Lockdown(LockdownCommand),
+}
+
+/// What can be done with grants.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GrantCommand {
+    /// Make a token for a server, show it once, and write its hash
+    Add(GrantAddArgs),
+    /// Show who may use what
+    List(GrantListArgs),
+    /// Let the token be good for nothing any more
+    Revoke(GrantOneArgs),
+    /// Make another token in place of the one that there is, and show it once
+    Rotate(GrantOneArgs),
+}
+
+/// The configuration that a command is about when nothing else is said.
+const DEFAULT_CONFIG: &str = "gateway.toml";
+
+/// The options of `grant add`.
+#[derive(Args, Debug)]
+pub(crate) struct GrantAddArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+
+    /// Who it is for, as records and limits name them
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) label: String,
+
+    /// The server that may be used
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: String,
+
+    /// The policy document, as a path from the folder of the configuration; without it
+    /// every call is refused
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<String>,
+
+    /// What conditions of the policy see as `caller.claims.NAME`; may be repeated
+    #[arg(long = "claim", value_name = "NAME=TEXT")]
+    pub(crate) claims: Vec<String>,
+}
+
+/// The options of `grant list`.
+#[derive(Args, Debug)]
+pub(crate) struct GrantListArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+}
+
+/// The options of `grant revoke` and `grant rotate`.
+#[derive(Args, Debug)]
+pub(crate) struct GrantOneArgs {
+    /// Which grant
+    #[arg(value_name = "LABEL")]
+    pub(crate) label: String,
+
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+}
+
+/// Whether something is locked down.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LockdownCommand {
+    /// Refuse everything, or one server, or one grant
+    On(LockdownArgs),
+    /// End that
+    Off(LockdownArgs),
+}
+
+/// The options of `lockdown`.
+#[derive(Args, Debug)]
+pub(crate) struct LockdownArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    pub(crate) config: PathBuf,
+
+    /// Only this server
+    #[arg(long, value_name = "NAME", conflicts_with = "grant")]
+    pub(crate) server: Option<String>,
+
+    /// Only this grant
+    #[arg(long, value_name = "LABEL")]
+    pub(crate) grant: Option<String>,
 }
 
 /// What can be done with what waits for an approval.
@@ -231,12 +329,31 @@ pub(crate) struct DemoArgs {
     pub(crate) listen: Option<SocketAddr>,
 }
 
+/// What a configuration says in place of the command line.
+const OF_ONE_SERVER: [&str; 15] = [
+    "policy",
+    "listen",
+    "headers",
+    "allowed_hosts",
+    "allowed_origins",
+    "allow_unauthenticated",
+    "admin",
+    "public_url",
+    "key_file",
+    "webhook",
+    "audit",
+    "server_name",
+    "sessions_per_minute",
+    "show_server_stderr",
+    "pass_authorization",
+];
+
 /// The options of `serve`.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     /// The policy document
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) policy: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) server: Guarded,
@@ -321,10 +438,15 @@ pub(crate) struct ServeArgs {
     pub(crate) pass_authorization: bool,
 }
 
-/// The server that `serve` guards: one of the two.
+/// What `serve` guards: one server, or many.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Guarded {
+    /// A configuration of many servers, and of who may use them by which policy; it says
+    /// everything but --state
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_ONE_SERVER)]
+    pub(crate) config: Option<PathBuf>,
+
     /// The MCP endpoint to guard, for example `http://127.0.0.1:3000/mcp`
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<Secret>,
@@ -338,6 +460,7 @@ pub(crate) struct Guarded {
 impl fmt::Debug for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guarded")
+            .field("config", &self.config)
             .field("upstream", &self.upstream)
             .field("command", &self.command.first())
             .finish_non_exhaustive()
@@ -568,6 +691,19 @@ mod tests {
             parse(&["--upstream=u", "--", "npx"]).unwrap_err(),
             ArgumentConflict
         );
+        let config = |more: &[&str]| {
+            let start = ["mcp-policy-proxy", "serve", "--config=g.toml"];
+            Cli::try_parse_from(start.iter().chain(more)).is_ok()
+        };
+        assert!(config(&[]) && config(&["--state=memory"]));
+        for option in [
+            "--policy=p",
+            "--listen=127.0.0.1:1",
+            "--upstream=u",
+            "--audit=a",
+        ] {
+            assert!(!config(&[option]), "{option}");
+        }
         for option in ["--header=a: b", "--pass-authorization"] {
             assert!(parse(&[option, "--", "npx"]).is_err(), "{option}");
         }

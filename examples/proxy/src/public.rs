@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// By which URL others reach this proxy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PublicUrl {
     /// Without a slash at its end.
     text: Arc<str>,
@@ -104,6 +104,12 @@ impl PublicPages {
             approvals,
             turns: Arc::new(Semaphore::new(MOST_AT_ONCE)),
         }
+    }
+
+    /// What is answered to a request for one of these pages, of whoever is admitted.
+    pub(crate) async fn page<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+        let wanted = self.wanted(request).map(str::to_owned)?;
+        Some(self.answer(&wanted).await)
     }
 
     /// What is left of the path of a request that is for these pages.

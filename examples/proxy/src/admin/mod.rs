@@ -93,9 +93,22 @@ impl Admin {
         }
     }
 
+    /// What has to be told of all policies together from now on.
+    pub(crate) fn follows_all(&self) -> impl Fn(&[&Policy]) + Send + Sync + use<> {
+        let asks_now = self.asks.clone();
+        move |policies| {
+            asks_now.send_replace(policies.iter().any(|policy| asks(policy)));
+        }
+    }
+
     /// The layer, whose calls wait here.
     pub(crate) fn under(&self, layer: PolicyLayer) -> PolicyLayer {
-        layer.approval_store(Arc::clone(&self.store))
+        layer.approval_store(self.store())
+    }
+
+    /// Where they wait.
+    pub(crate) fn store(&self) -> Arc<dyn ApprovalStore> {
+        Arc::clone(&self.store)
     }
 
     /// What waits here.

@@ -5,7 +5,8 @@
 //! to another. What they are given is read by [`input`], [`members`], [`call`]
 //! and [`cases`]; the tools of a server come from [`offered`], which asks one
 //! through [`client`]. [`mod@limits`] is about what was counted by them, and
-//! [`mod@approvals`] about what waits at a proxy.
+//! [`mod@approvals`] about what waits at a proxy; [`mod@grants`] and [`mod@lockdown`] are
+//! about who may use one that has a configuration.
 
 mod approvals;
 mod call;
@@ -14,8 +15,10 @@ mod check;
 mod client;
 mod diff;
 mod explain;
+mod grants;
 mod input;
 mod limits;
+mod lockdown;
 mod members;
 mod offered;
 mod show;
@@ -27,7 +30,7 @@ use mcp_policy::Policy;
 
 pub(crate) use self::{
     approvals::run as approvals, check::run as check, diff::run as diff, explain::run as explain,
-    limits::run as limits, test::run as test,
+    grants::run as grants, limits::run as limits, lockdown::run as lockdown, test::run as test,
 };
 use crate::failure::Failure;
 

@@ -5,14 +5,18 @@
 
 use std::{
     fs::{self, File, Metadata},
-    io::{self, ErrorKind, Read},
+    io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
+    thread,
     time::{Duration, SystemTime},
 };
 
 /// How long after a change another one could look the same: file systems tell the
 /// time in steps.
 const STEP: Duration = Duration::from_millis(20);
+
+/// How often a file is waited for that is being written.
+const TRIES: u32 = 3;
 
 /// Bytes that a file of settings has at most.
 const LONGEST: u64 = 1 << 20;
@@ -46,6 +50,20 @@ impl Seen {
             path: path.to_owned(),
             mark: fs::metadata(path).ok().map(|found| Mark::of(&found)),
         }
+    }
+
+    /// The same, once nothing has happened to it for so long that what happens next can
+    /// be told from it. Takes a moment then; who does not stop writing is not waited for.
+    pub(crate) fn settled(path: &Path) -> Self {
+        let mut seen = Self::now(path);
+        for _ in 0..TRIES {
+            if seen.mark.as_ref().is_none_or(|mark| !mark.is_fresh) {
+                break;
+            }
+            thread::sleep(STEP);
+            seen = Self::now(path);
+        }
+        seen
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -110,6 +128,29 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(text))
 }
 
+/// Writes a file in the place of the one that is there, with the same permissions, so
+/// that nobody ever reads half of it.
+pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+    // A link stays one.
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut new = path.clone().into_os_string();
+    new.push(format!(".{}.new", std::process::id()));
+    let new = PathBuf::from(new);
+    let written = (|| {
+        let mut file = File::create(&new)?;
+        if let Ok(found) = fs::metadata(&path) {
+            file.set_permissions(found.permissions())?;
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&new, &path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,15 +164,12 @@ mod tests {
         fs::write(&path, "one").unwrap();
         assert!(!nothing.is_current());
         // At once it would not be certain.
-        let fresh = Seen::now(&path);
-        assert!(!fresh.is_current());
-        std::thread::sleep(STEP * 2);
-        let seen = Seen::now(&path);
+        assert!(!Seen::now(&path).is_current());
+        let seen = Seen::settled(&path);
         assert!(seen.is_current());
         fs::write(&path, "two").unwrap();
         assert!(!seen.is_current());
-        std::thread::sleep(STEP * 2);
-        let seen = Seen::now(&path);
+        let seen = Seen::settled(&path);
         let new = folder.path().join("b");
         fs::copy(&path, &new).unwrap();
         fs::rename(new, &path).unwrap();

@@ -35,7 +35,7 @@ pub(crate) use self::{
     grants::Grant,
     problems::Unloadable,
     reader::Problem,
-    servers::{Behind, Command, Server},
+    servers::{Behind, Server},
 };
 use crate::{
     access::Access,
@@ -131,9 +131,9 @@ pub(crate) struct KeptPolicy {
 }
 
 impl Config {
-    /// Reads a document, and everything that it names.
+    /// Reads a document, and everything that it names. Blocks.
     pub(crate) fn load(path: &Path) -> Result<Self, Unloadable> {
-        let seen = Seen::now(path);
+        let seen = Seen::settled(path);
         let text = match files::read(path) {
             Ok(Some(text)) => text,
             Ok(None) => {
@@ -220,7 +220,7 @@ impl Reading {
 
     /// Remembers a file as it is before it is read.
     fn looked_at(&self, path: &Path) -> Seen {
-        let seen = Seen::now(path);
+        let seen = Seen::settled(path);
         self.files.borrow_mut().push(seen.clone());
         seen
     }
@@ -387,6 +387,13 @@ pub(crate) fn lockdown_of(path: &Path, table: &toml_edit::Table) -> PathBuf {
     let named = table.get("lockdown").and_then(toml_edit::Item::as_str);
     let base = path.parent().unwrap_or(Path::new(""));
     named.map_or_else(|| path.with_extension("lockdown"), |named| base.join(named))
+}
+
+/// Whether a document has a grant with this label, whatever else is wrong with it.
+pub(crate) fn has_grant(table: &toml_edit::Table, label: &str) -> bool {
+    let grants = table.get("grants").and_then(grants::tables);
+    let mut grants = grants.unwrap_or_default().into_iter();
+    grants.any(|(grant, _)| grant.get("label").and_then(toml_edit::Item::as_str) == Some(label))
 }
 
 /// Tokens that stand, each for its server.

@@ -135,9 +135,4 @@ impl Unloadable {
         let column = before.get(begun..).unwrap_or_default().chars().count();
         (line, column.saturating_add(1))
     }
-
-    /// How many problems there are, for a log.
-    pub(crate) fn count(&self) -> usize {
-        self.problems.len()
-    }
 }

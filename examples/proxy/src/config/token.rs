@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 /// How tokens begin, so that who finds one somewhere knows what it is.
-pub(crate) const PREFIX: &str = "mcpp_";
+const PREFIX: &str = "mcpp_";
 
 /// How that begins which is kept of them.
 const KIND: &str = "sha256:";

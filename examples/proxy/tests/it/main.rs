@@ -17,6 +17,8 @@ mod bridge;
 mod commands;
 mod demo;
 mod fake;
+mod gateway;
+mod gateway_changes;
 mod limits;
 mod pages;
 mod public;

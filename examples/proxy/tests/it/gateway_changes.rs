@@ -1,0 +1,298 @@
+//! What changes while `serve --config` runs: grants, policies, servers, and lockdown.
+
+use std::{fs, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::{Folder, READERS, Recording, outcome, post, request, two},
+    support::{ALLOW_ALL, Proxy, body, call, send},
+};
+
+/// A proxy in front of two servers, and the tokens of alice for the first and bob for
+/// the second.
+async fn start() -> (Folder, Proxy, [String; 2], [Recording; 2]) {
+    let (first, second) = (Recording::start().await, Recording::start().await);
+    let folder = Folder::new(&two(&first, &second));
+    let alice = folder
+        .grant("alice", "one", &["--policy", "all.json"])
+        .await;
+    let bob = folder
+        .grant("bob", "two", &["--policy", "readers.json"])
+        .await;
+    let proxy = folder.serve().await;
+    assert_eq!(outcome(&proxy, "one", &alice, "write").await, "allowed");
+    assert_eq!(outcome(&proxy, "two", &bob, "read").await, "allowed");
+    (folder, proxy, [alice, bob], [first, second])
+}
+
+#[tokio::test]
+async fn a_revoked_grant_stops_at_the_next_call() {
+    let (folder, proxy, [alice, bob], [first, _]) = start().await;
+    folder.succeeds(&["grant", "revoke", "alice"]).await;
+    let before = first.came().len();
+    assert_eq!(outcome(&proxy, "one", &alice, "write").await, "401");
+    assert_eq!(first.came().len(), before);
+    assert_eq!(outcome(&proxy, "two", &bob, "read").await, "allowed");
+    // Another token of the same grant.
+    let other = folder.succeeds(&["grant", "rotate", "bob"]).await;
+    assert_eq!(outcome(&proxy, "two", &bob, "read").await, "401");
+    assert_eq!(outcome(&proxy, "two", &other, "read").await, "allowed");
+    // And a new one.
+    let carol = folder
+        .grant("carol", "one", &["--policy", "all.json"])
+        .await;
+    assert_eq!(outcome(&proxy, "one", &carol, "write").await, "allowed");
+}
+
+#[tokio::test]
+async fn a_grant_is_revoked_even_if_nothing_else_loads() {
+    let (folder, proxy, [alice, bob], _) = start().await;
+    folder.put("readers.json", "{");
+    folder.succeeds(&["grant", "revoke", "alice"]).await;
+    assert_eq!(outcome(&proxy, "one", &alice, "write").await, "401");
+    // What was loaded before holds.
+    assert_eq!(outcome(&proxy, "two", &bob, "read").await, "allowed");
+    assert_eq!(
+        outcome(&proxy, "two", &bob, "write").await,
+        "(default deny)"
+    );
+    proxy.logs("not loaded again").await;
+    let log = proxy.log();
+    assert!(log.contains("readers.json does not load"), "{log}");
+    folder.put("readers.json", ALLOW_ALL);
+    assert_eq!(outcome(&proxy, "two", &bob, "write").await, "allowed");
+    assert_eq!(outcome(&proxy, "one", &alice, "write").await, "401");
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_read_lets_nobody_in() {
+    let (folder, proxy, [alice, _], [first, _]) = start().await;
+    let text = folder.text();
+    fs::remove_file(folder.config()).unwrap();
+    let before = first.came().len();
+    let answer = post(&proxy, "one", &alice, &call(1, "write")).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.json()["error"]["code"].is_i64());
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(first.came().len(), before);
+    folder.put("gateway.toml", &text);
+    assert_eq!(outcome(&proxy, "one", &alice, "write").await, "allowed");
+}
+
+#[tokio::test]
+async fn an_edited_policy_changes_the_next_call() {
+    let (folder, proxy, [alice, bob], _) = start().await;
+    for _ in 0..5 {
+        folder.put("all.json", READERS);
+        assert_eq!(
+            outcome(&proxy, "one", &alice, "write").await,
+            "(default deny)"
+        );
+        // Without another name in between, as some editors write.
+        fs::write(folder.path("all.json"), ALLOW_ALL).unwrap();
+        assert_eq!(outcome(&proxy, "one", &alice, "write").await, "allowed");
+    }
+    assert_eq!(
+        outcome(&proxy, "two", &bob, "write").await,
+        "(default deny)"
+    );
+}
+
+#[tokio::test]
+async fn servers_come_and_go_and_what_does_not_load_changes_nothing() {
+    let (folder, proxy, [alice, bob], [first, _]) = start().await;
+    let text = folder.text();
+    let third = Recording::start().await;
+    let more = format!(
+        "\n[servers.three]\nurl = {:?}\npolicy = \"all.json\"\n",
+        third.url
+    );
+    folder.put("gateway.toml", &(text.clone() + &more));
+    assert_eq!(outcome(&proxy, "three", "", "x").await, "allowed");
+    assert_eq!(outcome(&proxy, "one", &alice, "x").await, "allowed");
+    // Broken in any way, it stays as it was.
+    for broken in [
+        "[servers.three",
+        "x = 1",
+        "[servers.one]\nurl = \"http://a\"",
+    ] {
+        folder.put("gateway.toml", &format!("{text}{more}\n{broken}\n"));
+        assert_eq!(
+            outcome(&proxy, "three", "", "x").await,
+            "allowed",
+            "{broken}"
+        );
+        assert_eq!(
+            outcome(&proxy, "one", &alice, "x").await,
+            "allowed",
+            "{broken}"
+        );
+    }
+    // A server that is somewhere else now.
+    let elsewhere = text.replace(&first.url, &third.url);
+    let (before, there) = (first.came().len(), third.came().len());
+    folder.put("gateway.toml", &elsewhere);
+    assert_eq!(outcome(&proxy, "three", "", "x").await, "404");
+    assert_eq!(outcome(&proxy, "one", &alice, "x").await, "allowed");
+    assert_eq!(first.came().len(), before);
+    assert_eq!(third.came().len(), there + 1);
+    assert_eq!(outcome(&proxy, "two", &bob, "read").await, "allowed");
+    // What only another start changes is said.
+    folder.put(
+        "gateway.toml",
+        &elsewhere.replace("127.0.0.1:0", "127.0.0.1:1"),
+    );
+    proxy.logs("holds when the proxy is started again").await;
+    assert_eq!(outcome(&proxy, "one", &alice, "x").await, "allowed");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_hangup_reads_everything_again() {
+    let (_folder, proxy, [alice, _], _) = start().await;
+    proxy.signal("HUP").await;
+    proxy.logs("asked by SIGHUP").await;
+    proxy.logs("loaded again").await;
+    assert_eq!(outcome(&proxy, "one", &alice, "x").await, "allowed");
+}
+
+const LOCKED: &str = "/tools/*";
+
+#[tokio::test]
+async fn lockdown_stops_everything_within_one_call_and_ends_as_fast() {
+    let (folder, proxy, [alice, bob], [first, second]) = start().await;
+    let now = async || {
+        [
+            outcome(&proxy, "one", &alice, "read").await,
+            outcome(&proxy, "two", &bob, "read").await,
+        ]
+    };
+    let before = (first.came().len(), second.came().len());
+    let said = folder.succeeds(&["lockdown", "on"]).await;
+    assert_eq!(said, "locked down: everything");
+    assert_eq!(now().await, [LOCKED, LOCKED]);
+    let answer = post(&proxy, "one", &alice, &call(1, "read")).await.json();
+    let text = answer["result"]["content"][0]["text"].as_str().unwrap();
+    assert!(text.contains("The operator has locked this down"), "{text}");
+    assert_eq!(answer["result"]["isError"], true);
+    for (method, params) in [
+        ("resources/read", json!({ "uri": "file:///a/b" })),
+        ("prompts/get", json!({ "name": "a" })),
+        ("x/y", json!({})),
+    ] {
+        let message = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let answer = post(&proxy, "one", &alice, &message).await.json();
+        assert!(answer["error"]["code"].is_i64(), "{method}: {answer}");
+    }
+    assert_eq!((first.came().len(), second.came().len()), before);
+    assert_eq!(
+        folder.succeeds(&["lockdown", "off"]).await,
+        "nothing is locked down"
+    );
+    assert_eq!(now().await, ["allowed", "allowed"]);
+    folder
+        .succeeds(&["lockdown", "on", "--server", "one"])
+        .await;
+    assert_eq!(now().await, [LOCKED, "allowed"]);
+    folder.succeeds(&["lockdown", "on", "--grant", "bob"]).await;
+    assert_eq!(now().await, [LOCKED, LOCKED]);
+    folder
+        .succeeds(&["lockdown", "off", "--server", "one"])
+        .await;
+    assert_eq!(now().await, ["allowed", LOCKED]);
+    folder.succeeds(&["lockdown", "off"]).await;
+    // Whoever cannot start a program can still make a file.
+    fs::write(folder.path("gateway.lockdown"), "").unwrap();
+    assert_eq!(now().await, [LOCKED, LOCKED]);
+    fs::write(folder.path("gateway.lockdown"), "sever = [\"x\"]").unwrap();
+    assert_eq!(now().await, [LOCKED, LOCKED]);
+    fs::remove_file(folder.path("gateway.lockdown")).unwrap();
+    assert_eq!(now().await, ["allowed", "allowed"]);
+    for unknown in [["--server", "three"], ["--grant", "zoe"]] {
+        let output = folder
+            .runs(&[&["lockdown", "on"], &unknown[..]].concat())
+            .await;
+        assert_eq!(output.status.code(), Some(2));
+    }
+    assert_eq!(now().await, ["allowed", "allowed"]);
+}
+
+/// A session with a command, in front of which everything else changes.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_session_of_a_command_goes_on_through_reload_and_lockdown() {
+    let server = std::env::current_exe().unwrap();
+    let command = [server.to_str().unwrap()]
+        .into_iter()
+        .chain(crate::stdio_server::ARGUMENTS);
+    let command: Vec<_> = command.collect();
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\n[servers.files]\ncommand = {command:?}\n\
+         env = {{ {} = \"1\" }}\n",
+        crate::stdio_server::ROLE
+    ));
+    let token = folder
+        .grant("alice", "files", &["--policy", "all.json"])
+        .await;
+    let proxy = folder.serve().await;
+    let initialize = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "initialize",
+        "params": {
+            "protocolVersion": "2025-06-18", "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" },
+        },
+    });
+    let begun = post(&proxy, "files", &token, &initialize).await;
+    let session = begun
+        .header("mcp-session-id")
+        .unwrap_or_else(|| panic!("{}", begun.text));
+    let process = async |token: &str| {
+        let request = request(&proxy, "files", token)
+            .header("accept", "application/json")
+            .header("mcp-session-id", session);
+        let request = request.body(body(&call(2, "process"))).unwrap();
+        let mut answer = send(request).await.text;
+        if let Some(data) = answer.split("data: ").nth(1) {
+            answer = data.to_owned();
+        }
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_else(|_| panic!("{answer}"));
+        let result = &answer["result"];
+        result["content"][0]["text"]
+            .as_str()
+            .unwrap_or_else(|| panic!("{answer}"))
+            .to_owned()
+    };
+    let first = process(&token).await;
+    assert!(first.parse::<u32>().is_ok(), "{first}");
+    let upstream = Recording::start().await;
+    let more = format!(
+        "\n[servers.one]\nurl = {:?}\npolicy = \"all.json\"\n[limits]\nsessions_per_minute = 7\n",
+        upstream.url
+    );
+    folder.put("gateway.toml", &(folder.text() + &more));
+    assert_eq!(process(&token).await, first);
+    folder.succeeds(&["lockdown", "on"]).await;
+    assert!(process(&token).await.contains("locked this down"));
+    folder.succeeds(&["lockdown", "off"]).await;
+    assert_eq!(process(&token).await, first);
+    // The session is the grant's, whatever its token is.
+    let other = folder.succeeds(&["grant", "rotate", "alice"]).await;
+    assert_eq!(process(&other).await, first);
+    // And it ends with its server.
+    let text = folder.text().replace("[servers.files]", "[servers.other]");
+    folder.put(
+        "gateway.toml",
+        &text.replace("server = \"files\"", "server = \"other\""),
+    );
+    proxy.logs("removed=[\"files\"]").await;
+    let is_there = || std::path::Path::new(&format!("/proc/{first}")).exists();
+    if cfg!(target_os = "linux") {
+        crate::support::within("the end of the server", async {
+            while is_there() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+}

@@ -25,10 +25,6 @@ pub(crate) type Timely = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Stacks everything in front of the server that is guarded, the first one being the
 /// first to see a request.
-#[expect(
-    clippy::result_large_err,
-    reason = "a refusal is the whole response, as tower-http asks for it"
-)]
 pub(crate) fn gateway<S, R>(
     policy: PolicyLayer,
     access: Access,

@@ -72,11 +72,6 @@ impl Bridge {
         }
     }
 
-    /// Whether these are the same sessions.
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.sessions, &other.sessions)
-    }
-
     /// Ends the streams on which nothing is due: those who wait for an answer
     /// are still to get it.
     pub(crate) fn close_server_streams(&self) {

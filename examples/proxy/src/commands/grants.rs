@@ -65,8 +65,7 @@ fn add(args: &GrantAddArgs, json: bool) -> Result<(), Failure> {
     open.push(grant)?;
     // Nothing is written that would not load; what is secret is not looked up for that,
     // because it may be known to the proxy alone.
-    Config::read(open.seen.clone(), &open.document.to_string(), false)
-        .map_err(|error| Failure::Config(Box::new(error)))?;
+    Config::read(open.seen.clone(), &open.document.to_string(), false).map_err(Failure::Config)?;
     open.write()?;
     tell(&args.label, &args.server, &token, json);
     Ok(())
@@ -191,7 +190,7 @@ impl Open {
             Ok(document) => Ok(Self { seen, document }),
             // It says where.
             Err(_) => Err(match Config::read(seen, &text, false) {
-                Err(error) => Failure::Config(Box::new(error)),
+                Err(error) => Failure::Config(error),
                 Ok(_) => cannot("it cannot be changed"),
             }),
         }

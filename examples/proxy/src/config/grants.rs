@@ -33,6 +33,16 @@ pub(crate) struct Grant {
     pub(crate) is_revoked: bool,
 }
 
+impl Grant {
+    /// Whether somebody with the one has the other, and may use it.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.label == other.label
+            && self.server == other.server
+            && self.token == other.token
+            && self.is_revoked == other.is_revoked
+    }
+}
+
 /// Claims may hold what is nobody's business.
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,8 +73,11 @@ pub(super) fn read(root: &Fields<'_>, servers: &BTreeMap<String, Server>) -> Vec
     grants
 }
 
+/// A table, and where it stands.
+type Placed<'d> = (&'d dyn TableLike, Option<Range<usize>>);
+
 /// The tables of a list, whichever way it is written.
-pub(super) fn tables(item: &Item) -> Option<Vec<(&dyn TableLike, Option<Range<usize>>)>> {
+pub(super) fn tables(item: &Item) -> Option<Vec<Placed<'_>>> {
     match item {
         Item::ArrayOfTables(tables) => {
             let tables = tables.iter();

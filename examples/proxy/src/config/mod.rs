@@ -132,7 +132,7 @@ pub(crate) struct KeptPolicy {
 
 impl Config {
     /// Reads a document, and everything that it names. Blocks.
-    pub(crate) fn load(path: &Path) -> Result<Self, Unloadable> {
+    pub(crate) fn load(path: &Path) -> Result<Self, Box<Unloadable>> {
         let seen = Seen::settled(path);
         let text = match files::read(path) {
             Ok(Some(text)) => text,
@@ -154,7 +154,7 @@ impl Config {
 
     /// Reads a text that stands in that file, or is to. What is secret is left alone
     /// unless `looks_up`.
-    pub(crate) fn read(seen: Seen, text: &str, looks_up: bool) -> Result<Self, Unloadable> {
+    pub(crate) fn read(seen: Seen, text: &str, looks_up: bool) -> Result<Self, Box<Unloadable>> {
         let document = match Document::parse(text) {
             Ok(document) => document,
             Err(error) => return Err(Unloadable::no_toml(seen, text, &error)),
@@ -174,13 +174,13 @@ impl Config {
                 ..config
             });
         }
-        Err(Unloadable {
+        Err(Box::new(Unloadable {
             files: reading.files.into_inner(),
             shown: reader::covered(text, table),
             problems,
             policies,
             standing: Some(grants::standing(table)),
-        })
+        }))
     }
 }
 

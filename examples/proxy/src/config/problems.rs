@@ -25,14 +25,14 @@ pub(crate) struct Unloadable {
 }
 
 impl Unloadable {
-    pub(super) fn unreadable(seen: Seen, why: &str) -> Self {
+    pub(super) fn unreadable(seen: Seen, why: &str) -> Box<Self> {
         let message = format!("cannot read it: {why}");
         Self::alone(seen, 0..0, message, String::new())
     }
 
     /// Its lines are not shown, because nobody knows what in them is secret: only the
     /// line breaks are kept, which say where something is.
-    pub(super) fn no_toml(seen: Seen, text: &str, error: &TomlError) -> Self {
+    pub(super) fn no_toml(seen: Seen, text: &str, error: &TomlError) -> Box<Self> {
         let span = error.span().unwrap_or(0..0);
         let shown = text.bytes().map(|byte| match byte {
             b'\n' => '\n',
@@ -43,8 +43,13 @@ impl Unloadable {
         Self::alone(seen, span, message, shown.collect())
     }
 
-    fn alone(seen: Seen, span: std::ops::Range<usize>, message: String, shown: String) -> Self {
-        Self {
+    fn alone(
+        seen: Seen,
+        span: std::ops::Range<usize>,
+        message: String,
+        shown: String,
+    ) -> Box<Self> {
+        Box::new(Self {
             files: vec![seen],
             shown,
             problems: vec![Problem {
@@ -54,7 +59,7 @@ impl Unloadable {
             }],
             policies: Vec::new(),
             standing: None,
-        }
+        })
     }
 
     fn path(&self) -> &Path {

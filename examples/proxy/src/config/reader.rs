@@ -6,9 +6,6 @@ use toml_edit::{Array, Item, TableLike, Value};
 
 use super::Reading;
 
-/// How alike two names are that one could have been meant for the other.
-const ALIKE: f64 = 0.8;
-
 /// Something that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -241,9 +238,11 @@ impl<'d> Fields<'d> {
 
 /// What can be done about a field that there is not.
 fn instead(name: &str, known: &[&str]) -> String {
-    let alike = |known: &&str| strsim::jaro_winkler(name, known);
-    let closest = known.iter().max_by(|a, b| alike(a).total_cmp(&alike(b)));
-    match closest.filter(|closest| alike(closest) > ALIKE) {
+    let apart = |known: &str| strsim::damerau_levenshtein(name, known);
+    let closest = known.iter().min_by_key(|known| apart(known));
+    // A third of it may be wrong.
+    let is_alike = |known: &str| apart(known).saturating_mul(3) <= known.len();
+    match closest.filter(|closest| is_alike(closest)) {
         Some(closest) => format!("did you mean `{closest}`?"),
         None => format!("there are: {}", known.join(", ")),
     }

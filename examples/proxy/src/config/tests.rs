@@ -6,7 +6,7 @@ const POLICY: &str = r#"{ "version": "1", "default": "deny" }"#;
 const HASH: &str = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 /// Reads a document in a folder of its own, with a policy beside it.
-fn load(text: &str) -> (Result<Config, Unloadable>, tempfile::TempDir) {
+fn load(text: &str) -> (Result<Config, Box<Unloadable>>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("policy.json"), POLICY).unwrap();
     fs::write(

@@ -7,10 +7,11 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use mcp_policy::{PolicyLayer, RequestBody, SessionStore};
-use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
+use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::{
     Settled,
+    life::Life,
     policies::{Policies, Table},
 };
 use crate::{
@@ -38,6 +39,8 @@ pub(super) struct Guarded {
     pub(super) policies: Policies,
     /// Kept when the rest is made anew.
     sessions: Arc<dyn SessionStore>,
+    /// Of what is asked.
+    life: Life,
     back: Back,
     service: Answering,
 }
@@ -45,7 +48,7 @@ pub(super) struct Guarded {
 /// What is asked.
 #[derive(Clone)]
 enum Back {
-    Upstream(Upstream<RequestBody<Timely>>),
+    Upstream(Box<Upstream<RequestBody<Timely>>>),
     Bridge(Bridge),
 }
 
@@ -77,7 +80,9 @@ impl Guarded {
         };
         let back = match (same, &server.behind) {
             (Some(same), _) => same.back.clone(),
-            (None, Behind::Upstream(target)) => Back::Upstream(serve::upstream(target.clone())?),
+            (None, Behind::Upstream(target)) => {
+                Back::Upstream(Box::new(serve::upstream(target.clone())?))
+            }
             (None, Behind::Command(command)) => {
                 let program = Program {
                     command: command.command.clone(),
@@ -93,28 +98,31 @@ impl Guarded {
             behind: server.behind.clone(),
             limits: config.limits.clone(),
             hidden,
-            policies,
             sessions,
+            life: same.map_or_else(Life::begin, |same| same.life.clone()),
             service: back.behind(layer),
+            policies,
             back,
         }))
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
         match self.service.clone().oneshot(request).await {
-            Ok(response) => response,
+            Ok(response) => self.life.bounds(response),
             Err(never) => match never {},
         }
     }
 
-    /// Ends what was started for it, unless that goes on in the other.
-    pub(super) async fn end_unless_in(&self, other: Option<&Arc<Self>>) {
-        let Back::Bridge(bridge) = &self.back else {
-            return;
-        };
-        match other.map(|other| &other.back) {
-            Some(Back::Bridge(same)) if bridge.is(same) => {}
-            _ => bridge.end().await,
+    /// Whether what is asked is the same in the other.
+    pub(super) fn goes_on_in(&self, other: &Self) -> bool {
+        self.life.is(&other.life)
+    }
+
+    /// Ends its streams, and what was started for it.
+    pub(super) async fn end(&self) {
+        self.life.end();
+        if let Back::Bridge(bridge) = &self.back {
+            bridge.end().await;
         }
     }
 
@@ -129,7 +137,7 @@ impl Guarded {
 impl Back {
     fn behind(&self, layer: PolicyLayer) -> Answering {
         match self {
-            Self::Upstream(upstream) => boxed(guarded(layer, upstream.clone())),
+            Self::Upstream(upstream) => boxed(guarded(layer, Upstream::clone(upstream))),
             Self::Bridge(bridge) => boxed(guarded(layer, bridge.clone())),
         }
     }
@@ -137,7 +145,7 @@ impl Back {
 
 fn boxed<S, R>(service: S) -> Answering
 where
-    S: tower::Service<Request<Incoming>, Response = Response<R>, Error = Infallible>,
+    S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     R: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,

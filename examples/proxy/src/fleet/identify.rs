@@ -5,7 +5,10 @@
 //! authorization of MCP, by which a token is for one audience). Other proofs than grants,
 //! such as signed tokens, belong here, too.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{
@@ -14,14 +17,22 @@ use http::{
 };
 use mcp_policy::Caller;
 
+use super::life::Life;
 use crate::{
     access,
     config::{Grant, token::TokenHash},
 };
 
 /// The grants, by what is kept of their tokens.
-#[derive(Default)]
-pub(super) struct Grants(HashMap<TokenHash, Arc<Grant>>);
+#[derive(Clone, Default)]
+pub(super) struct Grants(HashMap<TokenHash, Arc<Known>>);
+
+/// Somebody who has a grant.
+pub(super) struct Known {
+    pub(super) grant: Grant,
+    /// Of their streams.
+    pub(super) life: Life,
+}
 
 /// Why somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,27 +48,43 @@ pub(super) enum Unknown {
 }
 
 impl Grants {
-    pub(super) fn of(grants: Vec<Grant>) -> Self {
-        let by_token = |grant: Grant| (grant.token, Arc::new(grant));
-        Self(grants.into_iter().map(by_token).collect())
+    /// Those of a configuration; the streams of those that stand in both go on.
+    pub(super) fn followed_by(&self, grants: &[Grant]) -> Self {
+        let known = |grant: &Grant| {
+            let old = self.0.get(&grant.token);
+            let old = old.filter(|old| old.grant.is_same(grant));
+            Arc::new(Known {
+                grant: grant.clone(),
+                life: old.map_or_else(Life::begin, |old| old.life.clone()),
+            })
+        };
+        let grants = grants.iter().map(|grant| (grant.token, known(grant)));
+        Self(grants.collect())
     }
 
     /// Those of which this is true.
     pub(super) fn filtered(&self, stands: impl Fn(&Grant) -> bool) -> Self {
-        let grants = self.0.iter().filter(|(_, grant)| stands(grant));
-        Self(
-            grants
-                .map(|(token, grant)| (*token, Arc::clone(grant)))
-                .collect(),
-        )
+        let mut grants = self.clone();
+        grants.0.retain(|_, known| stands(&known.grant));
+        grants
     }
 
-    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Grant>> {
-        self.0.values()
+    /// Ends the streams of those that do not stand in the others.
+    pub(super) fn end_unless_in(&self, others: &Self) {
+        for (token, known) in &self.0 {
+            let other = others.0.get(token);
+            if !other.is_some_and(|other| other.life.is(&known.life)) {
+                known.life.end();
+            }
+        }
+    }
+
+    pub(super) fn labels(&self) -> HashSet<&str> {
+        self.0.values().map(|known| &*known.grant.label).collect()
     }
 
     /// Whose token a request to this server has.
-    pub(super) fn who(&self, server: &str, headers: &HeaderMap) -> Result<&Arc<Grant>, Unknown> {
+    pub(super) fn who(&self, server: &str, headers: &HeaderMap) -> Result<&Known, Unknown> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let value = values.next().ok_or(Unknown::Nobody)?;
         if values.next().is_some() {
@@ -68,12 +95,19 @@ impl Grants {
             return Err(Unknown::Malformed);
         }
         // Found by a hash that nobody can choose, and compared in constant time.
-        let grant = self.0.get(&TokenHash::of(token)).ok_or(Unknown::Invalid)?;
-        match grant {
+        let hash = TokenHash::of(token);
+        let known = self.0.get(&hash).ok_or(Unknown::Invalid)?;
+        match &known.grant {
             grant if grant.is_revoked => Err(Unknown::Invalid),
             grant if grant.server != server => Err(Unknown::Foreign),
-            grant => Ok(grant),
+            _ => Ok(known),
         }
+    }
+}
+
+impl Known {
+    pub(super) fn caller(&self) -> Caller {
+        Caller::new(&self.grant.label).with_claims(self.grant.claims.clone())
     }
 }
 
@@ -83,11 +117,6 @@ fn bearer(value: &HeaderValue) -> Option<&[u8]> {
     scheme
         .eq_ignore_ascii_case(b"Bearer ")
         .then(|| token.trim_ascii())
-}
-
-/// The caller of a grant.
-pub(super) fn caller(grant: &Grant) -> Caller {
-    Caller::new(&grant.label).with_claims(grant.claims.clone())
 }
 
 impl Unknown {

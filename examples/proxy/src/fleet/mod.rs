@@ -3,11 +3,12 @@
 //!
 //! What runs is replaced as a whole when the configuration changes ([`reload`]): a
 //! request is answered by what ran when it came. [`guarded`] is one server, [`policies`]
-//! what holds for whom in front of it, [`identify`] who calls, and [`lockdown`] what
-//! the operator has locked.
+//! what holds for whom in front of it, [`identify`] who calls, [`lockdown`] what the
+//! operator has locked, and [`life`] how streams end when what they are for is gone.
 
 mod guarded;
 mod identify;
+mod life;
 pub(crate) mod lockdown;
 mod policies;
 mod reload;
@@ -76,8 +77,10 @@ struct Settled {
     pages: Option<PublicPages>,
     lockdown: Arc<Lockdown>,
     /// Is told of all policies.
-    follows: Box<dyn Fn(&[&Policy]) + Send + Sync>,
+    follows: Follows,
 }
+
+type Follows = Box<dyn Fn(&[&Policy]) + Send + Sync>;
 
 /// What a configuration said of that.
 #[derive(Debug, PartialEq)]
@@ -146,7 +149,7 @@ impl Settled {
 
 /// Serves what the configuration says until a signal stops it.
 pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure> {
-    let config = Config::load(path).map_err(|error| Failure::Config(Box::new(error)))?;
+    let config = Config::load(path).map_err(Failure::Config)?;
     let state = match &config.state {
         Some(state) => state.clone(),
         None => State::parse(state)?,
@@ -214,10 +217,7 @@ async fn serve_fleet(
     let service = gateway::traced(service);
     let ended = serve::serve_until_stopped(listener, service, &endpoints, |_| (), stopping).await;
     let running = fleet.running();
-    let ending = running
-        .servers
-        .values()
-        .map(|server| server.end_unless_in(None));
+    let ending = running.servers.values().map(|server| server.end());
     futures_util::future::join_all(ending).await;
     ended
 }
@@ -236,9 +236,11 @@ impl Fleet {
             grants = config.grants.len(),
             "loaded"
         );
+        let grants = Grants::default().followed_by(&config.grants);
+        let running = Running::new(config, servers, grants);
         Ok(Self {
             path: path.to_owned(),
-            running: RwLock::new(Arc::new(Running::new(config, servers))),
+            running: RwLock::new(Arc::new(running)),
             settled,
             reading: tokio::sync::Mutex::default(),
         })
@@ -297,10 +299,12 @@ impl Fleet {
             return nothing_here();
         };
         let mut request = request;
+        let mut life = None;
         if !running.everybodys.contains_key(&name) {
             match running.grants.who(&name, request.headers()) {
-                Ok(grant) => {
-                    request.extensions_mut().insert(identify::caller(grant));
+                Ok(known) => {
+                    request.extensions_mut().insert(known.caller());
+                    life = Some(known.life.clone());
                 }
                 Err(unknown) => {
                     tracing::warn!(server = name, why = ?unknown, "refused whoever called without a right token");
@@ -309,19 +313,23 @@ impl Fleet {
             }
         }
         headers::keep_what_is_the_callers(request.headers_mut(), false);
-        server.answer(request).await
+        let answer = server.answer(request).await;
+        match life {
+            Some(life) => life.bounds(answer),
+            None => answer,
+        }
     }
 }
 
 impl Running {
-    fn new(config: Config, servers: BTreeMap<String, Arc<Guarded>>) -> Self {
+    fn new(config: Config, servers: BTreeMap<String, Arc<Guarded>>, grants: Grants) -> Self {
         let everybodys = config.servers.into_iter();
         let everybodys = everybodys.filter_map(|(name, server)| Some((name, server.policy?.file)));
         Self {
             access: config.access,
             servers,
             everybodys: everybodys.collect(),
-            grants: Grants::of(config.grants),
+            grants,
             files: config.files,
             trouble: None,
         }
@@ -337,7 +345,7 @@ impl Running {
             Some(file) => Some(file),
             None => {
                 let grant = self.grants.who(server, request.headers()).ok()?;
-                Some(&grant.policy.as_ref()?.file)
+                Some(&grant.grant.policy.as_ref()?.file)
             }
         }
     }

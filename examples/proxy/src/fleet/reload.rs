@@ -5,7 +5,6 @@
 //! changes late. Streams hear of a change within a second.
 
 use std::{
-    collections::HashSet,
     io::{self, IsTerminal, Write},
     sync::{Arc, PoisonError},
     time::Duration,
@@ -53,7 +52,7 @@ impl Fleet {
         let reading = tokio::task::spawn_blocking(move || Config::load(&path));
         match reading.await {
             Ok(Ok(config)) => self.take(config),
-            Ok(Err(unloadable)) => self.keep(unloadable),
+            Ok(Err(unloadable)) => self.keep(*unloadable),
             Err(error) => tracing::error!(%error, "the configuration was not read"),
         }
     }
@@ -75,18 +74,20 @@ impl Fleet {
         replace_policies(&config, &servers);
         let policies: Vec<_> = config.policies().into_values().collect();
         (self.settled.follows)(&policies);
-        self.run(Running::new(config, servers));
+        let grants = old.grants.followed_by(&config.grants);
+        old.grants.end_unless_in(&grants);
+        self.run(Running::new(config, servers, grants));
         let new = self.running();
         for (name, server) in &old.servers {
-            if !new.servers.contains_key(name) {
+            let other = new.servers.get(name);
+            if other.is_none() {
                 server.policies.replace(Table::default());
             }
-        }
-        tokio::spawn(async move {
-            for (name, server) in &old.servers {
-                server.end_unless_in(new.servers.get(name)).await;
+            if !other.is_some_and(|other| server.goes_on_in(other)) {
+                let gone = Arc::clone(server);
+                tokio::spawn(async move { gone.end().await });
             }
-        });
+        }
     }
 
     /// What was loaded before still holds, except for tokens that are gone.
@@ -116,7 +117,8 @@ impl Fleet {
         if let Some(standing) = &unloadable.standing {
             let stands = |grant: &Grant| standing.contains(&(grant.token, grant.server.clone()));
             running.grants = old.grants.filtered(stands);
-            let labels: HashSet<_> = running.grants.all().map(|grant| &*grant.label).collect();
+            old.grants.end_unless_in(&running.grants);
+            let labels = running.grants.labels();
             for server in running.servers.values() {
                 server.policies.retain(|label| labels.contains(label));
             }
@@ -208,7 +210,7 @@ impl Running {
         Self {
             access: self.access.clone(),
             servers: self.servers.clone(),
-            grants: self.grants.filtered(|_| true),
+            grants: self.grants.clone(),
             everybodys: self.everybodys.clone(),
             files,
             trouble: Some(trouble),

@@ -210,7 +210,12 @@ async fn two_servers_three_grants_and_three_policies() {
         ("one", &readers, "write", "(default deny)"),
         ("two", &operators, "write", "allowed"),
         ("two", &operators, "read", "(default deny)"),
-        ("two", &others, "write", "/tools/write/require/0"),
+        (
+            "two",
+            &others,
+            "write",
+            "/tools/write/require/caller.claims.team-eq",
+        ),
         ("two", &nothing, "read", "(no policy)"),
         ("two", &all, "write", "401"),
         ("one", &operators, "write", "401"),

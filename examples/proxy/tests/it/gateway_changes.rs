@@ -5,8 +5,9 @@ use std::{fs, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
+    fake::Upstream,
     gateway::{Folder, READERS, Recording, outcome, post, request, two},
-    support::{ALLOW_ALL, Proxy, body, call, send},
+    support::{ALLOW_ALL, Proxy, body, call, open, read, reads, send, within},
 };
 
 /// A proxy in front of two servers, and the tokens of alice for the first and bob for
@@ -157,7 +158,7 @@ async fn a_hangup_reads_everything_again() {
     assert_eq!(outcome(&proxy, "one", &alice, "x").await, "allowed");
 }
 
-const LOCKED: &str = "/tools/*";
+const LOCKED: &str = "/tools/*/action";
 
 #[tokio::test]
 async fn lockdown_stops_everything_within_one_call_and_ends_as_fast() {
@@ -216,6 +217,130 @@ async fn lockdown_stops_everything_within_one_call_and_ends_as_fast() {
         assert_eq!(output.status.code(), Some(2));
     }
     assert_eq!(now().await, ["allowed", "allowed"]);
+}
+
+/// A stream that is open stays open until the one that it is for is gone.
+#[tokio::test]
+async fn streams_end_with_the_grant_and_not_with_a_lockdown() {
+    let upstream = Upstream::bind().await;
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\n[servers.one]\nurl = \"http://{}/mcp\"\n",
+        upstream.address()
+    ));
+    let alice = folder
+        .grant("alice", "one", &["--policy", "all.json"])
+        .await;
+    let bob = folder.grant("bob", "one", &["--policy", "all.json"]).await;
+    let proxy = folder.serve().await;
+    let opened = async |token: &str| {
+        let mut request = request(&proxy, "one", token)
+            .body(body(&json!({})))
+            .unwrap();
+        *request.method_mut() = http::Method::GET;
+        let asked = async {
+            let mut asked = upstream.asked().await;
+            asked.stream().await;
+            asked
+        };
+        tokio::join!(open(request), asked)
+    };
+    let (mut alices, mut for_alice) = opened(&alice).await;
+    let (mut bobs, mut for_bob) = opened(&bob).await;
+    let event = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"data\":1}}\n\n";
+    folder.succeeds(&["lockdown", "on"]).await;
+    for_alice.chunk(event).await;
+    reads(&mut alices, event).await;
+    folder.succeeds(&["lockdown", "off"]).await;
+    folder.succeeds(&["grant", "revoke", "alice"]).await;
+    // Within a second, although nobody calls.
+    assert_eq!(read(alices).await.text, "");
+    for_alice.left().await;
+    for_bob.chunk(event).await;
+    reads(&mut bobs, event).await;
+    // And with the server.
+    let other = folder.text().replace("servers.one", "servers.two");
+    folder.put(
+        "gateway.toml",
+        &other.replace("server = \"one\"", "server = \"two\""),
+    );
+    assert_eq!(read(bobs).await.text, "");
+    for_bob.left().await;
+}
+
+/// Who approves does not know what has happened since.
+#[tokio::test]
+async fn a_call_that_waits_is_not_made_once_its_caller_has_lost_everything() {
+    let upstream = Recording::start().await;
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[servers.one]\nurl = {:?}\n",
+        upstream.url
+    ));
+    let asks = r#"{ "version": "1", "default": "allow", "tools": { "pay": { "require_approval": true } } }"#;
+    folder.put("asks.json", asks);
+    let token = folder
+        .grant("alice", "one", &["--policy", "asks.json"])
+        .await;
+    let operator = "operators-token-0123456789";
+    let proxy = folder
+        .serve_with(|command| {
+            command.env("MCP_POLICY_ADMIN_TOKENS", format!("op:{operator}"));
+        })
+        .await;
+    let admin = crate::approvals::admin(&proxy.log());
+    let asked = |method: &str, path: &str| {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://{admin}/approvals{path}"))
+            .header("authorization", format!("Bearer {operator}"));
+        send(request.body(http_body_util::Full::default()).unwrap())
+    };
+    let lost = [["lockdown", "on"], ["lockdown", "off"], ["grant", "revoke"]];
+    for (id, loses) in (1..).zip(lost) {
+        let message = json!({
+            "jsonrpc": "2.0", "id": id, "method": "tools/call",
+            "params": { "name": "pay", "arguments": { "amount": id } },
+        });
+        let held = request(&proxy, "one", &token).body(body(&message)).unwrap();
+        let held = tokio::spawn(send(held));
+        let waiting = within("a call that waits", async {
+            loop {
+                let listed = asked("GET", "?state=pending").await.json();
+                if let Some(id) = listed[0]["id"].as_str() {
+                    break id.to_owned();
+                }
+            }
+        })
+        .await;
+        let before = upstream.came().len();
+        let mut args = loses.to_vec();
+        if loses == ["grant", "revoke"] {
+            args.push("alice");
+        }
+        folder.succeeds(&args).await;
+        if loses == ["grant", "revoke"] {
+            // Nobody else has noticed yet.
+            assert_eq!(outcome(&proxy, "one", &token, "x").await, "401");
+        }
+        assert_eq!(
+            asked("POST", &format!("/{waiting}/approve")).await.status(),
+            200
+        );
+        let answer = held.await.unwrap().json();
+        if loses == ["lockdown", "off"] {
+            assert!(answer["result"]["isError"].is_null(), "{answer}");
+            assert_eq!(upstream.came().len(), before + 1);
+        } else {
+            let rule = &answer["result"]["_meta"]["io.github.mcp-policy/rule"];
+            let expected = match loses {
+                ["lockdown", "on"] => LOCKED,
+                _ => "(no policy)",
+            };
+            assert_eq!(rule, expected, "{answer}");
+            assert_eq!(answer["id"], id);
+            assert_eq!(upstream.came().len(), before);
+            folder.succeeds(&["lockdown", "off"]).await;
+        }
+    }
 }
 
 /// A session with a command, in front of which everything else changes.
@@ -288,7 +413,7 @@ async fn a_session_of_a_command_goes_on_through_reload_and_lockdown() {
     proxy.logs("removed=[\"files\"]").await;
     let is_there = || std::path::Path::new(&format!("/proc/{first}")).exists();
     if cfg!(target_os = "linux") {
-        crate::support::within("the end of the server", async {
+        within("the end of the server", async {
             while is_there() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }

@@ -290,7 +290,8 @@ fn read(root: &Fields<'_>, seen: &Seen) -> Config {
     );
     hosts.extend(public_url.as_ref().map(|url| url.authority().to_owned()));
     let access = Access::with(listen, &hosts, &origins, false);
-    let is_exposed = !listen.ip().is_loopback() && !root.flag("allow_unauthenticated");
+    let may_be_exposed = root.flag("allow_unauthenticated");
+    let is_exposed = !listen.ip().is_loopback() && !may_be_exposed;
     let servers = servers::read(root);
     let open = servers.iter().find(|(_, server)| server.policy.is_some());
     if let (true, Some((name, _))) = (is_exposed, open) {

@@ -1,21 +1,11 @@
 //! `[[grants]]`: who may use a server, by which policy.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    fmt,
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::HashSet, fmt, ops::Range, sync::Arc};
 
 use serde_json::{Map, Value as Json};
 use toml_edit::{Item, Table, TableLike, Value};
 
-use super::{
-    KeptPolicy, is_name,
-    reader::Fields,
-    servers::{Server, shown},
-    token::TokenHash,
-};
+use super::{KeptPolicy, is_name, reader::Fields, servers::shown, token::TokenHash};
 
 /// The fields of a grant.
 pub(super) const FIELDS: [&str; 6] = ["claims", "label", "policy", "revoked", "server", "token"];
@@ -54,8 +44,8 @@ impl fmt::Debug for Grant {
     }
 }
 
-/// All grants, of servers that there are.
-pub(super) fn read(root: &Fields<'_>, servers: &BTreeMap<String, Server>) -> Vec<Grant> {
+/// All grants.
+pub(super) fn read(root: &Fields<'_>) -> Vec<Grant> {
     let mut known = Known::default();
     let mut grants = Vec::new();
     let Some(found) = root.item("grants") else {
@@ -68,7 +58,7 @@ pub(super) fn read(root: &Fields<'_>, servers: &BTreeMap<String, Server>) -> Vec
     for (table, span) in tables {
         let span = span.unwrap_or_else(|| found.span.clone());
         let fields = Fields::new(table, span, "this grant".to_owned(), &FIELDS, root.reading);
-        grants.extend(one(&fields, servers, &mut known));
+        grants.extend(one(&fields, &mut known));
     }
     grants
 }
@@ -105,11 +95,7 @@ struct Known {
     tokens: HashSet<TokenHash>,
 }
 
-fn one(
-    fields: &Fields<'_>,
-    servers: &BTreeMap<String, Server>,
-    known: &mut Known,
-) -> Option<Grant> {
+fn one(fields: &Fields<'_>, known: &mut Known) -> Option<Grant> {
     let reading = fields.reading;
     let problems = &reading.problems;
     let label = fields.needed("label", "a name by which it is known in records");
@@ -125,22 +111,23 @@ fn one(
     }
     let server = fields.needed("server", "the name of one of the servers");
     if let Some(server) = &server {
-        match servers.get(server.value) {
-            None if !reading.names_server(server.value) => {
+        match reading.servers.get(server.value) {
+            None => {
                 let message = format!("there is no server `{}`", shown(server.value));
-                let names: Vec<_> = servers.keys().map(String::as_str).collect();
+                let mut names: Vec<_> = reading.servers.keys().map(|name| shown(name)).collect();
+                names.sort();
                 let help = format!("there are: {}", names.join(", "));
                 problems.advise(&server.span, message, help);
             }
-            Some(found) if found.policy.is_some() => {
+            Some(Some(everybodys)) => {
                 let message = format!(
                     "the server `{}` has a grant, and a policy for everybody",
                     server.value
                 );
                 let help = "remove `policy` of the server: each grant has its own";
-                problems.advise(&found.span, message, help);
+                problems.advise(everybodys, message, help);
             }
-            _ => {}
+            Some(None) => {}
         }
     }
     let token = token(fields, known);

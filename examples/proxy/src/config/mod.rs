@@ -19,12 +19,13 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
     net::SocketAddr,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use mcp_policy::{LoadError, Policy};
-use toml_edit::Document;
+use toml_edit::{Document, Item};
 
 use self::{
     files::Seen,
@@ -191,8 +192,9 @@ struct Reading {
     base: PathBuf,
     /// Whether secrets are wanted, and not only their places.
     looks_up: bool,
-    /// Names of servers, of which some may be wrong.
-    servers: HashSet<String>,
+    /// Servers, of which some may be wrong, and where it stands that they are for
+    /// everybody.
+    servers: HashMap<String, Option<Range<usize>>>,
     files: RefCell<Vec<Seen>>,
     hidden: RefCell<Vec<String>>,
     policies: RefCell<HashMap<PathBuf, Option<KeptPolicy>>>,
@@ -201,16 +203,21 @@ struct Reading {
 
 impl Reading {
     fn new(seen: &Seen, table: &toml_edit::Table, looks_up: bool) -> Self {
-        let servers = table
-            .get("servers")
-            .and_then(toml_edit::Item::as_table_like);
-        let names = servers.map(|servers| servers.iter().map(|(name, _)| name.to_owned()));
+        let servers = table.get("servers").and_then(Item::as_table_like);
+        let policy = |server: &Item| {
+            let policy = server.as_table_like()?.get("policy")?;
+            Some(policy.span().unwrap_or(0..0))
+        };
+        let servers = servers.map(|servers| {
+            let servers = servers.iter();
+            servers.map(|(name, server)| (name.to_owned(), policy(server)))
+        });
         let base = seen.path().parent().unwrap_or(Path::new(""));
         Self {
             problems: Problems::default(),
             base: base.to_owned(),
             looks_up,
-            servers: names.map(Iterator::collect).unwrap_or_default(),
+            servers: servers.map(Iterator::collect).unwrap_or_default(),
             files: RefCell::new(vec![seen.clone()]),
             hidden: RefCell::default(),
             policies: RefCell::default(),
@@ -228,11 +235,6 @@ impl Reading {
     /// Keeps a variable from the servers that are started.
     fn hide(&self, variable: &str) {
         self.hidden.borrow_mut().push(variable.to_owned());
-    }
-
-    /// Whether a server of this name is there, even if something is wrong with it.
-    fn names_server(&self, name: &str) -> bool {
-        self.servers.contains(name)
     }
 
     /// The policy in a file. Each file is read once.
@@ -303,7 +305,7 @@ fn read(root: &Fields<'_>, seen: &Seen) -> Config {
                     `allow_unauthenticated = true` if something in front authenticates callers";
         problems.advise(&listen_span, message, help);
     }
-    let grants = grants::read(root, &servers);
+    let grants = grants::read(root);
     Config {
         listen,
         admin,
@@ -385,7 +387,7 @@ fn limits(root: &Fields<'_>) -> Limits {
 
 /// Where the lockdown of a document is, whatever else is wrong with that.
 pub(crate) fn lockdown_of(path: &Path, table: &toml_edit::Table) -> PathBuf {
-    let named = table.get("lockdown").and_then(toml_edit::Item::as_str);
+    let named = table.get("lockdown").and_then(Item::as_str);
     let base = path.parent().unwrap_or(Path::new(""));
     named.map_or_else(|| path.with_extension("lockdown"), |named| base.join(named))
 }
@@ -394,7 +396,7 @@ pub(crate) fn lockdown_of(path: &Path, table: &toml_edit::Table) -> PathBuf {
 pub(crate) fn has_grant(table: &toml_edit::Table, label: &str) -> bool {
     let grants = table.get("grants").and_then(grants::tables);
     let mut grants = grants.unwrap_or_default().into_iter();
-    grants.any(|(grant, _)| grant.get("label").and_then(toml_edit::Item::as_str) == Some(label))
+    grants.any(|(grant, _)| grant.get("label").and_then(Item::as_str) == Some(label))
 }
 
 /// Tokens that stand, each for its server.

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fmt,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -26,8 +27,6 @@ pub(crate) struct Server {
     pub(crate) behind: Behind,
     /// Everybody's, without grants.
     pub(crate) policy: Option<KeptPolicy>,
-    /// Where its policy stands, or else its name.
-    pub(super) span: std::ops::Range<usize>,
 }
 
 /// What is behind the policy.
@@ -94,19 +93,10 @@ pub(super) fn shown(name: &str) -> String {
     name.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
-fn one(
-    name: &str,
-    table: &dyn TableLike,
-    key: std::ops::Range<usize>,
-    reading: &Reading,
-) -> Option<Server> {
+fn one(name: &str, table: &dyn TableLike, key: Range<usize>, reading: &Reading) -> Option<Server> {
     let what = format!("the server `{}`", shown(name));
     let fields = Fields::new(table, key.clone(), what.clone(), &FIELDS, reading);
     let policy = fields.path("policy").and_then(|path| reading.policy(&path));
-    let span = match fields.has("policy") {
-        true => fields.place("policy"),
-        false => key.clone(),
-    };
     let behind = match (fields.has("url"), fields.has("command")) {
         (true, false) => {
             beside(&fields, "url", &["env", "show_stderr"]);
@@ -129,7 +119,6 @@ fn one(
     Some(Server {
         behind: behind?,
         policy,
-        span,
     })
 }
 

@@ -20,6 +20,7 @@ mod fake;
 mod gateway;
 mod gateway_around;
 mod gateway_changes;
+mod gateway_clients;
 mod gateway_state;
 mod limits;
 mod pages;

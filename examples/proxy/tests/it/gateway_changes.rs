@@ -251,9 +251,16 @@ async fn streams_end_with_the_grant_and_not_with_a_lockdown() {
     for_alice.chunk(event).await;
     reads(&mut alices, event).await;
     folder.succeeds(&["lockdown", "off"]).await;
+    // Somebody whose call began before is still answered.
+    let message = call(1, "slow");
+    let slow = request(&proxy, "one", &bob).body(body(&message)).unwrap();
+    let slow = tokio::spawn(send(slow));
+    let mut asked = upstream.asked().await;
     folder.succeeds(&["grant", "revoke", "alice"]).await;
     // Within a second, although nobody calls.
     assert_eq!(read(alices).await.text, "");
+    asked.answer("").await;
+    assert_eq!(slow.await.unwrap().status(), 200);
     for_alice.left().await;
     for_bob.chunk(event).await;
     reads(&mut bobs, event).await;

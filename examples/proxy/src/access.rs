@@ -124,6 +124,16 @@ impl Access {
         origin(text.as_bytes()).is_some()
     }
 
+    /// The same, for another address.
+    pub(crate) fn listening_at(&self, listen: SocketAddr) -> Self {
+        Self(Arc::new(Rules {
+            listen: listen.ip(),
+            hosts: self.0.hosts.clone(),
+            origins: self.0.origins.clone(),
+            pass_authorization: self.0.pass_authorization,
+        }))
+    }
+
     /// The same hosts, for another address and its own pages alone.
     pub(crate) fn at(&self, listen: SocketAddr) -> Self {
         Self(Arc::new(Rules {

@@ -72,16 +72,9 @@ impl Seen {
 
     /// Whether it is certain that nothing has happened to it since.
     pub(crate) fn is_current(&self) -> bool {
-        let now = Self::now(&self.path);
-        match (&self.mark, &now.mark) {
-            (Some(then), Some(now)) => {
-                !then.is_fresh
-                    && *then
-                        == Mark {
-                            is_fresh: false,
-                            ..now.clone()
-                        }
-            }
+        let now = fs::metadata(&self.path).ok();
+        match (&self.mark, now.map(|now| Mark::of(&now))) {
+            (Some(then), Some(now)) => !then.is_fresh && then.is_of_the_same(&now),
             (None, None) => true,
             _ => false,
         }
@@ -89,6 +82,14 @@ impl Seen {
 }
 
 impl Mark {
+    fn is_of_the_same(&self, other: &Self) -> bool {
+        #[cfg(unix)]
+        let is_there = self.place == other.place && self.changed == other.changed;
+        #[cfg(not(unix))]
+        let is_there = true;
+        is_there && self.length == other.length && self.modified == other.modified
+    }
+
     fn of(found: &Metadata) -> Self {
         #[cfg(unix)]
         use std::os::unix::fs::MetadataExt as _;

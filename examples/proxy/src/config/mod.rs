@@ -93,6 +93,8 @@ pub(crate) fn is_name(text: &str) -> bool {
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) listen: SocketAddr,
+    /// Whether servers for everybody may be used from other machines.
+    may_be_exposed: bool,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) public_url: Option<PublicUrl>,
     pub(crate) access: Access,
@@ -124,10 +126,10 @@ pub(crate) struct Limits {
     pub(crate) approval_wait: Option<Duration>,
 }
 
-/// A policy, and the file that it is from.
+/// A policy, and where it is from.
 #[derive(Clone, Debug)]
 pub(crate) struct KeptPolicy {
-    pub(crate) file: Seen,
+    pub(crate) path: PathBuf,
     pub(crate) policy: Policy,
 }
 
@@ -145,12 +147,25 @@ impl Config {
         Self::read(seen, &text, true)
     }
 
+    /// What is wrong with listening on this address.
+    pub(crate) fn exposed_at(&self, listen: SocketAddr) -> Option<String> {
+        if listen.ip().is_loopback() || self.may_be_exposed {
+            return None;
+        }
+        let mut servers = self.servers.iter();
+        let (name, _) = servers.find(|(_, server)| server.policy.is_some())?;
+        Some(format!(
+            "{listen} can be reached from other machines, and nobody there would have to prove who \
+             they are to use the server `{name}`"
+        ))
+    }
+
     /// Every policy, once for each file.
     pub(crate) fn policies(&self) -> BTreeMap<&Path, &Policy> {
         let everybodys = self.servers.values().filter_map(|one| one.policy.as_ref());
         let of_grants = self.grants.iter().filter_map(|one| one.policy.as_ref());
         let kept = everybodys.chain(of_grants);
-        kept.map(|kept| (kept.file.path(), &kept.policy)).collect()
+        kept.map(|kept| (&*kept.path, &kept.policy)).collect()
     }
 
     /// Reads a text that stands in that file, or is to. What is secret is left alone
@@ -226,10 +241,8 @@ impl Reading {
     }
 
     /// Remembers a file as it is before it is read.
-    fn looked_at(&self, path: &Path) -> Seen {
-        let seen = Seen::settled(path);
-        self.files.borrow_mut().push(seen.clone());
-        seen
+    fn looked_at(&self, path: &Path) {
+        self.files.borrow_mut().push(Seen::settled(path));
     }
 
     /// Keeps a variable from the servers that are started.
@@ -242,9 +255,12 @@ impl Reading {
         let known = self.policies.borrow().get(&path.value).cloned();
         let is_known = known.is_some();
         let kept = known.unwrap_or_else(|| {
-            let file = self.looked_at(&path.value);
+            self.looked_at(&path.value);
             match Policy::from_path(&path.value) {
-                Ok(policy) => Some(KeptPolicy { file, policy }),
+                Ok(policy) => Some(KeptPolicy {
+                    path: path.value.clone(),
+                    policy,
+                }),
                 Err(error) => {
                     let unloadable = (path.value.clone(), error);
                     self.unloadable.borrow_mut().push(unloadable);
@@ -292,22 +308,9 @@ fn read(root: &Fields<'_>, seen: &Seen) -> Config {
     );
     hosts.extend(public_url.as_ref().map(|url| url.authority().to_owned()));
     let access = Access::with(listen, &hosts, &origins, false);
-    let may_be_exposed = root.flag("allow_unauthenticated");
-    let is_exposed = !listen.ip().is_loopback() && !may_be_exposed;
-    let servers = servers::read(root);
-    let open = servers.iter().find(|(_, server)| server.policy.is_some());
-    if let (true, Some((name, _))) = (is_exposed, open) {
-        let message = format!(
-            "{listen} can be reached from other machines, and nobody there would have to prove who \
-             they are to use the server `{name}`"
-        );
-        let help = "give it grants instead of a `policy`, listen on a loopback address, or say \
-                    `allow_unauthenticated = true` if something in front authenticates callers";
-        problems.advise(&listen_span, message, help);
-    }
-    let grants = grants::read(root);
-    Config {
+    let config = Config {
         listen,
+        may_be_exposed: root.flag("allow_unauthenticated"),
         admin,
         access: access.unwrap_or_else(|_| Access::new(listen)),
         names_hosts: !hosts.is_empty(),
@@ -320,11 +323,17 @@ fn read(root: &Fields<'_>, seen: &Seen) -> Config {
             .path("lockdown")
             .map_or_else(|| seen.path().with_extension("lockdown"), |path| path.value),
         limits: limits(root),
-        servers,
-        grants,
+        servers: servers::read(root),
+        grants: grants::read(root),
         hidden: Vec::new(),
         files: Vec::new(),
+    };
+    if let Some(message) = config.exposed_at(listen) {
+        let help = "give it grants instead of a `policy`, listen on a loopback address, or say \
+                    `allow_unauthenticated = true` if something in front authenticates callers";
+        problems.advise(&listen_span, message, help);
     }
+    config
 }
 
 /// The entries of a list, those left out that are not what they have to be.

@@ -100,7 +100,7 @@ struct Running {
     servers: BTreeMap<String, Arc<Guarded>>,
     grants: Grants,
     /// The policy files of servers that everybody may use.
-    everybodys: BTreeMap<String, Seen>,
+    everybodys: BTreeMap<String, PathBuf>,
     /// Everything that was read, the last time that it was.
     files: Vec<Seen>,
     /// Why what was read then is not used.
@@ -286,8 +286,8 @@ impl Fleet {
         let Some(name) = name.map(str::to_owned) else {
             return nothing_here();
         };
-        if let Some(stale) = running.policy_file(&name, &request)
-            && !stale.is_current()
+        if let Some(file) = running.policy_file(&name, &request)
+            && !file.is_current()
         {
             self.reload().await;
             running = self.running();
@@ -324,7 +324,7 @@ impl Fleet {
 impl Running {
     fn new(config: Config, servers: BTreeMap<String, Arc<Guarded>>, grants: Grants) -> Self {
         let everybodys = config.servers.into_iter();
-        let everybodys = everybodys.filter_map(|(name, server)| Some((name, server.policy?.file)));
+        let everybodys = everybodys.filter_map(|(name, server)| Some((name, server.policy?.path)));
         Self {
             access: config.access,
             servers,
@@ -339,15 +339,17 @@ impl Running {
         matches!(self.trouble, Some(Trouble::Unreadable(_)))
     }
 
-    /// The file of the policy by which a request will be judged.
+    /// The file of the policy by which a request will be judged, as it was when it was
+    /// read the last time.
     fn policy_file<B>(&self, server: &str, request: &Request<B>) -> Option<&Seen> {
-        match self.everybodys.get(server) {
-            Some(file) => Some(file),
+        let path = match self.everybodys.get(server) {
+            Some(path) => path,
             None => {
-                let grant = self.grants.who(server, request.headers()).ok()?;
-                Some(&grant.grant.policy.as_ref()?.file)
+                let known = self.grants.who(server, request.headers()).ok()?;
+                &known.grant.policy.as_ref()?.path
             }
-        }
+        };
+        self.files.iter().find(|file| file.path() == path)
     }
 }
 

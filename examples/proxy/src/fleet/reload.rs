@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Fleet, Running, Start, Trouble, made, policies::Table, replace_policies};
 use crate::{
-    config::{Config, Grant, Unloadable, files::Seen},
+    config::{Config, Grant, Standing, Unloadable, files::Seen},
     diagnostics,
     failure::Failure,
 };
@@ -58,15 +58,23 @@ impl Fleet {
     }
 
     /// From the next request on this holds.
-    fn take(&self, config: Config) {
+    fn take(&self, mut config: Config) {
         let old = self.running();
-        let servers = match made(&config, &old.servers, &self.settled) {
+        // Where it listens now, whatever the configuration says by now.
+        let listen = self.settled.start.listen;
+        let exposed = config.exposed_at(listen).map_or(Ok(()), Err);
+        let servers = exposed.and_then(|()| {
+            made(&config, &old.servers, &self.settled).map_err(|failure| failure.text())
+        });
+        let servers = match servers {
             Ok(servers) => servers,
-            Err(failure) => {
-                let why = failure.text();
+            Err(why) => {
                 tracing::error!(why, "not loaded again: what was loaded before still holds");
+                let grants = &config.grants;
+                let standing = grants.iter().filter(|grant| !grant.is_revoked);
+                let standing = standing.map(|grant| (grant.token, grant.server.clone()));
                 let trouble = Trouble::Unloadable(why);
-                return self.run(old.troubled(config.files, trouble));
+                return self.narrow(config.files, trouble, Some(&standing.collect()));
             }
         };
         self.say(&old, &config);
@@ -76,6 +84,7 @@ impl Fleet {
         (self.settled.follows)(&policies);
         let grants = old.grants.followed_by(&config.grants);
         old.grants.end_unless_in(&grants);
+        config.access = config.access.listening_at(listen);
         self.run(Running::new(config, servers, grants));
         let new = self.running();
         for (name, server) in &old.servers {
@@ -90,7 +99,7 @@ impl Fleet {
         }
     }
 
-    /// What was loaded before still holds, except for tokens that are gone.
+    /// Says what is wrong.
     fn keep(&self, unloadable: Unloadable) {
         let old = self.running();
         let text = unloadable.text(diagnostics::colours(io::stderr().is_terminal()));
@@ -113,8 +122,14 @@ impl Fleet {
                 }
             }
         }
-        let mut running = old.troubled(unloadable.files, trouble);
-        if let Some(standing) = &unloadable.standing {
+        self.narrow(unloadable.files, trouble, unloadable.standing.as_ref());
+    }
+
+    /// What was loaded before still holds, except for tokens that do not stand any more.
+    fn narrow(&self, files: Vec<Seen>, trouble: Trouble, standing: Option<&Standing>) {
+        let old = self.running();
+        let mut running = old.troubled(files, trouble);
+        if let Some(standing) = standing {
             let stands = |grant: &Grant| standing.contains(&(grant.token, grant.server.clone()));
             running.grants = old.grants.filtered(stands);
             old.grants.end_unless_in(&running.grants);

@@ -148,6 +148,38 @@ async fn servers_come_and_go_and_what_does_not_load_changes_nothing() {
     assert_eq!(outcome(&proxy, "one", &alice, "x").await, "allowed");
 }
 
+/// It listens where it did when it was started, whatever is written there now.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_for_everybody_does_not_come_to_an_address_that_others_reach() {
+    let upstream = Recording::start().await;
+    let folder = Folder::new(&format!(
+        "listen = \"0.0.0.0:0\"\n[servers.one]\nurl = {:?}\n",
+        upstream.url
+    ));
+    let alice = folder
+        .grant("alice", "one", &["--policy", "all.json"])
+        .await;
+    let proxy = folder.serve().await;
+    assert_eq!(outcome(&proxy, "one", &alice, "x").await, "allowed");
+    let open = format!(
+        "\n[servers.open]\nurl = {:?}\npolicy = \"all.json\"\n",
+        upstream.url
+    );
+    let text = folder.text().replace("0.0.0.0", "127.0.0.1") + &open;
+    folder.put("gateway.toml", &text);
+    assert_eq!(outcome(&proxy, "open", "", "x").await, "404");
+    proxy.logs("can be reached from other machines").await;
+    assert_eq!(outcome(&proxy, "one", &alice, "x").await, "allowed");
+    folder.succeeds(&["grant", "revoke", "alice"]).await;
+    assert_eq!(outcome(&proxy, "one", &alice, "x").await, "401");
+    folder.put(
+        "gateway.toml",
+        &format!("allow_unauthenticated = true\n{text}"),
+    );
+    assert_eq!(outcome(&proxy, "open", "", "x").await, "allowed");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_hangup_reads_everything_again() {

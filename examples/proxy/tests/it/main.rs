@@ -21,6 +21,7 @@ mod gateway;
 mod gateway_around;
 mod gateway_changes;
 mod gateway_clients;
+mod gateway_commands;
 mod gateway_state;
 mod limits;
 mod pages;

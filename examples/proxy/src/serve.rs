@@ -1,4 +1,4 @@
-//! The `serve` command: one policy in front of one server; or, in [`fleet`](crate::fleet),
+//! The `serve` command: one policy in front of one server; or, in [`fleet`],
 //! many.
 
 use std::{

@@ -38,6 +38,28 @@ fn the_schema_has_the_fields_that_are_read() {
     }
 }
 
+/// The other half, that a validator of schemas says the same of them, is seen by
+/// `.ci/check-schema`.
+#[test]
+fn documents_load_of_which_the_schema_says_so_and_no_others() {
+    let cases: Value = serde_json::from_str(include_str!("cases.json")).unwrap();
+    for (kind, loads) in [("load", true), ("fail", false)] {
+        for (name, document) in cases[kind].as_object().unwrap() {
+            let folder = tempfile::tempdir().unwrap();
+            let put = |file: &str, text: &str| {
+                let path = folder.path().join(file);
+                std::fs::write(&path, text).unwrap();
+                path
+            };
+            put("policy.json", r#"{ "version": "1", "default": "deny" }"#);
+            put("url", "http://a/mcp");
+            let path = put("gateway.toml", document.as_str().unwrap());
+            let read = super::Config::load(&path);
+            assert_eq!(read.is_ok(), loads, "{name}: {:?}", read.err());
+        }
+    }
+}
+
 /// Nothing takes a time of day.
 #[test]
 fn every_field_is_read() {

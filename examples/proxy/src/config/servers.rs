@@ -59,13 +59,15 @@ impl fmt::Debug for Command {
 /// All servers, by their names.
 pub(super) fn read(root: &Fields<'_>) -> BTreeMap<String, Server> {
     let reading = root.reading;
-    let Some(table) = root.table("servers") else {
-        if !root.has("servers") {
-            let help = "add a table such as [servers.files], with `url` or `command`";
-            reading
-                .problems
-                .advise(&(0..0), "there are no servers", help);
-        }
+    let table = root.table("servers");
+    if !root.has("servers") || table.as_ref().is_some_and(|table| table.value.is_empty()) {
+        let help = "add a table such as [servers.files], with `url` or `command`";
+        let place = root.place("servers");
+        reading
+            .problems
+            .advise(&place, "there are no servers", help);
+    }
+    let Some(table) = table else {
         return BTreeMap::new();
     };
     let mut servers = BTreeMap::new();

@@ -53,7 +53,12 @@ impl Fleet {
         match reading.await {
             Ok(Ok(config)) => self.take(config),
             Ok(Err(unloadable)) => self.keep(*unloadable),
-            Err(error) => tracing::error!(%error, "the configuration was not read"),
+            // Who is let in is not known then.
+            Err(error) => {
+                tracing::error!(%error, "the configuration was not read");
+                let files = self.running().files.clone();
+                self.narrow(files, Trouble::Unreadable(error.to_string()), None);
+            }
         }
     }
 

@@ -176,12 +176,7 @@ fn layer(
     if let Some(bytes) = limits.max_response_size {
         layer = layer.max_response_size(bytes);
     }
-    if let Some(bytes) = limits.request_budget {
-        layer = layer.request_budget(bytes);
-    }
-    if let Some(bytes) = limits.response_budget {
-        layer = layer.response_budget(bytes);
-    }
+    layer = layer.sharing_budgets_of(&settled.budgets);
     if let Some(time) = limits.approval_wait {
         layer = layer.approval_wait(time);
     }

@@ -173,6 +173,11 @@ impl Lockdown {
         })
     }
 
+    /// What everybody has while everything is locked.
+    pub(super) fn for_all(&self) -> Policy {
+        self.policy.clone()
+    }
+
     /// From now on it is this file.
     pub(super) fn follow(&self, path: &Path) {
         let mut held = self.held();

@@ -26,7 +26,7 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use mcp_policy::{ApprovalStore, JsonLines, Policy};
+use mcp_policy::{ApprovalStore, JsonLines, Policy, PolicyLayer};
 use tower::{Layer, ServiceExt};
 
 use self::{
@@ -40,7 +40,7 @@ use crate::{
     admin::Admin,
     audit,
     cli::Secret,
-    config::{Config, files::Seen},
+    config::{Config, Limits, files::Seen},
     diagnostics,
     failure::Failure,
     gateway, headers, keys,
@@ -72,6 +72,8 @@ struct Settled {
     keeps: Keeps,
     stores: ManyStores,
     approvals: Arc<dyn ApprovalStore>,
+    /// Whose budgets all layers share; it is in front of nothing.
+    budgets: PolicyLayer,
     audit: Option<Arc<JsonLines>>,
     public: Option<PublicUrl>,
     pages: Option<PublicPages>,
@@ -92,6 +94,7 @@ struct Start {
     key_file: Option<PathBuf>,
     audit: Option<PathBuf>,
     webhook: Option<Secret>,
+    budgets: [Option<usize>; 2],
 }
 
 /// What holds for a request.
@@ -135,6 +138,7 @@ impl Start {
             key_file: config.key_file.clone(),
             audit: config.audit.clone(),
             webhook: config.webhook.clone(),
+            budgets: [config.limits.request_budget, config.limits.response_budget],
         }
     }
 }
@@ -180,6 +184,7 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
         keeps: state.keeps(),
         stores,
         approvals: admin.store(),
+        budgets: budgets(&config.limits, lockdown.for_all()),
         audit: audit.map(Arc::new),
         public: config.public_url.clone(),
         pages,
@@ -191,6 +196,18 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     admin.open(&access).await?;
     Fleet::attend(&fleet)?;
     serve_fleet(listener, fleet).await
+}
+
+/// A layer with these budgets, and any policy.
+fn budgets(limits: &Limits, policy: Policy) -> PolicyLayer {
+    let mut layer = PolicyLayer::new(policy);
+    if let Some(bytes) = limits.request_budget {
+        layer = layer.request_budget(bytes);
+    }
+    if let Some(bytes) = limits.response_budget {
+        layer = layer.response_budget(bytes);
+    }
+    layer
 }
 
 async fn serve_fleet(

@@ -166,8 +166,8 @@ impl Fleet {
         }
         if Start::of(config) != self.settled.start {
             tracing::warn!(
-                "what changed of listen, admin, public_url, state, key_file, audit or webhook \
-                 holds when the proxy is started again"
+                "what changed of listen, admin, public_url, state, key_file, audit, webhook or the \
+                 budgets holds when the proxy is started again"
             );
         }
         let added = config

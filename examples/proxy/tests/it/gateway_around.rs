@@ -5,10 +5,11 @@ use std::fs;
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     gateway::{Folder, Recording, outcome, post, request},
-    support::{body, call, send},
+    support::{body, call, send, within},
 };
 
 #[tokio::test]
@@ -136,4 +137,39 @@ headers.authorization = {{ env = "CANARY_TWO" }}
     }
     assert!(!proxy.log().contains("canary"), "{}", proxy.log());
     assert_eq!(outcome(&proxy, "other", "", "a").await, "401");
+}
+
+/// Servers are many, and memory is not.
+#[tokio::test]
+async fn what_is_held_is_bounded_for_all_servers_together() {
+    let upstream = Recording::start().await;
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nlimits.request_budget = 1024\n\
+         [servers.one]\nurl = {0:?}\npolicy = \"all.json\"\n\
+         [servers.two]\nurl = {0:?}\npolicy = \"all.json\"\n",
+        upstream.url
+    ));
+    let proxy = folder.serve().await;
+    let address = proxy.address;
+    let half = async || {
+        let mut half = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST /mcp/one HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+             content-length: 1010\r\n\r\n{:1000}",
+            "{"
+        );
+        half.write_all(head.as_bytes()).await.unwrap();
+        half
+    };
+    assert_eq!(outcome(&proxy, "two", "", "a").await, "allowed");
+    let held = half().await;
+    within("a budget that is used up", async {
+        while outcome(&proxy, "two", "", "a").await != "503" {}
+    })
+    .await;
+    drop(held);
+    within("a budget that is free", async {
+        while outcome(&proxy, "two", "", "a").await != "allowed" {}
+    })
+    .await;
 }

@@ -129,17 +129,21 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// Writes a file in the place of the one that is there, with the same permissions, so
-/// that nobody ever reads half of it.
+/// Writes a file in the place of the one that is there, with the same owner and
+/// permissions, so that nobody ever reads half of it, and whoever could read it still can.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     // A link stays one.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut new = path.clone().into_os_string();
     new.push(format!(".{}.new", std::process::id()));
     let new = PathBuf::from(new);
+    // Left by somebody who was killed.
+    let _ = fs::remove_file(&new);
     let written = (|| {
-        let mut file = File::create(&new)?;
+        let mut file = private(&new, path.exists())?;
         if let Ok(found) = fs::metadata(&path) {
+            #[cfg(unix)]
+            keep_owner(&file, &found)?;
             file.set_permissions(found.permissions())?;
         }
         file.write_all(text.as_bytes())?;
@@ -150,6 +154,29 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&new);
     }
     written
+}
+
+/// A new file, which nobody else reads before it has the permissions of the old one.
+fn private(path: &Path, has_old: bool) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if has_old {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    options.open(path)
+}
+
+/// Who changes a file for somebody else does not take it from them.
+#[cfg(unix)]
+fn keep_owner(file: &File, old: &Metadata) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+    let new = file.metadata()?;
+    if (new.uid(), new.gid()) == (old.uid(), old.gid()) {
+        return Ok(());
+    }
+    fchown(file, Some(old.uid()), Some(old.gid()))
 }
 
 #[cfg(test)]
@@ -177,6 +204,29 @@ mod tests {
         assert!(!seen.is_current());
         fs::remove_file(&path).unwrap();
         assert!(!seen.is_current());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_written_can_be_read_by_those_who_could_before() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "one").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        // Only root can give a file away.
+        let is_root = std::os::unix::fs::chown(&path, Some(1234), Some(1235)).is_ok();
+        let link = folder.path().join("link");
+        symlink(&path, &link).unwrap();
+        write(&link, "two").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        let found = fs::metadata(&path).unwrap();
+        assert_eq!(found.permissions().mode() & 0o777, 0o640);
+        if is_root {
+            assert_eq!((found.uid(), found.gid()), (1234, 1235));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

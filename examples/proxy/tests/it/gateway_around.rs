@@ -173,3 +173,45 @@ async fn what_is_held_is_bounded_for_all_servers_together() {
     })
     .await;
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nothing_that_was_started_is_left_behind() {
+    let server = std::env::current_exe().unwrap();
+    let words = [server.to_str().unwrap()].into_iter();
+    let words: Vec<_> = words.chain(crate::stdio_server::ARGUMENTS).collect();
+    let role = crate::stdio_server::ROLE;
+    let table = |name: &str| {
+        format!(
+            "[servers.{name}]\ncommand = {words:?}\nenv = {{ {role} = \"1\" }}\npolicy = \"all.json\"\n"
+        )
+    };
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\n{}{}",
+        table("one"),
+        table("two")
+    ));
+    let mut proxy = folder.serve().await;
+    let mut started = Vec::new();
+    for name in ["one", "two"] {
+        let initialize = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "initialize",
+            "params": { "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {} },
+        });
+        let begun = post(&proxy, name, "", &initialize).await;
+        let session = begun.header("mcp-session-id").unwrap();
+        let request = request(&proxy, name, "")
+            .header("mcp-session-id", session)
+            .body(body(&call(2, "process")))
+            .unwrap();
+        let answer = send(request).await.text;
+        let number = answer.split("\"text\":\"").nth(1).unwrap();
+        started.push(number.split('"').next().unwrap().parse::<u32>().unwrap());
+    }
+    assert_ne!(started[0], started[1]);
+    proxy.signal("TERM").await;
+    assert!(proxy.end().await.success());
+    for number in started {
+        assert!(!std::path::Path::new(&format!("/proc/{number}")).exists());
+    }
+}

@@ -2,7 +2,6 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use serde_json::json;
 use toml_edit::{DocumentMut, Item};
 
 use super::show::{print, print_json, shown};
@@ -51,11 +50,7 @@ pub(crate) fn run(command: &LockdownCommand, json: bool) -> Result<ExitCode, Fai
     lockdown::write(&path, &locks)
         .map_err(|error| Failure::start(format!("cannot write {}: {error}", path.display())))?;
     if json {
-        print_json(&json!({
-            "everything": locks.everything,
-            "servers": locks.servers,
-            "grants": locks.grants,
-        }));
+        print_json(&locks.to_json());
     } else {
         print(&said(&locks));
     }

@@ -79,8 +79,11 @@ impl Grants {
         }
     }
 
+    /// Of those that are good for something.
     pub(super) fn labels(&self) -> HashSet<&str> {
-        self.0.values().map(|known| &*known.grant.label).collect()
+        let grants = self.0.values().map(|known| &known.grant);
+        let grants = grants.filter(|grant| !grant.is_revoked);
+        grants.map(|grant| &*grant.label).collect()
     }
 
     /// Whose token a request to this server has.

@@ -80,6 +80,14 @@ impl Locks {
         document.to_string()
     }
 
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "everything": self.everything,
+            "servers": self.servers,
+            "grants": self.grants,
+        })
+    }
+
     fn concerns(&self, server: &str, grant: Option<&str>) -> bool {
         self.everything
             || self.servers.contains(server)
@@ -192,6 +200,15 @@ impl Lockdown {
         let locks = held.locks.as_ref();
         let is_locked = locks.map_or(true, |locks| locks.concerns(server, grant));
         is_locked.then(|| self.policy.clone())
+    }
+
+    /// What is locked now, for operators.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        let held = self.look();
+        match &held.locks {
+            Ok(locks) => locks.to_json(),
+            Err(_) => serde_json::json!({ "everything": true }),
+        }
     }
 
     /// How often what is locked has changed.

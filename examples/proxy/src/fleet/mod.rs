@@ -27,6 +27,7 @@ use http::{Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use mcp_policy::{ApprovalStore, JsonLines, Policy, PolicyLayer};
+use serde_json::{Value, json};
 use tower::{Layer, ServiceExt};
 
 use self::{
@@ -193,7 +194,9 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     };
     let access = config.access.clone();
     let fleet = Arc::new(Fleet::new(path, config, settled)?);
-    admin.open(&access).await?;
+    let told = Arc::downgrade(&fleet);
+    let status = move || told.upgrade().map_or(Value::Null, |fleet| fleet.status());
+    admin.telling(Arc::new(status)).open(&access).await?;
     Fleet::attend(&fleet)?;
     serve_fleet(listener, fleet).await
 }
@@ -266,6 +269,21 @@ impl Fleet {
     fn running(&self) -> Arc<Running> {
         let running = self.running.read();
         Arc::clone(&running.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How it is, for operators.
+    fn status(&self) -> Value {
+        let running = self.running();
+        let mut grants: Vec<_> = running.grants.labels().into_iter().collect();
+        grants.sort_unstable();
+        json!({
+            "config": self.path.display().to_string(),
+            "loaded": running.trouble.is_none(),
+            "problems": running.trouble.as_ref().map(Trouble::text),
+            "servers": running.servers.keys().collect::<Vec<_>>(),
+            "grants": grants,
+            "lockdown": self.settled.lockdown.to_json(),
+        })
     }
 
     /// Answers any request.

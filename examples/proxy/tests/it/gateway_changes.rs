@@ -251,6 +251,51 @@ async fn lockdown_stops_everything_within_one_call_and_ends_as_fast() {
     assert_eq!(now().await, ["allowed", "allowed"]);
 }
 
+#[tokio::test]
+async fn operators_see_what_does_not_load_and_what_is_locked() {
+    let upstream = Recording::start().await;
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[servers.one]\nurl = {:?}\n",
+        upstream.url
+    ));
+    folder
+        .grant("alice", "one", &["--policy", "all.json"])
+        .await;
+    let operator = "operators-token-0123456789";
+    let proxy = folder
+        .serve_with(|command| {
+            command.env("MCP_POLICY_ADMIN_TOKENS", format!("op:{operator}"));
+        })
+        .await;
+    let admin = crate::approvals::admin(&proxy.log());
+    let status = async |token: &str| {
+        let request = http::Request::get(format!("http://{admin}/gateway"))
+            .header("authorization", format!("Bearer {token}"));
+        send(request.body(http_body_util::Full::default()).unwrap()).await
+    };
+    assert_eq!(status("other").await.status(), 401);
+    let well = status(operator).await.json();
+    assert_eq!(well["loaded"], true);
+    assert_eq!(
+        (&well["servers"], &well["grants"]),
+        (&json!(["one"]), &json!(["alice"]))
+    );
+    assert_eq!(
+        well["lockdown"],
+        json!({ "everything": false, "servers": [], "grants": [] })
+    );
+    folder.put("all.json", "{");
+    folder
+        .succeeds(&["lockdown", "on", "--server", "one"])
+        .await;
+    proxy.logs("not loaded again").await;
+    let ill = status(operator).await.json();
+    assert_eq!(ill["loaded"], false);
+    assert_eq!(ill["lockdown"]["servers"], json!(["one"]));
+    let problems = ill["problems"].as_str().unwrap();
+    assert!(problems.contains("all.json does not load"), "{problems}");
+}
+
 /// A stream that is open stays open until the one that it is for is gone.
 #[tokio::test]
 async fn streams_end_with_the_grant_and_not_with_a_lockdown() {

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// By which URL others reach this proxy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PublicUrl {
     /// Without a slash at its end.
     text: Arc<str>,
@@ -36,9 +36,9 @@ pub(crate) struct PublicUrl {
 }
 
 impl PublicUrl {
-    /// Reads `--public-url`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |what: &str| Err(format!("`--public-url` {what}"));
+    /// Reads one, or says what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        let wrong = Err;
         if text.contains(['?', '#', '@']) {
             return wrong("can have no query, fragment, or user name");
         }
@@ -104,6 +104,12 @@ impl PublicPages {
             approvals,
             turns: Arc::new(Semaphore::new(MOST_AT_ONCE)),
         }
+    }
+
+    /// What is answered to a request for one of these pages, of whoever is admitted.
+    pub(crate) async fn page<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+        let wanted = self.wanted(request).map(str::to_owned)?;
+        Some(self.answer(&wanted).await)
     }
 
     /// What is left of the path of a request that is for these pages.
@@ -370,8 +376,7 @@ mod tests {
             "https://gateway.example.com/#a",
             "https://gateway example.com/",
         ] {
-            let said = PublicUrl::parse(wrong).unwrap_err();
-            assert!(said.starts_with("`--public-url` "), "{wrong}: {said}");
+            assert!(PublicUrl::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

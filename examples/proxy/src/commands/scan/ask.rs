@@ -60,7 +60,7 @@ async fn one(source: Source) -> Result<Offer, String> {
             } else {
                 Stdio::null()
             };
-            client::everything_of_command(&start.command, &start.around, stderr).await
+            client::everything_of_command(&start.program, stderr).await
         }
         Way::None(reason) => Err(reason),
     }

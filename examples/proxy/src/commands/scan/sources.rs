@@ -1,13 +1,10 @@
 //! The servers that are to be asked.
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::Path,
-};
+use std::{ffi::OsStr, path::Path};
 
 use super::config;
 use crate::{
-    child::Surroundings,
+    child::Program,
     cli::{ScanArgs, Secret},
     failure::Failure,
     upstream::Target,
@@ -35,8 +32,7 @@ pub(super) enum Way {
 
 /// A server to start.
 pub(super) struct Start {
-    pub(super) command: Vec<OsString>,
-    pub(super) around: Surroundings,
+    pub(super) program: Program,
     /// Whether its stderr is shown: only of a server that is asked alone.
     pub(super) is_heard: bool,
 }
@@ -56,8 +52,7 @@ pub(super) fn of(args: &ScanArgs) -> Result<Vec<Source>, Failure> {
     }
     if let Some(program) = servers.command.first() {
         let start = Start {
-            command: servers.command.clone(),
-            around: Surroundings::default(),
+            program: servers.command.clone().into(),
             is_heard: servers.client_configs.is_empty() && sources.is_empty(),
         };
         sources.push(Source {

@@ -51,6 +51,7 @@ impl Policy {
             tools: mark(self.can_hide_tools(), &self.inner, |bare, whole| {
                 bare.hide.clone_from(&whole.hide);
                 bare.tools = silent(&whole.tools);
+                bare.risk = silent(&whole.risk);
             }),
             prompts: mark(self.can_hide_prompts(), &self.inner, |bare, whole| {
                 bare.prompts = silent(&whole.prompts);
@@ -80,6 +81,7 @@ fn mark(
     bare.hide.clear();
     bare.tools.clear();
     bare.prompts.clear();
+    bare.risk.clear();
     bare.resources.clear();
     bare.methods.clear();
     bare.all_tools = bare.all_tools.as_ref().map(silent_rule);
@@ -88,7 +90,7 @@ fn mark(
 }
 
 /// Rules without what they only say or count.
-fn silent(rules: &BTreeMap<String, Rule>) -> BTreeMap<String, Rule> {
+fn silent<K: Ord + Clone>(rules: &BTreeMap<K, Rule>) -> BTreeMap<K, Rule> {
     let rules = rules.iter();
     rules
         .map(|(name, rule)| (name.clone(), silent_rule(rule)))

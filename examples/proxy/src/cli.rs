@@ -437,6 +437,11 @@ pub(crate) struct ExplainArgs {
     /// Who calls [default: nobody who is known]
     #[arg(long, value_name = "ID")]
     pub(crate) caller: Option<String>,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// The options of `test`.
@@ -449,6 +454,11 @@ pub(crate) struct TestArgs {
     /// The cases, a JSON list
     #[arg(value_name = "CASES.json")]
     pub(crate) cases: PathBuf,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// The options of `diff`.
@@ -469,6 +479,11 @@ pub(crate) struct DiffArgs {
     /// Cases, as `test` reads them; what they expect does not matter
     #[arg(long, value_name = "CASES.json")]
     pub(crate) cases: Option<PathBuf>,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// An option that may hold a credential.

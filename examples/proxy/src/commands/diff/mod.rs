@@ -10,16 +10,19 @@ use serde_json::{Value, json};
 
 use self::compare::{Compared, Known, Pair};
 use super::{
-    cases, load,
+    cases, load, offered,
     show::{count, print, print_json, shown},
 };
 use crate::{cli::DiffArgs, failure::Failure};
 
 pub(crate) fn run(args: &DiffArgs, json: bool) -> Result<ExitCode, Failure> {
     let (old, new) = (load(&args.old)?, load(&args.new)?);
+    let tools = offered::listed(args.tools.as_deref())?;
     let pair = Pair {
         old: &old,
         new: &new,
+        tools: &tools,
+        knows_tools: args.tools.is_some(),
     };
     let difference = match (&args.audit, &args.cases) {
         (Some(path), _) => log::compare(path, pair)?,

@@ -1,0 +1,163 @@
+//! What was seen of the definitions of a server's tools.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use super::fold::fold;
+use super::pins::{DefinitionDigest, Definitions, digest_of};
+use super::risk::{SeenRisk, by_name};
+use crate::risk::{self, RiskCategory, ToolDefinition};
+
+/// The tools of a server as it lists them, by which `pins` and `risk` of a policy judge
+/// a call of one of them.
+///
+/// A [`PolicyLayer`](crate::PolicyLayer) remembers by itself what passes through it. This
+/// is for asking a [`Policy`](crate::Policy) directly:
+/// see [`Action::with_tools`](crate::Action::with_tools).
+///
+/// ```
+/// use mcp_policy::{Action, ListedTools, Policy};
+/// use serde_json::json;
+///
+/// let policy: Policy = r#"{
+///     "version": "1",
+///     "default": "deny",
+///     "risk": { "read": {} }
+/// }"#.parse()?;
+/// let call = Action::call_tool("get_weather");
+/// // Nobody knows yet what it does.
+/// assert_eq!(policy.decide(&call).rule(), "(default deny)");
+///
+/// let tools = ListedTools::of(&[json!({ "name": "get_weather", "inputSchema": {} })]);
+/// let call = call.with_tools(&tools);
+/// assert_eq!(policy.decide(&call).rule(), "/risk/read");
+/// # Ok::<(), mcp_policy::LoadError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct ListedTools {
+    tools: HashMap<Box<str>, ListedTool>,
+    /// Of each name that something bad was seen of, folded: the worst.
+    looks: HashMap<Box<str>, RiskCategory>,
+}
+
+/// What a definition comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ListedTool {
+    /// `None` if nobody asked.
+    pub(crate) digest: Option<DefinitionDigest>,
+    /// The worse of what name and definition say; `None` if nobody asked.
+    pub(crate) risk: Option<RiskCategory>,
+}
+
+/// The longest name that is remembered: none is longer that anything allows without
+/// naming it exactly.
+const LONGEST_NAME: usize = 1_024;
+
+impl ListedTools {
+    /// Of the `tools` of an answer to `tools/list`. What is no tool with a name counts for
+    /// nothing; of two tools of one name the last counts.
+    pub fn of(tools: &[Value]) -> Self {
+        let mut listed = Self::default();
+        for tool in tools {
+            let Some(definition) = ToolDefinition::from_value(tool) else {
+                continue;
+            };
+            let name = definition.name();
+            let seen = ListedTool {
+                digest: Some(digest_of(tool.to_string().as_bytes()).unwrap_or_default()),
+                risk: Some(risk::of_definition(&definition).max(by_name(name))),
+            };
+            listed.see(name, seen, usize::MAX);
+        }
+        listed
+    }
+
+    /// A tool is listed so now. At most so many are remembered.
+    pub(crate) fn see(&mut self, name: &str, tool: ListedTool, most: usize) {
+        if let Some(known) = self.tools.get_mut(name) {
+            *known = tool;
+        } else if self.tools.len() < most && name.len() <= LONGEST_NAME {
+            self.tools.insert(name.into(), tool);
+        }
+        // What nobody has seen is as bad as this anyway.
+        let bad = tool.risk.filter(|risk| *risk > RiskCategory::Unknown);
+        let Some(risk) = bad.filter(|_| name.len() <= LONGEST_NAME) else {
+            return;
+        };
+        let look = fold(name);
+        if let Some(worst) = self.looks.get_mut(&*look) {
+            *worst = risk.max(*worst);
+        } else if self.looks.len() < most {
+            self.looks.insert(look.into(), risk);
+        }
+    }
+}
+
+impl Definitions for ListedTools {
+    fn digest(&self, tool: &str) -> Option<DefinitionDigest> {
+        self.tools.get(tool)?.digest
+    }
+
+    fn risk(&self, tool: &str) -> SeenRisk {
+        if let Some(risk) = self.tools.get(tool).and_then(|listed| listed.risk) {
+            return SeenRisk::Definition(risk);
+        }
+        if self.looks.is_empty() || tool.len() > LONGEST_NAME {
+            return SeenRisk::Nothing;
+        }
+        let look = self.looks.get(&*fold(tool));
+        look.map_or(SeenRisk::Nothing, |risk| SeenRisk::LookAlike(*risk))
+    }
+}
+
+impl fmt::Debug for ListedTools {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut names: Vec<_> = self.tools.keys().collect();
+        names.sort_unstable();
+        f.debug_tuple("ListedTools").field(&names).finish()
+    }
+}
+
+impl ListedTool {
+    /// Of an entry of a list, as it is written. What nobody can read is nothing that
+    /// anybody has approved, and does the worst.
+    pub(crate) fn read(name: &str, entry: &[u8], wants: Wants) -> Self {
+        let risk = || {
+            let text = std::str::from_utf8(entry).ok();
+            let definition = text.and_then(ToolDefinition::from_json);
+            let by_definition = definition.as_ref().map(risk::of_definition);
+            by_definition.map_or(RiskCategory::Destructive, |risk| risk.max(by_name(name)))
+        };
+        Self {
+            digest: wants.digests.then(|| digest_of(entry).unwrap_or_default()),
+            risk: wants.risks.then(risk),
+        }
+    }
+}
+
+/// What is to be known of a definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wants {
+    pub(crate) digests: bool,
+    pub(crate) risks: bool,
+}
+
+/// One tool of a list, as it stands there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListEntry<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) tool: ListedTool,
+}
+
+impl Definitions for ListEntry<'_> {
+    fn digest(&self, tool: &str) -> Option<DefinitionDigest> {
+        self.tool.digest.filter(|_| tool == self.name)
+    }
+
+    fn risk(&self, tool: &str) -> SeenRisk {
+        let risk = self.tool.risk.filter(|_| tool == self.name);
+        risk.map_or(SeenRisk::Nothing, SeenRisk::Definition)
+    }
+}

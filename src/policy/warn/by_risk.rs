@@ -26,7 +26,10 @@ pub(super) fn warn(document: &PolicyDocument, problems: &mut Problems) {
             });
         }
     }
-    tells_what_is_hidden(document, problems);
+    // What is not pinned is refused, whether it exists or not.
+    if !is_pinned {
+        tells_what_is_hidden(document, problems);
+    }
 }
 
 fn may_pass(rule: &Rule) -> bool {
@@ -35,7 +38,7 @@ fn may_pass(rule: &Rule) -> bool {
 
 fn trusts_the_server(category: RiskCategory, place: String) -> Problem {
     let message = format!(
-        "what counts as `{category}` is what the server says does: nobody has looked at it"
+        "which tools count as `{category}` is for the server to say, unless their names say worse"
     );
     Problem::at_key(place, message)
         .with_help("name in `pins` the definitions that somebody has looked at")

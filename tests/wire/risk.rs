@@ -10,8 +10,8 @@ use crate::guarded::{Guarded, refused_by};
 const READS: &str = r#"{"name":"get_page","description":"Reads a page."}"#;
 const DELETES: &str = r#"{"name":"get_page","description":"Deletes everything for good."}"#;
 
-/// Reading is allowed, destroying hidden, and the rest denied.
-fn policy(default: &str) -> String {
+/// Reading is allowed, and the rest refused.
+fn policy(default: &str, destructive: &str) -> String {
     json!({
         "version": "1", "default": default,
         "tools": {"invoke": {"unwrap": {"name": "args.name", "arguments": "args.with"}}},
@@ -19,17 +19,18 @@ fn policy(default: &str) -> String {
             "read": {},
             "write": {"action": "deny", "reason": "It writes."},
             "unknown": {"action": "deny", "reason": "Nobody knows what it does."},
-            "destructive": {"action": "hide"},
+            "destructive": {"action": destructive},
         },
     })
     .to_string()
 }
 
 const UNKNOWN: &str = "/risk/unknown/action";
+const DESTRUCTIVE: &str = "/risk/destructive/action";
 
 #[tokio::test]
 async fn a_tool_is_unknown_until_somebody_has_listed_it() {
-    let guarded = Guarded::by(&policy("deny"), READS);
+    let guarded = Guarded::by(&policy("deny", "deny"), READS);
     assert_eq!(guarded.calls("get_page").await.as_deref(), Some(UNKNOWN));
     assert_eq!(guarded.sees("bob").await, ["get_page"]);
     assert_eq!(guarded.calls("get_page").await, None);
@@ -43,7 +44,7 @@ async fn a_tool_is_unknown_until_somebody_has_listed_it() {
 
 #[tokio::test]
 async fn what_was_last_listed_counts() {
-    let guarded = Guarded::by(&policy("deny"), READS);
+    let guarded = Guarded::by(&policy("deny", "deny"), READS);
     assert_eq!(guarded.sees("alice").await, ["get_page"]);
     assert_eq!(guarded.calls("get_page").await, None);
     for worse in [
@@ -54,25 +55,39 @@ async fn what_was_last_listed_counts() {
         r#"{"name":"get_page","inputSchema":{"properties":{"action":{"enum":["get","delete"]}}}}"#,
     ] {
         guarded.lists(&[worse]);
-        assert!(guarded.sees("bob").await.is_empty(), "{worse}");
+        assert_eq!(guarded.sees("bob").await, ["get_page"]);
         let refused = guarded.calls("get_page").await;
-        assert_eq!(refused.as_deref(), Some("(default deny)"), "{worse}");
+        assert_eq!(refused.as_deref(), Some(DESTRUCTIVE), "{worse}");
         // Nor by another spelling, which was not seen.
         let other = guarded.calls("Get_page").await;
-        assert_eq!(other.as_deref(), Some("(default deny)"), "{worse}");
+        assert_eq!(other.as_deref(), Some(DESTRUCTIVE), "{worse}");
         let inside = guarded.calls_with("invoke", json!({"name": "get_page"}));
-        assert_eq!(inside.await.as_deref(), Some("(default deny)"), "{worse}");
+        assert_eq!(inside.await.as_deref(), Some(DESTRUCTIVE), "{worse}");
         guarded.lists(&[READS]);
         assert_eq!(guarded.sees("bob").await, ["get_page"]);
         assert_eq!(guarded.calls("get_page").await, None);
     }
-    // Each entry is judged as it passes, and the last counts for calls.
-    guarded.lists(&[DELETES, READS, DELETES]);
-    assert_eq!(guarded.sees("alice").await, ["get_page"]);
-    assert_eq!(
-        guarded.calls("get_page").await.as_deref(),
-        Some("(default deny)")
-    );
+}
+
+#[tokio::test]
+async fn each_entry_of_a_list_is_judged_as_it_passes() {
+    let guarded = Guarded::by(&policy("deny", "hide"), READS);
+    for (list, is_shown, is_allowed) in [
+        (&[READS][..], true, true),
+        (&[DELETES], false, false),
+        (&[DELETES, READS], true, true),
+        // A second definition of the same name does not hide behind the first.
+        (&[READS, DELETES], true, false),
+    ] {
+        guarded.lists(list);
+        let seen = guarded.lists_to("alice").await.to_string();
+        assert_eq!(seen.contains("Reads a page."), is_shown, "{list:?}");
+        assert!(!seen.contains("Deletes"), "{list:?}");
+        // It is refused like a tool that does not exist.
+        let refused = guarded.calls("get_page").await;
+        let expected = (!is_allowed).then_some(UNKNOWN);
+        assert_eq!(refused.as_deref(), expected, "{list:?}");
+    }
 }
 
 #[tokio::test]
@@ -84,11 +99,11 @@ async fn a_definition_that_lies_makes_no_tool_better_than_its_name() {
         })
         .to_string()
     };
-    let guarded = Guarded::by(&policy("deny"), &lies("delete_page"));
-    assert!(guarded.sees("alice").await.is_empty());
+    let guarded = Guarded::by(&policy("deny", "deny"), &lies("delete_page"));
+    assert_eq!(guarded.sees("alice").await, ["delete_page"]);
     assert_eq!(
         guarded.calls("delete_page").await.as_deref(),
-        Some("(default deny)")
+        Some(DESTRUCTIVE)
     );
     guarded.lists(&[&lies("update_page"), &lies("page")]);
     assert_eq!(guarded.sees("alice").await, ["update_page", "page"]);
@@ -102,7 +117,7 @@ async fn a_definition_that_lies_makes_no_tool_better_than_its_name() {
 /// list may be kept for the other.
 #[tokio::test]
 async fn whoever_lists_it_it_counts_for_all() {
-    let strict: Policy = policy("deny").parse().unwrap();
+    let strict: Policy = policy("deny", "deny").parse().unwrap();
     let free: Policy = r#"{"version":"1","default":"allow"}"#.parse().unwrap();
     let of = move |caller: &Caller| {
         Some(
@@ -124,9 +139,8 @@ async fn whoever_lists_it_it_counts_for_all() {
     assert_eq!(answer["result"]["tools"][0]["name"], "get_page");
     assert_eq!(
         guarded.calls("get_page").await.as_deref(),
-        Some("(default deny)")
+        Some(DESTRUCTIVE)
     );
-    assert!(guarded.sees("alice").await.is_empty());
 }
 
 /// A caller cannot tell what is hidden so from what does not exist.
@@ -134,7 +148,7 @@ async fn whoever_lists_it_it_counts_for_all() {
 async fn what_is_hidden_is_refused_like_what_does_not_exist() {
     for default in ["deny", "hide"] {
         let exists = r#"{"name":"delete_this"},{"name":"get_this","description":"Deletes everything for good."}"#;
-        let guarded = Guarded::by(&policy(default), exists);
+        let guarded = Guarded::by(&policy(default, "hide"), exists);
         assert!(guarded.sees("alice").await.is_empty());
         let mut answers = Vec::new();
         for name in ["delete_this", "delete_that", "get_this", "get_that"] {
@@ -152,7 +166,7 @@ async fn what_is_hidden_is_refused_like_what_does_not_exist() {
 
 #[tokio::test]
 async fn a_task_is_out_of_reach_once_its_tool_has_become_worse() {
-    let guarded = Guarded::by(&policy("deny"), READS);
+    let guarded = Guarded::by(&policy("deny", "deny"), READS);
     guarded.sees("alice").await;
     let params = json!({"name": "get_page", "task": {}});
     let made = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
@@ -162,13 +176,13 @@ async fn a_task_is_out_of_reach_once_its_tool_has_become_worse() {
     guarded.lists(&[DELETES]);
     guarded.sees("bob").await;
     let refused = guarded.asks("alice", get).await;
-    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    assert_eq!(refused["error"]["data"]["rule"], DESTRUCTIVE, "{refused}");
 }
 
 /// Whoever lists more tools than are remembered makes none of them better.
 #[tokio::test]
 async fn what_is_too_much_to_be_remembered_is_unknown() {
-    let guarded = Guarded::by(&policy("deny"), READS);
+    let guarded = Guarded::by(&policy("deny", "deny"), READS);
     guarded.sees("alice").await;
     let mut many = String::new();
     for number in 0..10_000 {
@@ -181,23 +195,35 @@ async fn what_is_too_much_to_be_remembered_is_unknown() {
     assert_eq!(guarded.calls("get_9998").await, None);
     assert_eq!(guarded.calls("get_9999").await.as_deref(), Some(UNKNOWN));
     assert_eq!(guarded.calls("get_late").await.as_deref(), Some(UNKNOWN));
-    // What was seen before is not pushed out, and each entry is shown by what it says.
+    // What was seen before is not pushed out.
     assert_eq!(guarded.calls("get_page").await, None);
     guarded.lists(&[DELETES, late_deletes]);
-    assert!(guarded.sees("alice").await.is_empty());
+    guarded.sees("alice").await;
     assert_eq!(
         guarded.calls("get_page").await.as_deref(),
-        Some("(default deny)")
+        Some(DESTRUCTIVE)
     );
     assert_eq!(
         guarded.calls("get_late").await.as_deref(),
-        Some("(default deny)")
+        Some(DESTRUCTIVE)
     );
+}
+
+/// It is left out of a list for what it says there, though that is not remembered.
+#[tokio::test]
+async fn what_is_not_remembered_is_hidden_all_the_same() {
+    let guarded = Guarded::by(&policy("deny", "hide"), READS);
+    let mut list = String::new();
+    for number in 0..10_000 {
+        write!(list, r#"{{"name":"delete_{number}"}},"#).unwrap();
+    }
+    guarded.lists(&[&(list + DELETES)]);
+    assert!(guarded.sees("alice").await.is_empty());
 }
 
 #[tokio::test]
 async fn what_is_in_shadow_is_worked_out_and_refuses_nothing() {
-    let text = policy("deny").replace("\"version\"", "\"mode\":\"shadow\",\"version\"");
+    let text = policy("deny", "deny").replace("\"version\"", "\"mode\":\"shadow\",\"version\"");
     let guarded = Guarded::by(&text, DELETES);
     assert_eq!(guarded.sees("alice").await, ["get_page"]);
     assert_eq!(guarded.calls("get_page").await, None);
@@ -206,7 +232,7 @@ async fn what_is_in_shadow_is_worked_out_and_refuses_nothing() {
 /// What is not known of a tool is asked for by the next list, of whatever page.
 #[tokio::test]
 async fn pages_say_nothing_of_each_other() {
-    let guarded = Guarded::by(&policy("deny"), READS);
+    let guarded = Guarded::by(&policy("deny", "deny"), READS);
     let tool = |name: &str| json!({"name": name}).to_string();
     let all: Vec<String> = ["post_list", "post_read", "post_wipe"].map(tool).into();
     let mut verdicts: Vec<Value> = Vec::new();

@@ -128,9 +128,9 @@ impl<'a> Action<'a> {
         self
     }
 
-    /// On a server that lists its tools so. Without this nothing is known of their
-    /// definitions: a call is judged by the name of the tool, which is one of which
-    /// `risk` of a policy knows too little, and `pins` nothing.
+    /// On a server that lists its tools so, by which `risk` and `pins` of a policy judge it;
+    /// see [`ListedTools`] for an example. Without this no tool was seen: all are at least
+    /// `unknown`, and what is pinned is taken to be as it was.
     #[must_use]
     pub fn with_tools(self, tools: &'a ListedTools) -> Self {
         self.with_definitions(tools)

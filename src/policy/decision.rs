@@ -57,7 +57,9 @@ impl<'p> Decision<'p> {
     /// - `/tools/NAME/require_approval`, `/all_tools/require_approval`: the first rule
     ///   that asks for an approval.
     /// - `/tools/NAME/unwrap`: what the dispatcher should call cannot be read.
-    /// - `/tools/NAME`, `/methods/NAME`, `/default`: what allows.
+    /// - `/risk/CATEGORY/action`, `/risk/CATEGORY/limits/COUNTER`, and so on: the same of
+    ///   the rule for tools of a category.
+    /// - `/tools/NAME`, `/risk/CATEGORY`, `/methods/NAME`, `/default`: what allows.
     /// - `/mode`: allowed, because the whole document is in shadow.
     /// - `/tools/NAME` of a refusal: the name in question is not this one, but
     ///   can be mistaken for it.

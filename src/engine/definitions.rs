@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::policy::{
-    DefinitionDigest, Definitions, ListedTool, ListedTools, Policy, SeenRisk, Wants,
+    DefinitionDigest, Definitions, ListedTool, ListedTools, Policy, SeenRisk, Wants, text_digest,
 };
 
 /// Tools that are remembered, besides those that the policy speaks of.
@@ -49,7 +49,11 @@ impl SeenDefinitions {
 
     /// A tool was listed with this definition: what that comes to.
     pub(super) fn see(&self, name: &str, definition: &[u8], is_pinned: bool) -> ListedTool {
-        let tool = ListedTool::read(name, definition, self.wants());
+        let (text, wants) = (text_digest(definition), self.wants());
+        if let Some(tool) = self.lock().unchanged(name, text, wants) {
+            return tool;
+        }
+        let tool = ListedTool::read(name, definition, text, wants);
         let most = if is_pinned { usize::MAX } else { MOST };
         self.lock().see(name, tool, most);
         tool

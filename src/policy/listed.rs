@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use super::fold::fold;
 use super::pins::{DefinitionDigest, Definitions, digest_of};
@@ -42,9 +43,13 @@ pub struct ListedTools {
     looks: HashMap<Box<str>, RiskCategory>,
 }
 
+/// Tells the text of a definition from all others.
+pub(crate) type TextDigest = [u8; 32];
+
 /// What a definition comes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListedTool {
+    text: TextDigest,
     /// `None` if nobody asked.
     pub(crate) digest: Option<DefinitionDigest>,
     /// The worse of what name and definition say; `None` if nobody asked.
@@ -65,13 +70,29 @@ impl ListedTools {
                 continue;
             };
             let name = definition.name();
+            let text = tool.to_string();
             let seen = ListedTool {
-                digest: Some(digest_of(tool.to_string().as_bytes()).unwrap_or_default()),
+                text: text_digest(text.as_bytes()),
+                digest: Some(digest_of(text.as_bytes()).unwrap_or_default()),
                 risk: Some(risk::of_definition(&definition).max(by_name(name))),
             };
             listed.see(name, seen, usize::MAX);
         }
         listed
+    }
+
+    /// What a text came to when the tool was last listed, if that was the same text and
+    /// all that is to be known of it is known.
+    pub(crate) fn unchanged(
+        &self,
+        name: &str,
+        text: TextDigest,
+        wants: Wants,
+    ) -> Option<ListedTool> {
+        let known = self.tools.get(name).filter(|known| known.text == text)?;
+        let is_missing =
+            wants.digests && known.digest.is_none() || wants.risks && known.risk.is_none();
+        (!is_missing).then_some(*known)
     }
 
     /// A tool is listed so now. At most so many are remembered.
@@ -123,18 +144,23 @@ impl fmt::Debug for ListedTools {
 impl ListedTool {
     /// Of an entry of a list, as it is written. What nobody can read is nothing that
     /// anybody has approved, and does the worst.
-    pub(crate) fn read(name: &str, entry: &[u8], wants: Wants) -> Self {
+    pub(crate) fn read(name: &str, entry: &[u8], text: TextDigest, wants: Wants) -> Self {
         let risk = || {
-            let text = std::str::from_utf8(entry).ok();
-            let definition = text.and_then(ToolDefinition::from_json);
+            let entry = std::str::from_utf8(entry).ok();
+            let definition = entry.and_then(ToolDefinition::from_json);
             let by_definition = definition.as_ref().map(risk::of_definition);
             by_definition.map_or(RiskCategory::Destructive, |risk| risk.max(by_name(name)))
         };
         Self {
+            text,
             digest: wants.digests.then(|| digest_of(entry).unwrap_or_default()),
             risk: wants.risks.then(risk),
         }
     }
+}
+
+pub(crate) fn text_digest(text: &[u8]) -> TextDigest {
+    Sha256::digest(text).into()
 }
 
 /// What is to be known of a definition.

@@ -57,7 +57,7 @@ pub use self::explain::{ConditionStep, Explanation, Step};
 pub(crate) use self::fold::fold;
 pub(crate) use self::limits::MOST_CHARGES;
 pub use self::listed::ListedTools;
-pub(crate) use self::listed::{ListEntry, ListedTool, Wants};
+pub(crate) use self::listed::{ListEntry, ListedTool, Wants, text_digest};
 pub(crate) use self::pins::{DefinitionDigest, Definitions};
 pub(crate) use self::quota::Spending;
 pub use self::quota::{Amount, CalendarUnit, OnStoreError, Period, Quota, QuotaId, Scope};

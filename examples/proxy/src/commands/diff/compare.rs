@@ -5,7 +5,7 @@ use std::fmt;
 use mcp_policy::{Action, ApprovalDemand, Approver, Decision, ListedTools, Policy, Rule};
 use serde_json::{Value, json};
 
-use super::super::{cases::word, show::shown};
+use super::super::{call::Target, cases::word, show::shown};
 
 /// The policy as it was, and as it is to be.
 #[derive(Clone, Copy)]
@@ -14,7 +14,7 @@ pub(super) struct Pair<'p> {
     pub(super) new: &'p Policy,
     /// What is known of the server.
     pub(super) tools: &'p ListedTools,
-    /// Whether that is anything.
+    /// Whether nothing more could be known of it that matters.
     pub(super) knows_tools: bool,
 }
 
@@ -44,6 +44,14 @@ pub(super) struct Said {
 }
 
 impl Pair<'_> {
+    /// The same, to be asked about one of these: only tools have definitions.
+    pub(super) fn about(self, target: Target) -> Self {
+        Self {
+            knows_tools: self.knows_tools || target != Target::Tool,
+            ..self
+        }
+    }
+
     /// By everything that there is to know.
     pub(super) fn decide(self, action: &Action<'_>, label: String) -> Compared {
         let action = &action.clone().with_tools(self.tools);
@@ -92,10 +100,7 @@ impl Pair<'_> {
     /// as unknown in both, and may be something of which they do not say the same.
     fn same(self, old: &Decision<'_>, new: &Decision<'_>) -> Known {
         let by_name = |decision: &Decision<'_>| {
-            let rule = decision.inner().map_or(decision.rule(), |_| "");
-            ["/tools/", "/resources", "/prompts", "/methods"]
-                .iter()
-                .any(|place| rule.starts_with(place))
+            decision.inner().is_none() && decision.rule().starts_with("/tools/")
         };
         let risks_differ = self.old.document().risk != self.new.document().risk;
         match risks_differ && !self.knows_tools && !(by_name(old) && by_name(new)) {

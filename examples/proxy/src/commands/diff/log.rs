@@ -69,6 +69,7 @@ fn one(
         _ => target.action(name),
     };
     let label = label(*target, name);
+    let pair = pair.about(*target);
     let mut compared = if *completes && *target == Target::Prompt {
         // Nothing but the name is looked at.
         pair.decide(&action, format!("completion of {label}"))

@@ -23,6 +23,7 @@ pub(super) fn compare(pair: Pair<'_>) -> Difference {
         Target::Resource,
         Target::Method,
     ] {
+        let pair = pair.about(target);
         let documents = [pair.old.document(), pair.new.document()];
         let keys: BTreeSet<&str> = documents.iter().flat_map(|own| keys(own, target)).collect();
         for key in keys {

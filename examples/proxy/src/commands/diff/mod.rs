@@ -50,6 +50,7 @@ fn of_cases(path: &Path, pair: Pair<'_>) -> Result<Difference, Failure> {
             Failure::input(format!("{}: {}: {error}", path.display(), case.name))
         })?;
         let label = format!("{} ({})", case.name, case.call.label());
+        let pair = pair.about(case.call.target);
         compared.push(pair.decide(&action, label));
     }
     Ok(Difference {

@@ -187,3 +187,156 @@ impl Definitions for ListEntry<'_> {
         risk.map_or(SeenRisk::Nothing, SeenRisk::Definition)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ALL: Wants = Wants {
+        digests: true,
+        risks: true,
+    };
+
+    fn read(name: &str, entry: &str, wants: Wants) -> ListedTool {
+        let text = text_digest(entry.as_bytes());
+        ListedTool::read(name, entry.as_bytes(), text, wants)
+    }
+
+    #[test]
+    fn only_what_is_asked_for_is_found_out() {
+        let entry = r#"{"name":"get_page"}"#;
+        for (digests, risks) in [(false, false), (true, false), (false, true), (true, true)] {
+            let tool = read("get_page", entry, Wants { digests, risks });
+            assert_eq!(tool.digest, digest_of(entry.as_bytes()).filter(|_| digests));
+            assert_eq!(tool.risk, Some(RiskCategory::Read).filter(|_| risks));
+        }
+        let whole = read("get_page", entry, ALL);
+        assert_eq!(
+            ListedTools::of(&[json!({ "name": "get_page" })]).tools["get_page"],
+            whole
+        );
+    }
+
+    #[test]
+    fn what_nobody_can_read_does_the_worst() {
+        let broken: [&[u8]; 4] = [
+            b"{",
+            b"{\"name\":1}",
+            b"{\"name\":\"a\",\"x\":1,\"x\":1}",
+            b"\xff",
+        ];
+        for entry in broken {
+            let tool = ListedTool::read("get_page", entry, text_digest(entry), ALL);
+            assert_eq!(tool.risk, Some(RiskCategory::Destructive));
+            assert_eq!(tool.digest, Some(digest_of(entry).unwrap_or_default()));
+        }
+    }
+
+    #[test]
+    fn what_is_unchanged_is_known_if_all_of_it_is() {
+        let entry = r#"{"name":"get_page"}"#;
+        let text = text_digest(entry.as_bytes());
+        let wants = [(false, false), (true, false), (false, true), (true, true)]
+            .map(|(digests, risks)| Wants { digests, risks });
+        for known in wants {
+            let mut listed = ListedTools::default();
+            let tool = read("get_page", entry, known);
+            listed.see("get_page", tool, 1);
+            for wanted in wants {
+                let is_known = known.digests >= wanted.digests && known.risks >= wanted.risks;
+                let found = listed.unchanged("get_page", text, wanted);
+                assert_eq!(found, is_known.then_some(tool));
+                assert_eq!(listed.unchanged("get_other", text, wanted), None);
+                assert_eq!(
+                    listed.unchanged("get_page", text_digest(b"{}"), wanted),
+                    None
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_are_remembered_than_there_is_room_for() {
+        let mut listed = ListedTools::default();
+        let [better, worse] =
+            ["get_page", "delete_page"].map(|name| read(name, r#"{"name":"x"}"#, ALL));
+        listed.see("one", worse, 1);
+        listed.see("two", worse, 1);
+        assert_eq!(listed.risk("two"), SeenRisk::Nothing);
+        assert_eq!(listed.digest("two"), None);
+        // What looks like one that was seen once is as bad as that ever was.
+        let destructive = RiskCategory::Destructive;
+        listed.see("one", better, 1);
+        assert_eq!(
+            listed.risk("one"),
+            SeenRisk::Definition(RiskCategory::Unknown)
+        );
+        assert_eq!(listed.risk("One"), SeenRisk::LookAlike(destructive));
+        let executes = read("run_page", r#"{"name":"x"}"#, ALL);
+        listed.see("ONE", executes, 1);
+        assert_eq!(listed.risk("One"), SeenRisk::LookAlike(destructive));
+        assert_eq!((listed.tools.len(), listed.looks.len()), (1, 1));
+        // Nor is a name that no policy allows.
+        let mut listed = ListedTools::default();
+        for (length, is_remembered) in [(LONGEST_NAME, true), (LONGEST_NAME + 1, false)] {
+            let name = "a".repeat(length);
+            listed.see(&name, worse, 9);
+            assert_eq!(listed.digest(&name).is_some(), is_remembered);
+            let look = listed.risk(&name.to_uppercase());
+            let expected = if is_remembered {
+                SeenRisk::LookAlike(destructive)
+            } else {
+                SeenRisk::Nothing
+            };
+            assert_eq!(look, expected);
+        }
+        assert_eq!((listed.tools.len(), listed.looks.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_worse_than_unknown_is_worse_for_what_looks_like_it() {
+        let mut listed = ListedTools::default();
+        for (name, is_bad) in [
+            ("page", false),
+            ("get_it", false),
+            ("run_it", true),
+            ("pay_invoice", true),
+        ] {
+            listed.see(
+                name,
+                read(name, &json!({ "name": name }).to_string(), ALL),
+                9,
+            );
+            let look = listed.risk(&name.to_uppercase());
+            assert_eq!(look != SeenRisk::Nothing, is_bad, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_entry_says_nothing_of_others() {
+        let tool = read("get_page", r#"{"name":"get_page"}"#, ALL);
+        let entry = ListEntry {
+            name: "get_page",
+            tool,
+        };
+        assert_eq!(
+            entry.risk("get_page"),
+            SeenRisk::Definition(RiskCategory::Read)
+        );
+        assert_eq!(entry.digest("get_page"), tool.digest);
+        assert_eq!(entry.risk("get_other"), SeenRisk::Nothing);
+        assert_eq!(entry.digest("get_other"), None);
+    }
+
+    #[test]
+    fn names_are_shown_and_nothing_else() {
+        let listed = ListedTools::of(&[
+            json!({ "name": "b" }),
+            json!({ "name": "a", "x": 7 }),
+            json!(1),
+        ]);
+        assert_eq!(format!("{listed:?}"), r#"ListedTools(["a", "b"])"#);
+    }
+}

@@ -1,8 +1,9 @@
 //! Tools that no entry names, judged by what the server was seen to say of them.
 
 use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
 
-use mcp_policy::{Caller, Policy, PolicyLayer};
+use mcp_policy::{AuditRecord, AuditSink, Caller, Policy, PolicyLayer, Receipt};
 use serde_json::{Value, json};
 
 use crate::guarded::{Guarded, refused_by};
@@ -221,12 +222,31 @@ async fn what_is_not_remembered_is_hidden_all_the_same() {
     assert!(guarded.sees("alice").await.is_empty());
 }
 
+/// What would have decided, of whatever was decided otherwise.
+#[derive(Clone, Default)]
+struct Shadows(Arc<Mutex<Vec<String>>>);
+
+impl AuditSink for Shadows {
+    fn record(&self, record: &AuditRecord) -> Receipt {
+        if let AuditRecord::Decision(decision) = record {
+            let rule = decision.shadow().map(|(_, rule)| rule.to_owned());
+            self.0.lock().unwrap().extend(rule);
+        }
+        Receipt::recorded()
+    }
+}
+
 #[tokio::test]
 async fn what_is_in_shadow_is_worked_out_and_refuses_nothing() {
     let text = policy("deny", "deny").replace("\"version\"", "\"mode\":\"shadow\",\"version\"");
-    let guarded = Guarded::by(&text, DELETES);
+    let shadows = Shadows::default();
+    let layer = PolicyLayer::new(text.parse().unwrap()).audit(shadows.clone());
+    let guarded = Guarded::of(layer, DELETES);
+    assert_eq!(guarded.calls("get_page").await, None);
     assert_eq!(guarded.sees("alice").await, ["get_page"]);
     assert_eq!(guarded.calls("get_page").await, None);
+    let shadows: Vec<String> = shadows.0.lock().unwrap().drain(..).collect();
+    assert_eq!(shadows, [UNKNOWN, DESTRUCTIVE]);
 }
 
 /// What is not known of a tool is asked for by the next list, of whatever page.

@@ -1,6 +1,6 @@
 //! Rules by risk that trust too much.
 
-use super::super::diagnostic::{Problem, Problems, join};
+use super::super::diagnostic::{Problem, Problems, join, quote};
 use super::super::document::{Approver, DefaultAction, PolicyDocument, Rule, RuleAction};
 use super::super::risk;
 use crate::risk::RiskCategory;
@@ -8,6 +8,16 @@ use crate::risk::RiskCategory;
 pub(super) fn warn(document: &PolicyDocument, problems: &mut Problems) {
     let pins = document.pins.as_ref();
     let is_pinned = pins.is_some_and(|pins| pins.tools.is_some());
+    let mut names = document.tools.keys();
+    let everything = names.find(|name| name.bytes().all(|byte| byte == b'*'));
+    if let Some(name) = everything.filter(|_| !document.risk.is_empty()) {
+        problems.report(|| {
+            let place = join("/tools", name);
+            let message = format!("`risk` never applies: {} names every tool", quote(&place));
+            Problem::at_key("/risk".to_owned(), message)
+                .with_help("drop one of the two: what no entry names follows `risk`")
+        });
+    }
     for (category, rule) in &document.risk {
         let place = risk::place(*category);
         let trusts = *category < RiskCategory::Unknown && may_pass(rule);

@@ -172,6 +172,26 @@ mod tests {
                 r#""default":"hide","all_tools":{"require_approval":{"conditions":[]}},"tools":{"a":{"require_approval":true}}"#,
                 [false; 3],
             ),
+            (
+                r#""default":"deny""#,
+                r#""default":"deny","risk":{"read":{"action":"hide"}}"#,
+                [true, false, false],
+            ),
+            (
+                r#""default":"deny","risk":{"read":{"action":"deny"}}"#,
+                r#""default":"deny","risk":{"write":{}}"#,
+                [false; 3],
+            ),
+            (
+                r#""default":"hide","risk":{"read":{}}"#,
+                r#""default":"hide","risk":{"write":{}}"#,
+                [true, false, false],
+            ),
+            (
+                r#""default":"hide","risk":{"read":{}}"#,
+                r#""default":"hide","risk":{"read":{"rate_limit":"1/day","description":"x"}}"#,
+                [false; 3],
+            ),
         ] {
             assert_eq!(differ(one, other), expected, "{one} and {other}");
             assert_eq!(differ(other, one), expected, "{other} and {one}");

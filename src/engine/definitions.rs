@@ -54,7 +54,7 @@ impl SeenDefinitions {
             return tool;
         }
         let tool = ListedTool::read(name, definition, text, wants);
-        let most = if is_pinned { usize::MAX } else { MOST };
+        let most = (!is_pinned).then_some(MOST);
         self.lock().see(name, tool, most);
         tool
     }

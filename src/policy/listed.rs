@@ -76,7 +76,7 @@ impl ListedTools {
                 digest: Some(digest_of(text.as_bytes()).unwrap_or_default()),
                 risk: Some(risk::of_definition(&definition).max(by_name(name))),
             };
-            listed.see(name, seen, usize::MAX);
+            listed.see(name, seen, None);
         }
         listed
     }
@@ -95,22 +95,23 @@ impl ListedTools {
         (!is_missing).then_some(*known)
     }
 
-    /// A tool is listed so now. At most so many are remembered.
-    pub(crate) fn see(&mut self, name: &str, tool: ListedTool, most: usize) {
+    /// A tool is listed so now. At most so many are remembered, or this one in any case.
+    pub(crate) fn see(&mut self, name: &str, tool: ListedTool, most: Option<usize>) {
+        let has_room =
+            |count: usize| most.is_none_or(|most| count < most && name.len() <= LONGEST_NAME);
         if let Some(known) = self.tools.get_mut(name) {
             *known = tool;
-        } else if self.tools.len() < most && name.len() <= LONGEST_NAME {
+        } else if has_room(self.tools.len()) {
             self.tools.insert(name.into(), tool);
         }
         // What nobody has seen is as bad as this anyway.
-        let bad = tool.risk.filter(|risk| *risk > RiskCategory::Unknown);
-        let Some(risk) = bad.filter(|_| name.len() <= LONGEST_NAME) else {
+        let Some(risk) = tool.risk.filter(|risk| *risk > RiskCategory::Unknown) else {
             return;
         };
         let look = fold(name);
         if let Some(worst) = self.looks.get_mut(&*look) {
             *worst = risk.max(*worst);
-        } else if self.looks.len() < most {
+        } else if has_room(self.looks.len()) {
             self.looks.insert(look.into(), risk);
         }
     }
@@ -243,7 +244,7 @@ mod tests {
         for known in wants {
             let mut listed = ListedTools::default();
             let tool = read("get_page", entry, known);
-            listed.see("get_page", tool, 1);
+            listed.see("get_page", tool, Some(1));
             for wanted in wants {
                 let is_known = known.digests >= wanted.digests && known.risks >= wanted.risks;
                 let found = listed.unchanged("get_page", text, wanted);
@@ -262,27 +263,27 @@ mod tests {
         let mut listed = ListedTools::default();
         let [better, worse] =
             ["get_page", "delete_page"].map(|name| read(name, r#"{"name":"x"}"#, ALL));
-        listed.see("one", worse, 1);
-        listed.see("two", worse, 1);
+        listed.see("one", worse, Some(1));
+        listed.see("two", worse, Some(1));
         assert_eq!(listed.risk("two"), SeenRisk::Nothing);
         assert_eq!(listed.digest("two"), None);
         // What looks like one that was seen once is as bad as that ever was.
         let destructive = RiskCategory::Destructive;
-        listed.see("one", better, 1);
+        listed.see("one", better, Some(1));
         assert_eq!(
             listed.risk("one"),
             SeenRisk::Definition(RiskCategory::Unknown)
         );
         assert_eq!(listed.risk("One"), SeenRisk::LookAlike(destructive));
         let executes = read("run_page", r#"{"name":"x"}"#, ALL);
-        listed.see("ONE", executes, 1);
+        listed.see("ONE", executes, Some(1));
         assert_eq!(listed.risk("One"), SeenRisk::LookAlike(destructive));
         assert_eq!((listed.tools.len(), listed.looks.len()), (1, 1));
         // Nor is a name that no policy allows.
         let mut listed = ListedTools::default();
         for (length, is_remembered) in [(LONGEST_NAME, true), (LONGEST_NAME + 1, false)] {
             let name = "a".repeat(length);
-            listed.see(&name, worse, 9);
+            listed.see(&name, worse, Some(9));
             assert_eq!(listed.digest(&name).is_some(), is_remembered);
             let look = listed.risk(&name.to_uppercase());
             let expected = if is_remembered {
@@ -293,6 +294,10 @@ mod tests {
             assert_eq!(look, expected);
         }
         assert_eq!((listed.tools.len(), listed.looks.len()), (1, 1));
+        // Unless a policy names it, as pins do.
+        let name = "b".repeat(LONGEST_NAME + 1);
+        listed.see(&name, worse, None);
+        assert_eq!(listed.digest(&name), worse.digest);
     }
 
     #[test]
@@ -307,7 +312,7 @@ mod tests {
             listed.see(
                 name,
                 read(name, &json!({ "name": name }).to_string(), ALL),
-                9,
+                Some(9),
             );
             let look = listed.risk(&name.to_uppercase());
             assert_eq!(look != SeenRisk::Nothing, is_bad, "{name}");

@@ -36,6 +36,7 @@ pub(super) fn warn(document: &PolicyDocument, problems: &mut Problems) {
             });
         }
     }
+    passes_until_listed(document, problems);
     // What is not pinned is refused, whether it exists or not.
     if !is_pinned {
         tells_what_is_hidden(document, problems);
@@ -54,22 +55,50 @@ fn trusts_the_server(category: RiskCategory, place: String) -> Problem {
         .with_help("name in `pins` the definitions that somebody has looked at")
 }
 
+/// Whether some calls of a tool that no entry names pass without anybody's approval.
+fn passes(document: &PolicyDocument, category: RiskCategory) -> bool {
+    let Some(rule) = document.risk.get(&category) else {
+        return document.default == DefaultAction::Allow;
+    };
+    let approval = rule.approval();
+    let always_asks = approval.is_some_and(|asks| asks.conditions.is_empty());
+    may_pass(rule) && !always_asks
+}
+
+/// Whoever does not ask for the list is not judged by it.
+fn passes_until_listed(document: &PolicyDocument, problems: &mut Problems) {
+    let mut worse = RiskCategory::ALL.into_iter();
+    let is_refused =
+        |category: RiskCategory| category > RiskCategory::Unknown && !passes(document, category);
+    if document.risk.is_empty()
+        || !passes(document, RiskCategory::Unknown)
+        || !worse.any(is_refused)
+    {
+        return;
+    }
+    problems.report(|| {
+        let message = "a tool passes here until it has been listed if only its definition, and not \
+                       its name, says that it is worse than `unknown`";
+        let place = match document.risk.contains_key(&RiskCategory::Unknown) {
+            true => risk::place(RiskCategory::Unknown),
+            false => "/risk".to_owned(),
+        };
+        Problem::at_key(place, message)
+            .with_help("refuse what is `unknown`, or ask for an approval of it")
+    });
+}
+
 /// A name that is no tool has no definition either, so it is at least unknown.
 fn tells_what_is_hidden(document: &PolicyDocument, problems: &mut Problems) {
     let is_hide = |rule: &Rule| rule.action == RuleAction::Hide;
-    let rules = document.tools.values().chain(document.risk.values());
-    let hides = !document.hide.is_empty() || rules.into_iter().any(is_hide);
+    let mut rules = document.tools.values().chain(document.risk.values());
+    let hides = !document.hide.is_empty() || rules.any(is_hide);
     // Of a policy that allows by default it is said for that.
     if !hides || document.default == DefaultAction::Allow {
         return;
     }
-    let passes = |rule: &Rule| {
-        let approval = rule.approval();
-        let always_asks = approval.is_some_and(|asks| asks.conditions.is_empty());
-        may_pass(rule) && !always_asks
-    };
     let mut unseen = document.risk.range(RiskCategory::Unknown..);
-    let Some((category, _)) = unseen.find(|(_, rule)| passes(rule)) else {
+    let Some((category, _)) = unseen.find(|(category, _)| passes(document, **category)) else {
         return;
     };
     problems.report(|| {

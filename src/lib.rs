@@ -67,9 +67,9 @@ pub use mcp::params::Elicitation;
 pub use policy::{
     Action, Amount, ApprovalDemand, Approver, CalendarUnit, Check, Condition, ConditionStep,
     Decision, DefaultAction, Diagnostic, Explanation, Instructions, InvalidArguments, Limit,
-    LoadError, MaxConcurrent, MethodRule, Mode, NoDefinition, OnDrift, OnStoreError, Operator,
-    Outcome, Period, Pins, Policy, PolicyDocument, Quota, QuotaId, RateLimit, RequireApproval,
-    Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap, Window,
+    ListedTools, LoadError, MaxConcurrent, MethodRule, Mode, NoDefinition, OnDrift, OnStoreError,
+    Operator, Outcome, Period, Pins, Policy, PolicyDocument, Quota, QuotaId, RateLimit,
+    RequireApproval, Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap, Window,
 };
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]

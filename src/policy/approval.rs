@@ -312,7 +312,7 @@ mod tests {
         let document = json!({ "version": "1", "default": "deny", "tools": { "t": rule } });
         let policy: Policy = document.to_string().parse().unwrap();
         let entry = policy.inner.rules.tools.entries.exact(b"t").unwrap();
-        entry.approval.as_ref().unwrap().digest.clone()
+        entry.rule.approval.as_ref().unwrap().digest.clone()
     }
 
     #[test]

@@ -638,6 +638,11 @@ pub(crate) struct ExplainArgs {
     /// Who calls [default: nobody who is known]
     #[arg(long, value_name = "ID")]
     pub(crate) caller: Option<String>,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// The options of `test`.
@@ -650,6 +655,11 @@ pub(crate) struct TestArgs {
     /// The cases, a JSON list
     #[arg(value_name = "CASES.json")]
     pub(crate) cases: PathBuf,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// The options of `diff`.
@@ -670,6 +680,11 @@ pub(crate) struct DiffArgs {
     /// Cases, as `test` reads them; what they expect does not matter
     #[arg(long, value_name = "CASES.json")]
     pub(crate) cases: Option<PathBuf>,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// The options of `replay`.
@@ -682,6 +697,11 @@ pub(crate) struct ReplayArgs {
     /// What `serve --audit` writes: a file of lines, or `sqlite:PATH`
     #[arg(long, value_name = "LOG")]
     pub(crate) audit: Place,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// The options of `log`.

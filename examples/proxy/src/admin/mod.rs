@@ -203,6 +203,7 @@ fn asks(policy: &Policy) -> bool {
     let sections = [&document.tools, &document.resources, &document.prompts];
     let rules = sections.into_iter().flat_map(BTreeMap::values);
     let mut enforced = rules
+        .chain(document.risk.values())
         .chain(&document.all_tools)
         .filter(|rule| rule.mode != Mode::Shadow);
     document.mode != Mode::Shadow

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use mcp_policy::{Action, Decision, Diagnostic, LoadError, Policy};
+use mcp_policy::{Action, Decision, Diagnostic, ListedTools, LoadError, Policy};
 use serde_json::{Value, json};
 
 use super::{
@@ -34,7 +34,9 @@ pub(crate) async fn run(args: &CheckArgs, json: bool) -> Result<ExitCode, Failur
         found.sort_by_key(|warning| warning.span().start);
     }
     let fails = args.strict && !found.is_empty();
-    let verdicts = offered.as_deref().map(|tools| Verdicts::of(&policy, tools));
+    let listed = ListedTools::of(offered.as_deref().unwrap_or_default());
+    let verdicts = offered.as_deref();
+    let verdicts = verdicts.map(|tools| Verdicts::of(&policy, tools, &listed));
     if json {
         print_json(&as_json(!fails, &found, verdicts.as_ref()));
     } else {
@@ -160,12 +162,12 @@ pub(super) struct Said<'p> {
 }
 
 impl<'p> Verdicts<'p> {
-    fn of(policy: &'p Policy, tools: &'p [Value]) -> Self {
+    fn of(policy: &'p Policy, tools: &'p [Value], listed: &ListedTools) -> Self {
         let names = || tools.iter().map(|tool| tool.get("name")?.as_str());
         Self {
             tools: names()
                 .flatten()
-                .map(|name| Said::of(policy, name))
+                .map(|name| Said::of(policy, name, listed))
                 .collect(),
             nameless: names().filter(Option::is_none).count(),
         }
@@ -173,11 +175,13 @@ impl<'p> Verdicts<'p> {
 }
 
 impl<'p> Said<'p> {
-    pub(super) fn of(policy: &'p Policy, name: &'p str) -> Self {
+    /// Of a tool, of which the server says what is listed.
+    pub(super) fn of(policy: &'p Policy, name: &'p str, listed: &ListedTools) -> Self {
+        let call = Action::call_tool(name).with_tools(listed);
         Self {
             name,
-            decision: policy.decide_name(&Action::call_tool(name)),
-            is_conditional: policy.is_conditional(&Action::call_tool(name)),
+            decision: policy.decide_name(&call),
+            is_conditional: policy.is_conditional(&call),
         }
     }
 

@@ -732,3 +732,107 @@ mod diff {
         );
     }
 }
+
+/// What is said of tools by what they do depends on what a server says of them.
+mod risk {
+    use super::*;
+
+    const BY_RISK: &str = r#"{
+      "version": "1",
+      "default": "deny",
+      "risk": { "read": {}, "destructive": { "action": "hide" } },
+      "pins": { "on_drift": "hide" }
+    }"#;
+
+    fn tools() -> PathBuf {
+        let tools = json!({ "tools": [
+            { "name": "get_page", "description": "Reads a page." },
+            { "name": "get_other", "description": "Deletes everything for good." },
+            { "name": "update_page" },
+        ] });
+        file("tools.json", &tools.to_string())
+    }
+
+    #[tokio::test]
+    async fn check_says_of_every_tool_what_its_definition_comes_to() {
+        let (policy, tools) = (file("policy.json", BY_RISK), tools());
+        let ended = run(&["check", "--json", text(&policy), "--tools", text(&tools)]).await;
+        let said: Vec<Value> = ended.json()["tools"].as_array().unwrap().clone();
+        let rules: Vec<&str> = said
+            .iter()
+            .map(|said| said["rule"].as_str().unwrap())
+            .collect();
+        assert_eq!(rules, ["/risk/read", "(hidden)", "(default deny)"]);
+    }
+
+    #[tokio::test]
+    async fn explain_and_test_are_told_what_a_server_says() {
+        let (policy, tools) = (file("policy.json", BY_RISK), tools());
+        let call = r#"{"name":"get_page"}"#;
+        let ended = run(&["explain", text(&policy), "--call", call]).await;
+        assert!(
+            ended.stdout.contains("it counts as `unknown`"),
+            "{}",
+            ended.stdout
+        );
+        let with_tools = [
+            "explain",
+            text(&policy),
+            "--call",
+            call,
+            "--tools",
+            text(&tools),
+        ];
+        let ended = run(&with_tools).await;
+        assert!(
+            ended.stdout.contains("it counts as `read`"),
+            "{}",
+            ended.stdout
+        );
+        let cases = json!([{ "call": { "name": "get_page" }, "expect": "allow" }]);
+        let cases = file("cases.json", &cases.to_string());
+        let ended = run(&["test", text(&policy), text(&cases)]).await;
+        assert_eq!(ended.code, Some(1));
+        let ended = run(&["test", text(&policy), text(&cases), "--tools", text(&tools)]).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+        let ended = run(&["test", text(&policy), text(&cases), "--tools", "none.json"]).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    }
+
+    #[tokio::test]
+    async fn diff_does_not_take_for_the_same_what_it_cannot_know() {
+        let old = file("policy.json", BY_RISK);
+        let new = BY_RISK.replace(r#""read": {}"#, r#""read": { "action": "deny" }"#);
+        let (new, tools) = (file("new.json", &new), tools());
+        let ended = run(&["diff", text(&old), text(&new)]).await;
+        assert_eq!(ended.code, Some(1));
+        let expected = "changed: tool `get_some_other_thing` for example, which is read\n  \
+                        old: allow by /risk/read\n  new: deny by /risk/read/action\n\
+                        9 names: 1 changed, 0 need arguments, 8 unchanged\n";
+        assert_eq!(ended.stdout, expected);
+        let cases =
+            json!(["get_page", "update_page"].map(|name| json!({ "call": { "name": name } })));
+        let cases = file("cases.json", &cases.to_string());
+        let compare = ["diff", text(&old), text(&new), "--cases", text(&cases)];
+        let ended = run(&compare).await;
+        assert_eq!(ended.code, Some(0));
+        assert!(
+            ended.stdout.contains("2 need arguments, 0 unchanged"),
+            "{}",
+            ended.stdout
+        );
+        let with_tools: Vec<&str> = compare
+            .into_iter()
+            .chain(["--tools", text(&tools)])
+            .collect();
+        let ended = run(&with_tools).await;
+        assert_eq!(ended.code, Some(1));
+        assert!(
+            ended
+                .stdout
+                .contains("1 changed, 0 need arguments, 1 unchanged"),
+            "{}",
+            ended.stdout
+        );
+    }
+}

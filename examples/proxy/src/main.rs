@@ -32,6 +32,7 @@ mod failure;
 mod gateway;
 mod headers;
 mod json_text;
+mod jwt;
 mod keys;
 mod lines;
 mod message;

@@ -35,6 +35,7 @@ mod fleet;
 mod gateway;
 mod headers;
 mod json_text;
+mod jwt;
 mod keys;
 mod lines;
 mod message;

@@ -68,6 +68,26 @@ impl PublicUrl {
         &self.authority
     }
 
+    /// The URL of what is at this path.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.text)
+    }
+
+    /// The path of this, as others see it, below a well-known one of the host.
+    pub(crate) fn well_known(&self, prefix: &str, path: &str) -> String {
+        format!("{prefix}{}{path}", self.path)
+    }
+
+    /// What every path begins with.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The host alone, and how it is spoken to.
+    pub(crate) fn origin(&self) -> &str {
+        self.text.strip_suffix(&*self.path).unwrap_or(&self.text)
+    }
+
     /// Where it is said what has become of a request.
     pub(crate) fn page_of(&self, request: &ApprovalId) -> String {
         format!("{}{PATH}/{request}", self.text)

@@ -1,12 +1,13 @@
 //! `gateway.toml`: which servers the proxy guards, and for whom.
 //!
 //! Everything that is wrong with it is said at once, by [`reader`]; [`servers`] and
-//! [`grants`] are its tables, [`value`] what may stand elsewhere because it is
+//! [`grants`] are its tables, [`issued`] what tokens of an issuer have to be, [`value`] what may stand elsewhere because it is
 //! secret, [`token`] what is kept of the tokens of grants, and [`files`] whether what
 //! was read is still there.
 
 pub(crate) mod files;
 mod grants;
+mod issued;
 mod problems;
 mod reader;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use self::{
 };
 pub(crate) use self::{
     grants::Grant,
+    issued::Issued,
     problems::Unloadable,
     reader::Problem,
     servers::{Behind, Server},
@@ -160,7 +162,7 @@ impl Config {
             return None;
         }
         let mut servers = self.servers.iter();
-        let (name, _) = servers.find(|(_, server)| server.policy.is_some())?;
+        let (name, _) = servers.find(|(_, server)| server.is_for_everybody())?;
         Some(format!(
             "{listen} can be reached from other machines, and nobody there would have to prove who \
              they are to use the server `{name}`"
@@ -214,6 +216,7 @@ struct Reading {
     base: PathBuf,
     /// Whether secrets are wanted, and not only their places.
     looks_up: bool,
+    has_public_url: bool,
     /// Servers, of which some may be wrong, and where it stands that they are for
     /// everybody.
     servers: HashMap<String, Option<Range<usize>>>,
@@ -239,6 +242,7 @@ impl Reading {
             problems: Problems::default(),
             base: base.to_owned(),
             looks_up,
+            has_public_url: table.contains_key("public_url"),
             servers: servers.map(Iterator::collect).unwrap_or_default(),
             files: RefCell::new(vec![seen.clone()]),
             hidden: RefCell::default(),

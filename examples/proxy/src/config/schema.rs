@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{FIELDS, LIMITS, grants, servers, value};
+use super::{FIELDS, LIMITS, grants, issued, servers, value};
 
 const SCHEMA: &str = include_str!("schema.json");
 
@@ -25,6 +25,7 @@ fn the_schema_has_the_fields_that_are_read() {
     assert_eq!(properties(&schema["properties"]["limits"]), LIMITS);
     assert_eq!(properties(&defs["server"]), servers::FIELDS);
     assert_eq!(properties(&defs["grant"]), grants::FIELDS);
+    assert_eq!(properties(&defs["issued"]), issued::FIELDS);
     let elsewhere = defs["value"]["oneOf"].as_array().unwrap();
     let elsewhere: Vec<_> = elsewhere[1..].iter().flat_map(properties).collect();
     assert_eq!(elsewhere, value::ELSEWHERE);
@@ -33,6 +34,7 @@ fn the_schema_has_the_fields_that_are_read() {
         &schema["properties"]["limits"],
         &defs["server"],
         &defs["grant"],
+        &defs["issued"],
     ] {
         assert_eq!(object["additionalProperties"], false);
     }
@@ -86,6 +88,10 @@ fn every_field_is_read() {
     for field in servers::FIELDS {
         let beside = beside(field);
         let text = format!("[servers.a]\n{beside}{field} = 07:32:00\n");
+        assert!(said(text), "{field}");
+    }
+    for field in issued::FIELDS {
+        let text = format!("[servers.a]\nurl = \"http://a\"\njwt.{field} = 07:32:00\n");
         assert!(said(text), "{field}");
     }
     for field in grants::FIELDS {

@@ -12,21 +12,38 @@ use http::{HeaderMap, HeaderName};
 use toml_edit::{Item, TableLike};
 
 use super::{
-    KeptPolicy, Reading, is_name,
+    Issued, KeptPolicy, Reading, is_name, issued,
     reader::{Fields, Spanned},
     value::secret,
 };
 use crate::{cli::Secret, upstream::Target};
 
 /// The fields of a server.
-pub(super) const FIELDS: [&str; 6] = ["command", "env", "headers", "policy", "show_stderr", "url"];
+pub(super) const FIELDS: [&str; 7] = [
+    "command",
+    "env",
+    "headers",
+    "jwt",
+    "policy",
+    "show_stderr",
+    "url",
+];
 
 /// A server.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) behind: Behind,
-    /// Everybody's, without grants.
+    /// Everybody's, without grants, who may use it.
     pub(crate) policy: Option<KeptPolicy>,
+    /// What everybody has to show, if anything.
+    pub(crate) issued: Option<Issued>,
+}
+
+impl Server {
+    /// Whether nobody has to prove who they are.
+    pub(crate) fn is_for_everybody(&self) -> bool {
+        self.policy.is_some() && self.issued.is_none()
+    }
 }
 
 /// What is behind the policy.
@@ -118,9 +135,16 @@ fn one(name: &str, table: &dyn TableLike, key: Range<usize>, reading: &Reading) 
             None
         }
     };
+    let issued = fields
+        .table("jwt")
+        .map(|table| issued::read(name, &fields, &table));
     Some(Server {
         behind: behind?,
         policy,
+        issued: match issued {
+            None => None,
+            Some(read) => Some(read?),
+        },
     })
 }
 

@@ -11,10 +11,12 @@ use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::{
     Settled,
+    issued::{Issued, METADATA},
     life::Life,
     policies::{Policies, Table},
 };
 use crate::{
+    access::ENDPOINT,
     bridge::Bridge,
     child::Program,
     config::{Behind, Config, Limits, Server},
@@ -36,6 +38,8 @@ pub(super) struct Guarded {
     behind: Behind,
     limits: Limits,
     hidden: Vec<String>,
+    /// What callers have to show, if that is a token of an issuer.
+    pub(super) issued: Option<Arc<Issued>>,
     pub(super) policies: Policies,
     /// Kept when the rest is made anew.
     sessions: Arc<dyn SessionStore>,
@@ -63,7 +67,15 @@ impl Guarded {
         settled: &Settled,
     ) -> Result<Arc<Self>, Failure> {
         let hidden = settled.hidden(config);
-        let same = old.filter(|old| old.behind == server.behind && old.hidden == hidden);
+        let issued = issued(name, server, old, settled)?;
+        let same = old.filter(|old| {
+            let is_of = |other: &Arc<Issued>| {
+                let own = issued.as_ref();
+                own.is_some_and(|own| Arc::ptr_eq(own, other))
+            };
+            let asks_the_same = old.issued.as_ref().map_or(issued.is_none(), is_of);
+            old.behind == server.behind && old.hidden == hidden && asks_the_same
+        });
         if let Some(same) = same.filter(|same| same.limits == config.limits) {
             return Ok(Arc::clone(same));
         }
@@ -99,6 +111,7 @@ impl Guarded {
             behind: server.behind.clone(),
             limits: config.limits.clone(),
             hidden,
+            issued,
             sessions,
             life: same.map_or_else(Life::begin, |same| same.life.clone()),
             service: back.behind(layer),
@@ -155,6 +168,31 @@ where
         response.map(|body| body.map_err(Into::into).boxed_unsync())
     });
     BoxCloneSyncService::new(service)
+}
+
+/// What callers have to show; the old one, whose keys are known, if it asks the same.
+fn issued(
+    name: &str,
+    server: &Server,
+    old: Option<&Arc<Guarded>>,
+    settled: &Settled,
+) -> Result<Option<Arc<Issued>>, Failure> {
+    let Some(said) = &server.issued else {
+        return Ok(None);
+    };
+    // Only another start changes by which URL the proxy is known.
+    let Some(public) = &settled.public else {
+        let why = format!("the server `{name}` asks for tokens: `public_url` needs another start");
+        return Err(Failure::start(why));
+    };
+    let path = format!("{ENDPOINT}/{name}");
+    let url = public.at(&path);
+    let known = old.and_then(|old| old.issued.as_ref());
+    if let Some(known) = known.filter(|known| known.is(said, &url)) {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let metadata = format!("{}{}", public.origin(), public.well_known(METADATA, &path));
+    Ok(Some(Arc::new(Issued::new(said, url, metadata)?)))
 }
 
 fn layer(

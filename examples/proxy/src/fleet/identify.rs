@@ -2,8 +2,7 @@
 //!
 //! A grant is for one server. Who shows the token of another one is told so, and has no
 //! more than somebody without a token: it was not made for here (RFC 6750, 3.1, and the
-//! authorization of MCP, by which a token is for one audience). Other proofs than grants,
-//! such as signed tokens, belong here, too.
+//! authorization of MCP, by which a token is for one audience).
 
 use std::{
     collections::{HashMap, HashSet},
@@ -88,15 +87,7 @@ impl Grants {
 
     /// Whose token a request to this server has.
     pub(super) fn who(&self, server: &str, headers: &HeaderMap) -> Result<&Known, Unknown> {
-        let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().ok_or(Unknown::Nobody)?;
-        if values.next().is_some() {
-            return Err(Unknown::Malformed);
-        }
-        let token = bearer(value).ok_or(Unknown::Nobody)?;
-        if token.is_empty() {
-            return Err(Unknown::Malformed);
-        }
+        let token = token(headers)?;
         // Found by a hash that nobody can choose, and compared in constant time.
         let hash = TokenHash::of(token);
         let known = self.0.get(&hash).ok_or(Unknown::Invalid)?;
@@ -111,6 +102,20 @@ impl Grants {
 impl Known {
     pub(super) fn caller(&self) -> Caller {
         Caller::new(&self.grant.label).with_claims(self.grant.claims.clone())
+    }
+}
+
+/// The token of a request.
+pub(super) fn token(headers: &HeaderMap) -> Result<&[u8], Unknown> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or(Unknown::Nobody)?;
+    if values.next().is_some() {
+        return Err(Unknown::Malformed);
+    }
+    let token = bearer(value).ok_or(Unknown::Nobody)?;
+    match token.is_empty() {
+        true => Err(Unknown::Malformed),
+        false => Ok(token),
     }
 }
 

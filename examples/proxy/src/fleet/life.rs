@@ -1,10 +1,11 @@
-//! Ends the streams of what is gone: of a grant that is revoked, and of a server that is
-//! no longer served. Answers that are no streams still arrive.
+//! Ends the streams of what is gone: of a grant that is revoked, of a token that has
+//! expired, and of a server that is no longer served. Answers that are no streams still arrive.
 
 use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -39,12 +40,27 @@ impl Life {
             return response;
         }
         let mut ended = self.0.subscribe();
-        let over = Box::pin(async move {
+        bounded(response, async move {
             // Nobody is left who could say so: then it is over, too.
             let _ = ended.wait_for(|ended| *ended).await;
-        });
-        response.map(|body| Bounded { body, over }.boxed_unsync())
+        })
     }
+}
+
+/// Lets an answer, if it is a stream, last no longer than this.
+pub(super) fn lasting(time: Duration, response: Response<Body>) -> Response<Body> {
+    match is_stream(&response) {
+        true => bounded(response, tokio::time::sleep(time)),
+        false => response,
+    }
+}
+
+fn bounded(
+    response: Response<Body>,
+    over: impl Future<Output = ()> + Send + 'static,
+) -> Response<Body> {
+    let over = Box::pin(over);
+    response.map(|body| Bounded { body, over }.boxed_unsync())
 }
 
 fn is_stream(response: &Response<Body>) -> bool {

@@ -3,11 +3,13 @@
 //!
 //! What runs is replaced as a whole when the configuration changes ([`reload`]): a
 //! request is answered by what ran when it came. [`guarded`] is one server, [`policies`]
-//! what holds for whom in front of it, [`identify`] who calls, [`lockdown`] what the
+//! what holds for whom in front of it, [`identify`] who calls, [`issued`] the same by
+//! tokens of others, [`lockdown`] what the
 //! operator has locked, and [`life`] how streams end when what they are for is gone.
 
 mod guarded;
 mod identify;
+mod issued;
 mod life;
 pub(crate) mod lockdown;
 mod policies;
@@ -23,7 +25,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::RETRY_AFTER};
+use http::{
+    Method, Request, Response, StatusCode,
+    header::{ALLOW, RETRY_AFTER},
+};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use mcp_policy::{ApprovalStore, AuditSink, Policy, PolicyLayer};
@@ -333,6 +338,9 @@ impl Fleet {
     /// Hands a request to the server that its path names, if the caller may use that.
     async fn route(&self, running: &Arc<Running>, request: Request<Incoming>) -> Response<Body> {
         let mut running = Arc::clone(running);
+        if let Some(metadata) = self.metadata(&running, &request) {
+            return boxed(metadata);
+        }
         let name = request.uri().path().strip_prefix(ENDPOINT);
         let name = name.and_then(|name| name.strip_prefix('/'));
         let Some(name) = name.map(str::to_owned) else {
@@ -352,7 +360,24 @@ impl Fleet {
         };
         let mut request = request;
         let mut life = None;
-        if !running.everybodys.contains_key(&name) {
+        let mut left = None;
+        if let Some(issued) = &server.issued {
+            match issued.who(request.headers()).await {
+                Ok((caller, lasts)) => {
+                    request.extensions_mut().insert(caller);
+                    left = Some(lasts);
+                }
+                Err(refused) => {
+                    let why = refused.why();
+                    tracing::warn!(
+                        server = name,
+                        why,
+                        "refused whoever called without a right token"
+                    );
+                    return boxed(issued.refused(&refused));
+                }
+            }
+        } else if !running.everybodys.contains_key(&name) {
             match running.grants.who(&name, request.headers()) {
                 Ok(known) => {
                     request.extensions_mut().insert(known.caller());
@@ -366,10 +391,32 @@ impl Fleet {
         }
         headers::keep_what_is_the_callers(request.headers_mut(), false);
         let answer = server.answer(request).await;
-        match life {
-            Some(life) => life.bounds(answer),
-            None => answer,
+        match (life, left) {
+            (Some(life), _) => life.bounds(answer),
+            (None, Some(left)) => life::lasting(left, answer),
+            (None, None) => answer,
         }
+    }
+
+    /// What clients have to know of a server before they have a token for it.
+    fn metadata<B>(&self, running: &Running, request: &Request<B>) -> Option<Whole> {
+        let path = request.uri().path().strip_prefix(issued::METADATA)?;
+        let public = self.settled.public.as_ref()?;
+        // Something in front may have taken its own part away.
+        let path = path.strip_prefix(public.path()).unwrap_or(path);
+        let name = path.strip_prefix(ENDPOINT)?.strip_prefix('/')?;
+        let issued = running.servers.get(name)?.issued.as_ref()?;
+        Some(match *request.method() {
+            Method::GET => issued.metadata(name),
+            _ => {
+                let text = "Use GET.\n";
+                let kind = "text/plain; charset=utf-8";
+                let mut answer: Whole = access::answer(StatusCode::METHOD_NOT_ALLOWED, kind, text);
+                let allowed = http::HeaderValue::from_static("GET");
+                answer.headers_mut().insert(ALLOW, allowed);
+                answer
+            }
+        })
     }
 }
 

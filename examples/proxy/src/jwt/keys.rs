@@ -175,14 +175,25 @@ impl Key {
     }
 }
 
+/// Whether this can be an issuer.
+pub(crate) fn is_issuer(url: &str) -> bool {
+    usable(url).is_some_and(|url| url.query().is_none())
+}
+
+/// Whether keys can be there.
+pub(crate) fn is_place_of_keys(url: &str) -> bool {
+    usable(url).is_some()
+}
+
 impl Keys {
     pub(super) fn new(issuer: &str, source: KeySource) -> Result<Self, Unusable> {
-        let issuer_url = usable(issuer).ok_or(Unusable::Issuer)?;
-        if issuer_url.query().is_some() {
+        if !is_issuer(issuer) {
             return Err(Unusable::Issuer);
         }
-        if let KeySource::At(url) = &source {
-            usable(url).ok_or(Unusable::Keys)?;
+        if let KeySource::At(url) = &source
+            && !is_place_of_keys(url)
+        {
+            return Err(Unusable::Keys);
         }
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())

@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, er
 use mcp_policy::Caller;
 use serde_json::{Map, Value};
 
-pub(crate) use self::keys::{KeySource, Unusable};
+pub(crate) use self::keys::{KeySource, Unusable, is_issuer, is_place_of_keys};
 use self::keys::{Keys, Unavailable};
 
 /// Bytes of a token.
@@ -81,10 +81,6 @@ impl Verifier {
             validation,
             keys,
         })
-    }
-
-    pub(crate) fn demands(&self) -> &Demands {
-        &self.demands
     }
 
     /// Who has this token.

@@ -34,7 +34,7 @@ const OPERATORS: &str = r#"{
 }"#;
 
 /// A request as it came to a server.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Came {
     head: String,
     pub(crate) body: String,

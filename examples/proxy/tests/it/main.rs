@@ -24,6 +24,7 @@ mod gateway_changes;
 mod gateway_clients;
 mod gateway_commands;
 mod gateway_state;
+mod gateway_tokens;
 mod limits;
 mod monitor;
 mod pages;

@@ -268,7 +268,7 @@ mod tests {
             ),
             (
                 json!({ "url": "http://b/", "headers": { "a": "hunter2\u{1}" } }),
-                "the value of `headers a`",
+                "`headers`: the value of `a`",
             ),
         ] {
             let Err(error) = read(entry.clone()) else {

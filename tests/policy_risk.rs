@@ -493,3 +493,54 @@ proptest! {
         prop_assert!(verdicts.is_sorted(), "{verdicts:?}");
     }
 }
+
+/// Else a server could write what its tool does where nobody looks.
+#[test]
+fn what_is_too_much_to_be_read_whole_does_not_only_read() {
+    let action = json!({ "action": { "enum": ["get", "delete"] } });
+    let nested = |steps: usize| {
+        let object = |properties: &Value| json!({ "type": "object", "properties": properties });
+        (1..steps).fold(object(&action), |inside, _| {
+            object(&json!({ "in": inside }))
+        })
+    };
+    let listed = |schema: Value| {
+        category(
+            "get_page",
+            &[json!({ "name": "get_page", "inputSchema": schema })],
+        )
+    };
+    for steps in 1..=6 {
+        assert_eq!(listed(nested(steps)), "destructive", "{steps}");
+    }
+    for steps in [7, 8, 40] {
+        assert_eq!(listed(nested(steps)), "unknown", "{steps}");
+    }
+    let list = json!({ "properties": { "calls": { "items": { "items": { "items": { "items": { "items": nested(1) } } } } } } });
+    assert_eq!(listed(list), "unknown");
+    let many: Vec<String> = (0..257).map(|number| format!("a{number}")).collect();
+    let members = many
+        .iter()
+        .map(|name| (name.clone(), json!({ "type": "number" })));
+    let members = Value::Object(members.collect());
+    assert_eq!(listed(json!({ "properties": members })), "unknown");
+    assert_eq!(
+        listed(json!({ "properties": { "of": { "enum": many } } })),
+        "unknown"
+    );
+    // Nobody knows what this stands for.
+    for elsewhere in [
+        "https://example.com/schema.json",
+        "#/$defs/nothing",
+        "other.json#/a",
+    ] {
+        let schema = json!({ "properties": { "of": { "$ref": elsewhere } } });
+        assert_eq!(listed(schema), "unknown", "{elsewhere}");
+    }
+    // What holds itself has an end.
+    let tree = json!({
+        "properties": { "of": { "$ref": "#/$defs/page" } },
+        "$defs": { "page": { "properties": { "under": { "items": { "$ref": "#/$defs/page" } } } } },
+    });
+    assert_eq!(listed(tree), "read");
+}

@@ -64,8 +64,13 @@ impl<'s> Walk<'s> {
             }
             plain.push(schema);
             let reference = schema.text("$ref");
-            let reference = reference.and_then(|text| text.strip_prefix('#'));
-            waiting.extend(reference.and_then(|pointer| self.root.pointer(pointer)));
+            if let Some(reference) = reference {
+                let pointer = reference.strip_prefix('#');
+                let found = pointer.and_then(|pointer| self.root.pointer(pointer));
+                // What stands elsewhere is not read.
+                self.is_whole &= found.is_some();
+                waiting.extend(found);
+            }
             for key in ["allOf", "oneOf", "anyOf"] {
                 let alternatives = schema.0.get(key).and_then(Value::as_array);
                 waiting.extend(alternatives.into_iter().flatten().rev());
@@ -75,12 +80,13 @@ impl<'s> Walk<'s> {
     }
 
     fn members(&mut self, schema: &'s Value, path: &str, steps: usize) {
-        if steps >= MOST_STEPS {
-            return;
-        }
         for plain in self.plain(schema) {
             // What holds itself holds nothing new.
             if self.around.iter().any(|around| around.is(plain)) {
+                continue;
+            }
+            if steps >= MOST_STEPS {
+                self.is_whole &= !plain.holds_any();
                 continue;
             }
             self.around.push(plain);
@@ -176,6 +182,11 @@ impl<'s> Plain<'s> {
 
     fn text(self, key: &str) -> Option<&'s str> {
         self.0.get(key)?.as_str()
+    }
+
+    /// Whether there are arguments in it.
+    fn holds_any(self) -> bool {
+        self.0.contains_key("properties") || self.0.contains_key("items")
     }
 
     /// The texts that it lists.

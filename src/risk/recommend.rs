@@ -30,9 +30,9 @@ const QUOTED: usize = 3;
 /// not known. Every entry says why, in its `description` or its `reason`.
 ///
 /// Every tool gets an entry, so the policy says the same of it whatever the server says of
-/// it later, and refuses tools that come later. The `risk` of a policy
-/// ([`PolicyDocument::risk`]) is for those who want to judge tools as they come, by what
-/// the server says of them then; entries go before it.
+/// it later, and refuses tools that come later. The [`risk`](PolicyDocument::risk) of a
+/// policy is for those who want to judge tools as they come, by what the server says of
+/// them then; entries go before it.
 ///
 /// It loads, has no warning, also against these tools
 /// ([`Policy::check_tools`](crate::Policy::check_tools)), and the same tools always

@@ -303,6 +303,14 @@ mod tests {
             assert_eq!(look, expected);
         }
         assert_eq!((listed.tools.len(), listed.looks.len()), (1, 1));
+        // Of what is forgotten the worst counts, and what is known by its look is not it.
+        let mut listed = ListedTools::default();
+        for (name, tool) in [("one", executes), ("two", worse), ("three", executes)] {
+            listed.see(name, tool, Some(1));
+        }
+        assert_eq!(listed.risk("four"), SeenRisk::LookAlike(destructive));
+        let execute = RiskCategory::Execute;
+        assert_eq!(listed.risk("One"), SeenRisk::LookAlike(execute));
         // Nor what grows too long when it is folded: no name that anything allows does.
         for (name, is_remembered) in [("\u{fdfa}", true), (&*"\u{fdfa}".repeat(99), false)] {
             let mut listed = ListedTools::default();

@@ -516,8 +516,18 @@ fn what_is_too_much_to_be_read_whole_does_not_only_read() {
     for steps in [7, 8, 40] {
         assert_eq!(listed(nested(steps)), "unknown", "{steps}");
     }
-    let list = json!({ "properties": { "calls": { "items": { "items": { "items": { "items": { "items": nested(1) } } } } } } });
-    assert_eq!(listed(list), "unknown");
+    let listing = |steps: usize| {
+        let lists = (0..steps).fold(nested(1), |inside, _| json!({ "items": inside }));
+        json!({ "properties": { "calls": lists } })
+    };
+    for (steps, expected) in [
+        (4, "destructive"),
+        (5, "unknown"),
+        (6, "unknown"),
+        (9, "unknown"),
+    ] {
+        assert_eq!(listed(listing(steps)), expected, "{steps}");
+    }
     let many: Vec<String> = (0..257).map(|number| format!("a{number}")).collect();
     let members = many
         .iter()
@@ -648,4 +658,18 @@ fn names_of_others_are_as_free_as_without_risk() {
     let odd = "l\u{f6}schen\u{200b}";
     assert!(policy.decide(&Action::get_prompt(odd)).is_allowed());
     assert!(!policy.decide(&Action::call_tool(odd)).is_allowed());
+}
+
+/// Nor does a name slip by that no rule could be for, where somebody has to be asked.
+#[test]
+fn what_has_to_be_approved_has_no_other_spelling() {
+    let asks = json!({ "require_approval": true });
+    let counts = json!({ "rate_limit": "1/minute" });
+    for rule in [asks, counts, json!({ "action": "hide" })] {
+        let policy = policy("allow", json!({ "risk": { "destructive": rule } }));
+        for name in ["d\u{435}lete_page", "delete_page\u{200b}", ""] {
+            let refused = policy.decide(&Action::call_tool(name));
+            assert_eq!(refused.rule(), "(protocol)", "{name:?} {rule}");
+        }
+    }
 }

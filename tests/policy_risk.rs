@@ -86,6 +86,8 @@ fn a_tool_is_as_bad_as_the_worse_of_its_name_and_its_definition() {
     for (name, definition, expected) in [
         ("get_page", None, "unknown"),
         ("get_page", Some(&reads), "read"),
+        // Glued together it says nothing.
+        ("getPage", Some(&reads), "read"),
         ("get_page", Some(&deletes), "destructive"),
         // Its name says nothing, so that is not known.
         ("page", Some(&reads), "unknown"),

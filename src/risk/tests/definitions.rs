@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::RiskCategory::{Destructive, Execute, Read, Unknown, Write};
-use super::super::{Confidence, ToolDefinition};
+use super::super::{Assessment, Confidence, ToolDefinition};
 use super::{named, of, taking};
 
 #[test]
@@ -159,6 +159,30 @@ fn what_is_too_much_to_be_read_is_not_taken_for_harmless() {
         found.evidence()[0].to_string(),
         "`…` in a definition too long to be read whole"
     );
+}
+
+/// Where one alternative takes any text, the values that another lists are none to
+/// choose from.
+#[test]
+fn what_alternatives_say_of_one_argument_is_put_together() {
+    let either = |one: Value, other: Value| {
+        let of = |argument: Value| json!({ "properties": { "command": argument } });
+        let schema = json!({ "anyOf": [of(one), of(other)] });
+        let found = of_schema(schema);
+        (found.category(), found.actions().len())
+    };
+    let lists = |value: &str| json!({ "enum": [value] });
+    assert_eq!(either(lists("get"), lists("list")), (Read, 2));
+    assert_eq!(either(lists("get"), lists("delete")), (Destructive, 2));
+    assert_eq!(either(lists("get"), lists("get")), (Read, 1));
+    for texts in [json!({}), json!({ "type": "string" })] {
+        assert_eq!(either(lists("get"), texts.clone()), (Execute, 0));
+        assert_eq!(either(texts, lists("get")), (Execute, 0));
+    }
+}
+
+fn of_schema(schema: Value) -> Assessment {
+    of(json!({ "name": "get", "inputSchema": schema }))
 }
 
 /// Each of these takes minutes for whoever looks at all of it again and again.

@@ -495,3 +495,183 @@ proptest! {
         prop_assert!(verdicts.is_sorted(), "{verdicts:?}");
     }
 }
+
+/// Else a server could write what its tool does where nobody looks.
+#[test]
+fn what_is_too_much_to_be_read_whole_does_not_only_read() {
+    let action = json!({ "action": { "enum": ["get", "delete"] } });
+    let nested = |steps: usize| {
+        let object = |properties: &Value| json!({ "type": "object", "properties": properties });
+        (1..steps).fold(object(&action), |inside, _| {
+            object(&json!({ "in": inside }))
+        })
+    };
+    let listed = |schema: Value| {
+        category(
+            "get_page",
+            &[json!({ "name": "get_page", "inputSchema": schema })],
+        )
+    };
+    for steps in 1..=6 {
+        assert_eq!(listed(nested(steps)), "destructive", "{steps}");
+    }
+    for steps in [7, 8, 40] {
+        assert_eq!(listed(nested(steps)), "unknown", "{steps}");
+    }
+    let listing = |steps: usize| {
+        let lists = (0..steps).fold(nested(1), |inside, _| json!({ "items": inside }));
+        json!({ "properties": { "calls": lists } })
+    };
+    for (steps, expected) in [
+        (4, "destructive"),
+        (5, "unknown"),
+        (6, "unknown"),
+        (9, "unknown"),
+    ] {
+        assert_eq!(listed(listing(steps)), expected, "{steps}");
+    }
+    let many: Vec<String> = (0..257).map(|number| format!("a{number}")).collect();
+    let members = many
+        .iter()
+        .map(|name| (name.clone(), json!({ "type": "number" })));
+    let members = Value::Object(members.collect());
+    assert_eq!(listed(json!({ "properties": members })), "unknown");
+    assert_eq!(
+        listed(json!({ "properties": { "of": { "enum": many } } })),
+        "unknown"
+    );
+    // Nobody knows what this stands for.
+    for elsewhere in [
+        "https://example.com/schema.json",
+        "#/$defs/nothing",
+        "other.json#/a",
+    ] {
+        let schema = json!({ "properties": { "of": { "$ref": elsewhere } } });
+        assert_eq!(listed(schema), "unknown", "{elsewhere}");
+    }
+    // What holds itself has an end.
+    let tree = json!({
+        "properties": { "of": { "$ref": "#/$defs/page" } },
+        "$defs": { "page": { "properties": { "under": { "items": { "$ref": "#/$defs/page" } } } } },
+    });
+    assert_eq!(listed(tree), "read");
+}
+
+#[test]
+fn another_spelling_is_as_bad_as_it_reads_itself() {
+    let wipes = [json!({ "name": "run_wipeout" })];
+    assert_eq!(category("run_wipeout", &wipes), "execute");
+    assert_eq!(category("Run_wipeout", &wipes), "execute");
+    assert_eq!(category("run_wipeOut", &wipes), "destructive");
+    // What is left of a name when its words are glued together says nothing better,
+    // and nothing worse than that.
+    assert_eq!(category("getPage", &[json!({ "name": "getPage" })]), "read");
+}
+
+#[test]
+fn what_is_asked_is_told_of_the_name_as_well() {
+    let check = json!([{ "conditions": [{ "path": "args.a", "op": "exists", "value": true }] }]);
+    let policy = policy(
+        "deny",
+        json!({ "risk": {
+            "read": { "require": check }, "write": { "rate_limit": "9/minute" },
+            "financial": { "require_approval": true }, "execute": {}, "unknown": {},
+        } }),
+    );
+    let tools = ["get_page", "update_page", "pay_invoice", "run_page"];
+    let listed = ListedTools::of(&tools.map(|name| json!({ "name": name })));
+    let found = tools.map(|name| {
+        let call = Action::call_tool(name).with_tools(&listed);
+        let decision = policy.decide_name(&call);
+        (decision.outcome(), policy.is_conditional(&call))
+    });
+    let expected = [
+        (Outcome::Allow, true),
+        (Outcome::Allow, true),
+        (Outcome::Ask, false),
+        (Outcome::Allow, false),
+    ];
+    assert_eq!(found, expected);
+    // Nobody knows that it reads before it is listed.
+    assert!(!policy.is_conditional(&Action::call_tool("get_page")));
+}
+
+#[test]
+fn what_is_not_pinned_depends_on_nothing_else() {
+    let check = json!([{ "conditions": [{ "path": "args.a", "op": "exists", "value": true }] }]);
+    let tool = json!({ "name": "get_page" });
+    let pin = Pins::digest_of(&tool.to_string()).unwrap();
+    for on_drift in ["deny", "hide"] {
+        let policy = policy(
+            "deny",
+            json!({
+                "tools": { "see": { "require": check } }, "risk": { "read": { "require": check } },
+                "pins": { "on_drift": on_drift, "tools": { "get_page": pin } },
+            }),
+        );
+        let changed = json!({ "name": "get_page", "title": "A page" });
+        for (tool, name, is_conditional) in [
+            (&tool, "get_page", true),
+            (&changed, "get_page", false),
+            (&tool, "get_other", false),
+            (&tool, "see", false),
+        ] {
+            let listed = ListedTools::of(&[tool.clone(), json!({ "name": "get_other" })]);
+            let call = Action::call_tool(name).with_tools(&listed);
+            assert_eq!(
+                policy.is_conditional(&call),
+                is_conditional,
+                "{name} {tool}"
+            );
+            assert_eq!(
+                policy.decide_name(&call).is_allowed(),
+                is_conditional,
+                "{name} {tool}"
+            );
+        }
+    }
+}
+
+/// Nor by what nobody has approved.
+#[test]
+fn what_is_hidden_is_never_told_by_its_pin() {
+    let policy = policy(
+        "deny",
+        json!({
+            "hide": ["secret"], "tools": { "gone": { "action": "hide" } },
+            "risk": { "destructive": { "action": "hide" }, "unknown": {} }, "pins": { "tools": {} },
+        }),
+    );
+    for name in ["secret", "gone", "delete_page"] {
+        assert_eq!(rule(&policy, name, &[]), "(hidden)", "{name}");
+        let said = policy.decide(&Action::call_tool(name));
+        assert_eq!(said.outcome(), Outcome::Hide, "{name}");
+    }
+    assert_eq!(rule(&policy, "other", &[]), "(not pinned)");
+}
+
+/// Only tools are judged by what they do.
+#[test]
+fn names_of_others_are_as_free_as_without_risk() {
+    let policy = policy(
+        "allow",
+        json!({ "risk": { "unknown": { "action": "deny" }, "destructive": { "action": "deny" } } }),
+    );
+    let odd = "l\u{f6}schen\u{200b}";
+    assert!(policy.decide(&Action::get_prompt(odd)).is_allowed());
+    assert!(!policy.decide(&Action::call_tool(odd)).is_allowed());
+}
+
+/// Nor does a name slip by that no rule could be for, where somebody has to be asked.
+#[test]
+fn what_has_to_be_approved_has_no_other_spelling() {
+    let asks = json!({ "require_approval": true });
+    let counts = json!({ "rate_limit": "1/minute" });
+    for rule in [asks, counts, json!({ "action": "hide" })] {
+        let policy = policy("allow", json!({ "risk": { "destructive": rule } }));
+        for name in ["d\u{435}lete_page", "delete_page\u{200b}", ""] {
+            let refused = policy.decide(&Action::call_tool(name));
+            assert_eq!(refused.rule(), "(protocol)", "{name:?} {rule}");
+        }
+    }
+}

@@ -198,7 +198,7 @@ impl Rules {
         let Ok((section, name)) = self.section_of(action) else {
             return false;
         };
-        let (decision, rule) = self.judge(section, name, Names::All, action.seen);
+        let (decision, rule) = self.judge_pinned(section, name, Names::All, action.seen);
         let all_approval = self.all_approval.as_ref();
         let of_all = self.all_tools.is_some()
             || self.all_limits.is_some()

@@ -41,6 +41,8 @@ pub struct ListedTools {
     tools: HashMap<Box<str>, ListedTool>,
     /// Of each name that something bad was seen of, folded: the worst.
     looks: HashMap<Box<str>, RiskCategory>,
+    /// The worst for which there was no room there.
+    forgotten: Option<RiskCategory>,
 }
 
 /// Tells the text of a definition from all others.
@@ -97,11 +99,11 @@ impl ListedTools {
 
     /// A tool is listed so now. At most so many are remembered, or this one in any case.
     pub(crate) fn see(&mut self, name: &str, tool: ListedTool, most: Option<usize>) {
-        let has_room =
-            |count: usize| most.is_none_or(|most| count < most && name.len() <= LONGEST_NAME);
+        let has_room = |count: usize| most.is_none_or(|most| count < most);
+        let is_short = |text: &str| most.is_none() || text.len() <= LONGEST_NAME;
         if let Some(known) = self.tools.get_mut(name) {
             *known = tool;
-        } else if has_room(self.tools.len()) {
+        } else if is_short(name) && has_room(self.tools.len()) {
             self.tools.insert(name.into(), tool);
         }
         // What nobody has seen is as bad as this anyway.
@@ -111,8 +113,12 @@ impl ListedTools {
         let look = fold(name);
         if let Some(worst) = self.looks.get_mut(&*look) {
             *worst = risk.max(*worst);
+        } else if !(is_short(name) && is_short(&look)) {
+            // Nothing that is allowed looks like this.
         } else if has_room(self.looks.len()) {
             self.looks.insert(look.into(), risk);
+        } else {
+            self.forgotten = self.forgotten.max(Some(risk));
         }
     }
 }
@@ -129,8 +135,9 @@ impl Definitions for ListedTools {
         if self.looks.is_empty() || tool.len() > LONGEST_NAME {
             return SeenRisk::Nothing;
         }
-        let look = self.looks.get(&*fold(tool));
-        look.map_or(SeenRisk::Nothing, |risk| SeenRisk::LookAlike(*risk))
+        let look = self.looks.get(&*fold(tool)).copied();
+        let worst = look.or(self.forgotten);
+        worst.map_or(SeenRisk::Nothing, SeenRisk::LookAlike)
     }
 }
 
@@ -265,10 +272,12 @@ mod tests {
             ["get_page", "delete_page"].map(|name| read(name, r#"{"name":"x"}"#, ALL));
         listed.see("one", worse, Some(1));
         listed.see("two", worse, Some(1));
-        assert_eq!(listed.risk("two"), SeenRisk::Nothing);
+        // What is forgotten could be any.
         assert_eq!(listed.digest("two"), None);
-        // What looks like one that was seen once is as bad as that ever was.
         let destructive = RiskCategory::Destructive;
+        assert_eq!(listed.risk("two"), SeenRisk::LookAlike(destructive));
+        assert_eq!(listed.risk("three"), SeenRisk::LookAlike(destructive));
+        // What looks like one that was seen once is as bad as that ever was.
         listed.see("one", better, Some(1));
         assert_eq!(
             listed.risk("one"),
@@ -294,6 +303,21 @@ mod tests {
             assert_eq!(look, expected);
         }
         assert_eq!((listed.tools.len(), listed.looks.len()), (1, 1));
+        // Of what is forgotten the worst counts, and what is known by its look is not it.
+        let mut listed = ListedTools::default();
+        for (name, tool) in [("one", executes), ("two", worse), ("three", executes)] {
+            listed.see(name, tool, Some(1));
+        }
+        assert_eq!(listed.risk("four"), SeenRisk::LookAlike(destructive));
+        let execute = RiskCategory::Execute;
+        assert_eq!(listed.risk("One"), SeenRisk::LookAlike(execute));
+        // Nor what grows too long when it is folded: no name that anything allows does.
+        for (name, is_remembered) in [("\u{fdfa}", true), (&*"\u{fdfa}".repeat(99), false)] {
+            let mut listed = ListedTools::default();
+            listed.see(name, worse, Some(9));
+            assert_eq!(listed.looks.len(), usize::from(is_remembered));
+            assert_eq!(listed.forgotten, None);
+        }
         // Unless a policy names it, as pins do.
         let name = "b".repeat(LONGEST_NAME + 1);
         listed.see(&name, worse, None);

@@ -25,6 +25,7 @@ mod nested;
 mod pins;
 mod reload;
 mod risk;
+mod risk_attacks;
 mod rounds;
 mod rules;
 mod server;

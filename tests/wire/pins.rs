@@ -185,3 +185,18 @@ async fn what_is_in_shadow_refuses_nothing() {
     assert_eq!(guarded.calls("read").await, None);
     assert_eq!(guarded.calls("fresh").await, None);
 }
+
+/// Whoever lists more tools than are remembered hides no drift behind them.
+#[tokio::test]
+async fn t22_what_is_pinned_is_remembered_behind_any_number_of_others() {
+    let guarded = guarded("deny", "deny");
+    let others: Vec<String> = (0..10_000)
+        .map(|number| format!(r#"{{"name":"other_{number}"}}"#))
+        .collect();
+    let changed = &drifted()[0];
+    let mut all: Vec<&str> = others.iter().map(String::as_str).collect();
+    all.push(changed);
+    guarded.lists(&all);
+    assert_eq!(guarded.sees("alice").await.len(), 10_001);
+    assert_eq!(guarded.calls("read").await.as_deref(), Some("(drift)"));
+}

@@ -55,25 +55,39 @@ fn trusts_the_server(category: RiskCategory, place: String) -> Problem {
         .with_help("name in `pins` the definitions that somebody has looked at")
 }
 
-/// Whether some calls of a tool that no entry names pass without anybody's approval.
-fn passes(document: &PolicyDocument, category: RiskCategory) -> bool {
+/// What stands between a caller and some calls of a tool that no entry names.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Barrier {
+    Nothing,
+    OwnApproval,
+    Others,
+}
+
+fn barrier(document: &PolicyDocument, category: RiskCategory) -> Barrier {
     let Some(rule) = document.risk.get(&category) else {
-        return document.default == DefaultAction::Allow;
+        return match document.default {
+            DefaultAction::Allow => Barrier::Nothing,
+            DefaultAction::Deny | DefaultAction::Hide => Barrier::Others,
+        };
     };
     let approval = rule.approval();
-    let always_asks = approval.is_some_and(|asks| asks.conditions.is_empty());
-    may_pass(rule) && !always_asks
+    let always = approval.filter(|asks| asks.conditions.is_empty());
+    match always.map(|asks| asks.approver) {
+        _ if !may_pass(rule) => Barrier::Others,
+        None => Barrier::Nothing,
+        Some(Approver::Caller) => Barrier::OwnApproval,
+        Some(Approver::Operator) => Barrier::Others,
+    }
 }
 
 /// Whoever does not ask for the list is not judged by it.
 fn passes_until_listed(document: &PolicyDocument, problems: &mut Problems) {
     let mut worse = RiskCategory::ALL.into_iter();
-    let is_refused =
-        |category: RiskCategory| category > RiskCategory::Unknown && !passes(document, category);
-    if document.risk.is_empty()
-        || !passes(document, RiskCategory::Unknown)
-        || !worse.any(is_refused)
-    {
+    let of_unknown = barrier(document, RiskCategory::Unknown);
+    let is_higher = |category: RiskCategory| {
+        category > RiskCategory::Unknown && barrier(document, category) > of_unknown
+    };
+    if document.risk.is_empty() || !worse.any(is_higher) {
         return;
     }
     problems.report(|| {
@@ -84,7 +98,7 @@ fn passes_until_listed(document: &PolicyDocument, problems: &mut Problems) {
             false => "/risk".to_owned(),
         };
         Problem::at_key(place, message)
-            .with_help("refuse what is `unknown`, or ask for an approval of it")
+            .with_help("refuse what is `unknown`, or ask an operator for an approval of it")
     });
 }
 
@@ -98,13 +112,15 @@ fn tells_what_is_hidden(document: &PolicyDocument, problems: &mut Problems) {
         return;
     }
     let mut unseen = document.risk.range(RiskCategory::Unknown..);
-    let Some((category, _)) = unseen.find(|(category, _)| passes(document, **category)) else {
+    let Some((category, _)) =
+        unseen.find(|(category, _)| barrier(document, **category) < Barrier::Others)
+    else {
         return;
     };
     problems.report(|| {
         let message = "a caller can tell hidden tools from tools that do not exist: names of tools \
                        that nobody has seen are allowed here, and the server answers calls of those";
         Problem::at_key(risk::place(*category), message)
-            .with_help("name what is allowed in `tools`, or ask for an approval here")
+            .with_help("name what is allowed in `tools`, or ask an operator for an approval here")
     });
 }

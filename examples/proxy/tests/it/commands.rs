@@ -835,4 +835,56 @@ mod risk {
             ended.stdout
         );
     }
+    /// A pinned tool may have drifted, and one that only reads is `unknown` until it is
+    /// listed: what both refuse now they may not both refuse then.
+    #[tokio::test]
+    async fn diff_does_not_take_for_the_same_what_only_a_list_would_tell() {
+        let pin = |byte: &str| format!("sha256:{}", byte.repeat(32));
+        let (a, b) = (pin("aa"), pin("bb"));
+        let policy = |more: Value| {
+            let mut policy = json!({
+                "version": "1", "default": "deny", "risk": { "read": {} },
+                "tools": { "pay": {}, "invoke": { "unwrap": { "name": "args.name", "arguments": "args.with" } } },
+            });
+            policy
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            policy.to_string()
+        };
+        let refuses = json!({ "all_tools": { "deny_if": [ { "conditions": [] } ] } });
+        let pins = |tools: Value| json!({ "pins": { "tools": tools } });
+        for (old, new, name) in [
+            (json!({}), refuses, "get_page"),
+            (pins(json!({ "pay": a })), pins(json!({ "pay": b })), "pay"),
+            (
+                pins(json!({ "pay": a, "get_page": a })),
+                pins(json!({ "pay": a })),
+                "get_page",
+            ),
+            (
+                pins(json!({ "invoke": a, "get_page": a })),
+                pins(json!({ "invoke": a })),
+                "invoke",
+            ),
+        ] {
+            let (old, new) = (
+                file("old.json", &policy(old)),
+                file("new.json", &policy(new)),
+            );
+            let cases = json!([{ "call": { "name": name, "arguments": { "name": "get_page" } } }]);
+            let cases = file("cases.json", &cases.to_string());
+            let compare = ["diff", text(&old), text(&new), "--cases", text(&cases)];
+            let ended = run(&compare).await;
+            assert!(
+                ended.stdout.ends_with("0 unchanged\n"),
+                "{name}: {}",
+                ended.stdout
+            );
+            let ended = run(&compare[..3]).await;
+            let is_named = ended.stdout.contains(&format!("tool `{name}`\n"));
+            let by_category = ended.stdout.contains("for example, which is read");
+            assert!(is_named || by_category, "{name}: {}", ended.stdout);
+        }
+    }
 }

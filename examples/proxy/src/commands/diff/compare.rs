@@ -97,13 +97,21 @@ impl Pair<'_> {
     }
 
     /// Of what both say the same of: a tool of whose definition nothing is known counts
-    /// as unknown in both, and may be something of which they do not say the same.
+    /// as unknown in both, and may be something of which they do not say the same. So may
+    /// one that is pinned.
     fn same(self, old: &Decision<'_>, new: &Decision<'_>) -> Known {
         let by_name = |decision: &Decision<'_>| {
             decision.inner().is_none() && decision.rule().starts_with("/tools/")
         };
-        let risks_differ = self.old.document().risk != self.new.document().risk;
-        match risks_differ && !self.knows_tools && !(by_name(old) && by_name(new)) {
+        let [one, other] = [self.old, self.new].map(Policy::document);
+        let pins_differ = one.pins != other.pins;
+        let judges_by_risk = !(one.risk.is_empty() && other.risk.is_empty());
+        let risks_differ = judges_by_risk
+            && (one.risk != other.risk
+                || one.all_tools != other.all_tools
+                || one.default != other.default);
+        let differ = pins_differ || risks_differ && !(by_name(old) && by_name(new));
+        match differ && !self.knows_tools {
             true => Known::NeedsArguments,
             false => Known::Same,
         }
@@ -121,7 +129,8 @@ impl Pair<'_> {
         let same_tools = old.tools == new.tools
             && old.hide == new.hide
             && old.default == new.default
-            && old.risk == new.risk;
+            && old.risk == new.risk
+            && old.pins == new.pins;
         same_place && old.all_tools == new.all_tools && (!dispatches || same_tools)
     }
 }

@@ -1,6 +1,6 @@
 //! The names that two policies mention: all that can be compared without calls.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use mcp_policy::{ListedTools, PolicyDocument, RiskCategory};
 use serde_json::json;
@@ -84,12 +84,19 @@ fn keys(document: &PolicyDocument, target: Target) -> Vec<&str> {
             .tools
             .keys()
             .chain(&document.hide)
+            .chain(pinned(document))
             .map(String::as_str)
             .collect(),
         Target::Prompt => document.prompts.keys().map(String::as_str).collect(),
         Target::Resource => document.resources.keys().map(String::as_str).collect(),
         Target::Method => document.methods.keys().map(String::as_str).collect(),
     }
+}
+
+fn pinned(document: &PolicyDocument) -> impl Iterator<Item = &String> {
+    let pins = document.pins.as_ref();
+    let tools = pins.and_then(|pins| pins.tools.as_ref());
+    tools.into_iter().flat_map(BTreeMap::keys)
 }
 
 /// The name, or one that the pattern matches, and whether it is only an example.

@@ -134,7 +134,8 @@ pub(crate) enum Command {
     /// give the gateway the policy that --show-policy prints. The requests are those of
     /// this project's own tests; most try to get a refused tool executed, the others are
     /// allowed and have to go through. Exit code 0: nothing that the policy refuses ran, and
-    /// everything allowed did; 1: not so; 2: the gateway could not be attacked.
+    /// everything allowed did; 1: not so, or no allowed call went through at all, so that
+    /// nothing is known; 2: the gateway could not be attacked.
     Attack(AttackArgs),
 }
 

@@ -511,3 +511,24 @@ async fn cases_of_others_are_sent_too() {
     assert!(line.contains("nothing runs") && line.contains("ran danger (it reached the server)"));
     assert_eq!(ended.code, Some(1));
 }
+
+/// Nothing reaches a server that is not behind the gateway.
+#[tokio::test]
+async fn where_no_allowed_call_goes_through_nothing_is_fine() {
+    let own = own_cases(false, "danger");
+    let args = ["--json", "--cases", own.to_str().unwrap(), "--policy=ours"];
+    let attack = Attack::begin(&args).await;
+    let ended = attack
+        .with(|mut stream| async move {
+            let _ = ours(&mut stream).await;
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+        })
+        .await;
+    let report = ended.json();
+    assert_eq!(
+        (&report["eras"], &report["failed"]),
+        (&json!([]), &json!(0))
+    );
+    assert_eq!((ended.code, &report["ok"]), (Some(1), &json!(false)));
+}

@@ -81,8 +81,8 @@ pub(crate) enum Command {
     /// Show everything that an agent can call, how dangerous it is and why, and a policy
     /// to begin with
     ///
-    /// Servers are asked for their tools, and nothing is called. With --policy it also
-    /// shows what has changed since somebody approved it (see --pin), and what that
+    /// Servers are asked for their tools, and no tool is called; those that are commands
+    /// are started for it. With --policy it also shows what has changed since somebody approved it (see --pin), and what that
     /// policy says of each tool. Exit code 0: all servers were asked; 1: some could not
     /// be; 2: a file cannot be used, or is there already.
     Scan(ScanArgs),
@@ -555,6 +555,10 @@ pub(crate) struct Scanned {
 
     /// The configuration of an MCP client, such as `.mcp.json`: all servers in it are
     /// asked; may be repeated
+    ///
+    /// As a client does, this RUNS the commands in it, with this program's environment,
+    /// and puts the environment variables that it names into addresses, headers and
+    /// arguments. So give it no file that you would not give to a client.
     #[arg(long = "client-config", value_name = "FILE")]
     pub(crate) client_configs: Vec<PathBuf>,
 

@@ -36,9 +36,20 @@ pub(super) enum Way {
 /// A server to start.
 pub(super) struct Start {
     pub(super) command: Vec<OsString>,
+    /// The program as it was said, without what variables were filled in with.
+    pub(super) said: String,
     pub(super) around: Surroundings,
     /// Whether its stderr is shown: only of a server that is asked alone.
     pub(super) is_heard: bool,
+}
+
+impl Start {
+    /// The same error, with the program as it was said.
+    pub(super) fn told(&self, error: &str) -> String {
+        let program = self.command.first().map_or(OsStr::new(""), |first| first);
+        let quoted = |program: &str| format!("`{program}`");
+        error.replace(&quoted(&program.to_string_lossy()), &quoted(&self.said))
+    }
 }
 
 /// All that are meant, each with a name of its own.
@@ -57,6 +68,7 @@ pub(super) fn of(args: &ScanArgs) -> Result<Vec<Source>, Failure> {
     if let Some(program) = servers.command.first() {
         let start = Start {
             command: servers.command.clone(),
+            said: program.to_string_lossy().into_owned(),
             around: Surroundings::default(),
             is_heard: servers.client_configs.is_empty() && sources.is_empty(),
         };

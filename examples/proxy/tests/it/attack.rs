@@ -532,3 +532,30 @@ async fn where_no_allowed_call_goes_through_nothing_is_fine() {
     );
     assert_eq!((ended.code, &report["ok"]), (Some(1), &json!(false)));
 }
+
+#[tokio::test]
+async fn a_long_body_that_gets_through_is_read() {
+    let own = json!({
+        "policies": { "ours": { "version": "1" } },
+        "cases": [{
+            "title": "a long call", "rows": ["A1"], "era": "legacy", "executes": false,
+            "request": {
+                "method": "POST", "target": "/mcp", "headers": [],
+                "body": { "parts": [
+                    { "text": "{\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"danger\"}}" },
+                    { "text": " ", "times": 17 << 20 },
+                ] },
+            },
+        }],
+    });
+    let own = file("cases.json", &own.to_string());
+    let attack = Attack::begin(&["--cases", own.to_str().unwrap(), "--policy=ours"]).await;
+    let server = attack.recorder;
+    let ended = attack.at(server).await;
+    assert!(
+        ended.stdout.contains("it reached the server"),
+        "{}",
+        ended.stdout
+    );
+    assert_eq!(ended.code, Some(1));
+}

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use self::clock::ManualClock;
 
 use futures::executor::block_on;
-use mcp_policy::{Caller, MemoryLimitStore, MessageGuard, Policy};
+use mcp_policy::{AuditRecord, AuditSink, Caller, MemoryLimitStore, MessageGuard, Policy, Receipt};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
@@ -189,6 +189,43 @@ fn tools_are_counted_as_the_policy_names_them() {
         of("list_all", "denied", "/tools/list_all/action", 1),
         of("other", "allowed", "/default", 1),
         of("other", "hidden", "(hidden)", 1),
+    ];
+    assert_eq!(decisions, expected);
+}
+
+struct FullDisk;
+
+impl AuditSink for FullDisk {
+    fn record(&self, _: &AuditRecord) -> Receipt {
+        Receipt::unrecorded()
+    }
+}
+
+/// Whoever watches the verdicts sees that nothing goes through.
+#[test]
+fn what_is_taken_back_is_counted_as_that_and_once() {
+    let counts = Counts::default();
+    let policy: Policy = r#"{"version":"1","default":"deny","tools":{"a":{}}}"#
+        .parse()
+        .unwrap();
+    let guard = MessageGuard::new(policy).server_name("s").audit(FullDisk);
+    metrics::with_local_recorder(&counts, || {
+        for tool in ["a", "b"] {
+            let message = format!(
+                r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{tool}"}}}}"#
+            );
+            let connection = guard.connect(Caller::local());
+            block_on(connection.from_client(message.as_bytes()));
+        }
+    });
+    let counted = counts.0.lock().unwrap().clone();
+    let decisions: Vec<(&str, i64)> = counted
+        .iter()
+        .filter_map(|(name, count)| Some((name.split_once("tool=")?.1, *count)))
+        .collect();
+    let expected = [
+        ("a verdict=unavailable rule=(audit)", 1),
+        ("other verdict=denied rule=(default deny)", 1),
     ];
     assert_eq!(decisions, expected);
 }

@@ -30,8 +30,6 @@ impl Trail {
         since: Instant,
     ) -> (OpenDecision, Receipt) {
         log(&record);
-        #[cfg(feature = "metrics")]
-        super::metrics::decided(&record);
         let receipt = self.hand_over(|| AuditRecord::Decision(record.clone()));
         let open = OpenDecision {
             trail: self.clone(),
@@ -116,7 +114,11 @@ impl OpenDecision {
         let decision = self.record.id();
         tracing::debug!(target: LOG, %decision, ending = ending.as_str(), status, ?latency, "ended");
         #[cfg(feature = "metrics")]
-        super::metrics::ended(&self.record, ending, latency);
+        {
+            // Only now, as it may have been taken back.
+            super::metrics::decided(&self.record);
+            super::metrics::ended(&self.record, ending, latency);
+        }
         self.trail.hand_over(|| {
             AuditRecord::Outcome(OutcomeRecord {
                 time: SystemTime::now(),

@@ -87,8 +87,8 @@ pub(crate) enum Command {
     /// Show everything that an agent can call, how dangerous it is and why, and a policy
     /// to begin with
     ///
-    /// Servers are asked for their tools, and nothing is called. With --policy it also
-    /// shows what has changed since somebody approved it (see --pin), and what that
+    /// Servers are asked for their tools, and no tool is called; those that are commands
+    /// are started for it. With --policy it also shows what has changed since somebody approved it (see --pin), and what that
     /// policy says of each tool. Exit code 0: all servers were asked; 1: some could not
     /// be; 2: a file cannot be used, or is there already.
     Scan(ScanArgs),
@@ -140,7 +140,8 @@ pub(crate) enum Command {
     /// give the gateway the policy that --show-policy prints. The requests are those of
     /// this project's own tests; most try to get a refused tool executed, the others are
     /// allowed and have to go through. Exit code 0: nothing that the policy refuses ran, and
-    /// everything allowed did; 1: not so; 2: the gateway could not be attacked.
+    /// everything allowed did; 1: not so, or no allowed call went through at all, so that
+    /// nothing is known; 2: the gateway could not be attacked.
     Attack(AttackArgs),
     /// Say who may use a server of a configuration, and by which policy
     ///
@@ -604,6 +605,10 @@ pub(crate) struct Scanned {
 
     /// The configuration of an MCP client, such as `.mcp.json`: all servers in it are
     /// asked; may be repeated
+    ///
+    /// As a client does, this RUNS the commands in it, with this program's environment,
+    /// and puts the environment variables that it names into addresses, headers and
+    /// arguments. So give it no file that you would not give to a client.
     #[arg(long = "client-config", value_name = "FILE")]
     pub(crate) client_configs: Vec<PathBuf>,
 

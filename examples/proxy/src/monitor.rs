@@ -98,8 +98,7 @@ impl Monitor {
         let site = Arc::new(Site {
             access: callers.at(self.address),
             counts: self.counts,
-            stores,
-            known: Mutex::new(None),
+            stores: Arc::new(Asked::new(stores)),
         });
         let service = service_fn(move |request: Request<Incoming>| {
             let site = Arc::clone(&site);
@@ -120,8 +119,12 @@ pub(crate) struct Watched {
 struct Site {
     access: Access,
     counts: PrometheusHandle,
+    stores: Arc<Asked>,
+}
+
+/// Stores, and what they answered last, and when.
+struct Asked {
     stores: Watched,
-    /// What was found out last, and when.
     known: Mutex<Option<(Instant, Found)>>,
 }
 
@@ -134,6 +137,11 @@ struct Found {
 }
 
 impl Found {
+    const NOTHING: Self = Self {
+        state_answers: false,
+        waiting: None,
+    };
+
     fn is_ready(self) -> bool {
         self.state_answers && self.waiting.is_some()
     }
@@ -154,7 +162,7 @@ impl Site {
         }
         match path {
             HEALTH => answer(StatusCode::OK, TEXT, "ok\n"),
-            READINESS => match self.found().await {
+            READINESS => match Asked::found(&self.stores).await {
                 found if found.is_ready() => answer(StatusCode::OK, TEXT, "ready\n"),
                 found => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, not_ready(found)),
             },
@@ -163,7 +171,7 @@ impl Site {
                 answer(StatusCode::FORBIDDEN, TEXT, text)
             }
             _ => {
-                let found = self.found().await;
+                let found = Asked::found(&self.stores).await;
                 gauge!(STATE_READY).set(f64::from(u8::from(found.state_answers)));
                 if let Some(waiting) = found
                     .waiting
@@ -185,15 +193,28 @@ impl Site {
         };
         self.access.judge(request).is_ok() || by_address() == Some(true)
     }
+}
 
-    async fn found(&self) -> Found {
-        let mut known = self.known.lock().await;
-        if let Some((_, found)) = known.filter(|(since, _)| since.elapsed() < KNOWN_FOR) {
-            return found;
-        }
-        let found = self.stores.ask().await;
-        *known = Some((Instant::now(), found));
-        found
+impl Asked {
+    fn new(stores: Watched) -> Self {
+        let known = Mutex::new(None);
+        Self { stores, known }
+    }
+
+    /// Goes on although whoever asked goes away: else who comes and goes would have the
+    /// stores asked each time.
+    async fn found(asked: &Arc<Self>) -> Found {
+        let asked = Arc::clone(asked);
+        let finding = tokio::spawn(async move {
+            let mut known = asked.known.lock().await;
+            if let Some((_, found)) = known.filter(|(since, _)| since.elapsed() < KNOWN_FOR) {
+                return found;
+            }
+            let found = asked.stores.ask().await;
+            *known = Some((Instant::now(), found));
+            found
+        });
+        finding.await.unwrap_or(Found::NOTHING)
     }
 }
 
@@ -268,4 +289,64 @@ fn describe() {
 
 fn seconds_since_1970() -> f64 {
     jiff::Timestamp::now().as_duration().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt as _;
+    use mcp_policy::{Answer, MemoryApprovalStore, SessionOwner, TaskOwner};
+
+    use super::*;
+
+    /// A store that takes its time.
+    #[derive(Default)]
+    struct Slow(AtomicUsize);
+
+    impl SessionStore for Slow {
+        fn begin_session(&self, _: &str, _: SessionOwner) -> Answer<()> {
+            Answer::known(())
+        }
+
+        fn session_owner(&self, _: &str, _: &Caller) -> Answer<Option<SessionOwner>> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Answer::pending(async {
+                tokio::task::yield_now().await;
+                Ok(None)
+            })
+        }
+
+        fn end_session(&self, _: &str) -> Answer<()> {
+            Answer::known(())
+        }
+
+        fn begin_task(&self, _: &str, _: TaskOwner) -> Answer<()> {
+            Answer::known(())
+        }
+
+        fn task_owner(&self, _: &str, _: &Caller) -> Answer<Option<TaskOwner>> {
+            Answer::known(None)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_and_goes_does_not_have_the_stores_asked_each_time() {
+        let store = Arc::new(Slow::default());
+        let approvals = Approvals::new(Arc::new(MemoryApprovalStore::default()));
+        let sessions: Arc<dyn SessionStore> = store.clone();
+        let asked = Arc::new(Asked::new(Watched {
+            sessions: Some(sessions),
+            approvals,
+        }));
+        for _ in 0..10 {
+            assert!(Asked::found(&asked).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+        assert!(Asked::found(&asked).await.is_ready());
+        assert_eq!(store.0.load(Ordering::Relaxed), 1);
+        tokio::time::advance(KNOWN_FOR).await;
+        assert!(Asked::found(&asked).await.is_ready());
+        assert_eq!(store.0.load(Ordering::Relaxed), 2);
+    }
 }

@@ -16,7 +16,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::{Either, MapOk, TryFutureExt};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, uri::Authority};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::{
     client::legacy::Client,
@@ -26,7 +26,10 @@ use mcp_policy::{DecisionRecord, Permit};
 use opentelemetry::{
     Context, KeyValue,
     propagation::TextMapPropagator,
-    trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer, TracerProvider},
+    trace::{
+        SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceState, Tracer,
+        TracerProvider,
+    },
 };
 use opentelemetry_http::{HeaderExtractor, HeaderInjector, HttpClient, HttpError};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
@@ -52,6 +55,9 @@ const LAST: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of what the collector answers.
 const LONGEST_ANSWER: usize = 64 << 10;
+/// Bytes of a caller's `tracestate`, as many as W3C Trace Context asks to pass on. It
+/// stays in memory until the span is sent, and so do many spans.
+const LONGEST_STATE: usize = 512;
 
 /// What makes spans, if that was asked for.
 static TRACES: OnceLock<Traces> = OnceLock::new();
@@ -68,6 +74,10 @@ pub(crate) fn start() -> Result<(), Failure> {
         |name| env::var_os(name).is_some_and(|value: std::ffi::OsString| !value.is_empty());
     if !ENDPOINTS.into_iter().any(is_set) {
         return Ok(());
+    }
+    for name in ENDPOINTS.into_iter().filter(|name| is_set(name)) {
+        let url = env::var(name).unwrap_or_default();
+        is_usable(&url).map_err(|why| Failure::start(format!("{name} {why}")))?;
     }
     let cannot = |why: &dyn std::fmt::Display| {
         Failure::start(format!(
@@ -99,6 +109,17 @@ pub(crate) fn start() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether spans can be sent to this URL. The error repeats nothing of it: whoever gives
+/// a password there would find it in errors and logs.
+fn is_usable(url: &str) -> Result<(), &'static str> {
+    let url = Uri::try_from(url).map_err(|_| "is not a URL that can be used")?;
+    let holds_a_user = |authority: &Authority| authority.as_str().contains('@');
+    if url.authority().is_some_and(holds_a_user) {
+        return Err("holds a user name or password: give them in OTEL_EXPORTER_OTLP_HEADERS");
+    }
+    Ok(())
+}
+
 /// Sends what is left. Nothing is sent after this.
 pub(crate) async fn end() {
     if let Some(traces) = TRACES.get() {
@@ -127,6 +148,7 @@ impl Traces {
         let caller = self
             .propagator
             .extract_with_context(&Context::new(), &HeaderExtractor(headers));
+        let caller = with_little_state(caller);
         Slot(Arc::new(Open {
             began: SystemTime::now(),
             caller,
@@ -177,6 +199,21 @@ impl Traces {
         }
         span.end();
     }
+}
+
+/// The same trace, without a state that is too long to be kept.
+fn with_little_state(context: Context) -> Context {
+    let span = context.span().span_context().clone();
+    if span.trace_state().header().len() <= LONGEST_STATE {
+        return context;
+    }
+    context.with_remote_span_context(SpanContext::new(
+        span.trace_id(),
+        span.span_id(),
+        span.trace_flags(),
+        span.is_remote(),
+        TraceState::NONE,
+    ))
 }
 
 /// Names that clients choose are no names of spans.
@@ -230,8 +267,13 @@ pub(crate) fn goes_on<B>(mut request: Request<B>) -> Request<B> {
         let headers = request.headers_mut();
         // Of the parent, which may be another now.
         headers.remove("tracestate");
-        let mut headers = HeaderInjector(headers);
-        traces.propagator.inject_context(&span, &mut headers);
+        traces
+            .propagator
+            .inject_context(&span, &mut HeaderInjector(headers));
+        // One that says nothing is no header.
+        if headers.get("tracestate").is_some_and(HeaderValue::is_empty) {
+            headers.remove("tracestate");
+        }
     }
     request
 }

@@ -249,6 +249,24 @@ fn nothing_is_kept_in_a_file_that_nobody_finds() {
     assert!(!keep(&sink, &decision("f")));
 }
 
+#[cfg(unix)]
+#[test]
+fn what_was_kept_outlives_what_sqlite_has_beside_the_file() {
+    let (directory, path, sink) = fresh();
+    let log = directory.path().join("audit.db-wal");
+    let moved = directory.path().join("moved");
+    assert!(keep(&sink, &decision("a")));
+    std::fs::remove_file(&log).unwrap();
+    assert!(keep(&sink, &decision("b")));
+    assert_eq!(all(&path).len(), 2, "they are where others find them");
+    std::fs::rename(&log, &moved).unwrap();
+    std::fs::write(&log, "another").unwrap();
+    assert!(!keep(&sink, &decision("c")));
+    std::fs::rename(&moved, &log).unwrap();
+    assert!(keep(&sink, &decision("d")));
+    assert_eq!(all(&path).len(), 3);
+}
+
 /// As SQLite says it; and whatever was in the way, it goes on with the next.
 #[test]
 fn a_full_disk_keeps_nothing_and_recovers() {

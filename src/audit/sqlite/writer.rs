@@ -1,6 +1,7 @@
 //! The thread that writes the file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -122,6 +123,7 @@ impl Writer {
                 "the audit file is not in its place: bring it back, or start anew",
             ));
         }
+        self.save_what_nobody_finds()?;
         let open = match self.open.take() {
             Some(open) => open,
             None => {
@@ -133,6 +135,25 @@ impl Writer {
         let is_usable = result.as_ref().err().is_none_or(may_pass);
         self.open = is_usable.then_some(open);
         result.map_err(|error| AUDIT.error(&error))
+    }
+}
+
+impl Writer {
+    /// What SQLite has not put into the file yet is lost with what is beside it, if that
+    /// was removed. Only this process can still read it then, and puts it into the file.
+    fn save_what_nobody_finds(&mut self) -> Result<(), StoreError> {
+        let Some(open) = self.open.as_ref().filter(|open| !open.is_log_in_place()) else {
+            return Ok(());
+        };
+        // Beside one that somebody else has put there, SQLite would mix up the two.
+        if open.is_log_gone() && open.empty_log().map_err(|error| AUDIT.error(&error))? {
+            self.open = None;
+            return Ok(());
+        }
+        Err(StoreError::of(
+            "what SQLite keeps beside the audit file, in -wal, is not in its place: bring it \
+             back, or start anew",
+        ))
     }
 }
 
@@ -152,6 +173,7 @@ fn may_pass(error: &rusqlite::Error) -> bool {
 struct Open {
     connection: Connection,
     log: File,
+    log_path: PathBuf,
 }
 
 impl Open {
@@ -161,12 +183,38 @@ impl Open {
         connection
             .pragma_update(None, "synchronous", "NORMAL")
             .map_err(|error| AUDIT.error(&error))?;
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
+        let mut log_path = path.as_os_str().to_owned();
+        log_path.push("-wal");
+        let log_path = PathBuf::from(log_path);
         // As long as the connection is open, it stays the same file.
-        let log = OpenOptions::new().read(true).write(true).open(log);
+        let log = OpenOptions::new().read(true).write(true).open(&log_path);
         let log = log.map_err(|error| not_used(&error))?;
-        Ok(Self { connection, log })
+        Ok(Self {
+            connection,
+            log,
+            log_path,
+        })
+    }
+
+    fn is_log_in_place(&self) -> bool {
+        let own = self.log.metadata().map(|log| id_of(&log));
+        matches!((own, file_id(&self.log_path)), (Ok(own), Ok(found)) if own == found)
+    }
+
+    fn is_log_gone(&self) -> bool {
+        let found = self.log_path.symlink_metadata();
+        found.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    }
+
+    /// Tells whether all of it is in the file now: not while somebody else reads what was
+    /// there before.
+    fn empty_log(&self) -> rusqlite::Result<bool> {
+        let checkpoint = "PRAGMA wal_checkpoint(PASSIVE)";
+        self.connection.query_row(checkpoint, [], |row| {
+            let all: i64 = row.get("log")?;
+            let done: i64 = row.get("checkpointed")?;
+            Ok(all == done)
+        })
     }
 
     fn transact<T>(
@@ -198,8 +246,13 @@ type FileId = (u64, u64);
 
 #[cfg(unix)]
 fn file_id(path: &Path) -> std::io::Result<FileId> {
+    std::fs::metadata(path).map(|file| id_of(&file))
+}
+
+#[cfg(unix)]
+fn id_of(file: &Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).map(|file| (file.dev(), file.ino()))
+    (file.dev(), file.ino())
 }
 
 #[cfg(not(unix))]
@@ -210,3 +263,6 @@ type FileId = ();
 fn file_id(_: &Path) -> std::io::Result<FileId> {
     Ok(())
 }
+
+#[cfg(not(unix))]
+fn id_of(_: &Metadata) -> FileId {}

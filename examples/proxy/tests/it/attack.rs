@@ -511,3 +511,51 @@ async fn cases_of_others_are_sent_too() {
     assert!(line.contains("nothing runs") && line.contains("ran danger (it reached the server)"));
     assert_eq!(ended.code, Some(1));
 }
+
+/// Nothing reaches a server that is not behind the gateway.
+#[tokio::test]
+async fn where_no_allowed_call_goes_through_nothing_is_fine() {
+    let own = own_cases(false, "danger");
+    let args = ["--json", "--cases", own.to_str().unwrap(), "--policy=ours"];
+    let attack = Attack::begin(&args).await;
+    let ended = attack
+        .with(|mut stream| async move {
+            let _ = ours(&mut stream).await;
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+        })
+        .await;
+    let report = ended.json();
+    assert_eq!(
+        (&report["eras"], &report["failed"]),
+        (&json!([]), &json!(0))
+    );
+    assert_eq!((ended.code, &report["ok"]), (Some(1), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_long_body_that_gets_through_is_read() {
+    let own = json!({
+        "policies": { "ours": { "version": "1" } },
+        "cases": [{
+            "title": "a long call", "rows": ["A1"], "era": "legacy", "executes": false,
+            "request": {
+                "method": "POST", "target": "/mcp", "headers": [],
+                "body": { "parts": [
+                    { "text": "{\"id\":1,\"method\":\"tools/call\",\"params\":{\"name\":\"danger\"}}" },
+                    { "text": " ", "times": 17 << 20 },
+                ] },
+            },
+        }],
+    });
+    let own = file("cases.json", &own.to_string());
+    let attack = Attack::begin(&["--cases", own.to_str().unwrap(), "--policy=ours"]).await;
+    let server = attack.recorder;
+    let ended = attack.at(server).await;
+    assert!(
+        ended.stdout.contains("it reached the server"),
+        "{}",
+        ended.stdout
+    );
+    assert_eq!(ended.code, Some(1));
+}

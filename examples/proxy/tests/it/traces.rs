@@ -163,7 +163,7 @@ async fn a_call_is_a_span_of_its_callers_trace_and_the_server_is_told() {
         }
         let (told, state_told) = parents(&asked);
         assert_eq!(told, traceparent(&trace, &id));
-        assert_eq!(state_told.filter(|told| !told.is_empty()), state);
+        assert_eq!(state_told, state);
         assert_eq!(span.name, "tools/call run");
         assert_eq!(span.kind, SpanKind::Server as i32);
         assert!(span.start_time_unix_nano <= span.end_time_unix_nano);
@@ -232,4 +232,60 @@ async fn a_collector_that_is_not_there_keeps_nobody() {
     let (_, ()) = tokio::join!(upstream.answers(), post(&proxy, &call, None));
     proxy.signal("TERM").await;
     assert!(proxy.end().await.success());
+}
+
+#[tokio::test]
+async fn a_state_of_a_trace_that_is_long_is_not_kept() {
+    let (collector, upstream) = (Collector::start().await, Upstream::bind().await);
+    let proxy = collector.proxy(upstream.address(), "10").await;
+    let call = call(1, "run");
+    let of_many = |members: usize| {
+        let members = (0..members).map(|number| format!("m{number}={}", "x".repeat(200)));
+        members.collect::<Vec<_>>().join(",")
+    };
+    let of_two = |length: usize| format!("a={},b={}", "x".repeat(200), "y".repeat(length));
+    for (state, is_kept) in [
+        (of_two(256), true),
+        (of_many(2), true),
+        (of_many(3), false),
+        (of_many(30), false),
+    ] {
+        let request = proxy
+            .request()
+            .header("traceparent", traceparent(TRACE, PARENT))
+            .header("tracestate", &state);
+        let sending = async { send(request.body(body(&call)).unwrap()).await };
+        let (asked, _) = tokio::join!(upstream.answers(), sending);
+        let span = collector.span().await;
+        assert_eq!(hex(&span.parent_span_id), PARENT);
+        let expected = if is_kept { &*state } else { "" };
+        assert_eq!(span.trace_state, expected);
+        assert_eq!(parents(&asked).1.unwrap_or_default(), expected);
+    }
+}
+
+#[tokio::test]
+async fn an_address_of_a_collector_that_cannot_be_used_is_not_repeated() {
+    for (name, url, said) in [
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "http://alice:hunter2@127.0.0.1:1",
+            "holds a user name or password",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "http://hunter2 /",
+            "is not a URL",
+        ),
+    ] {
+        let mut command = command(&["serve", "--upstream", "http://127.0.0.1:1/mcp"]);
+        command.args(["--listen", "127.0.0.1:0", "--policy"]);
+        command.arg(file("policy.json", r#"{"version":"1","default":"deny"}"#));
+        command.env(name, url).env("RUST_LOG", "trace");
+        let output = within("the end", command.output()).await.unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.contains(name) && error.contains(said), "{error}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
 }

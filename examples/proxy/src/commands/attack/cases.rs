@@ -15,7 +15,7 @@ const OURS: &str = include_str!("../../../../../tests/attacks/cases.json");
 const LARGEST: usize = 64 << 20;
 
 /// The longest body that is sent.
-const LONGEST_BODY: usize = 64 << 20;
+pub(super) const LONGEST_BODY: usize = 64 << 20;
 
 /// The protocol of requests without a handshake.
 const MODERN: &str = "2026-07-28";

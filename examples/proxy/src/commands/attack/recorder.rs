@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tower::service_fn;
 
-use super::careless::{Outcome, execute_all};
+use super::{
+    careless::{Outcome, execute_all},
+    cases::LONGEST_BODY,
+};
 use crate::server;
 
 /// The argument by which our own calls are known.
 pub(super) const NUMBER: &str = "number";
-
-/// The longest body that is read.
-const LONGEST_BODY: usize = 16 << 20;
 
 /// What is written down at most for one case.
 const MOST: usize = 1000;

@@ -95,6 +95,13 @@ fn names(executed: &[String]) -> String {
     format!("ran {}", names.join(", "))
 }
 
+/// Whether the gateway holds. Where not even the plainest call goes through, that
+/// nothing else does tells nothing.
+pub(super) fn is_fine(tried: &[Tried<'_>], spoken: &[Era]) -> bool {
+    let failed = tried.iter().any(|tried| tried.verdict == Verdict::Failed);
+    !failed && !spoken.is_empty()
+}
+
 fn counts(tried: &[Tried<'_>]) -> [usize; 4] {
     [
         Verdict::Passed,
@@ -172,7 +179,7 @@ pub(super) fn json(policy: &str, tried: &[Tried<'_>], spoken: &[Era]) -> Value {
         })
     };
     json!({
-        "ok": failed == 0,
+        "ok": is_fine(tried, spoken),
         "policy": policy,
         "eras": spoken.iter().map(|era| era.as_str()).collect::<Vec<_>>(),
         "passed": passed,

@@ -18,9 +18,9 @@ use self::answer::{Answer, Hello, Page};
 use super::show::shown;
 use crate::{child::Program, upstream::Target};
 
-/// For all of it: a server may have to be downloaded and started first.
+/// For its tools: a server may have to be downloaded and started first.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// For what is only counted.
+/// For what is only counted, afterwards.
 const PATIENCE_FOR_COUNTS: Duration = Duration::from_secs(10);
 
 /// The last version with a handshake, and the first without.
@@ -69,7 +69,7 @@ pub(super) async fn ask_command(command: &[OsString]) -> Result<Vec<Value>, Stri
 /// nothing that the server says.
 pub(super) async fn everything_of_upstream(target: Target) -> Result<Offer, String> {
     let mut client = Client::over_http(target)?;
-    let offer = in_time(client.everything()).await;
+    let offer = client.everything().await;
     client.leave().await;
     offer.map_err(|wrong| wrong.without_its_words())
 }
@@ -82,7 +82,7 @@ pub(super) async fn everything_of_command(
 ) -> Result<Offer, String> {
     let connection = stdio::Connection::start(program, stderr)?;
     let mut client = Client::Stdio(Box::new(connection));
-    let offer = in_time(client.everything()).await;
+    let offer = client.everything().await;
     client.leave().await;
     offer.map_err(|wrong| wrong.without_its_words())
 }
@@ -173,16 +173,7 @@ impl Client {
     }
 
     async fn everything(&mut self) -> Result<Offer, Wrong> {
-        let (era, hello) = self.begin().await?;
-        let hello = match era {
-            Era::Legacy => hello,
-            Era::Modern => self.discover().await,
-        };
-        let tools = match self.list(List::Tools, era).await {
-            // It has others things, and says so.
-            Err(Wrong::Refused { .. }) if hello.offers("tools") == Some(false) => Vec::new(),
-            tools => tools?,
-        };
+        let (era, hello, tools) = in_time(self.hello_and_tools()).await?;
         let mut offer = Offer {
             tools,
             instructions: hello.instructions.clone(),
@@ -193,6 +184,20 @@ impl Client {
         // Its tools are known; the rest is not worth to lose them.
         let _ = timeout(PATIENCE_FOR_COUNTS, self.count(&hello, era, &mut offer)).await;
         Ok(offer)
+    }
+
+    async fn hello_and_tools(&mut self) -> Result<(Era, Hello, Vec<Box<RawValue>>), Wrong> {
+        let (era, hello) = self.begin().await?;
+        let hello = match era {
+            Era::Legacy => hello,
+            Era::Modern => self.discover().await,
+        };
+        let tools = match self.list(List::Tools, era).await {
+            // It has others things, and says so.
+            Err(Wrong::Refused { .. }) if hello.offers("tools") == Some(false) => Vec::new(),
+            tools => tools?,
+        };
+        Ok((era, hello, tools))
     }
 
     /// Counts what else there is, as far as the server says so.

@@ -12,6 +12,8 @@ const LONGEST_LINE: u64 = 1 << 20;
 pub(in crate::commands) struct Lines {
     path: PathBuf,
     file: BufReader<File>,
+    /// The one that has come in its place.
+    newer: Option<File>,
     /// The beginning of a line whose end is not there yet.
     begun: Vec<u8>,
     is_too_long: bool,
@@ -28,6 +30,7 @@ impl Lines {
         Ok(Self {
             path: path.to_owned(),
             file: BufReader::new(File::open(path)?),
+            newer: None,
             begun: Vec::new(),
             is_too_long: false,
         })
@@ -63,21 +66,34 @@ impl Lines {
     }
 
     /// Goes on with the file that is at the path now, if it is another one or was cut
-    /// off, and tells whether that is so.
+    /// off, and tells whether there may be more to read.
     pub(in crate::commands) fn follow(&mut self) -> io::Result<bool> {
+        if let Some(newer) = self.newer.take() {
+            self.go_on_with(newer);
+            return Ok(true);
+        }
         let position = self.file.stream_position()?;
         let (new, old) = (File::open(&self.path), self.file.get_ref().metadata()?);
         // Between a rotation and the next record there is none.
         let Ok(new) = new else {
             return Ok(false);
         };
-        if is_same(&new.metadata()?, &old) && old.len() >= position {
+        if !is_same(&new.metadata()?, &old) {
+            // Something may have been appended to the old one before the new one came.
+            self.newer = Some(new);
+            return Ok(true);
+        }
+        if old.len() >= position {
             return Ok(false);
         }
-        self.file = BufReader::new(new);
+        self.go_on_with(new);
+        Ok(true)
+    }
+
+    fn go_on_with(&mut self, file: File) {
+        self.file = BufReader::new(file);
         self.begun.clear();
         self.is_too_long = false;
-        Ok(true)
     }
 }
 
@@ -137,7 +153,15 @@ mod tests {
         assert!(!lines.follow().unwrap());
         std::fs::rename(&path, folder.path().join("old")).unwrap();
         assert!(!lines.follow().unwrap());
+        file.write_all(b"last\n").unwrap();
         std::fs::write(&path, "two\n").unwrap();
+        assert!(lines.follow().unwrap());
+        assert_eq!(
+            next(&mut lines),
+            some("last"),
+            "it came before the rotation"
+        );
+        assert_eq!(next(&mut lines), None);
         assert!(lines.follow().unwrap());
         assert_eq!(next(&mut lines), some("two"));
         std::fs::write(&path, "3\n").unwrap();

@@ -87,10 +87,10 @@ impl Approved {
         Some(state(self.pin(name), seen.tool(name)))
     }
 
-    /// The state of the instructions; `None` if the policy does not pin them.
+    /// The state of the instructions; `None` if the policy pins nothing.
     pub(super) fn of_instructions(&self, seen: &Seen) -> Option<State> {
-        let pin = self.pins()?.instructions.as_ref()?;
-        Some(state(Some(pin), seen.instructions()))
+        let pin = self.pins()?.instructions.as_ref();
+        Some(state(pin, seen.instructions()))
     }
 
     /// Tools that were approved and are not there any more.

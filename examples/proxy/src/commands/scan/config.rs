@@ -115,6 +115,7 @@ fn way(entry: Entry, variable: &dyn Fn(&str) -> Option<String>) -> Result<Way, S
             Ok(Way::Http(Box::new(target)))
         }
         (None, Some(command)) => {
+            let said = command.clone();
             let words = std::iter::once(command).chain(&entry.args);
             let command: Result<Vec<OsString>, String> =
                 words.map(|word| filled(word).map(OsString::from)).collect();
@@ -128,6 +129,7 @@ fn way(entry: Entry, variable: &dyn Fn(&str) -> Option<String>) -> Result<Way, S
             let variables: Result<_, String> = variables.collect();
             let folder = entry.cwd.as_ref().map(filled).transpose()?;
             Ok(Way::Stdio(Box::new(Start {
+                said,
                 program: Program {
                     command: command?,
                     environment: variables?,

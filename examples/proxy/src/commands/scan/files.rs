@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mcp_policy::PolicyDocument;
+use mcp_policy::{Instructions, PolicyDocument};
 
 use super::{
     approved::{Approved, beside},
@@ -156,6 +156,10 @@ impl Places {
 /// The recommended policy, with the pins if they are wanted.
 pub(super) fn document(inventory: &Inventory, pin: bool) -> PolicyDocument {
     let mut document = inventory.recommended.clone();
+    if pin && inventory.seen.instructions().is_none() {
+        // There is nothing to approve, and what comes later nobody has approved.
+        document.instructions = Instructions::Strip;
+    }
     document.pins = pin.then(|| inventory.seen.pins());
     document
 }

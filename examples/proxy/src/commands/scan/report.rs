@@ -194,6 +194,9 @@ fn drift(inventory: &Inventory, look: Look) -> String {
     if let Some(own) = instructions.filter(|own| changed(own.state)) {
         text += &changes("the instructions", own.changes.as_deref(), look);
     }
+    if instructions.is_some_and(|own| own.state == Some(State::New)) {
+        text += &look.line("", "new: the instructions");
+    }
     if !inventory.removed.is_empty() {
         let names: Vec<String> = inventory.removed.iter().map(|name| shown(name)).collect();
         text += &look.line("", &format!("gone: {}", names.join(", ")));

@@ -33,8 +33,19 @@ pub(super) enum Way {
 /// A server to start.
 pub(super) struct Start {
     pub(super) program: Program,
+    /// The program as it was said, without what variables were filled in with.
+    pub(super) said: String,
     /// Whether its stderr is shown: only of a server that is asked alone.
     pub(super) is_heard: bool,
+}
+
+impl Start {
+    /// The same error, with the program as it was said.
+    pub(super) fn told(&self, error: &str) -> String {
+        let program = self.command.first().map_or(OsStr::new(""), |first| first);
+        let quoted = |program: &str| format!("`{program}`");
+        error.replace(&quoted(&program.to_string_lossy()), &quoted(&self.said))
+    }
 }
 
 /// All that are meant, each with a name of its own.
@@ -53,6 +64,7 @@ pub(super) fn of(args: &ScanArgs) -> Result<Vec<Source>, Failure> {
     if let Some(program) = servers.command.first() {
         let start = Start {
             program: servers.command.clone().into(),
+            said: program.to_string_lossy().into_owned(),
             is_heard: servers.client_configs.is_empty() && sources.is_empty(),
         };
         sources.push(Source {

@@ -159,6 +159,28 @@ async fn a_policy_gets_new_pins_and_stays_as_it_is() {
 }
 
 #[tokio::test]
+async fn instructions_that_come_later_are_taken_out_and_told() {
+    let server = Server::offering(offered(&some_tools(), "null")).await;
+    let policy = nowhere("policy.json");
+    let ended = scan(&server, &["--pin", "--write", text(&policy)]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let written: Value = serde_json::from_str(&std::fs::read_to_string(&policy).unwrap()).unwrap();
+    assert_eq!(written["instructions"], "strip");
+    let ended = run(&["check", "--strict", text(&policy)]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+    let server = Server::offering(offered(&some_tools(), r#""Be unkind.""#)).await;
+    let args = ["--policy", text(&policy)];
+    let ended = scan(&server, &[&args[..], &["--json"]].concat()).await;
+    assert_eq!(ended.json()["instructions"]["state"], "new");
+    let ended = scan(&server, &args).await;
+    assert!(
+        ended.stdout.contains("\nnew: the instructions\n"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[tokio::test]
 async fn pins_are_printed_where_nothing_is_written() {
     let server = Server::offering(offered(&later(), r#""Be kind.""#)).await;
     let ended = scan(&server, &["--pin", "--json"]).await;

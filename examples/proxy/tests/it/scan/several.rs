@@ -76,6 +76,36 @@ async fn all_servers_of_a_client_are_asked_and_one_that_fails_is_told() {
 }
 
 #[tokio::test]
+async fn what_variables_are_filled_in_with_is_not_told() {
+    let config = config(&json!({
+        "command": { "command": "${TEST_TOKEN}" },
+        "folder": { "command": "true", "cwd": "/no/${TEST_TOKEN}" },
+        "path": { "command": "/no/${TEST_TOKEN}/x" },
+    }));
+    for more in [&[][..], &["--json"]] {
+        let ended = run(&[&["scan", "--client-config", text(&config)], more].concat()).await;
+        assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
+        for expected in [
+            "there is no command `${TEST_TOKEN}` to start",
+            "there is no folder of that name to start `true` in",
+            "there is no command `/no/${TEST_TOKEN}/x` to start",
+        ] {
+            assert!(ended.stdout.contains(expected), "{}", ended.stdout);
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_is_said_that_commands_of_a_configuration_are_run() {
+    let ended = run(&["scan", "--help"]).await;
+    assert!(
+        ended.stdout.contains("RUNS the commands"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[tokio::test]
 async fn each_server_gets_a_policy_of_its_own() {
     let (one, two) = (
         Server::with(some_tools()).await,

@@ -62,7 +62,11 @@ impl Guarded {
         old: Option<&Arc<Self>>,
         settled: &Settled,
     ) -> Result<Arc<Self>, Failure> {
-        let hidden = settled.hidden(config);
+        let hidden = match &server.behind {
+            Behind::Command(_) => settled.hidden(config),
+            // It has no environment.
+            Behind::Upstream(_) => Vec::new(),
+        };
         let same = old.filter(|old| old.behind == server.behind && old.hidden == hidden);
         if let Some(same) = same.filter(|same| same.limits == config.limits) {
             return Ok(Arc::clone(same));

@@ -19,7 +19,8 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -28,11 +29,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use mcp_policy::{ApprovalStore, JsonLines, Policy, PolicyLayer};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tower::{Layer, ServiceExt};
 
 use self::{
     guarded::{Body, Guarded},
-    identify::Grants,
+    identify::{Grants, Refused},
     lockdown::Lockdown,
     policies::Table,
 };
@@ -58,6 +60,9 @@ const HIDDEN: [&str; 3] = [
     "MCP_POLICY_WEBHOOK_SECRET",
 ];
 
+/// How long a configuration that is being read is waited for at the end.
+const READ: Duration = Duration::from_secs(5);
+
 /// Everything that is served.
 pub(crate) struct Fleet {
     path: PathBuf,
@@ -65,6 +70,10 @@ pub(crate) struct Fleet {
     running: RwLock<Arc<Running>>,
     /// Held by whoever reads the configuration.
     reading: tokio::sync::Mutex<()>,
+    /// Servers that are gone, whose commands still have to end.
+    ending: Mutex<JoinSet<()>>,
+    /// How often somebody was refused.
+    refused: Refused,
 }
 
 /// What only another start changes.
@@ -236,9 +245,7 @@ async fn serve_fleet(
     };
     let service = gateway::traced(service);
     let ended = serve::serve_until_stopped(listener, service, &endpoints, |_| (), stopping).await;
-    let running = fleet.running();
-    let ending = running.servers.values().map(|server| server.end());
-    futures_util::future::join_all(ending).await;
+    fleet.end().await;
     ended
 }
 
@@ -263,12 +270,30 @@ impl Fleet {
             running: RwLock::new(Arc::new(running)),
             settled,
             reading: tokio::sync::Mutex::default(),
+            ending: Mutex::default(),
+            refused: Refused::default(),
         })
     }
 
     fn running(&self) -> Arc<Running> {
         let running = self.running.read();
         Arc::clone(&running.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn ending(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves nothing behind that was started. No configuration is read after this.
+    async fn end(&self) {
+        // Whoever reads one now is waited for, because its servers are other ones; but not
+        // for ever, if what they read has no end.
+        let _turn = tokio::time::timeout(READ, self.reading.lock()).await;
+        let running = self.running();
+        let ending = running.servers.values().map(|server| server.end());
+        let mut gone = std::mem::take(&mut *self.ending());
+        let gone = async { while gone.join_next().await.is_some() {} };
+        tokio::join!(futures_util::future::join_all(ending), gone);
     }
 
     /// How it is, for operators.
@@ -342,7 +367,7 @@ impl Fleet {
                     life = Some(known.life.clone());
                 }
                 Err(unknown) => {
-                    tracing::warn!(server = name, why = ?unknown, "refused whoever called without a right token");
+                    self.refused.say(&name, unknown);
                     return boxed(unknown.refused());
                 }
             }

@@ -79,6 +79,7 @@ impl Fleet {
                 let standing = grants.iter().filter(|grant| !grant.is_revoked);
                 let standing = standing.map(|grant| (grant.token, grant.server.clone()));
                 let trouble = Trouble::Unloadable(why);
+                self.settled.lockdown.follow_too(&config.lockdown);
                 return self.narrow(config.files, trouble, Some(&standing.collect()));
             }
         };
@@ -92,6 +93,8 @@ impl Fleet {
         config.access = config.access.listening_at(listen);
         self.run(Running::new(config, servers, grants));
         let new = self.running();
+        // Those that have ended need not be remembered.
+        while self.ending().try_join_next().is_some() {}
         for (name, server) in &old.servers {
             let other = new.servers.get(name);
             if other.is_none() {
@@ -99,7 +102,7 @@ impl Fleet {
             }
             if !other.is_some_and(|other| server.goes_on_in(other)) {
                 let gone = Arc::clone(server);
-                tokio::spawn(async move { gone.end().await });
+                self.ending().spawn(async move { gone.end().await });
             }
         }
     }
@@ -127,6 +130,7 @@ impl Fleet {
                 }
             }
         }
+        self.settled.lockdown.follow_too(&unloadable.lockdown);
         self.narrow(unloadable.files, trouble, unloadable.standing.as_ref());
     }
 

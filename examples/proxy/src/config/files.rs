@@ -4,6 +4,7 @@
 //! with every call: who relies on being told of changes is told some time later.
 
 use std::{
+    collections::HashMap,
     fs::{self, File, Metadata},
     io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
@@ -82,6 +83,37 @@ impl Seen {
             (Err(then), Err(now)) => *then == now,
             _ => false,
         }
+    }
+}
+
+/// Files that were looked at, to be found again however many there are.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    all: Vec<Seen>,
+    /// Where the first look at each is.
+    places: HashMap<PathBuf, usize>,
+}
+
+impl Files {
+    pub(crate) fn of(all: Vec<Seen>) -> Self {
+        let mut places = HashMap::new();
+        for (place, seen) in all.iter().enumerate() {
+            places.entry(seen.path.clone()).or_insert(place);
+        }
+        Self { all, places }
+    }
+
+    /// The one that names the others.
+    pub(crate) fn first(&self) -> Option<&Seen> {
+        self.all.first()
+    }
+
+    pub(crate) fn get(&self, path: &Path) -> Option<&Seen> {
+        self.all.get(*self.places.get(path)?)
+    }
+
+    pub(crate) fn are_current(&self) -> bool {
+        self.all.iter().all(Seen::is_current)
     }
 }
 

@@ -173,7 +173,7 @@ pub(super) struct Refused(Mutex<Unsaid>);
 struct Unsaid {
     /// When it was said the last time.
     said: Option<Instant>,
-    /// How often it happened since.
+    /// How many were refused since.
     others: u64,
 }
 
@@ -191,7 +191,7 @@ impl Refused {
             server,
             ?why,
             others,
-            "refused whoever called without a right token, and others before"
+            "refused whoever called without a right token"
         );
     }
 }

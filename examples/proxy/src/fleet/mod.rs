@@ -43,7 +43,10 @@ use crate::{
     admin::Admin,
     audit,
     cli::Secret,
-    config::{Config, Limits, files::Seen},
+    config::{
+        Config, Limits,
+        files::{Files, Seen},
+    },
     diagnostics,
     failure::Failure,
     gateway, headers, keys,
@@ -115,7 +118,7 @@ struct Running {
     /// The policy files of servers that everybody may use.
     everybodys: BTreeMap<String, PathBuf>,
     /// Everything that was read, the last time that it was.
-    files: Vec<Seen>,
+    files: Files,
     /// Why what was read then is not used.
     trouble: Option<Trouble>,
 }
@@ -390,7 +393,7 @@ impl Running {
             servers,
             everybodys: everybodys.collect(),
             grants,
-            files: config.files,
+            files: Files::of(config.files),
             trouble: None,
         }
     }
@@ -409,7 +412,7 @@ impl Running {
                 &known.grant.policy.as_ref()?.path
             }
         };
-        self.files.iter().find(|file| file.path() == path)
+        self.files.get(path)
     }
 }
 

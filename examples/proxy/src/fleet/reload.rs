@@ -14,7 +14,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Fleet, Running, Start, Trouble, made, policies::Table, replace_policies};
 use crate::{
-    config::{Config, Grant, Standing, Unloadable, files::Seen},
+    config::{
+        Config, Grant, Standing, Unloadable,
+        files::{Files, Seen},
+    },
     diagnostics,
     failure::Failure,
 };
@@ -36,7 +39,7 @@ impl Fleet {
     /// Reads everything again, unless somebody else just has.
     pub(super) async fn reload(&self) {
         let _turn = self.reading.lock().await;
-        if !self.running().files.iter().all(Seen::is_current) {
+        if !self.running().files.are_current() {
             self.read().await;
         }
     }
@@ -80,7 +83,7 @@ impl Fleet {
                 let standing = standing.map(|grant| (grant.token, grant.server.clone()));
                 let trouble = Trouble::Unloadable(why);
                 self.settled.lockdown.follow_too(&config.lockdown);
-                return self.narrow(config.files, trouble, Some(&standing.collect()));
+                return self.narrow(Files::of(config.files), trouble, Some(&standing.collect()));
             }
         };
         self.say(&old, &config);
@@ -131,11 +134,15 @@ impl Fleet {
             }
         }
         self.settled.lockdown.follow_too(&unloadable.lockdown);
-        self.narrow(unloadable.files, trouble, unloadable.standing.as_ref());
+        self.narrow(
+            Files::of(unloadable.files),
+            trouble,
+            unloadable.standing.as_ref(),
+        );
     }
 
     /// What was loaded before still holds, except for tokens that do not stand any more.
-    fn narrow(&self, files: Vec<Seen>, trouble: Trouble, standing: Option<&Standing>) {
+    fn narrow(&self, files: Files, trouble: Trouble, standing: Option<&Standing>) {
         let old = self.running();
         let mut running = old.troubled(files, trouble);
         if let Some(standing) = standing {
@@ -162,8 +169,7 @@ impl Fleet {
     /// Says what has changed.
     fn say(&self, old: &Running, config: &Config) {
         for (path, policy) in config.policies() {
-            let mut known = old.files.iter().filter(|file| file.path() == path);
-            if !known.any(Seen::is_current) {
+            if !old.files.get(path).is_some_and(Seen::is_current) {
                 diagnostics::warn(path, policy, self.settled.keeps);
                 tracing::info!(policy = %path.display(), digest = policy.digest(), "loaded");
             }
@@ -230,7 +236,7 @@ impl Fleet {
 
 impl Running {
     /// The same, of which it is known that the configuration says something else now.
-    fn troubled(&self, files: Vec<Seen>, trouble: Trouble) -> Self {
+    fn troubled(&self, files: Files, trouble: Trouble) -> Self {
         Self {
             access: self.access.clone(),
             servers: self.servers.clone(),

@@ -347,3 +347,88 @@ async fn no_way_leads_around_a_token() {
     }
     assert_eq!(outcome(&proxy, "one", &alice, "x").await, "allowed");
 }
+
+/// What comes on a stream is judged by what was known of its caller when it was opened.
+#[tokio::test]
+async fn a_stream_ends_with_the_claims_of_its_grant() {
+    let upstream = Upstream::bind().await;
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\n[servers.one]\nurl = \"http://{}/mcp\"\n",
+        upstream.address()
+    ));
+    let claims = ["--policy", "all.json", "--claim", "team=ops"];
+    let alice = folder.grant("alice", "one", &claims).await;
+    let proxy = folder.serve().await;
+    let mut listens = request(&proxy, "one", &alice)
+        .body(body(&json!({})))
+        .unwrap();
+    *listens.method_mut() = http::Method::GET;
+    let asked = async {
+        let mut asked = upstream.asked().await;
+        asked.stream().await;
+        asked
+    };
+    let (stream, asked) = tokio::join!(open(listens), asked);
+    let text = folder.text();
+    assert!(text.contains("\"ops\""), "{text}");
+    folder.put("gateway.toml", &text.replace("\"ops\"", "\"guests\""));
+    assert_eq!(read(stream).await.text, "");
+    asked.left().await;
+}
+
+/// Two servers are the same command, and two callers have the same server.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_session_is_for_one_server_and_one_caller() {
+    let server = std::env::current_exe().unwrap();
+    let words = [server.to_str().unwrap()].into_iter();
+    let words: Vec<_> = words.chain(crate::stdio_server::ARGUMENTS).collect();
+    let role = crate::stdio_server::ROLE;
+    let tables: String = ["one", "two", "open", "wide"]
+        .into_iter()
+        .map(|name| format!("[servers.{name}]\ncommand = {words:?}\nenv = {{ {role} = \"1\" }}\n"))
+        .collect();
+    let open = |text: String, name: &str| {
+        let head = format!("[servers.{name}]\n");
+        text.replace(&head, &format!("{head}policy = \"all.json\"\n"))
+    };
+    let tables = open(open(tables, "open"), "wide");
+    let folder = Folder::new(&format!("listen = \"127.0.0.1:0\"\n{tables}"));
+    let all = ["--policy", "all.json"];
+    let alice = folder.grant("alice", "one", &all).await;
+    let bob = folder.grant("bob", "one", &all).await;
+    let carol = folder.grant("carol", "two", &all).await;
+    let proxy = folder.serve().await;
+    let begun = async |server: &str, token: &str| {
+        let initialize = json!({
+            "jsonrpc": "2.0", "id": 1, "method": "initialize",
+            "params": { "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {} },
+        });
+        let begun = post(&proxy, server, token, &initialize).await;
+        begun.header("mcp-session-id").unwrap().to_owned()
+    };
+    let asked = async |method: &str, server: &str, token: &str, session: &str| {
+        let mut request = request(&proxy, server, token)
+            .header("mcp-session-id", session)
+            .body(body(&call(2, "process")))
+            .unwrap();
+        *request.method_mut() = method.parse().unwrap();
+        send(request).await
+    };
+    let alices = begun("one", &alice).await;
+    let anybodys = begun("open", "").await;
+    for (server, token, session) in [
+        ("one", &bob, &alices),
+        ("two", &carol, &alices),
+        ("open", &String::new(), &alices),
+        ("wide", &String::new(), &anybodys),
+        ("one", &alice, &anybodys),
+    ] {
+        for method in ["POST", "GET", "DELETE"] {
+            let answer = asked(method, server, token, session).await;
+            assert_eq!(answer.status(), 404, "{method} {server}: {}", answer.text);
+        }
+    }
+    assert_eq!(asked("POST", "one", &alice, &alices).await.status(), 200);
+    assert_eq!(asked("POST", "open", "", &anybodys).await.status(), 200);
+}

@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::state::Keeps;
 
+/// Bytes of lines that are shown with a problem.
+const LONGEST: usize = 16 << 10;
+
 /// Whether to colour what goes to a stream.
 pub(crate) fn colours(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -119,7 +122,8 @@ impl Shown<'_> {
         let path = self.path.display().to_string();
         let lines = self
             .source
-            .and_then(|source| lines_around(source, self.span.clone()));
+            .and_then(|source| lines_around(source, self.span.clone()))
+            .filter(|(lines, _)| lines.len() <= LONGEST);
         let mut group = match lines {
             Some((lines, span)) => title.element(
                 Snippet::source(lines)

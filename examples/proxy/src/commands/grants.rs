@@ -18,7 +18,7 @@ use crate::{
     cli::{GrantAddArgs, GrantCommand, GrantListArgs, GrantOneArgs},
     config::{
         Config,
-        files::{self, Seen},
+        files::{self, Seen, Turn},
         token::{self, TokenHash},
     },
     failure::Failure,
@@ -35,7 +35,7 @@ pub(crate) fn run(command: &GrantCommand, json: bool) -> Result<ExitCode, Failur
 }
 
 fn add(args: &GrantAddArgs, json: bool) -> Result<(), Failure> {
-    let mut open = Open::new(&args.config)?;
+    let mut open = Open::to_change(&args.config)?;
     if open.find(&args.label).is_some() {
         return Err(Failure::input(format!(
             "there is a grant with the label `{}` already: `grant rotate` gives it another token",
@@ -111,7 +111,7 @@ fn list(args: &GrantListArgs, json: bool) -> Result<(), Failure> {
 }
 
 fn revoke(args: &GrantOneArgs, json: bool) -> Result<(), Failure> {
-    let mut open = Open::new(&args.config)?;
+    let mut open = Open::to_change(&args.config)?;
     let grant = open.named(&args.label)?;
     grant.insert("revoked", value(true));
     open.write()?;
@@ -124,7 +124,7 @@ fn revoke(args: &GrantOneArgs, json: bool) -> Result<(), Failure> {
 }
 
 fn rotate(args: &GrantOneArgs, json: bool) -> Result<(), Failure> {
-    let mut open = Open::new(&args.config)?;
+    let mut open = Open::to_change(&args.config)?;
     let grant = open.named(&args.label)?;
     if is_revoked(grant) {
         return Err(Failure::input(format!(
@@ -175,9 +175,21 @@ fn is_revoked(grant: &dyn TableLike) -> bool {
 struct Open {
     seen: Seen,
     document: DocumentMut,
+    /// Until it is written.
+    turn: Option<Turn>,
 }
 
 impl Open {
+    fn to_change(path: &Path) -> Result<Self, Failure> {
+        let turn = Turn::at(path).map_err(|error| {
+            Failure::start(format!("cannot change {}: {error}", path.display()))
+        })?;
+        Ok(Self {
+            turn: Some(turn),
+            ..Self::new(path)?
+        })
+    }
+
     fn new(path: &Path) -> Result<Self, Failure> {
         let seen = Seen::settled(path);
         let cannot = |why: &str| Failure::input(format!("{}: {why}", path.display()));
@@ -187,7 +199,11 @@ impl Open {
             Err(error) => return Err(cannot(&error.to_string())),
         };
         match text.parse() {
-            Ok(document) => Ok(Self { seen, document }),
+            Ok(document) => Ok(Self {
+                seen,
+                document,
+                turn: None,
+            }),
             // It says where.
             Err(_) => Err(match Config::read(seen, &text, false) {
                 Err(error) => Failure::Config(error),
@@ -255,7 +271,9 @@ impl Open {
             )));
         }
         files::write(path, &self.document.to_string())
-            .map_err(|error| Failure::start(format!("cannot write {}: {error}", path.display())))
+            .map_err(|error| Failure::start(format!("cannot write {}: {error}", path.display())))?;
+        drop(self.turn);
+        Ok(())
     }
 }
 

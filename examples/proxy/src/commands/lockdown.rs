@@ -7,7 +7,10 @@ use toml_edit::{DocumentMut, Item};
 use super::show::{print, print_json, shown};
 use crate::{
     cli::{LockdownArgs, LockdownCommand},
-    config::{self, files},
+    config::{
+        self,
+        files::{self, Turn},
+    },
     failure::Failure,
     fleet::lockdown::{self, Locks, Unknown},
 };
@@ -21,6 +24,8 @@ pub(crate) fn run(command: &LockdownCommand, json: bool) -> Result<ExitCode, Fai
     if is_on {
         names_something(args, document.as_ref())?;
     }
+    // Who cannot wait for others can still stop everything.
+    let _turn = Turn::at(&path).ok();
     let locks = match (&args.server, &args.grant) {
         // Whatever is in the file.
         (None, None) => Locks {
@@ -94,7 +99,7 @@ fn file(args: &LockdownArgs) -> Result<(PathBuf, Option<DocumentMut>), Failure> 
             let file = config::lockdown_of(path, document.as_table());
             Ok((file, Some(document)))
         }
-        Err(_) if !text.contains("lockdown") => Ok((path.with_extension("lockdown"), None)),
+        Err(_) if !text.contains("lockdown") => Ok((config::usual_lockdown(path), None)),
         Err(_) => Err(cannot(
             "it is no TOML, so nobody knows which file its `lockdown` names: make an empty file \
              of that name, which locks everything",

@@ -4,6 +4,7 @@
 //! with every call: who relies on being told of changes is told some time later.
 
 use std::{
+    collections::HashMap,
     fs::{self, File, Metadata},
     io::{self, ErrorKind, Read, Write},
     path::{Path, PathBuf},
@@ -18,6 +19,10 @@ const STEP: Duration = Duration::from_millis(20);
 /// How often a file is waited for that is being written.
 const TRIES: u32 = 3;
 
+/// How often it is asked whether somebody else is done.
+#[cfg(unix)]
+const TURNS: u32 = 500;
+
 /// Bytes that a file of settings has at most.
 const LONGEST: u64 = 1 << 20;
 
@@ -25,8 +30,9 @@ const LONGEST: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     path: PathBuf,
-    /// `None` if it was not there, or could not be looked at.
-    mark: Option<Mark>,
+    /// Or why it could not be looked at: something that is not there is another thing than
+    /// something that nobody can see.
+    mark: Result<Mark, ErrorKind>,
 }
 
 /// What tells one version of a file from another.
@@ -48,7 +54,7 @@ impl Seen {
     pub(crate) fn now(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            mark: fs::metadata(path).ok().map(|found| Mark::of(&found)),
+            mark: look(path),
         }
     }
 
@@ -57,7 +63,7 @@ impl Seen {
     pub(crate) fn settled(path: &Path) -> Self {
         let mut seen = Self::now(path);
         for _ in 0..TRIES {
-            if seen.mark.as_ref().is_none_or(|mark| !mark.is_fresh) {
+            if seen.mark.as_ref().map_or(true, |mark| !mark.is_fresh) {
                 break;
             }
             thread::sleep(STEP);
@@ -72,12 +78,49 @@ impl Seen {
 
     /// Whether it is certain that nothing has happened to it since.
     pub(crate) fn is_current(&self) -> bool {
-        let now = fs::metadata(&self.path).ok();
-        match (&self.mark, now.map(|now| Mark::of(&now))) {
-            (Some(then), Some(now)) => !then.is_fresh && then.is_of_the_same(&now),
-            (None, None) => true,
+        match (&self.mark, look(&self.path)) {
+            (Ok(then), Ok(now)) => !then.is_fresh && then.is_of_the_same(&now),
+            (Err(then), Err(now)) => *then == now,
             _ => false,
         }
+    }
+}
+
+/// Files that were looked at, to be found again however many there are.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    all: Vec<Seen>,
+    /// Where the first look at each is.
+    places: HashMap<PathBuf, usize>,
+}
+
+impl Files {
+    pub(crate) fn of(all: Vec<Seen>) -> Self {
+        let mut places = HashMap::new();
+        for (place, seen) in all.iter().enumerate() {
+            places.entry(seen.path.clone()).or_insert(place);
+        }
+        Self { all, places }
+    }
+
+    /// The one that names the others.
+    pub(crate) fn first(&self) -> Option<&Seen> {
+        self.all.first()
+    }
+
+    pub(crate) fn get(&self, path: &Path) -> Option<&Seen> {
+        self.all.get(*self.places.get(path)?)
+    }
+
+    pub(crate) fn are_current(&self) -> bool {
+        self.all.iter().all(Seen::is_current)
+    }
+}
+
+fn look(path: &Path) -> Result<Mark, ErrorKind> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Mark::of(&found)),
+        Err(error) => Err(error.kind()),
     }
 }
 
@@ -95,12 +138,19 @@ impl Mark {
         use std::os::unix::fs::MetadataExt as _;
         let modified = found.modified().ok();
         let now = SystemTime::now();
-        let is_fresh = modified.is_some_and(|modified| {
+        let is_recent = |time: SystemTime| {
             let apart = now
-                .duration_since(modified)
+                .duration_since(time)
                 .unwrap_or_else(|error| error.duration());
             apart < STEP
-        });
+        };
+        // When it was modified is what whoever has written it says: a copy can be as old as
+        // what it is a copy of.
+        #[cfg(unix)]
+        let is_changed = changed(found).is_some_and(is_recent);
+        #[cfg(not(unix))]
+        let is_changed = false;
+        let is_fresh = is_changed || modified.is_some_and(is_recent);
         Self {
             length: found.len(),
             modified,
@@ -113,9 +163,24 @@ impl Mark {
     }
 }
 
+/// When the file system noticed a change, whatever it was told of that.
+#[cfg(unix)]
+fn changed(found: &Metadata) -> Option<SystemTime> {
+    use std::os::unix::fs::MetadataExt as _;
+    let seconds = u64::try_from(found.ctime()).ok()?;
+    let rest = u32::try_from(found.ctime_nsec()).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, rest))
+}
+
 /// The text of a file that is not too long; `None` if there is no such file.
 pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
-    let file = match File::open(path) {
+    let file = match fs::metadata(path) {
+        Ok(found) if found.is_file() => File::open(path),
+        // A pipe would keep whoever opens it until somebody writes.
+        Ok(_) => return Err(io::Error::other("it is no file")),
+        Err(error) => Err(error),
+    };
+    let file = match file {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -124,14 +189,57 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     file.take(LONGEST.saturating_add(1))
         .read_to_string(&mut text)?;
     if text.len() as u64 > LONGEST {
-        return Err(io::Error::other("it is longer than 1 MiB"));
+        return Err(too_long());
     }
     Ok(Some(text))
+}
+
+fn too_long() -> io::Error {
+    io::Error::other("it is longer than 1 MiB")
+}
+
+/// Held by whoever changes a file by what stands in it, so that nobody else does at the same
+/// time and one of them changes nothing.
+pub(crate) struct Turn {
+    /// Of the folder, which stays when the file is replaced.
+    #[cfg(unix)]
+    _folder: File,
+}
+
+impl Turn {
+    /// Waits until nobody else has it, but not for ever.
+    #[cfg(unix)]
+    pub(crate) fn at(path: &Path) -> io::Result<Self> {
+        use rustix::fs::{FlockOperation, flock};
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let folder = File::open(folder.unwrap_or(Path::new(".")))?;
+        for _ in 0..TURNS {
+            match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { _folder: folder }),
+                Err(rustix::io::Errno::WOULDBLOCK) => thread::sleep(STEP),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(io::Error::other(
+            "somebody else is changing something beside it",
+        ))
+    }
+
+    /// Nothing is known here by which they could wait for each other.
+    #[cfg(not(unix))]
+    pub(crate) fn at(_: &Path) -> io::Result<Self> {
+        Ok(Self {})
+    }
 }
 
 /// Writes a file in the place of the one that is there, with the same owner and
 /// permissions, so that nobody ever reads half of it, and whoever could read it still can.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+    // Else nobody could read it.
+    if text.len() as u64 > LONGEST {
+        return Err(too_long());
+    }
     // A link stays one.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut new = path.clone().into_os_string();
@@ -206,6 +314,30 @@ mod tests {
         assert!(!seen.is_current());
     }
 
+    /// As `cp -p` and `rsync -t` do it, twice at once.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_says_to_be_old_is_not_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let file = File::create(&path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert!(!Seen::now(&path).is_current());
+        assert!(Seen::settled(&path).is_current());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_nobody_can_look_at_is_not_taken_for_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let nothing = Seen::now(&path);
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        assert!(!nothing.is_current());
+        assert!(read(&path).is_err());
+        assert!(Seen::now(&path).is_current());
+    }
+
     #[cfg(unix)]
     #[test]
     fn what_is_written_can_be_read_by_those_who_could_before() {
@@ -238,5 +370,6 @@ mod tests {
         fs::write(&path, "x".repeat((1 << 20) + 1)).unwrap();
         assert!(read(&path).is_err());
         assert!(read(&folder.path().join("b")).unwrap().is_none());
+        assert!(write(&path, &"x".repeat((1 << 20) + 1)).is_err());
     }
 }

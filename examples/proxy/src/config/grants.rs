@@ -24,12 +24,13 @@ pub(crate) struct Grant {
 }
 
 impl Grant {
-    /// Whether somebody with the one has the other, and may use it.
+    /// Whether somebody with the one has the other, and is the same to a policy.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         self.label == other.label
             && self.server == other.server
             && self.token == other.token
             && self.is_revoked == other.is_revoked
+            && self.claims == other.claims
     }
 }
 

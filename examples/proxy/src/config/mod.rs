@@ -191,7 +191,9 @@ impl Config {
             let root = Fields::new(table, 0..0, what, &FIELDS, &reading);
             read(&root, &seen)
         };
-        let (problems, policies) = (reading.problems.into_all(), reading.unloadable.into_inner());
+        let problems = reading.problems.into_all();
+        let mut policies = reading.unloadable.into_inner();
+        policies.truncate(reader::MOST);
         if problems.is_empty() {
             return Ok(Self {
                 hidden: reading.hidden.into_inner(),
@@ -205,6 +207,7 @@ impl Config {
             problems,
             policies,
             standing: Some(grants::standing(table)),
+            lockdown: lockdown_of(seen.path(), table),
         }))
     }
 }
@@ -334,7 +337,7 @@ fn read(root: &Fields<'_>, seen: &Seen) -> Config {
         webhook: root.secret("webhook").map(|webhook| webhook.value),
         lockdown: root
             .path("lockdown")
-            .map_or_else(|| seen.path().with_extension("lockdown"), |path| path.value),
+            .map_or_else(|| usual_lockdown(seen.path()), |path| path.value),
         limits: limits(root),
         servers: servers::read(root),
         grants: grants::read(root),
@@ -437,7 +440,12 @@ fn limits(root: &Fields<'_>) -> Limits {
 pub(crate) fn lockdown_of(path: &Path, table: &toml_edit::Table) -> PathBuf {
     let named = table.get("lockdown").and_then(Item::as_str);
     let base = path.parent().unwrap_or(Path::new(""));
-    named.map_or_else(|| path.with_extension("lockdown"), |named| base.join(named))
+    named.map_or_else(|| usual_lockdown(path), |named| base.join(named))
+}
+
+/// Where it is if the document says nothing of it, or nobody knows what that says.
+pub(crate) fn usual_lockdown(path: &Path) -> PathBuf {
+    path.with_extension("lockdown")
 }
 
 /// Whether a document has a grant with this label, whatever else is wrong with it.

@@ -22,6 +22,8 @@ pub(crate) struct Unloadable {
     pub(super) policies: Vec<(PathBuf, LoadError)>,
     /// The tokens that still stand in it; `None` if it cannot be read.
     pub(crate) standing: Option<Standing>,
+    /// Where the `lockdown` command writes by it.
+    pub(crate) lockdown: PathBuf,
 }
 
 impl Unloadable {
@@ -50,6 +52,7 @@ impl Unloadable {
         shown: String,
     ) -> Box<Self> {
         Box::new(Self {
+            lockdown: super::usual_lockdown(seen.path()),
             files: vec![seen],
             shown,
             problems: vec![Problem {

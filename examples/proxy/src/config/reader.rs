@@ -6,6 +6,9 @@ use toml_edit::{Array, Item, TableLike, Value};
 
 use super::Reading;
 
+/// Problems that are shown.
+pub(super) const MOST: usize = 100;
+
 /// Something that is wrong, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
@@ -40,10 +43,20 @@ impl Problems {
         });
     }
 
-    /// All of them, in the order of the document.
+    /// The first of them in the order of the document, and how many more there are: each
+    /// is shown with its line, and somebody has to read them.
     pub(super) fn into_all(self) -> Vec<Problem> {
         let mut all = self.0.into_inner();
         all.sort_by_key(|problem| problem.span.start);
+        let more = all.len().saturating_sub(MOST);
+        all.truncate(MOST);
+        if let (Some(last), 1..) = (all.last(), more) {
+            all.push(Problem {
+                span: last.span.clone(),
+                message: format!("there are {more} more problems after this"),
+                help: None,
+            });
+        }
         all
     }
 }
@@ -249,23 +262,24 @@ fn instead(name: &str, known: &[&str]) -> String {
 }
 
 /// The document with everything covered that may be secret, byte for byte, so that
-/// its lines can be shown: strings in places where credentials are.
+/// its lines can be shown: strings in places where credentials are, and comments.
 pub(super) fn covered(text: &str, root: &dyn TableLike) -> String {
-    let mut bytes = text.as_bytes().to_vec();
-    cover_table(root, false, &mut bytes);
-    // Only whole strings are covered, so that no character is cut.
-    String::from_utf8(bytes).unwrap_or_default()
+    let mut cover = Cover {
+        bytes: text.as_bytes().to_vec(),
+        strings: Vec::new(),
+    };
+    cover.table(root, false);
+    cover.comments();
+    // Only whole strings and the rests of lines are covered, so that no character is cut.
+    String::from_utf8(cover.bytes).unwrap_or_default()
 }
 
 /// Fields whose strings anybody may read.
-const OPEN: [&str; 13] = [
+const OPEN: [&str; 10] = [
     "$schema",
-    "admin",
     "allowed_hosts",
     "allowed_origins",
     "audit",
-    "env",
-    "file",
     "key_file",
     "label",
     "listen",
@@ -277,38 +291,77 @@ const OPEN: [&str; 13] = [
 /// Tables in which everything is covered.
 const CLOSED: [&str; 3] = ["claims", "env", "headers"];
 
-fn cover_table(table: &dyn TableLike, is_closed: bool, bytes: &mut [u8]) {
-    for (name, item) in table.iter() {
-        let is_table = item.is_table_like() || item.is_array_of_tables();
-        let is_closed = is_closed || (is_table && CLOSED.contains(&name));
-        match item {
-            Item::Value(value) if !value.is_inline_table() => {
-                if is_closed || !OPEN.contains(&name) {
-                    cover_value(value, bytes);
+/// A document that is being covered.
+struct Cover {
+    bytes: Vec<u8>,
+    /// What is a string or a key, in which no comment begins.
+    strings: Vec<Range<usize>>,
+}
+
+impl Cover {
+    fn table(&mut self, table: &dyn TableLike, is_closed: bool) {
+        for (name, item) in table.iter() {
+            let key = table.key(name).and_then(|key| key.span());
+            self.strings.extend(key);
+            let is_table = item.is_table_like() || item.is_array_of_tables();
+            let is_closed = is_closed || (is_table && CLOSED.contains(&name));
+            match item {
+                Item::Value(value) if !value.is_inline_table() => {
+                    if is_closed || !OPEN.contains(&name) {
+                        self.value(value);
+                    } else {
+                        self.leave(value);
+                    }
                 }
-            }
-            Item::ArrayOfTables(tables) => {
-                for table in tables {
-                    cover_table(table, is_closed, bytes);
+                Item::ArrayOfTables(tables) => {
+                    for table in tables {
+                        self.table(table, is_closed);
+                    }
                 }
-            }
-            item => {
-                if let Some(table) = item.as_table_like() {
-                    cover_table(table, is_closed, bytes);
+                item => {
+                    if let Some(table) = item.as_table_like() {
+                        self.table(table, is_closed);
+                    }
                 }
             }
         }
     }
-}
 
-fn cover_value(value: &Value, bytes: &mut [u8]) {
-    if matches!(value, Value::Boolean(_)) {
-        return;
+    fn value(&mut self, value: &Value) {
+        if matches!(value, Value::Boolean(_)) {
+            return;
+        }
+        if let Some(covered) = value.span().and_then(|span| self.bytes.get_mut(span)) {
+            for byte in covered {
+                if !matches!(*byte, b'\n' | b'"' | b'\'') {
+                    *byte = b'*';
+                }
+            }
+        }
     }
-    if let Some(covered) = value.span().and_then(|span| bytes.get_mut(span)) {
-        for byte in covered {
-            if !matches!(*byte, b'\n' | b'"' | b'\'') {
-                *byte = b'*';
+
+    /// Anybody may read this string, or the strings of this list.
+    fn leave(&mut self, value: &Value) {
+        match value {
+            Value::String(_) => self.strings.extend(value.span()),
+            Value::Array(list) => list.iter().for_each(|value| self.leave(value)),
+            other => self.value(other),
+        }
+    }
+
+    /// What has been turned off, or explained, may be a secret, too.
+    fn comments(&mut self) {
+        self.strings.sort_by_key(|string| string.start);
+        let mut strings = self.strings.iter().peekable();
+        let mut is_comment = false;
+        for (at, byte) in self.bytes.iter_mut().enumerate() {
+            while strings.next_if(|string| string.end <= at).is_some() {}
+            let is_string = strings.peek().is_some_and(|string| string.contains(&at));
+            match *byte {
+                b'\n' => is_comment = false,
+                b'#' if !is_string => is_comment = true,
+                _ if is_comment => *byte = b'*',
+                _ => {}
             }
         }
     }

@@ -273,3 +273,47 @@ fn what_the_documentation_shows_loads() {
         config.unwrap_or_else(|error| panic!("{}", error.text(false)));
     }
 }
+
+/// Where somebody may have written them by mistake, too.
+#[test]
+fn no_line_that_is_shown_has_a_secret_in_it() {
+    let text = r#"
+admin = "operator:canary" # canary
+allowed_hosts = ["a#b", # canary é
+  "c d"]
+[servers.a]
+command = ["a"]
+env = ["KEY=canary"]
+[servers.b]
+url = "http://a" # "canary" = """ canary
+plicy = "canary#canary" # canary
+headers = ["authorization: canary"]
+[[grants]]
+label = "a b # shown"
+server = 1 # canary
+"#;
+    let (config, _folder) = load(text);
+    let error = config.unwrap_err();
+    for said in [
+        error.text(false),
+        error.json().to_string(),
+        format!("{error:?}"),
+    ] {
+        assert!(!said.contains("canary"), "{said}");
+    }
+    let said = error.text(false);
+    for shown in ["\"a#b\"", "a b # shown", "[servers.b]", "`plicy`"] {
+        assert!(
+            error.shown.contains(shown) || said.contains(shown),
+            "{shown} in {said}"
+        );
+    }
+}
+
+#[test]
+fn no_more_problems_are_shown_than_somebody_reads() {
+    let text: String = (0..5_000).map(|index| format!("a{index} = 0\n")).collect();
+    let found = problems(&text);
+    assert_eq!(found.len(), 101);
+    assert_eq!(found[100].1, "there are 4901 more problems after this");
+}

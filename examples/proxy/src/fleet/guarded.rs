@@ -66,7 +66,11 @@ impl Guarded {
         old: Option<&Arc<Self>>,
         settled: &Settled,
     ) -> Result<Arc<Self>, Failure> {
-        let hidden = settled.hidden(config);
+        let hidden = match &server.behind {
+            Behind::Command(_) => settled.hidden(config),
+            // It has no environment.
+            Behind::Upstream(_) => Vec::new(),
+        };
         let issued = issued(name, server, old, settled)?;
         let same = old.filter(|old| {
             let is_of = |other: &Arc<Issued>| {

@@ -6,7 +6,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -163,5 +164,39 @@ impl Unknown {
             response.headers_mut().insert(WWW_AUTHENTICATE, value);
         }
         response
+    }
+}
+
+/// How often the log says that somebody was refused. They decide how often they call.
+const SAID_EVERY: Duration = Duration::from_secs(1);
+
+/// Who was refused, of which the log says no more than it can hold.
+#[derive(Default)]
+pub(super) struct Refused(Mutex<Unsaid>);
+
+#[derive(Default)]
+struct Unsaid {
+    /// When it was said the last time.
+    said: Option<Instant>,
+    /// How many were refused since.
+    others: u64,
+}
+
+impl Refused {
+    pub(super) fn say(&self, server: &str, why: Unknown) {
+        let mut unsaid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if unsaid.said.is_some_and(|said| said.elapsed() < SAID_EVERY) {
+            unsaid.others = unsaid.others.saturating_add(1);
+            return;
+        }
+        let others = std::mem::take(&mut unsaid.others);
+        unsaid.said = Some(Instant::now());
+        drop(unsaid);
+        tracing::warn!(
+            server,
+            ?why,
+            others,
+            "refused whoever called without a right token"
+        );
     }
 }

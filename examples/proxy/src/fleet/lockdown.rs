@@ -109,75 +109,105 @@ pub(super) struct Lockdown {
 
 #[derive(Debug)]
 struct Held {
-    path: PathBuf,
-    seen: Seen,
-    /// Everything is, if nobody knows.
-    locks: Result<Locks, Unknown>,
+    /// Of the configuration that runs.
+    first: Looked,
+    /// Of the one that stands there and does not load, if that names another file: what
+    /// the command locks is locked.
+    second: Option<Looked>,
     /// How often it has become something else.
     changes: u64,
 }
 
-impl Held {
-    fn look(path: PathBuf) -> Self {
-        let seen = Seen::now(&path);
-        let locks = Locks::read(&path);
-        Self {
-            path,
-            seen,
-            locks,
-            changes: 0,
-        }
-    }
+/// A file, and what it said.
+#[derive(Debug)]
+struct Looked {
+    path: PathBuf,
+    seen: Seen,
+    /// Everything is, if nobody knows.
+    locks: Result<Locks, Unknown>,
 }
 
-impl Held {
-    fn become_what_is_at(&mut self, path: PathBuf) {
-        let new = Self::look(path);
+impl Looked {
+    fn at(path: PathBuf) -> Self {
+        let seen = Seen::now(&path);
+        let locks = Locks::read(&path);
+        Self { path, seen, locks }
+    }
+
+    /// Looks again, and says whether it says something else.
+    fn look(&mut self) -> bool {
+        if self.seen.is_current() {
+            return false;
+        }
+        let new = Self::at(self.path.clone());
         let differs = new.locks != self.locks;
-        *self = Self {
-            changes: self.changes.saturating_add(u64::from(differs)),
-            ..new
-        };
+        *self = new;
         if differs {
             self.say();
         }
+        differs
+    }
+
+    fn locks_something(&self) -> bool {
+        !self.locks.as_ref().is_ok_and(Locks::is_nothing)
     }
 
     fn say(&self) {
+        let file = self.path.display();
         match &self.locks {
             Err(Unknown(why)) => {
-                let file = self.path.display();
                 tracing::error!(
                     %file,
                     why,
                     "the lockdown is not understood: everything is locked down"
                 );
             }
-            Ok(locks) if locks.is_nothing() => tracing::warn!("nothing is locked down"),
+            Ok(locks) if locks.is_nothing() => tracing::warn!(%file, "nothing is locked down"),
             Ok(Locks {
                 everything,
                 servers,
                 grants,
             }) => {
-                tracing::warn!(everything, ?servers, ?grants, "locked down");
+                tracing::warn!(%file, everything, ?servers, ?grants, "locked down");
             }
         }
     }
 }
 
+impl Held {
+    fn all(&self) -> impl Iterator<Item = &Looked> {
+        [&self.first].into_iter().chain(&self.second)
+    }
+
+    fn look(&mut self) {
+        for looked in [&mut self.first].into_iter().chain(&mut self.second) {
+            self.changes = self.changes.saturating_add(u64::from(looked.look()));
+        }
+    }
+
+    fn another(&mut self, path: &Path) -> Looked {
+        let looked = Looked::at(path.to_owned());
+        if looked.locks_something() {
+            looked.say();
+        }
+        self.changes = self.changes.saturating_add(1);
+        looked
+    }
+}
+
 impl Lockdown {
     pub(super) fn new(path: &Path) -> Result<Self, LoadError> {
-        let held = Held::look(path.to_owned());
-        if held
-            .locks
-            .as_ref()
-            .map_or(true, |locks| !locks.is_nothing())
-        {
-            held.say();
+        let first = Looked::at(path.to_owned());
+        if first.locks_something() {
+            first.say();
         }
         Ok(Self {
             policy: POLICY.parse()?,
-            held: Mutex::new(held),
+            held: Mutex::new(Held {
+                first,
+                second: None,
+                changes: 0,
+            }),
         })
     }
 
@@ -186,29 +216,54 @@ impl Lockdown {
         self.policy.clone()
     }
 
-    /// From now on it is this file.
+    /// From now on it is this file alone.
     pub(super) fn follow(&self, path: &Path) {
         let mut held = self.held();
-        if held.path != path {
-            held.become_what_is_at(path.to_owned());
+        if held.first.path != path {
+            held.first = held.another(path);
         }
+        if held.second.take().is_some() {
+            held.changes = held.changes.saturating_add(1);
+        }
+    }
+
+    /// From now on it is this file, too.
+    pub(super) fn follow_too(&self, path: &Path) {
+        let mut held = self.held();
+        if held.all().last().is_some_and(|last| last.path == path) {
+            return;
+        }
+        held.second = match held.first.path == path {
+            true => None,
+            false => Some(held.another(path)),
+        };
     }
 
     /// The policy of somebody, if they are locked out.
     pub(super) fn policy(&self, server: &str, grant: Option<&str>) -> Option<Policy> {
         let held = self.look();
-        let locks = held.locks.as_ref();
-        let is_locked = locks.map_or(true, |locks| locks.concerns(server, grant));
+        let is_locked = held.all().any(|looked| {
+            let locks = looked.locks.as_ref();
+            locks.map_or(true, |locks| locks.concerns(server, grant))
+        });
         is_locked.then(|| self.policy.clone())
     }
 
     /// What is locked now, for operators.
     pub(super) fn to_json(&self) -> serde_json::Value {
         let held = self.look();
-        match &held.locks {
-            Ok(locks) => locks.to_json(),
-            Err(_) => serde_json::json!({ "everything": true }),
+        let mut all = Locks::default();
+        for looked in held.all() {
+            match &looked.locks {
+                Ok(locks) => {
+                    all.everything |= locks.everything;
+                    all.servers.extend(locks.servers.iter().cloned());
+                    all.grants.extend(locks.grants.iter().cloned());
+                }
+                Err(_) => all.everything = true,
+            }
         }
+        all.to_json()
     }
 
     /// How often what is locked has changed.
@@ -218,10 +273,7 @@ impl Lockdown {
 
     fn look(&self) -> MutexGuard<'_, Held> {
         let mut held = self.held();
-        if !held.seen.is_current() {
-            let path = held.path.clone();
-            held.become_what_is_at(path);
-        }
+        held.look();
         held
     }
 

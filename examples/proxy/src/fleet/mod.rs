@@ -21,7 +21,8 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -33,11 +34,12 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use mcp_policy::{ApprovalStore, AuditSink, Policy, PolicyLayer};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 use tower::{Layer, ServiceExt};
 
 use self::{
     guarded::{Body, Guarded},
-    identify::Grants,
+    identify::{Grants, Refused},
     lockdown::Lockdown,
     policies::Table,
 };
@@ -46,7 +48,10 @@ use crate::{
     admin::Admin,
     audit::{self, Place},
     cli::Secret,
-    config::{Config, Limits, files::Seen},
+    config::{
+        Config, Limits,
+        files::{Files, Seen},
+    },
     diagnostics,
     failure::Failure,
     gateway, headers, keys,
@@ -64,6 +69,9 @@ const HIDDEN: [&str; 3] = [
     "MCP_POLICY_WEBHOOK_SECRET",
 ];
 
+/// How long a configuration that is being read is waited for at the end.
+const READ: Duration = Duration::from_secs(5);
+
 /// Everything that is served.
 pub(crate) struct Fleet {
     path: PathBuf,
@@ -71,6 +79,10 @@ pub(crate) struct Fleet {
     running: RwLock<Arc<Running>>,
     /// Held by whoever reads the configuration.
     reading: tokio::sync::Mutex<()>,
+    /// Servers that are gone, whose commands still have to end.
+    ending: Mutex<JoinSet<()>>,
+    /// How often somebody was refused.
+    refused: Refused,
 }
 
 /// What only another start changes.
@@ -114,7 +126,7 @@ struct Running {
     /// The policy files of servers that everybody may use.
     everybodys: BTreeMap<String, PathBuf>,
     /// Everything that was read, the last time that it was.
-    files: Vec<Seen>,
+    files: Files,
     /// Why what was read then is not used.
     trouble: Option<Trouble>,
 }
@@ -258,9 +270,7 @@ async fn serve_fleet(
     };
     let service = gateway::traced(service);
     let ended = serve::serve_until_stopped(listener, service, &endpoints, |_| (), stopping).await;
-    let running = fleet.running();
-    let ending = running.servers.values().map(|server| server.end());
-    futures_util::future::join_all(ending).await;
+    fleet.end().await;
     ended
 }
 
@@ -285,12 +295,30 @@ impl Fleet {
             running: RwLock::new(Arc::new(running)),
             settled,
             reading: tokio::sync::Mutex::default(),
+            ending: Mutex::default(),
+            refused: Refused::default(),
         })
     }
 
     fn running(&self) -> Arc<Running> {
         let running = self.running.read();
         Arc::clone(&running.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn ending(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves nothing behind that was started. No configuration is read after this.
+    async fn end(&self) {
+        // Whoever reads one now is waited for, because its servers are other ones; but not
+        // for ever, if what they read has no end.
+        let _turn = tokio::time::timeout(READ, self.reading.lock()).await;
+        let running = self.running();
+        let ending = running.servers.values().map(|server| server.end());
+        let mut gone = std::mem::take(&mut *self.ending());
+        let gone = async { while gone.join_next().await.is_some() {} };
+        tokio::join!(futures_util::future::join_all(ending), gone);
     }
 
     /// How it is, for operators.
@@ -384,7 +412,7 @@ impl Fleet {
                     life = Some(known.life.clone());
                 }
                 Err(unknown) => {
-                    tracing::warn!(server = name, why = ?unknown, "refused whoever called without a right token");
+                    self.refused.say(&name, unknown);
                     return boxed(unknown.refused());
                 }
             }
@@ -429,7 +457,7 @@ impl Running {
             servers,
             everybodys: everybodys.collect(),
             grants,
-            files: config.files,
+            files: Files::of(config.files),
             trouble: None,
         }
     }
@@ -448,7 +476,7 @@ impl Running {
                 &known.grant.policy.as_ref()?.path
             }
         };
-        self.files.iter().find(|file| file.path() == path)
+        self.files.get(path)
     }
 }
 

@@ -14,7 +14,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Fleet, Running, Start, Trouble, made, policies::Table, replace_policies};
 use crate::{
-    config::{Config, Grant, Standing, Unloadable, files::Seen},
+    config::{
+        Config, Grant, Standing, Unloadable,
+        files::{Files, Seen},
+    },
     diagnostics,
     failure::Failure,
 };
@@ -36,7 +39,7 @@ impl Fleet {
     /// Reads everything again, unless somebody else just has.
     pub(super) async fn reload(&self) {
         let _turn = self.reading.lock().await;
-        if !self.running().files.iter().all(Seen::is_current) {
+        if !self.running().files.are_current() {
             self.read().await;
         }
     }
@@ -79,7 +82,8 @@ impl Fleet {
                 let standing = grants.iter().filter(|grant| !grant.is_revoked);
                 let standing = standing.map(|grant| (grant.token, grant.server.clone()));
                 let trouble = Trouble::Unloadable(why);
-                return self.narrow(config.files, trouble, Some(&standing.collect()));
+                self.settled.lockdown.follow_too(&config.lockdown);
+                return self.narrow(Files::of(config.files), trouble, Some(&standing.collect()));
             }
         };
         self.say(&old, &config);
@@ -92,6 +96,8 @@ impl Fleet {
         config.access = config.access.listening_at(listen);
         self.run(Running::new(config, servers, grants));
         let new = self.running();
+        // Those that have ended need not be remembered.
+        while self.ending().try_join_next().is_some() {}
         for (name, server) in &old.servers {
             let other = new.servers.get(name);
             if other.is_none() {
@@ -99,7 +105,7 @@ impl Fleet {
             }
             if !other.is_some_and(|other| server.goes_on_in(other)) {
                 let gone = Arc::clone(server);
-                tokio::spawn(async move { gone.end().await });
+                self.ending().spawn(async move { gone.end().await });
             }
         }
     }
@@ -127,11 +133,16 @@ impl Fleet {
                 }
             }
         }
-        self.narrow(unloadable.files, trouble, unloadable.standing.as_ref());
+        self.settled.lockdown.follow_too(&unloadable.lockdown);
+        self.narrow(
+            Files::of(unloadable.files),
+            trouble,
+            unloadable.standing.as_ref(),
+        );
     }
 
     /// What was loaded before still holds, except for tokens that do not stand any more.
-    fn narrow(&self, files: Vec<Seen>, trouble: Trouble, standing: Option<&Standing>) {
+    fn narrow(&self, files: Files, trouble: Trouble, standing: Option<&Standing>) {
         let old = self.running();
         let mut running = old.troubled(files, trouble);
         if let Some(standing) = standing {
@@ -158,8 +169,7 @@ impl Fleet {
     /// Says what has changed.
     fn say(&self, old: &Running, config: &Config) {
         for (path, policy) in config.policies() {
-            let mut known = old.files.iter().filter(|file| file.path() == path);
-            if !known.any(Seen::is_current) {
+            if !old.files.get(path).is_some_and(Seen::is_current) {
                 diagnostics::warn(path, policy, self.settled.keeps);
                 tracing::info!(policy = %path.display(), digest = policy.digest(), "loaded");
             }
@@ -226,7 +236,7 @@ impl Fleet {
 
 impl Running {
     /// The same, of which it is known that the configuration says something else now.
-    fn troubled(&self, files: Vec<Seen>, trouble: Trouble) -> Self {
+    fn troubled(&self, files: Files, trouble: Trouble) -> Self {
         Self {
             access: self.access.clone(),
             servers: self.servers.clone(),

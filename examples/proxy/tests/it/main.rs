@@ -20,6 +20,7 @@ mod demo;
 mod fake;
 mod gateway;
 mod gateway_around;
+mod gateway_attacked;
 mod gateway_changes;
 mod gateway_clients;
 mod gateway_commands;

@@ -42,7 +42,11 @@ pub(super) struct Start {
 impl Start {
     /// The same error, with the program as it was said.
     pub(super) fn told(&self, error: &str) -> String {
-        let program = self.command.first().map_or(OsStr::new(""), |first| first);
+        let program = self
+            .program
+            .command
+            .first()
+            .map_or(OsStr::new(""), |first| first);
         let quoted = |program: &str| format!("`{program}`");
         error.replace(&quoted(&program.to_string_lossy()), &quoted(&self.said))
     }

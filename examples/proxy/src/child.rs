@@ -93,7 +93,7 @@ impl Server {
         #[cfg(unix)]
         command.wrap(ProcessGroup::leader());
         let child = command.spawn().map_err(|error| match error.kind() {
-            _ if around.folder.as_ref().is_some_and(|own| !own.is_dir()) => {
+            _ if started.folder.as_ref().is_some_and(|own| !own.is_dir()) => {
                 format!("there is no folder of that name to start `{name}` in")
             }
             ErrorKind::NotFound => format!("there is no command `{name}` to start"),

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use futures::executor::block_on;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt as _;
@@ -73,7 +74,6 @@ async fn a_call_that_waited_while_its_tool_became_worse_is_refused() {
     let (guarded, approvals) = asking(&risk("deny", rules), Duration::from_secs(60));
     guarded.sees("alice").await;
     let mut changes = approvals.changes();
-    use futures::StreamExt as _;
     let operator = async {
         let Some(ApprovalEvent::Changed(id, ApprovalState::Pending)) = changes.next().await else {
             panic!("nobody is asked");
@@ -146,6 +146,10 @@ impl Streamed {
     }
 }
 
+/// How a list is asked for, what kind of answer it stands in, and how it is written there,
+/// perhaps beside a notification.
+type Way = (Method, &'static str, fn(&str, &str) -> String);
+
 /// What is listed in a stream of events, in a batch, on a stream that nobody asked for or
 /// beside a notification counts like what is listed in an answer of its own, and is left
 /// out of it all alike.
@@ -162,7 +166,7 @@ async fn a_list_counts_on_whatever_way_it_comes() {
     let notice = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#;
     let json = "application/json";
     let events = "text/event-stream";
-    let ways: [(Method, &str, fn(&str, &str) -> String); 5] = [
+    let ways: [Way; 5] = [
         (Method::POST, json, |list, _| list.to_owned()),
         (Method::POST, json, |list, notice| {
             format!("[{notice},{list}]")

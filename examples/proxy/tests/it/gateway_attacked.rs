@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::{
     fake::Upstream,
     gateway::{Folder, Recording, outcome, post, request, two},
-    support::{body, call, open, read, reads, send},
+    support::{body, call, open, read, reads, send, within},
 };
 
 const LOCKED: &str = "/tools/*/action";
@@ -431,4 +431,65 @@ async fn a_session_is_for_one_server_and_one_caller() {
     }
     assert_eq!(asked("POST", "one", &alice, &alices).await.status(), 200);
     assert_eq!(asked("POST", "open", "", &anybodys).await.status(), 200);
+}
+
+/// The credentials of the old one are no longer to be used when somebody approves.
+#[tokio::test]
+async fn a_call_that_waits_is_not_made_at_a_server_that_has_been_replaced() {
+    let (old, new) = (Recording::start().await, Recording::start().await);
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[servers.one]\nurl = {:?}\n",
+        old.url
+    ));
+    folder.put(
+        "asks.json",
+        r#"{ "version": "1", "default": "allow", "tools": { "pay": { "require_approval": true } } }"#,
+    );
+    let token = folder
+        .grant("alice", "one", &["--policy", "asks.json"])
+        .await;
+    let operator = "operators-token-0123456789";
+    let proxy = folder
+        .serve_with(|command| {
+            command.env("MCP_POLICY_ADMIN_TOKENS", format!("op:{operator}"));
+        })
+        .await;
+    let admin = crate::approvals::admin(&proxy.log());
+    let asked = |method: &str, path: &str| {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://{admin}/approvals{path}"))
+            .header("authorization", format!("Bearer {operator}"));
+        send(request.body(http_body_util::Full::default()).unwrap())
+    };
+    let message = json!({
+        "jsonrpc": "2.0", "id": 7, "method": "tools/call",
+        "params": { "name": "pay", "arguments": {} },
+    });
+    let held = request(&proxy, "one", &token).body(body(&message)).unwrap();
+    let held = tokio::spawn(send(held));
+    let waiting = within("a call that waits", async {
+        loop {
+            let listed = asked("GET", "?state=pending").await.json();
+            if let Some(id) = listed[0]["id"].as_str() {
+                break id.to_owned();
+            }
+        }
+    })
+    .await;
+    folder.put("gateway.toml", &folder.text().replace(&old.url, &new.url));
+    assert_eq!(outcome(&proxy, "one", &token, "x").await, "allowed");
+    assert_eq!(new.came().len(), 1);
+    let approved = asked("POST", &format!("/{waiting}/approve")).await;
+    assert_eq!(approved.status(), 200);
+    let answer = held.await.unwrap();
+    assert!(
+        old.came().is_empty() && new.came().len() == 1,
+        "{}",
+        answer.text
+    );
+    let answer = answer.json();
+    assert_eq!(answer["id"], 7, "{answer}");
+    let text = answer["error"]["message"].as_str().unwrap();
+    assert!(text.contains("was not made"), "{text}");
 }

@@ -18,6 +18,7 @@ mod value;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
+    fs,
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
@@ -259,6 +260,12 @@ impl Reading {
         let is_known = known.is_some();
         let kept = known.unwrap_or_else(|| {
             self.looked_at(&path.value);
+            // A pipe would keep whoever opens it until somebody writes.
+            if fs::metadata(&path.value).is_ok_and(|found| !found.is_file()) {
+                let message = format!("{} is no file", path.value.display());
+                self.problems.say(&path.span, message);
+                return None;
+            }
             match Policy::from_path(&path.value) {
                 Ok(policy) => Some(KeptPolicy {
                     path: path.value.clone(),

@@ -35,6 +35,7 @@ use tower::{Layer, ServiceExt};
 use self::{
     guarded::{Body, Guarded},
     identify::{Grants, Refused},
+    life::Life,
     lockdown::Lockdown,
     policies::Table,
 };
@@ -115,12 +116,21 @@ struct Running {
     access: Access,
     servers: BTreeMap<String, Arc<Guarded>>,
     grants: Grants,
-    /// The policy files of servers that everybody may use.
-    everybodys: BTreeMap<String, PathBuf>,
+    /// Of servers that everybody may use.
+    everybodys: BTreeMap<String, Everybody>,
     /// Everything that was read, the last time that it was.
     files: Files,
     /// Why what was read then is not used.
     trouble: Option<Trouble>,
+}
+
+/// Whoever uses a server without a grant.
+#[derive(Clone)]
+struct Everybody {
+    /// The file of their policy.
+    policy: PathBuf,
+    /// Of their streams.
+    life: Life,
 }
 
 /// How bad it is, and what is said of it.
@@ -267,7 +277,7 @@ impl Fleet {
             "loaded"
         );
         let grants = Grants::default().followed_by(&config.grants);
-        let running = Running::new(config, servers, grants);
+        let running = Running::new(config, servers, grants, &BTreeMap::new());
         Ok(Self {
             path: path.to_owned(),
             running: RwLock::new(Arc::new(running)),
@@ -362,32 +372,39 @@ impl Fleet {
             return nothing_here();
         };
         let mut request = request;
-        let mut life = None;
-        if !running.everybodys.contains_key(&name) {
-            match running.grants.who(&name, request.headers()) {
+        let life = match running.everybodys.get(&name) {
+            Some(everybody) => everybody.life.clone(),
+            None => match running.grants.who(&name, request.headers()) {
                 Ok(known) => {
                     request.extensions_mut().insert(known.caller());
-                    life = Some(known.life.clone());
+                    known.life.clone()
                 }
                 Err(unknown) => {
                     self.refused.say(&name, unknown);
                     return boxed(unknown.refused());
                 }
-            }
-        }
+            },
+        };
         headers::keep_what_is_the_callers(request.headers_mut(), false);
-        let answer = server.answer(request).await;
-        match life {
-            Some(life) => life.bounds(answer),
-            None => answer,
-        }
+        life.bounds(server.answer(request).await)
     }
 }
 
 impl Running {
-    fn new(config: Config, servers: BTreeMap<String, Arc<Guarded>>, grants: Grants) -> Self {
+    /// The streams of everybody go on where they went on in the old one.
+    fn new(
+        config: Config,
+        servers: BTreeMap<String, Arc<Guarded>>,
+        grants: Grants,
+        old: &BTreeMap<String, Everybody>,
+    ) -> Self {
         let everybodys = config.servers.into_iter();
-        let everybodys = everybodys.filter_map(|(name, server)| Some((name, server.policy?.path)));
+        let everybodys = everybodys.filter_map(|(name, server)| {
+            let policy = server.policy?.path;
+            let life = old.get(&name).map(|old| old.life.clone());
+            let life = life.unwrap_or_else(Life::begin);
+            Some((name, Everybody { policy, life }))
+        });
         Self {
             access: config.access,
             servers,
@@ -406,7 +423,7 @@ impl Running {
     /// read the last time.
     fn policy_file<B>(&self, server: &str, request: &Request<B>) -> Option<&Seen> {
         let path = match self.everybodys.get(server) {
-            Some(path) => path,
+            Some(everybody) => &everybody.policy,
             None => {
                 let known = self.grants.who(server, request.headers()).ok()?;
                 &known.grant.policy.as_ref()?.path

@@ -94,8 +94,13 @@ impl Fleet {
         let grants = old.grants.followed_by(&config.grants);
         old.grants.end_unless_in(&grants);
         config.access = config.access.listening_at(listen);
-        self.run(Running::new(config, servers, grants));
+        self.run(Running::new(config, servers, grants, &old.everybodys));
         let new = self.running();
+        for (name, everybody) in &old.everybodys {
+            if !new.everybodys.contains_key(name) {
+                everybody.life.end();
+            }
+        }
         // Those that have ended need not be remembered.
         while self.ending().try_join_next().is_some() {}
         for (name, server) in &old.servers {

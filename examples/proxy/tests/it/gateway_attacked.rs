@@ -493,3 +493,51 @@ async fn a_call_that_waits_is_not_made_at_a_server_that_has_been_replaced() {
     let text = answer["error"]["message"].as_str().unwrap();
     assert!(text.contains("was not made"), "{text}");
 }
+
+/// Who may use it now has to say who they are.
+#[tokio::test]
+async fn a_stream_of_anybody_ends_when_the_server_gets_grants() {
+    let upstream = Upstream::bind().await;
+    let table = format!(
+        "listen = \"127.0.0.1:0\"\n[servers.one]\nurl = \"http://{}/mcp\"\n",
+        upstream.address()
+    );
+    let folder = Folder::new(&format!("{table}policy = \"all.json\"\n"));
+    let proxy = folder.serve().await;
+    let mut listens = request(&proxy, "one", "").body(body(&json!({}))).unwrap();
+    *listens.method_mut() = http::Method::GET;
+    let asked = async {
+        let mut asked = upstream.asked().await;
+        asked.stream().await;
+        asked
+    };
+    let (mut stream, mut asked) = tokio::join!(open(listens), asked);
+    let event = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"data\":1}}\n\n";
+    // Something else changes.
+    folder.put(
+        "gateway.toml",
+        &(folder.text() + "[limits]\nsessions_per_minute = 7\n"),
+    );
+    proxy.logs("loaded again").await;
+    asked.chunk(event).await;
+    reads(&mut stream, event).await;
+    folder.put("gateway.toml", &table);
+    assert_eq!(outcome(&proxy, "one", "", "x").await, "401");
+    assert_eq!(read(stream).await.text, "");
+    asked.left().await;
+}
+
+/// Whoever opens it to read it waits for somebody who writes.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_policy_stops_nothing() {
+    let (folder, proxy, token, _) = start("").await;
+    let path = folder.path("all.json");
+    fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    assert_eq!(outcome(&proxy, "one", &token, "x").await, "allowed");
+    proxy.logs("not loaded again").await;
+    folder.succeeds(&["grant", "revoke", "alice"]).await;
+    assert_eq!(outcome(&proxy, "one", &token, "x").await, "401");
+}

@@ -23,6 +23,7 @@ mod gateway_attacked;
 mod gateway_changes;
 mod gateway_clients;
 mod gateway_commands;
+mod gateway_ends;
 mod gateway_state;
 mod limits;
 mod pages;

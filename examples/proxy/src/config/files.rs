@@ -211,7 +211,7 @@ impl Turn {
     #[cfg(unix)]
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         use rustix::fs::{FlockOperation, flock};
-        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let path = linked(path);
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
         let folder = File::open(folder.unwrap_or(Path::new(".")))?;
         for _ in 0..TURNS {
@@ -233,6 +233,14 @@ impl Turn {
     }
 }
 
+/// Where a link leads, whether something is there or not.
+pub(crate) fn linked(path: &Path) -> PathBuf {
+    let beside = |target| path.parent().unwrap_or(Path::new("")).join(target);
+    fs::canonicalize(path)
+        .or_else(|_| fs::read_link(path).map(beside))
+        .unwrap_or_else(|_| path.to_owned())
+}
+
 /// Writes a file in the place of the one that is there, with the same owner and
 /// permissions, so that nobody ever reads half of it, and whoever could read it still can.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
@@ -241,7 +249,7 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
         return Err(too_long());
     }
     // A link stays one.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = linked(path);
     let mut new = path.clone().into_os_string();
     new.push(format!(".{}.new", std::process::id()));
     let new = PathBuf::from(new);

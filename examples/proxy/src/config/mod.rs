@@ -20,6 +20,7 @@ use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap, HashSet},
     ffi::OsString,
+    fs,
     net::SocketAddr,
     ops::Range,
     path::{Path, PathBuf},
@@ -270,6 +271,12 @@ impl Reading {
         let is_known = known.is_some();
         let kept = known.unwrap_or_else(|| {
             self.looked_at(&path.value);
+            // A pipe would keep whoever opens it until somebody writes.
+            if fs::metadata(&path.value).is_ok_and(|found| !found.is_file()) {
+                let message = format!("{} is no file", path.value.display());
+                self.problems.say(&path.span, message);
+                return None;
+            }
             match Policy::from_path(&path.value) {
                 Ok(policy) => Some(KeptPolicy {
                     path: path.value.clone(),

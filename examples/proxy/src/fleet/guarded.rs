@@ -3,10 +3,10 @@
 use std::{convert::Infallible, sync::Arc};
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Either, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use mcp_policy::{PolicyLayer, RequestBody, SessionStore};
+use mcp_policy::{NotSent, Permit, PolicyLayer, RequestBody, SessionStore};
 use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
 
 use super::{
@@ -16,14 +16,14 @@ use super::{
     policies::{Policies, Table},
 };
 use crate::{
-    access::ENDPOINT,
+    access::{self, ENDPOINT},
     bridge::Bridge,
     child::Program,
     config::{Behind, Config, Limits, Server},
     failure::Failure,
     gateway::{Timely, guarded},
-    serve,
-    upstream::Upstream,
+    message, serve,
+    upstream::{AnswerBody, Upstream},
 };
 
 /// Whatever is answered.
@@ -111,14 +111,15 @@ impl Guarded {
             }
         };
         let layer = layer(name, &policies, &sessions, &config.limits, settled);
+        let life = same.map_or_else(Life::begin, |same| same.life.clone());
         Ok(Arc::new(Self {
             behind: server.behind.clone(),
             limits: config.limits.clone(),
             hidden,
             issued,
             sessions,
-            life: same.map_or_else(Life::begin, |same| same.life.clone()),
-            service: back.behind(layer),
+            service: back.behind(layer, &life),
+            life,
             policies,
             back,
         }))
@@ -153,12 +154,39 @@ impl Guarded {
 }
 
 impl Back {
-    fn behind(&self, layer: PolicyLayer) -> Answering {
+    /// What has waited until it was gone is not asked any more, wherever it waited.
+    fn behind(&self, layer: PolicyLayer, life: &Life) -> Answering {
         match self {
-            Self::Upstream(upstream) => boxed(guarded(layer, Upstream::clone(upstream))),
+            Self::Upstream(upstream) => {
+                let (upstream, life) = (Upstream::clone(upstream), life.clone());
+                let service = tower::service_fn(move |request: Request<_>| {
+                    let (mut upstream, life) = (upstream.clone(), life.clone());
+                    async move {
+                        match life.is_over() {
+                            true => Ok(gone(&request)),
+                            false => upstream.call(request).await,
+                        }
+                    }
+                });
+                boxed(guarded(layer, service))
+            }
             Self::Bridge(bridge) => boxed(guarded(layer, bridge.clone())),
         }
     }
+}
+
+/// Instead of an answer of a server that is gone or has been replaced.
+fn gone<B>(request: &Request<B>) -> Response<AnswerBody> {
+    let text = "The MCP server behind this proxy has been replaced or removed since this call \
+                came, so it was not made. Try again.";
+    let permit = request.extensions().get::<Permit>();
+    let id = permit.and_then(Permit::request_id);
+    let body = message::error(id, message::INTERNAL_ERROR, text);
+    let answer: Response<Full<Bytes>> =
+        access::answer(StatusCode::BAD_GATEWAY, "application/json", body);
+    let mut response = answer.map(Either::Right);
+    response.extensions_mut().insert(NotSent);
+    response
 }
 
 fn boxed<S, R>(service: S) -> Answering

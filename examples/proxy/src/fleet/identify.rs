@@ -129,6 +129,16 @@ fn bearer(value: &HeaderValue) -> Option<&[u8]> {
 }
 
 impl Unknown {
+    /// For the log.
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Self::Nobody => "no token",
+            Self::Malformed => "what is sent is no token",
+            Self::Invalid => "the token is unknown or revoked",
+            Self::Foreign => "the token is for another server",
+        }
+    }
+
     /// What they are answered; it repeats nothing of what they sent.
     pub(super) fn refused<R: From<Bytes>>(self) -> Response<R> {
         let (status, code, text) = match self {
@@ -183,7 +193,7 @@ struct Unsaid {
 }
 
 impl Refused {
-    pub(super) fn say(&self, server: &str, why: Unknown) {
+    pub(super) fn say(&self, server: &str, why: &str) {
         let mut unsaid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if unsaid.said.is_some_and(|said| said.elapsed() < SAID_EVERY) {
             unsaid.others = unsaid.others.saturating_add(1);
@@ -194,7 +204,7 @@ impl Refused {
         drop(unsaid);
         tracing::warn!(
             server,
-            ?why,
+            why,
             others,
             "refused whoever called without a right token"
         );

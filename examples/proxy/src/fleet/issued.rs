@@ -145,8 +145,7 @@ impl Refused {
     /// For the log.
     pub(super) fn why(&self) -> &'static str {
         match self {
-            Self::Unknown(Unknown::Nobody) => "no token",
-            Self::Unknown(_) => "what is sent is no token",
+            Self::Unknown(unknown) => unknown.why(),
             Self::Denied(Denied::Invalid(why)) => why,
             Self::Denied(Denied::Scope) => "the token lacks a scope",
             Self::Denied(Denied::Unavailable) => "the keys of the issuer cannot be had",

@@ -30,6 +30,10 @@ impl Life {
         self.0.send_replace(true);
     }
 
+    pub(super) fn is_over(&self) -> bool {
+        *self.0.borrow()
+    }
+
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

@@ -287,7 +287,7 @@ impl Lockdown {
 /// Writes what is to be locked, so that nobody ever reads half of it.
 pub(crate) fn write(path: &Path, locks: &Locks) -> io::Result<()> {
     if locks.is_nothing() {
-        return match std::fs::remove_file(path) {
+        return match std::fs::remove_file(files::linked(path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
@@ -353,5 +353,24 @@ mod tests {
         }
         assert!(!path.exists());
         write(&path, &Locks::default()).unwrap();
+    }
+
+    /// By which several gateways are locked at once.
+    #[cfg(unix)]
+    #[test]
+    fn a_link_stays_one_whether_something_is_there_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("all"), folder.path().join("one"));
+        std::os::unix::fs::symlink("all", &link).unwrap();
+        let everything = Locks {
+            everything: true,
+            ..Locks::default()
+        };
+        for _ in 0..2 {
+            write(&link, &everything).unwrap();
+            assert_eq!(Locks::read(&path).unwrap(), everything);
+            write(&link, &Locks::default()).unwrap();
+            assert!(!path.exists() && link.is_symlink());
+        }
     }
 }

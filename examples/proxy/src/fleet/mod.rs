@@ -40,6 +40,7 @@ use tower::{Layer, ServiceExt};
 use self::{
     guarded::{Body, Guarded},
     identify::{Grants, Refused},
+    life::Life,
     lockdown::Lockdown,
     policies::Table,
 };
@@ -123,12 +124,21 @@ struct Running {
     access: Access,
     servers: BTreeMap<String, Arc<Guarded>>,
     grants: Grants,
-    /// The policy files of servers that everybody may use.
-    everybodys: BTreeMap<String, PathBuf>,
+    /// Of servers that everybody may use.
+    everybodys: BTreeMap<String, Everybody>,
     /// Everything that was read, the last time that it was.
     files: Files,
     /// Why what was read then is not used.
     trouble: Option<Trouble>,
+}
+
+/// Whoever uses a server without a grant.
+#[derive(Clone)]
+struct Everybody {
+    /// The file of their policy.
+    policy: PathBuf,
+    /// Of their streams.
+    life: Life,
 }
 
 /// How bad it is, and what is said of it.
@@ -289,7 +299,7 @@ impl Fleet {
             "loaded"
         );
         let grants = Grants::default().followed_by(&config.grants);
-        let running = Running::new(config, servers, grants);
+        let running = Running::new(config, servers, grants, &BTreeMap::new());
         Ok(Self {
             path: path.to_owned(),
             running: RwLock::new(Arc::new(running)),
@@ -387,43 +397,52 @@ impl Fleet {
             return nothing_here();
         };
         let mut request = request;
-        let mut life = None;
-        let mut left = None;
-        if let Some(issued) = &server.issued {
-            match issued.who(request.headers()).await {
-                Ok((caller, lasts)) => {
-                    request.extensions_mut().insert(caller);
-                    left = Some(lasts);
-                }
-                Err(refused) => {
-                    let why = refused.why();
-                    tracing::warn!(
-                        server = name,
-                        why,
-                        "refused whoever called without a right token"
-                    );
-                    return boxed(issued.refused(&refused));
-                }
-            }
-        } else if !running.everybodys.contains_key(&name) {
-            match running.grants.who(&name, request.headers()) {
-                Ok(known) => {
-                    request.extensions_mut().insert(known.caller());
-                    life = Some(known.life.clone());
-                }
-                Err(unknown) => {
-                    self.refused.say(&name, unknown);
-                    return boxed(unknown.refused());
-                }
-            }
-        }
+        let admitted = match self.admit(&running, server, &name, &mut request).await {
+            Ok(admitted) => admitted,
+            Err(refusal) => return boxed(refusal),
+        };
         headers::keep_what_is_the_callers(request.headers_mut(), false);
-        let answer = server.answer(request).await;
-        match (life, left) {
-            (Some(life), _) => life.bounds(answer),
-            (None, Some(left)) => life::lasting(left, answer),
-            (None, None) => answer,
+        let answer = admitted.life.bounds(server.answer(request).await);
+        match admitted.left {
+            Some(left) => life::lasting(left, answer),
+            None => answer,
         }
+    }
+
+    /// Finds out who calls, who is told to the policy, or says why they may not.
+    async fn admit<B>(
+        &self,
+        running: &Running,
+        server: &Guarded,
+        name: &str,
+        request: &mut Request<B>,
+    ) -> Result<Admitted, Whole> {
+        let everybody = running.everybodys.get(name);
+        if let (Some(issued), Some(everybody)) = (&server.issued, everybody) {
+            let known = issued.who(request.headers()).await;
+            let (caller, left) = known.map_err(|refused| {
+                self.refused.say(name, refused.why());
+                issued.refused(&refused)
+            })?;
+            request.extensions_mut().insert(caller);
+            return Ok(Admitted {
+                life: everybody.life.clone(),
+                left: Some(left),
+            });
+        }
+        let life = match everybody {
+            Some(everybody) => everybody.life.clone(),
+            None => {
+                let known = running.grants.who(name, request.headers());
+                let known = known.map_err(|unknown| {
+                    self.refused.say(name, unknown.why());
+                    unknown.refused()
+                })?;
+                request.extensions_mut().insert(known.caller());
+                known.life.clone()
+            }
+        };
+        Ok(Admitted { life, left: None })
     }
 
     /// What clients have to know of a server before they have a token for it.
@@ -448,10 +467,28 @@ impl Fleet {
     }
 }
 
+/// For how long somebody was let in.
+struct Admitted {
+    life: Life,
+    /// How long their token is one, if it expires.
+    left: Option<Duration>,
+}
+
 impl Running {
-    fn new(config: Config, servers: BTreeMap<String, Arc<Guarded>>, grants: Grants) -> Self {
+    /// The streams of everybody go on where they went on in the old one.
+    fn new(
+        config: Config,
+        servers: BTreeMap<String, Arc<Guarded>>,
+        grants: Grants,
+        old: &BTreeMap<String, Everybody>,
+    ) -> Self {
         let everybodys = config.servers.into_iter();
-        let everybodys = everybodys.filter_map(|(name, server)| Some((name, server.policy?.path)));
+        let everybodys = everybodys.filter_map(|(name, server)| {
+            let policy = server.policy?.path;
+            let life = old.get(&name).map(|old| old.life.clone());
+            let life = life.unwrap_or_else(Life::begin);
+            Some((name, Everybody { policy, life }))
+        });
         Self {
             access: config.access,
             servers,
@@ -470,7 +507,7 @@ impl Running {
     /// read the last time.
     fn policy_file<B>(&self, server: &str, request: &Request<B>) -> Option<&Seen> {
         let path = match self.everybodys.get(server) {
-            Some(path) => path,
+            Some(everybody) => &everybody.policy,
             None => {
                 let known = self.grants.who(server, request.headers()).ok()?;
                 &known.grant.policy.as_ref()?.path

@@ -77,13 +77,15 @@ impl Fleet {
         let servers = match servers {
             Ok(servers) => servers,
             Err(why) => {
-                tracing::error!(why, "not loaded again: what was loaded before still holds");
                 let grants = &config.grants;
                 let standing = grants.iter().filter(|grant| !grant.is_revoked);
                 let standing = standing.map(|grant| (grant.token, grant.server.clone()));
-                let trouble = Trouble::Unloadable(why);
+                let standing = standing.collect();
                 self.settled.lockdown.follow_too(&config.lockdown);
-                return self.narrow(Files::of(config.files), trouble, Some(&standing.collect()));
+                let trouble = Trouble::Unloadable(why.clone());
+                self.narrow(Files::of(config.files), trouble, Some(&standing));
+                tracing::error!(why, "not loaded again: what was loaded before still holds");
+                return;
             }
         };
         self.say(&old, &config);
@@ -94,8 +96,13 @@ impl Fleet {
         let grants = old.grants.followed_by(&config.grants);
         old.grants.end_unless_in(&grants);
         config.access = config.access.listening_at(listen);
-        self.run(Running::new(config, servers, grants));
+        self.run(Running::new(config, servers, grants, &old.everybodys));
         let new = self.running();
+        for (name, everybody) in &old.everybodys {
+            if !new.everybodys.contains_key(name) {
+                everybody.life.end();
+            }
+        }
         // Those that have ended need not be remembered.
         while self.ending().try_join_next().is_some() {}
         for (name, server) in &old.servers {
@@ -119,26 +126,28 @@ impl Fleet {
             true => Trouble::Unreadable(text),
             false => Trouble::Unloadable(text),
         };
-        // Said once.
-        if old.trouble.as_ref() != Some(&trouble) {
-            let _ = writeln!(io::stderr(), "{}", trouble.text());
-            match trouble {
-                Trouble::Unloadable(_) => tracing::error!(
-                    %config,
-                    "not loaded again: what was loaded before still holds, except for tokens that \
-                     are gone"
-                ),
-                Trouble::Unreadable(_) => {
-                    tracing::error!(%config, "cannot be read: nobody is let in until it can");
-                }
-            }
-        }
+        // Said once, and when it is so.
+        let is_news = old.trouble.as_ref() != Some(&trouble);
         self.settled.lockdown.follow_too(&unloadable.lockdown);
         self.narrow(
             Files::of(unloadable.files),
-            trouble,
+            trouble.clone(),
             unloadable.standing.as_ref(),
         );
+        if !is_news {
+            return;
+        }
+        let _ = writeln!(io::stderr(), "{}", trouble.text());
+        match trouble {
+            Trouble::Unloadable(_) => tracing::error!(
+                %config,
+                "not loaded again: what was loaded before still holds, except for tokens that are \
+                 gone"
+            ),
+            Trouble::Unreadable(_) => {
+                tracing::error!(%config, "cannot be read: nobody is let in until it can");
+            }
+        }
     }
 
     /// What was loaded before still holds, except for tokens that do not stand any more.

@@ -6,9 +6,8 @@ use std::{fs, time::Instant};
 use serde_json::json;
 
 use crate::{
-    fake::Upstream,
     gateway::{Folder, Recording, outcome, post, request, two},
-    support::{body, call, open, read, reads, send},
+    support::{body, call, send},
 };
 
 const LOCKED: &str = "/tools/*/action";
@@ -162,42 +161,6 @@ async fn a_configuration_that_is_all_wrong_does_not_stop_the_proxy() {
     assert!(proxy.log().contains("more problems"));
 }
 
-/// Media types are the same in any case.
-#[tokio::test]
-async fn a_stream_ends_with_its_grant_however_its_type_is_written() {
-    let upstream = Upstream::bind().await;
-    let folder = Folder::new(&format!(
-        "listen = \"127.0.0.1:0\"\n[servers.one]\nurl = \"http://{}/mcp\"\n",
-        upstream.address()
-    ));
-    let alice = folder
-        .grant("alice", "one", &["--policy", "all.json"])
-        .await;
-    let proxy = folder.serve().await;
-    let mut listens = request(&proxy, "one", &alice)
-        .body(body(&json!({})))
-        .unwrap();
-    *listens.method_mut() = http::Method::GET;
-    let asked = async {
-        let mut asked = upstream.asked().await;
-        asked
-            .write(
-                "HTTP/1.1 200 OK\r\ncontent-type: Text/Event-Stream;charset=UTF-8\r\n\
-                 transfer-encoding: chunked\r\n\r\n",
-            )
-            .await;
-        asked
-    };
-    let (mut stream, mut asked) = tokio::join!(open(listens), asked);
-    let event = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"data\":1}}\n\n";
-    asked.chunk(event).await;
-    reads(&mut stream, event).await;
-    folder.succeeds(&["grant", "revoke", "alice"]).await;
-    assert_eq!(outcome(&proxy, "one", &alice, "x").await, "401");
-    assert_eq!(read(stream).await.text, "");
-    asked.left().await;
-}
-
 /// Whoever has no token decides how often that is.
 #[tokio::test]
 async fn strangers_do_not_fill_the_log() {
@@ -209,82 +172,6 @@ async fn strangers_do_not_fill_the_log() {
     let seconds = usize::try_from(before.elapsed().as_secs()).unwrap();
     let lines = proxy.log().matches("without a right token").count();
     assert!((1..=seconds + 1).contains(&lines), "{lines} in {seconds} s");
-}
-
-/// A server that is asked as before keeps its streams, whatever is secret of others.
-#[tokio::test]
-async fn a_secret_of_another_server_ends_no_streams() {
-    let upstream = Upstream::bind().await;
-    let folder = Folder::new(&format!(
-        "listen = \"127.0.0.1:0\"\n[servers.one]\nurl = \"http://{}/mcp\"\n",
-        upstream.address()
-    ));
-    let alice = folder
-        .grant("alice", "one", &["--policy", "all.json"])
-        .await;
-    let proxy = folder
-        .serve_with(|command| {
-            command.env("CANARY", "canary");
-        })
-        .await;
-    let mut listens = request(&proxy, "one", &alice)
-        .body(body(&json!({})))
-        .unwrap();
-    *listens.method_mut() = http::Method::GET;
-    let asked = async {
-        let mut asked = upstream.asked().await;
-        asked.stream().await;
-        asked
-    };
-    let (mut stream, mut asked) = tokio::join!(open(listens), asked);
-    let other =
-        "\n[servers.two]\nurl = \"http://127.0.0.1:1/\"\nheaders.x = { env = \"CANARY\" }\n";
-    folder.put("gateway.toml", &(folder.text() + other));
-    proxy.logs("added=[\"two\"]").await;
-    assert_eq!(outcome(&proxy, "two", "", "x").await, "401");
-    let event = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"data\":1}}\n\n";
-    asked.chunk(event).await;
-    reads(&mut stream, event).await;
-}
-
-/// Its server has been removed, and is still ending.
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn what_a_removed_server_has_started_does_not_outlive_the_proxy() {
-    let server = std::env::current_exe().unwrap();
-    let words = [server.to_str().unwrap()].into_iter();
-    let words: Vec<_> = words.chain(crate::stdio_server::ARGUMENTS).collect();
-    let role = crate::stdio_server::ROLE;
-    let rest = "listen = \"127.0.0.1:0\"\n[servers.other]\nurl = \"http://127.0.0.1:1/\"\npolicy = \"all.json\"\n";
-    let folder = Folder::new(&format!(
-        "{rest}[servers.one]\ncommand = {words:?}\nenv = {{ {role} = \"1\" }}\npolicy = \"all.json\"\n",
-    ));
-    let mut proxy = folder.serve().await;
-    let initialize = json!({
-        "jsonrpc": "2.0", "id": 1, "method": "initialize",
-        "params": { "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {} },
-    });
-    let begun = post(&proxy, "one", "", &initialize).await;
-    let session = begun.header("mcp-session-id").unwrap();
-    let mut numbers = Vec::new();
-    for (id, tool) in [(2, "process"), (3, "linger")] {
-        let request = request(&proxy, "one", "").header("mcp-session-id", session);
-        let answer = send(request.body(body(&call(id, tool))).unwrap())
-            .await
-            .text;
-        let number = answer.split("\"text\":\"").nth(1).unwrap();
-        numbers.push(number.split('"').next().unwrap().parse::<u32>().unwrap());
-    }
-    folder.put("gateway.toml", rest);
-    proxy.logs("removed=[\"one\"]").await;
-    proxy.signal("TERM").await;
-    assert!(proxy.end().await.success());
-    for number in numbers {
-        let state = fs::read_to_string(format!("/proc/{number}/stat"));
-        // What is dead may still have to be noticed by its parent.
-        let is_gone = state.is_err() || state.is_ok_and(|state| state.contains(") Z "));
-        assert!(is_gone, "{number}");
-    }
 }
 
 /// Paths, methods and ways to say them that lead to no server without its token.
@@ -348,34 +235,6 @@ async fn no_way_leads_around_a_token() {
     assert_eq!(outcome(&proxy, "one", &alice, "x").await, "allowed");
 }
 
-/// What comes on a stream is judged by what was known of its caller when it was opened.
-#[tokio::test]
-async fn a_stream_ends_with_the_claims_of_its_grant() {
-    let upstream = Upstream::bind().await;
-    let folder = Folder::new(&format!(
-        "listen = \"127.0.0.1:0\"\n[servers.one]\nurl = \"http://{}/mcp\"\n",
-        upstream.address()
-    ));
-    let claims = ["--policy", "all.json", "--claim", "team=ops"];
-    let alice = folder.grant("alice", "one", &claims).await;
-    let proxy = folder.serve().await;
-    let mut listens = request(&proxy, "one", &alice)
-        .body(body(&json!({})))
-        .unwrap();
-    *listens.method_mut() = http::Method::GET;
-    let asked = async {
-        let mut asked = upstream.asked().await;
-        asked.stream().await;
-        asked
-    };
-    let (stream, asked) = tokio::join!(open(listens), asked);
-    let text = folder.text();
-    assert!(text.contains("\"ops\""), "{text}");
-    folder.put("gateway.toml", &text.replace("\"ops\"", "\"guests\""));
-    assert_eq!(read(stream).await.text, "");
-    asked.left().await;
-}
-
 /// Two servers are the same command, and two callers have the same server.
 #[cfg(unix)]
 #[tokio::test]
@@ -431,4 +290,19 @@ async fn a_session_is_for_one_server_and_one_caller() {
     }
     assert_eq!(asked("POST", "one", &alice, &alices).await.status(), 200);
     assert_eq!(asked("POST", "open", "", &anybodys).await.status(), 200);
+}
+
+/// Whoever opens it to read it waits for somebody who writes.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_in_the_place_of_a_policy_stops_nothing() {
+    let (folder, proxy, token, _) = start("").await;
+    let path = folder.path("all.json");
+    fs::remove_file(&path).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    assert_eq!(outcome(&proxy, "one", &token, "x").await, "allowed");
+    proxy.logs("not loaded again").await;
+    folder.succeeds(&["grant", "revoke", "alice"]).await;
+    assert_eq!(outcome(&proxy, "one", &token, "x").await, "401");
 }

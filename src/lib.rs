@@ -67,9 +67,9 @@ pub use mcp::params::Elicitation;
 pub use policy::{
     Action, Amount, ApprovalDemand, Approver, CalendarUnit, Check, Condition, ConditionStep,
     Decision, DefaultAction, Diagnostic, Explanation, Instructions, InvalidArguments, Limit,
-    LoadError, MaxConcurrent, MethodRule, Mode, NoDefinition, OnDrift, OnStoreError, Operator,
-    Outcome, Period, Pins, Policy, PolicyDocument, Quota, QuotaId, RateLimit, RequireApproval,
-    Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap, Window,
+    ListedTools, LoadError, MaxConcurrent, MethodRule, Mode, NoDefinition, OnDrift, OnStoreError,
+    Operator, Outcome, Period, Pins, Policy, PolicyDocument, Quota, QuotaId, RateLimit,
+    RequireApproval, Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap, Window,
 };
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
@@ -98,6 +98,9 @@ pub mod docs {
 
     #[doc = include_str!("docs/audit.md")]
     pub mod audit {}
+
+    #[doc = include_str!("docs/gateway.md")]
+    pub mod gateway {}
 
     #[doc = include_str!("docs/layers.md")]
     pub mod layers {}

@@ -81,6 +81,11 @@ fn pins() {
 }
 
 #[test]
+fn risk() {
+    hold("risk.txt");
+}
+
+#[test]
 fn documents() {
     hold("documents.txt");
 }

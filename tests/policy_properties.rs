@@ -11,10 +11,12 @@ use http::{Request, Response};
 use http_body_util::Full;
 use mcp_policy::{
     Action, Amount, Approver, Check, Condition, Decision, DefaultAction, Instructions, Limit,
-    MaxConcurrent, MethodRule, Mode, OnStoreError, Operator, Outcome, Policy, PolicyDocument,
-    PolicyLayer, RateLimit, RequireApproval, Reset, Rule, RuleAction, Scope, Unwrap, Window,
+    ListedTools, MaxConcurrent, MethodRule, Mode, OnStoreError, Operator, Outcome, Policy,
+    PolicyDocument, PolicyLayer, RateLimit, RequireApproval, Reset, RiskCategory, Rule, RuleAction,
+    Scope, Unwrap, Window,
 };
 use proptest::prelude::*;
+use serde_json::json;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 /// What conditions can say of the calls below.
@@ -56,6 +58,15 @@ const ARGUMENTS: [&str; 12] = [
     r#"{"b":"x","c":{}}"#,
     r#"{"a":"a","b":{"a":1}}"#,
     r#"{"a":"b","b":"{\"a\":\"a\",\"b\":{}}"}"#,
+];
+
+/// What a server says of its tools.
+const DESCRIPTIONS: [&str; 5] = [
+    "Reads it.",
+    "Deletes everything for good.",
+    "Runs a command.",
+    "",
+    "Pays an invoice.",
 ];
 
 fn condition() -> impl Strategy<Value = Condition> {
@@ -325,6 +336,11 @@ fn document() -> impl Strategy<Value = PolicyDocument> {
         ),
         prop::collection::btree_map(name, rule(false), 0..3),
         prop::collection::btree_map("[xyXY]{1,2}/", method, 0..3),
+        prop::collection::btree_map(
+            prop::sample::select(&RiskCategory::ALL[..]),
+            rule(false),
+            0..4,
+        ),
     )
         .prop_map(
             |(
@@ -336,6 +352,7 @@ fn document() -> impl Strategy<Value = PolicyDocument> {
                 resources,
                 prompts,
                 methods,
+                risk,
             )| {
                 let mut document = PolicyDocument::new(default);
                 document.schema = text.clone();
@@ -349,6 +366,7 @@ fn document() -> impl Strategy<Value = PolicyDocument> {
                 document.resources = resources;
                 document.prompts = prompts;
                 document.methods = methods;
+                document.risk = risk;
                 document
             },
         )
@@ -364,6 +382,7 @@ fn rules(document: &mut PolicyDocument) -> impl Iterator<Item = &mut Rule> {
     let rules = sections
         .into_iter()
         .flat_map(|section| section.values_mut());
+    let rules = rules.chain(document.risk.values_mut());
     rules.chain(&mut document.all_tools)
 }
 
@@ -377,13 +396,20 @@ fn for_each_action(
     names: &[String],
     mut each: impl FnMut(&Action<'_>) -> Result<(), TestCaseError>,
 ) -> Result<(), TestCaseError> {
+    let described = names.iter().zip(DESCRIPTIONS.iter().cycle());
+    let tools: Vec<_> = described
+        .map(|(name, description)| json!({ "name": name, "description": description }))
+        .collect();
+    let tools = ListedTools::of(&tools);
     for (name, arguments) in names.iter().zip(ARGUMENTS.iter().cycle()) {
         let uri = format!("X:/{name}");
         each(&Action::other_method(name))?;
         each(&Action::read_resource(&uri))?;
         each(&Action::complete_prompt(name))?;
         for action in [Action::call_tool(name), Action::get_prompt(name)] {
-            each(&action.with_arguments(arguments).unwrap())?;
+            let action = action.with_arguments(arguments).unwrap();
+            each(&action)?;
+            each(&action.with_tools(&tools))?;
         }
     }
     Ok(())

@@ -92,7 +92,7 @@ fn enforce(document: &mut Value) {
     for (key, value) in document.iter_mut() {
         match (key.as_str(), value) {
             ("all_tools", rule) => rules.push(rule),
-            ("tools" | "resources" | "prompts", Value::Object(section)) => {
+            ("tools" | "resources" | "prompts" | "risk", Value::Object(section)) => {
                 rules.extend(section.values_mut());
             }
             _ => {}

@@ -1,11 +1,12 @@
 //! What was last seen of the definitions of a server's tools, in whosever list.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::policy::{DefinitionDigest, Definitions};
+use crate::policy::{
+    DefinitionDigest, Definitions, ListedTool, ListedTools, Policy, SeenRisk, Wants, text_digest,
+};
 
 /// Tools that are remembered, besides those that the policy speaks of.
 const MOST: usize = 10_000;
@@ -16,46 +17,62 @@ pub(super) struct SeenDefinitions(Arc<Seen>);
 
 #[derive(Default)]
 struct Seen {
-    /// Whether any policy asks for them.
-    are_wanted: AtomicBool,
-    digests: Mutex<HashMap<Box<str>, DefinitionDigest>>,
+    /// Whether any policy has pins.
+    wants_digests: AtomicBool,
+    /// Whether any policy judges by risk.
+    wants_risks: AtomicBool,
+    tools: Mutex<ListedTools>,
 }
 
 impl SeenDefinitions {
-    /// From now on they are looked at in all lists.
-    pub(super) fn want(&self) {
-        self.0.are_wanted.store(true, Ordering::Relaxed);
+    /// From now on what this policy asks for is looked at in all lists.
+    pub(super) fn want_for(&self, policy: &Policy) {
+        if policy.pins_tools() {
+            self.0.wants_digests.store(true, Ordering::Relaxed);
+        }
+        if policy.judges_by_risk() {
+            self.0.wants_risks.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn are_wanted(&self) -> bool {
-        self.0.are_wanted.load(Ordering::Relaxed)
+        let wants = self.wants();
+        wants.digests || wants.risks
     }
 
-    /// A tool was listed with this definition. If nobody knows what that says, it is
-    /// none that anybody has approved.
-    pub(super) fn see(&self, tool: &str, digest: Option<DefinitionDigest>, is_pinned: bool) {
-        let digest = digest.unwrap_or_default();
-        let mut digests = self.lock();
-        if let Some(known) = digests.get_mut(tool) {
-            *known = digest;
-        } else if is_pinned || digests.len() < MOST {
-            digests.insert(tool.into(), digest);
+    fn wants(&self) -> Wants {
+        Wants {
+            digests: self.0.wants_digests.load(Ordering::Relaxed),
+            risks: self.0.wants_risks.load(Ordering::Relaxed),
         }
+    }
+
+    /// A tool was listed with this definition: what that comes to.
+    pub(super) fn see(&self, name: &str, definition: &[u8], is_pinned: bool) -> ListedTool {
+        let (text, wants) = (text_digest(definition), self.wants());
+        if let Some(tool) = self.lock().unchanged(name, text, wants) {
+            return tool;
+        }
+        let tool = ListedTool::read(name, definition, text, wants);
+        let most = (!is_pinned).then_some(MOST);
+        self.lock().see(name, tool, most);
+        tool
     }
 
     /// Nothing is left half done under the lock, so a panic of another thread spoils
     /// nothing.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Box<str>, DefinitionDigest>> {
-        self.0
-            .digests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ListedTools> {
+        self.0.tools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Definitions for SeenDefinitions {
     fn digest(&self, tool: &str) -> Option<DefinitionDigest> {
-        self.lock().get(tool).copied()
+        self.lock().digest(tool)
+    }
+
+    fn risk(&self, tool: &str) -> SeenRisk {
+        self.lock().risk(tool)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::mcp::params::{Elicitation, Name, Param, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::version::Era;
 use crate::mcp::{shown, shown_uri};
-use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy, Spending, Truth, digest_of};
+use crate::policy::{Action, Decision, DefaultAction, ListEntry, Outcome, Policy, Spending, Truth};
 
 /// The rule by which what the protocol itself decides is decided.
 const PROTOCOL: &str = "(protocol)";
@@ -206,8 +206,8 @@ impl Judge {
         (sessions, definitions): (Sessions, SeenDefinitions),
         now: Moment,
     ) -> Self {
-        if policy.as_ref().is_some_and(Policy::pins_tools) {
-            definitions.want();
+        if let Some(policy) = &policy {
+            definitions.want_for(policy);
         }
         Self {
             policy,
@@ -594,7 +594,11 @@ impl Visibility for Judge {
         if list == List::Tools && self.definitions.are_wanted() {
             let policy = self.policy.as_ref();
             let is_pinned = policy.is_some_and(|policy| policy.pins(name));
-            self.definitions.see(name, digest_of(entry), is_pinned);
+            let tool = self.definitions.see(name, entry, is_pinned);
+            // Whatever is seen of it elsewhere meanwhile: this is what is shown.
+            let entry = ListEntry { name, tool };
+            let action = Action::call_tool(name).with_definitions(&entry);
+            return policy.is_some_and(|policy| policy.shows(&action));
         }
         self.shows(list, name)
     }

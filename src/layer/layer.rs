@@ -225,6 +225,25 @@ impl PolicyLayer {
         self.with(|config| config.responses = Budget::new(bytes))
     }
 
+    /// Takes what it holds out of the budgets of another layer, so that the layers in
+    /// front of several servers hold no more together than one does.
+    ///
+    /// ```
+    /// use mcp_policy::{Policy, PolicyLayer};
+    ///
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+    /// let files = PolicyLayer::new(policy.clone()).request_budget(64 << 20);
+    /// let mail = PolicyLayer::new(policy).sharing_budgets_of(&files);
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    #[must_use]
+    pub fn sharing_budgets_of(self, other: &Self) -> Self {
+        self.with(|config| {
+            config.requests = Arc::clone(&other.config.requests);
+            config.responses = Arc::clone(&other.config.responses);
+        })
+    }
+
     /// Accepts arrays of messages, which clients of 2025-03-26 may send; without
     /// this they are refused.
     ///

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use super::listed::ListedTools;
 use super::pins::{Definitions, Seen};
 use super::unwrap::is_object;
 use crate::caller::Caller;
@@ -125,6 +126,14 @@ impl<'a> Action<'a> {
     pub(crate) fn with_read_arguments(mut self, arguments: &'a [u8]) -> Self {
         self.arguments = Arguments::Text(arguments);
         self
+    }
+
+    /// On a server that lists its tools so, by which `risk` and `pins` of a policy judge it;
+    /// see [`ListedTools`] for an example. Without this no tool was seen: all are at least
+    /// `unknown`, and what is pinned is taken to be as it was.
+    #[must_use]
+    pub fn with_tools(self, tools: &'a ListedTools) -> Self {
+        self.with_definitions(tools)
     }
 
     /// On a server of whose tools these definitions were seen.

@@ -61,10 +61,10 @@ impl Approval {
         Some(Self {
             plan,
             conditions,
-            place,
             approver: approval.approver,
             lifetime: approval.lifetime(),
-            digest: digest(&approval),
+            digest: digest(&approval, category_in(&place)),
+            place,
             reason: approval.into_owned().reason,
         })
     }
@@ -103,13 +103,25 @@ impl Approval {
     }
 }
 
+/// The category whose rule asks, if that is one by risk.
+fn category_in(place: &str) -> Option<&str> {
+    place.strip_prefix("/risk/")?.split('/').next()
+}
+
 /// The SHA-256 of what is written, however it is written: the object of which each
 /// form is short, with the members of every object in the order of their names.
-fn digest(approval: &RequireApproval) -> String {
+///
+/// Which rule by risk applies is for the server to say: what was approved of a tool that
+/// reads is not approved of one that deletes, whatever is written alike in both rules.
+fn digest(approval: &RequireApproval, category: Option<&str>) -> String {
     // Strings, lists, numbers and maps with string keys cannot fail to serialise.
     let value = serde_json::to_value(approval).unwrap_or_default();
     let mut text = String::new();
     write_canonically(&value, &mut text);
+    if let Some(category) = category {
+        text.push(' ');
+        text.push_str(category);
+    }
     prefixed(&text)
 }
 
@@ -190,8 +202,9 @@ impl<'p> ApprovalDemand<'p> {
 
     /// Tells what asks from what asked before the document was edited: `sha256:` and
     /// the hexadecimal SHA-256 of the `require_approval` object that asks, or of the
-    /// digests of several. Nothing else in the document changes it, and neither do
-    /// order of keys nor white space.
+    /// digests of several. That of a rule by risk also tells its category from others.
+    /// Nothing else in the document changes it, and neither do order of keys nor white
+    /// space.
     pub fn digest(&self) -> &str {
         &self.digest
     }
@@ -303,8 +316,12 @@ mod tests {
         let text = "{\"approver\":\"caller\",\"conditions\":[{\"op\":\"eq\",\"path\":\"args.a\",\
                     \"value\":{\"a\":{\"y\":-3,\"z\":1},\"b\":null,\"\u{1f600}\":[],\"\u{ff41}\":0.5}}],\
                     \"expires\":60,\"reason\":\"Häufig\u{2028}\\\"nie\\\"\"}";
-        assert_eq!(digest(&approval), prefixed(text));
-        assert_eq!(digest(&RequireApproval::default()), prefixed("{}"));
+        assert_eq!(digest(&approval, None), prefixed(text));
+        // Of a rule by risk it tells which.
+        let of_risk = ["read", "write"].map(|category| digest(&approval, Some(category)));
+        assert_eq!(of_risk[0], prefixed(&format!("{text} read")));
+        assert_ne!(of_risk[0], of_risk[1]);
+        assert_eq!(digest(&RequireApproval::default(), None), prefixed("{}"));
     }
 
     /// The one of a rule of tools, as it is compiled.
@@ -312,7 +329,7 @@ mod tests {
         let document = json!({ "version": "1", "default": "deny", "tools": { "t": rule } });
         let policy: Policy = document.to_string().parse().unwrap();
         let entry = policy.inner.rules.tools.entries.exact(b"t").unwrap();
-        entry.approval.as_ref().unwrap().digest.clone()
+        entry.rule.approval.as_ref().unwrap().digest.clone()
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::document::{DefaultAction, MethodRule, Mode, PolicyDocument};
 use super::fold::fold;
 use super::limits::Limits;
 use super::pins;
+use super::risk;
 use super::section::{Kind, Section, View};
 use crate::mcp::method::{self, Subject};
 
@@ -30,6 +31,8 @@ pub(super) struct Rules {
     pub(super) resources: Section,
     pub(super) prompts: Section,
     pub(super) methods: Methods,
+    /// What is said of tools that nothing names.
+    pub(super) risk: Option<risk::Compiled>,
     /// What somebody has approved.
     pub(super) pins: Option<pins::Compiled>,
 }
@@ -64,6 +67,7 @@ impl Rules {
             tools: section(Kind::Tools),
             resources: section(Kind::Resources),
             prompts: section(Kind::Prompts),
+            risk: risk::Compiled::compile(document, view, regexes, problems),
             methods: Methods::compile(document, problems),
             pins: document.pins.as_ref().map(pins::Compiled::of),
         }

@@ -16,6 +16,8 @@ use super::document::{DefaultAction, RuleAction};
 use super::fold::Folded;
 use super::index::NameSet;
 use super::pins::{Pinned, Seen};
+use super::risk::Known;
+use super::rule::CompiledRule;
 use super::section::{Entry, Kind, Section, is_ordinary};
 use super::unwrap::{DEEPEST, Unwrapping};
 use super::uri;
@@ -172,12 +174,12 @@ impl Rules {
         match self.section_of(action) {
             Ok((section, name)) => {
                 let judge = |names| self.judge_pinned(section, name, names, action.seen);
-                let (decision, entry) = judge(Names::All);
+                let (decision, rule) = judge(Names::All);
                 match decision.outcome() {
                     Outcome::Hide => decision.like(judge(Names::Patterns).0),
                     Outcome::Allow => {
                         let mut asking = Asking::default();
-                        let approvals = self.demands(section.kind, entry).approvals.into_iter();
+                        let approvals = self.demands(section.kind, rule).approvals.into_iter();
                         let always = approvals.filter(|approval| !approval.is_conditional());
                         always.for_each(|approval| asking.add(approval));
                         match asking.demand() {
@@ -196,13 +198,13 @@ impl Rules {
         let Ok((section, name)) = self.section_of(action) else {
             return false;
         };
-        let (decision, entry) = self.judge(section, name, Names::All);
+        let (decision, rule) = self.judge_pinned(section, name, Names::All, action.seen);
         let all_approval = self.all_approval.as_ref();
         let of_all = self.all_tools.is_some()
             || self.all_limits.is_some()
             || all_approval.is_some_and(Approval::is_conditional);
         let of_all = section.kind == Kind::Tools && of_all;
-        decision.is_allowed() && (of_all || entry.is_some_and(Entry::asks))
+        decision.is_allowed() && (of_all || rule.is_some_and(CompiledRule::asks))
     }
 
     /// The section that speaks of it, and its name; or the method.
@@ -224,7 +226,7 @@ impl Rules {
         progress: &mut Progress<'r>,
         watch: &mut impl Watch,
     ) -> Decision<'r> {
-        let (decision, entry) = self.judge_pinned(what.section, what.name, names, action.seen);
+        let (decision, rule) = self.judge_pinned(what.section, what.name, names, action.seen);
         watch.named(what.section.kind, what.name, &decision);
         if !decision.is_allowed() {
             let is_hidden = decision.outcome() == Outcome::Hide && names == Names::All;
@@ -233,11 +235,11 @@ impl Rules {
                 false => decision,
             };
         }
-        let demands = self.demands(what.section.kind, entry);
+        let demands = self.demands(what.section.kind, rule);
         if let Some(refusal) = progress.ask(&demands, what, action, watch) {
             return refusal;
         }
-        match entry.and_then(|entry| entry.unwrapping.as_ref()) {
+        match rule.and_then(|rule| rule.unwrapping.as_ref()) {
             Some(unwrapping) => {
                 let inside = self.decide_inside(unwrapping, what, action, progress, watch);
                 inside.unwrap_or(decision)
@@ -247,20 +249,20 @@ impl Rules {
     }
 
     /// What is asked of a use that its name allows.
-    fn demands<'r>(&'r self, kind: Kind, entry: Option<&'r Entry>) -> Demands<'r> {
+    fn demands<'r>(&'r self, kind: Kind, rule: Option<&'r CompiledRule>) -> Demands<'r> {
         let of_all = Some(self).filter(|_| kind == Kind::Tools);
         let checks = of_all.and_then(|all| all.all_tools.as_ref()).into_iter();
         let limits = of_all.and_then(|all| all.all_limits.as_ref()).into_iter();
         let approvals = of_all.and_then(|all| all.all_approval.as_ref()).into_iter();
         Demands {
             checks: checks
-                .chain(entry.and_then(|entry| entry.checks.as_ref()))
+                .chain(rule.and_then(|rule| rule.checks.as_ref()))
                 .collect(),
             limits: limits
-                .chain(entry.and_then(|entry| entry.limits.as_ref()))
+                .chain(rule.and_then(|rule| rule.limits.as_ref()))
                 .collect(),
             approvals: approvals
-                .chain(entry.and_then(|entry| entry.approval.as_ref()))
+                .chain(rule.and_then(|rule| rule.approval.as_ref()))
                 .collect(),
         }
     }
@@ -333,11 +335,11 @@ impl Rules {
         name: &str,
         names: Names,
         seen: Seen<'_>,
-    ) -> (Decision<'r>, Option<&'r Entry>) {
-        let (decision, entry) = self.judge(section, name, names);
+    ) -> (Decision<'r>, Option<&'r CompiledRule>) {
+        let (decision, rule) = self.judge(section, name, names, seen);
         let pins = self.pins.as_ref().filter(|_| section.kind == Kind::Tools);
         let Some(pins) = pins else {
-            return (decision, entry);
+            return (decision, rule);
         };
         let pinned = match names {
             Names::All => pins.of_tool(name, seen),
@@ -345,32 +347,64 @@ impl Rules {
             Names::Patterns => Pinned::Fits,
         };
         let refusal = match pinned {
-            Pinned::Fits => return (decision, entry),
+            Pinned::Fits => return (decision, rule),
             _ if pins.hides() => Decision::HIDDEN,
             // What nothing names is refused for that.
-            _ if !decision.is_allowed() && entry.is_none() => return (decision, entry),
+            _ if !decision.is_allowed() && rule.is_none() => return (decision, rule),
             Pinned::New => Decision::NOT_PINNED,
             Pinned::Drifted => Decision::DRIFTED,
         };
         match decision.outcome() {
-            Outcome::Hide => (decision, entry),
+            Outcome::Hide => (decision, rule),
             _ => (refusal, None),
         }
     }
 
-    /// What the name comes to, and the entry that names it.
-    ///
-    /// What is hidden comes first, whichever way: else a refusal could tell
-    /// that a hidden name is in the document.
+    /// What the name comes to, and the rule that applies to it.
     pub(super) fn judge<'r>(
         &'r self,
         section: &'r Section,
         name: &str,
         names: Names,
-    ) -> (Decision<'r>, Option<&'r Entry>) {
+        seen: Seen<'_>,
+    ) -> (Decision<'r>, Option<&'r CompiledRule>) {
+        let named = self.judge_named(section, name, names);
+        named.unwrap_or_else(|| {
+            let known = self.known_risk(section, name, names, seen);
+            let rule = known.and_then(|known| self.risk.as_ref()?.rule(known));
+            match rule {
+                Some(rule) => (Decision::of_rule(rule), Some(rule)),
+                None => (self.by_default(), None),
+            }
+        })
+    }
+
+    /// How dangerous a tool is that nothing names, if that matters.
+    pub(super) fn known_risk(
+        &self,
+        section: &Section,
+        name: &str,
+        names: Names,
+        seen: Seen<'_>,
+    ) -> Option<Known> {
+        let matters = section.kind == Kind::Tools && self.risk.is_some();
+        matters.then(|| Known::of(name, names, seen))
+    }
+
+    /// What entries and `hide` say of the name, and the rule of the entry that names it;
+    /// `None` if none of them speaks of it.
+    ///
+    /// What is hidden comes first, whichever way: else a refusal could tell
+    /// that a hidden name is in the document.
+    pub(super) fn judge_named<'r>(
+        &'r self,
+        section: &'r Section,
+        name: &str,
+        names: Names,
+    ) -> Option<(Decision<'r>, Option<&'r CompiledRule>)> {
         let name = &*section.kind.spelled(name);
-        let of_entry = |entry: &'r Entry| (Decision::of_entry(entry), Some(entry));
-        let nothing = |decision: Decision<'r>| (decision, None);
+        let of_entry = |entry: &'r Entry| Some((Decision::of_rule(&entry.rule), Some(&entry.rule)));
+        let nothing = |decision: Decision<'r>| Some((decision, None));
         if section.hide.has(name.as_bytes(), names) {
             return nothing(Decision::HIDDEN);
         }
@@ -386,11 +420,11 @@ impl Rules {
         let pattern = matching
             .max_by_key(|entry| entry.rank())
             .map(|entry| &**entry);
-        if pattern.is_some_and(|entry| entry.action == RuleAction::Hide) {
+        if pattern.is_some_and(|entry| entry.rule.hides()) {
             return nothing(Decision::HIDDEN);
         }
         if self.is_free(section) {
-            return pattern.map_or_else(|| nothing(self.by_default()), of_entry);
+            return pattern.and_then(of_entry);
         }
         let looks = if section.restricts_any() {
             section.kind.looks(name)
@@ -407,21 +441,23 @@ impl Rules {
                 DefaultAction::Deny | DefaultAction::Hide => self.by_default(),
             });
         }
-        if let Some(entry) = pattern.filter(|entry| entry.action == RuleAction::Deny) {
+        if let Some(entry) = pattern.filter(|entry| entry.rule.action == RuleAction::Deny) {
             return of_entry(entry);
         }
         match (section.mistaken(name, &looks), pattern) {
             // Nothing names it, so it stays out of lists.
             (Some(_), None) if self.default == DefaultAction::Hide => nothing(Decision::HIDDEN),
-            (Some(entry), _) => nothing(Decision::of_look_alike(section.kind, entry)),
-            (None, Some(entry)) => of_entry(entry),
-            (None, None) => nothing(self.by_default()),
+            (Some(entry), _) => nothing(Decision::of_look_alike(section.kind, &entry.rule)),
+            (None, pattern) => pattern.and_then(of_entry),
         }
     }
 
     /// Whether nothing that the section could name is refused.
-    fn is_free(&self, section: &Section) -> bool {
-        self.default == DefaultAction::Allow && !section.restricts_any()
+    pub(super) fn is_free(&self, section: &Section) -> bool {
+        let by_risk = self.risk.as_ref().filter(|_| section.kind == Kind::Tools);
+        self.default == DefaultAction::Allow
+            && !section.restricts_any()
+            && !by_risk.is_some_and(|risk| risk.restricts_any())
     }
 
     /// What is said of a URI that no pattern may match. It can be another way

@@ -9,7 +9,8 @@ use super::condition::Truth;
 use super::document::{MethodRule, RuleAction};
 use super::limits::{Spent, Uncounted};
 use super::quota::{Amount, Quota, Spending};
-use super::section::{Entry, Kind};
+use super::rule::CompiledRule;
+use super::section::Kind;
 
 /// What a policy says to an [`Action`](super::Action), and by which rule.
 ///
@@ -56,7 +57,9 @@ impl<'p> Decision<'p> {
     /// - `/tools/NAME/require_approval`, `/all_tools/require_approval`: the first rule
     ///   that asks for an approval.
     /// - `/tools/NAME/unwrap`: what the dispatcher should call cannot be read.
-    /// - `/tools/NAME`, `/methods/NAME`, `/default`: what allows.
+    /// - `/risk/CATEGORY/action`, `/risk/CATEGORY/limits/COUNTER`, and so on: the same of
+    ///   the rule for tools of a category.
+    /// - `/tools/NAME`, `/risk/CATEGORY`, `/methods/NAME`, `/default`: what allows.
     /// - `/mode`: allowed, because the whole document is in shadow.
     /// - `/tools/NAME` of a refusal: the name in question is not this one, but
     ///   can be mistaken for it.
@@ -260,26 +263,26 @@ impl<'p> Decision<'p> {
         Self::new(Outcome::Allow, rule, None)
     }
 
-    /// What the action of an entry says of names that are its own.
-    pub(super) fn of_entry(entry: &'p Entry) -> Self {
-        match entry.action {
-            RuleAction::Allow | RuleAction::RequireApproval => Self::allow(entry.place()),
+    /// What the action of a rule says of names that are its own.
+    pub(super) fn of_rule(rule: &'p CompiledRule) -> Self {
+        match rule.action {
+            RuleAction::Allow | RuleAction::RequireApproval => Self::allow(rule.place()),
             RuleAction::Deny => {
-                Self::new(Outcome::Deny, entry.action_place(), entry.reason.as_deref())
+                Self::new(Outcome::Deny, rule.action_place(), rule.reason.as_deref())
             }
             RuleAction::Hide => Self::HIDDEN,
         }
     }
 
-    /// What an entry says of a name that can be mistaken for its own.
-    pub(super) fn of_look_alike(kind: Kind, entry: &'p Entry) -> Self {
+    /// What the rule of an entry says of a name that can be mistaken for its own.
+    pub(super) fn of_look_alike(kind: Kind, rule: &'p CompiledRule) -> Self {
         let reason = match kind {
             Kind::Tools | Kind::Prompts => {
                 "This name can be mistaken for one that the policy restricts."
             }
             Kind::Resources => "This URI can be mistaken for one that the policy restricts.",
         };
-        Self::new(Outcome::Deny, entry.place(), Some(reason))
+        Self::new(Outcome::Deny, rule.place(), Some(reason))
     }
 
     /// What a check says that refuses.

@@ -12,6 +12,7 @@ pub use self::approval::{Approver, RequireApproval};
 pub use self::limits::{Limit, MaxConcurrent, RateLimit, Reset, Window};
 pub use self::pins::{NoDefinition, OnDrift, Pins};
 use super::condition::Operator;
+use crate::risk::RiskCategory;
 
 /// A policy document as a value: what a policy file says, field by field.
 ///
@@ -70,6 +71,11 @@ pub struct PolicyDocument {
     /// The rule of every prompt that is named, or matched by a pattern.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub prompts: BTreeMap<String, Rule>,
+    /// The rule of every tool that no entry in `tools` names or matches, by what it does.
+    /// A category that is not there follows `default`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(test, schemars(with = "BTreeMap<String, Rule>"))]
+    pub risk: BTreeMap<RiskCategory, Rule>,
     /// JSON-RPC methods that the language does not judge itself, by name or
     /// `"*"`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -102,6 +108,7 @@ impl PolicyDocument {
             tools: BTreeMap::new(),
             resources: BTreeMap::new(),
             prompts: BTreeMap::new(),
+            risk: BTreeMap::new(),
             methods: BTreeMap::new(),
             instructions: Instructions::Pass,
             pins: None,
@@ -112,6 +119,7 @@ impl PolicyDocument {
     pub(super) fn has_shadow(&self) -> bool {
         let sections = [&self.tools, &self.resources, &self.prompts];
         let rules = sections.into_iter().flat_map(BTreeMap::values);
+        let rules = rules.chain(self.risk.values());
         let mut rules = rules.chain(&self.all_tools);
         self.mode == Mode::Shadow || rules.any(|rule| rule.mode == Mode::Shadow)
     }

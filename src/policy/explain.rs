@@ -14,8 +14,9 @@ use super::decide::{Names, Watch};
 use super::decision::{Decision, Outcome};
 use super::diagnostic::{printable, quote, unescape};
 use super::document::{Approver, Condition, Limit, PolicyDocument, Rule};
+use super::pins::Seen;
 use super::quota::{Amount, CalendarUnit, Period, Quota, Scope};
-use super::section::Kind;
+use super::section::{Kind, Section};
 
 impl Policy {
     /// Decides like [`decide`](Self::decide), and tells everything that was
@@ -53,6 +54,7 @@ impl Policy {
             document: &self.inner.document,
             steps: Vec::new(),
             approvals: Vec::new(),
+            seen: action.seen,
         };
         let decided = rules.decide(action, Names::All, &mut watcher);
         let limits = decided.spending().iter();
@@ -155,15 +157,16 @@ pub struct ConditionStep {
     pub truth: Truth,
 }
 
-struct Watcher<'p> {
+struct Watcher<'p, 's> {
     rules: &'p Rules,
     document: &'p PolicyDocument,
+    seen: Seen<'s>,
     steps: Vec<Step>,
     /// Those that come behind all others.
     approvals: Vec<Step>,
 }
 
-impl Watcher<'_> {
+impl Watcher<'_, '_> {
     fn conditions(&self, looked: &[Looked]) -> Vec<ConditionStep> {
         let steps = looked.iter().map(|looked| ConditionStep {
             place: looked.place.to_string(),
@@ -174,13 +177,13 @@ impl Watcher<'_> {
     }
 }
 
-impl Watch for Watcher<'_> {
+impl Watch for Watcher<'_, '_> {
     fn named(&mut self, kind: Kind, name: &str, decision: &Decision<'_>) {
         self.steps.push(Step::Name {
             kind: kind.noun(),
             name: printable(name),
             rule: decision.rule().to_owned(),
-            because: because(self.rules, kind, name, decision),
+            because: because(self.rules, kind, name, decision, self.seen),
         });
     }
 
@@ -239,8 +242,18 @@ fn admits(quota: &Quota) -> String {
 }
 
 /// Why a decision about a name is what it is.
-fn because(rules: &Rules, kind: Kind, name: &str, decision: &Decision<'_>) -> String {
+fn because(
+    rules: &Rules,
+    kind: Kind,
+    name: &str,
+    decision: &Decision<'_>,
+    seen: Seen<'_>,
+) -> String {
     let section = rules.section(kind);
+    let by_risk = rules.known_risk(section, name, Names::All, seen);
+    if let Some(known) = by_risk.filter(|_| is_unnamed(rules, section, name)) {
+        return known.why(name);
+    }
     let spelled = kind.spelled(name);
     let bytes = spelled.as_bytes();
     let exact = section.entries.exact(bytes);
@@ -252,7 +265,7 @@ fn because(rules: &Rules, kind: Kind, name: &str, decision: &Decision<'_>) -> St
         _ if exact.is_some() => "names it exactly".to_owned(),
         rule => {
             let matching = section.entries.patterns(bytes);
-            let mut others: Vec<_> = matching.map(|entry| entry.place()).collect();
+            let mut others: Vec<_> = matching.map(|entry| entry.rule.place()).collect();
             others.sort_unstable();
             let found = others.iter().position(|place| {
                 let rest = rule.strip_prefix(place);
@@ -270,6 +283,11 @@ fn because(rules: &Rules, kind: Kind, name: &str, decision: &Decision<'_>) -> St
             }
         }
     }
+}
+
+/// Whether nothing but the default, and `risk`, speaks of it.
+fn is_unnamed(rules: &Rules, section: &Section, name: &str) -> bool {
+    rules.judge_named(section, name, Names::All).is_none()
 }
 
 fn won_over(others: &[&str]) -> String {
@@ -297,8 +315,15 @@ fn rule_at<'d>(
     tokens: &mut impl Iterator<Item = String>,
 ) -> Option<&'d Rule> {
     let section = tokens.next()?;
-    if section == "all_tools" {
-        return document.all_tools.as_ref();
+    match &*section {
+        "all_tools" => return document.all_tools.as_ref(),
+        "risk" => {
+            let category = tokens.next()?;
+            let mut rules = document.risk.iter();
+            let found = rules.find(|(known, _)| known.name() == category);
+            return found.map(|(_, rule)| rule);
+        }
+        _ => {}
     }
     let kind = Kind::ALL
         .into_iter()

@@ -18,11 +18,14 @@ mod explain;
 mod fold;
 mod index;
 mod limits;
+mod listed;
 mod load;
 mod offered;
 mod pattern;
 mod pins;
 mod quota;
+mod risk;
+mod rule;
 #[cfg(test)]
 mod schema;
 mod section;
@@ -53,9 +56,12 @@ pub use self::error::LoadError;
 pub use self::explain::{ConditionStep, Explanation, Step};
 pub(crate) use self::fold::fold;
 pub(crate) use self::limits::MOST_CHARGES;
-pub(crate) use self::pins::{DefinitionDigest, Definitions, digest_of};
+pub use self::listed::ListedTools;
+pub(crate) use self::listed::{ListEntry, ListedTool, Wants, text_digest};
+pub(crate) use self::pins::{DefinitionDigest, Definitions};
 pub(crate) use self::quota::Spending;
 pub use self::quota::{Amount, CalendarUnit, OnStoreError, Period, Quota, QuotaId, Scope};
+pub(crate) use self::risk::SeenRisk;
 pub(crate) use self::section::is_ordinary;
 pub(crate) use self::views::Views;
 
@@ -169,7 +175,18 @@ impl Policy {
     pub(crate) fn can_hide_tools(&self) -> bool {
         let rules = &self.inner.rules;
         let pins_hide = || rules.pins.as_ref().is_some_and(|pins| pins.hides());
-        self.hides_by_default() || rules.tools.hides_any() || self.pins_tools() && pins_hide()
+        let risk_hides = || rules.risk.as_ref().is_some_and(|risk| risk.hides_any());
+        self.hides_by_default()
+            || rules.tools.hides_any()
+            || risk_hides()
+            || self.pins_tools() && pins_hide()
+    }
+
+    /// Whether it depends on what the server says of a tool what is said of it, also
+    /// where that is only recorded.
+    pub(crate) fn judges_by_risk(&self) -> bool {
+        let written = self.inner.written.as_ref();
+        self.inner.rules.risk.is_some() || written.is_some_and(|rules| rules.risk.is_some())
     }
 
     /// Whether tools have to be what somebody has approved.

@@ -6,6 +6,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::document::{OnDrift, Pins};
+use super::risk::SeenRisk;
 use crate::digest::from_hex;
 use crate::json::{Profile, Reader, canonical};
 
@@ -36,6 +37,9 @@ pub(super) fn read_digest(text: &str) -> Option<DefinitionDigest> {
 pub(crate) trait Definitions {
     /// The digest of the definition of this tool; `None` if none was seen.
     fn digest(&self, tool: &str) -> Option<DefinitionDigest>;
+
+    /// How dangerous the tool is by its name and its definition.
+    fn risk(&self, tool: &str) -> SeenRisk;
 }
 
 /// Where it can be looked up what was seen.
@@ -45,6 +49,10 @@ pub(super) struct Seen<'a>(pub(super) Option<&'a dyn Definitions>);
 impl Seen<'_> {
     fn digest(self, tool: &str) -> Option<DefinitionDigest> {
         self.0?.digest(tool)
+    }
+
+    pub(super) fn risk(self, tool: &str) -> SeenRisk {
+        self.0.map_or(SeenRisk::Nothing, |seen| seen.risk(tool))
     }
 }
 

@@ -4,6 +4,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
 use super::{PolicyDocument, RequireApproval};
+use crate::risk::RiskCategory;
 
 /// `schema.json`, as it has to be.
 fn generated() -> String {
@@ -88,6 +89,11 @@ fn narrow_rules(schema: &mut Value) {
     for section in ["resources", "prompts"] {
         schema["properties"][section]["additionalProperties"] = refer("RuleWithoutUnwrap");
     }
+    let by_risk = &mut schema["properties"]["risk"];
+    let categories = RiskCategory::ALL.map(RiskCategory::name);
+    let categories = categories.map(|name| (name.to_owned(), refer("RuleWithoutUnwrap")));
+    by_risk["properties"] = serde_json::Map::from_iter(categories).into();
+    by_risk["additionalProperties"] = false.into();
     schema["properties"]["all_tools"]["anyOf"] = json!([refer("RuleOfAllTools")]);
 }
 

@@ -6,17 +6,14 @@ use std::sync::Arc;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::approval::Approval;
-use super::check::Checks;
 use super::condition::{Regexes, Root};
 use super::diagnostic::{Problem, Problems, join, quote};
 use super::document::{Mode, PolicyDocument, Rule, RuleAction};
 use super::fold::{Folded, fold_name};
 use super::index::NameSet;
-use super::limits::Limits;
 use super::pattern::{Name, NameError, Pattern};
+use super::rule::CompiledRule;
 use super::tie::ties;
-use super::unwrap::Unwrapping;
 use super::uri;
 
 /// How a document with parts in shadow is taken.
@@ -181,7 +178,7 @@ impl Section {
         let entries = parse_entries(kind, document, view, regexes, problems);
         report_ties(kind, view, &entries, problems);
 
-        let is_hide = |entry: &Entry| entry.action == RuleAction::Hide;
+        let is_hide = |entry: &Entry| entry.rule.hides();
         let hiding_entries = entries
             .iter()
             .filter(|entry| is_hide(entry))
@@ -189,7 +186,7 @@ impl Section {
         let like_hidden = hide.iter().chain(hiding_entries);
         let restricted = entries
             .iter()
-            .filter(|entry| entry.restricts() && !is_hide(entry));
+            .filter(|entry| entry.rule.restricts() && !is_hide(entry));
         let mut shown: Vec<_> = entries
             .iter()
             .filter(|entry| matches!(entry.name, Name::Exact(_)) && !is_hide(entry))
@@ -235,59 +232,19 @@ pub(super) struct Entry {
     pub(super) name: Name,
     /// The second reading of a pattern for URIs.
     also: Option<Name>,
-    /// A rule whose action asks for an approval allows, and has one.
-    pub(super) action: RuleAction,
-    pub(super) reason: Option<String>,
-    pub(super) checks: Option<Checks>,
-    pub(super) limits: Option<Limits>,
-    pub(super) approval: Option<Approval>,
-    pub(super) unwrapping: Option<Unwrapping>,
-    /// `/tools/NAME/action`.
-    pointer: String,
+    pub(super) rule: CompiledRule,
     literals: usize,
     /// The place among all entries, in the order of their keys.
     order: usize,
 }
 
-const ACTION: &str = "/action";
-
 impl Entry {
-    /// The place of the entry: `/tools/NAME`.
-    pub(super) fn place(&self) -> &str {
-        self.pointer.strip_suffix(ACTION).unwrap_or(&self.pointer)
-    }
-
-    /// The place of what the entry does: `/tools/NAME/action`.
-    pub(super) fn action_place(&self) -> &str {
-        &self.pointer
-    }
-
     /// The one name that the entry is for; empty if that is a pattern.
     pub(super) fn exact(&self) -> &str {
         match &self.name {
             Name::Exact(name) => name,
             Name::Pattern(_) => "",
         }
-    }
-
-    /// Whether the rule can refuse anything, or let it wait. One that spells out the
-    /// default action, or has a description, is as empty as `{}`.
-    pub(super) fn restricts(&self) -> bool {
-        match self.action {
-            RuleAction::Allow | RuleAction::RequireApproval => {
-                self.asks() || self.approval.is_some()
-            }
-            RuleAction::Deny | RuleAction::Hide => true,
-        }
-    }
-
-    /// Whether more than the name is looked at, or anything is counted.
-    pub(super) fn asks(&self) -> bool {
-        let approval = self.approval.as_ref();
-        self.checks.is_some()
-            || self.limits.is_some()
-            || self.unwrapping.is_some()
-            || approval.is_some_and(Approval::is_conditional)
     }
 
     /// Whether the entry names or matches exactly this.
@@ -303,7 +260,7 @@ impl Entry {
     /// strictest, then the one with the most literal characters. What is left
     /// are two that refuse alike; of these the one whose key sorts first.
     pub(super) fn rank(&self) -> impl Ord + use<> {
-        let strictness = match self.action {
+        let strictness = match self.rule.action {
             RuleAction::Allow | RuleAction::RequireApproval => 0,
             RuleAction::Deny => 1,
             RuleAction::Hide => 2,
@@ -359,7 +316,6 @@ fn parse_entries(
                 continue;
             }
         };
-        let seen = Some(rule).filter(|rule| view.sees(rule));
         entries.push(Arc::new(Entry {
             literals: match &name {
                 Name::Exact(_) => 0,
@@ -367,21 +323,14 @@ fn parse_entries(
             },
             name,
             also: also.and_then(|also| Name::parse(&also).ok()),
-            action: match seen.map(|rule| rule.action) {
-                None | Some(RuleAction::RequireApproval) => RuleAction::Allow,
-                Some(action) => action,
-            },
-            reason: seen.and_then(|rule| rule.reason.clone()),
-            checks: seen
-                .and_then(|rule| Checks::compile(rule, &place, kind.roots(), regexes, problems)),
-            limits: seen
-                .and_then(|rule| Limits::compile(rule, &place, document, kind.roots(), problems)),
-            approval: seen
-                .and_then(|rule| Approval::compile(rule, &place, kind.roots(), regexes, problems)),
-            unwrapping: seen
-                .and_then(|rule| rule.unwrap.as_ref())
-                .and_then(|unwrap| Unwrapping::compile(unwrap, &place, problems)),
-            pointer: place + ACTION,
+            rule: CompiledRule::compile(
+                rule,
+                place,
+                (document, view),
+                kind.roots(),
+                regexes,
+                problems,
+            ),
             order,
         }));
     }
@@ -398,8 +347,8 @@ fn report_ties(kind: Kind, view: View, entries: &[Arc<Entry>], problems: &mut Pr
     let patterns: Vec<(&str, &Pattern)> = entries
         .iter()
         .filter_map(|entry| match &entry.name {
-            Name::Pattern(pattern) if entry.action == RuleAction::Allow => {
-                Some((entry.place(), pattern))
+            Name::Pattern(pattern) if entry.rule.action == RuleAction::Allow => {
+                Some((entry.rule.place(), pattern))
             }
             _ => None,
         })

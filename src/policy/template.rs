@@ -6,8 +6,9 @@ use super::Policy;
 use super::compile::Rules;
 use super::decide::Names;
 use super::decision::Outcome;
-use super::document::{DefaultAction, RuleAction};
+use super::document::DefaultAction;
 use super::pattern::Pattern;
+use super::pins::Seen;
 use super::section::{Entry, Section};
 use super::uri;
 
@@ -28,7 +29,7 @@ impl Rules {
     fn shows_template(&self, template: &str) -> bool {
         let shows = |around: (&str, Option<&str>)| match around {
             (uri, None) => {
-                let (decision, _) = self.judge(&self.resources, uri, Names::All);
+                let (decision, _) = self.judge(&self.resources, uri, Names::All, Seen::default());
                 decision.outcome() != Outcome::Hide
             }
             (prefix, Some(suffix)) => self.shows_any_between(prefix, suffix),
@@ -77,7 +78,7 @@ impl Section {
             .beginning_like(prefix.as_bytes())
             .any(|(pattern, entry)| {
                 let other = pattern.suffix();
-                entry.action != RuleAction::Hide
+                !entry.rule.hides()
                     && (ends_like(other, suffix) || ends_like(suffix, other))
                     && !uri::is_hopeless(pattern)
                     && !self.entries.cover(pattern, hides)
@@ -93,7 +94,7 @@ impl Section {
 }
 
 fn hides(entry: &Arc<Entry>) -> bool {
-    entry.action == RuleAction::Hide
+    entry.rule.hides()
 }
 
 /// The end of a template can be part of a host, so case does not count.

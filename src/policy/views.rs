@@ -51,6 +51,7 @@ impl Policy {
             tools: mark(self.can_hide_tools(), &self.inner, |bare, whole| {
                 bare.hide.clone_from(&whole.hide);
                 bare.tools = silent(&whole.tools);
+                bare.risk = silent(&whole.risk);
             }),
             prompts: mark(self.can_hide_prompts(), &self.inner, |bare, whole| {
                 bare.prompts = silent(&whole.prompts);
@@ -80,6 +81,7 @@ fn mark(
     bare.hide.clear();
     bare.tools.clear();
     bare.prompts.clear();
+    bare.risk.clear();
     bare.resources.clear();
     bare.methods.clear();
     bare.all_tools = bare.all_tools.as_ref().map(silent_rule);
@@ -88,7 +90,7 @@ fn mark(
 }
 
 /// Rules without what they only say or count.
-fn silent(rules: &BTreeMap<String, Rule>) -> BTreeMap<String, Rule> {
+fn silent<K: Ord + Clone>(rules: &BTreeMap<K, Rule>) -> BTreeMap<K, Rule> {
     let rules = rules.iter();
     rules
         .map(|(name, rule)| (name.clone(), silent_rule(rule)))
@@ -168,6 +170,26 @@ mod tests {
             (
                 r#""default":"hide","all_tools":{},"tools":{"a":{}}"#,
                 r#""default":"hide","all_tools":{"require_approval":{"conditions":[]}},"tools":{"a":{"require_approval":true}}"#,
+                [false; 3],
+            ),
+            (
+                r#""default":"deny""#,
+                r#""default":"deny","risk":{"read":{"action":"hide"}}"#,
+                [true, false, false],
+            ),
+            (
+                r#""default":"deny","risk":{"read":{"action":"deny"}}"#,
+                r#""default":"deny","risk":{"write":{}}"#,
+                [false; 3],
+            ),
+            (
+                r#""default":"hide","risk":{"read":{}}"#,
+                r#""default":"hide","risk":{"write":{}}"#,
+                [true, false, false],
+            ),
+            (
+                r#""default":"hide","risk":{"read":{}}"#,
+                r#""default":"hide","risk":{"read":{"rate_limit":"1/day","description":"x"}}"#,
                 [false; 3],
             ),
         ] {

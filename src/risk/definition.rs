@@ -7,12 +7,13 @@ use crate::json::{Profile, Reader};
 
 /// The most bytes of a text that are looked at.
 const LONGEST_TEXT: usize = 4_096;
-const LONGEST_NAME: usize = 1_024;
+pub(super) const LONGEST_NAME: usize = 1_024;
 
 /// A tool as a server lists it: what [`classify`](super::classify) looks at.
 ///
 /// Of a description 4 096 bytes are looked at. A tool with a name longer than 1 024
-/// bytes, or with more than 256 arguments or 256 values of one, is too much to be read
+/// bytes, with more than 256 arguments or 256 values of one, with a value longer than 256 bytes, with arguments more than six
+/// deep in each other, or with a `$ref` that leads out of its `inputSchema`, is not read
 /// whole: it is at least [`Unknown`](super::RiskCategory::Unknown).
 ///
 /// ```

@@ -5,6 +5,7 @@
 //! name says ([`name`]), what the description begins with ([`text`]) and what the
 //! arguments tell ([`arguments`]) are put together in [`classify()`].
 
+mod alone;
 mod arguments;
 mod assessment;
 mod category;
@@ -22,6 +23,7 @@ mod text;
 mod warnings;
 mod words;
 
+pub(crate) use self::alone::{of_definition, of_name};
 pub use self::assessment::{ActionRisk, Assessment, Confidence, Evidence, EvidencePlace};
 pub use self::category::{RiskCategory, RiskSeverity};
 pub use self::classify::classify;

@@ -30,6 +30,11 @@ const QUOTED: usize = 3;
 /// not known. One whose definition is too long to be read whole needs an approval at
 /// least. Every entry says why, in its `description` or its `reason`.
 ///
+/// Every tool gets an entry, so the policy says the same of it whatever the server says of
+/// it later, and refuses tools that come later. The [`risk`](PolicyDocument::risk) of a
+/// policy is for those who want to judge tools as they come, by what the server says of
+/// them then; entries go before it.
+///
 /// It loads, has no warning, also against these tools
 /// ([`Policy::check_tools`](crate::Policy::check_tools)), and the same tools always
 /// give the same. A tool whose name has characters other than those of ordinary

@@ -1,14 +1,18 @@
 //! The arguments that an `inputSchema` tells of.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
-use super::definition::{Parameter, shortened};
+use super::definition::{LONGEST_NAME, Parameter, beginning, shortened};
 
 /// The most schemas that are looked at in one, so that references that lead to
 /// each other come to an end.
 const MOST_SCHEMAS: usize = 10_000;
 const MOST_PARAMETERS: usize = 256;
 pub(super) const MOST_VALUES: usize = 256;
+/// The most bytes of a value that is judged: what is longer chooses nothing.
+const LONGEST_VALUE: usize = 256;
 /// How deep arguments are looked into.
 const MOST_STEPS: usize = 6;
 
@@ -18,6 +22,7 @@ pub(super) fn parameters(root: &Value) -> (Vec<Parameter>, bool) {
         root,
         seen: 0,
         found: Vec::new(),
+        places: HashMap::new(),
         around: Vec::new(),
         is_whole: true,
     };
@@ -30,6 +35,8 @@ struct Walk<'s> {
     root: &'s Value,
     seen: usize,
     found: Vec<Found>,
+    /// Where in these the argument with a path is.
+    places: HashMap<String, usize>,
     /// The schemas in which this one stands.
     around: Vec<Plain<'s>>,
     is_whole: bool,
@@ -50,22 +57,29 @@ impl<'s> Walk<'s> {
     fn plain(&mut self, schema: &'s Value) -> Vec<Plain<'s>> {
         let mut waiting = vec![schema];
         let mut plain: Vec<Plain<'s>> = Vec::new();
+        let mut known: HashSet<*const Map<String, Value>> = HashSet::new();
         while let Some(schema) = waiting.pop() {
-            let Some(schema) = schema.as_object().map(Plain) else {
-                continue;
-            };
             self.seen += 1;
-            if self.seen > MOST_SCHEMAS {
+            if self.has_seen_enough() {
                 self.is_whole = false;
                 break;
             }
-            if plain.iter().any(|known| known.is(schema)) {
+            let Some(schema) = schema.as_object().map(Plain) else {
+                continue;
+            };
+            if !known.insert(schema.0) {
                 continue;
             }
             plain.push(schema);
             let reference = schema.text("$ref");
-            let reference = reference.and_then(|text| text.strip_prefix('#'));
-            waiting.extend(reference.and_then(|pointer| self.root.pointer(pointer)));
+            if let Some(reference) = reference {
+                let pointer = reference.strip_prefix('#');
+                let pointer = pointer.filter(|pointer| pointer.len() <= LONGEST_NAME);
+                let found = pointer.and_then(|pointer| self.root.pointer(pointer));
+                // What stands elsewhere is not read.
+                self.is_whole &= found.is_some();
+                waiting.extend(found);
+            }
             for key in ["allOf", "oneOf", "anyOf"] {
                 let alternatives = schema.0.get(key).and_then(Value::as_array);
                 waiting.extend(alternatives.into_iter().flatten().rev());
@@ -74,18 +88,29 @@ impl<'s> Walk<'s> {
         plain
     }
 
+    fn has_seen_enough(&self) -> bool {
+        self.seen > MOST_SCHEMAS
+    }
+
     fn members(&mut self, schema: &'s Value, path: &str, steps: usize) {
-        if steps >= MOST_STEPS {
-            return;
-        }
         for plain in self.plain(schema) {
             // What holds itself holds nothing new.
             if self.around.iter().any(|around| around.is(plain)) {
                 continue;
             }
+            if steps >= MOST_STEPS {
+                self.is_whole &= !plain.holds_any();
+                continue;
+            }
             self.around.push(plain);
             let properties = plain.0.get("properties").and_then(Value::as_object);
             for (name, value) in properties.into_iter().flatten() {
+                // Nothing more would be learnt, and there can be any number.
+                if self.has_seen_enough() {
+                    break;
+                }
+                self.is_whole &= name.len() <= LONGEST_NAME;
+                let name = beginning(name);
                 let path = step(path, name);
                 self.parameter(name, value, &path);
                 self.inside(name, value, &path, steps + 1);
@@ -111,11 +136,11 @@ impl<'s> Walk<'s> {
     fn parameter(&mut self, name: &str, schema: &'s Value, path: &str) {
         let plain = self.plain(schema);
         let description = plain.iter().find_map(|plain| plain.text("description"));
-        let mut values = Vec::new();
+        let mut values: Vec<&str> = Vec::new();
         let mut is_open = plain.is_empty();
         let mut is_no_text = !plain.is_empty();
         for plain in plain {
-            values.extend(plain.values().map(str::to_owned));
+            values.extend(plain.values());
             is_open |= plain.takes_any_text();
             is_no_text &= plain.is_no_text();
         }
@@ -128,13 +153,17 @@ impl<'s> Walk<'s> {
         if parameter.description.is_empty() {
             parameter.description = shortened(description.unwrap_or_default());
         }
+        let mut are_many = values.iter().any(|value| value.len() > LONGEST_VALUE);
         for value in values {
-            if !parameter.values.contains(&value) {
-                parameter.values.push(value);
+            if parameter.values.len() > MOST_VALUES {
+                break;
+            }
+            if !parameter.values.iter().any(|known| known == value) {
+                parameter.values.push(value.to_owned());
             }
         }
         // What is not listed whole lists nothing.
-        let are_many = parameter.values.len() > MOST_VALUES;
+        are_many |= parameter.values.len() > MOST_VALUES;
         found.is_open |= are_many;
         if found.is_open {
             parameter.values.clear();
@@ -146,15 +175,14 @@ impl<'s> Walk<'s> {
 impl Walk<'_> {
     /// What is known of the argument, which may be known from another alternative.
     fn found_at(&mut self, name: &str, path: &str) -> Option<&mut Found> {
-        let known = self.found.iter();
-        let at = known
-            .take_while(|found| found.parameter.path != path)
-            .count();
-        if at == self.found.len() {
+        let known = self.places.get(path).copied();
+        let at = known.unwrap_or(self.found.len());
+        if known.is_none() {
             if at >= MOST_PARAMETERS {
                 self.is_whole = false;
                 return None;
             }
+            self.places.insert(path.to_owned(), at);
             self.found.push(Found {
                 parameter: Parameter {
                     path: path.to_owned(),
@@ -176,6 +204,11 @@ impl<'s> Plain<'s> {
 
     fn text(self, key: &str) -> Option<&'s str> {
         self.0.get(key)?.as_str()
+    }
+
+    /// Whether there are arguments in it.
+    fn holds_any(self) -> bool {
+        self.0.contains_key("properties") || self.0.contains_key("items")
     }
 
     /// The texts that it lists.

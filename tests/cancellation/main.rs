@@ -387,15 +387,18 @@ async fn bodies_that_are_being_read_use_the_budget_up() {
     let text = list().to_string();
     let layer = guard().request_budget(text.len() + 4);
     let mut service = layer.layer(slow.clone());
-    // A service of the same layer shares the budget; one of another does not.
+    // A service of the same layer shares the budget, and so does one that is told to; one
+    // of another layer does not.
     let mut sibling = layer.clone().layer(slow.clone());
+    let sharing = guard().sharing_budgets_of(&layer);
+    let mut cousin = sharing.layer(slow.clone());
     let mut stranger = guard().request_budget(text.len()).layer(slow.clone());
 
     let hanging = Script::new([Step::Data(Bytes::from_static(b"{    ")), Step::Hang]);
     let mut first = spawn(service.call(request(hanging)));
     assert_pending!(first.poll());
 
-    for service in [&mut service, &mut sibling] {
+    for service in [&mut service, &mut sibling, &mut cousin] {
         let body = Script::slow(text.as_bytes().chunks(5));
         let watch = body.watch();
         let (response, _) = finish(service.call(request(body)));
@@ -409,6 +412,7 @@ async fn bodies_that_are_being_read_use_the_budget_up() {
     drop(first);
     assert_works(&mut service);
     assert_works(&mut sibling);
+    assert_works(&mut cousin);
 }
 
 /// Bytes count until the inner service has taken them.

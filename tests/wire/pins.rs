@@ -1,15 +1,9 @@
 //! Tools, and instructions, that are not what somebody has approved.
 
-use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use mcp_policy::Pins;
+use serde_json::json;
 
-use http::{Request, Response};
-use http_body_util::BodyExt as _;
-use mcp_policy::{Caller, Pins, Policy, PolicyLayer, RequestBody};
-use serde_json::{Value, json};
-use tower::{Layer as _, ServiceExt as _, service_fn};
-
-use crate::server::{Body, OK, pieces, post};
+use crate::guarded::Guarded;
 
 /// As it was approved, and as it is written elsewhere.
 const READ: &str = r#"{"name":"read","description":"Reads.","inputSchema":{"type":"object","properties":{"path":{"type":"string"}}}}"#;
@@ -49,12 +43,6 @@ fn drifted() -> Vec<String> {
     .into()
 }
 
-struct Guarded {
-    layer: PolicyLayer,
-    lists: Arc<Mutex<String>>,
-    ran: Arc<Mutex<usize>>,
-}
-
 /// A policy that allows by default, or denies, with `read` pinned.
 fn policy(default: &str, on_drift: &str) -> String {
     let pin = Pins::digest_of(READ).unwrap();
@@ -68,72 +56,7 @@ fn policy(default: &str, on_drift: &str) -> String {
 }
 
 fn guarded(default: &str, on_drift: &str) -> Guarded {
-    let policy: Policy = policy(default, on_drift).parse().unwrap();
-    Guarded {
-        layer: PolicyLayer::new(policy),
-        lists: Arc::new(Mutex::new(READ.to_owned())),
-        ran: Arc::default(),
-    }
-}
-
-impl Guarded {
-    fn lists(&self, tools: &[&str]) {
-        *self.lists.lock().unwrap() = tools.join(",");
-    }
-
-    async fn asks(&self, caller: &str, body: Value) -> Value {
-        let mut request = post(body.to_string());
-        request.extensions_mut().insert(Caller::new(caller));
-        let lists = self.lists.lock().unwrap().clone();
-        let ran = Arc::clone(&self.ran);
-        let server = service_fn(move |request: Request<RequestBody<Body>>| {
-            let (lists, ran) = (lists.clone(), Arc::clone(&ran));
-            async move {
-                let body = request.into_body().collect().await.unwrap().to_bytes();
-                let body: Value = serde_json::from_slice(&body).unwrap();
-                let text = match body["method"].as_str() {
-                    Some("tools/list") => {
-                        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"tools":[{lists}]}}}}"#)
-                    }
-                    Some("initialize") => {
-                        format!(r#"{{"jsonrpc":"2.0","id":1,"result":{{"instructions":{lists}}}}}"#)
-                    }
-                    _ => {
-                        *ran.lock().unwrap() += 1;
-                        OK.to_owned()
-                    }
-                };
-                let answer = Response::builder().header("content-type", "application/json");
-                Ok::<_, Infallible>(answer.body(pieces([text])).unwrap())
-            }
-        });
-        let answer = self.layer.layer(server).oneshot(request).await.unwrap();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        serde_json::from_slice(&body).unwrap()
-    }
-
-    /// The names in the list that a caller sees.
-    async fn sees(&self, caller: &str) -> Vec<String> {
-        let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"});
-        let answer = self.asks(caller, list).await;
-        let tools = answer["result"]["tools"].as_array().unwrap().iter();
-        tools
-            .map(|tool| tool["name"].as_str().unwrap().to_owned())
-            .collect()
-    }
-
-    /// The rule that refuses a call, if any does.
-    async fn calls(&self, tool: &str) -> Option<String> {
-        let call =
-            json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool}});
-        let answer = self.asks("alice", call).await;
-        match &answer["error"] {
-            Value::Null => {}
-            error => return Some(error["message"].as_str().unwrap().to_owned()),
-        }
-        let rule = &answer["result"]["_meta"]["io.github.mcp-policy/rule"];
-        rule.as_str().map(str::to_owned)
-    }
+    Guarded::by(&policy(default, on_drift), READ)
 }
 
 #[tokio::test]
@@ -158,7 +81,7 @@ async fn t22_a_tool_whose_definition_has_changed_is_refused() {
         guarded.lists(&[READ]);
         guarded.sees("bob").await;
         assert_eq!(guarded.calls("read").await, None);
-        assert_eq!(*guarded.ran.lock().unwrap(), 4);
+        assert_eq!(guarded.ran(), 4);
     }
 }
 
@@ -181,7 +104,7 @@ async fn t22_a_tool_that_nobody_has_approved_is_refused_whatever_it_is_called() 
             _ => "(not pinned)",
         };
         assert_eq!(other.as_deref(), Some(expected));
-        assert_eq!(*guarded.ran.lock().unwrap(), 0);
+        assert_eq!(guarded.ran(), 0);
     }
 }
 
@@ -197,7 +120,7 @@ async fn t22_with_hide_nobody_reads_what_was_not_approved() {
             let unknown = format!("Unknown tool: {name}");
             assert_eq!(guarded.calls(name).await, Some(unknown));
         }
-        assert_eq!(*guarded.ran.lock().unwrap(), 0);
+        assert_eq!(guarded.ran(), 0);
         // A second definition of the same name does not hide behind the first.
         guarded.lists(&[READ, &changed]);
         assert_eq!(guarded.sees("alice").await, ["read"]);
@@ -256,12 +179,24 @@ async fn t24_instructions_that_have_changed_are_taken_out() {
 #[tokio::test]
 async fn what_is_in_shadow_refuses_nothing() {
     let text = policy("deny", "hide").replace("\"version\"", "\"mode\":\"shadow\",\"version\"");
-    let guarded = Guarded {
-        layer: PolicyLayer::new(text.parse().unwrap()),
-        ..guarded("deny", "deny")
-    };
+    let guarded = Guarded::by(&text, READ);
     guarded.lists(&[NEW, &drifted()[0]]);
     assert_eq!(guarded.sees("alice").await, ["fresh", "read"]);
     assert_eq!(guarded.calls("read").await, None);
     assert_eq!(guarded.calls("fresh").await, None);
+}
+
+/// Whoever lists more tools than are remembered hides no drift behind them.
+#[tokio::test]
+async fn t22_what_is_pinned_is_remembered_behind_any_number_of_others() {
+    let guarded = guarded("deny", "deny");
+    let others: Vec<String> = (0..10_000)
+        .map(|number| format!(r#"{{"name":"other_{number}"}}"#))
+        .collect();
+    let changed = &drifted()[0];
+    let mut all: Vec<&str> = others.iter().map(String::as_str).collect();
+    all.push(changed);
+    guarded.lists(&all);
+    assert_eq!(guarded.sees("alice").await.len(), 10_001);
+    assert_eq!(guarded.calls("read").await.as_deref(), Some("(drift)"));
 }

@@ -46,6 +46,23 @@ pub(crate) enum Foreign {
     Origin,
 }
 
+impl Foreign {
+    /// What it is answered.
+    pub(crate) fn refused<R: From<Bytes>>(self) -> Response<R> {
+        let message = match self {
+            Self::Host => {
+                "The Host header names no host that this proxy serves. Call it by a loopback \
+                 name, or have its operator add the name with --allowed-host."
+            }
+            Self::Origin => {
+                "Web pages of this origin may not call this proxy. Its operator can add the \
+                 origin with --allowed-origin."
+            }
+        };
+        refused(StatusCode::FORBIDDEN, message)
+    }
+}
+
 /// A host in lower case, and the port if only that one is meant.
 #[derive(Clone, Debug, PartialEq)]
 struct Host {
@@ -97,6 +114,26 @@ impl Access {
         })))
     }
 
+    /// Whether this names a host, and maybe a port.
+    pub(crate) fn is_host(text: &str) -> bool {
+        Host::parse(text.as_bytes()).is_some()
+    }
+
+    /// Whether this is the origin of web pages.
+    pub(crate) fn is_origin(text: &str) -> bool {
+        origin(text.as_bytes()).is_some()
+    }
+
+    /// The same, for another address.
+    pub(crate) fn listening_at(&self, listen: SocketAddr) -> Self {
+        Self(Arc::new(Rules {
+            listen: listen.ip(),
+            hosts: self.0.hosts.clone(),
+            origins: self.0.origins.clone(),
+            pass_authorization: self.0.pass_authorization,
+        }))
+    }
+
     /// The same hosts, for another address and its own pages alone.
     pub(crate) fn at(&self, listen: SocketAddr) -> Self {
         Self(Arc::new(Rules {
@@ -140,18 +177,7 @@ impl Access {
         &self,
         request: &mut Request<B>,
     ) -> Result<(), Response<R>> {
-        self.judge(request).map_err(|foreign| {
-            forbidden(match foreign {
-                Foreign::Host => {
-                    "The Host header names no host that this proxy serves. Call it by a loopback \
-                     name, or have its operator add the name with --allowed-host."
-                }
-                Foreign::Origin => {
-                    "Web pages of this origin may not call this proxy. Its operator can add the \
-                     origin with --allowed-origin."
-                }
-            })
-        })?;
+        self.judge(request).map_err(Foreign::refused)?;
         if request.uri().path() != ENDPOINT {
             return Err(answer(
                 StatusCode::NOT_FOUND,
@@ -271,15 +297,17 @@ fn origin(text: &[u8]) -> Option<String> {
     })
 }
 
-fn forbidden<R: From<Bytes>>(message: &'static str) -> Response<R> {
+/// A refusal that every client can read, whatever it has sent.
+pub(crate) fn refused<R: From<Bytes>>(status: StatusCode, message: &str) -> Response<R> {
     let body = serde_json::json!({
         "jsonrpc": "2.0",
         "error": { "code": -32600, "message": message },
     });
-    answer(StatusCode::FORBIDDEN, "application/json", body.to_string())
+    answer(status, "application/json", body.to_string())
 }
 
-fn answer<R: From<Bytes>>(
+/// A whole answer.
+pub(crate) fn answer<R: From<Bytes>>(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Bytes>,

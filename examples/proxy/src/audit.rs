@@ -34,6 +34,14 @@ impl From<OsString> for Place {
 }
 
 impl Place {
+    /// The same, if it is no whole path, in this folder.
+    pub(crate) fn beside(self, folder: &Path) -> Self {
+        match self {
+            Self::Lines(path) => Self::Lines(folder.join(path)),
+            Self::Sqlite(path) => Self::Sqlite(folder.join(path)),
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         match self {
             Self::Lines(path) | Self::Sqlite(path) => path,

@@ -1,7 +1,6 @@
 //! A server that this program starts, and does not leave behind.
 
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
     io::{self, ErrorKind},
     path::PathBuf,
@@ -13,15 +12,32 @@ use process_wrap::tokio::ProcessGroup;
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::admin::{TOKEN, TOKENS};
+use crate::{
+    admin::{TOKEN, TOKENS},
+    cli::Secret,
+};
 
-/// What a server finds besides its arguments and the environment of this program.
-#[derive(Default)]
-pub(crate) struct Surroundings {
-    /// Environment variables, which may hold credentials.
-    pub(crate) variables: BTreeMap<String, String>,
+/// What is started, and in which environment.
+#[derive(Clone)]
+pub(crate) struct Program {
+    pub(crate) command: Vec<OsString>,
+    /// Variables besides those of this program.
+    pub(crate) environment: Vec<(String, Secret)>,
+    /// Variables of this program that are not the server's business.
+    pub(crate) hidden: Vec<String>,
     /// Where it is started, instead of where this program was.
     pub(crate) folder: Option<PathBuf>,
+}
+
+impl From<Vec<OsString>> for Program {
+    fn from(command: Vec<OsString>) -> Self {
+        Self {
+            command,
+            environment: Vec::new(),
+            hidden: Vec::new(),
+            folder: None,
+        }
+    }
 }
 
 /// A running server. Dropping it kills it, and every process of its group. Where there
@@ -42,16 +58,15 @@ impl Server {
         command: &[OsString],
         stderr: Stdio,
     ) -> Result<(Self, ChildStdin, ChildStdout), String> {
-        Self::start_in(command, &Surroundings::default(), stderr)
+        Self::start_program(&command.to_vec().into(), stderr)
     }
 
-    /// The same, with what else it is to find.
-    pub(crate) fn start_in(
-        command: &[OsString],
-        around: &Surroundings,
+    /// The same in an environment of its own.
+    pub(crate) fn start_program(
+        started: &Program,
         stderr: Stdio,
     ) -> Result<(Self, ChildStdin, ChildStdout), String> {
-        let [program, arguments @ ..] = command else {
+        let [program, arguments @ ..] = started.command.as_slice() else {
             return Err("there is no command after `--`".to_owned());
         };
         let name = program.to_string_lossy().into_owned();
@@ -60,19 +75,25 @@ impl Server {
                 .args(arguments)
                 // Whoever has one of these decides about what the server is asked for.
                 .env_remove(TOKENS)
-                .env_remove(TOKEN)
-                .envs(&around.variables)
+                .env_remove(TOKEN);
+            for name in &started.hidden {
+                command.env_remove(name);
+            }
+            for (name, value) in &started.environment {
+                command.env(name, value.expose());
+            }
+            if let Some(folder) = &started.folder {
+                command.current_dir(folder);
+            }
+            command
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .stderr(stderr);
-            if let Some(folder) = &around.folder {
-                command.current_dir(folder);
-            }
         });
         #[cfg(unix)]
         command.wrap(ProcessGroup::leader());
         let child = command.spawn().map_err(|error| match error.kind() {
-            _ if around.folder.as_ref().is_some_and(|own| !own.is_dir()) => {
+            _ if started.folder.as_ref().is_some_and(|own| !own.is_dir()) => {
                 format!("there is no folder of that name to start `{name}` in")
             }
             ErrorKind::NotFound => format!("there is no command `{name}` to start"),

@@ -1,5 +1,7 @@
 //! What may be typed.
 
+mod gateway;
+
 use std::{convert::Infallible, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -7,6 +9,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use jiff::Timestamp;
 use mcp_policy::{ApprovalId, ApprovalState, Verdict};
 
+pub(crate) use self::gateway::{
+    GrantAddArgs, GrantCommand, GrantListArgs, GrantOneArgs, LockdownArgs, LockdownCommand,
+};
 use crate::{
     admin::{ALL_STATES, DEFAULT_ADMIN},
     audit::Place,
@@ -71,8 +76,9 @@ pub(crate) enum Command {
     /// The server's stderr is this program's own: what the server writes there
     /// arrives where it would without this program, and is no part of its log.
     Stdio(StdioArgs),
-    /// Show what is wrong or doubtful in a policy
+    /// Show what is wrong or doubtful in a policy, or in a configuration
     ///
+    /// A file whose name ends in `.toml` is a configuration, as `serve --config` takes it.
     /// With the tools of a server, from a file or asked of the server itself, it
     /// also shows where the policy does not fit them, and what it says of each.
     /// Exit code 0: nothing found, or warnings only; 1: errors, or the server
@@ -137,6 +143,18 @@ pub(crate) enum Command {
     /// everything allowed did; 1: not so, or no allowed call went through at all, so that
     /// nothing is known; 2: the gateway could not be attacked.
     Attack(AttackArgs),
+    /// Say who may use a server of a configuration, and by which policy
+    ///
+    /// What is changed holds from the next call on, at a proxy that runs, too. Exit code
+    /// 0: done; 1: the file cannot be written; 2: nothing was changed.
+    #[command(subcommand)]
+    Grant(GrantCommand),
+    /// Refuse everything that callers of a configuration ask for, or some of it
+    ///
+    /// It holds from the next call on, until it is switched off. Exit code 0: done; 1: the
+    /// file cannot be written; 2: nothing was changed.
+    #[command(subcommand)]
+    Lockdown(LockdownCommand),
 }
 
 /// The options of `attack`.
@@ -303,12 +321,31 @@ pub(crate) struct DemoArgs {
     pub(crate) listen: Option<SocketAddr>,
 }
 
+/// What a configuration says in place of the command line.
+const OF_ONE_SERVER: [&str; 15] = [
+    "policy",
+    "listen",
+    "headers",
+    "allowed_hosts",
+    "allowed_origins",
+    "allow_unauthenticated",
+    "admin",
+    "public_url",
+    "key_file",
+    "webhook",
+    "audit",
+    "server_name",
+    "sessions_per_minute",
+    "show_server_stderr",
+    "pass_authorization",
+];
+
 /// The options of `serve`.
 #[derive(Args, Debug)]
 pub(crate) struct ServeArgs {
     /// The policy document
-    #[arg(long, value_name = "FILE")]
-    pub(crate) policy: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub(crate) policy: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) server: Guarded,
@@ -412,10 +449,15 @@ pub(crate) struct AuditArgs {
     pub(crate) audit_keep: Option<u32>,
 }
 
-/// The server that `serve` guards: one of the two.
+/// What `serve` guards: one server, or many.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Guarded {
+    /// A configuration of many servers, and of who may use them by which policy; it says
+    /// everything but --state
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_ONE_SERVER)]
+    pub(crate) config: Option<PathBuf>,
+
     /// The MCP endpoint to guard, for example `http://127.0.0.1:3000/mcp`
     #[arg(long, value_name = "URL")]
     pub(crate) upstream: Option<Secret>,
@@ -429,6 +471,7 @@ pub(crate) struct Guarded {
 impl fmt::Debug for Guarded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guarded")
+            .field("config", &self.config)
             .field("upstream", &self.upstream)
             .field("command", &self.command.first())
             .finish_non_exhaustive()
@@ -469,7 +512,7 @@ impl fmt::Debug for StdioArgs {
 /// The options of `check`.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
-    /// The policy document
+    /// The policy document, or a configuration
     #[arg(value_name = "FILE")]
     pub(crate) policy: PathBuf,
 
@@ -500,6 +543,13 @@ pub(crate) struct Offering {
     /// The stdio server to start and ask for its tools, and its arguments
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
+}
+
+impl Offering {
+    /// Whether there are any.
+    pub(crate) fn is_any(&self) -> bool {
+        self.tools.is_some() || self.upstream.is_some() || !self.command.is_empty()
+    }
 }
 
 // Not derived, because arguments of servers tend to hold credentials.
@@ -593,6 +643,11 @@ pub(crate) struct ExplainArgs {
     /// Who calls [default: nobody who is known]
     #[arg(long, value_name = "ID")]
     pub(crate) caller: Option<String>,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// The options of `test`.
@@ -605,6 +660,11 @@ pub(crate) struct TestArgs {
     /// The cases, a JSON list
     #[arg(value_name = "CASES.json")]
     pub(crate) cases: PathBuf,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// The options of `diff`.
@@ -625,6 +685,11 @@ pub(crate) struct DiffArgs {
     /// Cases, as `test` reads them; what they expect does not matter
     #[arg(long, value_name = "CASES.json")]
     pub(crate) cases: Option<PathBuf>,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// The options of `replay`.
@@ -637,6 +702,11 @@ pub(crate) struct ReplayArgs {
     /// What `serve --audit` writes: a file of lines, or `sqlite:PATH`
     #[arg(long, value_name = "LOG")]
     pub(crate) audit: Place,
+
+    /// The tools of the server, by which `risk` and `pins` judge: what it answered to
+    /// `tools/list`
+    #[arg(long, value_name = "TOOLS.json")]
+    pub(crate) tools: Option<PathBuf>,
 }
 
 /// The options of `log`.
@@ -703,10 +773,14 @@ pub(crate) struct MeantMessages {
 ///
 /// It is taken as it comes and looked at later, because clap repeats a value
 /// that it refuses, and `Debug` does not show it.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(String);
 
 impl Secret {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -785,6 +859,19 @@ mod tests {
             parse(&["--upstream=u", "--", "npx"]).unwrap_err(),
             ArgumentConflict
         );
+        let config = |more: &[&str]| {
+            let start = ["mcp-policy-proxy", "serve", "--config=g.toml"];
+            Cli::try_parse_from(start.iter().chain(more)).is_ok()
+        };
+        assert!(config(&[]) && config(&["--state=memory"]));
+        for option in [
+            "--policy=p",
+            "--listen=127.0.0.1:1",
+            "--upstream=u",
+            "--audit=a",
+        ] {
+            assert!(!config(&[option]), "{option}");
+        }
         for option in ["--header=a: b", "--pass-authorization"] {
             assert!(parse(&[option, "--", "npx"]).is_err(), "{option}");
         }

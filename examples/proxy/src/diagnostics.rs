@@ -13,6 +13,9 @@ use serde_json::{Value, json};
 
 use crate::state::Keeps;
 
+/// Bytes of lines that are shown with a problem.
+const LONGEST: usize = 16 << 10;
+
 /// Whether to colour what goes to a stream.
 pub(crate) fn colours(is_terminal: bool) -> bool {
     is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -77,39 +80,64 @@ pub(crate) fn warnings(path: &Path, policy: &Policy, found: &[Diagnostic], colou
 
 /// One problem with its line of the document.
 fn one(path: &Path, source: Option<&str>, diagnostic: &Diagnostic, colour: bool) -> String {
-    let level = match diagnostic.severity() {
-        Severity::Error => Level::ERROR,
-        _ => Level::WARNING,
+    let label = match diagnostic.pointer() {
+        "" => None,
+        pointer => Some(format!("at `{pointer}`")),
     };
-    let title = level.primary_title(diagnostic.message());
-    let path = path.display().to_string();
-    let mut group = match source.and_then(|source| lines_around(source, diagnostic.span())) {
-        Some((lines, span)) => {
-            let label = match diagnostic.pointer() {
-                "" => String::new(),
-                pointer => format!("at `{pointer}`"),
-            };
-            title.element(
+    let shown = Shown {
+        path,
+        source,
+        span: diagnostic.span(),
+        line: diagnostic.line(),
+        column: diagnostic.column(),
+        message: diagnostic.message(),
+        help: diagnostic.help(),
+    };
+    match diagnostic.severity() {
+        Severity::Error => shown.rendered(Level::ERROR, label, colour),
+        _ => shown.rendered(Level::WARNING, label, colour),
+    }
+}
+
+/// A problem and where it is.
+pub(crate) struct Shown<'a> {
+    pub(crate) path: &'a Path,
+    /// The document, if its lines may be shown.
+    pub(crate) source: Option<&'a str>,
+    pub(crate) span: Range<usize>,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+    pub(crate) message: &'a str,
+    pub(crate) help: Option<&'a str>,
+}
+
+impl Shown<'_> {
+    /// As an error.
+    pub(crate) fn text(&self, colour: bool) -> String {
+        self.rendered(Level::ERROR, None, colour)
+    }
+
+    fn rendered(&self, level: Level<'static>, label: Option<String>, colour: bool) -> String {
+        let title = level.primary_title(self.message);
+        let path = self.path.display().to_string();
+        let lines = self
+            .source
+            .and_then(|source| lines_around(source, self.span.clone()))
+            .filter(|(lines, _)| lines.len() <= LONGEST);
+        let mut group = match lines {
+            Some((lines, span)) => title.element(
                 Snippet::source(lines)
                     .path(path)
-                    .line_start(diagnostic.line())
-                    .annotation(
-                        AnnotationKind::Primary
-                            .span(span)
-                            .label((!label.is_empty()).then_some(label)),
-                    ),
-            )
+                    .line_start(self.line)
+                    .annotation(AnnotationKind::Primary.span(span).label(label)),
+            ),
+            None => title.element(Origin::path(path).line(self.line).char_column(self.column)),
+        };
+        if let Some(help) = self.help {
+            group = group.element(Level::HELP.message(help));
         }
-        None => title.element(
-            Origin::path(path)
-                .line(diagnostic.line())
-                .char_column(diagnostic.column()),
-        ),
-    };
-    if let Some(help) = diagnostic.help() {
-        group = group.element(Level::HELP.message(help));
+        renderer(colour).render(&[group])
     }
-    renderer(colour).render(&[group])
 }
 
 /// The whole lines that a span touches, and the span within them, so that a

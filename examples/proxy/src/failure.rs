@@ -8,7 +8,7 @@ use std::{
 
 use mcp_policy::LoadError;
 
-use crate::diagnostics;
+use crate::{config::Unloadable, diagnostics};
 
 /// What kept a command from doing what it is for.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) enum Failure {
         /// What the library found.
         error: Box<LoadError>,
     },
+    /// The configuration does not load: exit code 2.
+    Config(Box<Unloadable>),
     /// What the command is given besides the policy cannot be used: exit code 2.
     Input(String),
     /// Anything else: exit code 1.
@@ -53,12 +55,13 @@ impl Failure {
         match self {
             Self::Usage(text) | Self::Input(text) | Self::Start(text) => text.clone(),
             Self::Policy { error, .. } => error.to_string(),
+            Self::Config(_) => "the configuration does not load".to_owned(),
         }
     }
 
     /// Prints the failure and gives the exit code that belongs to it.
     ///
-    /// With `json` a policy that does not load is a JSON array on stdout and
+    /// With `json` a policy or configuration that does not load is a JSON array on stdout and
     /// nothing on stderr, so that an editor or a CI job can read it.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         let colour = diagnostics::colours(io::stderr().is_terminal());
@@ -70,12 +73,16 @@ impl Failure {
             Self::Policy { error, .. } if json => {
                 writeln!(io::stdout(), "{}", diagnostics::json(error))
             }
+            Self::Config(error) if json => writeln!(io::stdout(), "{}", error.json()),
+            Self::Config(error) => writeln!(io::stderr(), "{}", error.text(colour)),
             Self::Policy { path, error } => {
                 writeln!(io::stderr(), "{}", diagnostics::text(path, error, colour))
             }
         };
         match self {
-            Self::Usage(_) | Self::Input(_) | Self::Policy { .. } => ExitCode::from(2),
+            Self::Usage(_) | Self::Input(_) | Self::Policy { .. } | Self::Config(_) => {
+                ExitCode::from(2)
+            }
             Self::Start(_) => ExitCode::FAILURE,
         }
     }

@@ -26,12 +26,8 @@ pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
 /// client needs to be able to move it.
 pub(crate) type Timely = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Stacks the layers in front of the server, the first one being the first to
-/// see a request.
-#[expect(
-    clippy::result_large_err,
-    reason = "a refusal is the whole response, as tower-http asks for it"
-)]
+/// Stacks everything in front of the server that is guarded, the first one being the
+/// first to see a request.
 pub(crate) fn gateway<S, R>(
     policy: PolicyLayer,
     access: Access,
@@ -46,23 +42,46 @@ pub(crate) fn gateway<S, R>(
 + 'static
 where
     S: Service<Request<RequestBody<Timely>>, Response = Response<R>, Error = Infallible>,
-    S: Clone + Send + 'static,
+    S: Clone + Send + Sync + 'static,
     S::Future: Send,
     R: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + 'static,
 {
     let cors = access.cors();
-    ServiceBuilder::new()
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span::<Incoming>)
-                .on_request(())
-                .on_response(answered)
-                .on_failure(()),
-        )
+    let service = ServiceBuilder::new()
         .layer(ValidateRequestHeaderLayer::custom(
             move |request: &mut Request<Incoming>| access.admit(request),
         ))
         .option_layer(cors)
+        .service(guarded(policy, server));
+    traced(service)
+}
+
+/// The policy in front of the server.
+pub(crate) fn guarded<S, R>(
+    policy: PolicyLayer,
+    server: S,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<
+        impl Body<Data = Bytes, Error: Into<BoxError> + Display>
+        + Default
+        + From<Bytes>
+        + Send
+        + 'static,
+    >,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ Sync
++ 'static
+where
+    S: Service<Request<RequestBody<Timely>>, Response = Response<R>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    R: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + 'static,
+{
+    ServiceBuilder::new()
         // A body that is announced and never comes would hold its share of the
         // policy layer's memory for ever.
         .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
@@ -71,6 +90,34 @@ where
         .layer(policy.with_held_streams())
         .map_request(traces::goes_on)
         .service(server)
+}
+
+/// The service, of whose requests the log can tell.
+pub(crate) fn traced<S, R>(
+    service: S,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ 'static
+where
+    S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    R: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + 'static,
+{
+    ServiceBuilder::new()
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(span::<Incoming>)
+                .on_request(())
+                .on_response(answered)
+                .on_failure(()),
+        )
+        .service(service)
 }
 
 /// Only what says nothing about the caller's data: the query is left out, and

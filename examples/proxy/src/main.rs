@@ -12,6 +12,7 @@
 //! their arguments are shown, [`webhook`] who is told of them,
 //! [`monitor`] and [`traces`] what monitoring is told,
 //! [`public`] what callers see of that, and [`page`] how a browser gets pages,
+//! [`config`] which servers there are and for whom, and [`fleet`] how many are served,
 //! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
 //! without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the
 //! server that they start, [`lines`] how messages are told apart, [`message`]
@@ -25,13 +26,16 @@ mod bridge;
 mod child;
 mod cli;
 mod commands;
+mod config;
 mod connect;
 mod demo;
 mod diagnostics;
 mod failure;
+mod fleet;
 mod gateway;
 mod headers;
 mod json_text;
+mod jwt;
 mod keys;
 mod lines;
 mod message;
@@ -93,6 +97,8 @@ fn start(cli: &Cli) -> Result<ExitCode, Failure> {
             runtime.block_on(commands::approvals(command, cli.json))
         }
         Some(Command::Attack(args)) => runtime.block_on(commands::attack(args, cli.json)),
+        Some(Command::Grant(command)) => commands::grants(command, cli.json),
+        Some(Command::Lockdown(command)) => commands::lockdown(command, cli.json),
         None => runtime.block_on(demo::run(&cli.demo)),
     };
     // A read of stdin cannot be called off, and dropping the runtime would wait

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// By which URL others reach this proxy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct PublicUrl {
     /// Without a slash at its end.
     text: Arc<str>,
@@ -36,9 +36,9 @@ pub(crate) struct PublicUrl {
 }
 
 impl PublicUrl {
-    /// Reads `--public-url`.
-    pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let wrong = |what: &str| Err(format!("`--public-url` {what}"));
+    /// Reads one, or says what is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
+        let wrong = Err;
         if text.contains(['?', '#', '@']) {
             return wrong("can have no query, fragment, or user name");
         }
@@ -66,6 +66,26 @@ impl PublicUrl {
     /// The host, and the port if it has one.
     pub(crate) fn authority(&self) -> &str {
         &self.authority
+    }
+
+    /// The URL of what is at this path.
+    pub(crate) fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.text)
+    }
+
+    /// The path of this, as others see it, below a well-known one of the host.
+    pub(crate) fn well_known(&self, prefix: &str, path: &str) -> String {
+        format!("{prefix}{}{path}", self.path)
+    }
+
+    /// What every path begins with.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The host alone, and how it is spoken to.
+    pub(crate) fn origin(&self) -> &str {
+        self.text.strip_suffix(&*self.path).unwrap_or(&self.text)
     }
 
     /// Where it is said what has become of a request.
@@ -104,6 +124,12 @@ impl PublicPages {
             approvals,
             turns: Arc::new(Semaphore::new(MOST_AT_ONCE)),
         }
+    }
+
+    /// What is answered to a request for one of these pages, of whoever is admitted.
+    pub(crate) async fn page<B>(&self, request: &Request<B>) -> Option<Response<Full<Bytes>>> {
+        let wanted = self.wanted(request).map(str::to_owned)?;
+        Some(self.answer(&wanted).await)
     }
 
     /// What is left of the path of a request that is for these pages.
@@ -370,8 +396,7 @@ mod tests {
             "https://gateway.example.com/#a",
             "https://gateway example.com/",
         ] {
-            let said = PublicUrl::parse(wrong).unwrap_err();
-            assert!(said.starts_with("`--public-url` "), "{wrong}: {said}");
+            assert!(PublicUrl::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The `serve` command: one policy in front of one server.
+//! The `serve` command: one policy in front of one server; or, in [`fleet`],
+//! many.
 
 use std::{
     convert::Infallible,
@@ -23,6 +24,7 @@ use crate::{
     bridge::Bridge,
     cli::{Secret, ServeArgs},
     failure::Failure,
+    fleet,
     gateway::gateway,
     keys,
     monitor::{Monitor, Watched},
@@ -38,11 +40,22 @@ use crate::{
 
 /// Runs until a signal stops it.
 pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    match (&args.server.config, &args.policy) {
+        (Some(config), _) => fleet::run(config, &args.state).await,
+        (None, Some(policy)) => guard_one(args, policy).await,
+        // The command line asks for one of them.
+        (None, None) => Err(Failure::usage("--policy names the policy document")),
+    }
+}
+
+/// One policy in front of one server.
+async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Failure> {
     if !args.listen.ip().is_loopback() && !args.allow_unauthenticated {
         return Err(exposed(args.listen));
     }
     let public = args.public_url.as_deref().map(PublicUrl::parse);
-    let public = public.transpose().map_err(Failure::Usage)?;
+    let wrong = |what| Failure::usage(format!("`--public-url` {what}"));
+    let public = public.transpose().map_err(wrong)?;
     let mut hosts = args.allowed_hosts.clone();
     hosts.extend(public.as_ref().map(|url| url.authority().to_owned()));
     let access = Access::with(
@@ -60,7 +73,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let state = State::parse(&args.state)?;
     let webhook = args.webhook.as_ref().map(webhook::open).transpose()?;
     let admin = Admin::new(args.admin)?;
-    let policy = policy::watch(&args.policy, state.keeps(), admin.follows())?;
+    let policy = policy::watch(policy_file, state.keeps(), admin.follows())?;
     if args.listen.ip().is_unspecified() && hosts.is_empty() {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use with --allowed-host"
@@ -75,7 +88,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let audit = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
     let listener = bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
-    tracing::info!(policy = %args.policy.display(), server = &*name, "loaded");
+    tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
     let stores = state
         .open(&name, keys::read(args.key_file.as_deref())?)
         .await?;
@@ -101,7 +114,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
             admin.open(&access).await?;
             let upstream = upstream(target)?;
             let service = public::beside(gateway(layer, access, upstream), pages);
-            serve_until_stopped(listener, service, |_| (), || ()).await
+            serve_until_stopped(listener, service, &alone(), |_| (), || ()).await
         }
         None => {
             let command = args.server.command.clone();
@@ -127,7 +140,7 @@ fn name_of(args: &ServeArgs, target: Option<&Target>) -> String {
 }
 
 /// The layer, whose clients are told of the pages on which they can follow what waits.
-fn told_of(public: Option<PublicUrl>, layer: PolicyLayer) -> PolicyLayer {
+pub(crate) fn told_of(public: Option<PublicUrl>, layer: PolicyLayer) -> PolicyLayer {
     match public {
         Some(url) => layer.approval_page(move |request| url.page_of(request)),
         None => layer,
@@ -150,6 +163,11 @@ pub(crate) fn layer(
     }
 }
 
+/// Where the only server is served.
+fn alone() -> [String; 1] {
+    [ENDPOINT.to_owned()]
+}
+
 /// Guards what the bridge starts until the first signal, and leaves none of it
 /// behind.
 async fn guard_command<S, B>(
@@ -163,8 +181,8 @@ where
     S::Future: Send,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let ended = serve_until_stopped(listener, service, |_| (), || bridge.close_server_streams());
-    let ended = ended.await;
+    let stopping = || bridge.close_server_streams();
+    let ended = serve_until_stopped(listener, service, &alone(), |_| (), stopping).await;
     bridge.end().await;
     ended
 }
@@ -178,10 +196,10 @@ pub(crate) async fn guard(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<ExitCode, Failure> {
     let service = gateway(policy, access, upstream(target)?);
-    serve_until_stopped(listener, service, ready, || ()).await
+    serve_until_stopped(listener, service, &alone(), ready, || ()).await
 }
 
-fn upstream<B>(target: Target) -> Result<Upstream<B>, Failure>
+pub(crate) fn upstream<B>(target: Target) -> Result<Upstream<B>, Failure>
 where
     B: Body + Send,
     B::Data: Send,
@@ -191,9 +209,10 @@ where
 
 /// Serves until the first signal, of which `stopping` is told, and finishes what
 /// is open then.
-async fn serve_until_stopped<S, B>(
+pub(crate) async fn serve_until_stopped<S, B>(
     listener: TcpListener,
     service: S,
+    endpoints: &[String],
     ready: impl FnOnce(SocketAddr),
     stopping: impl Fn(),
 ) -> Result<ExitCode, Failure>
@@ -208,8 +227,10 @@ where
     let address = listener
         .local_addr()
         .map_err(|error| Failure::start(format!("cannot tell the own address: {error}")))?;
-    // Other programs wait for this line and read the address out of it.
-    let _ = writeln!(io::stderr(), "listening on http://{address}{ENDPOINT}");
+    // Other programs wait for these lines and read the address out of them.
+    for endpoint in endpoints {
+        let _ = writeln!(io::stderr(), "listening on http://{address}{endpoint}");
+    }
     ready(address);
     let stop = async || {
         signals.next().await;

@@ -7,15 +7,15 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalStore, Clock, LimitStore, MessageGuard, PolicyLayer, RedisApprovalStore,
-    RedisLimitStore, RedisSessionStore, RequestStateKeys, SessionStore, SqliteLimitStore,
-    StoreError, SystemClock, Usage, UsageFilter,
+    ApprovalStore, Clock, LimitStore, MemoryLimitStore, MemorySessionStore, MessageGuard,
+    PolicyLayer, RedisApprovalStore, RedisLimitStore, RedisSessionStore, RequestStateKeys,
+    SessionStore, SqliteLimitStore, StoreError, SystemClock, Usage, UsageFilter,
 };
 
 use crate::{cli::Secret, failure::Failure};
 
 /// What `--state` says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum State {
     /// Of this process, and forgotten when it ends.
     Memory,
@@ -99,6 +99,50 @@ impl State {
         })
     }
 
+    /// Opens it for many servers, with these keys if there are any.
+    pub(crate) async fn open_for_many(
+        &self,
+        keys: Option<RequestStateKeys>,
+    ) -> Result<ManyStores, Failure> {
+        let (place, limits, kept): (_, Arc<dyn LimitStore>, _) = match self {
+            // Of the process, and not of a layer: those are made anew.
+            Self::Memory => {
+                let keys = RequestStateKeys::random();
+                let keys = keys.map_err(|error| StoreError::new(error.to_string()));
+                (Place::Memory, Arc::new(MemoryLimitStore::default()), keys)
+            }
+            Self::File(path) => {
+                let file = Arc::new(file(path)?);
+                let kept = file.request_state_keys().await;
+                (Place::File(Arc::clone(&file)), file, kept)
+            }
+            Self::Redis(url) => {
+                let limits = redis(url).await?;
+                let kept = limits.request_state_keys().await;
+                (Place::Redis(url.clone()), Arc::new(limits), kept)
+            }
+        };
+        let approvals: Option<Arc<dyn ApprovalStore>> = match &place {
+            Place::Memory => None,
+            Place::File(file) => Some(Arc::new(file.approvals(ALL_SERVERS))),
+            Place::Redis(url) => {
+                let store = RedisApprovalStore::connect(url.expose());
+                let store = store.map_err(|error| failed(&error))?;
+                Some(Arc::new(store.server_name(ALL_SERVERS)))
+            }
+        };
+        let keys = match keys {
+            Some(keys) => keys,
+            None => kept.map_err(|error| failed(&error))?,
+        };
+        Ok(ManyStores {
+            place,
+            limits,
+            approvals,
+            keys,
+        })
+    }
+
     /// What is counted, of what is meant; no more than so many.
     pub(crate) async fn usage(
         &self,
@@ -164,6 +208,56 @@ fn in_another_process() -> Failure {
         "what is counted in memory is known to the proxy alone: start it with `--state \
          sqlite:PATH` or the URL of a Redis server, and say the same here",
     )
+}
+
+/// Under which name calls wait that are for any of many servers. No server can be
+/// called that.
+const ALL_SERVERS: &str = "(all)";
+
+/// Where the layers in front of many servers keep what they count: in one place, so
+/// that it is there for a layer that is made anew, and operators see everything at
+/// once.
+pub(crate) struct ManyStores {
+    place: Place,
+    limits: Arc<dyn LimitStore>,
+    approvals: Option<Arc<dyn ApprovalStore>>,
+    keys: RequestStateKeys,
+}
+
+enum Place {
+    Memory,
+    File(Arc<SqliteLimitStore>),
+    Redis(Secret),
+}
+
+impl ManyStores {
+    /// Where all calls wait for an approval, if not in memory.
+    pub(crate) fn approvals(&self) -> Option<Arc<dyn ApprovalStore>> {
+        self.approvals.clone()
+    }
+
+    /// Where it is remembered whose session is whose, in front of one server.
+    pub(crate) fn sessions(&self, server: &str) -> Result<Arc<dyn SessionStore>, Failure> {
+        Ok(match &self.place {
+            Place::Memory => Arc::new(MemorySessionStore::default()),
+            Place::File(file) => Arc::new(file.sessions(server)),
+            Place::Redis(url) => {
+                let store = RedisSessionStore::connect(url.expose());
+                let store = store.map_err(|error| failed(&error))?;
+                Arc::new(store.server_name(server))
+            }
+        })
+    }
+
+    /// What one layer needs of it.
+    pub(crate) fn with(&self, sessions: Arc<dyn SessionStore>) -> Stores {
+        Stores {
+            limits: Some(Arc::clone(&self.limits)),
+            sessions: Some(sessions),
+            approvals: self.approvals.clone(),
+            keys: Some(self.keys.clone()),
+        }
+    }
 }
 
 /// Where a layer keeps what it counts; in itself if that is not said.

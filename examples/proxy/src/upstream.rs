@@ -37,6 +37,7 @@ const IDLE: Duration = Duration::from_secs(4);
 const MAX_IDLE: usize = 256;
 
 /// Where requests go, and what is added to them. Read once, at the start.
+#[derive(Clone, PartialEq)]
 pub(crate) struct Target {
     uri: Uri,
     headers: HeaderMap,
@@ -50,13 +51,17 @@ impl Target {
     ) -> Result<Self, String> {
         let mut all = HeaderMap::new();
         for text in headers {
-            let (name, value) = header(text)?;
+            let (name, value) = header_line(text)?;
             all.append(name, value);
         }
-        Ok(Self {
-            uri: endpoint(url)?,
-            headers: all,
-        })
+        Self::with(url, all).map_err(|what| format!("`--upstream` {what}"))
+    }
+
+    /// The same with headers that are read already. The error says what is wrong with
+    /// the URL.
+    pub(crate) fn with(url: &str, headers: HeaderMap) -> Result<Self, String> {
+        let uri = endpoint(url)?;
+        Ok(Self { uri, headers })
     }
 
     /// A request to it, with the headers that were asked for.
@@ -83,37 +88,41 @@ impl fmt::Debug for Target {
 }
 
 fn endpoint(url: &str) -> Result<Uri, String> {
-    let uri = Uri::try_from(url).map_err(|error| format!("`--upstream` is not a URL: {error}"))?;
+    let uri = Uri::try_from(url).map_err(|error| format!("is not a URL: {error}"))?;
     let by_http = [Scheme::HTTP, Scheme::HTTPS]
         .iter()
         .any(|scheme| uri.scheme() == Some(scheme));
     match uri.authority() {
         Some(authority) if authority.as_str().contains('@') => Err(
-            "`--upstream` holds a user name or password: give them as `--header 'Authorization: …'`"
+            "holds a user name or password: give them as a header, as --header 'Authorization: …' does"
                 .to_owned(),
         ),
         Some(authority) if by_http && !authority.host().is_empty() => Ok(uri),
-        _ => Err("`--upstream` has to begin with http:// or https:// and a host".to_owned()),
+        _ => Err("has to begin with http:// or https:// and a host".to_owned()),
     }
 }
 
-/// Reads a `--header`. The error names no value.
-pub(crate) fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+/// Reads a `--header`. The error repeats no value.
+pub(crate) fn header_line(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text
         .split_once(':')
         .ok_or("`--header` has to read like 'Name: value'")?;
+    header(name, value).map_err(|what| format!("`--header`: {what}"))
+}
+
+/// A header for it. The error repeats no value.
+pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
     let name: HeaderName = name
         .trim()
         .parse()
-        .map_err(|_| "the name in `--header` is not the name of a header")?;
+        .map_err(|_| "the name is not the name of a header")?;
     if headers::is_hop_by_hop(&name) || matches!(name, HOST | header::CONTENT_LENGTH) {
         return Err(format!(
-            "`--header {name}` cannot be set: the proxy speaks HTTP to the upstream by itself"
+            "`{name}` cannot be set: the proxy speaks HTTP to the upstream by itself"
         ));
     }
-    let mut value = HeaderValue::from_str(value.trim()).map_err(|_| {
-        format!("the value of `--header {name}` holds characters no header can hold")
-    })?;
+    let mut value = HeaderValue::from_str(value.trim())
+        .map_err(|_| format!("the value of `{name}` holds characters no header can hold"))?;
     // Kept out of `Debug` output and of HPACK's tables.
     value.set_sensitive(true);
     Ok((name, value))

@@ -8,7 +8,6 @@ use crate::json::tree::{Member, Node, Value};
 
 const APPROVAL: Fields = Fields {
     known: &["conditions", "reason", "expires", "approver"],
-    later: &[],
     other_names: &[
         ("when", "conditions"),
         ("if", "conditions"),

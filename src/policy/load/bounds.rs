@@ -122,6 +122,7 @@ fn name_is_too_long(
 ) -> bool {
     let name = document.name.as_ref().map_or(0, String::len);
     let rules = sections.into_iter().flat_map(BTreeMap::values);
+    let rules = rules.chain(document.risk.values());
     let limits: usize = rules.chain(&document.all_tools).map(limits_of).sum();
     let is_too_long = name.saturating_mul(limits) > MAX_PLACES;
     if is_too_long {

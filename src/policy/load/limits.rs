@@ -32,7 +32,6 @@ const LIMIT: Fields = Fields {
         "on_store_error",
         "on_deny",
     ],
-    later: &[],
     other_names: &[
         ("name", "counter"),
         ("id", "counter"),
@@ -55,7 +54,6 @@ const LIMIT: Fields = Fields {
 
 const RATE_LIMIT: Fields = Fields {
     known: &["max", "window", "scope"],
-    later: &[],
     other_names: &[
         ("limit", "max"),
         ("requests", "max"),
@@ -86,7 +84,6 @@ const fn only_in_limits(field: &'static str, message: &'static str) -> Elsewhere
 
 const MAX_CONCURRENT: Fields = Fields {
     known: &["max", "scope"],
-    later: &[],
     other_names: &[("limit", "max"), ("calls", "max"), ("per", "scope")],
     elsewhere: &[Elsewhere {
         field: "window",

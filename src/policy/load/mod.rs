@@ -8,6 +8,7 @@ mod bounds;
 mod limits;
 mod pins;
 mod reader;
+mod risk;
 mod rule;
 mod syntax;
 
@@ -54,11 +55,11 @@ const DOCUMENT: Fields = Fields {
         "tools",
         "resources",
         "prompts",
+        "risk",
         "methods",
         "instructions",
         "pins",
     ],
-    later: &["risk"],
     other_names: &[
         ("rules", "tools"),
         ("id", "name"),
@@ -126,6 +127,7 @@ impl Reader<'_> {
                 "tools" => self.section(&TOOL, node, &place, &mut document.tools),
                 "resources" => self.section(&RULE, node, &place, &mut document.resources),
                 "prompts" => self.section(&RULE, node, &place, &mut document.prompts),
+                "risk" => self.risk(node, &place, &mut document.risk),
                 "methods" => self.methods(node, &place, document),
                 "instructions" => {
                     self.set(&INSTRUCTIONS, node, &place, &mut document.instructions);

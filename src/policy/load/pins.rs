@@ -10,7 +10,6 @@ use crate::json::tree::{Node, Value};
 
 const PINS: Fields = Fields {
     known: &["on_drift", "tools", "instructions"],
-    later: &[],
     other_names: &[("drift", "on_drift"), ("tool", "tools")],
     elsewhere: &[],
 };

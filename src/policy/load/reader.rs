@@ -9,8 +9,6 @@ use crate::json::tree::{Member, Node, Value};
 /// The fields of one kind of object.
 pub(super) struct Fields {
     pub(super) known: &'static [&'static str],
-    /// Those of the language that this build does not enforce yet.
-    pub(super) later: &'static [&'static str],
     /// What people call some of them who know other policies.
     pub(super) other_names: &'static [(&'static str, &'static str)],
     /// Those that stand in objects like this one, but not here.
@@ -26,13 +24,13 @@ pub(super) struct Elsewhere {
 
 impl Fields {
     fn has(&self, key: &str) -> bool {
-        self.known.contains(&key) || self.later.contains(&key)
+        self.known.contains(&key)
     }
 
     fn nearest(&self, key: &str) -> Option<&'static str> {
         let other = self.other_names.iter().find(|(other, _)| *other == key);
         let meant = other.map(|(_, known)| *known);
-        meant.or_else(|| nearest(key, self.known.iter().chain(self.later).copied()))
+        meant.or_else(|| nearest(key, self.known.iter().copied()))
     }
 }
 
@@ -126,10 +124,6 @@ impl Reader<'_> {
         let span = || member.key_span.clone();
         self.problems.report(|| {
             let place = Place::Member(parent, key);
-            if fields.later.contains(&key) {
-                let message = format!("field {} is not supported yet", quote(key));
-                return Problem::in_text(span(), &place, message).with_help(LATER);
-            }
             if let Some(why) = fields.elsewhere.iter().find(|why| why.field == key) {
                 return Problem::in_text(span(), &place, why.message).with_help(why.help);
             }
@@ -194,9 +188,6 @@ const MOST_OTHERS: usize = 32;
 pub(super) fn brace(node: &Node) -> Range<usize> {
     node.span.start..node.span.start + 1
 }
-
-const LATER: &str = "this build does not enforce it, and nothing in a policy is ever read and \
-                     ignored: leave it out, or use a build that does";
 
 fn describe(value: &Value) -> String {
     match value {

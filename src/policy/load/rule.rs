@@ -22,7 +22,6 @@ pub(super) const TOOL: Fields = Fields {
         "mode",
         "description",
     ],
-    later: &[],
     other_names: OTHER_FIELDS,
     elsewhere: &[],
 };
@@ -41,7 +40,6 @@ pub(super) const RULE: Fields = Fields {
         "mode",
         "description",
     ],
-    later: &[],
     other_names: OTHER_FIELDS,
     elsewhere: &[Elsewhere {
         field: "unwrap",
@@ -62,7 +60,6 @@ pub(super) const ALL_TOOLS: Fields = Fields {
         "mode",
         "description",
     ],
-    later: &[],
     other_names: OTHER_FIELDS,
     elsewhere: &[
         Elsewhere {
@@ -86,7 +83,7 @@ pub(super) const ALL_TOOLS: Fields = Fields {
 /// What may stand beside an action that refuses.
 const BESIDE_REFUSAL: &[&str] = &["action", "reason", "mode", "description"];
 
-const OTHER_FIELDS: &[(&str, &str)] = &[
+pub(super) const OTHER_FIELDS: &[(&str, &str)] = &[
     ("effect", "action"),
     ("decision", "action"),
     ("message", "reason"),
@@ -107,7 +104,6 @@ const OTHER_FIELDS: &[(&str, &str)] = &[
 
 const CHECK: Fields = Fields {
     known: &["conditions", "on_deny", "name"],
-    later: &[],
     other_names: &[
         ("when", "conditions"),
         ("if", "conditions"),
@@ -121,7 +117,6 @@ const CHECK: Fields = Fields {
 
 pub(super) const CONDITION: Fields = Fields {
     known: &["path", "op", "value"],
-    later: &[],
     other_names: &[
         ("operator", "op"),
         ("operation", "op"),
@@ -136,7 +131,6 @@ pub(super) const CONDITION: Fields = Fields {
 
 const UNWRAP: Fields = Fields {
     known: &["name", "arguments"],
-    later: &[],
     other_names: &[
         ("tool", "name"),
         ("tool_name", "name"),

@@ -7,6 +7,7 @@ use super::super::condition::{Operator, Path, Root, Step};
 use super::super::diagnostic::{Problem, Problems, join, quote};
 use super::super::document::{Check, Condition, PolicyDocument, Rule, Unwrap};
 use super::super::load::nearest;
+use super::super::risk;
 use super::schema::{Found, Types};
 use super::{Applied, Tool};
 
@@ -26,6 +27,10 @@ pub(super) fn warn(document: &PolicyDocument, applied: &Applied<'_>, problems: &
     }
     for (key, rule) in &document.tools {
         let place = join("/tools", key);
+        checker.rule(rule, &place, applied.by_rule(&place));
+    }
+    for (category, rule) in &document.risk {
+        let place = risk::place(*category);
         checker.rule(rule, &place, applied.by_rule(&place));
     }
     if checker.looks == 0 {

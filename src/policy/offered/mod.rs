@@ -18,6 +18,8 @@ use super::Policy;
 use super::compile::Rules;
 use super::decide::Names;
 use super::diagnostic::{Diagnostic, Problems, Severity};
+use super::listed::ListedTools;
+use super::pins::{Definitions, Seen};
 use crate::json::tree;
 
 /// The most tools that are looked at.
@@ -29,7 +31,7 @@ impl Policy {
     /// of them matches, a condition on an argument that is not in the
     /// `inputSchema` of the tool, and one that compares it with what it never
     /// is; and limits that count by an argument which is not there, or is no
-    /// number. See section 8 of the policy language.
+    /// number. Rules by risk are compared with the tools that they apply to. See section 8 of the policy language.
     ///
     /// Each value is one tool, as in the result of `tools/list`; what is no tool
     /// with a name counts for nothing. What is in shadow is looked at as if it
@@ -61,7 +63,9 @@ impl Policy {
         let mut problems = Problems::default();
         names::warn(document, &tools, &mut problems);
         pins::warn(document, definitions, &mut problems);
-        conditions::warn(document, &Applied::of(rules, &tools), &mut problems);
+        let listed = rules.risk.as_ref().map(|_| ListedTools::of(definitions));
+        let applied = Applied::of(rules, &tools, listed.as_ref());
+        conditions::warn(document, &applied, &mut problems);
         let root = tree::parse(self.source_text().as_bytes()).ok();
         problems.locate(Severity::Warning, self.source_text(), root.as_ref())
     }
@@ -93,20 +97,17 @@ struct Applied<'t> {
 }
 
 impl<'t> Applied<'t> {
-    fn of(rules: &'t Rules, tools: &[Tool<'t>]) -> Self {
+    fn of(rules: &'t Rules, tools: &[Tool<'t>], listed: Option<&ListedTools>) -> Self {
+        let seen = Seen(listed.map(|listed| listed as &dyn Definitions));
         let mut applied = Self::default();
         for tool in tools {
-            let (decision, entry) = rules.judge(&rules.tools, tool.name, Names::All);
+            let (decision, rule) = rules.judge(&rules.tools, tool.name, Names::All, seen);
             if !decision.is_allowed() {
                 continue;
             }
             applied.all.push(*tool);
-            if let Some(entry) = entry {
-                applied
-                    .by_rule
-                    .entry(entry.place())
-                    .or_default()
-                    .push(*tool);
+            if let Some(rule) = rule {
+                applied.by_rule.entry(rule.place()).or_default().push(*tool);
             }
         }
         applied

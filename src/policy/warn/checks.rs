@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::super::condition::{Operator, Path, is_anchored};
 use super::super::diagnostic::{Problem, Problems, join, quote};
 use super::super::document::{Check, Condition, PolicyDocument, Rule};
+use super::super::risk;
 use super::super::section::Kind;
 
 pub(super) fn warn(document: &PolicyDocument, problems: &mut Problems) {
@@ -27,6 +28,9 @@ pub(super) fn warn(document: &PolicyDocument, problems: &mut Problems) {
                 warner.warn_of(&join(kind.place(), key), rule, beside);
             }
         }
+    }
+    for (category, rule) in &document.risk {
+        warner.warn_of(&risk::place(*category), rule, all_tools);
     }
 }
 

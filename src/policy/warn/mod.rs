@@ -1,5 +1,6 @@
 //! What can be loaded and is probably not meant.
 
+mod by_risk;
 mod checks;
 mod limits;
 mod names;
@@ -7,6 +8,7 @@ mod names;
 use super::compile::Rules;
 use super::diagnostic::{Problem, Problems, join};
 use super::document::{Mode, OnDrift, Pins, PolicyDocument, Rule};
+use super::risk;
 use super::section::Kind;
 
 /// Finds it in a document that compiled.
@@ -18,6 +20,7 @@ pub(super) fn warnings(document: &PolicyDocument, rules: &Rules) -> Problems {
     limits::warn(document, &mut problems);
     asks_about_everything(document, &mut problems);
     pins_only_calls(document, &mut problems);
+    by_risk::warn(document, &mut problems);
     problems
 }
 
@@ -78,7 +81,9 @@ fn rules(document: &PolicyDocument) -> impl Iterator<Item = (String, &Rule)> {
         let rules = kind.of(document).iter();
         rules.map(move |(key, rule)| (join(kind.place(), key), rule))
     });
-    all_tools.chain(sections)
+    let by_risk = document.risk.iter();
+    let by_risk = by_risk.map(|(category, rule)| (risk::place(*category), rule));
+    all_tools.chain(sections).chain(by_risk)
 }
 
 const ENFORCE: &str = "drop `mode`, or write \"enforce\", once its records show what it should";

@@ -6,12 +6,15 @@ use super::super::compile::Rules;
 use super::super::diagnostic::{Problem, Problems, join, quote};
 use super::super::document::{DefaultAction, PolicyDocument, Rule, RuleAction};
 use super::super::pattern::{Name, Pattern};
+use super::super::risk::{self, Compiled};
 use super::super::section::{Entry, Kind, LONGEST_NAME, Section, is_ordinary_byte};
 use super::super::uri;
 
 pub(super) fn warn(document: &PolicyDocument, rules: &Rules, problems: &mut Problems) {
     for kind in Kind::ALL {
-        if document.default == DefaultAction::Allow && rules.section(kind).hides_any() {
+        let by_risk = rules.risk.as_ref().filter(|_| kind == Kind::Tools);
+        let hides = rules.section(kind).hides_any() || by_risk.is_some_and(Compiled::hides_any);
+        if document.default == DefaultAction::Allow && hides {
             problems.report(|| can_be_told(kind));
         }
     }
@@ -39,18 +42,25 @@ pub(super) fn warn(document: &PolicyDocument, rules: &Rules, problems: &mut Prob
             if let Some((message, help)) = without_effect(key, rule, rules.section(kind), rules) {
                 problems.report(|| Problem::at_key(place(), message).with_help(help));
             }
-            let gives = matches!(rule.action, RuleAction::Deny | RuleAction::RequireApproval);
-            if rule.reason.is_some() && !gives {
-                problems.report(|| {
-                    let message = "this reason is never given: only the actions \"deny\" and \
-                                   \"require_approval\" give one";
-                    Problem::at_key(join(&place(), "reason"), message).with_help(
-                        "a check says in `on_deny` why it refuses, and `require_approval` in its \
-                         own `reason` why it asks; drop this otherwise",
-                    )
-                });
-            }
+            unsaid_reason(place, rule, problems);
         }
+    }
+    for (category, rule) in &document.risk {
+        unsaid_reason(|| risk::place(*category), rule, problems);
+    }
+}
+
+fn unsaid_reason(place: impl Fn() -> String, rule: &Rule, problems: &mut Problems) {
+    let gives = matches!(rule.action, RuleAction::Deny | RuleAction::RequireApproval);
+    if rule.reason.is_some() && !gives {
+        problems.report(|| {
+            let message = "this reason is never given: only the actions \"deny\" and \
+                           \"require_approval\" give one";
+            Problem::at_key(join(&place(), "reason"), message).with_help(
+                "a check says in `on_deny` why it refuses, and `require_approval` in its own \
+                 `reason` why it asks; drop this otherwise",
+            )
+        });
     }
 }
 
@@ -66,14 +76,14 @@ fn told_by_a_pattern(name: &str, section: &Section) -> Option<String> {
     }
     let matching = section.entries.patterns(name.as_bytes());
     let entry = matching.max_by_key(|entry| entry.rank())?;
-    if entry.action != RuleAction::Allow {
+    if entry.rule.action != RuleAction::Allow {
         return None;
     }
     let noun = section.kind.noun();
     Some(format!(
         "a caller can tell this hidden {noun} from {noun}s that do not exist: {} allows names \
          like it, and the server answers calls of those",
-        quote(entry.place())
+        quote(entry.rule.place())
     ))
 }
 
@@ -113,11 +123,11 @@ fn without_effect(
         return Some((never_hidden(kind), WHY_HIDDEN));
     }
     if matches!(rule.action, RuleAction::Allow | RuleAction::RequireApproval) {
-        let denies = |entry: &Arc<Entry>| entry.action == RuleAction::Deny;
+        let denies = |entry: &Arc<Entry>| entry.rule.action == RuleAction::Deny;
         if let Some(entry) = section.like_restricted.covering_if(&folded, denies) {
             let message = format!(
                 "this pattern never allows anything: {} denies all that it matches",
-                quote(entry.place())
+                quote(entry.rule.place())
             );
             return Some((message, why_denied(kind)));
         }
@@ -127,8 +137,7 @@ fn without_effect(
     if kind == Kind::Resources {
         return uri::is_hopeless(&pattern).then(|| (NO_URI.to_owned(), WHY_NO_URI));
     }
-    let free = rules.default == DefaultAction::Allow && !section.restricts_any();
-    let impossible = !free && !could_be_a_name(&pattern);
+    let impossible = !rules.is_free(section) && !could_be_a_name(&pattern);
     impossible.then(|| (never_matches(kind), why_never_matches(kind)))
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::RiskCategory::{Destructive, Execute, Read, Unknown, Write};
-use super::super::{Confidence, ToolDefinition};
+use super::super::{Assessment, Confidence, ToolDefinition};
 use super::{named, of, taking};
 
 #[test]
@@ -138,6 +138,18 @@ fn what_is_too_much_to_be_read_is_not_taken_for_harmless() {
         taking("get", json!({ "action": { "enum": values } })).category()
     };
     assert_eq!((of_values(256), of_values(257)), (Read, Unknown));
+    let of_value = |length: usize| {
+        taking(
+            "get",
+            json!({ "action": { "enum": [format!("get_{}", "a".repeat(length - 4))] } }),
+        )
+    };
+    // Which is nothing to choose from any more.
+    let choices = |length: usize| of_value(length).actions().len();
+    assert_eq!((choices(256), choices(257)), (1, 0));
+    assert_eq!(of_value(257).category(), Unknown);
+    let of_argument = |length: usize| taking("get", json!({ "a".repeat(length): {} })).category();
+    assert_eq!((of_argument(1_024), of_argument(1_025)), (Read, Unknown));
     let long = |count: usize| format!("get_{}", "a".repeat(count));
     assert_eq!((named(&long(1_020)), named(&long(1_021))), (Read, Unknown));
     let either: Vec<_> = (0..5_000).map(|_| json!({ "anyOf": [{}, {}] })).collect();
@@ -147,6 +159,74 @@ fn what_is_too_much_to_be_read_is_not_taken_for_harmless() {
         found.evidence()[0].to_string(),
         "`…` in a definition too long to be read whole"
     );
+}
+
+/// Where one alternative takes any text, the values that another lists are none to
+/// choose from.
+#[test]
+fn what_alternatives_say_of_one_argument_is_put_together() {
+    let either = |one: Value, other: Value| {
+        let of = |argument: Value| json!({ "properties": { "command": argument } });
+        let schema = json!({ "anyOf": [of(one), of(other)] });
+        let found = of_schema(schema);
+        (found.category(), found.actions().len())
+    };
+    let lists = |value: &str| json!({ "enum": [value] });
+    assert_eq!(either(lists("get"), lists("list")), (Read, 2));
+    assert_eq!(either(lists("get"), lists("delete")), (Destructive, 2));
+    assert_eq!(either(lists("get"), lists("get")), (Read, 1));
+    for texts in [json!({}), json!({ "type": "string" })] {
+        assert_eq!(either(lists("get"), texts.clone()), (Execute, 0));
+        assert_eq!(either(texts, lists("get")), (Execute, 0));
+    }
+}
+
+fn of_schema(schema: Value) -> Assessment {
+    of(json!({ "name": "get", "inputSchema": schema }))
+}
+
+/// Each of these takes minutes for whoever looks at all of it again and again.
+#[test]
+fn what_is_written_to_be_slow_to_read_is_read_in_time() {
+    let members = |count: usize| -> serde_json::Map<_, _> {
+        (0..count).map(|n| (format!("{n:06}"), json!({}))).collect()
+    };
+    let refer = |count: usize, to: &str| -> serde_json::Map<_, _> {
+        let parameter = json!({ "$ref": to });
+        let all = (0..count).map(|n| (format!("{n}"), parameter.clone()));
+        all.collect()
+    };
+    let alternatives: Vec<_> = (0..9_000)
+        .map(|n| json!({ "enum": (0..250).map(|v| format!("{n}.{v}")).collect::<Vec<_>>() }))
+        .collect();
+    for (what, schema) in [
+        (
+            "a long name before many",
+            json!({ "properties": { "a".repeat(1 << 20): { "properties": members(100_000) } } }),
+        ),
+        (
+            "a value of many words",
+            json!({ "properties": { "action": { "enum": ["pay ".repeat(1 << 18)] } } }),
+        ),
+        (
+            "many values in many alternatives",
+            json!({ "properties": { "action": { "anyOf": alternatives } } }),
+        ),
+        (
+            "many that are no schemas, again and again",
+            json!({ "properties": refer(9_000, "#/none"), "none": { "anyOf": vec![1; 1 << 20] } }),
+        ),
+        (
+            "a reference that is long to follow, again and again",
+            json!({
+                "properties": refer(4_000, "#/next"),
+                "next": { "$ref": format!("#/{}", "~1".repeat(1 << 20)) },
+            }),
+        ),
+    ] {
+        let found = of(json!({ "name": "get", "inputSchema": schema }));
+        assert_eq!(found.category(), Unknown, "{what}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Who somebody is, their bearer token says alone, not a cookie.
 
-use std::{str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -18,22 +18,30 @@ use serde::Deserialize;
 use serde_json::json;
 use tower::BoxError;
 
-use super::{operators::Operators, view};
+use super::{Status, operators::Operators, view};
+use crate::json_text;
 
 /// Bytes of a request body.
 const LONGEST_BODY: usize = 16 * 1024;
 
-#[derive(Debug)]
 pub(super) struct Api {
     operators: Operators,
     approvals: Approvals,
+    status: Option<Status>,
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").finish_non_exhaustive()
+    }
 }
 
 impl Api {
-    pub(super) fn new(operators: Operators, approvals: Approvals) -> Self {
+    pub(super) fn new(operators: Operators, approvals: Approvals, status: Option<Status>) -> Self {
         Self {
             operators,
             approvals,
+            status,
         }
     }
 
@@ -52,6 +60,12 @@ impl Api {
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let operator = self.admit(&request)?;
+        if let (Some(status), super::GATEWAY) = (&self.status, request.uri().path()) {
+            return match *request.method() {
+                Method::GET => Ok(json_text::one_line(&status().to_string())),
+                _ => Err(Refusal::wrong_method(Method::GET)),
+            };
+        }
         let wanted = Wanted::of(request.uri().path()).ok_or_else(nothing_here)?;
         if request.method() != wanted.method() {
             return Err(Refusal::wrong_method(wanted.method()));

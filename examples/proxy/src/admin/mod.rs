@@ -22,6 +22,7 @@ use mcp_policy::{
     ApprovalState, ApprovalStore, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer,
     RuleAction,
 };
+use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
 
 use self::operators::Operators;
@@ -33,6 +34,9 @@ pub(crate) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr
 
 /// The path of what waits.
 pub(crate) const PATH: &str = "/approvals";
+
+/// The path of what a gateway of many servers says of itself.
+const GATEWAY: &str = "/gateway";
 
 /// What can have become of a request.
 pub(crate) const ALL_STATES: [ApprovalState; 6] = [
@@ -51,7 +55,11 @@ pub(crate) struct Admin {
     store: Arc<dyn ApprovalStore>,
     /// Whether the policy asks for approvals.
     asks: watch::Sender<bool>,
+    status: Option<Status>,
 }
+
+/// Tells how a gateway of many servers is.
+pub(crate) type Status = Arc<dyn Fn() -> Value + Send + Sync>;
 
 impl Admin {
     /// At the address that was asked for, or else at the usual one as soon as the policy
@@ -74,6 +82,7 @@ impl Admin {
             operators,
             store: Arc::new(MemoryApprovalStore::default()),
             asks: watch::Sender::new(false),
+            status: None,
         })
     }
 
@@ -81,6 +90,14 @@ impl Admin {
     pub(crate) fn keeping_in(self, store: Option<Arc<dyn ApprovalStore>>) -> Self {
         Self {
             store: store.unwrap_or(self.store),
+            ..self
+        }
+    }
+
+    /// The same, which tells this, too.
+    pub(crate) fn telling(self, status: Status) -> Self {
+        Self {
+            status: Some(status),
             ..self
         }
     }
@@ -93,9 +110,22 @@ impl Admin {
         }
     }
 
+    /// What has to be told of all policies together from now on.
+    pub(crate) fn follows_all(&self) -> impl Fn(&[&Policy]) + Send + Sync + use<> {
+        let asks_now = self.asks.clone();
+        move |policies| {
+            asks_now.send_replace(policies.iter().any(|policy| asks(policy)));
+        }
+    }
+
     /// The layer, whose calls wait here.
     pub(crate) fn under(&self, layer: PolicyLayer) -> PolicyLayer {
-        layer.approval_store(Arc::clone(&self.store))
+        layer.approval_store(self.store())
+    }
+
+    /// Where they wait.
+    pub(crate) fn store(&self) -> Arc<dyn ApprovalStore> {
+        Arc::clone(&self.store)
     }
 
     /// What waits here.
@@ -147,7 +177,12 @@ impl Admin {
         });
         // Not for the log, which others may keep. Other programs read it.
         let _ = io::stderr().write_all(said.as_bytes());
-        let service = site::service(callers.at(address), operators, self.approvals());
+        let service = site::service(
+            callers.at(address),
+            operators,
+            self.approvals(),
+            self.status.clone(),
+        );
         tokio::spawn(server::serve(listener, service, async || pending().await));
     }
 }
@@ -168,6 +203,7 @@ fn asks(policy: &Policy) -> bool {
     let sections = [&document.tools, &document.resources, &document.prompts];
     let rules = sections.into_iter().flat_map(BTreeMap::values);
     let mut enforced = rules
+        .chain(document.risk.values())
         .chain(&document.all_tools)
         .filter(|rule| rule.mode != Mode::Shadow);
     document.mode != Mode::Shadow

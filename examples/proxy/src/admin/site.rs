@@ -14,6 +14,7 @@ use tower::{BoxError, Service, ServiceBuilder};
 use tower_http::timeout::RequestBodyDeadlineLayer;
 
 use super::{
+    Status,
     api::{Api, Refusal},
     operators::Operators,
     pages::{self, Live, Pages},
@@ -31,13 +32,14 @@ pub(super) fn service(
     access: Access,
     operators: Operators,
     approvals: Approvals,
+    status: Option<Status>,
 ) -> impl Service<Request<Incoming>, Response = Answer, Error = Infallible, Future: Send>
 + Clone
 + Send
 + 'static {
     let site = Arc::new(Site {
         access,
-        api: Api::new(operators.clone(), approvals.clone()),
+        api: Api::new(operators.clone(), approvals.clone(), status),
         pages: Pages::new(operators, approvals),
     });
     ServiceBuilder::new()

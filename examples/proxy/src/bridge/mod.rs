@@ -31,7 +31,6 @@ mod supervisor;
 
 use std::{
     convert::Infallible,
-    ffi::OsString,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -46,6 +45,7 @@ use tokio::time::timeout;
 use tower::{BoxError, Service};
 
 use self::{http::AnswerBody, session::Shared, sessions::Sessions, supervisor::GRACE};
+use crate::child::Program;
 
 /// Sessions and their servers, as a tower service. It never fails: when there is
 /// no answer, it gives one.
@@ -58,13 +58,13 @@ pub(crate) struct Bridge {
 impl Bridge {
     /// Starts nothing yet. Needs a runtime, for the sessions that nobody uses.
     pub(crate) fn new(
-        command: Vec<OsString>,
+        program: impl Into<Program>,
         policy: impl PolicySource,
         shows_stderr: bool,
     ) -> Self {
         let sessions = Arc::<Sessions>::default();
         tokio::spawn(Arc::clone(&sessions).keep_tidy());
-        let mut shared = Shared::new(command, MessageGuard::from_source(policy));
+        let mut shared = Shared::new(program, MessageGuard::from_source(policy));
         shared.shows_stderr = shows_stderr;
         Self {
             sessions,

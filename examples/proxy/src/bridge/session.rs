@@ -6,7 +6,6 @@
 
 use std::{
     collections::HashMap,
-    ffi::OsString,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -27,6 +26,7 @@ use super::{
     streams::{Inlet, PATIENCE},
     supervisor::{self, Greeting},
 };
+use crate::child::Program;
 use crate::message::{self, INTERNAL_ERROR, INVALID_REQUEST, Id};
 
 /// How long a call that was called off is still waited for: the server may have
@@ -39,7 +39,7 @@ const SHORT_WAIT: Duration = Duration::from_secs(1);
 
 /// What all sessions have in common.
 pub(super) struct Shared {
-    pub(super) command: Vec<OsString>,
+    pub(super) program: Program,
     /// Says of an answer that cannot be read whom it answers.
     pub(super) guard: MessageGuard,
     /// Whether the log holds what the servers write to stderr.
@@ -57,9 +57,9 @@ pub(super) struct Process {
 }
 
 impl Shared {
-    pub(super) fn new(command: Vec<OsString>, guard: MessageGuard) -> Self {
+    pub(super) fn new(program: impl Into<Program>, guard: MessageGuard) -> Self {
         Self {
-            command,
+            program: program.into(),
             guard,
             shows_stderr: false,
             servers: Mutex::default(),

@@ -89,7 +89,7 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
         true => Stdio::piped(),
         false => Stdio::null(),
     };
-    let process = Server::start(&session.shared.command, stderr);
+    let process = Server::start_program(&session.shared.program, stderr);
     let mut state = session.state();
     let (server, stdin, stdout) = match process {
         Ok(_) if state.closed => return Err(not_made("the session was ended")),

@@ -1,12 +1,12 @@
 //! The `check` command: what is wrong or doubtful in a policy, and whether it
-//! fits the tools of a server.
+//! fits the tools of a server; or whether a configuration loads.
 
 use std::{
     io::{self, IsTerminal},
     process::ExitCode,
 };
 
-use mcp_policy::{Action, Decision, Diagnostic, LoadError, Policy};
+use mcp_policy::{Action, Decision, Diagnostic, ListedTools, LoadError, Policy};
 use serde_json::{Value, json};
 
 use super::{
@@ -14,9 +14,12 @@ use super::{
     offered,
     show::{count, print, print_json, shown, table},
 };
-use crate::{cli::CheckArgs, diagnostics, failure::Failure};
+use crate::{cli::CheckArgs, config::Config, diagnostics, failure::Failure};
 
 pub(crate) async fn run(args: &CheckArgs, json: bool) -> Result<ExitCode, Failure> {
+    if args.policy.extension().is_some_and(|kind| kind == "toml") {
+        return configuration(args, json);
+    }
     let policy = match Policy::from_path(&args.policy) {
         Ok(policy) => policy,
         Err(error) => {
@@ -31,7 +34,9 @@ pub(crate) async fn run(args: &CheckArgs, json: bool) -> Result<ExitCode, Failur
         found.sort_by_key(|warning| warning.span().start);
     }
     let fails = args.strict && !found.is_empty();
-    let verdicts = offered.as_deref().map(|tools| Verdicts::of(&policy, tools));
+    let listed = ListedTools::of(offered.as_deref().unwrap_or_default());
+    let verdicts = offered.as_deref();
+    let verdicts = verdicts.map(|tools| Verdicts::of(&policy, tools, &listed));
     if json {
         print_json(&as_json(!fails, &found, verdicts.as_ref()));
     } else {
@@ -41,6 +46,59 @@ pub(crate) async fn run(args: &CheckArgs, json: bool) -> Result<ExitCode, Failur
         ExitCode::from(2)
     } else {
         ExitCode::SUCCESS
+    })
+}
+
+/// Whether a configuration loads, and what is doubtful in its policies.
+fn configuration(args: &CheckArgs, json: bool) -> Result<ExitCode, Failure> {
+    if args.offering.is_any() {
+        return Err(Failure::usage(
+            "tools are compared with a policy: name that instead of the configuration",
+        ));
+    }
+    let config = match Config::load(&args.policy) {
+        Ok(config) => config,
+        Err(error) => {
+            if json {
+                print_json(&json!({ "ok": false, "diagnostics": error.json() }));
+            } else {
+                print(&error.text(diagnostics::colours(io::stdout().is_terminal())));
+            }
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let colour = diagnostics::colours(io::stdout().is_terminal());
+    let (mut text, mut found) = (String::new(), Vec::new());
+    for (path, policy) in config.policies() {
+        let warnings = policy.warnings();
+        text += &diagnostics::warnings(path, policy, warnings, colour);
+        found.extend(warnings.iter().map(|warning| {
+            let mut warning = json!(warning);
+            if let Some(members) = warning.as_object_mut() {
+                members.insert("file".to_owned(), json!(path.display().to_string()));
+            }
+            warning
+        }));
+    }
+    let fails = args.strict && !found.is_empty();
+    if json {
+        print_json(&json!({ "ok": !fails, "diagnostics": found }));
+    } else {
+        let path = args.policy.display();
+        let servers = count(config.servers.len(), "server");
+        let grants = count(config.grants.len(), "grant");
+        text += &match found.len() {
+            0 => format!("{path}: {servers} and {grants}, nothing found"),
+            warnings => {
+                let warnings = count(warnings, "warning");
+                format!("{path}: {servers} and {grants}, {warnings}")
+            }
+        };
+        print(&text);
+    }
+    Ok(match fails {
+        true => ExitCode::from(2),
+        false => ExitCode::SUCCESS,
     })
 }
 
@@ -104,12 +162,12 @@ pub(super) struct Said<'p> {
 }
 
 impl<'p> Verdicts<'p> {
-    fn of(policy: &'p Policy, tools: &'p [Value]) -> Self {
+    fn of(policy: &'p Policy, tools: &'p [Value], listed: &ListedTools) -> Self {
         let names = || tools.iter().map(|tool| tool.get("name")?.as_str());
         Self {
             tools: names()
                 .flatten()
-                .map(|name| Said::of(policy, name))
+                .map(|name| Said::of(policy, name, listed))
                 .collect(),
             nameless: names().filter(Option::is_none).count(),
         }
@@ -117,11 +175,13 @@ impl<'p> Verdicts<'p> {
 }
 
 impl<'p> Said<'p> {
-    pub(super) fn of(policy: &'p Policy, name: &'p str) -> Self {
+    /// Of a tool, of which the server says what is listed.
+    pub(super) fn of(policy: &'p Policy, name: &'p str, listed: &ListedTools) -> Self {
+        let call = Action::call_tool(name).with_tools(listed);
         Self {
             name,
-            decision: policy.decide_name(&Action::call_tool(name)),
-            is_conditional: policy.is_conditional(&Action::call_tool(name)),
+            decision: policy.decide_name(&call),
+            is_conditional: policy.is_conditional(&call),
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     call::{Call, caller_of},
-    load, members,
+    load, members, offered,
     show::{print, print_json},
 };
 use crate::{cli::ExplainArgs, failure::Failure};
@@ -21,7 +21,9 @@ pub(crate) fn run(args: &ExplainArgs, json: bool) -> Result<ExitCode, Failure> {
         .caller
         .as_ref()
         .map_or_else(Caller::anonymous, |id| caller_of(id));
-    let explanation = policy.explain(&call.action().map_err(usage)?.by(&caller));
+    let tools = offered::listed(args.tools.as_deref())?;
+    let action = call.action().map_err(usage)?;
+    let explanation = policy.explain(&action.by(&caller).with_tools(&tools));
     if json {
         print_json(&json!(explanation));
     } else {

@@ -7,8 +7,9 @@
 //! which asks one through [`client`], as [`mod@scan`] does, which shows how dangerous they
 //! are, and what was recorded from [`recorded`].
 //! [`mod@log`] shows that, [`mod@limits`] is about what was counted by them, and
-//! [`mod@approvals`] about what waits at a proxy. [`mod@attack`] asks whether a gateway
-//! of any make keeps a policy.
+//! [`mod@approvals`] about what waits at a proxy; [`mod@grants`] and [`mod@lockdown`] are
+//! about who may use one that has a configuration. [`mod@attack`] asks whether a gateway of
+//! any make keeps a policy.
 
 mod approvals;
 mod attack;
@@ -18,8 +19,10 @@ mod check;
 mod client;
 mod diff;
 mod explain;
+mod grants;
 mod input;
 mod limits;
+mod lockdown;
 mod log;
 mod members;
 mod offered;
@@ -38,7 +41,9 @@ pub(crate) use self::{
     check::run as check,
     diff::{replay, run as diff},
     explain::run as explain,
+    grants::run as grants,
     limits::run as limits,
+    lockdown::run as lockdown,
     log::{ALL_VERDICTS, moment, run as log},
     scan::run as scan,
     test::run as test,

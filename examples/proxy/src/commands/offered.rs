@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mcp_policy::ListedTools;
 use serde_json::Value;
 
 use super::{client, input};
@@ -33,6 +34,12 @@ pub(super) async fn tools(args: &CheckArgs) -> Result<Option<Vec<Value>>, Failur
         return tools.map(Some).map_err(Failure::Start);
     }
     Ok(None)
+}
+
+/// What a call is judged by that is on such a server.
+pub(super) fn listed(path: Option<&Path>) -> Result<ListedTools, Failure> {
+    let tools = path.map(from_file).transpose().map_err(Failure::Input)?;
+    Ok(ListedTools::of(&tools.unwrap_or_default()))
 }
 
 fn from_file(path: &Path) -> Result<Vec<Value>, String> {

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use mcp_policy::{Decision, Outcome, Policy};
+use mcp_policy::{Decision, ListedTools, Outcome, Policy};
 use serde_json::{Value, json};
 
 use super::{
     cases::{self, Case, word},
-    load,
+    load, offered,
     show::{count, print, print_json, shown},
 };
 use crate::{cli::TestArgs, failure::Failure};
@@ -16,6 +16,7 @@ pub(crate) fn run(args: &TestArgs, json: bool) -> Result<ExitCode, Failure> {
     let policy = load(&args.policy)?;
     let text = cases::text(&args.cases).map_err(Failure::input)?;
     let cases = cases::read(&args.cases, &text).map_err(Failure::input)?;
+    let tools = offered::listed(args.tools.as_deref())?;
     let mut tried = Vec::new();
     for case in &cases {
         let place = || format!("{}: {}", args.cases.display(), case.name);
@@ -25,7 +26,7 @@ pub(crate) fn run(args: &TestArgs, json: bool) -> Result<ExitCode, Failure> {
                 "{file}: the member `expect` is missing"
             )));
         };
-        let tried_one = Tried::of(&policy, case, expected);
+        let tried_one = Tried::of(&policy, &tools, case, expected);
         tried.push(tried_one.map_err(|error| Failure::input(format!("{}: {error}", place())))?);
     }
     let failed = tried.iter().filter(|tried| !tried.passed()).count();
@@ -54,11 +55,16 @@ struct Tried<'c> {
 }
 
 impl<'c> Tried<'c> {
-    fn of(policy: &'c Policy, case: &'c Case<'c>, expected: Outcome) -> Result<Self, String> {
+    fn of(
+        policy: &'c Policy,
+        tools: &ListedTools,
+        case: &'c Case<'c>,
+        expected: Outcome,
+    ) -> Result<Self, String> {
         Ok(Self {
             case,
             expected,
-            decision: policy.decide(&case.action()?),
+            decision: policy.decide(&case.action()?.with_tools(tools)),
         })
     }
 

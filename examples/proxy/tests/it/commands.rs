@@ -732,3 +732,159 @@ mod diff {
         );
     }
 }
+
+/// What is said of tools by what they do depends on what a server says of them.
+mod risk {
+    use super::*;
+
+    const BY_RISK: &str = r#"{
+      "version": "1",
+      "default": "deny",
+      "risk": { "read": {}, "destructive": { "action": "hide" } },
+      "pins": { "on_drift": "hide" }
+    }"#;
+
+    fn tools() -> PathBuf {
+        let tools = json!({ "tools": [
+            { "name": "get_page", "description": "Reads a page." },
+            { "name": "get_other", "description": "Deletes everything for good." },
+            { "name": "update_page" },
+        ] });
+        file("tools.json", &tools.to_string())
+    }
+
+    #[tokio::test]
+    async fn check_says_of_every_tool_what_its_definition_comes_to() {
+        let (policy, tools) = (file("policy.json", BY_RISK), tools());
+        let ended = run(&["check", "--json", text(&policy), "--tools", text(&tools)]).await;
+        let said: Vec<Value> = ended.json()["tools"].as_array().unwrap().clone();
+        let rules: Vec<&str> = said
+            .iter()
+            .map(|said| said["rule"].as_str().unwrap())
+            .collect();
+        assert_eq!(rules, ["/risk/read", "(hidden)", "(default deny)"]);
+    }
+
+    #[tokio::test]
+    async fn explain_and_test_are_told_what_a_server_says() {
+        let (policy, tools) = (file("policy.json", BY_RISK), tools());
+        let call = r#"{"name":"get_page"}"#;
+        let ended = run(&["explain", text(&policy), "--call", call]).await;
+        assert!(
+            ended.stdout.contains("it counts as `unknown`"),
+            "{}",
+            ended.stdout
+        );
+        let with_tools = [
+            "explain",
+            text(&policy),
+            "--call",
+            call,
+            "--tools",
+            text(&tools),
+        ];
+        let ended = run(&with_tools).await;
+        assert!(
+            ended.stdout.contains("it counts as `read`"),
+            "{}",
+            ended.stdout
+        );
+        let cases = json!([{ "call": { "name": "get_page" }, "expect": "allow" }]);
+        let cases = file("cases.json", &cases.to_string());
+        let ended = run(&["test", text(&policy), text(&cases)]).await;
+        assert_eq!(ended.code, Some(1));
+        let ended = run(&["test", text(&policy), text(&cases), "--tools", text(&tools)]).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stdout);
+        let ended = run(&["test", text(&policy), text(&cases), "--tools", "none.json"]).await;
+        assert_eq!(ended.code, Some(2), "{}", ended.stderr);
+    }
+
+    #[tokio::test]
+    async fn diff_does_not_take_for_the_same_what_it_cannot_know() {
+        let old = file("policy.json", BY_RISK);
+        let new = BY_RISK.replace(r#""read": {}"#, r#""read": { "action": "deny" }"#);
+        let (new, tools) = (file("new.json", &new), tools());
+        let ended = run(&["diff", text(&old), text(&new)]).await;
+        assert_eq!(ended.code, Some(1));
+        let expected = "changed: tool `get_some_other_thing` for example, which is read\n  \
+                        old: allow by /risk/read\n  new: deny by /risk/read/action\n\
+                        9 names: 1 changed, 0 need arguments, 8 unchanged\n";
+        assert_eq!(ended.stdout, expected);
+        let cases =
+            json!(["get_page", "update_page"].map(|name| json!({ "call": { "name": name } })));
+        let cases = file("cases.json", &cases.to_string());
+        let compare = ["diff", text(&old), text(&new), "--cases", text(&cases)];
+        let ended = run(&compare).await;
+        assert_eq!(ended.code, Some(0));
+        assert!(
+            ended.stdout.contains("2 need arguments, 0 unchanged"),
+            "{}",
+            ended.stdout
+        );
+        let with_tools: Vec<&str> = compare
+            .into_iter()
+            .chain(["--tools", text(&tools)])
+            .collect();
+        let ended = run(&with_tools).await;
+        assert_eq!(ended.code, Some(1));
+        assert!(
+            ended
+                .stdout
+                .contains("1 changed, 0 need arguments, 1 unchanged"),
+            "{}",
+            ended.stdout
+        );
+    }
+    /// A pinned tool may have drifted, and one that only reads is `unknown` until it is
+    /// listed: what both refuse now they may not both refuse then.
+    #[tokio::test]
+    async fn diff_does_not_take_for_the_same_what_only_a_list_would_tell() {
+        let pin = |byte: &str| format!("sha256:{}", byte.repeat(32));
+        let (a, b) = (pin("aa"), pin("bb"));
+        let policy = |more: Value| {
+            let mut policy = json!({
+                "version": "1", "default": "deny", "risk": { "read": {} },
+                "tools": { "pay": {}, "invoke": { "unwrap": { "name": "args.name", "arguments": "args.with" } } },
+            });
+            policy
+                .as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
+            policy.to_string()
+        };
+        let refuses = json!({ "all_tools": { "deny_if": [ { "conditions": [] } ] } });
+        let pins = |tools: Value| json!({ "pins": { "tools": tools } });
+        for (old, new, name) in [
+            (json!({}), refuses, "get_page"),
+            (pins(json!({ "pay": a })), pins(json!({ "pay": b })), "pay"),
+            (
+                pins(json!({ "pay": a, "get_page": a })),
+                pins(json!({ "pay": a })),
+                "get_page",
+            ),
+            (
+                pins(json!({ "invoke": a, "get_page": a })),
+                pins(json!({ "invoke": a })),
+                "invoke",
+            ),
+        ] {
+            let (old, new) = (
+                file("old.json", &policy(old)),
+                file("new.json", &policy(new)),
+            );
+            let cases = json!([{ "call": { "name": name, "arguments": { "name": "get_page" } } }]);
+            let cases = file("cases.json", &cases.to_string());
+            let compare = ["diff", text(&old), text(&new), "--cases", text(&cases)];
+            let ended = run(&compare).await;
+            assert!(
+                ended.stdout.ends_with("0 unchanged\n"),
+                "{name}: {}",
+                ended.stdout
+            );
+            let ended = run(&compare[..3]).await;
+            let is_named = ended.stdout.contains(&format!("tool `{name}`\n"));
+            let by_category = ended.stdout.contains("for example, which is read");
+            assert!(is_named || by_category, "{name}: {}", ended.stdout);
+        }
+    }
+}

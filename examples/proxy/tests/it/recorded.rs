@@ -414,3 +414,38 @@ async fn a_replay_says_what_it_cannot_know() {
     assert_eq!(lines, BTreeSet::from(expected), "{text}");
     assert_eq!(output.status.code(), Some(1));
 }
+
+/// A policy that judges by risk has to be told what the server says of its tools.
+#[tokio::test]
+async fn a_replay_of_rules_by_risk_asks_for_the_tools() {
+    const NEW: &str = r#"{ "version": "1", "default": "deny", "tools": { "send": {} },
+        "risk": { "read": {} } }"#;
+    let row = |name: &str| {
+        format!(
+            r#"{{"event":"decision","method":"tools/call","name":"{name}","verdict":"allowed","rule":"/tools/{name}"}}"#
+        )
+    };
+    let log = file("audit.jsonl", &[row("list_files"), row("send")].join("\n"));
+    let new = file("new.json", NEW);
+    let tools = r#"[ { "name": "list_files", "description": "List the files." } ]"#;
+    let tools = file("tools.json", &format!(r#"{{ "tools": {tools} }}"#));
+    let [new, log, tools] = [&new, &log, &tools].map(|path| path.to_str().unwrap());
+    let replayed = async |more: &[&str]| {
+        let args = [&["replay", new, "--audit", log], more].concat();
+        String::from_utf8(run(&args).await.stdout).unwrap()
+    };
+    let text = replayed(&[]).await;
+    assert!(
+        text.contains("needs arguments: tool `list_files`"),
+        "{text}"
+    );
+    assert!(
+        text.contains("2 calls: 0 changed, 1 need arguments, 1 unchanged"),
+        "{text}"
+    );
+    let text = replayed(&["--tools", tools]).await;
+    assert!(
+        text.contains("2 calls: 0 changed, 0 need arguments, 2 unchanged"),
+        "{text}"
+    );
+}

@@ -41,13 +41,13 @@ fn in_a_file() -> String {
 }
 
 /// A Redis server, which is killed when this is dropped.
-struct Redis {
+pub(crate) struct Redis {
     socket: PathBuf,
     server: Child,
 }
 
 impl Redis {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let socket = file("redis", "").with_file_name("socket");
         let server = Self::at(&socket).await;
         Self { socket, server }
@@ -76,7 +76,7 @@ impl Redis {
         server
     }
 
-    fn state(&self) -> String {
+    pub(crate) fn state(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
 

@@ -122,7 +122,9 @@ impl Proxy {
                     panic!("the proxy did not start:\n{seen}");
                 };
                 if let Some(url) = line.strip_prefix("listening on http://") {
-                    break url.strip_suffix("/mcp").unwrap().parse().unwrap();
+                    let (address, path) = url.split_once('/').unwrap();
+                    assert!(path == "mcp" || path.starts_with("mcp/"), "{path}");
+                    break address.parse().unwrap();
                 }
                 seen += &(line + "\n");
             }

@@ -9,7 +9,7 @@ use super::{
     cases::{Era, RawRequest, handshake},
     connection::{Connection, PATIENCE},
 };
-use crate::upstream::header;
+use crate::upstream::header_line;
 
 const SESSION_ID: &str = "mcp-session-id";
 
@@ -65,7 +65,10 @@ impl Gateway {
             folder: folder.to_owned(),
             name: name.to_owned(),
             query: uri.query().map(str::to_owned),
-            headers: headers.into_iter().map(header).collect::<Result<_, _>>()?,
+            headers: headers
+                .into_iter()
+                .map(header_line)
+                .collect::<Result<_, _>>()?,
             session: None,
         })
     }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use self::answer::{Answer, Hello, Page};
 use super::show::shown;
-use crate::{child::Surroundings, upstream::Target};
+use crate::{child::Program, upstream::Target};
 
 /// For its tools: a server may have to be downloaded and started first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ pub(super) async fn ask_upstream(target: Target) -> Result<Vec<Value>, String> {
 
 /// The tools of a server that is started for it and speaks stdio.
 pub(super) async fn ask_command(command: &[OsString]) -> Result<Vec<Value>, String> {
-    let connection = stdio::Connection::start(command, &Surroundings::default(), Stdio::inherit())?;
+    let connection = stdio::Connection::start(&command.to_vec().into(), Stdio::inherit())?;
     let name = connection.name().to_owned();
     let mut client = Client::Stdio(Box::new(connection));
     let tools = in_time(client.tools()).await;
@@ -77,11 +77,10 @@ pub(super) async fn everything_of_upstream(target: Target) -> Result<Offer, Stri
 /// Everything that a server offers that is started for it and speaks stdio. The error
 /// repeats nothing that the server says.
 pub(super) async fn everything_of_command(
-    command: &[OsString],
-    around: &Surroundings,
+    program: &Program,
     stderr: Stdio,
 ) -> Result<Offer, String> {
-    let connection = stdio::Connection::start(command, around, stderr)?;
+    let connection = stdio::Connection::start(program, stderr)?;
     let mut client = Client::Stdio(Box::new(connection));
     let offer = client.everything().await;
     client.leave().await;

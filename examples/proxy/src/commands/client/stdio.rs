@@ -1,6 +1,6 @@
 //! A server that is started to be asked.
 
-use std::{ffi::OsString, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 use serde_json::Value;
 use tokio::{
@@ -11,7 +11,7 @@ use tokio::{
 
 use super::{Answer, LONGEST_ANSWER, Wrong, broken, request};
 use crate::{
-    child::{Server, Surroundings},
+    child::{Program, Server},
     lines::{self, Line, LineWriter},
 };
 
@@ -29,12 +29,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn start(
-        command: &[OsString],
-        around: &Surroundings,
-        stderr: Stdio,
-    ) -> Result<Self, String> {
-        let (server, stdin, stdout) = Server::start_in(command, around, stderr)?;
+    pub(super) fn start(program: &Program, stderr: Stdio) -> Result<Self, String> {
+        let (server, stdin, stdout) = Server::start_program(program, stderr)?;
         Ok(Self {
             server,
             stdin: LineWriter::new(stdin),

@@ -2,16 +2,20 @@
 
 use std::fmt;
 
-use mcp_policy::{Action, ApprovalDemand, Approver, Decision, Policy, Rule};
+use mcp_policy::{Action, ApprovalDemand, Approver, Decision, ListedTools, Policy, Rule};
 use serde_json::{Value, json};
 
-use super::super::{cases::word, show::shown};
+use super::super::{call::Target, cases::word, show::shown};
 
 /// The policy as it was, and as it is to be.
 #[derive(Clone, Copy)]
 pub(super) struct Pair<'p> {
     pub(super) old: &'p Policy,
     pub(super) new: &'p Policy,
+    /// What is known of the server.
+    pub(super) tools: &'p ListedTools,
+    /// Whether nothing more could be known of it that matters.
+    pub(super) knows_tools: bool,
 }
 
 /// What is known of a change.
@@ -40,11 +44,20 @@ pub(super) struct Said {
 }
 
 impl Pair<'_> {
+    /// The same, to be asked about one of these: only tools have definitions.
+    pub(super) fn about(self, target: Target) -> Self {
+        Self {
+            knows_tools: self.knows_tools || target != Target::Tool,
+            ..self
+        }
+    }
+
     /// By everything that there is to know.
     pub(super) fn decide(self, action: &Action<'_>, label: String) -> Compared {
+        let action = &action.clone().with_tools(self.tools);
         let (old, new) = (self.old.decide(action), self.new.decide(action));
         let known = if is_same(&old, &new) {
-            Known::Same
+            self.same(&old, &new)
         } else {
             Known::Changed
         };
@@ -59,17 +72,18 @@ impl Pair<'_> {
 
     /// By the name alone, as far as that goes.
     pub(super) fn decide_name(self, action: &Action<'_>, label: String) -> Compared {
+        let action = &action.clone().with_tools(self.tools);
         let (old, new) = (self.old.decide_name(action), self.new.decide_name(action));
         let old_asks = self.old.is_conditional(action);
         let new_asks = self.new.is_conditional(action);
         let known = if old_asks || new_asks {
             if self.asks_the_same(old.rule(), new.rule()) {
-                Known::Same
+                self.same(&old, &new)
             } else {
                 Known::NeedsArguments
             }
         } else if is_same(&old, &new) {
-            Known::Same
+            self.same(&old, &new)
         } else {
             Known::Changed
         };
@@ -82,6 +96,27 @@ impl Pair<'_> {
         }
     }
 
+    /// Of what both say the same of: a tool of whose definition nothing is known counts
+    /// as unknown in both, and may be something of which they do not say the same. So may
+    /// one that is pinned.
+    fn same(self, old: &Decision<'_>, new: &Decision<'_>) -> Known {
+        let by_name = |decision: &Decision<'_>| {
+            decision.inner().is_none() && decision.rule().starts_with("/tools/")
+        };
+        let [one, other] = [self.old, self.new].map(Policy::document);
+        let pins_differ = one.pins != other.pins;
+        let judges_by_risk = !(one.risk.is_empty() && other.risk.is_empty());
+        let risks_differ = judges_by_risk
+            && (one.risk != other.risk
+                || one.all_tools != other.all_tools
+                || one.default != other.default);
+        let differ = pins_differ || risks_differ && !(by_name(old) && by_name(new));
+        match differ && !self.knows_tools {
+            true => Known::NeedsArguments,
+            false => Known::Same,
+        }
+    }
+
     /// Whether both policies say the same of a name that these rules speak of,
     /// whatever is asked besides.
     fn asks_the_same(self, old_rule: &str, new_rule: &str) -> bool {
@@ -91,8 +126,11 @@ impl Pair<'_> {
             && rule_at(self.old, old_rule) == rule_at(self.new, new_rule);
         // What a dispatcher calls is judged by all of the tools.
         let dispatches = rule_at(self.old, old_rule).is_some_and(|rule| rule.unwrap.is_some());
-        let same_tools =
-            old.tools == new.tools && old.hide == new.hide && old.default == new.default;
+        let same_tools = old.tools == new.tools
+            && old.hide == new.hide
+            && old.default == new.default
+            && old.risk == new.risk
+            && old.pins == new.pins;
         same_place && old.all_tools == new.all_tools && (!dispatches || same_tools)
     }
 }
@@ -113,6 +151,11 @@ fn rule_at<'p>(policy: &'p Policy, place: &str) -> Option<&'p Rule> {
     let key = key.replace("~1", "/").replace("~0", "~");
     match section {
         "tools" => document.tools.get(&key),
+        "risk" => {
+            let mut rules = document.risk.iter();
+            let found = rules.find(|(category, _)| category.name() == key);
+            found.map(|(_, rule)| rule)
+        }
         "resources" => document.resources.get(&key),
         "prompts" => document.prompts.get(&key),
         _ => None,

@@ -82,6 +82,7 @@ pub(super) fn compare(place: &Place, pair: Pair<'_>) -> Result<Difference, Failu
 
 fn one(pair: Pair<'_>, call: &Call, times: usize) -> Compared {
     let label = label_of(call);
+    let pair = pair.about(call.target);
     let mut compared = match call.is_by_name() {
         true => pair.decide(&call.action(), label),
         false => pair.decide_name(&call.action(), label),

@@ -1,11 +1,16 @@
 //! The names that two policies mention: all that can be compared without calls.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mcp_policy::PolicyDocument;
+use mcp_policy::{ListedTools, PolicyDocument, RiskCategory};
+use serde_json::json;
 
 use super::super::call::Target;
-use super::{Difference, compare::Pair, label};
+use super::{
+    Difference,
+    compare::{Compared, Pair},
+    label,
+};
 
 /// Stands for all names that neither policy mentions.
 const OTHER: &str = "some-other-name";
@@ -18,6 +23,7 @@ pub(super) fn compare(pair: Pair<'_>) -> Difference {
         Target::Resource,
         Target::Method,
     ] {
+        let pair = pair.about(target);
         let documents = [pair.old.document(), pair.new.document()];
         let keys: BTreeSet<&str> = documents.iter().flat_map(|own| keys(own, target)).collect();
         for key in keys {
@@ -27,6 +33,10 @@ pub(super) fn compare(pair: Pair<'_>) -> Difference {
                 label += " for example";
             }
             compared.push(pair.decide_name(&target.action(&name), label));
+        }
+        if target == Target::Tool && documents.iter().any(|own| !own.risk.is_empty()) {
+            compared.extend(RiskCategory::ALL.map(|category| by_risk(pair, category)));
+            continue;
         }
         let other = match target {
             Target::Resource => format!("other://{OTHER}/"),
@@ -43,18 +53,50 @@ pub(super) fn compare(pair: Pair<'_>) -> Difference {
     }
 }
 
+/// A tool that does this, by name and definition.
+fn by_risk(pair: Pair<'_>, category: RiskCategory) -> Compared {
+    let name = example(category);
+    let tools = ListedTools::of(&[json!({ "name": name })]);
+    let pair = Pair {
+        tools: &tools,
+        knows_tools: true,
+        ..pair
+    };
+    let label = format!("tool `{name}` for example, which is {category}");
+    pair.decide_name(&Target::Tool.action(name), label)
+}
+
+/// A name that says no more than this.
+fn example(category: RiskCategory) -> &'static str {
+    match category {
+        RiskCategory::Read => "get_some_other_thing",
+        RiskCategory::Write => "update_some_other_thing",
+        RiskCategory::Execute => "run_some_other_thing",
+        RiskCategory::Financial => "pay_some_other_invoice",
+        RiskCategory::Destructive => "delete_some_other_thing",
+        RiskCategory::Unknown => OTHER,
+    }
+}
+
 fn keys(document: &PolicyDocument, target: Target) -> Vec<&str> {
     match target {
         Target::Tool => document
             .tools
             .keys()
             .chain(&document.hide)
+            .chain(pinned(document))
             .map(String::as_str)
             .collect(),
         Target::Prompt => document.prompts.keys().map(String::as_str).collect(),
         Target::Resource => document.resources.keys().map(String::as_str).collect(),
         Target::Method => document.methods.keys().map(String::as_str).collect(),
     }
+}
+
+fn pinned(document: &PolicyDocument) -> impl Iterator<Item = &String> {
+    let pins = document.pins.as_ref();
+    let tools = pins.and_then(|pins| pins.tools.as_ref());
+    tools.into_iter().flat_map(BTreeMap::keys)
 }
 
 /// The name, or one that the pattern matches, and whether it is only an example.
@@ -74,4 +116,20 @@ fn one_of(key: &str, target: Target) -> (String, bool) {
         }
     }
     (name, is_pattern)
+}
+
+#[cfg(test)]
+mod tests {
+    use mcp_policy::{Siblings, ToolDefinition, classify};
+
+    use super::*;
+
+    #[test]
+    fn the_examples_are_what_they_are_called() {
+        for category in RiskCategory::ALL {
+            let tool = ToolDefinition::named(example(category));
+            let found = classify(&tool, &Siblings::default());
+            assert_eq!(found.category(), category);
+        }
+    }
 }

@@ -13,16 +13,19 @@ use serde_json::{Value, json};
 use self::compare::{Compared, Known, Pair};
 pub(crate) use self::replay::run as replay;
 use super::{
-    cases, load,
+    cases, load, offered,
     show::{count, print, print_json, shown},
 };
 use crate::{cli::DiffArgs, failure::Failure};
 
 pub(crate) fn run(args: &DiffArgs, json: bool) -> Result<ExitCode, Failure> {
     let (old, new) = (load(&args.old)?, load(&args.new)?);
+    let tools = offered::listed(args.tools.as_deref())?;
     let pair = Pair {
         old: &old,
         new: &new,
+        tools: &tools,
+        knows_tools: args.tools.is_some(),
     };
     let difference = match (&args.audit, &args.cases) {
         (Some(place), _) => log::compare(place, pair)?,
@@ -41,6 +44,7 @@ fn of_cases(path: &Path, pair: Pair<'_>) -> Result<Difference, Failure> {
             Failure::input(format!("{}: {}: {error}", path.display(), case.name))
         })?;
         let label = format!("{} ({})", case.name, case.call.label());
+        let pair = pair.about(case.call.target);
         compared.push(pair.decide(&action, label));
     }
     Ok(Difference {

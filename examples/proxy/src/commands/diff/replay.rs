@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use mcp_policy::Policy;
+use mcp_policy::{Decision, ListedTools, Policy};
 
 use super::super::{
+    call::Target,
     cases::word,
-    load,
+    load, offered,
     recorded::call::{Call, Decided},
 };
 use super::{
@@ -20,6 +21,11 @@ pub(crate) fn run(args: &ReplayArgs, json: bool) -> Result<ExitCode, Failure> {
     let new = load(&args.policy)?;
     let digest = new.digest().to_owned();
     let (new, has_limits) = without_limits(new);
+    let tools = offered::listed(args.tools.as_deref())?;
+    let server = Server {
+        tools: &tools,
+        is_known: args.tools.is_some(),
+    };
     let calls = Calls::read(&args.audit, |call, decided| {
         let Decided {
             outcome,
@@ -38,7 +44,7 @@ pub(crate) fn run(args: &ReplayArgs, json: bool) -> Result<ExitCode, Failure> {
     let compared = calls
         .times
         .into_iter()
-        .map(|(key, times)| key.compare(&new, times))
+        .map(|(key, times)| key.compare(&new, server, times))
         .collect();
     let difference = Difference {
         noun: "call",
@@ -59,16 +65,33 @@ struct Key {
     by_the_same: bool,
 }
 
+/// What is known of the server that was called.
+#[derive(Clone, Copy)]
+struct Server<'s> {
+    tools: &'s ListedTools,
+    is_known: bool,
+}
+
+impl Server<'_> {
+    /// Whether a policy would have to know what the server says of the tool, by which it
+    /// is judged where no entry names it.
+    fn is_wanted(&self, new: &Policy, call: &Call, decision: &Decision<'_>) -> bool {
+        let by_name = decision.inner().is_none() && decision.rule().starts_with("/tools/");
+        let by_risk = call.target == Target::Tool && !new.document().risk.is_empty();
+        by_risk && !by_name && !self.is_known
+    }
+}
+
 impl Key {
-    fn compare(self, new: &Policy, times: usize) -> Compared {
-        let action = self.call.action();
+    fn compare(self, new: &Policy, server: Server<'_>, times: usize) -> Compared {
+        let action = self.call.action().with_tools(server.tools);
         let (decision, asks) = match self.call.is_by_name() {
             true => (new.decide(&action), false),
             false => (new.decide_name(&action), new.is_conditional(&action)),
         };
         let known = if self.by_the_same {
             Known::Same
-        } else if asks || self.call.is_altered() {
+        } else if asks || self.call.is_altered() || server.is_wanted(new, &self.call, &decision) {
             Known::NeedsArguments
         } else if self.outcome == word(decision.outcome()) {
             Known::Same
@@ -94,6 +117,7 @@ fn without_limits(policy: Policy) -> (Policy, bool) {
         .values_mut()
         .chain(document.resources.values_mut())
         .chain(document.prompts.values_mut())
+        .chain(document.risk.values_mut())
         .chain(&mut document.all_tools);
     rules.for_each(|rule| rule.limits.clear());
     if document == *policy.document() {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use mcp_policy::{OnDrift, Pins, Policy};
+use mcp_policy::{ListedTools, OnDrift, Pins, Policy};
 use serde_json::{Value, value::RawValue};
 
 use super::{
@@ -111,9 +111,15 @@ impl Approved {
         changes(pin, self.kept.instructions.as_ref()?, now)
     }
 
-    /// What the policy says of a call of this tool: outcome and rule.
-    pub(super) fn verdict(&self, name: &str, state: Option<State>) -> (&'static str, String) {
-        let said = Said::of(&self.policy, name);
+    /// What the policy says of a call of this tool, of a server that lists these: outcome
+    /// and rule.
+    pub(super) fn verdict(
+        &self,
+        name: &str,
+        state: Option<State>,
+        listed: &ListedTools,
+    ) -> (&'static str, String) {
+        let said = Said::of(&self.policy, name, listed);
         let refuses = matches!(said.outcome(), "deny" | "hide");
         match state {
             // The policy itself does not know what the server says now.

@@ -60,7 +60,7 @@ async fn one(source: Source) -> Result<Offer, String> {
             } else {
                 Stdio::null()
             };
-            let offer = client::everything_of_command(&start.command, &start.around, stderr).await;
+            let offer = client::everything_of_command(&start.program, stderr).await;
             offer.map_err(|reason| start.told(&reason))
         }
         Way::None(reason) => Err(reason),

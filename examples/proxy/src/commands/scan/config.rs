@@ -14,7 +14,7 @@ use super::{
     super::input,
     sources::{Source, Start, Way},
 };
-use crate::{child::Surroundings, failure::Failure, upstream::Target};
+use crate::{child::Program, cli::Secret, failure::Failure, upstream::Target};
 
 /// The largest configuration: some clients keep much else in theirs.
 const LARGEST: usize = 16 << 20;
@@ -124,15 +124,16 @@ fn way(entry: Entry, variable: &dyn Fn(&str) -> Option<String>) -> Result<Way, S
                     Value::String(text) => filled(text)?,
                     other => other.to_string(),
                 };
-                Ok((name.clone(), value))
+                Ok((name.clone(), Secret::new(value)))
             });
             let variables: Result<_, String> = variables.collect();
             let folder = entry.cwd.as_ref().map(filled).transpose()?;
             Ok(Way::Stdio(Box::new(Start {
-                command: command?,
                 said,
-                around: Surroundings {
-                    variables: variables?,
+                program: Program {
+                    command: command?,
+                    environment: variables?,
+                    hidden: Vec::new(),
                     folder: folder.map(PathBuf::from),
                 },
                 is_heard: false,
@@ -228,11 +229,14 @@ mod tests {
         let Ok(Way::Stdio(start)) = read(entry) else {
             panic!("no command");
         };
-        assert_eq!(start.command, ["npx", "-y", "${hunter2}"]);
-        let variables = [("A", "${hunter2}"), ("B", "1")];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        assert_eq!(start.around.variables, variables.into());
-        assert_eq!(start.around.folder, Some(PathBuf::from("/tmp")));
+        let program = &start.program;
+        assert_eq!(program.command, ["npx", "-y", "${hunter2}"]);
+        let variables = program.environment.iter();
+        let variables: Vec<_> = variables
+            .map(|(name, value)| (name.as_str(), value.expose()))
+            .collect();
+        assert_eq!(variables, [("A", "${hunter2}"), ("B", "1")]);
+        assert_eq!(program.folder, Some(PathBuf::from("/tmp")));
     }
 
     #[test]
@@ -266,7 +270,7 @@ mod tests {
             ),
             (
                 json!({ "url": "http://b/", "headers": { "a": "hunter2\u{1}" } }),
-                "the value of `headers a`",
+                "`headers`: the value of `a`",
             ),
         ] {
             let Err(error) = read(entry.clone()) else {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use mcp_policy::{
-    Assessment, Collision, DefinitionWarning, PolicyDocument, RiskSeverity, Rule, Siblings,
-    ToolDefinition, classify, collisions, definition_warnings, recommend,
+    Assessment, Collision, DefinitionWarning, ListedTools, PolicyDocument, RiskSeverity, Rule,
+    Siblings, ToolDefinition, classify, collisions, definition_warnings, recommend,
 };
 use serde_json::{Value, json, value::RawValue};
 
@@ -173,6 +173,12 @@ fn inventory(read: Read, others: &Siblings, approved: Option<&Approved>) -> Inve
     let definitions: Vec<ToolDefinition> = definitions.collect();
     let siblings = Siblings::of(&definitions);
     let recommended = recommend(&definitions);
+    let values: Vec<Value> = read
+        .tools
+        .iter()
+        .map(|(_, value, _)| value.clone())
+        .collect();
+    let listed = ListedTools::of(&values);
     let tools = read.tools.iter().map(|(definition, value, text)| {
         let name = definition.name();
         let state = approved.and_then(|approved| approved.of_tool(name, &seen));
@@ -186,7 +192,7 @@ fn inventory(read: Read, others: &Siblings, approved: Option<&Approved>) -> Inve
             digest: seen.tool(name).map(|definition| definition.digest.clone()),
             state,
             changes: changes.and_then(|approved| approved.changes_of_tool(name, text)),
-            verdict: approved.map(|approved| approved.verdict(name, state)),
+            verdict: approved.map(|approved| approved.verdict(name, state, &listed)),
         }
     });
     Inventory {

@@ -1,13 +1,10 @@
 //! The servers that are to be asked.
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::Path,
-};
+use std::{ffi::OsStr, path::Path};
 
 use super::config;
 use crate::{
-    child::Surroundings,
+    child::Program,
     cli::{ScanArgs, Secret},
     failure::Failure,
     upstream::Target,
@@ -35,10 +32,9 @@ pub(super) enum Way {
 
 /// A server to start.
 pub(super) struct Start {
-    pub(super) command: Vec<OsString>,
+    pub(super) program: Program,
     /// The program as it was said, without what variables were filled in with.
     pub(super) said: String,
-    pub(super) around: Surroundings,
     /// Whether its stderr is shown: only of a server that is asked alone.
     pub(super) is_heard: bool,
 }
@@ -46,7 +42,11 @@ pub(super) struct Start {
 impl Start {
     /// The same error, with the program as it was said.
     pub(super) fn told(&self, error: &str) -> String {
-        let program = self.command.first().map_or(OsStr::new(""), |first| first);
+        let program = self
+            .program
+            .command
+            .first()
+            .map_or(OsStr::new(""), |first| first);
         let quoted = |program: &str| format!("`{program}`");
         error.replace(&quoted(&program.to_string_lossy()), &quoted(&self.said))
     }
@@ -67,9 +67,8 @@ pub(super) fn of(args: &ScanArgs) -> Result<Vec<Source>, Failure> {
     }
     if let Some(program) = servers.command.first() {
         let start = Start {
-            command: servers.command.clone(),
+            program: servers.command.clone().into(),
             said: program.to_string_lossy().into_owned(),
-            around: Surroundings::default(),
             is_heard: servers.client_configs.is_empty() && sources.is_empty(),
         };
         sources.push(Source {

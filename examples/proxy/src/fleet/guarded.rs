@@ -1,0 +1,230 @@
+//! One of the servers, behind its policies.
+
+use std::{convert::Infallible, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use mcp_policy::{PolicyLayer, RequestBody, SessionStore};
+use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
+
+use super::{
+    Settled,
+    issued::{Issued, METADATA},
+    life::Life,
+    policies::{Policies, Table},
+};
+use crate::{
+    access::ENDPOINT,
+    bridge::Bridge,
+    child::Program,
+    config::{Behind, Config, Limits, Server},
+    failure::Failure,
+    gateway::{Timely, guarded},
+    serve,
+    upstream::Upstream,
+};
+
+/// Whatever is answered.
+pub(super) type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A service that answers for one server.
+type Answering = BoxCloneSyncService<Request<Incoming>, Response<Body>, Infallible>;
+
+/// A server and what is in front of it.
+pub(super) struct Guarded {
+    /// What it was made of.
+    behind: Behind,
+    limits: Limits,
+    hidden: Vec<String>,
+    /// What callers have to show, if that is a token of an issuer.
+    pub(super) issued: Option<Arc<Issued>>,
+    pub(super) policies: Policies,
+    /// Kept when the rest is made anew.
+    sessions: Arc<dyn SessionStore>,
+    /// Of what is asked.
+    life: Life,
+    back: Back,
+    service: Answering,
+}
+
+/// What is asked.
+#[derive(Clone)]
+enum Back {
+    Upstream(Box<Upstream<RequestBody<Timely>>>),
+    Bridge(Bridge),
+}
+
+impl Guarded {
+    /// The server as a configuration has it; as much of the old one goes on as is the
+    /// same. Its policies are yet to be replaced.
+    pub(super) fn made(
+        name: &str,
+        server: &Server,
+        config: &Config,
+        old: Option<&Arc<Self>>,
+        settled: &Settled,
+    ) -> Result<Arc<Self>, Failure> {
+        let hidden = match &server.behind {
+            Behind::Command(_) => settled.hidden(config),
+            // It has no environment.
+            Behind::Upstream(_) => Vec::new(),
+        };
+        let issued = issued(name, server, old, settled)?;
+        let same = old.filter(|old| {
+            let is_of = |other: &Arc<Issued>| {
+                let own = issued.as_ref();
+                own.is_some_and(|own| Arc::ptr_eq(own, other))
+            };
+            let asks_the_same = old.issued.as_ref().map_or(issued.is_none(), is_of);
+            old.behind == server.behind && old.hidden == hidden && asks_the_same
+        });
+        if let Some(same) = same.filter(|same| same.limits == config.limits) {
+            return Ok(Arc::clone(same));
+        }
+        let policies = match old {
+            Some(old) => old.policies.clone(),
+            None => {
+                let table = Table::of(name, server, &config.grants);
+                Policies::new(name, table, &settled.lockdown)
+            }
+        };
+        let sessions = match old {
+            Some(old) => Arc::clone(&old.sessions),
+            None => settled.stores.sessions(name)?,
+        };
+        let back = match (same, &server.behind) {
+            (Some(same), _) => same.back.clone(),
+            (None, Behind::Upstream(target)) => {
+                Back::Upstream(Box::new(serve::upstream(target.clone())?))
+            }
+            (None, Behind::Command(command)) => {
+                let program = Program {
+                    command: command.command.clone(),
+                    environment: command.environment.clone(),
+                    hidden: hidden.clone(),
+                    folder: None,
+                };
+                let bridge = Bridge::new(program, policies.clone(), command.shows_stderr);
+                Back::Bridge(bridge)
+            }
+        };
+        let layer = layer(name, &policies, &sessions, &config.limits, settled);
+        Ok(Arc::new(Self {
+            behind: server.behind.clone(),
+            limits: config.limits.clone(),
+            hidden,
+            issued,
+            sessions,
+            life: same.map_or_else(Life::begin, |same| same.life.clone()),
+            service: back.behind(layer),
+            policies,
+            back,
+        }))
+    }
+
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        match self.service.clone().oneshot(request).await {
+            Ok(response) => self.life.bounds(response),
+            Err(never) => match never {},
+        }
+    }
+
+    /// Whether what is asked is the same in the other.
+    pub(super) fn goes_on_in(&self, other: &Self) -> bool {
+        self.life.is(&other.life)
+    }
+
+    /// Ends its streams, and what was started for it.
+    pub(super) async fn end(&self) {
+        self.life.end();
+        if let Back::Bridge(bridge) = &self.back {
+            bridge.end().await;
+        }
+    }
+
+    /// Ends the streams on which nothing is due.
+    pub(super) fn close_server_streams(&self) {
+        if let Back::Bridge(bridge) = &self.back {
+            bridge.close_server_streams();
+        }
+    }
+}
+
+impl Back {
+    fn behind(&self, layer: PolicyLayer) -> Answering {
+        match self {
+            Self::Upstream(upstream) => boxed(guarded(layer, Upstream::clone(upstream))),
+            Self::Bridge(bridge) => boxed(guarded(layer, bridge.clone())),
+        }
+    }
+}
+
+fn boxed<S, R>(service: S) -> Answering
+where
+    S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    R: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let service = service.map_response(|response: Response<R>| {
+        response.map(|body| body.map_err(Into::into).boxed_unsync())
+    });
+    BoxCloneSyncService::new(service)
+}
+
+/// What callers have to show; the old one, whose keys are known, if it asks the same.
+fn issued(
+    name: &str,
+    server: &Server,
+    old: Option<&Arc<Guarded>>,
+    settled: &Settled,
+) -> Result<Option<Arc<Issued>>, Failure> {
+    let Some(said) = &server.issued else {
+        return Ok(None);
+    };
+    // Only another start changes by which URL the proxy is known.
+    let Some(public) = &settled.public else {
+        let why = format!("the server `{name}` asks for tokens: `public_url` needs another start");
+        return Err(Failure::start(why));
+    };
+    let path = format!("{ENDPOINT}/{name}");
+    let url = public.at(&path);
+    let known = old.and_then(|old| old.issued.as_ref());
+    if let Some(known) = known.filter(|known| known.is(said, &url)) {
+        return Ok(Some(Arc::clone(known)));
+    }
+    let metadata = format!("{}{}", public.origin(), public.well_known(METADATA, &path));
+    Ok(Some(Arc::new(Issued::new(said, url, metadata)?)))
+}
+
+fn layer(
+    name: &str,
+    policies: &Policies,
+    sessions: &Arc<dyn SessionStore>,
+    limits: &Limits,
+    settled: &Settled,
+) -> PolicyLayer {
+    let layer = PolicyLayer::from_source(policies.clone()).server_name(name);
+    let mut layer = settled.stores.with(Arc::clone(sessions)).under(layer);
+    layer = layer.approval_store(Arc::clone(&settled.approvals));
+    layer = serve::told_of(settled.public.clone(), layer);
+    if let Some(audit) = &settled.audit {
+        layer = layer.audit(Arc::clone(audit));
+    }
+    if let Some(bytes) = limits.max_body_size {
+        layer = layer.max_body_size(bytes);
+    }
+    if let Some(bytes) = limits.max_response_size {
+        layer = layer.max_response_size(bytes);
+    }
+    layer = layer.sharing_budgets_of(&settled.budgets);
+    if let Some(time) = limits.approval_wait {
+        layer = layer.approval_wait(time);
+    }
+    match limits.sessions_per_minute {
+        Some(most) => layer.dangerous().sessions_per_minute(most),
+        None => layer,
+    }
+}

@@ -1,0 +1,357 @@
+//! The file that locks everything down, or some of it, while it is there.
+//!
+//! It is looked at whenever a policy is wanted, so that it holds from the next call on.
+//! What is locked has a policy that refuses everything; sessions go on, and so do streams
+//! that are open: what comes on them is judged by that policy.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use mcp_policy::{LoadError, Policy};
+use toml_edit::{DocumentMut, Item, Value, value};
+
+use crate::config::files::{self, Seen};
+
+/// What callers of something that is locked have.
+const POLICY: &str = include_str!("lockdown.json");
+
+/// What is locked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Locks {
+    pub(crate) everything: bool,
+    pub(crate) servers: BTreeSet<String>,
+    pub(crate) grants: BTreeSet<String>,
+}
+
+/// Why nobody knows what a file locks.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unknown(pub(crate) String);
+
+impl Locks {
+    /// What the file says. Without one nothing is locked, and by an empty one everything.
+    pub(crate) fn read(path: &Path) -> Result<Self, Unknown> {
+        match files::read(path) {
+            Ok(None) => Ok(Self::default()),
+            Ok(Some(text)) => Self::parse(&text),
+            Err(error) => Err(Unknown(format!("cannot read it: {error}"))),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Unknown> {
+        let document: DocumentMut = text
+            .parse()
+            .map_err(|_| Unknown("it is no TOML".to_owned()))?;
+        let mut locks = Self {
+            everything: document.is_empty(),
+            ..Self::default()
+        };
+        for (name, item) in document.iter() {
+            let wrong = || Unknown(format!("`{}` is not understood", name.escape_debug()));
+            match name {
+                "everything" => locks.everything = item.as_bool().ok_or_else(wrong)?,
+                "servers" => locks.servers = names(item).ok_or_else(wrong)?,
+                "grants" => locks.grants = names(item).ok_or_else(wrong)?,
+                _ => return Err(wrong()),
+            }
+        }
+        Ok(locks)
+    }
+
+    pub(crate) fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// As a file that says this.
+    pub(crate) fn to_text(&self) -> String {
+        let list = |names: &BTreeSet<String>| names.iter().collect::<Value>();
+        let mut document = DocumentMut::new();
+        if self.everything {
+            document.insert("everything", value(true));
+        }
+        for (name, names) in [("servers", &self.servers), ("grants", &self.grants)] {
+            if !names.is_empty() {
+                document.insert(name, value(list(names)));
+            }
+        }
+        document.to_string()
+    }
+
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "everything": self.everything,
+            "servers": self.servers,
+            "grants": self.grants,
+        })
+    }
+
+    fn concerns(&self, server: &str, grant: Option<&str>) -> bool {
+        self.everything
+            || self.servers.contains(server)
+            || grant.is_some_and(|grant| self.grants.contains(grant))
+    }
+}
+
+fn names(item: &Item) -> Option<BTreeSet<String>> {
+    let list = item.as_array()?.iter();
+    list.map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
+/// What is locked now.
+#[derive(Debug)]
+pub(super) struct Lockdown {
+    policy: Policy,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// Of the configuration that runs.
+    first: Looked,
+    /// Of the one that stands there and does not load, if that names another file: what
+    /// the command locks is locked.
+    second: Option<Looked>,
+    /// How often it has become something else.
+    changes: u64,
+}
+
+/// A file, and what it said.
+#[derive(Debug)]
+struct Looked {
+    path: PathBuf,
+    seen: Seen,
+    /// Everything is, if nobody knows.
+    locks: Result<Locks, Unknown>,
+}
+
+impl Looked {
+    fn at(path: PathBuf) -> Self {
+        let seen = Seen::now(&path);
+        let locks = Locks::read(&path);
+        Self { path, seen, locks }
+    }
+
+    /// Looks again, and says whether it says something else.
+    fn look(&mut self) -> bool {
+        if self.seen.is_current() {
+            return false;
+        }
+        let new = Self::at(self.path.clone());
+        let differs = new.locks != self.locks;
+        *self = new;
+        if differs {
+            self.say();
+        }
+        differs
+    }
+
+    fn locks_something(&self) -> bool {
+        !self.locks.as_ref().is_ok_and(Locks::is_nothing)
+    }
+
+    fn say(&self) {
+        let file = self.path.display();
+        match &self.locks {
+            Err(Unknown(why)) => {
+                tracing::error!(
+                    %file,
+                    why,
+                    "the lockdown is not understood: everything is locked down"
+                );
+            }
+            Ok(locks) if locks.is_nothing() => tracing::warn!(%file, "nothing is locked down"),
+            Ok(Locks {
+                everything,
+                servers,
+                grants,
+            }) => {
+                tracing::warn!(%file, everything, ?servers, ?grants, "locked down");
+            }
+        }
+    }
+}
+
+impl Held {
+    fn all(&self) -> impl Iterator<Item = &Looked> {
+        [&self.first].into_iter().chain(&self.second)
+    }
+
+    fn look(&mut self) {
+        for looked in [&mut self.first].into_iter().chain(&mut self.second) {
+            self.changes = self.changes.saturating_add(u64::from(looked.look()));
+        }
+    }
+
+    fn another(&mut self, path: &Path) -> Looked {
+        let looked = Looked::at(path.to_owned());
+        if looked.locks_something() {
+            looked.say();
+        }
+        self.changes = self.changes.saturating_add(1);
+        looked
+    }
+}
+
+impl Lockdown {
+    pub(super) fn new(path: &Path) -> Result<Self, LoadError> {
+        let first = Looked::at(path.to_owned());
+        if first.locks_something() {
+            first.say();
+        }
+        Ok(Self {
+            policy: POLICY.parse()?,
+            held: Mutex::new(Held {
+                first,
+                second: None,
+                changes: 0,
+            }),
+        })
+    }
+
+    /// What everybody has while everything is locked.
+    pub(super) fn for_all(&self) -> Policy {
+        self.policy.clone()
+    }
+
+    /// From now on it is this file alone.
+    pub(super) fn follow(&self, path: &Path) {
+        let mut held = self.held();
+        if held.first.path != path {
+            held.first = held.another(path);
+        }
+        if held.second.take().is_some() {
+            held.changes = held.changes.saturating_add(1);
+        }
+    }
+
+    /// From now on it is this file, too.
+    pub(super) fn follow_too(&self, path: &Path) {
+        let mut held = self.held();
+        if held.all().last().is_some_and(|last| last.path == path) {
+            return;
+        }
+        held.second = match held.first.path == path {
+            true => None,
+            false => Some(held.another(path)),
+        };
+    }
+
+    /// The policy of somebody, if they are locked out.
+    pub(super) fn policy(&self, server: &str, grant: Option<&str>) -> Option<Policy> {
+        let held = self.look();
+        let is_locked = held.all().any(|looked| {
+            let locks = looked.locks.as_ref();
+            locks.map_or(true, |locks| locks.concerns(server, grant))
+        });
+        is_locked.then(|| self.policy.clone())
+    }
+
+    /// What is locked now, for operators.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        let held = self.look();
+        let mut all = Locks::default();
+        for looked in held.all() {
+            match &looked.locks {
+                Ok(locks) => {
+                    all.everything |= locks.everything;
+                    all.servers.extend(locks.servers.iter().cloned());
+                    all.grants.extend(locks.grants.iter().cloned());
+                }
+                Err(_) => all.everything = true,
+            }
+        }
+        all.to_json()
+    }
+
+    /// How often what is locked has changed.
+    pub(super) fn changes(&self) -> u64 {
+        self.look().changes
+    }
+
+    fn look(&self) -> MutexGuard<'_, Held> {
+        let mut held = self.held();
+        held.look();
+        held
+    }
+
+    /// Nothing is left half done under the lock, so a panic of another thread spoils
+    /// nothing.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes what is to be locked, so that nobody ever reads half of it.
+pub(crate) fn write(path: &Path, locks: &Locks) -> io::Result<()> {
+    if locks.is_nothing() {
+        return match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+    }
+    files::write(path, &locks.to_text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_understood_locks_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.lockdown");
+        let lockdown = Lockdown::new(&path).unwrap();
+        let locked = |server: &str, grant| lockdown.policy(server, grant).is_some();
+        assert!(!locked("a", Some("x")));
+        for everything in [
+            "",
+            "# Now!\n",
+            "everything = true",
+            "a",
+            "server = [\"b\"]",
+            "servers = 1",
+            "grants = [1]",
+        ] {
+            std::fs::write(&path, everything).unwrap();
+            assert!(locked("a", Some("x")) && locked("b", None), "{everything}");
+        }
+        std::fs::write(&path, [0xff]).unwrap();
+        assert!(locked("a", None));
+        std::fs::write(
+            &path,
+            "servers = [\"b\"]\ngrants = [\"x\"]\neverything = false",
+        )
+        .unwrap();
+        assert!(locked("b", None) && locked("b", Some("y")) && locked("a", Some("x")));
+        assert!(!locked("a", None) && !locked("a", Some("y")));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!locked("b", Some("x")));
+        // What is there and can be no file.
+        std::fs::create_dir(&path).unwrap();
+        assert!(locked("a", None));
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gateway.lockdown");
+        let some = Locks {
+            everything: false,
+            servers: BTreeSet::from(["a".to_owned()]),
+            grants: BTreeSet::from(["x".to_owned(), "y".to_owned()]),
+        };
+        let all = Locks {
+            everything: true,
+            ..some.clone()
+        };
+        for locks in [some, all, Locks::default()] {
+            write(&path, &locks).unwrap();
+            assert_eq!(Locks::read(&path).unwrap(), locks);
+        }
+        assert!(!path.exists());
+        write(&path, &Locks::default()).unwrap();
+    }
+}

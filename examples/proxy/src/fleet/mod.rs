@@ -1,0 +1,526 @@
+//! `serve --config`: many servers, each at a path of its own, and whoever has a grant
+//! for one of them.
+//!
+//! What runs is replaced as a whole when the configuration changes ([`reload`]): a
+//! request is answered by what ran when it came. [`guarded`] is one server, [`policies`]
+//! what holds for whom in front of it, [`identify`] who calls, [`issued`] the same by
+//! tokens of others, [`lockdown`] what the
+//! operator has locked, and [`life`] how streams end when what they are for is gone.
+
+mod guarded;
+mod identify;
+mod issued;
+mod life;
+pub(crate) mod lockdown;
+mod policies;
+mod reload;
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    Method, Request, Response, StatusCode,
+    header::{ALLOW, RETRY_AFTER},
+};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use mcp_policy::{ApprovalStore, AuditSink, Policy, PolicyLayer};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use tower::{Layer, ServiceExt};
+
+use self::{
+    guarded::{Body, Guarded},
+    identify::{Grants, Refused},
+    lockdown::Lockdown,
+    policies::Table,
+};
+use crate::{
+    access::{self, Access, ENDPOINT},
+    admin::Admin,
+    audit::{self, Place},
+    cli::Secret,
+    config::{
+        Config, Limits,
+        files::{Files, Seen},
+    },
+    diagnostics,
+    failure::Failure,
+    gateway, headers, keys,
+    monitor::{Monitor, Watched},
+    public::{PublicPages, PublicUrl},
+    serve,
+    state::{Keeps, ManyStores, State},
+    traces, webhook,
+};
+
+/// Variables of the environment that hold what no server has to know.
+const HIDDEN: [&str; 3] = [
+    "MCP_POLICY_KEY",
+    "MCP_POLICY_STATE",
+    "MCP_POLICY_WEBHOOK_SECRET",
+];
+
+/// How long a configuration that is being read is waited for at the end.
+const READ: Duration = Duration::from_secs(5);
+
+/// Everything that is served.
+pub(crate) struct Fleet {
+    path: PathBuf,
+    settled: Settled,
+    running: RwLock<Arc<Running>>,
+    /// Held by whoever reads the configuration.
+    reading: tokio::sync::Mutex<()>,
+    /// Servers that are gone, whose commands still have to end.
+    ending: Mutex<JoinSet<()>>,
+    /// How often somebody was refused.
+    refused: Refused,
+}
+
+/// What only another start changes.
+struct Settled {
+    start: Start,
+    keeps: Keeps,
+    stores: ManyStores,
+    approvals: Arc<dyn ApprovalStore>,
+    /// Whose budgets all layers share; it is in front of nothing.
+    budgets: PolicyLayer,
+    audit: Option<Arc<dyn AuditSink>>,
+    public: Option<PublicUrl>,
+    pages: Option<PublicPages>,
+    lockdown: Arc<Lockdown>,
+    /// Is told of all policies.
+    follows: Follows,
+}
+
+type Follows = Box<dyn Fn(&[&Policy]) + Send + Sync>;
+
+/// What a configuration said of that.
+#[derive(Debug, PartialEq)]
+struct Start {
+    listen: SocketAddr,
+    admin: Option<SocketAddr>,
+    public_url: Option<PublicUrl>,
+    state: Option<State>,
+    key_file: Option<PathBuf>,
+    audit: Option<Place>,
+    audit_keep: Option<u32>,
+    metrics: Option<SocketAddr>,
+    webhook: Option<Secret>,
+    budgets: [Option<usize>; 2],
+}
+
+/// What holds for a request.
+struct Running {
+    access: Access,
+    servers: BTreeMap<String, Arc<Guarded>>,
+    grants: Grants,
+    /// The policy files of servers that everybody may use.
+    everybodys: BTreeMap<String, PathBuf>,
+    /// Everything that was read, the last time that it was.
+    files: Files,
+    /// Why what was read then is not used.
+    trouble: Option<Trouble>,
+}
+
+/// How bad it is, and what is said of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// The configuration does not load, and what was loaded before holds, except for
+    /// tokens that do not stand in it any more.
+    Unloadable(String),
+    /// Nobody knows what it says.
+    Unreadable(String),
+}
+
+impl Trouble {
+    fn text(&self) -> &str {
+        match self {
+            Self::Unloadable(text) | Self::Unreadable(text) => text,
+        }
+    }
+}
+
+impl Start {
+    fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listen,
+            admin: config.admin,
+            public_url: config.public_url.clone(),
+            state: config.state.clone(),
+            key_file: config.key_file.clone(),
+            audit: config.audit.clone(),
+            audit_keep: config.audit_keep,
+            metrics: config.metrics,
+            webhook: config.webhook.clone(),
+            budgets: [config.limits.request_budget, config.limits.response_budget],
+        }
+    }
+}
+
+impl Settled {
+    /// Variables of the environment that are kept from servers.
+    fn hidden(&self, config: &Config) -> Vec<String> {
+        let named = config.hidden.iter().cloned();
+        named.chain(HIDDEN.map(str::to_owned)).collect()
+    }
+}
+
+/// Serves what the configuration says until a signal stops it.
+pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure> {
+    let config = Config::load(path).map_err(Failure::Config)?;
+    let state = match &config.state {
+        Some(state) => state.clone(),
+        None => State::parse(state)?,
+    };
+    let webhook = config.webhook.as_ref().map(webhook::open).transpose()?;
+    let admin = Admin::new(config.admin)?;
+    let monitor = match config.metrics {
+        Some(address) => Some(Monitor::new(address).await?),
+        None => None,
+    };
+    traces::start()?;
+    let audit = audit::open(config.audit.as_ref(), config.audit_keep)?;
+    let listener = serve::bind(config.listen, "choose another address with `listen`").await?;
+    let keys = keys::read(config.key_file.as_deref())?;
+    let stores = state.open_for_many(keys).await?;
+    let admin = admin.keeping_in(stores.approvals());
+    if let Some(webhook) = webhook {
+        tokio::spawn(admin.approvals().notify(webhook));
+    }
+    if let Some(monitor) = monitor {
+        let watched = Watched {
+            sessions: Some(stores.sessions("(ready)")?),
+            approvals: admin.approvals(),
+        };
+        monitor.open(&config.access, watched);
+    }
+    if config.listen.ip().is_unspecified() && !config.names_hosts {
+        tracing::warn!(
+            "callers have to use a loopback name: name the host that others use in `allowed_hosts`"
+        );
+    }
+    let lockdown = Lockdown::new(&config.lockdown);
+    let lockdown = lockdown.map_err(|error| Failure::start(error.to_string()))?;
+    let pages = config
+        .public_url
+        .as_ref()
+        .map(|url| PublicPages::new(url, config.access.clone(), admin.approvals()));
+    let settled = Settled {
+        start: Start::of(&config),
+        keeps: state.keeps(),
+        stores,
+        approvals: admin.store(),
+        budgets: budgets(&config.limits, lockdown.for_all()),
+        audit,
+        public: config.public_url.clone(),
+        pages,
+        lockdown: Arc::new(lockdown),
+        follows: Box::new(admin.follows_all()),
+    };
+    let access = config.access.clone();
+    let fleet = Arc::new(Fleet::new(path, config, settled)?);
+    let told = Arc::downgrade(&fleet);
+    let status = move || told.upgrade().map_or(Value::Null, |fleet| fleet.status());
+    admin.telling(Arc::new(status)).open(&access).await?;
+    Fleet::attend(&fleet)?;
+    serve_fleet(listener, fleet).await
+}
+
+/// A layer with these budgets, and any policy.
+fn budgets(limits: &Limits, policy: Policy) -> PolicyLayer {
+    let mut layer = PolicyLayer::new(policy);
+    if let Some(bytes) = limits.request_budget {
+        layer = layer.request_budget(bytes);
+    }
+    if let Some(bytes) = limits.response_budget {
+        layer = layer.response_budget(bytes);
+    }
+    layer
+}
+
+async fn serve_fleet(
+    listener: tokio::net::TcpListener,
+    fleet: Arc<Fleet>,
+) -> Result<ExitCode, Failure> {
+    let running = fleet.running();
+    let endpoints = running
+        .servers
+        .keys()
+        .map(|name| format!("{ENDPOINT}/{name}"));
+    let endpoints: Vec<_> = endpoints.collect();
+    drop(running);
+    let front = Arc::clone(&fleet);
+    let service = tower::service_fn(move |request| {
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(front.answer(request).await) }
+    });
+    let stopping = || {
+        for server in fleet.running().servers.values() {
+            server.close_server_streams();
+        }
+    };
+    let service = gateway::traced(service);
+    let ended = serve::serve_until_stopped(listener, service, &endpoints, |_| (), stopping).await;
+    fleet.end().await;
+    ended
+}
+
+impl Fleet {
+    fn new(path: &Path, config: Config, settled: Settled) -> Result<Self, Failure> {
+        let servers = made(&config, &BTreeMap::new(), &settled)?;
+        for (path, policy) in config.policies() {
+            diagnostics::warn(path, policy, settled.keeps);
+        }
+        let policies: Vec<_> = config.policies().into_values().collect();
+        (settled.follows)(&policies);
+        tracing::info!(
+            config = %path.display(),
+            servers = config.servers.len(),
+            grants = config.grants.len(),
+            "loaded"
+        );
+        let grants = Grants::default().followed_by(&config.grants);
+        let running = Running::new(config, servers, grants);
+        Ok(Self {
+            path: path.to_owned(),
+            running: RwLock::new(Arc::new(running)),
+            settled,
+            reading: tokio::sync::Mutex::default(),
+            ending: Mutex::default(),
+            refused: Refused::default(),
+        })
+    }
+
+    fn running(&self) -> Arc<Running> {
+        let running = self.running.read();
+        Arc::clone(&running.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn ending(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves nothing behind that was started. No configuration is read after this.
+    async fn end(&self) {
+        // Whoever reads one now is waited for, because its servers are other ones; but not
+        // for ever, if what they read has no end.
+        let _turn = tokio::time::timeout(READ, self.reading.lock()).await;
+        let running = self.running();
+        let ending = running.servers.values().map(|server| server.end());
+        let mut gone = std::mem::take(&mut *self.ending());
+        let gone = async { while gone.join_next().await.is_some() {} };
+        tokio::join!(futures_util::future::join_all(ending), gone);
+    }
+
+    /// How it is, for operators.
+    fn status(&self) -> Value {
+        let running = self.running();
+        let mut grants: Vec<_> = running.grants.labels().into_iter().collect();
+        grants.sort_unstable();
+        json!({
+            "config": self.path.display().to_string(),
+            "loaded": running.trouble.is_none(),
+            "problems": running.trouble.as_ref().map(Trouble::text),
+            "servers": running.servers.keys().collect::<Vec<_>>(),
+            "grants": grants,
+            "lockdown": self.settled.lockdown.to_json(),
+        })
+    }
+
+    /// Answers any request.
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        let running = self.current().await;
+        if running.is_unreadable() {
+            return unreadable();
+        }
+        if let Err(foreign) = running.access.judge(&request) {
+            return boxed(foreign.refused());
+        }
+        if let Some(pages) = &self.settled.pages
+            && let Some(page) = pages.page(&request).await
+        {
+            return boxed(page);
+        }
+        let Some(cors) = running.access.cors() else {
+            return self.route(&running, request).await;
+        };
+        let running = &running;
+        let service = tower::service_fn(|request| async move {
+            Ok::<_, Infallible>(self.route(running, request).await)
+        });
+        match cors.layer(service).oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Hands a request to the server that its path names, if the caller may use that.
+    async fn route(&self, running: &Arc<Running>, request: Request<Incoming>) -> Response<Body> {
+        let mut running = Arc::clone(running);
+        if let Some(metadata) = self.metadata(&running, &request) {
+            return boxed(metadata);
+        }
+        let name = request.uri().path().strip_prefix(ENDPOINT);
+        let name = name.and_then(|name| name.strip_prefix('/'));
+        let Some(name) = name.map(str::to_owned) else {
+            return nothing_here();
+        };
+        if let Some(file) = running.policy_file(&name, &request)
+            && !file.is_current()
+        {
+            self.reload().await;
+            running = self.running();
+            if running.is_unreadable() {
+                return unreadable();
+            }
+        }
+        let Some(server) = running.servers.get(&name) else {
+            return nothing_here();
+        };
+        let mut request = request;
+        let mut life = None;
+        let mut left = None;
+        if let Some(issued) = &server.issued {
+            match issued.who(request.headers()).await {
+                Ok((caller, lasts)) => {
+                    request.extensions_mut().insert(caller);
+                    left = Some(lasts);
+                }
+                Err(refused) => {
+                    let why = refused.why();
+                    tracing::warn!(
+                        server = name,
+                        why,
+                        "refused whoever called without a right token"
+                    );
+                    return boxed(issued.refused(&refused));
+                }
+            }
+        } else if !running.everybodys.contains_key(&name) {
+            match running.grants.who(&name, request.headers()) {
+                Ok(known) => {
+                    request.extensions_mut().insert(known.caller());
+                    life = Some(known.life.clone());
+                }
+                Err(unknown) => {
+                    self.refused.say(&name, unknown);
+                    return boxed(unknown.refused());
+                }
+            }
+        }
+        headers::keep_what_is_the_callers(request.headers_mut(), false);
+        let answer = server.answer(request).await;
+        match (life, left) {
+            (Some(life), _) => life.bounds(answer),
+            (None, Some(left)) => life::lasting(left, answer),
+            (None, None) => answer,
+        }
+    }
+
+    /// What clients have to know of a server before they have a token for it.
+    fn metadata<B>(&self, running: &Running, request: &Request<B>) -> Option<Whole> {
+        let path = request.uri().path().strip_prefix(issued::METADATA)?;
+        let public = self.settled.public.as_ref()?;
+        // Something in front may have taken its own part away.
+        let path = path.strip_prefix(public.path()).unwrap_or(path);
+        let name = path.strip_prefix(ENDPOINT)?.strip_prefix('/')?;
+        let issued = running.servers.get(name)?.issued.as_ref()?;
+        Some(match *request.method() {
+            Method::GET => issued.metadata(name),
+            _ => {
+                let text = "Use GET.\n";
+                let kind = "text/plain; charset=utf-8";
+                let mut answer: Whole = access::answer(StatusCode::METHOD_NOT_ALLOWED, kind, text);
+                let allowed = http::HeaderValue::from_static("GET");
+                answer.headers_mut().insert(ALLOW, allowed);
+                answer
+            }
+        })
+    }
+}
+
+impl Running {
+    fn new(config: Config, servers: BTreeMap<String, Arc<Guarded>>, grants: Grants) -> Self {
+        let everybodys = config.servers.into_iter();
+        let everybodys = everybodys.filter_map(|(name, server)| Some((name, server.policy?.path)));
+        Self {
+            access: config.access,
+            servers,
+            everybodys: everybodys.collect(),
+            grants,
+            files: Files::of(config.files),
+            trouble: None,
+        }
+    }
+
+    fn is_unreadable(&self) -> bool {
+        matches!(self.trouble, Some(Trouble::Unreadable(_)))
+    }
+
+    /// The file of the policy by which a request will be judged, as it was when it was
+    /// read the last time.
+    fn policy_file<B>(&self, server: &str, request: &Request<B>) -> Option<&Seen> {
+        let path = match self.everybodys.get(server) {
+            Some(path) => path,
+            None => {
+                let known = self.grants.who(server, request.headers()).ok()?;
+                &known.grant.policy.as_ref()?.path
+            }
+        };
+        self.files.get(path)
+    }
+}
+
+/// The servers of a configuration, as much of the old ones as is the same.
+fn made(
+    config: &Config,
+    old: &BTreeMap<String, Arc<Guarded>>,
+    settled: &Settled,
+) -> Result<BTreeMap<String, Arc<Guarded>>, Failure> {
+    let servers = config.servers.iter().map(|(name, server)| {
+        let made = Guarded::made(name, server, config, old.get(name), settled)?;
+        Ok((name.clone(), made))
+    });
+    servers.collect()
+}
+
+/// Replaces the policies in front of every server by those of a configuration.
+fn replace_policies(config: &Config, servers: &BTreeMap<String, Arc<Guarded>>) {
+    for (name, server) in &config.servers {
+        if let Some(guarded) = servers.get(name) {
+            let table = Table::of(name, server, &config.grants);
+            guarded.policies.replace(table);
+        }
+    }
+}
+
+type Whole = Response<Full<Bytes>>;
+
+fn boxed(response: Whole) -> Response<Body> {
+    response.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+}
+
+fn nothing_here() -> Response<Body> {
+    let text = "Nothing is here. The MCP endpoint of a server is /mcp/ and its name.\n";
+    let answer: Whole = access::answer(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", text);
+    boxed(answer)
+}
+
+/// Who is let in is not known, so nobody is.
+fn unreadable() -> Response<Body> {
+    let text = "The configuration of this proxy cannot be read, so nobody is let in. The operator \
+                finds in its log why.";
+    let mut answer: Whole = access::refused(StatusCode::SERVICE_UNAVAILABLE, text);
+    let later = http::HeaderValue::from_static("5");
+    answer.headers_mut().insert(RETRY_AFTER, later);
+    boxed(answer)
+}

@@ -1,0 +1,154 @@
+//! Callers who prove who they are with a token of an issuer: a JWT as an OAuth access
+//! token (RFC 9068, RFC 8725), for one audience.
+//!
+//! [`keys`] is where the keys of the issuer come from.
+
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
+use mcp_policy::Caller;
+use serde_json::{Map, Value};
+
+pub(crate) use self::keys::{KeySource, Unusable, is_issuer, is_place_of_keys};
+use self::keys::{Keys, Unavailable};
+
+/// Bytes of a token.
+const LONGEST_TOKEN: usize = 16 << 10;
+/// Bytes of the name of a caller.
+const LONGEST_NAME: usize = 256;
+/// By so many seconds clocks may differ.
+const LEEWAY: u64 = 30;
+
+/// Those of which the verifier's key is no secret: else whoever can verify could sign.
+const ALGORITHMS: [Algorithm; 9] = [
+    Algorithm::ES256,
+    Algorithm::ES384,
+    Algorithm::EdDSA,
+    Algorithm::PS256,
+    Algorithm::PS384,
+    Algorithm::PS512,
+    Algorithm::RS256,
+    Algorithm::RS384,
+    Algorithm::RS512,
+];
+
+/// What is asked of tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Demands {
+    /// Who issues them: exactly their `iss`.
+    pub(crate) issuer: String,
+    /// For whom they are: one of their `aud`.
+    pub(crate) audience: String,
+    /// All of which they have to have.
+    pub(crate) scopes: Vec<String>,
+    /// The claim that names the caller.
+    pub(crate) caller: String,
+}
+
+/// Why somebody is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// This token does not prove anything, or not any more.
+    Invalid(&'static str),
+    /// Another token, with all of the scopes, would be let in.
+    Scope,
+    /// Nobody knows now whether it does.
+    Unavailable,
+}
+
+/// Tells who somebody is by their token.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    demands: Demands,
+    validation: Validation,
+    keys: Keys,
+}
+
+impl Verifier {
+    /// The keys are asked for when the first token comes.
+    pub(crate) fn new(demands: Demands, source: KeySource) -> Result<Self, Unusable> {
+        let keys = Keys::new(&demands.issuer, source)?;
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.leeway = LEEWAY;
+        validation.validate_nbf = true;
+        validation.set_audience(&[&demands.audience]);
+        validation.set_issuer(&[&demands.issuer]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        Ok(Self {
+            demands,
+            validation,
+            keys,
+        })
+    }
+
+    /// Who has this token.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Caller, Denied> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Denied::Invalid("the token is too long"));
+        }
+        let header = decode_header(token).map_err(|error| why(error.kind()))?;
+        if !ALGORITHMS.contains(&header.alg) {
+            return Err(Denied::Invalid("the token is not signed with a public key"));
+        }
+        let keys = self.keys.for_token(header.kid.as_deref(), header.alg).await;
+        let keys = keys.map_err(|Unavailable| Denied::Unavailable)?;
+        let mut refused = Denied::Invalid("the token is signed with no key of the issuer");
+        let mut validation = self.validation.clone();
+        validation.algorithms = vec![header.alg];
+        for key in &keys {
+            match claims(token, key, &validation) {
+                Ok(claims) => return self.caller(claims),
+                Err(denied) => refused = denied,
+            }
+        }
+        Err(refused)
+    }
+
+    fn caller(&self, claims: Map<String, Value>) -> Result<Caller, Denied> {
+        let name = claims.get(&self.demands.caller).and_then(Value::as_str);
+        let is_one = |name: &&str| !name.is_empty() && name.len() <= LONGEST_NAME;
+        let Some(name) = name.filter(is_one) else {
+            return Err(Denied::Invalid("the token does not say whose it is"));
+        };
+        let granted = scopes(&claims);
+        let has = |wanted: &String| granted.contains(&wanted.as_str());
+        if !self.demands.scopes.iter().all(has) {
+            return Err(Denied::Scope);
+        }
+        Ok(Caller::new(name).with_claims(claims.clone()))
+    }
+}
+
+fn claims(
+    token: &str,
+    key: &DecodingKey,
+    validation: &Validation,
+) -> Result<Map<String, Value>, Denied> {
+    let decoded = decode(token, key, validation);
+    Ok(decoded.map_err(|error| why(error.kind()))?.claims)
+}
+
+/// What a token allows: `scope` as RFC 8693 has it, or `scp`, as others do.
+fn scopes(claims: &Map<String, Value>) -> Vec<&str> {
+    let of = |name| match claims.get(name) {
+        Some(Value::String(text)) => text.split(' ').collect(),
+        Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    [of("scope"), of("scp")].concat()
+}
+
+/// In words that hold nothing of the token.
+fn why(error: &ErrorKind) -> Denied {
+    Denied::Invalid(match error {
+        ErrorKind::ExpiredSignature => "the token has expired",
+        ErrorKind::ImmatureSignature => "the token is not valid yet",
+        ErrorKind::InvalidAudience => "the token is for somebody else",
+        ErrorKind::InvalidIssuer => "the token is of another issuer",
+        ErrorKind::InvalidSignature => "the token is signed with no key of the issuer",
+        ErrorKind::MissingRequiredClaim(_) => "the token has no exp, iss or aud",
+        _ => "the token cannot be read",
+    })
+}

@@ -1,0 +1,177 @@
+//! What several proxies with one configuration have together.
+#![cfg(unix)]
+
+use http::Request;
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::{
+    gateway::{Folder, Recording, outcome, post, request},
+    state::Redis,
+    support::{Answer, Proxy, body, send, within},
+};
+
+const OPERATOR: &str = "operators-token-0123456789";
+
+const POLICY: &str = r#"{
+  "version": "1",
+  "default": "deny",
+  "tools": {
+    "run": { "limits": [ { "counter": "calls", "window": "day", "max": 2 } ] },
+    "pay": { "require_approval": true }
+  }
+}"#;
+
+async fn serve(folder: &Folder) -> Proxy {
+    folder
+        .serve_with(|command| {
+            command.env("MCP_POLICY_ADMIN_TOKENS", format!("op:{OPERATOR}"));
+        })
+        .await
+}
+
+async fn approvals(proxy: &Proxy, method: &str, path: &str) -> Answer {
+    let admin = crate::approvals::admin(&proxy.log());
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("http://{admin}/approvals{path}"))
+        .header("authorization", format!("Bearer {OPERATOR}"));
+    send(request.body(Full::default()).unwrap()).await
+}
+
+async fn share(state: &str) {
+    let (first, second) = (Recording::start().await, Recording::start().await);
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nstate = {state:?}\n\
+         [servers.one]\nurl = {:?}\n[servers.two]\nurl = {:?}\n",
+        first.url, second.url
+    ));
+    folder.put("policy.json", POLICY);
+    let policy = ["--policy", "policy.json"];
+    let alice = folder.grant("alice", "one", &policy).await;
+    let bob = folder.grant("bob", "two", &policy).await;
+    let (here, there) = (serve(&folder).await, serve(&folder).await);
+    assert!(!here.log().contains("forgotten"), "{}", here.log());
+    assert_eq!(outcome(&here, "one", &alice, "run").await, "allowed");
+    assert_eq!(outcome(&there, "one", &alice, "run").await, "allowed");
+    let used_up = "/tools/run/limits/calls";
+    assert_eq!(outcome(&here, "one", &alice, "run").await, used_up);
+    assert_eq!(outcome(&there, "one", &alice, "run").await, used_up);
+    assert_eq!(outcome(&there, "two", &bob, "run").await, "allowed");
+    // What is counted outlives a server that is made anew.
+    let text = folder.text() + "\n[limits]\nsessions_per_minute = 5\n";
+    folder.put("gateway.toml", &text);
+    assert_eq!(outcome(&here, "one", &alice, "run").await, used_up);
+
+    // What waits in front of any server is seen at any proxy.
+    let pay = |id: u32| {
+        json!({
+            "jsonrpc": "2.0", "id": id, "method": "tools/call",
+            "params": { "name": "pay", "arguments": { "amount": id } },
+        })
+    };
+    let held = |server, token: &str, id| {
+        let request = request(&here, server, token).body(body(&pay(id))).unwrap();
+        tokio::spawn(send(request))
+    };
+    let waiting = [held("one", &alice, 1), held("two", &bob, 2)];
+    let listed = within("two calls that wait", async {
+        loop {
+            let listed = approvals(&there, "GET", "?state=pending").await.json();
+            let listed = listed.as_array().unwrap().clone();
+            if listed.len() == 2 {
+                break listed;
+            }
+        }
+    })
+    .await;
+    let mut of: Vec<_> = listed
+        .iter()
+        .map(|one| (&one["server"], &one["caller"]))
+        .collect();
+    of.sort_by_key(|(server, _)| server.as_str());
+    assert_eq!(
+        of,
+        [
+            (&json!("one"), &json!("alice")),
+            (&json!("two"), &json!("bob"))
+        ]
+    );
+    for one in &listed {
+        let id = one["id"].as_str().unwrap();
+        assert_eq!(
+            approvals(&there, "POST", &format!("/{id}/approve"))
+                .await
+                .status(),
+            200
+        );
+    }
+    for call in waiting {
+        let answer = within("a held call", call).await.unwrap().json();
+        assert!(answer["result"]["isError"].is_null(), "{answer}");
+    }
+    // A session is its caller's at both.
+    let mallory = folder.grant("mallory", "one", &policy).await;
+    let initialize = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {} });
+    assert_eq!(
+        post(&here, "one", &mallory, &initialize).await.status(),
+        200
+    );
+    // The other one has seen the grant, too.
+    assert_eq!(outcome(&there, "one", &mallory, "run").await, "allowed");
+    folder.succeeds(&["grant", "revoke", "mallory"]).await;
+    for proxy in [&here, &there] {
+        assert_eq!(outcome(proxy, "one", &mallory, "run").await, "401");
+    }
+    let limits = folder_limits(state, &folder).await;
+    assert!(
+        limits.to_string().contains("\"caller\":\"alice\""),
+        "{limits}"
+    );
+}
+
+async fn folder_limits(state: &str, folder: &Folder) -> Value {
+    let state = match state.strip_prefix("sqlite:") {
+        Some(path) => format!("sqlite:{}", folder.path(path).display()),
+        None => state.to_owned(),
+    };
+    let args = [
+        "limits", "list", "--server", "one", "--json", "--state", &state,
+    ];
+    let output = crate::support::run(&args).await;
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn two_gateways_on_one_file_have_everything_together() {
+    share("sqlite:state.db").await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn two_gateways_with_one_redis_have_everything_together() {
+    share(&Redis::start().await.state()).await;
+}
+
+#[tokio::test]
+async fn what_is_counted_in_memory_outlives_a_reload() {
+    let upstream = Recording::start().await;
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\n[servers.one]\nurl = {:?}\npolicy = \"policy.json\"\n",
+        upstream.url
+    ));
+    folder.put("policy.json", POLICY);
+    let proxy = folder.serve().await;
+    assert_eq!(outcome(&proxy, "one", "", "run").await, "allowed");
+    let other = Recording::start().await;
+    folder.put(
+        "gateway.toml",
+        &folder.text().replace(&upstream.url, &other.url),
+    );
+    assert_eq!(outcome(&proxy, "one", "", "run").await, "allowed");
+    assert_eq!(
+        outcome(&proxy, "one", "", "run").await,
+        "/tools/run/limits/calls"
+    );
+    assert_eq!(other.came().len(), 1);
+}

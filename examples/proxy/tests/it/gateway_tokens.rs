@@ -1,0 +1,276 @@
+//! Callers of a gateway who have tokens of an issuer.
+
+use std::{convert::Infallible, net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
+use ring::{rand::SystemRandom, signature};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{
+    fake::Upstream,
+    gateway::{Folder, Recording, outcome, request},
+    support::{Answer, Proxy, body, call, open, send, within},
+};
+
+/// Signs tokens, and publishes its key.
+struct Issuer {
+    address: SocketAddr,
+    key: EncodingKey,
+}
+
+impl Issuer {
+    async fn start() -> Self {
+        let kind = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
+        let key = signature::EcdsaKeyPair::generate_pkcs8(kind, &SystemRandom::new()).unwrap();
+        let key = EncodingKey::from_ec_der(key.as_ref());
+        let published = Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let metadata = json!({
+            "issuer": format!("http://{address}"), "jwks_uri": format!("http://{address}/keys"),
+        });
+        let keys = json!({ "keys": [published] });
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (metadata, keys) = (metadata.to_string(), keys.to_string());
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let answer = match request.uri().path() {
+                        "/.well-known/oauth-authorization-server" => metadata.clone(),
+                        "/keys" => keys.clone(),
+                        other => panic!("{other}"),
+                    };
+                    async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(answer))) }
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        Self { address, key }
+    }
+
+    /// A token for this server, with these claims besides.
+    fn token(&self, server: &str, more: &Value) -> String {
+        let now = jiff::Timestamp::now().as_second();
+        let mut claims = json!({
+            "iss": format!("http://{}", self.address), "sub": "alice", "exp": now + 300,
+            "aud": format!("https://gateway.example.com/x/mcp/{server}"), "scope": "use",
+            "team": "ops",
+        });
+        let more = more.as_object().unwrap().clone();
+        claims.as_object_mut().unwrap().extend(more);
+        encode(&Header::new(Algorithm::ES256), &claims, &self.key).unwrap()
+    }
+
+    /// A gateway in front of two servers, of which only the first asks for such tokens.
+    fn gateway(&self, first: &str, second: &str) -> Folder {
+        Folder::new(&format!(
+            r#"
+listen = "127.0.0.1:0"
+public_url = "https://gateway.example.com/x"
+audit = "audit.jsonl"
+[servers.first]
+url = "{first}"
+policy = "operators.json"
+jwt = {{ issuer = "http://{}", scopes = ["use"] }}
+[servers.second]
+url = "{second}"
+policy = "readers.json"
+jwt = {{ issuer = "http://{}", audience = "second" }}
+"#,
+            self.address, self.address
+        ))
+    }
+}
+
+fn challenge(answer: &Answer) -> &str {
+    answer.header("www-authenticate").unwrap()
+}
+
+async fn writes(proxy: &Proxy, token: Option<&str>) -> Answer {
+    let mut request = Request::post(format!("http://{}/mcp/first", proxy.address))
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    send(request.body(body(&call(1, "write"))).unwrap()).await
+}
+
+#[tokio::test]
+async fn whoever_has_a_token_of_the_issuer_is_let_in_by_its_claims() {
+    let (issuer, first) = (Issuer::start().await, Recording::start().await);
+    let folder = issuer.gateway(&first.url, &first.url);
+    let proxy = folder.serve().await;
+    let ops = issuer.token("first", &json!({}));
+    assert_eq!(outcome(&proxy, "first", &ops, "write").await, "allowed");
+    assert_eq!(
+        outcome(&proxy, "first", &ops, "read").await,
+        "(default deny)"
+    );
+    let others = issuer.token("first", &json!({ "team": "sales" }));
+    let refused = outcome(&proxy, "first", &others, "write").await;
+    assert!(refused.starts_with("/tools/write/require"), "{refused}");
+    let second = issuer.token("second", &json!({ "aud": ["first", "second"] }));
+    assert_eq!(outcome(&proxy, "second", &second, "read").await, "allowed");
+    let came = first.came();
+    assert_eq!(came.len(), 2);
+    let audit = std::fs::read_to_string(folder.path("audit.jsonl")).unwrap();
+    assert!(audit.contains(r#""caller":"alice""#));
+    // Nobody else gets to see a token.
+    for token in [&ops, &others, &second] {
+        let signature = token.rsplit('.').next().unwrap();
+        for text in [format!("{came:?}"), audit.clone(), proxy.log()] {
+            assert!(!text.contains(signature), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_none_is_told_where_to_get_one() {
+    let (issuer, first) = (Issuer::start().await, Recording::start().await);
+    let folder = issuer.gateway(&first.url, &first.url);
+    let proxy = folder.serve().await;
+    let answer = writes(&proxy, None).await;
+    assert_eq!(answer.status(), 401);
+    let said = challenge(&answer).to_owned();
+    let metadata = "https://gateway.example.com/.well-known/oauth-protected-resource/x/mcp/first";
+    assert!(
+        said.contains(&format!("resource_metadata=\"{metadata}\"")),
+        "{said}"
+    );
+    assert!(
+        said.contains("scope=\"use\"") && !said.contains("error"),
+        "{said}"
+    );
+    for prefix in ["/x", ""] {
+        let path = format!("/.well-known/oauth-protected-resource{prefix}/mcp/first");
+        let url = format!("http://{}{path}", proxy.address);
+        let found = send(Request::get(url).body(Full::default()).unwrap()).await;
+        assert_eq!(found.status(), 200);
+        let expected = json!({
+            "resource": "https://gateway.example.com/x/mcp/first", "resource_name": "first",
+            "authorization_servers": [format!("http://{}", issuer.address)],
+            "bearer_methods_supported": ["header"], "scopes_supported": ["use"],
+        });
+        assert_eq!(found.json(), expected);
+    }
+    let nothing = format!(
+        "http://{}/.well-known/oauth-protected-resource/mcp/none",
+        proxy.address
+    );
+    let nothing = send(Request::get(nothing).body(Full::default()).unwrap()).await;
+    assert_eq!(nothing.status(), 404);
+    for (token, error) in [
+        (issuer.token("second", &json!({})), "invalid_token"),
+        (issuer.token("first", &json!({ "exp": 1 })), "invalid_token"),
+        (
+            issuer.token("first", &json!({ "iss": "https://a" })),
+            "invalid_token",
+        ),
+        (
+            Issuer::start().await.token("first", &json!({})),
+            "invalid_token",
+        ),
+        ("mcpp_0123".to_owned(), "invalid_token"),
+        ("\u{e9}".to_owned(), "invalid_token"),
+    ] {
+        let answer = writes(&proxy, Some(&token)).await;
+        assert_eq!(answer.status(), 401, "{token}");
+        let said = challenge(&answer);
+        assert!(said.contains(&format!("error=\"{error}\"")), "{said}");
+        assert!(
+            said.contains("resource_metadata=") && !said.contains(&token),
+            "{said}"
+        );
+        assert!(answer.json()["error"]["message"].is_string());
+    }
+    // Another token is the cure, and only of this.
+    let answer = writes(
+        &proxy,
+        Some(&issuer.token("first", &json!({ "scope": "other" }))),
+    )
+    .await;
+    assert_eq!(answer.status(), 403);
+    let said = challenge(&answer);
+    assert!(
+        said.contains("error=\"insufficient_scope\"") && said.contains("scope=\"use\""),
+        "{said}"
+    );
+    assert!(first.came().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
+    let (issuer, upstream) = (Issuer::start().await, Upstream::bind().await);
+    let url = format!("http://{}/mcp", upstream.address());
+    let folder = issuer.gateway(&url, &url);
+    let proxy = folder.serve().await;
+    let now = jiff::Timestamp::now().as_second();
+    let token = issuer.token("first", &json!({ "exp": now + 3 }));
+    let url = format!("http://{}/mcp/first", proxy.address);
+    let opening = Request::get(url)
+        .header("accept", "text/event-stream")
+        .header("authorization", format!("Bearer {token}"));
+    let streaming = async {
+        let mut asked = upstream.asked().await;
+        asked.stream().await;
+        asked
+    };
+    let (stream, _asked) = tokio::join!(open(opening.body(Full::default()).unwrap()), streaming);
+    assert_eq!(stream.status(), 200);
+    let _ = within("the end of the stream", stream.into_body().collect()).await;
+    let passed = jiff::Timestamp::now().as_second() - now;
+    assert!((2..15).contains(&passed), "{passed} s");
+}
+
+#[tokio::test]
+async fn without_the_keys_of_the_issuer_nobody_is_let_in() {
+    let (mut issuer, first) = (Issuer::start().await, Recording::start().await);
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    issuer.address = gone.local_addr().unwrap();
+    drop(gone);
+    let folder = issuer.gateway(&first.url, &first.url);
+    let proxy = folder.serve().await;
+    let answer = writes(&proxy, Some(&issuer.token("first", &json!({})))).await;
+    assert_eq!(
+        (answer.status(), answer.header("retry-after")),
+        (503, Some("10"))
+    );
+    assert!(answer.header("www-authenticate").is_none());
+    proxy.logs("cannot get the keys of the issuer").await;
+    assert!(first.came().is_empty());
+}
+
+/// A configuration that asks for other tokens is one from the next call on.
+#[tokio::test]
+async fn other_tokens_are_asked_for_from_the_next_call_on() {
+    let (issuer, first) = (Issuer::start().await, Recording::start().await);
+    let folder = issuer.gateway(&first.url, &first.url);
+    let proxy = folder.serve().await;
+    let token = issuer.token("first", &json!({}));
+    assert_eq!(outcome(&proxy, "first", &token, "write").await, "allowed");
+    // What a file system keeps of a time may be coarse.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let stricter = folder
+        .text()
+        .replace("scopes = [\"use\"]", "scopes = [\"use\", \"more\"]");
+    folder.put("gateway.toml", &stricter);
+    let denied = request(&proxy, "first", &token)
+        .body(body(&call(1, "write")))
+        .unwrap();
+    assert_eq!(send(denied).await.status(), 403);
+    let more = issuer.token("first", &json!({ "scope": "more use" }));
+    assert_eq!(outcome(&proxy, "first", &more, "write").await, "allowed");
+    // Without them it would be for everybody, which nobody who has a token is told.
+    let open = stricter.replace("jwt = { issuer", "# jwt = { issuer");
+    folder.put("gateway.toml", &open);
+    assert_eq!(
+        outcome(&proxy, "first", "nothing", "write").await,
+        "/tools/write/require/caller.claims.team-eq"
+    );
+}

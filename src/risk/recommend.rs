@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::assessment::{ActionRisk, Assessment};
+use super::assessment::{ActionRisk, Assessment, EvidencePlace};
 use super::category::RiskCategory;
 use super::classify::classify;
 use super::definition::ToolDefinition;
@@ -27,7 +27,8 @@ const QUOTED: usize = 3;
 /// nothing is known, 10 times. One that cannot be undone is hidden, and one that
 /// moves money needs an approval. A tool that is told by an argument what to do may
 /// be told only what can be undone, in so many words: what it does without them is
-/// not known. Every entry says why, in its `description` or its `reason`.
+/// not known. One whose definition is too long to be read whole needs an approval at
+/// least. Every entry says why, in its `description` or its `reason`.
 ///
 /// Every tool gets an entry, so the policy says the same of it whatever the server says of
 /// it later, and refuses tools that come later. The [`risk`](PolicyDocument::risk) of a
@@ -84,10 +85,20 @@ pub fn recommend(tools: &[ToolDefinition]) -> PolicyDocument {
 
 fn rule(found: &Assessment) -> Rule {
     let why = why(found);
+    if is_cut(found) {
+        // Nobody has seen what else it can be told to do.
+        return whole(found.category().max(RiskCategory::Financial), why);
+    }
     if found.actions().is_empty() {
         return whole(found.category(), why);
     }
     by_action(found, why)
+}
+
+/// Whether its definition is too long to be read whole.
+fn is_cut(found: &Assessment) -> bool {
+    let mut evidence = found.evidence().iter();
+    evidence.any(|evidence| *evidence.place() == EvidencePlace::Definition)
 }
 
 /// The rule of a tool that does one thing.

@@ -218,3 +218,35 @@ fn of_two_tools_of_one_name_the_worse_counts() {
         assert_eq!(outcome(&policy, "thing", "{}"), Outcome::Hide);
     }
 }
+
+#[test]
+fn what_is_too_long_to_be_read_whole_asks_at_least() {
+    let tool = |name: &str, values: usize| {
+        let values = (0..values).map(|number| format!("get_{number}"));
+        let values: Vec<_> = values.chain(["delete".to_owned()]).collect();
+        json!({ "name": name, "inputSchema": {
+            "type": "object", "properties": { "action": { "enum": values } } } })
+    };
+    let mut long = tool("manage_long", 3);
+    for number in 0..256 {
+        long["inputSchema"]["properties"][format!("p{number}")] = json!({});
+    }
+    let tools = [
+        tool("manage_some", 255),
+        tool("manage_many", 256),
+        tool("delete_all", 256),
+        long,
+    ];
+    let (_, policy) = recommended(&tools);
+    assert_no_warning(&policy, &tools, "long definitions");
+    for (name, of_get, of_delete) in [
+        ("manage_some", Outcome::Allow, Outcome::Deny),
+        ("manage_many", Outcome::Ask, Outcome::Ask),
+        ("delete_all", Outcome::Hide, Outcome::Hide),
+        ("manage_long", Outcome::Hide, Outcome::Hide),
+    ] {
+        let outcomes = ["get_1", "delete"]
+            .map(|action| outcome(&policy, name, &format!(r#"{{"action":"{action}"}}"#)));
+        assert_eq!(outcomes, [of_get, of_delete], "{name}");
+    }
+}

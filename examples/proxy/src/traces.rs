@@ -216,13 +216,18 @@ fn with_little_state(context: Context) -> Context {
     ))
 }
 
-/// Names that clients choose are no names of spans.
+/// Names that clients choose are no names of spans: only those of what the policy
+/// allows under a name of its own, and of no URI.
 fn name(record: &DecisionRecord) -> String {
+    if !record.is_allowed() {
+        return "refused".to_owned();
+    }
     let method = record.method().unwrap_or(record.kind().as_str());
-    match record.name().filter(|_| record.is_allowed()) {
+    let is_known = |section: &&str| record.rule().starts_with(*section);
+    let is_known = ["/tools/", "/prompts/"].iter().any(is_known);
+    match record.name().filter(|_| is_known) {
         Some(name) => format!("{method} {name}"),
-        None if record.is_allowed() => method.to_owned(),
-        None => "refused".to_owned(),
+        None => method.to_owned(),
     }
 }
 

@@ -81,6 +81,10 @@ impl Collector {
 
     async fn proxy(&self, upstream: SocketAddr, delay: &str) -> Proxy {
         let policy = r#"{"version":"1","default":"deny","tools":{"run":{}}}"#;
+        self.proxy_with(policy, upstream, delay).await
+    }
+
+    async fn proxy_with(&self, policy: &str, upstream: SocketAddr, delay: &str) -> Proxy {
         let url = format!("http://{upstream}/mcp");
         let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--upstream", &url]);
         command
@@ -204,6 +208,31 @@ async fn a_refused_call_is_a_span_too() {
         attribute(&span, "mcp_policy.rule").as_deref(),
         Some("(default deny)")
     );
+}
+
+#[tokio::test]
+async fn names_that_clients_choose_are_no_names_of_spans() {
+    let (collector, upstream) = (Collector::start().await, Upstream::bind().await);
+    let policy = r#"{"version":"1","default":"allow","tools":{"run":{}},"prompts":{"greet":{}},
+        "resources":{"file:*":{}}}"#;
+    let proxy = collector.proxy_with(policy, upstream.address(), "10");
+    let proxy = proxy.await;
+    let message = |method: &str, params: Value| json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+    for (message, expected) in [
+        (call(1, "run"), "tools/call run"),
+        (call(1, "made-up"), "tools/call"),
+        (
+            message("prompts/get", json!({ "name": "greet" })),
+            "prompts/get greet",
+        ),
+        (
+            message("resources/read", json!({ "uri": "file:///made-up" })),
+            "resources/read",
+        ),
+    ] {
+        let (_, ()) = tokio::join!(upstream.answers(), post(&proxy, &message, None));
+        assert_eq!(collector.span().await.name, expected);
+    }
 }
 
 #[tokio::test]

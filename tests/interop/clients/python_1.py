@@ -9,6 +9,7 @@ from mcp import ClientSession, McpError, StdioServerParameters, UrlElicitationRe
 from mcp.client.sse import sse_client
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 # The SDK has no setting for it.
 types.LATEST_PROTOCOL_VERSION = os.environ.get("PROTOCOL", types.LATEST_PROTOCOL_VERSION)
@@ -39,7 +40,9 @@ def connect(server: str, mode: str, command: list[str]):
         return stdio_client(StdioServerParameters(command=command[0], args=command[1:]))
     if mode == "sse":
         return sse_client(server)
-    return streamable_http_client(server)
+    token = os.environ.get("TOKEN")
+    headers = {"authorization": f"Bearer {token}"} if token else None
+    return streamable_http_client(server, http_client=create_mcp_http_client(headers))
 
 
 async def main(server: str, mode: str, *command: str) -> None:

@@ -7,6 +7,8 @@ import sys
 
 from mcp import Client, MCPError, UrlElicitationRequiredError, types
 from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
 
 # What is left to answer during the call that is being made.
 answers: list[dict] = []
@@ -52,6 +54,9 @@ async def main(url: str, mode: str) -> None:
     if mode not in ("auto", "legacy", "sse"):
         raise ValueError(f"unknown mode {mode}")
     server = sse_client(url) if mode == "sse" else url
+    if token := os.environ.get("TOKEN"):
+        client = create_mcp_http_client({"authorization": f"Bearer {token}"})
+        server = streamable_http_client(url, http_client=client)
     # With a callback it declares form and url, and without one nothing.
     callback = elicited if "ELICITATION" in os.environ else None
     negotiated = "legacy" if mode == "sse" else mode

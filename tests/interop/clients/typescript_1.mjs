@@ -5,7 +5,7 @@ import { SSEClientTransport } from '@modelcontextprotocol/sdk/client/sse.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js';
 import { ElicitRequestSchema } from '@modelcontextprotocol/sdk/types.js';
-import { capabilities, elicited, runSession } from './typescript_session.mjs';
+import { capabilities, elicited, requestInit, runSession } from './typescript_session.mjs';
 
 const [server, mode, command, ...args] = process.argv.slice(2);
 if (!['legacy', 'sse'].includes(mode)) throw new Error(`unknown mode ${mode}`);
@@ -13,7 +13,7 @@ if (!['legacy', 'sse'].includes(mode)) throw new Error(`unknown mode ${mode}`);
 function transportToServer() {
   if (server === 'stdio') return new StdioClientTransport({ command, args });
   if (mode === 'sse') return new SSEClientTransport(new URL(server));
-  return new StreamableHTTPClientTransport(new URL(server));
+  return new StreamableHTTPClientTransport(new URL(server), { requestInit });
 }
 
 const client = new Client({ name: 'interop-typescript-1', version: '1.0.0' }, { capabilities });

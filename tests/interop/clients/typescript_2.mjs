@@ -2,7 +2,7 @@
 
 import { Client, SSEClientTransport, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio';
-import { capabilities, elicited, runSession } from './typescript_session.mjs';
+import { capabilities, elicited, requestInit, runSession } from './typescript_session.mjs';
 
 const [server, mode, command, ...args] = process.argv.slice(2);
 if (!['auto', 'legacy', 'sse'].includes(mode)) throw new Error(`unknown mode ${mode}`);
@@ -10,7 +10,7 @@ if (!['auto', 'legacy', 'sse'].includes(mode)) throw new Error(`unknown mode ${m
 function transportToServer() {
   if (server === 'stdio') return new StdioClientTransport({ command, args });
   if (mode === 'sse') return new SSEClientTransport(new URL(server));
-  return new StreamableHTTPClientTransport(new URL(server));
+  return new StreamableHTTPClientTransport(new URL(server), { requestInit });
 }
 
 const versionNegotiation = { mode: mode === 'sse' ? 'legacy' : mode };

@@ -8,6 +8,9 @@ const modes = process.env.ELICITATION?.split(' ');
 /** What the client declares that it can be asked. */
 export const capabilities = modes ? { elicitation: Object.fromEntries(modes.map((mode) => [mode, {}])) } : {};
 
+/** What every request has besides: the token that the environment gives. */
+export const requestInit = process.env.TOKEN ? { headers: { authorization: `Bearer ${process.env.TOKEN}` } } : {};
+
 // What is left to answer during the call that is being made.
 let answers = [];
 

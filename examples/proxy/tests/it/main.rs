@@ -40,6 +40,7 @@ mod state;
 mod stdio;
 mod stdio_server;
 mod stories;
+mod streams;
 mod support;
 mod traces;
 mod upstream;

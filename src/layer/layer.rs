@@ -28,7 +28,8 @@ use crate::source::PolicySource;
 ///
 /// The layer has no type parameters, is cheap to clone, and is
 /// `Send + Sync`. All services made from one layer and its clones share its
-/// memory budgets.
+/// memory budgets, its sessions, and what was seen of the tools of the server: make
+/// another layer for another server.
 ///
 /// ```
 /// use mcp_policy::{Policy, PolicyLayer};

@@ -381,7 +381,7 @@ pub(crate) struct ServeArgs {
 
     /// Tell monitoring at this address, without a token, what was counted (/metrics, for
     /// Prometheus), that this program lives (/healthz), and whether it can do its work
-    /// (/readyz)
+    /// (/readyz): names of tools and servers, so an address that only monitoring reaches
     #[arg(long, value_name = "ADDR")]
     pub(crate) metrics: Option<SocketAddr>,
 

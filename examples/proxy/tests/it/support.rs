@@ -180,11 +180,6 @@ impl Proxy {
         self.child.id().unwrap()
     }
 
-    /// The number of its process.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id().unwrap()
-    }
-
     pub(crate) async fn signal(&self, name: &str) {
         let id = self.id().to_string();
         let status = Command::new("kill").args(["-s", name, &id]).status().await;

@@ -17,7 +17,7 @@ use crate::{
     access,
     config::Issued as Said,
     failure::Failure,
-    jwt::{Demands, Denied, Verifier},
+    jwt::{self, Demands, Denied, Verifier},
 };
 
 /// The beginning of the path of that metadata; after it comes the path of the server.
@@ -153,13 +153,14 @@ impl Refused {
     }
 }
 
-/// How long a token is one.
+/// How long a token is one, by a clock that may differ.
 fn left(caller: &Caller) -> Duration {
     let expires = caller.claims().get("exp").and_then(Value::as_f64);
     let expires = expires.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let expires = expires.unwrap_or_default();
     let left = expires
-        .unwrap_or_default()
+        .saturating_add(Duration::from_secs(jwt::LEEWAY))
         .saturating_sub(now.unwrap_or_default());
     // A timer takes no longer ones.
     left.min(Duration::from_secs(30 * 24 * 60 * 60))

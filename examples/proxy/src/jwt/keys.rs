@@ -15,13 +15,13 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use jsonwebtoken::{
-    Algorithm, DecodingKey,
+    Algorithm, DecodingKey, DecodingKeyKind,
     jwk::{Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, OwnedMutexGuard},
     time::{Instant, timeout},
 };
 use tower::BoxError;
@@ -34,11 +34,13 @@ const FRESH: Duration = Duration::from_secs(15 * 60);
 const LONGEST_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The issuer is asked no more often, whatever tokens name.
 const PAUSE: Duration = Duration::from_secs(10);
-/// One answer of the issuer's.
+/// All that the issuer is asked at once; and whoever waits for that.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_ANSWER: usize = 256 << 10;
 /// Keys of one issuer.
 const MOST_KEYS: usize = 64;
+/// Bytes of the modulus of an RSA key (RFC 7518, 3.3).
+const SHORTEST_RSA: usize = 256;
 /// Keys that one token is tried with.
 const MOST_TRIED: usize = 4;
 
@@ -92,7 +94,7 @@ struct Shared {
     client: Client<Connector, Empty<Bytes>>,
     known: RwLock<Arc<Known>>,
     /// When the issuer was asked last. Whoever asks holds it.
-    asked: Mutex<Option<Instant>>,
+    asked: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug, Default)]
@@ -166,12 +168,20 @@ impl Key {
             Some(algorithm) => Some(algorithm.to_string().parse().ok()?),
             None => None,
         };
+        let decoding = DecodingKey::from_jwk(&key).ok()?;
+        let is_long_enough = match decoding.kind() {
+            DecodingKeyKind::RsaModulusExponent { n, .. } => {
+                let zeros = n.iter().take_while(|byte| **byte == 0).count();
+                n.len().saturating_sub(zeros) >= SHORTEST_RSA
+            }
+            _ => true,
+        };
         Some(Self {
             id: common.key_id.clone(),
             algorithm,
-            key: Arc::new(DecodingKey::from_jwk(&key).ok()?),
+            key: Arc::new(decoding),
         })
-        .filter(|_| is_for_signatures && verifies)
+        .filter(|_| is_for_signatures && verifies && is_long_enough)
     }
 }
 
@@ -203,7 +213,7 @@ impl Keys {
             source,
             client,
             known: RwLock::default(),
-            asked: Mutex::new(None),
+            asked: Arc::default(),
         })))
     }
 
@@ -220,13 +230,16 @@ impl Keys {
         if is_known && known.is_younger_than(FRESH) {
             return Ok(found);
         }
-        // On its own: that somebody goes away keeps nobody from getting keys.
-        let shared = Arc::clone(&self.0);
-        let asking = tokio::spawn(async move { shared.ask().await });
-        if is_known {
-            return Ok(found);
+        match Arc::clone(&self.0.asked).try_lock_owned() {
+            Ok(turn) => {
+                // On its own: that somebody goes away keeps nobody from getting keys.
+                let shared = Arc::clone(&self.0);
+                let asking = tokio::spawn(async move { shared.ask(turn).await });
+                let _ = timeout(PATIENCE, asking).await;
+            }
+            // Somebody is asking.
+            Err(_) => drop(timeout(PATIENCE, self.0.asked.lock()).await),
         }
-        let _ = asking.await;
         let known = self.0.known();
         match known.is_younger_than(LONGEST_KEPT) {
             true => Ok(known.matching(id, algorithm)),
@@ -243,13 +256,13 @@ impl Shared {
     }
 
     /// Asks the issuer, unless somebody just did.
-    async fn ask(&self) {
-        let mut asked = self.asked.lock().await;
+    async fn ask(&self, mut asked: OwnedMutexGuard<Option<Instant>>) {
         if asked.is_some_and(|when| when.elapsed() < PAUSE) {
             return;
         }
-        *asked = Some(Instant::now());
-        match self.keys().await {
+        let late = || Err("it does not answer in 5 s".into());
+        let keys = timeout(PATIENCE, self.keys()).await;
+        match keys.unwrap_or_else(|_| late()) {
             Ok(set) => {
                 let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
                 *known = Arc::new(Known::of(set));
@@ -259,6 +272,7 @@ impl Shared {
                 tracing::error!(issuer, %error, "cannot get the keys of the issuer of tokens");
             }
         }
+        *asked = Some(Instant::now());
     }
 
     async fn keys(&self) -> Result<Set, BoxError> {
@@ -295,6 +309,10 @@ impl Shared {
         let metadata: Metadata =
             serde_json::from_slice(&text).map_err(|_| "its metadata cannot be read")?;
         match metadata.issuer == self.issuer {
+            // What is far away has no keys on this machine.
+            true if is_plain(&metadata.jwks_uri) && !is_plain(&self.issuer) => {
+                Err("its jwks_uri is not an https URL".into())
+            }
             true => Ok(metadata.jwks_uri),
             false => Err("its metadata is of another issuer".into()),
         }
@@ -304,17 +322,12 @@ impl Shared {
     async fn get(&self, url: Uri) -> Result<Bytes, BoxError> {
         let request = Request::get(url).header(ACCEPT, "application/json");
         let request = request.body(Empty::new())?;
-        let asking = async {
-            let answer = self.client.request(request).await?;
-            if answer.status() != StatusCode::OK {
-                return Err(format!("it answers {}", answer.status()).into());
-            }
-            let body = Limited::new(answer.into_body(), LONGEST_ANSWER);
-            Ok(body.collect().await?.to_bytes())
-        };
-        timeout(PATIENCE, asking)
-            .await
-            .map_err(|_| "it does not answer in 5 s")?
+        let answer = self.client.request(request).await?;
+        if answer.status() != StatusCode::OK {
+            return Err(format!("it answers {}", answer.status()).into());
+        }
+        let body = Limited::new(answer.into_body(), LONGEST_ANSWER);
+        Ok(body.collect().await?.to_bytes())
     }
 }
 
@@ -338,6 +351,12 @@ fn metadata_urls(issuer: &str) -> Vec<String> {
     ];
     urls.dedup();
     urls
+}
+
+/// Whether a URL is for HTTP without TLS.
+fn is_plain(url: &str) -> bool {
+    let uri: Option<Uri> = url.parse().ok();
+    uri.is_some_and(|uri| uri.scheme() == Some(&Scheme::HTTP))
 }
 
 /// A URL whose answers can be believed.

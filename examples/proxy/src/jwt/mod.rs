@@ -19,7 +19,7 @@ const LONGEST_TOKEN: usize = 16 << 10;
 /// Bytes of the name of a caller.
 const LONGEST_NAME: usize = 256;
 /// By so many seconds clocks may differ.
-const LEEWAY: u64 = 30;
+pub(crate) const LEEWAY: u64 = 30;
 
 /// Those of which the verifier's key is no secret: else whoever can verify could sign.
 const ALGORITHMS: [Algorithm; 9] = [

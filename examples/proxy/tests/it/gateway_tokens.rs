@@ -211,7 +211,7 @@ async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
     let folder = issuer.gateway(&url, &url);
     let proxy = folder.serve().await;
     let now = jiff::Timestamp::now().as_second();
-    let token = issuer.token("first", &json!({ "exp": now + 3 }));
+    let token = issuer.token("first", &json!({ "exp": now - 26 }));
     let url = format!("http://{}/mcp/first", proxy.address);
     let opening = Request::get(url)
         .header("accept", "text/event-stream")

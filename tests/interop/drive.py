@@ -315,6 +315,19 @@ def read_calls(call_log: Path) -> list[dict]:
     return [json.loads(line) for line in call_log.read_text(encoding="utf-8").splitlines()]
 
 
+def report(problems: dict[str, list[str]], outputs: list[Path]) -> int:
+    """Print what was found wrong with each, and the ends of the outputs if anything was; gives the exit code."""
+    for name, wrong in problems.items():
+        print(f"{'FAILED' if wrong else 'ok'} {name}")
+        for problem in wrong:
+            print(f"  - {problem[:500]}")
+    failed = sum(map(bool, problems.values()))
+    if failed:
+        print_tails(outputs)
+    print(f"{len(problems) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
 def print_tails(logs: list[Path]) -> None:
     for log in logs:
         if log.exists() and (lines := log.read_text(encoding="utf-8", errors="replace").splitlines()):

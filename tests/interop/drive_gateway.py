@@ -30,7 +30,7 @@ from drive import (
     end_children_on_signals,
     environment,
     listening,
-    print_tails,
+    report,
     server_environment,
 )
 from drive_limits import Conversation, passed
@@ -223,17 +223,8 @@ def main() -> int:
     log = outputs[2].read_text(encoding="utf-8", errors="replace")
     if "mcpp_" in log:
         last.append("a token is in the log of the gateway")
-    problems["everything locked down"] = last
-    for client, wrong in problems.items():
-        name = client if isinstance(client, str) else f"{client.name} {client.mode}"
-        print(f"{'FAILED' if wrong else 'ok'} {name}")
-        for problem in wrong:
-            print(f"  - {problem[:500]}")
-    failed = sum(map(bool, problems.values()))
-    if failed:
-        print_tails(outputs)
-    print(f"{len(problems) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    named = {f"{client.name} {client.mode}": wrong for client, wrong in problems.items()}
+    return report({**named, "everything locked down": last}, outputs)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from drive import (
     end_children_on_signals,
     environment,
     listening,
-    print_tails,
+    report,
     server_environment,
 )
 
@@ -211,14 +211,7 @@ def main() -> int:
         ran = (executed[word], executed[f"{word}-of-another"])
         if not wrong and ran != (MAX + 1, 1):
             wrong.append(f"the server executed {ran} calls instead of {(MAX + 1, 1)}")
-        print(f"{'FAILED' if wrong else 'ok'} {client.name} {client.mode}")
-        for problem in wrong:
-            print(f"  - {problem[:500]}")
-    failed = sum(map(bool, problems.values()))
-    if failed:
-        print_tails(outputs)
-    print(f"{len(problems) - failed} passed, {failed} failed")
-    return 1 if failed else 0
+    return report({f"{client.name} {client.mode}": wrong for client, wrong in problems.items()}, outputs)
 
 
 if __name__ == "__main__":

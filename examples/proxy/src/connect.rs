@@ -7,8 +7,12 @@ use std::{
 };
 
 use http::Uri;
+use hyper::body::Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
@@ -41,6 +45,17 @@ impl Connector {
                 .wrap_connector(tcp),
         ))
     }
+}
+
+/// A client for whom the proxy asks now and then, besides the upstreams.
+pub(crate) fn client<B>() -> Result<Client<Connector, B>, rustls::Error>
+where
+    B: Body + Send,
+    B::Data: Send,
+{
+    let connector = Connector::new()?;
+    let mut client = Client::builder(TokioExecutor::new());
+    Ok(client.pool_timer(TokioTimer::new()).build(connector))
 }
 
 impl Service<Uri> for Connector {

@@ -8,6 +8,14 @@ use http::{
 /// How the names of cookies of operators begin.
 pub(crate) const OPERATORS: &str = "mcp_policy_";
 
+/// The token that `Authorization` holds, if it is of this kind (RFC 6750, 2.1).
+pub(crate) fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    scheme
+        .eq_ignore_ascii_case(b"Bearer ")
+        .then(|| token.trim_ascii())
+}
+
 /// Takes out what the caller may not tell the upstream.
 pub(crate) fn keep_what_is_the_callers(headers: &mut HeaderMap, pass_authorization: bool) {
     let refused: Vec<HeaderName> = headers

@@ -18,10 +18,7 @@ use bytes::Bytes;
 use futures_util::future::{Either, MapOk, TryFutureExt};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, uri::Authority};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::Client;
 use mcp_policy::{DecisionRecord, Permit};
 use opentelemetry::{
     Context, KeyValue,
@@ -41,7 +38,10 @@ use opentelemetry_sdk::{
 use tokio::runtime::Handle;
 use tower::{Layer, Service};
 
-use crate::{connect::Connector, failure::Failure};
+use crate::{
+    connect::{self, Connector},
+    failure::Failure,
+};
 
 const NAME: &str = "mcp-policy-proxy";
 /// Where spans go, as OpenTelemetry has it; nowhere if neither is set.
@@ -336,9 +336,7 @@ struct Collector {
 
 impl Collector {
     fn new() -> Result<Self, rustls::Error> {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .build(Connector::new()?);
+        let client = connect::client()?;
         let runtime = Handle::current();
         Ok(Self { client, runtime })
     }

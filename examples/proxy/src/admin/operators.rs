@@ -6,7 +6,7 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, headers};
 
 /// The environment variable with the operators of `serve`: a command line can be seen
 /// by others.
@@ -87,11 +87,7 @@ impl Operators {
         if values.next().is_some() {
             return None;
         }
-        let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
-        if !scheme.eq_ignore_ascii_case(b"Bearer ") {
-            return None;
-        }
-        self.whose(token.trim_ascii())
+        self.whose(headers::bearer(value)?)
     }
 
     /// Whose token this is. All are looked at, each in the same time wherever it

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     access::{Access, Foreign},
     gateway::BODY_DEADLINE,
+    headers,
 };
 
 /// What is answered: something whole, or a stream of what changes.
@@ -95,10 +96,8 @@ fn is_for_a_browser<B>(request: &Request<B>) -> bool {
             .filter_map(|value| value.split(';').next());
         kinds.any(|value| value.trim().eq_ignore_ascii_case(kind))
     };
-    let has_token = headers.get_all(AUTHORIZATION).iter().any(|value| {
-        let scheme = value.as_bytes().get(.."Bearer ".len());
-        scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"Bearer "))
-    });
+    let mut credentials = headers.get_all(AUTHORIZATION).iter();
+    let has_token = credentials.any(|value| headers::bearer(value).is_some());
     pages::is_page_alone(request.uri().path())
         || (!has_token
             && (says(ACCEPT, "text/html")

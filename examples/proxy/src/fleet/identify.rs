@@ -21,6 +21,7 @@ use super::life::Life;
 use crate::{
     access,
     config::{Grant, token::TokenHash},
+    headers,
 };
 
 /// The grants, by what is kept of their tokens.
@@ -113,19 +114,11 @@ pub(super) fn token(headers: &HeaderMap) -> Result<&[u8], Unknown> {
     if values.next().is_some() {
         return Err(Unknown::Malformed);
     }
-    let token = bearer(value).ok_or(Unknown::Nobody)?;
+    let token = headers::bearer(value).ok_or(Unknown::Nobody)?;
     match token.is_empty() {
         true => Err(Unknown::Malformed),
         false => Ok(token),
     }
-}
-
-/// The token, if it is one of this kind.
-fn bearer(value: &HeaderValue) -> Option<&[u8]> {
-    let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
-    scheme
-        .eq_ignore_ascii_case(b"Bearer ")
-        .then(|| token.trim_ascii())
 }
 
 impl Unknown {

@@ -10,10 +10,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header::ACCEPT, uri::Scheme};
 use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::client::legacy::Client;
 use jsonwebtoken::{
     Algorithm, DecodingKey, DecodingKeyKind,
     jwk::{Jwk, KeyOperations, PublicKeyUse},
@@ -26,7 +23,10 @@ use tokio::{
 };
 use tower::BoxError;
 
-use crate::{access, connect::Connector};
+use crate::{
+    access,
+    connect::{self, Connector},
+};
 
 /// Keys are asked for again after this: so long a key that was taken back still counts.
 const FRESH: Duration = Duration::from_secs(15 * 60);
@@ -205,9 +205,7 @@ impl Keys {
         {
             return Err(Unusable::Keys);
         }
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .build(Connector::new().map_err(Unusable::Tls)?);
+        let client = connect::client().map_err(Unusable::Tls)?;
         Ok(Self(Arc::new(Shared {
             issuer: issuer.to_owned(),
             source,

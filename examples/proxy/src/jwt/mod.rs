@@ -117,7 +117,8 @@ impl Verifier {
         if !self.demands.scopes.iter().all(has) {
             return Err(Denied::Scope);
         }
-        Ok(Caller::new(name).with_claims(claims.clone()))
+        let caller = Caller::new(name);
+        Ok(caller.with_claims(claims))
     }
 }
 

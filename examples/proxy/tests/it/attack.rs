@@ -4,7 +4,6 @@ use std::{
     convert::Infallible,
     net::SocketAddr,
     path::PathBuf,
-    process::Output,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -25,7 +24,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{Proxy, command, file, open, read, run, within};
+use crate::support::{Ended, Proxy, command, file, open, read, run, within};
 
 /// May be in nothing that is printed.
 const SECRET: &str = "hunter2";
@@ -39,12 +38,6 @@ struct Attack {
     stderr: BufReader<ChildStderr>,
     gateway: TcpListener,
     recorder: SocketAddr,
-}
-
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
 }
 
 impl Attack {
@@ -107,21 +100,6 @@ impl Attack {
         let mut ended = Ended::of(output.unwrap());
         ended.stderr = rest;
         ended
-    }
-}
-
-impl Ended {
-    fn of(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
     }
 }
 

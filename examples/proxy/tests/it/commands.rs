@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::support::{command, file, within};
+use crate::support::{self, Ended, file};
 
 /// May be in nothing that a command prints.
 const SECRET: &str = "hunter2";
@@ -36,35 +36,8 @@ const ASKING: &str = r#"{
   }
 }"#;
 
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
-    }
-}
-
 async fn run(args: &[&str]) -> Ended {
-    let output = within("the end of the command", command(args).output())
-        .await
-        .unwrap();
-    let ended = Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    };
-    for printed in [&ended.stdout, &ended.stderr] {
-        assert!(
-            !printed.contains(SECRET) && !printed.contains("panicked"),
-            "{printed}"
-        );
-    }
-    ended
+    Ended::of(support::run(args).await).without(SECRET)
 }
 
 fn text(path: &Path) -> &str {

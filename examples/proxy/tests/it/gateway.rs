@@ -33,6 +33,13 @@ const OPERATORS: &str = r#"{
   }
 }"#;
 
+/// A tool that somebody has to approve.
+pub(crate) const ASKS: &str =
+    r#"{ "version": "1", "default": "allow", "tools": { "pay": { "require_approval": true } } }"#;
+
+/// The token of the operator.
+pub(crate) const OPERATOR: &str = "operators-token-0123456789";
+
 /// A request as it came to a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Came {
@@ -130,6 +137,14 @@ impl Folder {
         self.serve_with(|_| ()).await
     }
 
+    /// Serves it, with an operator.
+    pub(crate) async fn serve_operated(&self) -> Proxy {
+        self.serve_with(|command| {
+            command.env("MCP_POLICY_ADMIN_TOKENS", format!("op:{OPERATOR}"));
+        })
+        .await
+    }
+
     pub(crate) async fn serve_with(
         &self,
         more: impl FnOnce(&mut tokio::process::Command),
@@ -168,6 +183,41 @@ pub(crate) async fn outcome(proxy: &Proxy, server: &str, token: &str, tool: &str
         None if result["isError"].is_null() => "allowed".to_owned(),
         None => panic!("{}", answer.text),
     }
+}
+
+/// What somebody with this token is answered at the address of the operators.
+pub(crate) async fn admin(proxy: &Proxy, token: &str, method: &str, path: &str) -> Answer {
+    let address = crate::approvals::admin(&proxy.log());
+    let request = Request::builder()
+        .method(method)
+        .uri(format!("http://{address}{path}"))
+        .header("authorization", format!("Bearer {token}"));
+    send(request.body(Full::default()).unwrap()).await
+}
+
+/// What waits for the operator.
+pub(crate) async fn waiting(proxy: &Proxy) -> Value {
+    let path = "/approvals?state=pending";
+    admin(proxy, OPERATOR, "GET", path).await.json()
+}
+
+/// The id of the call that waits, as soon as one does.
+pub(crate) async fn one_that_waits(proxy: &Proxy) -> String {
+    within("a call that waits", async {
+        loop {
+            if let Some(id) = waiting(proxy).await[0]["id"].as_str() {
+                break id.to_owned();
+            }
+        }
+    })
+    .await
+}
+
+/// Has the operator approve it.
+pub(crate) async fn approve(proxy: &Proxy, id: &str) {
+    let path = format!("/approvals/{id}/approve");
+    let approved = admin(proxy, OPERATOR, "POST", &path).await;
+    assert_eq!(approved.status(), 200, "{}", approved.text);
 }
 
 /// Two servers without grants.

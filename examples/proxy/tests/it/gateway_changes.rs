@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 
 use crate::{
     fake::Upstream,
-    gateway::{Folder, READERS, Recording, outcome, post, request, two},
+    gateway::{
+        ASKS, Folder, OPERATOR, READERS, Recording, admin, approve, one_that_waits, outcome, post,
+        request, two,
+    },
     support::{ALLOW_ALL, Proxy, body, call, open, read, reads, send, within},
 };
 
@@ -261,20 +264,10 @@ async fn operators_see_what_does_not_load_and_what_is_locked() {
     folder
         .grant("alice", "one", &["--policy", "all.json"])
         .await;
-    let operator = "operators-token-0123456789";
-    let proxy = folder
-        .serve_with(|command| {
-            command.env("MCP_POLICY_ADMIN_TOKENS", format!("op:{operator}"));
-        })
-        .await;
-    let admin = crate::approvals::admin(&proxy.log());
-    let status = async |token: &str| {
-        let request = http::Request::get(format!("http://{admin}/gateway"))
-            .header("authorization", format!("Bearer {token}"));
-        send(request.body(http_body_util::Full::default()).unwrap()).await
-    };
+    let proxy = folder.serve_operated().await;
+    let status = async |token: &str| admin(&proxy, token, "GET", "/gateway").await;
     assert_eq!(status("other").await.status(), 401);
-    let well = status(operator).await.json();
+    let well = status(OPERATOR).await.json();
     assert_eq!(well["loaded"], true);
     assert_eq!(
         (&well["servers"], &well["grants"]),
@@ -289,7 +282,7 @@ async fn operators_see_what_does_not_load_and_what_is_locked() {
         .succeeds(&["lockdown", "on", "--server", "one"])
         .await;
     proxy.logs("not loaded again").await;
-    let ill = status(operator).await.json();
+    let ill = status(OPERATOR).await.json();
     assert_eq!(ill["loaded"], false);
     assert_eq!(ill["lockdown"]["servers"], json!(["one"]));
     let problems = ill["problems"].as_str().unwrap();
@@ -359,25 +352,11 @@ async fn a_call_that_waits_is_not_made_once_its_caller_has_lost_everything() {
         "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[servers.one]\nurl = {:?}\n",
         upstream.url
     ));
-    let asks = r#"{ "version": "1", "default": "allow", "tools": { "pay": { "require_approval": true } } }"#;
-    folder.put("asks.json", asks);
+    folder.put("asks.json", ASKS);
     let token = folder
         .grant("alice", "one", &["--policy", "asks.json"])
         .await;
-    let operator = "operators-token-0123456789";
-    let proxy = folder
-        .serve_with(|command| {
-            command.env("MCP_POLICY_ADMIN_TOKENS", format!("op:{operator}"));
-        })
-        .await;
-    let admin = crate::approvals::admin(&proxy.log());
-    let asked = |method: &str, path: &str| {
-        let request = http::Request::builder()
-            .method(method)
-            .uri(format!("http://{admin}/approvals{path}"))
-            .header("authorization", format!("Bearer {operator}"));
-        send(request.body(http_body_util::Full::default()).unwrap())
-    };
+    let proxy = folder.serve_operated().await;
     let lost = [["lockdown", "on"], ["lockdown", "off"], ["grant", "revoke"]];
     for (id, loses) in (1..).zip(lost) {
         let message = json!({
@@ -386,15 +365,7 @@ async fn a_call_that_waits_is_not_made_once_its_caller_has_lost_everything() {
         });
         let held = request(&proxy, "one", &token).body(body(&message)).unwrap();
         let held = tokio::spawn(send(held));
-        let waiting = within("a call that waits", async {
-            loop {
-                let listed = asked("GET", "?state=pending").await.json();
-                if let Some(id) = listed[0]["id"].as_str() {
-                    break id.to_owned();
-                }
-            }
-        })
-        .await;
+        let waiting = one_that_waits(&proxy).await;
         let before = upstream.came().len();
         let mut args = loses.to_vec();
         if loses == ["grant", "revoke"] {
@@ -405,10 +376,7 @@ async fn a_call_that_waits_is_not_made_once_its_caller_has_lost_everything() {
             // Nobody else has noticed yet.
             assert_eq!(outcome(&proxy, "one", &token, "x").await, "401");
         }
-        assert_eq!(
-            asked("POST", &format!("/{waiting}/approve")).await.status(),
-            200
-        );
+        approve(&proxy, &waiting).await;
         let answer = held.await.unwrap().json();
         if loses == ["lockdown", "off"] {
             assert!(answer["result"]["isError"].is_null(), "{answer}");

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::{
     fake::{Asked, Upstream},
-    gateway::{Folder, Recording, outcome, post, request},
-    support::{Proxy, body, call, open, read, reads, send, within},
+    gateway::{ASKS, Folder, Recording, approve, one_that_waits, outcome, post, request},
+    support::{Proxy, body, call, open, read, reads, send},
 };
 
 const EVENT: &str = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"data\":1}}\n\n";
@@ -146,47 +146,22 @@ async fn a_call_that_waits_is_not_made_at_a_server_that_has_been_replaced() {
         "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[servers.one]\nurl = {:?}\n",
         old.url
     ));
-    folder.put(
-        "asks.json",
-        r#"{ "version": "1", "default": "allow", "tools": { "pay": { "require_approval": true } } }"#,
-    );
+    folder.put("asks.json", ASKS);
     let token = folder
         .grant("alice", "one", &["--policy", "asks.json"])
         .await;
-    let operator = "operators-token-0123456789";
-    let proxy = folder
-        .serve_with(|command| {
-            command.env("MCP_POLICY_ADMIN_TOKENS", format!("op:{operator}"));
-        })
-        .await;
-    let admin = crate::approvals::admin(&proxy.log());
-    let asked = |method: &str, path: &str| {
-        let request = http::Request::builder()
-            .method(method)
-            .uri(format!("http://{admin}/approvals{path}"))
-            .header("authorization", format!("Bearer {operator}"));
-        send(request.body(http_body_util::Full::default()).unwrap())
-    };
+    let proxy = folder.serve_operated().await;
     let message = json!({
         "jsonrpc": "2.0", "id": 7, "method": "tools/call",
         "params": { "name": "pay", "arguments": {} },
     });
     let held = request(&proxy, "one", &token).body(body(&message)).unwrap();
     let held = tokio::spawn(send(held));
-    let waiting = within("a call that waits", async {
-        loop {
-            let listed = asked("GET", "?state=pending").await.json();
-            if let Some(id) = listed[0]["id"].as_str() {
-                break id.to_owned();
-            }
-        }
-    })
-    .await;
+    let waiting = one_that_waits(&proxy).await;
     folder.put("gateway.toml", &folder.text().replace(&old.url, &new.url));
     assert_eq!(outcome(&proxy, "one", &token, "x").await, "allowed");
     assert_eq!(new.came().len(), 1);
-    let approved = asked("POST", &format!("/{waiting}/approve")).await;
-    assert_eq!(approved.status(), 200);
+    approve(&proxy, &waiting).await;
     let answer = held.await.unwrap();
     assert!(
         old.came().is_empty() && new.came().len() == 1,

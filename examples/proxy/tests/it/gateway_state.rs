@@ -1,17 +1,13 @@
 //! What several proxies with one configuration have together.
 #![cfg(unix)]
 
-use http::Request;
-use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Folder, Recording, outcome, post, request},
+    gateway::{Folder, Recording, approve, outcome, post, request, waiting as operators_see},
     state::Redis,
-    support::{Answer, Proxy, body, send, within},
+    support::{body, send, within},
 };
-
-const OPERATOR: &str = "operators-token-0123456789";
 
 const POLICY: &str = r#"{
   "version": "1",
@@ -21,23 +17,6 @@ const POLICY: &str = r#"{
     "pay": { "require_approval": true }
   }
 }"#;
-
-async fn serve(folder: &Folder) -> Proxy {
-    folder
-        .serve_with(|command| {
-            command.env("MCP_POLICY_ADMIN_TOKENS", format!("op:{OPERATOR}"));
-        })
-        .await
-}
-
-async fn approvals(proxy: &Proxy, method: &str, path: &str) -> Answer {
-    let admin = crate::approvals::admin(&proxy.log());
-    let request = Request::builder()
-        .method(method)
-        .uri(format!("http://{admin}/approvals{path}"))
-        .header("authorization", format!("Bearer {OPERATOR}"));
-    send(request.body(Full::default()).unwrap()).await
-}
 
 async fn share(state: &str) {
     let (first, second) = (Recording::start().await, Recording::start().await);
@@ -50,7 +29,7 @@ async fn share(state: &str) {
     let policy = ["--policy", "policy.json"];
     let alice = folder.grant("alice", "one", &policy).await;
     let bob = folder.grant("bob", "two", &policy).await;
-    let (here, there) = (serve(&folder).await, serve(&folder).await);
+    let (here, there) = (folder.serve_operated().await, folder.serve_operated().await);
     assert!(!here.log().contains("forgotten"), "{}", here.log());
     assert_eq!(outcome(&here, "one", &alice, "run").await, "allowed");
     assert_eq!(outcome(&there, "one", &alice, "run").await, "allowed");
@@ -77,7 +56,7 @@ async fn share(state: &str) {
     let waiting = [held("one", &alice, 1), held("two", &bob, 2)];
     let listed = within("two calls that wait", async {
         loop {
-            let listed = approvals(&there, "GET", "?state=pending").await.json();
+            let listed = operators_see(&there).await;
             let listed = listed.as_array().unwrap().clone();
             if listed.len() == 2 {
                 break listed;
@@ -99,12 +78,7 @@ async fn share(state: &str) {
     );
     for one in &listed {
         let id = one["id"].as_str().unwrap();
-        assert_eq!(
-            approvals(&there, "POST", &format!("/{id}/approve"))
-                .await
-                .status(),
-            200
-        );
+        approve(&there, id).await;
     }
     for call in waiting {
         let answer = within("a held call", call).await.unwrap().json();

@@ -62,6 +62,39 @@ pub(crate) async fn run(args: &[&str]) -> Output {
         .unwrap()
 }
 
+/// How a program ended, and what it printed.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    pub(crate) fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// The same, which may have printed neither this nor of a panic.
+    pub(crate) fn without(self, secret: &str) -> Self {
+        for printed in [&self.stdout, &self.stderr] {
+            assert!(
+                !printed.contains(secret) && !printed.contains("panicked"),
+                "{printed}"
+            );
+        }
+        self
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+}
+
 /// Writes a file that only this test has.
 pub(crate) fn file(name: &str, text: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::fake::{Asked, Upstream};
 use crate::stdio_server::{ARGUMENTS, ROLE};
-use crate::support::{Proxy, command, file, within};
+use crate::support::{Ended, Proxy, command, file, within};
 
 /// May be in nothing that a command prints or writes.
 const SECRET: &str = "hunter2";
@@ -97,19 +97,6 @@ async fn write(asked: &mut Asked, status: &str, body: &str) {
         .await;
 }
 
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ended {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
-    }
-}
-
 async fn run(args: &[&str]) -> Ended {
     run_as_wide_as(args, None).await
 }
@@ -123,18 +110,7 @@ async fn run_as_wide_as(args: &[&str], columns: Option<usize>) -> Ended {
     let output = within("the end of the command", command.output())
         .await
         .unwrap();
-    let ended = Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    };
-    for printed in [&ended.stdout, &ended.stderr] {
-        assert!(
-            !printed.contains(SECRET) && !printed.contains("panicked"),
-            "{printed}"
-        );
-    }
-    ended
+    Ended::of(output).without(SECRET)
 }
 
 async fn scan(server: &Server, more: &[&str]) -> Ended {

@@ -29,7 +29,7 @@ pub(crate) const ENDPOINT: &str = "/mcp";
 #[derive(Clone, Debug)]
 pub(crate) struct Access(Arc<Rules>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rules {
     listen: IpAddr,
     hosts: Vec<Host>,
@@ -128,9 +128,7 @@ impl Access {
     pub(crate) fn listening_at(&self, listen: SocketAddr) -> Self {
         Self(Arc::new(Rules {
             listen: listen.ip(),
-            hosts: self.0.hosts.clone(),
-            origins: self.0.origins.clone(),
-            pass_authorization: self.0.pass_authorization,
+            ..Rules::clone(&self.0)
         }))
     }
 

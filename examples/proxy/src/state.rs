@@ -104,22 +104,28 @@ impl State {
         &self,
         keys: Option<RequestStateKeys>,
     ) -> Result<ManyStores, Failure> {
-        let (place, limits, kept): (_, Arc<dyn LimitStore>, _) = match self {
+        let (place, limits, keys): (_, Arc<dyn LimitStore>, _) = match self {
             // Of the process, and not of a layer: those are made anew.
             Self::Memory => {
-                let keys = RequestStateKeys::random();
+                let keys = keys.map_or_else(RequestStateKeys::random, Ok);
                 let keys = keys.map_err(|error| StoreError::new(error.to_string()));
                 (Place::Memory, Arc::new(MemoryLimitStore::default()), keys)
             }
             Self::File(path) => {
                 let file = Arc::new(file(path)?);
-                let kept = file.request_state_keys().await;
-                (Place::File(Arc::clone(&file)), file, kept)
+                let keys = match keys {
+                    Some(keys) => Ok(keys),
+                    None => file.request_state_keys().await,
+                };
+                (Place::File(Arc::clone(&file)), file, keys)
             }
             Self::Redis(url) => {
                 let limits = redis(url).await?;
-                let kept = limits.request_state_keys().await;
-                (Place::Redis(url.clone()), Arc::new(limits), kept)
+                let keys = match keys {
+                    Some(keys) => Ok(keys),
+                    None => limits.request_state_keys().await,
+                };
+                (Place::Redis(url.clone()), Arc::new(limits), keys)
             }
         };
         let approvals: Option<Arc<dyn ApprovalStore>> = match &place {
@@ -131,15 +137,11 @@ impl State {
                 Some(Arc::new(store.server_name(ALL_SERVERS)))
             }
         };
-        let keys = match keys {
-            Some(keys) => keys,
-            None => kept.map_err(|error| failed(&error))?,
-        };
         Ok(ManyStores {
             place,
             limits,
             approvals,
-            keys,
+            keys: keys.map_err(|error| failed(&error))?,
         })
     }
 
@@ -254,7 +256,8 @@ impl ManyStores {
         Stores {
             limits: Some(Arc::clone(&self.limits)),
             sessions: Some(sessions),
-            approvals: self.approvals.clone(),
+            // All calls wait in one place.
+            approvals: None,
             keys: Some(self.keys.clone()),
         }
     }

@@ -47,11 +47,11 @@ pub(super) fn read(
     let help = "the `iss` of its tokens, such as https://login.example.com";
     let issuer = fields.needed("issuer", help);
     let keys = fields.text("keys");
-    for (url, wrong) in [
+    for (url, is_right) in [
         (&issuer, jwt::is_issuer as fn(&str) -> bool),
         (&keys, jwt::is_place_of_keys),
     ] {
-        if let Some(url) = url.as_ref().filter(|url| !wrong(url.value)) {
+        if let Some(url) = url.as_ref().filter(|url| !is_right(url.value)) {
             let message = "this has to be a URL that begins with https://";
             let help = "http:// is for loopback names; an issuer has no query";
             problems.advise(&url.span, message, help);

@@ -13,7 +13,7 @@ use super::{
     Settled,
     issued::{Issued, METADATA},
     life::Life,
-    policies::{Policies, Table},
+    policies::Policies,
 };
 use crate::{
     access::{self, ENDPOINT},
@@ -73,11 +73,8 @@ impl Guarded {
         };
         let issued = issued(name, server, old, settled)?;
         let same = old.filter(|old| {
-            let is_of = |other: &Arc<Issued>| {
-                let own = issued.as_ref();
-                own.is_some_and(|own| Arc::ptr_eq(own, other))
-            };
-            let asks_the_same = old.issued.as_ref().map_or(issued.is_none(), is_of);
+            let asks_the_same =
+                old.issued.as_ref().map(Arc::as_ptr) == issued.as_ref().map(Arc::as_ptr);
             old.behind == server.behind && old.hidden == hidden && asks_the_same
         });
         if let Some(same) = same.filter(|same| same.limits == config.limits) {
@@ -85,10 +82,7 @@ impl Guarded {
         }
         let policies = match old {
             Some(old) => old.policies.clone(),
-            None => {
-                let table = Table::of(name, server, &config.grants);
-                Policies::new(name, table, &settled.lockdown)
-            }
+            None => Policies::new(name, &settled.lockdown),
         };
         let sessions = match old {
             Some(old) => Arc::clone(&old.sessions),
@@ -213,7 +207,7 @@ fn issued(
         return Ok(None);
     };
     // Only another start changes by which URL the proxy is known.
-    let Some(public) = &settled.public else {
+    let Some(public) = &settled.start.public_url else {
         let why = format!("the server `{name}` asks for tokens: `public_url` needs another start");
         return Err(Failure::start(why));
     };
@@ -234,13 +228,10 @@ fn layer(
     limits: &Limits,
     settled: &Settled,
 ) -> PolicyLayer {
-    let layer = PolicyLayer::from_source(policies.clone()).server_name(name);
-    let mut layer = settled.stores.with(Arc::clone(sessions)).under(layer);
-    layer = layer.approval_store(Arc::clone(&settled.approvals));
-    layer = serve::told_of(settled.public.clone(), layer);
-    if let Some(audit) = &settled.audit {
-        layer = layer.audit(Arc::clone(audit));
-    }
+    let stores = settled.stores.with(Arc::clone(sessions));
+    let layer = serve::layer(policies.clone(), name, settled.audit.clone(), stores);
+    let layer = serve::told_of(settled.start.public_url.clone(), layer);
+    let mut layer = layer.approval_store(Arc::clone(&settled.approvals));
     if let Some(bytes) = limits.max_body_size {
         layer = layer.max_body_size(bytes);
     }

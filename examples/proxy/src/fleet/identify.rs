@@ -31,6 +31,8 @@ pub(super) struct Grants(HashMap<TokenHash, Arc<Known>>);
 /// Somebody who has a grant.
 pub(super) struct Known {
     pub(super) grant: Grant,
+    /// As the policy knows them.
+    pub(super) caller: Caller,
     /// Of their streams.
     pub(super) life: Life,
 }
@@ -56,6 +58,7 @@ impl Grants {
             let old = old.filter(|old| old.grant.is_same(grant));
             Arc::new(Known {
                 grant: grant.clone(),
+                caller: Caller::new(&grant.label).with_claims(grant.claims.clone()),
                 life: old.map_or_else(Life::begin, |old| old.life.clone()),
             })
         };
@@ -98,12 +101,6 @@ impl Grants {
             grant if grant.server != server => Err(Unknown::Foreign),
             _ => Ok(known),
         }
-    }
-}
-
-impl Known {
-    pub(super) fn caller(&self) -> Caller {
-        Caller::new(&self.grant.label).with_claims(self.grant.claims.clone())
     }
 }
 

@@ -134,6 +134,15 @@ impl Looked {
         Self { path, seen, locks }
     }
 
+    /// The same, and says what is locked, if anything is.
+    fn said_at(path: &Path) -> Self {
+        let looked = Self::at(path.to_owned());
+        if looked.locks_something() {
+            looked.say();
+        }
+        looked
+    }
+
     /// Looks again, and says whether it says something else.
     fn look(&mut self) -> bool {
         if self.seen.is_current() {
@@ -186,28 +195,20 @@ impl Held {
     }
 
     fn another(&mut self, path: &Path) -> Looked {
-        let looked = Looked::at(path.to_owned());
-        if looked.locks_something() {
-            looked.say();
-        }
         self.changes = self.changes.saturating_add(1);
-        looked
+        Looked::said_at(path)
     }
 }
 
 impl Lockdown {
     pub(super) fn new(path: &Path) -> Result<Self, LoadError> {
-        let first = Looked::at(path.to_owned());
-        if first.locks_something() {
-            first.say();
-        }
         Ok(Self {
-            policy: POLICY.parse()?,
             held: Mutex::new(Held {
-                first,
+                first: Looked::said_at(path),
                 second: None,
                 changes: 0,
             }),
+            policy: POLICY.parse()?,
         })
     }
 

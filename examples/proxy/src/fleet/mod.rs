@@ -36,10 +36,11 @@ use mcp_policy::{ApprovalStore, AuditSink, Policy, PolicyLayer};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tower::{Layer, ServiceExt};
+use tower_http::cors::CorsLayer;
 
 use self::{
     guarded::{Body, Guarded},
-    identify::{Grants, Refused},
+    identify::{Grants, Known, Refused, Unknown},
     life::Life,
     lockdown::Lockdown,
     policies::Table,
@@ -95,7 +96,6 @@ struct Settled {
     /// Whose budgets all layers share; it is in front of nothing.
     budgets: PolicyLayer,
     audit: Option<Arc<dyn AuditSink>>,
-    public: Option<PublicUrl>,
     pages: Option<PublicPages>,
     lockdown: Arc<Lockdown>,
     /// Is told of all policies.
@@ -120,8 +120,11 @@ struct Start {
 }
 
 /// What holds for a request.
+#[derive(Clone)]
 struct Running {
     access: Access,
+    /// Of the pages that may call.
+    cors: Option<CorsLayer>,
     servers: BTreeMap<String, Arc<Guarded>>,
     grants: Grants,
     /// Of servers that everybody may use.
@@ -139,6 +142,13 @@ struct Everybody {
     policy: PathBuf,
     /// Of their streams.
     life: Life,
+}
+
+/// Who may use a server.
+enum Who<'r> {
+    Everybody(&'r Everybody),
+    /// Whoever has this grant.
+    Known(&'r Known),
 }
 
 /// How bad it is, and what is said of it.
@@ -231,7 +241,6 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
         approvals: admin.store(),
         budgets: budgets(&config.limits, lockdown.for_all()),
         audit,
-        public: config.public_url.clone(),
         pages,
         lockdown: Arc::new(lockdown),
         follows: Box::new(admin.follows_all()),
@@ -287,6 +296,7 @@ async fn serve_fleet(
 impl Fleet {
     fn new(path: &Path, config: Config, settled: Settled) -> Result<Self, Failure> {
         let servers = made(&config, &BTreeMap::new(), &settled)?;
+        replace_policies(&config, &servers);
         for (path, policy) in config.policies() {
             diagnostics::warn(path, policy, settled.keeps);
         }
@@ -360,7 +370,7 @@ impl Fleet {
         {
             return boxed(page);
         }
-        let Some(cors) = running.access.cors() else {
+        let Some(cors) = &running.cors else {
             return self.route(&running, request).await;
         };
         let running = &running;
@@ -384,7 +394,9 @@ impl Fleet {
         let Some(name) = name.map(str::to_owned) else {
             return nothing_here();
         };
-        if let Some(file) = running.policy_file(&name, &request)
+        let mut who = running.who(&name, &request);
+        if let Ok(known) = &who
+            && let Some(file) = running.policy_file(known)
             && !file.is_current()
         {
             self.reload().await;
@@ -392,12 +404,13 @@ impl Fleet {
             if running.is_unreadable() {
                 return unreadable();
             }
+            who = running.who(&name, &request);
         }
         let Some(server) = running.servers.get(&name) else {
             return nothing_here();
         };
         let mut request = request;
-        let admitted = match self.admit(&running, server, &name, &mut request).await {
+        let admitted = match self.admit(who, server, &name, &mut request).await {
             Ok(admitted) => admitted,
             Err(refusal) => return boxed(refusal),
         };
@@ -409,46 +422,41 @@ impl Fleet {
         }
     }
 
-    /// Finds out who calls, who is told to the policy, or says why they may not.
+    /// Tells the policy who calls, or says why they may not.
     async fn admit<B>(
         &self,
-        running: &Running,
+        who: Result<Who<'_>, Unknown>,
         server: &Guarded,
         name: &str,
         request: &mut Request<B>,
     ) -> Result<Admitted, Whole> {
-        let everybody = running.everybodys.get(name);
-        if let (Some(issued), Some(everybody)) = (&server.issued, everybody) {
-            let known = issued.who(request.headers()).await;
-            let (caller, left) = known.map_err(|refused| {
-                self.refused.say(name, refused.why());
-                issued.refused(&refused)
-            })?;
-            request.extensions_mut().insert(caller);
-            return Ok(Admitted {
-                life: everybody.life.clone(),
-                left: Some(left),
-            });
-        }
-        let life = match everybody {
-            Some(everybody) => everybody.life.clone(),
-            None => {
-                let known = running.grants.who(name, request.headers());
-                let known = known.map_err(|unknown| {
-                    self.refused.say(name, unknown.why());
-                    unknown.refused()
+        let (caller, life, left) = match (who, &server.issued) {
+            (Ok(Who::Everybody(everybody)), None) => (None, &everybody.life, None),
+            (Ok(Who::Everybody(everybody)), Some(issued)) => {
+                let known = issued.who(request.headers()).await;
+                let (caller, left) = known.map_err(|refused| {
+                    self.refused.say(name, refused.why());
+                    issued.refused(&refused)
                 })?;
-                request.extensions_mut().insert(known.caller());
-                known.life.clone()
+                (Some(caller), &everybody.life, Some(left))
+            }
+            (Ok(Who::Known(known)), _) => (Some(known.caller.clone()), &known.life, None),
+            (Err(unknown), _) => {
+                self.refused.say(name, unknown.why());
+                return Err(unknown.refused());
             }
         };
-        Ok(Admitted { life, left: None })
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
+        }
+        let life = life.clone();
+        Ok(Admitted { life, left })
     }
 
     /// What clients have to know of a server before they have a token for it.
     fn metadata<B>(&self, running: &Running, request: &Request<B>) -> Option<Whole> {
         let path = request.uri().path().strip_prefix(issued::METADATA)?;
-        let public = self.settled.public.as_ref()?;
+        let public = self.settled.start.public_url.as_ref()?;
         // Something in front may have taken its own part away.
         let path = path.strip_prefix(public.path()).unwrap_or(path);
         let name = path.strip_prefix(ENDPOINT)?.strip_prefix('/')?;
@@ -490,6 +498,7 @@ impl Running {
             Some((name, Everybody { policy, life }))
         });
         Self {
+            cors: config.access.cors(),
             access: config.access,
             servers,
             everybodys: everybodys.collect(),
@@ -503,15 +512,20 @@ impl Running {
         matches!(self.trouble, Some(Trouble::Unreadable(_)))
     }
 
-    /// The file of the policy by which a request will be judged, as it was when it was
-    /// read the last time.
-    fn policy_file<B>(&self, server: &str, request: &Request<B>) -> Option<&Seen> {
-        let path = match self.everybodys.get(server) {
-            Some(everybody) => &everybody.policy,
-            None => {
-                let known = self.grants.who(server, request.headers()).ok()?;
-                &known.grant.policy.as_ref()?.path
-            }
+    /// Who may use a server, as far as the configuration knows them.
+    fn who<B>(&self, server: &str, request: &Request<B>) -> Result<Who<'_>, Unknown> {
+        match self.everybodys.get(server) {
+            Some(everybody) => Ok(Who::Everybody(everybody)),
+            None => self.grants.who(server, request.headers()).map(Who::Known),
+        }
+    }
+
+    /// The file of the policy by which a request of theirs will be judged, as it was when
+    /// it was read the last time.
+    fn policy_file(&self, who: &Who<'_>) -> Option<&Seen> {
+        let path = match who {
+            Who::Everybody(everybody) => &everybody.policy,
+            Who::Known(known) => &known.grant.policy.as_ref()?.path,
         };
         self.files.get(path)
     }

@@ -49,10 +49,11 @@ impl Table {
 }
 
 impl Policies {
-    pub(super) fn new(server: &str, table: Table, lockdown: &Arc<Lockdown>) -> Self {
+    /// Nobody has one yet.
+    pub(super) fn new(server: &str, lockdown: &Arc<Lockdown>) -> Self {
         Self(Arc::new(Shared {
             server: server.to_owned(),
-            table: RwLock::new(table),
+            table: RwLock::default(),
             changes: PolicyChanges::new(),
             lockdown: Arc::clone(lockdown),
         }))

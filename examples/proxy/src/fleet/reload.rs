@@ -247,12 +247,9 @@ impl Running {
     /// The same, of which it is known that the configuration says something else now.
     fn troubled(&self, files: Files, trouble: Trouble) -> Self {
         Self {
-            access: self.access.clone(),
-            servers: self.servers.clone(),
-            grants: self.grants.clone(),
-            everybodys: self.everybodys.clone(),
             files,
             trouble: Some(trouble),
+            ..self.clone()
         }
     }
 }

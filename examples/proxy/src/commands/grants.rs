@@ -36,7 +36,8 @@ pub(crate) fn run(command: &GrantCommand, json: bool) -> Result<ExitCode, Failur
 
 fn add(args: &GrantAddArgs, json: bool) -> Result<(), Failure> {
     let mut open = Open::to_change(&args.config)?;
-    if open.find(&args.label).is_some() {
+    let mut grants = open.all().into_iter();
+    if grants.any(|grant| has_label(grant, &args.label)) {
         return Err(Failure::input(format!(
             "there is a grant with the label `{}` already: `grant rotate` gives it another token",
             shown(&args.label)
@@ -193,11 +194,7 @@ impl Open {
     fn new(path: &Path) -> Result<Self, Failure> {
         let seen = Seen::settled(path);
         let cannot = |why: &str| Failure::input(format!("{}: {why}", path.display()));
-        let text = match files::read(path) {
-            Ok(Some(text)) => text,
-            Ok(None) => return Err(cannot("there is no such file")),
-            Err(error) => return Err(cannot(&error.to_string())),
-        };
+        let text = files::needed(path).map_err(|why| cannot(&why))?;
         match text.parse() {
             Ok(document) => Ok(Self {
                 seen,
@@ -223,11 +220,6 @@ impl Open {
             }
             _ => Vec::new(),
         }
-    }
-
-    fn find(&self, label: &str) -> Option<&dyn TableLike> {
-        let mut grants = self.all().into_iter();
-        grants.find(|grant| has_label(*grant, label))
     }
 
     /// The grant with this label, to be changed.

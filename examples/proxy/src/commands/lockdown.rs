@@ -89,11 +89,7 @@ fn said(locks: &Locks) -> String {
 fn file(args: &LockdownArgs) -> Result<(PathBuf, Option<DocumentMut>), Failure> {
     let path = &args.config;
     let cannot = |why: &str| Failure::input(format!("{}: {why}", path.display()));
-    let text = match files::read(path) {
-        Ok(Some(text)) => text,
-        Ok(None) => return Err(cannot("there is no such file")),
-        Err(error) => return Err(cannot(&error.to_string())),
-    };
+    let text = files::needed(path).map_err(|why| cannot(&why))?;
     match text.parse::<DocumentMut>() {
         Ok(document) => {
             let file = config::lockdown_of(path, document.as_table());

@@ -194,6 +194,12 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(text))
 }
 
+/// The text of a file that has to be there, or why it is not to be had.
+pub(crate) fn needed(path: &Path) -> Result<String, String> {
+    let text = read(path).map_err(|error| error.to_string())?;
+    text.ok_or_else(|| "there is no such file".to_owned())
+}
+
 fn too_long() -> io::Error {
     io::Error::other("it is longer than 1 MiB")
 }

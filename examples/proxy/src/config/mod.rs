@@ -147,14 +147,10 @@ impl Config {
     /// Reads a document, and everything that it names. Blocks.
     pub(crate) fn load(path: &Path) -> Result<Self, Box<Unloadable>> {
         let seen = Seen::settled(path);
-        let text = match files::read(path) {
-            Ok(Some(text)) => text,
-            Ok(None) => {
-                return Err(Unloadable::unreadable(seen, "there is no such file"));
-            }
-            Err(error) => return Err(Unloadable::unreadable(seen, &error.to_string())),
-        };
-        Self::read(seen, &text, true)
+        match files::needed(path) {
+            Ok(text) => Self::read(seen, &text, true),
+            Err(why) => Err(Unloadable::unreadable(seen, &why)),
+        }
     }
 
     /// What is wrong with listening on this address.

@@ -18,7 +18,7 @@ const LARGEST: usize = 64 << 20;
 pub(super) const LONGEST_BODY: usize = 64 << 20;
 
 /// The protocol of requests without a handshake.
-const MODERN: &str = "2026-07-28";
+pub(super) const MODERN: &str = "2026-07-28";
 
 /// A file of cases.
 #[derive(Deserialize)]

@@ -269,11 +269,6 @@ impl Answer {
             .is_some_and(|message| message.get("id").and_then(Value::as_u64) == Some(number))
     }
 
-    /// Whether it says that nothing was done.
-    pub(super) fn refuses(&self) -> bool {
-        self.summary().refuses()
-    }
-
     pub(super) fn summary(&self) -> Summary {
         let message = self.message().unwrap_or_default();
         let result = message.get("result");
@@ -288,7 +283,8 @@ impl Answer {
 }
 
 impl Summary {
-    fn refuses(&self) -> bool {
+    /// Whether it says that nothing was done.
+    pub(super) fn refuses(&self) -> bool {
         !(200..300).contains(&self.status) || self.code.is_some() || self.tool_error
     }
 

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 
 use self::{
     cases::{Case, Cases, Era},
-    connection::{Answer, Connection, PATIENCE},
+    connection::{Answer, Connection, PATIENCE, Summary},
     gateway::Gateway,
     recorder::Recorder,
     report::{Tried, Verdict},
@@ -187,7 +187,8 @@ impl Attack {
         let mut executed = self.recorder.take();
         let went = self.call_afterwards(connection).await;
         executed.extend(self.recorder.take());
-        let tried = self.judge(case, answer.as_ref(), executed, went);
+        let answer = answer.as_ref().map(Answer::summary);
+        let tried = self.judge(case, answer, executed, went);
         (tried, went)
     }
 
@@ -239,7 +240,7 @@ impl Attack {
     fn judge<'c>(
         &self,
         case: &'c Case,
-        answer: Option<&Answer>,
+        answer: Option<Summary>,
         executed: Vec<String>,
         went: Went,
     ) -> Tried<'c> {
@@ -277,7 +278,7 @@ impl Attack {
         Tried {
             case,
             executed,
-            answer: answer.map(Answer::summary),
+            answer,
             verdict,
             why,
         }

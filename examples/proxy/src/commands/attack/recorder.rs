@@ -17,7 +17,7 @@ use tower::service_fn;
 
 use super::{
     careless::{Outcome, execute_all},
-    cases::LONGEST_BODY,
+    cases::{LONGEST_BODY, MODERN},
 };
 use crate::server;
 
@@ -146,10 +146,7 @@ fn body_of(message: &Value, headers: &HeaderMap, nothing: bool) -> String {
     format!(r#""result":{result}"#)
 }
 
-/// The protocol without a handshake.
-const MODERN: &str = "2026-07-28";
-
-/// The versions with one, the newest first.
+/// The versions of the protocol with a handshake, the newest first.
 const VERSIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
 
 /// What an ordinary server answers, so that gateways that look at it are content.

@@ -49,29 +49,26 @@ pub(super) struct Offer {
 /// The tools of a server that speaks streamable HTTP.
 pub(super) async fn ask_upstream(target: Target) -> Result<Vec<Value>, String> {
     let name = target.authority().to_owned();
-    let mut client = Client::over_http(target)?;
-    let tools = in_time(client.tools()).await;
-    client.leave().await;
-    read(tools.map_err(|wrong| about(&name, &wrong))?)
+    tools_of(Client::over_http(target)?, &name).await
 }
 
 /// The tools of a server that is started for it and speaks stdio.
 pub(super) async fn ask_command(command: &[OsString]) -> Result<Vec<Value>, String> {
     let connection = stdio::Connection::start(&command.to_vec().into(), Stdio::inherit())?;
     let name = connection.name().to_owned();
-    let mut client = Client::Stdio(Box::new(connection));
+    tools_of(Client::Stdio(Box::new(connection)), &name).await
+}
+
+async fn tools_of(mut client: Client, name: &str) -> Result<Vec<Value>, String> {
     let tools = in_time(client.tools()).await;
     client.leave().await;
-    read(tools.map_err(|wrong| about(&name, &wrong))?)
+    read(tools.map_err(|wrong| about(name, &wrong))?)
 }
 
 /// Everything that a server offers that speaks streamable HTTP. The error repeats
 /// nothing that the server says.
 pub(super) async fn everything_of_upstream(target: Target) -> Result<Offer, String> {
-    let mut client = Client::over_http(target)?;
-    let offer = client.everything().await;
-    client.leave().await;
-    offer.map_err(|wrong| wrong.without_its_words())
+    offer_of(Client::over_http(target)?).await
 }
 
 /// Everything that a server offers that is started for it and speaks stdio. The error
@@ -81,7 +78,10 @@ pub(super) async fn everything_of_command(
     stderr: Stdio,
 ) -> Result<Offer, String> {
     let connection = stdio::Connection::start(program, stderr)?;
-    let mut client = Client::Stdio(Box::new(connection));
+    offer_of(Client::Stdio(Box::new(connection))).await
+}
+
+async fn offer_of(mut client: Client) -> Result<Offer, String> {
     let offer = client.everything().await;
     client.leave().await;
     offer.map_err(|wrong| wrong.without_its_words())

@@ -100,9 +100,6 @@ impl Pair<'_> {
     /// as unknown in both, and may be something of which they do not say the same. So may
     /// one that is pinned.
     fn same(self, old: &Decision<'_>, new: &Decision<'_>) -> Known {
-        let by_name = |decision: &Decision<'_>| {
-            decision.inner().is_none() && decision.rule().starts_with("/tools/")
-        };
         let [one, other] = [self.old, self.new].map(Policy::document);
         let pins_differ = one.pins != other.pins;
         let judges_by_risk = !(one.risk.is_empty() && other.risk.is_empty());
@@ -110,7 +107,7 @@ impl Pair<'_> {
             && (one.risk != other.risk
                 || one.all_tools != other.all_tools
                 || one.default != other.default);
-        let differ = pins_differ || risks_differ && !(by_name(old) && by_name(new));
+        let differ = pins_differ || risks_differ && !(is_by_name(old) && is_by_name(new));
         match differ && !self.knows_tools {
             true => Known::NeedsArguments,
             false => Known::Same,
@@ -133,6 +130,11 @@ impl Pair<'_> {
             && old.pins == new.pins;
         same_place && old.all_tools == new.all_tools && (!dispatches || same_tools)
     }
+}
+
+/// Whether an entry for the tool itself has decided, whatever the server says of it.
+pub(super) fn is_by_name(decision: &Decision<'_>) -> bool {
+    decision.inner().is_none() && decision.rule().starts_with("/tools/")
 }
 
 /// Whether two policies let the same pass, and ask the same about the rest.

@@ -12,7 +12,7 @@ use super::super::{
 };
 use super::{
     Difference,
-    compare::{Compared, Known, Said},
+    compare::{Compared, Known, Said, is_by_name},
     log::{Calls, label_of},
 };
 use crate::{cli::ReplayArgs, failure::Failure};
@@ -76,9 +76,8 @@ impl Server<'_> {
     /// Whether a policy would have to know what the server says of the tool, by which it
     /// is judged where no entry names it.
     fn is_wanted(&self, new: &Policy, call: &Call, decision: &Decision<'_>) -> bool {
-        let by_name = decision.inner().is_none() && decision.rule().starts_with("/tools/");
         let by_risk = call.target == Target::Tool && !new.document().risk.is_empty();
-        by_risk && !by_name && !self.is_known
+        by_risk && !is_by_name(decision) && !self.is_known
     }
 }
 

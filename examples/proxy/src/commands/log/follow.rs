@@ -90,12 +90,9 @@ impl Source {
                 let page = log.after(*last, &meant.at_any_time(), PAGE)?;
                 for row in &page {
                     *last = row.number();
-                    let outcome = row.outcome().map(str::to_owned);
-                    let message = Message::new(row.decision().to_owned(), outcome);
-                    message
-                        .filter(|message| meant.is(message))
-                        .into_iter()
-                        .for_each(|message| open.add(message));
+                    if let Some(message) = Message::of_row(row).filter(|one| meant.is(one)) {
+                        open.add(message);
+                    }
                 }
                 Ok(page.len() == PAGE)
             }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use mcp_policy::AuditRow;
 use serde::Deserialize;
 
 use super::super::show::shown;
@@ -64,6 +65,12 @@ impl Message {
         };
         outcome.into_iter().for_each(|outcome| message.end(outcome));
         (message.of_decision.event == "decision").then_some(message)
+    }
+
+    /// `None` if there is no record of a decision in it.
+    pub(super) fn of_row(row: &AuditRow) -> Option<Self> {
+        let outcome = row.outcome().map(str::to_owned);
+        Self::new(row.decision().to_owned(), outcome)
     }
 
     /// This has come of it.

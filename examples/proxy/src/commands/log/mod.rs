@@ -61,10 +61,7 @@ fn newest_rows(path: &Path, meant: &Meant<'_>, most: usize) -> Result<Newest, Fa
         let newest = log.before(None, &AuditFilter::default(), 1)?;
         let last = newest.first().map_or(0, |row| row.number());
         let rows = log.before(Some(last.saturating_add(1)), &meant.as_filter(), most)?;
-        let messages = rows.into_iter().rev().filter_map(|row| {
-            let outcome = row.outcome().map(str::to_owned);
-            Message::new(row.decision().to_owned(), outcome)
-        });
+        let messages = rows.iter().rev().filter_map(Message::of_row);
         Ok((messages.collect(), Source::Sqlite { log, last }))
     };
     read().map_err(|error: StoreError| unreadable(path, error))

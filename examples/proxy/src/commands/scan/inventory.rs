@@ -18,6 +18,41 @@ pub(super) struct All {
     pub(super) collisions: Vec<Collision>,
 }
 
+impl All {
+    /// What those offer that could be asked.
+    pub(super) fn offered(&self) -> impl Iterator<Item = &Inventory> {
+        let servers = self.servers.iter();
+        servers.filter_map(|server| server.offered().ok())
+    }
+
+    /// How many tools there are.
+    pub(super) fn tools(&self) -> usize {
+        self.offered().map(|own| own.tools.len()).sum()
+    }
+
+    /// How many tools there are of each severity, from little to much.
+    pub(super) fn severities(&self) -> [(RiskSeverity, usize); 4] {
+        SEVERITIES.map(|severity| {
+            let tools = self.offered().flat_map(|own| &own.tools);
+            let those = tools.filter(|tool| tool.found.severity() == severity);
+            (severity, those.count())
+        })
+    }
+
+    /// How many warnings there are.
+    pub(super) fn warnings(&self) -> usize {
+        self.offered().map(Inventory::warnings).sum()
+    }
+}
+
+/// From little to much.
+const SEVERITIES: [RiskSeverity; 4] = [
+    RiskSeverity::Low,
+    RiskSeverity::Medium,
+    RiskSeverity::High,
+    RiskSeverity::Critical,
+];
+
 /// A server and what came of it.
 pub(super) struct Judged {
     pub(super) name: String,
@@ -72,36 +107,19 @@ pub(super) struct Instructions {
 }
 
 impl Inventory {
-    /// How many tools there are of each severity, from little to much.
-    pub(super) fn severities(&self) -> [usize; 4] {
-        SEVERITIES.map(|severity| {
-            let tools = self.tools.iter();
-            tools
-                .filter(|tool| tool.found.severity() == severity)
-                .count()
-        })
-    }
-
-    /// How many warnings there are in all.
-    pub(super) fn warnings(&self) -> usize {
+    fn warnings(&self) -> usize {
         let of_tools = self.tools.iter().map(|tool| tool.warnings.len());
         let instructions = self.instructions.as_ref();
         of_tools.sum::<usize>() + instructions.map_or(0, |text| text.warnings.len())
     }
 }
 
-/// From little to much.
-pub(super) const SEVERITIES: [RiskSeverity; 4] = [
-    RiskSeverity::Low,
-    RiskSeverity::Medium,
-    RiskSeverity::High,
-    RiskSeverity::Critical,
-];
-
-/// An answer, with its tools read.
+/// An answer, with its tools read: each of them three times, in the same order.
 struct Read {
     offer: Offer,
-    tools: Vec<(ToolDefinition, Value, Box<RawValue>)>,
+    definitions: Vec<ToolDefinition>,
+    values: Vec<Value>,
+    texts: Vec<Box<RawValue>>,
     nameless: usize,
 }
 
@@ -111,27 +129,20 @@ pub(super) fn judge(answers: Vec<Answered>, approved: Vec<Option<Approved>>) -> 
         .into_iter()
         .map(|answer| (answer.name, answer.offer.and_then(read)))
         .collect();
-    let definitions: Vec<(String, Vec<ToolDefinition>)> = read
+    let by_server: Vec<(&str, &[ToolDefinition])> = read
         .iter()
-        .filter_map(|(name, read)| {
-            let tools = read.as_ref().ok()?.tools.iter();
-            let tools = tools.map(|(definition, ..)| definition.clone());
-            Some((name.clone(), tools.collect()))
-        })
-        .collect();
-    let by_server: Vec<(&str, &[ToolDefinition])> = definitions
-        .iter()
-        .map(|(name, tools)| (name.as_str(), tools.as_slice()))
+        .filter_map(|(name, read)| Some((&**name, &*read.as_ref().ok()?.definitions)))
         .collect();
     let collisions = collisions(&by_server);
-    let servers = read.into_iter().zip(approved);
+    let servers = read.iter().zip(approved);
     let servers = servers.map(|((name, read), approved)| {
-        let others = by_server.iter().filter(|(other, _)| *other != name);
+        let others = by_server.iter().filter(|(other, _)| other != name);
         let others: Vec<ToolDefinition> = others.flat_map(|(_, tools)| tools.to_vec()).collect();
         let others = Siblings::of(&others);
-        let offered = read.map(|read| inventory(read, &others, approved.as_ref()));
+        let offered = read.as_ref().map_err(String::clone);
+        let offered = offered.map(|read| inventory(read, &others, approved.as_ref()));
         Judged {
-            name,
+            name: name.clone(),
             approved,
             offered,
         }
@@ -143,43 +154,43 @@ pub(super) fn judge(answers: Vec<Answered>, approved: Vec<Option<Approved>>) -> 
 }
 
 fn read(mut offer: Offer) -> Result<Read, String> {
-    let mut tools = Vec::new();
+    let (mut definitions, mut values, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     let mut nameless = 0_usize;
     for text in std::mem::take(&mut offer.tools) {
         let value: Value = serde_json::from_str(text.get())
             .map_err(|error| format!("a tool cannot be read: {error}"))?;
         match ToolDefinition::from_value(&value) {
-            Some(definition) => tools.push((definition, value, text)),
+            Some(definition) => {
+                definitions.push(definition);
+                values.push(value);
+                texts.push(text);
+            }
             None => nameless = nameless.saturating_add(1),
         }
     }
     Ok(Read {
         offer,
-        tools,
+        definitions,
+        values,
+        texts,
         nameless,
     })
 }
 
-fn inventory(read: Read, others: &Siblings, approved: Option<&Approved>) -> Inventory {
+fn inventory(read: &Read, others: &Siblings, approved: Option<&Approved>) -> Inventory {
     let mut seen = Seen::default();
-    for (definition, _, text) in &read.tools {
+    for (definition, text) in read.definitions.iter().zip(&read.texts) {
         seen.add_tool(definition.name(), text);
     }
     let instructions = read.offer.instructions.as_deref().map(|text| {
         seen.set_instructions(text);
         instructions(text, &seen, others, approved)
     });
-    let definitions = read.tools.iter().map(|(definition, ..)| definition.clone());
-    let definitions: Vec<ToolDefinition> = definitions.collect();
-    let siblings = Siblings::of(&definitions);
-    let recommended = recommend(&definitions);
-    let values: Vec<Value> = read
-        .tools
-        .iter()
-        .map(|(_, value, _)| value.clone())
-        .collect();
-    let listed = ListedTools::of(&values);
-    let tools = read.tools.iter().map(|(definition, value, text)| {
+    let siblings = Siblings::of(&read.definitions);
+    let recommended = recommend(&read.definitions);
+    let listed = approved.map(|approved| (approved, ListedTools::of(&read.values)));
+    let tools = read.definitions.iter().zip(&read.values).zip(&read.texts);
+    let tools = tools.map(|((definition, value), text)| {
         let name = definition.name();
         let state = approved.and_then(|approved| approved.of_tool(name, &seen));
         let has_changed = state == Some(State::Changed);
@@ -192,7 +203,9 @@ fn inventory(read: Read, others: &Siblings, approved: Option<&Approved>) -> Inve
             digest: seen.tool(name).map(|definition| definition.digest.clone()),
             state,
             changes: changes.and_then(|approved| approved.changes_of_tool(name, text)),
-            verdict: approved.map(|approved| approved.verdict(name, state, &listed)),
+            verdict: listed
+                .as_ref()
+                .map(|(approved, listed)| approved.verdict(name, state, listed)),
         }
     });
     Inventory {

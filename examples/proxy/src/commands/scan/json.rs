@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     approved::State,
     files,
-    inventory::{Inventory, SEVERITIES, Tool},
+    inventory::{All, Inventory, Tool},
     report::Report,
 };
 
@@ -33,7 +33,7 @@ pub(super) fn of(report: &Report<'_>) -> Value {
     };
     let collisions = json!(report.judged.collisions);
     answer.insert("collisions".to_owned(), collisions);
-    answer.insert("totals".to_owned(), totals(report));
+    answer.insert("totals".to_owned(), totals(report.judged));
     answer.into()
 }
 
@@ -82,27 +82,20 @@ fn tool(tool: &Tool) -> Value {
     })
 }
 
-fn totals(report: &Report<'_>) -> Value {
-    let servers = &report.judged.servers;
-    let offered: Vec<&Inventory> = servers
-        .iter()
-        .filter_map(|server| server.offered().ok())
-        .collect();
-    let sum = |count: &dyn Fn(&Inventory) -> usize| -> usize {
-        offered.iter().map(|inventory| count(inventory)).sum()
-    };
-    let by_severity = SEVERITIES.iter().enumerate().map(|(at, severity)| {
-        let count = |own: &Inventory| own.severities().get(at).copied().unwrap_or(0);
-        (severity.name().to_owned(), json!(sum(&count)))
-    });
+fn totals(all: &All) -> Value {
+    let sum =
+        |count: fn(&Inventory) -> Option<usize>| -> usize { all.offered().filter_map(count).sum() };
+    let severities = all.severities();
+    let severities =
+        severities.map(|(severity, number)| (severity.name().to_owned(), json!(number)));
     json!({
-        "servers": servers.len(),
-        "failed": servers.len().saturating_sub(offered.len()),
-        "tools": sum(&|own| own.tools.len()),
-        "severity": Map::from_iter(by_severity),
-        "prompts": sum(&|own| own.prompts.unwrap_or(0)),
-        "resources": sum(&|own| own.resources.unwrap_or(0)),
-        "resourceTemplates": sum(&|own| own.resource_templates.unwrap_or(0)),
-        "warnings": sum(&Inventory::warnings),
+        "servers": all.servers.len(),
+        "failed": all.servers.len().saturating_sub(all.offered().count()),
+        "tools": all.tools(),
+        "severity": Map::from_iter(severities),
+        "prompts": sum(|own| own.prompts),
+        "resources": sum(|own| own.resources),
+        "resourceTemplates": sum(|own| own.resource_templates),
+        "warnings": all.warnings(),
     })
 }

@@ -9,7 +9,7 @@ use super::{
     super::show::{count, shown},
     approved::State,
     changes::{Change, Kind},
-    inventory::{All, Inventory, Judged, SEVERITIES, Tool},
+    inventory::{All, Inventory, Judged, Tool},
     table::{Cell, Table, wrapped},
     words,
 };
@@ -83,25 +83,15 @@ impl Report<'_> {
     }
 
     fn totals(&self) -> String {
-        let offered = self.judged.servers.iter();
-        let offered: Vec<_> = offered.filter_map(|server| server.offered().ok()).collect();
-        let tools = offered.iter().map(|inventory| inventory.tools.len()).sum();
-        let mut by_severity = [0_usize; 4];
-        for inventory in &offered {
-            for (all, own) in by_severity.iter_mut().zip(inventory.severities()) {
-                *all = all.saturating_add(own);
-            }
-        }
-        let severities = SEVERITIES.iter().zip(by_severity).rev();
+        let severities = self.judged.severities().into_iter().rev();
         let severities: Vec<String> = severities
             .map(|(severity, number)| format!("{number} {severity}"))
             .collect();
-        let warnings = offered.iter().map(|inventory| inventory.warnings()).sum();
         let mut told = format!(
             "{}: {}; {}",
-            count(tools, "tool"),
+            count(self.judged.tools(), "tool"),
             severities.join(", "),
-            count(warnings, "warning")
+            count(self.judged.warnings(), "warning")
         );
         if !self.is_alone {
             let servers = count(self.judged.servers.len(), "server");

@@ -132,7 +132,7 @@ fn push_row(text: &mut String, row: &[Cell], widths: &[usize], colour: bool) {
     let cells: Vec<(Vec<String>, &Cell, usize)> = row
         .iter()
         .zip(widths)
-        .map(|(cell, width)| (lines(&cell.text, "", *width), cell, *width))
+        .map(|(cell, width)| (lines(&cell.text, *width), cell, *width))
         .collect();
     let height = cells.iter().map(|(lines, ..)| lines.len()).max();
     for line in 0..height.unwrap_or(0) {
@@ -171,7 +171,7 @@ pub(super) fn wrapped(
     let indent = " ".repeat(display_width(before));
     let width = width.unwrap_or(usize::MAX);
     let room = width.saturating_sub(indent.len()).max(NARROWEST);
-    for (index, line) in lines(text, "", room).iter().enumerate() {
+    for (index, line) in lines(text, room).iter().enumerate() {
         out += if index == 0 { before } else { &indent };
         push_styled(&mut out, line, style, colour);
         out.push('\n');
@@ -179,9 +179,8 @@ pub(super) fn wrapped(
     out
 }
 
-fn lines(text: &str, indent: &str, width: usize) -> Vec<String> {
+fn lines(text: &str, width: usize) -> Vec<String> {
     let options = Options::new(width.max(1))
-        .subsequent_indent(indent)
         .word_separator(WordSeparator::AsciiSpace)
         .word_splitter(WordSplitter::NoHyphenation);
     let lines = textwrap::wrap(text, options);
@@ -190,7 +189,7 @@ fn lines(text: &str, indent: &str, width: usize) -> Vec<String> {
 
 /// As much of a line as fits.
 pub(super) fn cut(line: &str, width: usize) -> String {
-    lines(line, "", width).swap_remove(0)
+    lines(line, width).swap_remove(0)
 }
 
 /// How wide stdout is: that of a terminal, or what `COLUMNS` says; a pipe or a file is

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::row::{Row, forget, since_1970};
+use super::row::{Row, forget};
 use super::schema::AUDIT;
 use crate::audit::place::{FileId, file_id, is_in_place};
 use crate::audit::queue::{Batch, Queue, Taken, Telling};
+use crate::sqlite::{roll_back, since_1970};
 use crate::store::StoreError;
 
 /// Records that share one transaction, and with it one wait for the disk.
@@ -227,9 +228,8 @@ impl Open {
             connection.prepare_cached("COMMIT")?.execute([])?;
             Ok(changed)
         });
-        // SQLite may have done so already.
-        if result.is_err() && !connection.is_autocommit() {
-            connection.execute_batch("ROLLBACK")?;
+        if result.is_err() {
+            roll_back(connection)?;
         }
         result
     }

@@ -178,4 +178,17 @@ mod tests {
         let taken = (0..8).filter(|_| matches!(push(), Settlement::Awaited(_)));
         assert_eq!(taken.count(), 4);
     }
+
+    #[test]
+    fn what_is_taken_leaves_its_room() {
+        let queue = Queue::<Vec<u8>>::default();
+        let is_pushed = || {
+            let receipt = queue.push(MOST_WAITING, |_| ());
+            matches!(receipt.settle(), Settlement::Awaited(_))
+        };
+        for _ in 0..2 {
+            assert!(is_pushed() && !is_pushed());
+            assert!(matches!(queue.take(Some(Duration::ZERO)), Taken::Batch(_)));
+        }
+    }
 }

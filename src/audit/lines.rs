@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 
+use super::place::is_in_place;
 use super::queue::{Queue, Taken, Telling};
 use super::{AuditRecord, AuditSink, Receipt};
 
@@ -115,21 +116,9 @@ impl LogFile {
     }
 
     /// Whether the path still leads to this file. If that cannot be told, it
-    /// has to be opened again.
-    #[cfg(unix)]
+    /// has to be opened again. Only on Unix can an open file be moved.
     fn is_in_place(&self) -> bool {
-        use std::os::unix::fs::MetadataExt as _;
-        let id = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        match (std::fs::metadata(&self.path), self.file.metadata()) {
-            (Ok(path), Ok(file)) => id(path) == id(file),
-            _ => false,
-        }
-    }
-
-    /// An open file cannot be moved here.
-    #[cfg(not(unix))]
-    fn is_in_place(&self) -> bool {
-        true
+        !cfg!(unix) || is_in_place(&self.file, &self.path)
     }
 
     /// Whether a regular file ends in the middle of a line, as one does of which

@@ -9,6 +9,7 @@ use metrics::{SharedString, counter, gauge, histogram};
 
 use super::record::{DecisionRecord, Ending};
 use crate::mcp::method;
+use crate::policy::unescape;
 
 /// Decisions, by `server`, `method`, `tool`, `verdict` and `rule`.
 const DECISIONS: &str = "mcp_policy_decisions_total";
@@ -91,9 +92,7 @@ fn tool(record: &DecisionRecord) -> Option<Cow<'_, str>> {
     }
     let entry = record.rule().strip_prefix("/tools/");
     let entry = entry.and_then(|rest| rest.split('/').next());
-    Some(entry.map_or(Cow::Borrowed(OTHER), |entry| {
-        Cow::Owned(entry.replace("~1", "/").replace("~0", "~"))
-    }))
+    Some(entry.map_or(Cow::Borrowed(OTHER), |entry| Cow::Owned(unescape(entry))))
 }
 
 /// A label that the policy has chosen.

@@ -4,6 +4,7 @@
 mod lines;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod place;
 mod queue;
 mod receipt;
 mod record;

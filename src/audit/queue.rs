@@ -16,18 +16,24 @@ type Written = oneshot::Sender<Result<(), Unrecorded>>;
 /// What waits is gathered in a `C`.
 #[derive(Default)]
 pub(super) struct Queue<C> {
-    batch: Mutex<Batch<C>>,
+    state: Mutex<State<C>>,
     filled: Condvar,
+}
+
+#[derive(Default)]
+struct State<C> {
+    batch: Batch<C>,
+    /// How much there is in it.
+    bytes: usize,
+    is_woken: bool,
+    is_closed: bool,
 }
 
 /// What is written at once, and who waits for that.
 #[derive(Default)]
 pub(super) struct Batch<C> {
     pub(super) content: C,
-    bytes: usize,
     waiting: Vec<Written>,
-    is_woken: bool,
-    is_closed: bool,
 }
 
 /// What there is to do.
@@ -46,16 +52,16 @@ pub(super) enum Taken<C> {
 impl<C: Default> Queue<C> {
     /// Takes a record of so many bytes, unless too many are waiting.
     pub(super) fn push(&self, bytes: usize, add: impl FnOnce(&mut C)) -> Receipt {
-        let mut batch = self.lock();
-        let bytes = batch.bytes.saturating_add(bytes);
+        let mut state = self.lock();
+        let bytes = state.bytes.saturating_add(bytes);
         if bytes > MOST_WAITING {
             return Receipt::unrecorded();
         }
         let (written, receiver) = oneshot::channel();
-        batch.bytes = bytes;
-        add(&mut batch.content);
-        batch.waiting.push(written);
-        drop(batch);
+        state.bytes = bytes;
+        add(&mut state.batch.content);
+        state.batch.waiting.push(written);
+        drop(state);
         #[cfg(feature = "metrics")]
         super::metrics::waits();
         self.filled.notify_one();
@@ -67,9 +73,10 @@ impl<C: Default> Queue<C> {
 
     /// Everything that waits, as soon as there is something, or after so long.
     pub(super) fn take(&self, patience: Option<Duration>) -> Taken<C> {
-        let is_idle =
-            |batch: &mut Batch<C>| batch.waiting.is_empty() && !batch.is_woken && !batch.is_closed;
-        let mut batch = match patience {
+        let is_idle = |state: &mut State<C>| {
+            state.batch.waiting.is_empty() && !state.is_woken && !state.is_closed
+        };
+        let mut state = match patience {
             Some(patience) => {
                 let waited = self
                     .filled
@@ -81,15 +88,11 @@ impl<C: Default> Queue<C> {
                 waited.unwrap_or_else(PoisonError::into_inner)
             }
         };
-        let is_closed = batch.is_closed;
-        batch.is_woken = false;
-        match (batch.waiting.is_empty(), is_closed) {
+        state.is_woken = false;
+        match (state.batch.waiting.is_empty(), state.is_closed) {
             (false, _) => {
-                let rest = Batch {
-                    is_closed,
-                    ..Batch::default()
-                };
-                Taken::Batch(std::mem::replace(&mut batch, rest))
+                state.bytes = 0;
+                Taken::Batch(std::mem::take(&mut state.batch))
             }
             (true, true) => Taken::Closed,
             (true, false) => Taken::Nothing,
@@ -111,8 +114,8 @@ impl<C: Default> Queue<C> {
 
     /// Nothing is left half done under the lock, so a panic of another thread
     /// spoils nothing.
-    fn lock(&self) -> MutexGuard<'_, Batch<C>> {
-        self.batch.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State<C>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,9 +124,10 @@ impl<C> Batch<C> {
     pub(super) fn settle(self, is_written: bool) {
         #[cfg(feature = "metrics")]
         super::metrics::settled(self.waiting.len());
-        self.waiting
-            .into_iter()
-            .for_each(|waiting| tell(waiting, is_written));
+        for waiting in self.waiting {
+            // Whoever waited may have gone.
+            let _ = waiting.send(is_written.then_some(()).ok_or(Unrecorded));
+        }
     }
 }
 
@@ -133,17 +137,9 @@ impl<T> Batch<Vec<T>> {
     pub(super) fn split_off(&mut self, most: usize) -> Option<Self> {
         (self.content.len() > most).then(|| Self {
             content: self.content.split_off(most),
-            bytes: 0,
             waiting: self.waiting.split_off(most),
-            is_woken: false,
-            is_closed: self.is_closed,
         })
     }
-}
-
-fn tell(waiting: Written, is_written: bool) {
-    // Whoever waited may have gone.
-    let _ = waiting.send(is_written.then_some(()).ok_or(Unrecorded));
 }
 
 /// Tells the operator once that it does not work, and once that it does again.
@@ -181,5 +177,18 @@ mod tests {
         };
         let taken = (0..8).filter(|_| matches!(push(), Settlement::Awaited(_)));
         assert_eq!(taken.count(), 4);
+    }
+
+    #[test]
+    fn what_is_taken_leaves_its_room() {
+        let queue = Queue::<Vec<u8>>::default();
+        let is_pushed = || {
+            let receipt = queue.push(MOST_WAITING, |_| ());
+            matches!(receipt.settle(), Settlement::Awaited(_))
+        };
+        for _ in 0..2 {
+            assert!(is_pushed() && !is_pushed());
+            assert!(matches!(queue.take(Some(Duration::ZERO)), Taken::Batch(_)));
+        }
     }
 }

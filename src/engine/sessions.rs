@@ -11,8 +11,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use super::answer_of;
 use super::words::unlooked_up;
-use crate::audit::seam_panicked;
 use crate::caller::Caller;
 use crate::mcp::params::Elicitation;
 use crate::mcp::reply::Refusal;
@@ -228,14 +228,7 @@ impl Sessions {
         asked: impl FnOnce(Waiting<T, StoreError>) -> Asked,
         known: impl FnOnce(Known) -> Option<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let ask = || {
-            let answer = catch_unwind(AssertUnwindSafe(|| ask(&*self.store)));
-            let answer = answer.unwrap_or_else(|_| {
-                seam_panicked("session store");
-                Answer::failed(StoreError::PANICKED)
-            });
-            answer.settle()
-        };
+        let ask = || answer_of("session store", || ask(&*self.store)).settle();
         let Some(memo) = &self.memo else {
             return match ask() {
                 Settled::Known(answer) => answer.inspect_err(report),

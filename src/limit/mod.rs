@@ -39,8 +39,6 @@ use crate::policy::{Amount, Quota};
 use crate::store::Answer;
 
 pub use usage::{Usage, UsageFilter};
-#[cfg(feature = "sqlite")]
-pub(crate) use window::micros;
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 pub(crate) use window::since_1970;
 

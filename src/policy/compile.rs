@@ -92,6 +92,11 @@ impl Rules {
             Kind::Prompts => &self.prompts,
         }
     }
+
+    /// What is said by risk of what no entry of the section names.
+    pub(super) fn risk_of(&self, kind: Kind) -> Option<&risk::Compiled> {
+        self.risk.as_ref().filter(|_| kind == Kind::Tools)
+    }
 }
 
 /// Where a document says that it is in shadow.

@@ -387,8 +387,8 @@ impl Rules {
         names: Names,
         seen: Seen<'_>,
     ) -> Option<Known> {
-        let matters = section.kind == Kind::Tools && self.risk.is_some();
-        matters.then(|| Known::of(name, names, seen))
+        let by_risk = self.risk_of(section.kind);
+        by_risk.map(|_| Known::of(name, names, seen))
     }
 
     /// What entries and `hide` say of the name, and the rule of the entry that names it;
@@ -454,7 +454,7 @@ impl Rules {
 
     /// Whether nothing that the section could name is refused.
     pub(super) fn is_free(&self, section: &Section) -> bool {
-        let by_risk = self.risk.as_ref().filter(|_| section.kind == Kind::Tools);
+        let by_risk = self.risk_of(section.kind);
         self.default == DefaultAction::Allow
             && !section.restricts_any()
             && !by_risk.is_some_and(|risk| risk.restricts_any())

@@ -345,7 +345,7 @@ fn escape(token: &str) -> String {
 }
 
 /// What a token of a pointer stands for.
-pub(super) fn unescape(token: &str) -> String {
+pub(crate) fn unescape(token: &str) -> String {
     token.replace("~1", "/").replace("~0", "~")
 }
 

@@ -115,13 +115,16 @@ impl PolicyDocument {
         }
     }
 
-    /// Whether any of it is only tried.
-    pub(super) fn has_shadow(&self) -> bool {
+    /// Every rule, wherever it stands.
+    pub(super) fn rules(&self) -> impl Iterator<Item = &Rule> {
         let sections = [&self.tools, &self.resources, &self.prompts];
         let rules = sections.into_iter().flat_map(BTreeMap::values);
-        let rules = rules.chain(self.risk.values());
-        let mut rules = rules.chain(&self.all_tools);
-        self.mode == Mode::Shadow || rules.any(|rule| rule.mode == Mode::Shadow)
+        rules.chain(self.risk.values()).chain(&self.all_tools)
+    }
+
+    /// Whether any of it is only tried.
+    pub(super) fn has_shadow(&self) -> bool {
+        self.mode == Mode::Shadow || self.rules().any(|rule| rule.mode == Mode::Shadow)
     }
 
     /// The document as indented JSON, ready to be a policy file. It loads back

@@ -17,6 +17,7 @@ use super::document::{Approver, Condition, Limit, PolicyDocument, Rule};
 use super::pins::Seen;
 use super::quota::{Amount, CalendarUnit, Period, Quota, Scope};
 use super::section::{Kind, Section};
+use crate::risk::RiskCategory;
 
 impl Policy {
     /// Decides like [`decide`](Self::decide), and tells everything that was
@@ -318,10 +319,8 @@ fn rule_at<'d>(
     match &*section {
         "all_tools" => return document.all_tools.as_ref(),
         "risk" => {
-            let category = tokens.next()?;
-            let mut rules = document.risk.iter();
-            let found = rules.find(|(known, _)| known.name() == category);
-            return found.map(|(_, rule)| rule);
+            let category = RiskCategory::from_name(&tokens.next()?)?;
+            return document.risk.get(&category);
         }
         _ => {}
     }

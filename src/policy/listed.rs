@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::fold::fold;
 use super::pins::{DefinitionDigest, Definitions, digest_of};
 use super::risk::{SeenRisk, by_name};
+use super::section::LONGEST_FOLDED;
 use crate::risk::{self, RiskCategory, ToolDefinition};
 
 /// The tools of a server as it lists them, by which `pins` and `risk` of a policy judge
@@ -60,25 +61,32 @@ pub(crate) struct ListedTool {
 
 /// The longest name that is remembered: none is longer that anything allows without
 /// naming it exactly.
-const LONGEST_NAME: usize = 1_024;
+const LONGEST_NAME: usize = LONGEST_FOLDED;
 
 impl ListedTools {
     /// Of the `tools` of an answer to `tools/list`. What is no tool with a name counts for
     /// nothing; of two tools of one name the last counts.
     pub fn of(tools: &[Value]) -> Self {
+        let all = Wants {
+            digests: true,
+            risks: true,
+        };
+        Self::with(tools, all)
+    }
+
+    /// The same, of which only so much is to be known.
+    pub(super) fn with(tools: &[Value], wants: Wants) -> Self {
         let mut listed = Self::default();
         for tool in tools {
             let Some(definition) = ToolDefinition::from_value(tool) else {
                 continue;
             };
             let name = definition.name();
-            let text = tool.to_string();
-            let seen = ListedTool {
-                text: text_digest(text.as_bytes()),
-                digest: Some(digest_of(text.as_bytes()).unwrap_or_default()),
-                risk: Some(risk::of_definition(&definition).max(by_name(name))),
-            };
-            listed.see(name, seen, None);
+            let entry = tool.to_string();
+            let entry = entry.as_bytes();
+            let risk = || Some(risk::of_definition(&definition));
+            let tool = ListedTool::new(name, entry, text_digest(entry), wants, risk);
+            listed.see(name, tool, None);
         }
         listed
     }
@@ -153,12 +161,25 @@ impl ListedTool {
     /// Of an entry of a list, as it is written. What nobody can read is nothing that
     /// anybody has approved, and does the worst.
     pub(crate) fn read(name: &str, entry: &[u8], text: TextDigest, wants: Wants) -> Self {
-        let risk = || {
+        let by_definition = || {
             let entry = std::str::from_utf8(entry).ok();
             let definition = entry.and_then(ToolDefinition::from_json);
-            let by_definition = definition.as_ref().map(risk::of_definition);
-            by_definition.map_or(RiskCategory::Destructive, |risk| risk.max(by_name(name)))
+            definition.as_ref().map(risk::of_definition)
         };
+        Self::new(name, entry, text, wants, by_definition)
+    }
+
+    /// What the definition says is looked at if that is wanted; `None` if nobody can read
+    /// it.
+    fn new(
+        name: &str,
+        entry: &[u8],
+        text: TextDigest,
+        wants: Wants,
+        by_definition: impl FnOnce() -> Option<RiskCategory>,
+    ) -> Self {
+        let risk =
+            || by_definition().map_or(RiskCategory::Destructive, |risk| risk.max(by_name(name)));
         Self {
             text,
             digest: wants.digests.then(|| digest_of(entry).unwrap_or_default()),

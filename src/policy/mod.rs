@@ -46,6 +46,8 @@ pub use self::action::{Action, InvalidArguments};
 pub use self::approval::ApprovalDemand;
 pub use self::condition::{Operator, Truth};
 pub use self::decision::{Decision, Outcome};
+#[cfg(feature = "metrics")]
+pub(crate) use self::diagnostic::unescape;
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::document::{
     Approver, Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent, MethodRule,

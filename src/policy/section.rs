@@ -132,7 +132,7 @@ impl Kind {
 pub(super) const LONGEST_NAME: usize = 256;
 
 /// In bytes: enough for any name of that many characters.
-const LONGEST_FOLDED: usize = 4 * LONGEST_NAME;
+pub(super) const LONGEST_FOLDED: usize = 4 * LONGEST_NAME;
 
 /// Whether all of the name is what names of tools and prompts are made of.
 pub(crate) fn is_ordinary(name: &str) -> bool {

@@ -55,6 +55,11 @@ impl RiskCategory {
         }
     }
 
+    /// The category of that name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.name() == name)
+    }
+
     /// How much a tool of this category weighs.
     pub fn severity(self) -> RiskSeverity {
         match self {

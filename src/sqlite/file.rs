@@ -110,9 +110,6 @@ impl Purpose {
     /// Opens a file that is there, and in which nothing is changed.
     pub(crate) fn open_to_read(&self, path: &Path) -> Result<Connection, StoreError> {
         let (connection, _) = self.connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        connection
-            .busy_timeout(PATIENCE_TO_OPEN)
-            .map_err(|error| self.error(&error))?;
         match self.is_new(&connection)? {
             true => Err(StoreError::new(format!("{} is empty", self.noun))),
             false => Ok(connection),
@@ -124,7 +121,10 @@ impl Purpose {
             .canonicalize()
             .map_err(|error| self.not_opened(&error))?;
         let flags = flag | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags);
+        let connection = Connection::open_with_flags(&path, flags).and_then(|connection| {
+            connection.busy_timeout(PATIENCE_TO_OPEN)?;
+            Ok(connection)
+        });
         Ok((connection.map_err(|error| self.error(&error))?, path))
     }
 
@@ -134,9 +134,6 @@ impl Purpose {
 
     fn prepare(&self, connection: &Connection) -> Result<(), StoreError> {
         let of_sqlite = |error| self.error(&error);
-        connection
-            .busy_timeout(PATIENCE_TO_OPEN)
-            .map_err(of_sqlite)?;
         // Before anything is changed: it may be somebody else's.
         self.is_new(connection)?;
         self.write_ahead(connection)?;

@@ -362,7 +362,7 @@ fn transact(
 }
 
 /// Undoes what was begun, if SQLite has not done so already.
-fn roll_back(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn roll_back(connection: &Connection) -> rusqlite::Result<()> {
     match connection.is_autocommit() {
         true => Ok(()),
         false => connection.execute_batch("ROLLBACK"),

@@ -1,6 +1,6 @@
 //! The requests of one server, as rows of the file.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
@@ -12,8 +12,7 @@ use crate::approval::{
     Asked, HOUR, KNOWN_FOR, MOST_BYTES, MOST_ENDED, MOST_IN_FORCE, MOST_IN_FORCE_OF_A_CALLER,
     MOST_NEW_IN_AN_HOUR, MOST_NEW_OF_ALL, MOST_PENDING, MOST_PENDING_OF_A_CALLER,
 };
-use crate::limit::{micros, since_1970};
-use crate::sqlite::Failure;
+use crate::sqlite::{Failure, in_microseconds, since_1970};
 use crate::store::StoreError;
 
 /// So many that are over are ended at once: the others when something is asked next.
@@ -107,15 +106,7 @@ impl Written {
 }
 
 fn is_over(request: &ApprovalRequest, now: SystemTime) -> bool {
-    request.is_over(now) || stamp(request.expires_at()) <= stamp(now)
-}
-
-fn stamp(time: SystemTime) -> i64 {
-    i64::try_from(since_1970(time)).unwrap_or(i64::MAX)
-}
-
-fn length(time: Duration) -> i64 {
-    i64::try_from(micros(time)).unwrap_or(i64::MAX)
+    request.is_over(now) || since_1970(request.expires_at()) <= since_1970(now)
 }
 
 fn count(number: usize) -> i64 {
@@ -144,7 +135,7 @@ impl<'a> Table<'a> {
     /// Ends and forgets whatever has had its time.
     pub(super) fn pass_time(&mut self) -> Result<(), Failure> {
         let server = &self.shared.server;
-        let now = stamp(self.now);
+        let now = since_1970(self.now);
         let over = self
             .file
             .prepare_cached(&format!(
@@ -163,10 +154,13 @@ impl<'a> Table<'a> {
         }
         self.file
             .prepare_cached("DELETE FROM approval WHERE server = ? AND in_force = 0 AND ends <= ?")?
-            .execute(params![server, now.saturating_sub(length(KNOWN_FOR))])?;
+            .execute(params![
+                server,
+                now.saturating_sub(in_microseconds(KNOWN_FOR))
+            ])?;
         self.file
             .prepare_cached("DELETE FROM approval_asked WHERE server = ? AND at <= ?")?
-            .execute(params![server, now.saturating_sub(length(HOUR))])?;
+            .execute(params![server, now.saturating_sub(in_microseconds(HOUR))])?;
         Ok(())
     }
 
@@ -222,7 +216,7 @@ impl<'a> Table<'a> {
             // The file may not say yet that they are.
             wanted += "pending approved";
         }
-        let known_since = stamp(self.now).saturating_sub(length(KNOWN_FOR));
+        let known_since = since_1970(self.now).saturating_sub(in_microseconds(KNOWN_FOR));
         let mut rows = self.file.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM approval
              WHERE server = ? AND instr(?, state) > 0 AND ends > ? AND number > ?
@@ -255,7 +249,7 @@ impl<'a> Table<'a> {
     }
 
     fn is_known(&self, found: &Found) -> bool {
-        found.ends.saturating_add(length(KNOWN_FOR)) > stamp(self.now)
+        found.ends.saturating_add(in_microseconds(KNOWN_FOR)) > since_1970(self.now)
     }
 
     fn has_room_for(&self, new: &ApprovalRequest) -> Result<bool, Failure> {
@@ -310,14 +304,14 @@ impl<'a> Table<'a> {
                 new.digest().as_bytes(),
                 new.caller(),
                 new.state().as_str(),
-                stamp(new.expires_at()),
+                since_1970(new.expires_at()),
                 new.stored()?,
                 new.stored_shown()?,
                 count(new.shown_bytes()),
             ])?;
         self.file
             .prepare_cached("INSERT INTO approval_asked VALUES (?, ?, ?)")?
-            .execute(params![server, new.caller(), stamp(self.now)])?;
+            .execute(params![server, new.caller(), since_1970(self.now)])?;
         self.say(new)
     }
 
@@ -329,8 +323,8 @@ impl<'a> Table<'a> {
             return Ok(());
         }
         let ends = match is_in_force {
-            true => stamp(request.expires_at()),
-            false => stamp(request.expires_at()).min(stamp(self.now)),
+            true => since_1970(request.expires_at()),
+            false => since_1970(request.expires_at()).min(since_1970(self.now)),
         };
         let shown = request.stored_shown()?;
         self.done.has_removed |= shown.is_none();

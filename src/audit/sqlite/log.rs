@@ -7,9 +7,9 @@ use std::time::SystemTime;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
-use super::row::since_1970;
 use super::schema::AUDIT;
 use crate::audit::Verdict;
+use crate::sqlite::since_1970;
 use crate::store::StoreError;
 
 /// The first and the last number of a time, for which only the index is read.

@@ -15,10 +15,11 @@ use std::thread;
 use std::time::Duration;
 
 pub use self::log::{AuditFilter, AuditRow, SqliteAuditLog};
-use self::row::{Row, in_microseconds};
+use self::row::Row;
 use self::writer::{FOR_EVER, Keep, Writer};
 use super::queue::Queue;
 use super::{AuditRecord, AuditSink, Receipt};
+use crate::sqlite::in_microseconds;
 use crate::store::StoreError;
 
 /// Keeps records in an SQLite file, which [`SqliteAuditLog`] reads.

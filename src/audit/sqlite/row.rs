@@ -1,10 +1,9 @@
 //! A record on its way into the file.
 
-use std::time::{Duration, SystemTime};
-
 use rusqlite::{Connection, params};
 
 use crate::audit::{AuditRecord, DecisionRecord};
+use crate::sqlite::since_1970;
 
 /// What a record takes besides its text, about.
 const BESIDES: usize = 256;
@@ -83,14 +82,4 @@ pub(super) fn forget(connection: &Connection, before: i64, most: usize) -> rusql
              )",
         )?
         .execute(params![before, i64::try_from(most).unwrap_or(i64::MAX)])
-}
-
-/// Microseconds.
-pub(super) fn since_1970(time: SystemTime) -> i64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH);
-    in_microseconds(since.unwrap_or_default())
-}
-
-pub(super) fn in_microseconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -1,6 +1,6 @@
 //! The thread that writes the file.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,9 +9,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::{Connection, ErrorCode};
 
-use super::row::{Row, forget, since_1970};
+use super::row::{Row, forget};
 use super::schema::AUDIT;
+use crate::audit::place::{FileId, file_id, is_in_place};
 use crate::audit::queue::{Batch, Queue, Taken, Telling};
+use crate::sqlite::{roll_back, since_1970};
 use crate::store::StoreError;
 
 /// Records that share one transaction, and with it one wait for the disk.
@@ -197,8 +199,7 @@ impl Open {
     }
 
     fn is_log_in_place(&self) -> bool {
-        let own = self.log.metadata().map(|log| id_of(&log));
-        matches!((own, file_id(&self.log_path)), (Ok(own), Ok(found)) if own == found)
+        is_in_place(&self.log, &self.log_path)
     }
 
     fn is_log_gone(&self) -> bool {
@@ -227,9 +228,8 @@ impl Open {
             connection.prepare_cached("COMMIT")?.execute([])?;
             Ok(changed)
         });
-        // SQLite may have done so already.
-        if result.is_err() && !connection.is_autocommit() {
-            connection.execute_batch("ROLLBACK")?;
+        if result.is_err() {
+            roll_back(connection)?;
         }
         result
     }
@@ -240,29 +240,3 @@ impl Open {
         self.log.sync_data()
     }
 }
-
-#[cfg(unix)]
-type FileId = (u64, u64);
-
-#[cfg(unix)]
-fn file_id(path: &Path) -> std::io::Result<FileId> {
-    std::fs::metadata(path).map(|file| id_of(&file))
-}
-
-#[cfg(unix)]
-fn id_of(file: &Metadata) -> FileId {
-    use std::os::unix::fs::MetadataExt as _;
-    (file.dev(), file.ino())
-}
-
-#[cfg(not(unix))]
-type FileId = ();
-
-/// An open file cannot be moved here.
-#[cfg(not(unix))]
-fn file_id(_: &Path) -> std::io::Result<FileId> {
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn id_of(_: &Metadata) -> FileId {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, params};
 
 use crate::limit::{STATE_KEPT, StateId};
-use crate::sqlite::{Reply, Task};
+use crate::sqlite::{Reply, Task, in_microseconds};
 use crate::store::StoreError;
 
 /// States of one caller that are remembered.
@@ -34,7 +34,7 @@ impl KeepState {
 
 impl Task for KeepState {
     fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let kept = i64::try_from(STATE_KEPT.as_micros()).unwrap_or(i64::MAX);
+        let kept = in_microseconds(STATE_KEPT);
         connection
             .prepare_cached(
                 "DELETE FROM kept_state WHERE id IN

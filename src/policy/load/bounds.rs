@@ -1,7 +1,7 @@
 //! What can be wrong with a text before anything in it has a meaning: too much of
 //! it, or a name twice.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 
 use unicode_normalization::char::decompose_compatible;
@@ -86,14 +86,14 @@ const MAX_PLACES: usize = 64 << 20;
 /// The place of every check, condition and limit has the name of its rule in it,
 /// so that a long name costs as often as it has any.
 pub(super) fn names_are_too_long(document: &PolicyDocument, problems: &mut Problems) -> bool {
+    if name_is_too_long(document, problems) {
+        return true;
+    }
     let sections = [
         ("/tools", &document.tools),
         ("/resources", &document.resources),
         ("/prompts", &document.prompts),
     ];
-    if name_is_too_long(document, sections.map(|(_, rules)| rules), problems) {
-        return true;
-    }
     let rules = sections.into_iter().flat_map(|(section, rules)| {
         let rules = rules.iter();
         rules.map(move |(name, rule)| (section, name, name.len().saturating_mul(places_of(rule))))
@@ -115,15 +115,9 @@ pub(super) fn names_are_too_long(document: &PolicyDocument, problems: &mut Probl
 }
 
 /// The name of the policy is part of what tells every limit from all others.
-fn name_is_too_long(
-    document: &PolicyDocument,
-    sections: [&BTreeMap<String, Rule>; 3],
-    problems: &mut Problems,
-) -> bool {
+fn name_is_too_long(document: &PolicyDocument, problems: &mut Problems) -> bool {
     let name = document.name.as_ref().map_or(0, String::len);
-    let rules = sections.into_iter().flat_map(BTreeMap::values);
-    let rules = rules.chain(document.risk.values());
-    let limits: usize = rules.chain(&document.all_tools).map(limits_of).sum();
+    let limits: usize = document.rules().map(limits_of).sum();
     let is_too_long = name.saturating_mul(limits) > MAX_PLACES;
     if is_too_long {
         problems.report(|| {

@@ -57,8 +57,7 @@ impl Reader<'_> {
         rules: &mut BTreeMap<RiskCategory, Rule>,
     ) {
         for member in self.object(node, place).unwrap_or_default() {
-            let mut all = RiskCategory::ALL.into_iter();
-            let Some(category) = all.find(|category| category.name() == member.key) else {
+            let Some(category) = RiskCategory::from_name(&member.key) else {
                 self.no_field(&RISK, member, place);
                 continue;
             };

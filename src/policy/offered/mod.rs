@@ -18,7 +18,7 @@ use super::Policy;
 use super::compile::Rules;
 use super::decide::Names;
 use super::diagnostic::{Diagnostic, Problems, Severity};
-use super::listed::ListedTools;
+use super::listed::{ListedTools, Wants};
 use super::pins::{Definitions, Seen};
 use crate::json::tree;
 
@@ -63,7 +63,12 @@ impl Policy {
         let mut problems = Problems::default();
         names::warn(document, &tools, &mut problems);
         pins::warn(document, definitions, &mut problems);
-        let listed = rules.risk.as_ref().map(|_| ListedTools::of(definitions));
+        let risks = Wants {
+            digests: false,
+            risks: true,
+        };
+        let by_risk = rules.risk.as_ref();
+        let listed = by_risk.map(|_| ListedTools::with(definitions, risks));
         let applied = Applied::of(rules, &tools, listed.as_ref());
         conditions::warn(document, &applied, &mut problems);
         let root = tree::parse(self.source_text().as_bytes()).ok();

@@ -12,7 +12,7 @@ use super::super::uri;
 
 pub(super) fn warn(document: &PolicyDocument, rules: &Rules, problems: &mut Problems) {
     for kind in Kind::ALL {
-        let by_risk = rules.risk.as_ref().filter(|_| kind == Kind::Tools);
+        let by_risk = rules.risk_of(kind);
         let hides = rules.section(kind).hides_any() || by_risk.is_some_and(Compiled::hides_any);
         if document.default == DefaultAction::Allow && hides {
             problems.report(|| can_be_told(kind));

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
 
-use crate::sqlite::{Reply, Task};
+use crate::sqlite::{Reply, Task, since_1970};
 use crate::store::StoreError;
 
 /// As the file holds it.
@@ -55,8 +55,7 @@ type Owner = (Arc<str>, Option<Arc<str>>);
 
 /// Microseconds since 1970.
 fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    i64::try_from(since.unwrap_or_default().as_micros()).unwrap_or(i64::MAX)
+    since_1970(SystemTime::now())
 }
 
 /// Remembers whose it is; who had it first keeps it.

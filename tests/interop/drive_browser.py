@@ -205,7 +205,7 @@ def try_what_is_forbidden(person: Person, clients: Clients) -> None:
     person.card(0).find_element(By.CSS_SELECTOR, "button.approve").click()
     person.reads("Nothing was done")
     person.takes_pictures("refused")
-    person.one("main a").click()
+    person.browser.get(person.browser.current_url.partition("/approvals")[0] + "/approvals")
     person.cards(1)
     person.has_nothing_to_complain_about()
     with person.without_scripts():

@@ -24,7 +24,7 @@ const HEADERS: [(HeaderName, &str); 4] = [
 ];
 
 /// What all pages look like.
-pub(crate) const STYLE: &str = "/assets/approvals.css";
+pub(crate) const STYLE: &str = "/assets/console.css";
 
 /// A page.
 pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response<Full<Bytes>> {
@@ -39,12 +39,12 @@ pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response<Full<By
 }
 
 pub(crate) fn style() -> Response<Full<Bytes>> {
-    let text = include_str!("../assets/approvals.css");
+    let text = include_str!("../assets/console.css");
     response(StatusCode::OK, "text/css; charset=utf-8", Full::from(text))
 }
 
 pub(crate) fn script() -> Response<Full<Bytes>> {
-    let text = include_str!("../assets/approvals.js");
+    let text = include_str!("../assets/console.js");
     let kind = "text/javascript; charset=utf-8";
     response(StatusCode::OK, kind, Full::from(text))
 }

@@ -13,13 +13,16 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use mcp_policy::{AuditSink, PolicyLayer, PolicySource};
+use mcp_policy::{AuditSink, PolicyFile, PolicyLayer, PolicySource};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service};
 
 use crate::{
     access::{Access, ENDPOINT},
-    admin::Admin,
+    admin::{
+        Admin,
+        running::{Now, PolicyNow, Reach, Running, ServerNow, Use},
+    },
     audit,
     bridge::Bridge,
     cli::{Secret, ServeArgs},
@@ -86,6 +89,8 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     };
     traces::start()?;
     let audit = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
+    let admin = admin.recording_in(args.audit.audit.as_ref());
+    let audit = admin.shown_beside(audit);
     let listener = bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
     tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
@@ -106,7 +111,13 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     let pages = public
         .as_ref()
         .map(|url| PublicPages::new(url, access.clone(), admin.approvals()));
-    let layer = told_of(public, layer(policy.clone(), &name, audit, stores));
+    let layer = told_of(public, layer(policy.clone(), &name, Some(audit), stores));
+    let admin = admin.showing(alone_is(
+        name,
+        policy_file,
+        policy.clone(),
+        reach(args, target.as_ref()),
+    ));
     let layer = admin.under(layer).dangerous();
     let layer = layer.sessions_per_minute(args.sessions_per_minute);
     match target {
@@ -160,6 +171,35 @@ pub(crate) fn layer(
     match audit {
         Some(sink) => layer.audit(sink),
         None => layer,
+    }
+}
+
+/// How the only server is asked.
+fn reach(args: &ServeArgs, target: Option<&Target>) -> Reach {
+    match target {
+        Some(target) => Reach::Upstream(Box::new(target.clone())),
+        None => Reach::Command(Box::new(args.server.command.clone().into())),
+    }
+}
+
+/// What runs if there is one policy in front of one server.
+fn alone_is(name: String, path: &Path, policy: PolicyFile, reach: Reach) -> impl Running {
+    let path = path.to_owned();
+    move || Now {
+        servers: vec![ServerNow {
+            name: name.clone(),
+            reach: reach.clone(),
+            is_issued: false,
+        }],
+        policies: vec![PolicyNow {
+            path: path.clone(),
+            policy: policy.current(),
+            uses: vec![Use {
+                server: name.clone(),
+                grant: None,
+            }],
+        }],
+        ..Now::default()
     }
 }
 

@@ -18,7 +18,12 @@ use serde::Deserialize;
 use serde_json::json;
 use tower::BoxError;
 
-use super::{Status, operators::Operators, view};
+use super::{
+    Status,
+    operators::{Operator, Operators},
+    roles::{Power, Role},
+    view,
+};
 use crate::json_text;
 
 /// Bytes of a request body.
@@ -67,6 +72,9 @@ impl Api {
             };
         }
         let wanted = Wanted::of(request.uri().path()).ok_or_else(nothing_here)?;
+        if !operator.may(Power::Decide) {
+            return Err(Refusal::not_theirs(operator.role));
+        }
         if request.method() != wanted.method() {
             return Err(Refusal::wrong_method(wanted.method()));
         }
@@ -83,12 +91,12 @@ impl Api {
             Wanted::Deny(id) => (id, false),
         };
         let note = note(request.into_body()).await?;
-        let decided = decide(&self.approvals, id, operator, approves, note).await?;
+        let decided = decide(&self.approvals, id, &operator.name, approves, note).await?;
         Ok(view::one(&decided))
     }
 
     /// Who asks.
-    fn admit<B>(&self, request: &Request<B>) -> Result<&Arc<str>, Refusal> {
+    fn admit<B>(&self, request: &Request<B>) -> Result<&Operator, Refusal> {
         self.operators.who(request.headers()).ok_or_else(|| {
             tracing::warn!("refused whoever called the admin address without a right token");
             Refusal::new(
@@ -234,6 +242,12 @@ impl Refusal {
             state: None,
             allow: None,
         }
+    }
+
+    /// To somebody who has another role.
+    pub(super) fn not_theirs(role: Role) -> Self {
+        let text = format!("Nothing was done: that is not for the role {role}, which you have.");
+        Self::new(StatusCode::FORBIDDEN, text)
     }
 
     pub(super) fn wrong_method(allow: Method) -> Self {

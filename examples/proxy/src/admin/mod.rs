@@ -1,12 +1,16 @@
-//! Where calls that wait for an approval are decided about: an address of its own,
-//! which no caller needs to reach.
+//! Where operators see what runs, change policies, and decide about calls that wait: an
+//! address of its own, which no caller needs to reach.
 //!
 //! [`site`] is what is served there: an [`api`] and [`pages`]. [`operators`] is who is let
-//! in; [`view`] shows a request.
+//! in, and [`roles`] what they may do; [`running`] and [`recent`] are what is shown of what
+//! runs and of what was decided, and [`view`] shows a request.
 
 mod api;
 mod operators;
 mod pages;
+mod recent;
+mod roles;
+pub(crate) mod running;
 mod site;
 mod view;
 
@@ -19,15 +23,16 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalState, ApprovalStore, Approvals, MemoryApprovalStore, Mode, Policy, PolicyLayer,
-    RuleAction,
+    ApprovalState, ApprovalStore, Approvals, AuditSink, MemoryApprovalStore, Mode, Policy,
+    PolicyLayer, RuleAction,
 };
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
 
 use self::operators::Operators;
 pub(crate) use self::operators::{TOKEN, TOKENS};
-use crate::{access::Access, failure::Failure, serve, server};
+use self::{recent::Recent, running::Running};
+use crate::{access::Access, audit::Place, failure::Failure, serve, server};
 
 /// Where the admin API is when nothing else is said.
 pub(crate) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8788);
@@ -55,7 +60,17 @@ pub(crate) struct Admin {
     store: Arc<dyn ApprovalStore>,
     /// Whether the policy asks for approvals.
     asks: watch::Sender<bool>,
+    told: Told,
+}
+
+/// What operators are told.
+#[derive(Clone)]
+pub(crate) struct Told {
     status: Option<Status>,
+    running: Arc<dyn Running>,
+    recent: Recent,
+    /// Where decisions are recorded, if anywhere.
+    audit: Option<Place>,
 }
 
 /// Tells how a gateway of many servers is.
@@ -82,7 +97,12 @@ impl Admin {
             operators,
             store: Arc::new(MemoryApprovalStore::default()),
             asks: watch::Sender::new(false),
-            status: None,
+            told: Told {
+                status: None,
+                running: Arc::new(running::Now::default),
+                recent: Recent::default(),
+                audit: None,
+            },
         })
     }
 
@@ -94,12 +114,27 @@ impl Admin {
         }
     }
 
-    /// The same, which tells this, too.
-    pub(crate) fn telling(self, status: Status) -> Self {
-        Self {
-            status: Some(status),
-            ..self
-        }
+    /// The same, which tells programs this, too.
+    pub(crate) fn telling(mut self, status: Status) -> Self {
+        self.told.status = Some(status);
+        self
+    }
+
+    /// The same, which shows this.
+    pub(crate) fn showing(mut self, running: impl Running) -> Self {
+        self.told.running = Arc::new(running);
+        self
+    }
+
+    /// The same, which shows what is decided; and where it is recorded, if that is said.
+    pub(crate) fn recording_in(mut self, audit: Option<&Place>) -> Self {
+        self.told.audit = audit.cloned();
+        self
+    }
+
+    /// What records in this sink, and shows it here.
+    pub(crate) fn shown_beside(&self, sink: Option<Arc<dyn AuditSink>>) -> Arc<dyn AuditSink> {
+        self.told.recent.beside(sink)
     }
 
     /// What has to be told of every policy from now on.
@@ -170,6 +205,7 @@ impl Admin {
         let address = listener.local_addr();
         let address = address.unwrap_or_else(|_| self.address.unwrap_or(DEFAULT_ADMIN));
         let mut said = format!("approvals wait at http://{address}{PATH}\n");
+        said += &format!("the console is at http://{address}/\n");
         let operators = self.operators.clone().unwrap_or_else(|| {
             let (operators, token) = Operators::generated();
             said += &format!("the token of the operator `admin` is {token}\n");
@@ -181,7 +217,7 @@ impl Admin {
             callers.at(address),
             operators,
             self.approvals(),
-            self.status.clone(),
+            self.told.clone(),
         );
         tokio::spawn(server::serve(listener, service, async || pending().await));
     }

@@ -14,7 +14,7 @@ use tower::{BoxError, Service, ServiceBuilder};
 use tower_http::timeout::RequestBodyDeadlineLayer;
 
 use super::{
-    Status,
+    Told,
     api::{Api, Refusal},
     operators::Operators,
     pages::{self, Live, Pages},
@@ -33,15 +33,15 @@ pub(super) fn service(
     access: Access,
     operators: Operators,
     approvals: Approvals,
-    status: Option<Status>,
+    told: Told,
 ) -> impl Service<Request<Incoming>, Response = Answer, Error = Infallible, Future: Send>
 + Clone
 + Send
 + 'static {
     let site = Arc::new(Site {
         access,
-        api: Api::new(operators.clone(), approvals.clone(), status),
-        pages: Pages::new(operators, approvals),
+        api: Api::new(operators.clone(), approvals.clone(), told.status.clone()),
+        pages: Pages::new(operators, approvals, told),
     });
     ServiceBuilder::new()
         .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))

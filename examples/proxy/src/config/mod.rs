@@ -40,7 +40,7 @@ pub(crate) use self::{
     issued::Issued,
     problems::Unloadable,
     reader::Problem,
-    servers::{Behind, Server},
+    servers::{Behind, Command, Server},
 };
 use crate::{
     access::Access,

@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{
     access::{self, ENDPOINT},
+    admin::running::Reach,
     bridge::Bridge,
     child::Program,
-    config::{Behind, Config, Limits, Server},
+    config::{Behind, Command, Config, Limits, Server},
     failure::Failure,
     gateway::{Timely, guarded},
     message, serve,
@@ -94,12 +95,7 @@ impl Guarded {
                 Back::Upstream(Box::new(serve::upstream(target.clone())?))
             }
             (None, Behind::Command(command)) => {
-                let program = Program {
-                    command: command.command.clone(),
-                    environment: command.environment.clone(),
-                    hidden: hidden.clone(),
-                    folder: None,
-                };
+                let program = program(command, hidden.clone());
                 let bridge = Bridge::new(program, policies.clone(), command.shows_stderr);
                 Back::Bridge(bridge)
             }
@@ -123,6 +119,16 @@ impl Guarded {
         match self.service.clone().oneshot(request).await {
             Ok(response) => self.life.bounds(response),
             Err(never) => match never {},
+        }
+    }
+
+    /// How it is asked, by whoever is not a caller.
+    pub(super) fn reach(&self) -> Reach {
+        match &self.behind {
+            Behind::Upstream(target) => Reach::Upstream(Box::new(target.clone())),
+            Behind::Command(command) => {
+                Reach::Command(Box::new(program(command, self.hidden.clone())))
+            }
         }
     }
 
@@ -166,6 +172,15 @@ impl Back {
             }
             Self::Bridge(bridge) => boxed(guarded(layer, bridge.clone())),
         }
+    }
+}
+
+fn program(command: &Command, hidden: Vec<String>) -> Program {
+    Program {
+        command: command.command.clone(),
+        environment: command.environment.clone(),
+        hidden,
+        folder: None,
     }
 }
 
@@ -229,7 +244,12 @@ fn layer(
     settled: &Settled,
 ) -> PolicyLayer {
     let stores = settled.stores.with(Arc::clone(sessions));
-    let layer = serve::layer(policies.clone(), name, settled.audit.clone(), stores);
+    let layer = serve::layer(
+        policies.clone(),
+        name,
+        Some(Arc::clone(&settled.audit)),
+        stores,
+    );
     let layer = serve::told_of(settled.start.public_url.clone(), layer);
     let mut layer = layer.approval_store(Arc::clone(&settled.approvals));
     if let Some(bytes) = limits.max_body_size {

@@ -83,10 +83,14 @@ impl Grants {
         }
     }
 
+    /// All of them, also those that are revoked.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Grant> {
+        self.0.values().map(|known| &known.grant)
+    }
+
     /// Of those that are good for something.
     pub(super) fn labels(&self) -> HashSet<&str> {
-        let grants = self.0.values().map(|known| &known.grant);
-        let grants = grants.filter(|grant| !grant.is_revoked);
+        let grants = self.all().filter(|grant| !grant.is_revoked);
         grants.map(|grant| &*grant.label).collect()
     }
 

@@ -250,8 +250,8 @@ impl Lockdown {
         is_locked.then(|| self.policy.clone())
     }
 
-    /// What is locked now, for operators.
-    pub(super) fn to_json(&self) -> serde_json::Value {
+    /// What is locked now, and by which file the configuration has it said.
+    pub(super) fn now(&self) -> (PathBuf, Locks) {
         let held = self.look();
         let mut all = Locks::default();
         for looked in held.all() {
@@ -264,7 +264,7 @@ impl Lockdown {
                 Err(_) => all.everything = true,
             }
         }
-        all.to_json()
+        (held.first.path.clone(), all)
     }
 
     /// How often what is locked has changed.

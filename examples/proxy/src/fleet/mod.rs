@@ -5,7 +5,8 @@
 //! request is answered by what ran when it came. [`guarded`] is one server, [`policies`]
 //! what holds for whom in front of it, [`identify`] who calls, [`issued`] the same by
 //! tokens of others, [`lockdown`] what the
-//! operator has locked, and [`life`] how streams end when what they are for is gone.
+//! operator has locked, [`life`] how streams end when what they are for is gone, and
+//! [`shown`] what operators see of all that.
 
 mod guarded;
 mod identify;
@@ -14,6 +15,7 @@ mod life;
 pub(crate) mod lockdown;
 mod policies;
 mod reload;
+mod shown;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +23,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
@@ -47,11 +49,11 @@ use self::{
 };
 use crate::{
     access::{self, Access, ENDPOINT},
-    admin::Admin,
+    admin::{Admin, running::Now},
     audit::{self, Place},
     cli::Secret,
     config::{
-        Config, Limits,
+        Config, KeptPolicy, Limits,
         files::{Files, Seen},
     },
     diagnostics,
@@ -95,7 +97,7 @@ struct Settled {
     approvals: Arc<dyn ApprovalStore>,
     /// Whose budgets all layers share; it is in front of nothing.
     budgets: PolicyLayer,
-    audit: Option<Arc<dyn AuditSink>>,
+    audit: Arc<dyn AuditSink>,
     pages: Option<PublicPages>,
     lockdown: Arc<Lockdown>,
     /// Is told of all policies.
@@ -138,8 +140,7 @@ struct Running {
 /// Whoever uses a server without a grant.
 #[derive(Clone)]
 struct Everybody {
-    /// The file of their policy.
-    policy: PathBuf,
+    policy: KeptPolicy,
     /// Of their streams.
     life: Life,
 }
@@ -209,6 +210,8 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     };
     traces::start()?;
     let audit = audit::open(config.audit.as_ref(), config.audit_keep)?;
+    let admin = admin.recording_in(config.audit.as_ref());
+    let audit = admin.shown_beside(audit);
     let listener = serve::bind(config.listen, "choose another address with `listen`").await?;
     let keys = keys::read(config.key_file.as_deref())?;
     let stores = state.open_for_many(keys).await?;
@@ -248,8 +251,13 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     let access = config.access.clone();
     let fleet = Arc::new(Fleet::new(path, config, settled)?);
     let told = Arc::downgrade(&fleet);
+    let shown = Weak::clone(&told);
     let status = move || told.upgrade().map_or(Value::Null, |fleet| fleet.status());
-    admin.telling(Arc::new(status)).open(&access).await?;
+    let admin = admin.telling(Arc::new(status)).showing(move || {
+        let fleet = shown.upgrade();
+        fleet.map_or_else(Now::default, |fleet| fleet.now())
+    });
+    admin.open(&access).await?;
     Fleet::attend(&fleet)?;
     serve_fleet(listener, fleet).await
 }
@@ -352,7 +360,7 @@ impl Fleet {
             "problems": running.trouble.as_ref().map(Trouble::text),
             "servers": running.servers.keys().collect::<Vec<_>>(),
             "grants": grants,
-            "lockdown": self.settled.lockdown.to_json(),
+            "lockdown": self.settled.lockdown.now().1.to_json(),
         })
     }
 
@@ -492,7 +500,7 @@ impl Running {
     ) -> Self {
         let everybodys = config.servers.into_iter();
         let everybodys = everybodys.filter_map(|(name, server)| {
-            let policy = server.policy?.path;
+            let policy = server.policy?;
             let life = old.get(&name).map(|old| old.life.clone());
             let life = life.unwrap_or_else(Life::begin);
             Some((name, Everybody { policy, life }))
@@ -524,7 +532,7 @@ impl Running {
     /// it was read the last time.
     fn policy_file(&self, who: &Who<'_>) -> Option<&Seen> {
         let path = match who {
-            Who::Everybody(everybody) => &everybody.policy,
+            Who::Everybody(everybody) => &everybody.policy.path,
             Who::Known(known) => &known.grant.policy.as_ref()?.path,
         };
         self.files.get(path)

@@ -79,12 +79,12 @@ async fn a_page_says_what_became_of_a_request_and_nothing_else() {
         "{}",
         page.text
     );
-    let style = gets(&asking, "/gw/assets/approvals.css").await;
+    let style = gets(&asking, "/gw/assets/console.css").await;
     assert_eq!(
         (style.status(), style.header("content-type")),
         (200, Some("text/css; charset=utf-8"))
     );
-    assert_eq!(gets(&asking, "/gw/assets/approvals.js").await.status(), 404);
+    assert_eq!(gets(&asking, "/gw/assets/console.js").await.status(), 404);
 }
 
 /// Where it waits does not matter to those who look at it.

@@ -19,6 +19,11 @@ impl Form {
         Ok(Self(api::whole(body).await?))
     }
 
+    /// The fields of the query of a URL.
+    pub(super) fn of_query(query: Option<&str>) -> Self {
+        Self(Bytes::copy_from_slice(query.unwrap_or_default().as_bytes()))
+    }
+
     /// A field; empty if it is not there.
     pub(super) fn get(&self, name: &str) -> Cow<'_, str> {
         form_urlencoded::parse(&self.0)

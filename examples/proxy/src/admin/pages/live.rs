@@ -10,12 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{Stream, StreamExt as _, stream};
 use hyper::body::{Body, Frame};
 use mcp_policy::ApprovalEvents;
 use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Interval, MissedTickBehavior, interval},
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::sessions::{Sessions, Visitor};
@@ -23,9 +23,34 @@ use super::sessions::{Sessions, Visitor};
 /// How often a page looks again, so that it shows what has expired.
 const LOOK: Duration = Duration::from_secs(20);
 
+/// How soon a page looks again, however much is decided.
+const REST: Duration = Duration::from_secs(1);
+
+/// What makes a page look again.
+pub(super) type Changes = Pin<Box<dyn Stream<Item = ()> + Send + Sync>>;
+
+/// That something becomes of what waits.
+pub(super) fn of_approvals(events: ApprovalEvents) -> Changes {
+    Box::pin(events.map(|_| ()))
+}
+
+/// That something is decided.
+pub(super) fn of_decisions(decisions: watch::Receiver<()>) -> Changes {
+    let begun = (decisions, Instant::now());
+    Box::pin(stream::unfold(
+        begun,
+        |(mut decisions, soonest)| async move {
+            decisions.changed().await.ok()?;
+            sleep_until(soonest).await;
+            decisions.mark_unchanged();
+            Some(((), (decisions, Instant::now() + REST)))
+        },
+    ))
+}
+
 /// A stream of events, which say nothing but that it is time to look.
 pub(in crate::admin) struct Live {
-    changes: ApprovalEvents,
+    changes: Changes,
     look: Interval,
     sessions: Arc<Sessions>,
     visitor: Visitor,
@@ -34,7 +59,7 @@ pub(in crate::admin) struct Live {
 
 impl Live {
     pub(super) fn new(
-        changes: ApprovalEvents,
+        changes: Changes,
         sessions: Arc<Sessions>,
         visitor: Visitor,
         permit: OwnedSemaphorePermit,
@@ -61,7 +86,7 @@ impl Body for Live {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let mut has_changed = false;
         // Several changes at once are one reason to look. There are 256 at most.
-        while let Poll::Ready(Some(_)) = Pin::new(&mut self.changes).poll_next(context) {
+        while let Poll::Ready(Some(())) = self.changes.as_mut().poll_next(context) {
             has_changed = true;
         }
         if !has_changed && self.look.poll_tick(context).is_pending() {

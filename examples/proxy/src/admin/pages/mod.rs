@@ -1,16 +1,29 @@
-//! Pages where operators see what waits, and decide about it.
+//! The console: pages where operators see what runs and what is decided, change policies,
+//! and decide about what waits.
 //!
 //! An operator signs in with a token and has a [session](sessions) from then on, of which
 //! a cookie tells. What changes something is a form of these pages, which the `Origin` of
-//! the request and a secret of the session show. Without scripts everything works;
-//! with them a page shows [at once](live) what changes.
+//! the request and a secret of the session show, from somebody whose
+//! [role](super::roles) allows that. Without scripts everything works; with them a page
+//! shows [at once](live) what changes.
+//!
+//! [`frame`] is around every page. The pages are an [`overview`], the [`tools`] that agents
+//! can call, [`policies`], [`approvals`], the [`log`], [`limits`] and [`grants`].
 
+mod approvals;
+mod card;
 mod form;
+mod frame;
+mod grants;
+mod limits;
 mod live;
+mod log;
+mod overview;
+mod policies;
 mod sessions;
-mod view;
+mod tools;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use askama::Template;
 use bytes::Bytes;
@@ -20,63 +33,59 @@ use http::{
 };
 use http_body_util::{Either, Full};
 use hyper::body::Body;
-use mcp_policy::{ApprovalId, Approvals, NotDecided};
+use mcp_policy::Approvals;
 use tokio::{sync::Semaphore, time::Instant};
 use tower::BoxError;
 
 pub(super) use self::live::Live;
 use self::{
     form::Form,
+    frame::Here,
+    live::Changes,
     sessions::{Sessions, Visitor},
-    view::Card,
 };
 use super::{
-    ALL_STATES, PATH,
-    api::{self, Refusal, Wanted},
+    Told,
+    api::{self, Refusal},
     operators::Operators,
+    roles::Power,
     site::Answer,
 };
 use crate::page;
 
-const SCRIPT: &str = "/assets/approvals.js";
+const SCRIPT: &str = "/assets/console.js";
 const LOGIN: &str = "/login";
 const LOGOUT: &str = "/logout";
-const EVENTS: &str = "/approvals/events";
+const APPROVAL_EVENTS: &str = "/events/approvals";
+const DECISION_EVENTS: &str = "/events/decisions";
 
-/// Requests that a page shows in full; further ones follow when these are decided.
-const MOST_SHOWN: usize = 50;
-/// Requests that have ended, or wait for their use, of which a page tells.
-const MOST_PAST: usize = 30;
 /// Pages that hear at once what changes.
 const MOST_LIVE: usize = 64;
 
+/// Something whole.
+type Page = Response<Full<Bytes>>;
+
 /// Whether only a browser wants this.
 pub(super) fn is_page_alone(path: &str) -> bool {
-    matches!(path, SCRIPT | page::STYLE | LOGIN | LOGOUT | EVENTS)
+    matches!(
+        path,
+        SCRIPT | page::STYLE | LOGIN | LOGOUT | APPROVAL_EVENTS | DECISION_EVENTS
+    )
 }
 
-#[derive(Debug)]
 pub(super) struct Pages {
     operators: Operators,
     approvals: Approvals,
+    /// Everything else that is shown.
+    told: Told,
     sessions: Arc<Sessions>,
     live: Arc<Semaphore>,
 }
 
-#[derive(Template)]
-#[template(path = "list.html")]
-struct List<'a> {
-    visitor: &'a Visitor,
-    waiting: usize,
-    shown: Vec<Card<'a>>,
-    past: Vec<Card<'a>>,
-}
-
-#[derive(Template)]
-#[template(path = "one.html")]
-struct One<'a> {
-    visitor: &'a Visitor,
-    card: Card<'a>,
+impl fmt::Debug for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pages").finish_non_exhaustive()
+    }
 }
 
 #[derive(Template)]
@@ -93,10 +102,11 @@ struct Message<'a> {
 }
 
 impl Pages {
-    pub(super) fn new(operators: Operators, approvals: Approvals) -> Self {
+    pub(super) fn new(operators: Operators, approvals: Approvals, told: Told) -> Self {
         Self {
             operators,
             approvals,
+            told,
             sessions: Arc::default(),
             live: Arc::new(Semaphore::new(MOST_LIVE)),
         }
@@ -123,13 +133,19 @@ impl Pages {
         let answer = match (request.method(), path) {
             (&Method::GET, page::STYLE) => page::style(),
             (&Method::GET, SCRIPT) => page::script(),
-            (&Method::GET, "/") => see(PATH),
-            (&Method::GET, EVENTS) => return Ok(self.events(&request)),
+            (&Method::GET, APPROVAL_EVENTS) => {
+                let changes = || live::of_approvals(self.approvals.changes());
+                return Ok(self.events(&request, changes));
+            }
+            (&Method::GET, DECISION_EVENTS) => {
+                let changes = || live::of_decisions(self.told.recent.changes());
+                return Ok(self.events(&request, changes));
+            }
+            (&Method::GET, LOGIN) => see("/"),
+            (&Method::GET, _) => self.show(&request).await?,
             (&Method::POST, LOGIN) => self.log_in(request).await?,
             (&Method::POST, LOGOUT) => self.log_out(request).await?,
-            (&Method::POST, _) => self.decide(request).await?,
-            (&Method::GET, LOGIN) => see(PATH),
-            (&Method::GET, _) => self.show(&request).await?,
+            (&Method::POST, _) => self.change(request).await?,
             _ => return Err(Refusal::wrong_method(Method::GET)),
         };
         Ok(answer.map(Either::Left))
@@ -139,9 +155,9 @@ impl Pages {
         self.sessions.visitor(request.headers(), Instant::now())
     }
 
-    async fn show<B>(&self, request: &Request<B>) -> Result<Response<Full<Bytes>>, Refusal> {
+    async fn show<B>(&self, request: &Request<B>) -> Result<Page, Refusal> {
         let path = request.uri().path();
-        let wanted = Wanted::of(path).ok_or_else(api::nothing_here)?;
+        let here = Here::of(path).ok_or_else(api::nothing_here)?;
         let Some(visitor) = self.visitor(request) else {
             let login = Login {
                 next: path,
@@ -149,66 +165,36 @@ impl Pages {
             };
             return Ok(page::html(StatusCode::UNAUTHORIZED, &login));
         };
-        match wanted {
-            Wanted::List => self.list(&visitor).await,
-            Wanted::One(id) => self.one(&visitor, id).await,
-            Wanted::Approve(_) | Wanted::Deny(_) => Err(Refusal::wrong_method(Method::POST)),
+        let visitor = &visitor;
+        let query = Form::of_query(request.uri().query());
+        match here {
+            Here::Overview => self.overview(visitor).await,
+            Here::Tools => self.tools(visitor, path, &query).await,
+            Here::Policies => self.policies(visitor, path, &query).await,
+            Here::Approvals => self.approvals(visitor, path).await,
+            Here::Log => self.log(visitor, path, &query).await,
+            Here::Limits => self.limits(visitor, path, &query).await,
+            Here::Grants => self.grants(visitor, path).await,
         }
     }
 
-    async fn list(&self, visitor: &Visitor) -> Result<Response<Full<Bytes>>, Refusal> {
-        let all = self.approvals.list(&ALL_STATES).await?;
-        let (waiting, mut past): (Vec<_>, Vec<_>) =
-            all.iter().partition(|request| view::is_pending(request));
-        past.sort_by_key(|request| {
-            std::cmp::Reverse(request.decided_at().unwrap_or(request.created_at()))
-        });
-        past.truncate(MOST_PAST);
-        let list = List {
-            visitor,
-            waiting: waiting.len(),
-            shown: waiting
-                .into_iter()
-                .take(MOST_SHOWN)
-                .map(Card::short)
-                .collect(),
-            past: past.into_iter().map(Card::short).collect(),
-        };
-        Ok(page::html(StatusCode::OK, &list))
-    }
-
-    async fn one(
-        &self,
-        visitor: &Visitor,
-        id: ApprovalId,
-    ) -> Result<Response<Full<Bytes>>, Refusal> {
-        let found = self.approvals.get(id).await?;
-        let found = found.ok_or(NotDecided::Unknown)?;
-        let card = Card::whole(&found);
-        Ok(page::html(StatusCode::OK, &One { visitor, card }))
-    }
-
-    async fn decide<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, Refusal>
+    async fn change<B>(&self, request: Request<B>) -> Result<Page, Refusal>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let (id, approves) = match Wanted::of(request.uri().path()) {
-            Some(Wanted::Approve(id)) => (id, true),
-            Some(Wanted::Deny(id)) => (id, false),
-            Some(_) => return Err(Refusal::wrong_method(Method::GET)),
-            None => return Err(api::nothing_here()),
-        };
-        let (visitor, form) = self.signed(request).await?;
-        let note = form.get("note");
-        let note = note.trim();
-        let note = (!note.is_empty()).then(|| note.to_owned());
-        let operator = &visitor.operator;
-        api::decide(&self.approvals, id, operator, approves, note).await?;
-        Ok(see(PATH))
+        match Here::of(request.uri().path()) {
+            Some(Here::Approvals) => self.decide(request).await,
+            Some(Here::Policies) => self.change_policy(request).await,
+            Some(Here::Tools) => self.change_tools(request).await,
+            Some(Here::Limits) => self.change_limits(request).await,
+            Some(Here::Grants) => self.change_grants(request).await,
+            Some(Here::Overview | Here::Log) => Err(Refusal::wrong_method(Method::GET)),
+            None => Err(api::nothing_here()),
+        }
     }
 
     /// What changes, for as long as the session lasts.
-    fn events<B>(&self, request: &Request<B>) -> Answer {
+    fn events<B>(&self, request: &Request<B>, changes: impl FnOnce() -> Changes) -> Answer {
         let refused = |status| page::response(status, "text/plain", Either::Left(Full::default()));
         let Some(visitor) = self.visitor(request) else {
             return refused(StatusCode::UNAUTHORIZED);
@@ -217,11 +203,11 @@ impl Pages {
             return refused(StatusCode::SERVICE_UNAVAILABLE);
         };
         let sessions = Arc::clone(&self.sessions);
-        let live = Live::new(self.approvals.changes(), sessions, visitor, permit);
+        let live = Live::new(changes(), sessions, visitor, permit);
         page::response(StatusCode::OK, "text/event-stream", Either::Right(live))
     }
 
-    async fn log_in<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, Refusal>
+    async fn log_in<B>(&self, request: Request<B>) -> Result<Page, Refusal>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
@@ -230,10 +216,7 @@ impl Pages {
         let form = Form::read(request.into_body()).await?;
         // Nowhere else.
         let next = form.get("next");
-        let next = match Wanted::of(&next) {
-            Some(Wanted::List | Wanted::One(_)) => &*next,
-            _ => PATH,
-        };
+        let next = Here::of(&next).map_or("/", |_| &*next);
         let Some(operator) = self.operators.whose(form.get("token").trim().as_bytes()) else {
             tracing::warn!("refused whoever signed in on the admin address without a right token");
             let is_wrong = true;
@@ -241,17 +224,34 @@ impl Pages {
             return Ok(page::html(StatusCode::UNAUTHORIZED, &login));
         };
         let cookie = self.sessions.begin(operator, Instant::now(), is_secure);
-        tracing::info!(operator = &**operator, "signed in on the admin address");
+        let name = &*operator.name;
+        tracing::info!(operator = name, role = %operator.role, "signed in on the admin address");
         Ok(with_cookie(see(next), &cookie))
     }
 
-    async fn log_out<B>(&self, request: Request<B>) -> Result<Response<Full<Bytes>>, Refusal>
+    async fn log_out<B>(&self, request: Request<B>) -> Result<Page, Refusal>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let (visitor, _) = self.signed(request).await?;
         let cookie = self.sessions.end(&visitor);
-        Ok(with_cookie(see(PATH), &cookie))
+        Ok(with_cookie(see("/"), &cookie))
+    }
+
+    /// A form of these pages, from somebody who may do what it says.
+    async fn signed_by<B>(
+        &self,
+        power: Power,
+        request: Request<B>,
+    ) -> Result<(Visitor, Form), Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let (visitor, form) = self.signed(request).await?;
+        match visitor.may(power) {
+            true => Ok((visitor, form)),
+            false => Err(Refusal::not_theirs(visitor.role)),
+        }
     }
 
     /// A form of these pages, and who sent it.
@@ -294,7 +294,7 @@ fn is_by_tls<B>(request: &Request<B>) -> bool {
 }
 
 /// Sends the browser to another page.
-fn see(path: &str) -> Response<Full<Bytes>> {
+fn see(path: &str) -> Page {
     let mut response = page::response(StatusCode::SEE_OTHER, "text/plain", Full::default());
     if let Ok(path) = HeaderValue::from_str(path) {
         response.headers_mut().insert(LOCATION, path);
@@ -302,7 +302,7 @@ fn see(path: &str) -> Response<Full<Bytes>> {
     response
 }
 
-fn with_cookie(mut response: Response<Full<Bytes>>, cookie: &str) -> Response<Full<Bytes>> {
+fn with_cookie(mut response: Page, cookie: &str) -> Page {
     if let Ok(mut cookie) = HeaderValue::from_str(cookie) {
         cookie.set_sensitive(true);
         response.headers_mut().insert(SET_COOKIE, cookie);

@@ -1,6 +1,5 @@
 //! Who has signed in.
 
-use crate::headers::OPERATORS;
 use std::{
     collections::HashMap,
     fmt,
@@ -12,6 +11,12 @@ use http::{HeaderMap, header::COOKIE};
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 use uuid::Uuid;
+
+use super::super::{
+    operators::Operator,
+    roles::{Power, Role},
+};
+use crate::headers::OPERATORS;
 
 /// How long somebody stays signed in.
 const LIFETIME: Duration = Duration::from_secs(8 * 3600);
@@ -35,11 +40,31 @@ struct Session {
 pub(super) struct Visitor {
     id: String,
     pub(super) operator: Arc<str>,
+    pub(super) role: Role,
     /// What the forms of this session have.
     pub(super) csrf: String,
 }
 
 impl Visitor {
+    pub(super) fn may(&self, power: Power) -> bool {
+        self.role.may(power)
+    }
+
+    /// For templates: whether they decide about what waits.
+    pub(super) fn decides(&self) -> bool {
+        self.may(Power::Decide)
+    }
+
+    /// For templates: whether they write policies.
+    pub(super) fn changes_policies(&self) -> bool {
+        self.may(Power::ChangePolicies)
+    }
+
+    /// For templates: whether they make tokens, lock down and forget what is counted.
+    pub(super) fn governs(&self) -> bool {
+        self.may(Power::Govern)
+    }
+
     /// Whether it was a form of this session that holds this.
     pub(super) fn has_sent(&self, csrf: &str) -> bool {
         self.csrf.as_bytes().ct_eq(csrf.as_bytes()).into()
@@ -57,10 +82,11 @@ impl Default for Sessions {
 
 impl Sessions {
     /// Lets somebody in, and gives the cookie that says so.
-    pub(super) fn begin(&self, operator: &Arc<str>, now: Instant, is_secure: bool) -> String {
+    pub(super) fn begin(&self, operator: &Operator, now: Instant, is_secure: bool) -> String {
         let visitor = Visitor {
             id: new_id(),
-            operator: Arc::clone(operator),
+            operator: Arc::clone(&operator.name),
+            role: operator.role,
             csrf: new_id(),
         };
         let secure = if is_secure { "; Secure" } else { "" };
@@ -143,7 +169,7 @@ mod tests {
     #[test]
     fn a_session_lasts_until_somebody_leaves_or_it_is_over() {
         let (sessions, now) = (Sessions::default(), Instant::now());
-        let begin = |name: &str| headers(&sessions.begin(&name.into(), now, false));
+        let begin = |name: &str| headers(&sessions.begin(&Operator::called(name), now, false));
         let (alice, bob) = (begin("alice"), begin("bob"));
         let visitor = sessions.visitor(&alice, now).unwrap();
         assert_eq!(&*visitor.operator, "alice");
@@ -163,7 +189,7 @@ mod tests {
     #[test]
     fn scripts_do_not_get_the_cookie_and_other_sites_do_not_send_it() {
         let (sessions, now) = (Sessions::default(), Instant::now());
-        let plain = sessions.begin(&"alice".into(), now, false);
+        let plain = sessions.begin(&Operator::called("alice"), now, false);
         for part in [
             "; HttpOnly",
             "; SameSite=Strict",
@@ -173,7 +199,7 @@ mod tests {
             assert!(plain.contains(part), "{plain}");
         }
         assert!(!plain.contains("Secure"));
-        let secure = sessions.begin(&"alice".into(), now, true);
+        let secure = sessions.begin(&Operator::called("alice"), now, true);
         assert!(secure.ends_with("; Secure"), "{secure}");
         assert_ne!(plain.split(';').next(), secure.split(';').next());
     }
@@ -183,7 +209,7 @@ mod tests {
         let (sessions, now) = (Sessions::default(), Instant::now());
         let begin = |second| {
             let at = now + Duration::from_secs(second);
-            headers(&sessions.begin(&"alice".into(), at, false))
+            headers(&sessions.begin(&Operator::called("alice"), at, false))
         };
         let first = begin(0);
         let second = begin(1);

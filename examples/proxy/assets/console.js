@@ -6,16 +6,24 @@ const connection = document.querySelector("[data-connection]");
 
 const isGone = (node) => "gone" in node.dataset;
 
+// Parts that say no version are the same while they look the same.
+const isSame = (node, fresh) =>
+  node.dataset.version === undefined ? node.isEqualNode(fresh) : node.dataset.version === fresh.dataset.version;
+
+// What somebody types into, or has opened, is left alone.
+const isInUse = (node) => node.contains(document.activeElement) || node.querySelector("details[open]") !== null;
+
 // What stays is not touched, so that a note that is being typed is not lost. What does not wait any
 // more keeps its place, so that nothing else comes under the pointer of who is about to decide.
 function show(fresh) {
-  const wanted = new Map([...fresh.children].map((node) => [node.dataset.key, node.dataset.version]));
+  const wanted = new Map([...fresh.children].map((node) => [node.dataset.key, node]));
   for (const node of [...live.children]) {
-    if (isGone(node) || wanted.get(node.dataset.key) === node.dataset.version) continue;
+    const other = wanted.get(node.dataset.key);
+    if (isGone(node) || (other && isSame(node, other))) continue;
     if (node.dataset.version === "pending") {
       node.dataset.gone = "";
       node.inert = true;
-    } else {
+    } else if (!other || node.dataset.version !== undefined || !isInUse(node)) {
       node.remove();
     }
   }
@@ -26,8 +34,10 @@ function show(fresh) {
       live.insertBefore(node, place);
       continue;
     }
-    const times = node.querySelectorAll("time");
-    place.querySelectorAll("time").forEach((time, index) => (time.textContent = times[index].textContent));
+    if (place.dataset.version !== undefined) {
+      const times = node.querySelectorAll("time");
+      place.querySelectorAll("time").forEach((time, index) => (time.textContent = times[index].textContent));
+    }
     place = place.nextElementSibling;
   }
 }
@@ -64,18 +74,23 @@ async function refresh() {
   }
 }
 
+let changes;
+
 function lost() {
   changes.close();
   connection.textContent = "Signed out. Reload to sign in.";
 }
 
-const changes = new EventSource("/approvals/events");
-changes.onopen = () => {
-  connection.textContent = "Live";
-  refresh();
-};
-changes.onmessage = refresh;
-changes.onerror = () => {
-  if (changes.readyState === EventSource.CLOSED) lost();
-  else connection.textContent = "Not connected.";
-};
+// What the page is about: approvals or decisions; nothing if it does not change by itself.
+if (live?.dataset.live) {
+  changes = new EventSource(`/events/${live.dataset.live}`);
+  changes.onopen = () => {
+    connection.textContent = "Live";
+    refresh();
+  };
+  changes.onmessage = refresh;
+  changes.onerror = () => {
+    if (changes.readyState === EventSource.CLOSED) lost();
+    else connection.textContent = "Not connected.";
+  };
+}

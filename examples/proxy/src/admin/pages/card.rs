@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use mcp_policy::{ApprovalRequest, ApprovalState};
 
-use super::super::view::decider;
+use super::{super::view::decider, sessions::Visitor};
 use crate::json_text::{indented, visible};
 
 /// Characters that a request has room for among others; all of it is on a page of its own.
@@ -19,6 +19,8 @@ pub(super) struct Card<'a> {
     pub(super) is_pending: bool,
     /// Whether it is known what it was called with.
     pub(super) is_open: bool,
+    /// Whether whoever looks may see that, and decide.
+    pub(super) is_theirs: bool,
     pub(super) kind: &'a str,
     pub(super) name: String,
     pub(super) server: String,
@@ -37,16 +39,16 @@ pub(super) struct Card<'a> {
 
 impl<'a> Card<'a> {
     /// All of it.
-    pub(super) fn whole(request: &'a ApprovalRequest) -> Self {
-        Self::of(request, usize::MAX)
+    pub(super) fn whole(request: &'a ApprovalRequest, visitor: &Visitor) -> Self {
+        Self::of(request, visitor, usize::MAX)
     }
 
     /// As much as there is room for among others.
-    pub(super) fn short(request: &'a ApprovalRequest) -> Self {
-        Self::of(request, SHORT)
+    pub(super) fn short(request: &'a ApprovalRequest, visitor: &Visitor) -> Self {
+        Self::of(request, visitor, SHORT)
     }
 
-    fn of(request: &'a ApprovalRequest, most: usize) -> Self {
+    fn of(request: &'a ApprovalRequest, visitor: &Visitor, most: usize) -> Self {
         let now = SystemTime::now();
         let mut is_cut = false;
         let mut fit = |text: &str| {
@@ -57,12 +59,15 @@ impl<'a> Card<'a> {
                 None => text.to_owned(),
             }
         };
-        let arguments = request.arguments();
+        let is_theirs = visitor.decides();
+        let arguments = request.arguments().filter(|_| is_theirs);
+        let others = request.others().filter(|_| is_theirs);
         Self {
             id: request.id().to_string(),
             state: request.state().as_str(),
             is_pending: is_pending(request),
             is_open: request.state().is_open(),
+            is_theirs,
             kind: match request.method() {
                 "tools/call" => "Tool",
                 "prompts/get" => "Prompt",
@@ -75,7 +80,7 @@ impl<'a> Card<'a> {
             reason: request.reason().map(visible),
             rules: request.rules().map(visible).collect(),
             arguments: arguments.map(|arguments| fit(&indented(arguments.text()))),
-            others: request.others().map(|others| fit(&indented(others))),
+            others: others.map(|others| fit(&indented(others))),
             created: Time::of(request.created_at(), now),
             expires: Time::of(request.expires_at(), now),
             decided_by: decider(request).map(visible),

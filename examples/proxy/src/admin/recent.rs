@@ -1,0 +1,238 @@
+//! What has been decided lately, in memory: for pages that show it, whatever else records
+//! it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use mcp_policy::{AuditRecord, AuditSink, DecisionRecord, Ending, OutcomeRecord, Receipt, Verdict};
+use tokio::sync::watch;
+
+/// Messages that are remembered.
+const MOST: usize = 1_000;
+/// Minutes for which is counted what was decided.
+pub(crate) const MINUTES: usize = 24 * 60;
+
+/// The last records and how many there were, minute by minute; clones share them.
+#[derive(Clone)]
+pub(crate) struct Recent(Arc<Shared>);
+
+struct Shared {
+    kept: Mutex<Kept>,
+    changes: watch::Sender<()>,
+}
+
+#[derive(Default)]
+struct Kept {
+    messages: VecDeque<Message>,
+    minutes: VecDeque<Minute>,
+}
+
+/// A message, and what came of it.
+#[derive(Clone)]
+pub(crate) struct Message {
+    pub(crate) decision: DecisionRecord,
+    /// `None` as long as it is under way.
+    pub(crate) ended: Option<(Ending, Duration)>,
+}
+
+/// What was decided in a minute.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Minute {
+    /// Since 1970.
+    pub(crate) number: u64,
+    pub(crate) counts: Counts,
+}
+
+/// What was decided how often. What is allowed and runs nothing, such as a list, is not
+/// counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) allowed: u32,
+    /// Denied or hidden.
+    pub(crate) refused: u32,
+    /// By a limit.
+    pub(crate) limited: u32,
+    /// Needed an approval.
+    pub(crate) waited: u32,
+    /// Could not be read, decided or recorded.
+    pub(crate) failed: u32,
+}
+
+impl Counts {
+    fn add(&mut self, verdict: Verdict) {
+        let count = match verdict {
+            Verdict::Allowed => &mut self.allowed,
+            Verdict::Denied | Verdict::Hidden => &mut self.refused,
+            Verdict::Limited => &mut self.limited,
+            Verdict::Waiting => &mut self.waited,
+            _ => &mut self.failed,
+        };
+        *count = count.saturating_add(1);
+    }
+}
+
+impl Default for Recent {
+    fn default() -> Self {
+        Self(Arc::new(Shared {
+            kept: Mutex::default(),
+            changes: watch::Sender::new(()),
+        }))
+    }
+}
+
+impl Recent {
+    /// A sink that has everything remembered that this one records.
+    pub(crate) fn beside(&self, sink: Option<Arc<dyn AuditSink>>) -> Arc<dyn AuditSink> {
+        Arc::new(Beside {
+            recent: self.clone(),
+            sink,
+        })
+    }
+
+    /// The last messages, the newest first.
+    pub(crate) fn messages(&self) -> Vec<Message> {
+        self.kept().messages.iter().rev().cloned().collect()
+    }
+
+    /// The minutes in which something was decided, the oldest first.
+    pub(crate) fn minutes(&self) -> Vec<Minute> {
+        self.kept().minutes.iter().copied().collect()
+    }
+
+    /// Tells that something was decided or has ended.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.0.changes.subscribe()
+    }
+
+    fn note(&self, record: &AuditRecord) {
+        let mut kept = self.kept();
+        match record {
+            AuditRecord::Decision(decision) => kept.decided(decision),
+            AuditRecord::Outcome(outcome) => kept.ended(outcome),
+            _ => {}
+        }
+        drop(kept);
+        self.0.changes.send_replace(());
+    }
+
+    /// Nothing is left half done under the lock, so a panic of another thread spoils
+    /// nothing.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn decided(&mut self, decision: &DecisionRecord) {
+        if self.messages.len() >= MOST {
+            self.messages.pop_front();
+        }
+        self.messages.push_back(Message {
+            decision: decision.clone(),
+            ended: None,
+        });
+        let runs = matches!(
+            decision.method(),
+            Some("tools/call" | "prompts/get" | "resources/read")
+        );
+        if runs || !decision.is_allowed() {
+            self.count(minute(decision.time()), decision.verdict());
+        }
+    }
+
+    fn count(&mut self, number: u64, verdict: Verdict) {
+        // A clock that goes back finds the minute again, or counts in the last.
+        let last = self.minutes.back().map(|last| last.number);
+        if last.is_none_or(|last| last < number) {
+            while self.minutes.len() >= MINUTES {
+                self.minutes.pop_front();
+            }
+            let counts = Counts::default();
+            self.minutes.push_back(Minute { number, counts });
+        }
+        if let Some(minute) = self.minutes.back_mut() {
+            minute.counts.add(verdict);
+        }
+    }
+
+    fn ended(&mut self, outcome: &OutcomeRecord) {
+        let id = outcome.decision().id();
+        let mut newest = self.messages.iter_mut().rev();
+        if let Some(message) = newest.find(|message| message.decision.id() == id) {
+            // What was decided can have been taken back.
+            message.decision = outcome.decision().clone();
+            message.ended = Some((outcome.ending(), outcome.latency()));
+        }
+    }
+}
+
+fn minute(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs() / 60
+}
+
+struct Beside {
+    recent: Recent,
+    sink: Option<Arc<dyn AuditSink>>,
+}
+
+impl AuditSink for Beside {
+    fn record(&self, record: &AuditRecord) -> Receipt {
+        self.recent.note(record);
+        match &self.sink {
+            Some(sink) => sink.record(record),
+            None => Receipt::recorded(),
+        }
+    }
+}
+
+impl fmt::Debug for Recent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recent").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn minutes_are_counted_apart_and_not_for_ever() {
+        let mut kept = Kept::default();
+        for (number, verdict) in [
+            (7, Verdict::Allowed),
+            (7, Verdict::Hidden),
+            (8, Verdict::Limited),
+            // The clock has gone back.
+            (7, Verdict::Waiting),
+            (8, Verdict::Unavailable),
+        ] {
+            kept.count(number, verdict);
+        }
+        let counted = |allowed, refused, limited, waited, failed| Counts {
+            allowed,
+            refused,
+            limited,
+            waited,
+            failed,
+        };
+        let minutes: Vec<_> = kept
+            .minutes
+            .iter()
+            .map(|one| (one.number, one.counts))
+            .collect();
+        assert_eq!(
+            minutes,
+            [(7, counted(1, 1, 0, 0, 0)), (8, counted(0, 0, 1, 1, 1))]
+        );
+        for number in 100..100 + MINUTES as u64 {
+            kept.count(number, Verdict::Allowed);
+        }
+        assert_eq!(kept.minutes.len(), MINUTES);
+        assert_eq!(kept.minutes[0].number, 100);
+    }
+}

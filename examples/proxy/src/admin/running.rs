@@ -1,0 +1,80 @@
+//! What runs, as the console shows it: the same of one policy in front of one server, and
+//! of a gateway of many.
+
+use std::path::PathBuf;
+
+use mcp_policy::Policy;
+
+use crate::{child::Program, fleet::lockdown::Locks, upstream::Target};
+
+/// Tells what runs now.
+pub(crate) trait Running: Send + Sync + 'static {
+    /// Everything at once, as it is when that is asked.
+    fn now(&self) -> Now;
+}
+
+impl<F: Fn() -> Now + Send + Sync + 'static> Running for F {
+    fn now(&self) -> Now {
+        self()
+    }
+}
+
+/// What runs at a time. It holds no tokens; what it holds of credentials is where
+/// requests and programs need them, and nobody shows that.
+#[derive(Default)]
+pub(crate) struct Now {
+    /// The configuration, if there is one.
+    pub(crate) config: Option<PathBuf>,
+    /// Why what was read last is not used.
+    pub(crate) trouble: Option<String>,
+    /// What is locked down, and the file that says so.
+    pub(crate) lockdown: Option<(PathBuf, Locks)>,
+    /// In the order of their names.
+    pub(crate) servers: Vec<ServerNow>,
+    /// In the order of their files, each once.
+    pub(crate) policies: Vec<PolicyNow>,
+    /// In the order of their labels.
+    pub(crate) grants: Vec<GrantNow>,
+}
+
+/// A server.
+pub(crate) struct ServerNow {
+    pub(crate) name: String,
+    pub(crate) reach: Reach,
+    /// Whether callers show tokens of an issuer.
+    pub(crate) is_issued: bool,
+}
+
+/// How a server is asked.
+#[derive(Clone)]
+pub(crate) enum Reach {
+    Upstream(Box<Target>),
+    Command(Box<Program>),
+}
+
+/// A policy.
+pub(crate) struct PolicyNow {
+    pub(crate) path: PathBuf,
+    /// The policy that holds now, which is an older one than that of the file while that
+    /// does not load.
+    pub(crate) policy: Policy,
+    /// In front of what it is.
+    pub(crate) uses: Vec<Use>,
+}
+
+/// For whom a policy holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Use {
+    pub(crate) server: String,
+    /// The label of a grant; everybody if there is none.
+    pub(crate) grant: Option<String>,
+}
+
+/// A grant.
+pub(crate) struct GrantNow {
+    pub(crate) label: String,
+    pub(crate) server: String,
+    /// The file of its policy.
+    pub(crate) policy: Option<PathBuf>,
+    pub(crate) is_revoked: bool,
+}

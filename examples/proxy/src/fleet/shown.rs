@@ -1,0 +1,68 @@
+//! What operators see of what runs.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{Fleet, Trouble};
+use crate::{
+    admin::running::{GrantNow, Now, PolicyNow, ServerNow, Use},
+    config::KeptPolicy,
+};
+
+impl Fleet {
+    pub(super) fn now(&self) -> Now {
+        let running = self.running();
+        let servers = running.servers.iter().map(|(name, server)| ServerNow {
+            name: name.clone(),
+            reach: server.reach(),
+            is_issued: server.issued.is_some(),
+        });
+        let mut policies = BTreeMap::new();
+        for (server, everybody) in &running.everybodys {
+            add(&mut policies, &everybody.policy, server, None);
+        }
+        let mut grants = Vec::new();
+        for grant in running.grants.all() {
+            if let Some(kept) = grant.policy.as_ref().filter(|_| !grant.is_revoked) {
+                add(&mut policies, kept, &grant.server, Some(&grant.label));
+            }
+            grants.push(GrantNow {
+                label: grant.label.to_string(),
+                server: grant.server.clone(),
+                policy: grant.policy.as_ref().map(|kept| kept.path.clone()),
+                is_revoked: grant.is_revoked,
+            });
+        }
+        grants.sort_by(|one, other| one.label.cmp(&other.label));
+        let mut policies: Vec<_> = policies.into_values().collect();
+        policies.iter_mut().for_each(|one| one.uses.sort_unstable());
+        Now {
+            config: Some(self.path.clone()),
+            trouble: running
+                .trouble
+                .as_ref()
+                .map(|trouble| Trouble::text(trouble).to_owned()),
+            lockdown: Some(self.settled.lockdown.now()),
+            servers: servers.collect(),
+            policies,
+            grants,
+        }
+    }
+}
+
+/// Adds for whom a policy holds.
+fn add<'a>(
+    policies: &mut BTreeMap<&'a Path, PolicyNow>,
+    kept: &'a KeptPolicy,
+    server: &str,
+    grant: Option<&str>,
+) {
+    let one = policies.entry(&kept.path).or_insert_with(|| PolicyNow {
+        path: kept.path.clone(),
+        policy: kept.policy.clone(),
+        uses: Vec::new(),
+    });
+    one.uses.push(Use {
+        server: server.to_owned(),
+        grant: grant.map(str::to_owned),
+    });
+}

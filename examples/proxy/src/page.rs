@@ -26,6 +26,16 @@ const HEADERS: [(HeaderName, &str); 4] = [
 /// What all pages look like.
 pub(crate) const STYLE: &str = "/assets/console.css";
 
+const STYLE_TEXT: &str = concat!(
+    include_str!("../assets/console.css"),
+    include_str!("../assets/overview.css"),
+    include_str!("../assets/tools.css"),
+    include_str!("../assets/policies.css"),
+    include_str!("../assets/log.css"),
+    include_str!("../assets/limits.css"),
+    include_str!("../assets/grants.css"),
+);
+
 /// A page.
 pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response<Full<Bytes>> {
     match page.render() {
@@ -39,8 +49,11 @@ pub(crate) fn html(status: StatusCode, page: &impl Template) -> Response<Full<By
 }
 
 pub(crate) fn style() -> Response<Full<Bytes>> {
-    let text = include_str!("../assets/console.css");
-    response(StatusCode::OK, "text/css; charset=utf-8", Full::from(text))
+    response(
+        StatusCode::OK,
+        "text/css; charset=utf-8",
+        Full::from(STYLE_TEXT),
+    )
 }
 
 pub(crate) fn script() -> Response<Full<Bytes>> {

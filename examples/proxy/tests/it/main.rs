@@ -16,6 +16,7 @@ mod attack;
 mod audit;
 mod bridge;
 mod commands;
+mod console;
 mod demo;
 mod fake;
 mod gateway;

@@ -1,0 +1,1 @@
+//! The policies, and how they are changed.

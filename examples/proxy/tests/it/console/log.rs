@@ -1,0 +1,1 @@
+//! What was decided, limits in use, and grants.

@@ -1,0 +1,6 @@
+//! The pages of the console, as a browser gets them. What a browser makes of them is shown
+//! by `tests/interop/browser`.
+
+mod build;
+mod log;
+mod look;

@@ -237,23 +237,23 @@ async fn who_is_not_signed_in_sees_nothing_but_where_to_do_so() {
             assert!(page.text.contains(&next), "{}", page.text);
             assert!(!page.text.contains("Money"), "{}", page.text);
         }
-        assert_eq!(nobody.gets("/approvals/events").await.status(), 401);
+        assert_eq!(nobody.gets("/events/approvals").await.status(), 401);
         for (path, kind) in [("css", "text/css"), ("js", "text/javascript")] {
-            let asset = nobody.gets(&format!("/assets/approvals.{path}")).await;
+            let asset = nobody.gets(&format!("/assets/console.{path}")).await;
             assert_eq!(asset.status(), 200);
             assert!(asset.header("content-type").unwrap().starts_with(kind));
         }
-        assert_eq!(
-            nobody.gets("/").await.header("location"),
-            Some("/approvals")
-        );
+        assert_eq!(nobody.gets("/events/decisions").await.status(), 401);
+        assert_eq!(nobody.gets("/").await.status(), 401);
         assert_eq!(nobody.gets("/other").await.status(), 404);
         let own = format!("/approvals/{id}");
         for (next, expected) in [
             (&*own, &*own),
-            ("https://evil.example/approvals", "/approvals"),
-            ("//evil.example", "/approvals"),
-            (&format!("{own}/approve"), "/approvals"),
+            ("/log", "/log"),
+            ("https://evil.example/approvals", "/"),
+            ("//evil.example", "/"),
+            ("/log//evil.example", "/log//evil.example"),
+            (&format!("{own}/approve"), "/"),
         ] {
             let answer = nobody
                 .posts("/login", &[("token", ALICE), ("next", next)])
@@ -357,7 +357,7 @@ async fn a_page_hears_what_changes_until_its_session_ends() {
     let asking = Asking::start().await;
     let alice = Browser::signed_in(&asking, ALICE).await;
     let csrf = alice.csrf().await;
-    let request = alice.asks(Request::get(alice.url("/approvals/events")));
+    let request = alice.asks(Request::get(alice.url("/events/approvals")));
     let mut events = open(request.body(Full::default()).unwrap()).await;
     assert_eq!(events.headers()["content-type"], "text/event-stream");
     reads(&mut events, "data: look\n\n").await;

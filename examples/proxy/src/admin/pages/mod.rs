@@ -46,7 +46,7 @@ use self::{
 };
 use super::{
     Told,
-    api::{self, Refusal},
+    api::{self, Refusal, Wanted},
     operators::Operators,
     roles::Power,
     site::Answer,
@@ -214,9 +214,8 @@ impl Pages {
         is_from_here(&request)?;
         let is_secure = is_by_tls(&request);
         let form = Form::read(request.into_body()).await?;
-        // Nowhere else.
         let next = form.get("next");
-        let next = Here::of(&next).map_or("/", |_| &*next);
+        let next = if is_page(&next) { &*next } else { "/" };
         let Some(operator) = self.operators.whose(form.get("token").trim().as_bytes()) else {
             tracing::warn!("refused whoever signed in on the admin address without a right token");
             let is_wrong = true;
@@ -269,6 +268,17 @@ impl Pages {
             return Err(not_from_here());
         }
         Ok((visitor, form))
+    }
+}
+
+/// Whether somebody who has just signed in is sent there: nowhere else.
+fn is_page(path: &str) -> bool {
+    match Here::of(path) {
+        Some(Here::Approvals) => {
+            let wanted = Wanted::of(path);
+            matches!(wanted, Some(Wanted::List | Wanted::One(_)))
+        }
+        here => here.is_some(),
     }
 }
 

@@ -1,12 +1,17 @@
 //! What several proxies with one configuration have together.
 #![cfg(unix)]
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::{
-    gateway::{Folder, Recording, approve, outcome, post, request, waiting as operators_see},
+    gateway::{
+        Folder, Recording, approve, one_that_waits, outcome, post, request,
+        waiting as operators_see,
+    },
     state::Redis,
-    support::{body, send, within},
+    support::{body, call, send, within},
 };
 
 const POLICY: &str = r#"{
@@ -125,6 +130,55 @@ async fn two_gateways_on_one_file_have_everything_together() {
 #[ignore = "needs redis-server"]
 async fn two_gateways_with_one_redis_have_everything_together() {
     share(&Redis::start().await.state()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn without_its_redis_a_gateway_refuses_what_needs_it_and_forgets_nothing() {
+    let mut redis = Redis::start().await;
+    let (first, second) = (Recording::start().await, Recording::start().await);
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nstate = {:?}\n\
+         [servers.one]\nurl = {:?}\n[servers.two]\nurl = {:?}\npolicy = \"all.json\"\n",
+        redis.state(),
+        first.url,
+        second.url
+    ));
+    folder.put("policy.json", POLICY);
+    let policy = ["--policy", "policy.json"];
+    let alice = folder.grant("alice", "one", &policy).await;
+    let proxy = folder.serve_operated().await;
+    assert_eq!(outcome(&proxy, "one", &alice, "run").await, "allowed");
+    redis.kill().await;
+    for tool in ["run", "pay"] {
+        let answer = post(&proxy, "one", &alice, &call(1, tool)).await.json();
+        assert_eq!(answer["error"]["code"], -31503, "{answer}");
+    }
+    // What needs no store goes on, at the other server, and so does whatever is refused.
+    assert_eq!(outcome(&proxy, "two", "", "x").await, "allowed");
+    assert_eq!(outcome(&proxy, "one", &alice, "x").await, "(default deny)");
+    assert_eq!((first.came().len(), second.came().len()), (1, 1));
+    redis.start_again().await;
+    let answer = within("that the Redis server is used again", async {
+        loop {
+            let answer = post(&proxy, "one", &alice, &call(1, "run")).await.json();
+            if answer["error"].is_null() {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(answer["result"]["isError"].is_null(), "{answer}");
+    // One call before, one after, and none of those between.
+    let used_up = "/tools/run/limits/calls";
+    assert_eq!(outcome(&proxy, "one", &alice, "run").await, used_up);
+    assert_eq!(first.came().len(), 2);
+    let pay = request(&proxy, "one", &alice).body(body(&call(2, "pay")));
+    let held = tokio::spawn(send(pay.unwrap()));
+    approve(&proxy, &one_that_waits(&proxy).await).await;
+    let answer = within("the held call", held).await.unwrap().json();
+    assert!(answer["result"]["isError"].is_null(), "{answer}");
 }
 
 #[tokio::test]

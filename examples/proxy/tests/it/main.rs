@@ -25,6 +25,7 @@ mod gateway_changes;
 mod gateway_clients;
 mod gateway_commands;
 mod gateway_ends;
+mod gateway_faults;
 mod gateway_state;
 mod gateway_tokens;
 mod limits;

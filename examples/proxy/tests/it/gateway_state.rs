@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
+    fake::Upstream,
     gateway::{
         Folder, Recording, approve, one_that_waits, outcome, post, request,
         waiting as operators_see,
@@ -130,6 +131,48 @@ async fn two_gateways_on_one_file_have_everything_together() {
 #[ignore = "needs redis-server"]
 async fn two_gateways_with_one_redis_have_everything_together() {
     share(&Redis::start().await.state()).await;
+}
+
+/// A session that was begun at one gateway is its caller's at the other.
+async fn share_sessions(state: &str) {
+    let upstream = Upstream::bind().await;
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nstate = {state:?}\n[servers.one]\nurl = \"http://{}/mcp\"\n",
+        upstream.address()
+    ));
+    let all = ["--policy", "all.json"];
+    let alice = folder.grant("alice", "one", &all).await;
+    let mallory = folder.grant("mallory", "one", &all).await;
+    let (here, there) = (folder.serve().await, folder.serve().await);
+    let begins = async {
+        let mut asked = upstream.asked().await;
+        asked.answer("mcp-session-id: s1\r\n").await;
+    };
+    let initialize = json!({ "jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {} });
+    let (begun, ()) = tokio::join!(post(&here, "one", &alice, &initialize), begins);
+    assert_eq!(begun.header("mcp-session-id"), Some("s1"));
+    let in_it = |token: &str| {
+        let request = request(&there, "one", token).header("mcp-session-id", "s1");
+        send(request.body(body(&call(2, "x"))).unwrap())
+    };
+    // Nobody is asked at the server.
+    let refused = in_it(&mallory).await;
+    assert_eq!(refused.status(), 404);
+    assert_eq!(refused.json()["error"]["code"], -32001);
+    let (passed, asked) = tokio::join!(in_it(&alice), upstream.answers());
+    assert!(passed.json()["result"].is_object(), "{}", passed.text);
+    assert_eq!(asked.header("mcp-session-id"), Some("s1"));
+}
+
+#[tokio::test]
+async fn two_gateways_on_one_file_know_whose_session_is_whose() {
+    share_sessions("sqlite:state.db").await;
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn two_gateways_with_one_redis_know_whose_session_is_whose() {
+    share_sessions(&Redis::start().await.state()).await;
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ mod gateway_faults;
 mod gateway_state;
 mod gateway_tokens;
 mod limits;
+mod load;
 mod monitor;
 mod pages;
 mod public;

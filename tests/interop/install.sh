@@ -63,3 +63,16 @@ install_python_packages() {
         cp "$requirements" "$directory/installed-from"
     fi
 }
+
+# Prints where Node 22 or later is, which npm has as a package for Linux, among those of the conformance suite.
+node_22() {
+    local candidate
+    for candidate in "$install_directory"/suite/node_modules/node-linux-*/bin/node "$(command -v node)"; do
+        if "$candidate" -e 'process.exit(parseInt(process.versions.node) < 22 ? 1 : 0)' 2>/dev/null; then
+            echo "$candidate"
+            return
+        fi
+    done
+    echo "$0 needs node 22 or later, and npm has no package of it for this machine: install it" >&2
+    return 1
+}

@@ -48,6 +48,7 @@ mod server;
 mod shutdown;
 mod state;
 mod stdio;
+mod stream;
 mod traces;
 mod upstream;
 mod webhook;

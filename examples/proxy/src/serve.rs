@@ -125,7 +125,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
             admin.open(&access).await?;
             let upstream = upstream(target)?;
             let service = public::beside(gateway(layer, access, upstream), pages);
-            serve_until_stopped(listener, service, &alone(), |_| (), || ()).await
+            serve_until_stopped(listener, service, &alone(), |_| ()).await
         }
         None => {
             let command = args.server.command.clone();
@@ -221,8 +221,7 @@ where
     S::Future: Send,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let stopping = || bridge.close_server_streams();
-    let ended = serve_until_stopped(listener, service, &alone(), |_| (), stopping).await;
+    let ended = serve_until_stopped(listener, service, &alone(), |_| ()).await;
     bridge.end().await;
     ended
 }
@@ -236,7 +235,7 @@ pub(crate) async fn guard(
     ready: impl FnOnce(SocketAddr),
 ) -> Result<ExitCode, Failure> {
     let service = gateway(policy, access, upstream(target)?);
-    serve_until_stopped(listener, service, &alone(), ready, || ()).await
+    serve_until_stopped(listener, service, &alone(), ready).await
 }
 
 pub(crate) fn upstream<B>(target: Target) -> Result<Upstream<B>, Failure>
@@ -247,14 +246,12 @@ where
     Upstream::new(target).map_err(|error| Failure::start(format!("cannot set up TLS: {error}")))
 }
 
-/// Serves until the first signal, of which `stopping` is told, and finishes what
-/// is open then.
+/// Serves until the first signal, and finishes what is open then.
 pub(crate) async fn serve_until_stopped<S, B>(
     listener: TcpListener,
     service: S,
     endpoints: &[String],
     ready: impl FnOnce(SocketAddr),
-    stopping: impl Fn(),
 ) -> Result<ExitCode, Failure>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -272,11 +269,7 @@ where
         let _ = writeln!(io::stderr(), "listening on http://{address}{endpoint}");
     }
     ready(address);
-    let stop = async || {
-        signals.next().await;
-        stopping();
-    };
-    let ended = server::serve(listener, service, stop).await;
+    let ended = server::serve(listener, service, async || signals.next().await).await;
     traces::end().await;
     Ok(match ended {
         Ended::Drained => ExitCode::SUCCESS,

@@ -13,6 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::Either;
 use hyper::body::{Body, Incoming};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -22,10 +23,13 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::watch,
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
 use tower::{BoxError, Service, ServiceExt};
+
+use crate::stream::{Bounded, is_stream, only_listens};
 
 /// How long a connection may take for the head of a request, and how long it
 /// may stay without one.
@@ -50,8 +54,8 @@ pub(crate) enum Ended {
 }
 
 /// Serves HTTP/1.1, and HTTP/2 to those who know (h2c), until `stop` is done;
-/// then finishes the open calls, for [`DRAIN_TIMEOUT`] or until `stop`, asked
-/// once more, is done again.
+/// then ends the streams on which no answer is due, and finishes the open calls,
+/// for [`DRAIN_TIMEOUT`] or until `stop`, asked once more, is done again.
 pub(crate) async fn serve<S, B>(
     listener: TcpListener,
     service: S,
@@ -72,6 +76,7 @@ where
         .timer(TokioTimer::new())
         .keep_alive_interval(HEAD_TIMEOUT);
     let open = GracefulShutdown::new();
+    let stopping = watch::Sender::new(false);
     {
         let mut stopped = pin!(stop());
         loop {
@@ -81,14 +86,13 @@ where
             };
             let asked = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&asked);
-            let service = service
-                .clone()
-                .map_request(move |mut request: Request<Incoming>| {
-                    note.store(true, Ordering::Relaxed);
-                    // Without anything better, this is who calls.
-                    request.extensions_mut().insert(peer);
-                    request
-                });
+            let (service, stopping) = (service.clone(), stopping.clone());
+            let service = tower::service_fn(move |mut request: Request<Incoming>| {
+                note.store(true, Ordering::Relaxed);
+                // Without anything better, this is who calls.
+                request.extensions_mut().insert(peer);
+                answer(service.clone(), request, stopping.clone())
+            });
             let connection = http
                 .serve_connection(
                     TokioIo::new(impatient(stream)),
@@ -100,6 +104,7 @@ where
     }
     // New callers are refused at once, rather than left in the queue.
     drop(listener);
+    stopping.send_replace(true);
     tracing::info!(
         connections = open.count(),
         "stopping once the open calls are answered"
@@ -109,6 +114,30 @@ where
         () = stop() => Ended::Interrupted,
         () = sleep(DRAIN_TIMEOUT) => Ended::CutOff,
     }
+}
+
+/// The answer to a request. A stream on which no answer is due lasts no longer than until
+/// this server stops.
+async fn answer<S, B>(
+    service: S,
+    request: Request<Incoming>,
+    stopping: watch::Sender<bool>,
+) -> Result<Response<Either<Bounded<B>, B>>, S::Error>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    B: Body<Data = Bytes>,
+{
+    let listens = only_listens(&request);
+    let response = service.oneshot(request).await?;
+    if !listens || !is_stream(&response) {
+        return Ok(response.map(Either::Right));
+    }
+    let mut told = stopping.subscribe();
+    let stops = async move {
+        // Nobody is left who could say so: then it has stopped, too.
+        let _ = told.wait_for(|stops| *stops).await;
+    };
+    Ok(response.map(|body| Either::Left(Bounded::by(stops, body))))
 }
 
 /// A connection that ends when nothing of what is written to it is taken any

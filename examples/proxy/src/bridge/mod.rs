@@ -72,12 +72,6 @@ impl Bridge {
         }
     }
 
-    /// Ends the streams on which nothing is due: those who wait for an answer
-    /// are still to get it.
-    pub(crate) fn close_server_streams(&self) {
-        self.sessions.close_server_streams();
-    }
-
     /// Ends every session, and waits until no server is left.
     pub(crate) async fn end(&self) {
         self.sessions.end_all();

@@ -91,13 +91,6 @@ impl Sessions {
         }
     }
 
-    /// Ends the streams on which nothing is due.
-    pub(super) fn close_server_streams(&self) {
-        for session in self.lock().sessions.values() {
-            session.state().routes.close_server_stream();
-        }
-    }
-
     /// Ends idle sessions, as long as anybody else has this table.
     pub(super) async fn keep_tidy(self: Arc<Self>) {
         let sessions = Arc::downgrade(&self);

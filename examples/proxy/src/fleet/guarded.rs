@@ -144,13 +144,6 @@ impl Guarded {
             bridge.end().await;
         }
     }
-
-    /// Ends the streams on which nothing is due.
-    pub(super) fn close_server_streams(&self) {
-        if let Back::Bridge(bridge) = &self.back {
-            bridge.close_server_streams();
-        }
-    }
 }
 
 impl Back {

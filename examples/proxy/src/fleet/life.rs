@@ -1,21 +1,14 @@
 //! Ends the streams of what is gone: of a grant that is revoked, of a token that has
 //! expired, and of a server that is no longer served. Answers that are no streams still arrive.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderValue, Response, header::CONTENT_TYPE};
+use http::Response;
 use http_body_util::BodyExt;
-use hyper::body::{Frame, SizeHint};
 use tokio::sync::watch;
-use tower::BoxError;
 
 use super::guarded::Body;
+use crate::stream::{Bounded, is_stream};
 
 /// As long as something is there; clones share it.
 #[derive(Clone)]
@@ -63,42 +56,5 @@ fn bounded(
     response: Response<Body>,
     over: impl Future<Output = ()> + Send + 'static,
 ) -> Response<Body> {
-    let over = Box::pin(over);
-    response.map(|body| Bounded { body, over }.boxed_unsync())
-}
-
-fn is_stream(response: &Response<Body>) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE);
-    kind.map(HeaderValue::as_bytes)
-        .is_some_and(|kind| kind.starts_with(b"text/event-stream"))
-}
-
-struct Bounded {
-    body: Body,
-    over: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
-
-impl hyper::body::Body for Bounded {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if self.over.as_mut().poll(context).is_ready() {
-            // Until it is dropped, which is soon.
-            self.over = Box::pin(std::future::ready(()));
-            return Poll::Ready(None);
-        }
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
-    }
+    response.map(|body| Bounded::by(over, body).boxed_unsync())
 }

@@ -290,13 +290,8 @@ async fn serve_fleet(
         let front = Arc::clone(&front);
         async move { Ok::<_, Infallible>(front.answer(request).await) }
     });
-    let stopping = || {
-        for server in fleet.running().servers.values() {
-            server.close_server_streams();
-        }
-    };
     let service = gateway::traced(service);
-    let ended = serve::serve_until_stopped(listener, service, &endpoints, |_| (), stopping).await;
+    let ended = serve::serve_until_stopped(listener, service, &endpoints, |_| ()).await;
     fleet.end().await;
     ended
 }

@@ -103,7 +103,7 @@ pub(crate) async fn recording(upstream: SocketAddr, policy: &str, audit: &str, l
 }
 
 /// The rows of the file, those of a decision and those of an outcome.
-fn rows(path: &Path) -> (HashMap<String, Value>, HashMap<String, Value>) {
+pub(crate) fn rows(path: &Path) -> (HashMap<String, Value>, HashMap<String, Value>) {
     let (mut decisions, mut outcomes) = (HashMap::new(), HashMap::new());
     for line in fs::read_to_string(path).unwrap().lines() {
         // The last one may have been torn off.

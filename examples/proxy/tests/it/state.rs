@@ -80,12 +80,12 @@ impl Redis {
         format!("unix://{}", self.socket.display())
     }
 
-    async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         self.server.kill().await.unwrap();
         std::fs::remove_file(&self.socket).unwrap();
     }
 
-    async fn start_again(&mut self) {
+    pub(crate) async fn start_again(&mut self) {
         self.server = Self::at(&self.socket).await;
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! [`site`] is what is served there: an [`api`] and [`pages`]. [`operators`] is who is let
 //! in, and [`roles`] what they may do; [`running`] and [`recent`] are what is shown of what
-//! runs and of what was decided, and [`view`] shows a request.
+//! runs and of what was decided, [`known`] is what the servers offer, and [`view`] shows a
+//! request.
 
 mod api;
+mod known;
 mod operators;
 mod pages;
 mod recent;
@@ -31,7 +33,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use self::operators::Operators;
 pub(crate) use self::operators::{TOKEN, TOKENS};
-use self::{recent::Recent, running::Running};
+use self::{known::Known, recent::Recent, running::Running};
 use crate::{access::Access, audit::Place, failure::Failure, serve, server};
 
 /// Where the admin API is when nothing else is said.
@@ -69,6 +71,8 @@ pub(crate) struct Told {
     status: Option<Status>,
     running: Arc<dyn Running>,
     recent: Recent,
+    /// What servers offer.
+    known: Known,
     /// Where decisions are recorded, if anywhere.
     audit: Option<Place>,
 }
@@ -101,6 +105,7 @@ impl Admin {
                 status: None,
                 running: Arc::new(running::Now::default),
                 recent: Recent::default(),
+                known: Known::default(),
                 audit: None,
             },
         })

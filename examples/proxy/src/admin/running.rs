@@ -46,7 +46,7 @@ pub(crate) struct ServerNow {
 }
 
 /// How a server is asked.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Reach {
     Upstream(Box<Target>),
     Command(Box<Program>),

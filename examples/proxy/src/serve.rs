@@ -76,7 +76,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     let state = State::parse(&args.state)?;
     let webhook = args.webhook.as_ref().map(webhook::open).transpose()?;
     let admin = Admin::new(args.admin)?;
-    let policy = policy::watch(policy_file, state.keeps(), admin.follows())?;
+    let policy = policy::watch(policy_file, state.keeps(), admin.follows(), admin.news())?;
     if args.listen.ip().is_unspecified() && hosts.is_empty() {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use with --allowed-host"

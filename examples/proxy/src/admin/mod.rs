@@ -2,12 +2,13 @@
 //! address of its own, which no caller needs to reach.
 //!
 //! [`site`] is what is served there: an [`api`] and [`pages`]. [`operators`] is who is let
-//! in, and [`roles`] what they may do; [`running`] and [`recent`] are what is shown of what
-//! runs and of what was decided, [`known`] is what the servers offer, and [`view`] shows a
-//! request.
+//! in, and [`roles`] what they may do; [`running`], [`recent`] and [`news`] are what is shown
+//! of what runs, was decided and has changed, [`known`] is what the servers offer, and
+//! [`view`] shows a request.
 
 mod api;
 mod known;
+mod news;
 mod operators;
 mod pages;
 mod recent;
@@ -32,8 +33,11 @@ use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
 
 use self::operators::Operators;
-pub(crate) use self::operators::{TOKEN, TOKENS};
 use self::{known::Known, recent::Recent, running::Running};
+pub(crate) use self::{
+    news::News,
+    operators::{TOKEN, TOKENS},
+};
 use crate::{access::Access, audit::Place, failure::Failure, serve, server};
 
 /// Where the admin API is when nothing else is said.
@@ -71,6 +75,7 @@ pub(crate) struct Told {
     status: Option<Status>,
     running: Arc<dyn Running>,
     recent: Recent,
+    news: News,
     /// What servers offer.
     known: Known,
     /// Where decisions are recorded, if anywhere.
@@ -105,6 +110,7 @@ impl Admin {
                 status: None,
                 running: Arc::new(running::Now::default),
                 recent: Recent::default(),
+                news: News::default(),
                 known: Known::default(),
                 audit: None,
             },
@@ -140,6 +146,11 @@ impl Admin {
     /// What records in this sink, and shows it here.
     pub(crate) fn shown_beside(&self, sink: Option<Arc<dyn AuditSink>>) -> Arc<dyn AuditSink> {
         self.told.recent.beside(sink)
+    }
+
+    /// Where it has to be told what changes.
+    pub(crate) fn news(&self) -> &News {
+        &self.told.news
     }
 
     /// What has to be told of every policy from now on.

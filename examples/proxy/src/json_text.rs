@@ -72,6 +72,15 @@ pub(crate) fn beginning(text: &str, most: usize) -> String {
     }
 }
 
+/// The same, with its ends of lines as they are.
+pub(crate) fn beginning_in_lines(text: &str, most: usize) -> String {
+    let end = text.char_indices().nth(most).map(|(end, _)| end);
+    let text = end.and_then(|end| text.get(..end)).unwrap_or(text);
+    let lines: Vec<_> = text.lines().map(visible).collect();
+    let more = if end.is_some() { "…" } else { "" };
+    format!("{}{more}", lines.join("\n"))
+}
+
 /// Levels that are told apart: as deep as a request may be.
 const DEEPEST: usize = 64;
 
@@ -142,6 +151,11 @@ mod tests {
         assert_eq!(beginning("a\u{202e}éb", 3), "a\\u202eé…");
         assert_eq!(beginning("", 0), "");
         assert_eq!(beginning("a", 0), "…");
+        assert_eq!(
+            beginning_in_lines("a\r\n\tb\u{1b}", 9),
+            "a\n\\u0009b\\u001b"
+        );
+        assert_eq!(beginning_in_lines("a\nbc", 3), "a\nb…");
     }
 
     #[test]

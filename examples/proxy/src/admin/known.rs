@@ -12,7 +12,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use mcp_policy::{Assessment, ListedTools, PolicyDocument, Siblings, classify, recommend};
+use mcp_policy::{
+    Assessment, DefinitionWarning, ListedTools, PolicyDocument, Siblings, classify,
+    definition_warnings, recommend,
+};
 use tokio::{
     sync::{Semaphore, watch},
     task::AbortHandle,
@@ -88,6 +91,8 @@ pub(crate) struct Offered {
     pub(crate) tools: Definitions,
     /// How dangerous each of them is.
     pub(crate) risks: Vec<Assessment>,
+    /// What in the definition of each of them is meant for models rather than people.
+    pub(crate) warnings: Vec<Vec<DefinitionWarning>>,
     /// By which a policy judges calls of them.
     pub(crate) listed: ListedTools,
     /// The policy to begin with.
@@ -104,8 +109,12 @@ impl Offered {
         let siblings = Siblings::of(&tools.definitions);
         let risks = tools.definitions.iter();
         let risks = risks.map(|tool| classify(tool, &siblings)).collect();
+        let others = Siblings::of(&[]);
+        let warnings = tools.values.iter();
+        let warnings = warnings.map(|tool| definition_warnings(tool, &others));
         Ok(Self {
             risks,
+            warnings: warnings.collect(),
             listed: ListedTools::of(&tools.values),
             recommended: recommend(&tools.definitions),
             tools,

@@ -48,7 +48,7 @@ pub(crate) use self::{
     limits::run as limits,
     lockdown::run as lockdown,
     log::{ALL_VERDICTS, moment, run as log},
-    scan::run as scan,
+    scan::{conditions, run as scan},
     show::count,
     test::run as test,
 };

@@ -50,6 +50,7 @@ use super::{
     api::{self, Refusal, Wanted},
     operators::Operators,
     roles::Power,
+    running::Now,
     site::Answer,
 };
 use crate::page;
@@ -193,6 +194,14 @@ impl Pages {
         }
     }
 
+    /// What runs now.
+    async fn now(&self) -> Result<Now, Refusal> {
+        let told = self.told.clone();
+        // It looks at files.
+        let now = tokio::task::spawn_blocking(move || told.running.now()).await;
+        now.map_err(|_| could_not_be_made())
+    }
+
     async fn change<B>(&self, request: Request<B>) -> Result<Page, Refusal>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
@@ -304,6 +313,11 @@ fn is_from_here<B>(request: &Request<B>) -> Result<(), Refusal> {
         true => Ok(()),
         false => Err(not_from_here()),
     }
+}
+
+fn could_not_be_made() -> Refusal {
+    let text = "The page could not be made. Load it again.";
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)
 }
 
 fn not_from_here() -> Refusal {

@@ -22,7 +22,7 @@ use super::{
     sessions::Visitor,
 };
 use crate::{
-    json_text::{beginning, visible},
+    json_text::{beginning, beginning_in_lines, visible},
     page,
 };
 
@@ -114,10 +114,7 @@ fn series() -> Vec<Series> {
 impl Pages {
     pub(super) async fn overview(&self, visitor: &Visitor, query: &Form) -> Result<Page, Refusal> {
         let waiting = self.approvals.list(&[ApprovalState::Pending]).await?;
-        let told = self.told.clone();
-        // It looks at files.
-        let now = tokio::task::spawn_blocking(move || told.running.now()).await;
-        let now = now.unwrap_or_default();
+        let now = self.now().await?;
         let time = SystemTime::now();
         let minutes = self.told.recent.minutes();
         let is_of_the_day = query.get("over") == "day";
@@ -127,12 +124,13 @@ impl Pages {
         let refused = messages.iter().filter(|message| is_refused(message));
         let locks = now.lockdown.as_ref();
         let locks = locks.filter(|(_, locks)| !locks.is_nothing());
+        let trouble = now.trouble.as_deref();
         let overview = Overview {
             config: now
                 .config
                 .as_ref()
                 .map(|path| visible(&path.to_string_lossy())),
-            trouble: now.trouble.as_deref().map(as_lines),
+            trouble: trouble.map(|text| beginning_in_lines(text, TROUBLE)),
             locked: locks
                 .map(|(path, locks)| (visible(&locks.told()), visible(&path.to_string_lossy()))),
             waiting: waiting.len(),
@@ -266,13 +264,6 @@ fn is_refused(message: &Message) -> bool {
         message.decision.verdict(),
         Verdict::Allowed | Verdict::Waiting
     )
-}
-
-/// Text of several lines, each of them visible.
-fn as_lines(text: &str) -> String {
-    let text: String = text.chars().take(TROUBLE).collect();
-    let lines: Vec<_> = text.lines().map(visible).collect();
-    lines.join("\n")
 }
 
 /// The same order as [`series`].

@@ -218,17 +218,26 @@ impl Admin {
 
     /// Serves until the program ends: calls that are still open then may wait for it.
     fn serve(&self, listener: TcpListener, callers: &Access) {
-        let address = listener.local_addr();
-        let address = address.unwrap_or_else(|_| self.address.unwrap_or(DEFAULT_ADMIN));
+        let Opened { address, token } = self.open_at(listener, callers);
         let mut said = format!("approvals wait at http://{address}{PATH}\n");
         said += &format!("the console is at http://{address}/\n");
-        let operators = self.operators.clone().unwrap_or_else(|| {
-            let (operators, token) = Operators::generated();
+        if let Some(token) = token {
             said += &format!("the token of the operator `admin` is {token}\n");
-            operators
-        });
+        }
         // Not for the log, which others may keep. Other programs read it.
         let _ = io::stderr().write_all(said.as_bytes());
+    }
+
+    /// The same, and tells nobody but who asked for it.
+    pub(crate) fn open_at(&self, listener: TcpListener, callers: &Access) -> Opened {
+        let address = listener.local_addr();
+        let address = address.unwrap_or_else(|_| self.address.unwrap_or(DEFAULT_ADMIN));
+        let mut token = None;
+        let operators = self.operators.clone().unwrap_or_else(|| {
+            let (operators, new) = Operators::generated();
+            token = Some(new);
+            operators
+        });
         let service = site::service(
             callers.at(address),
             operators,
@@ -236,7 +245,15 @@ impl Admin {
             self.told.clone(),
         );
         tokio::spawn(server::serve(listener, service, async || pending().await));
+        Opened { address, token }
     }
+}
+
+/// The console, where it is open.
+pub(crate) struct Opened {
+    pub(crate) address: SocketAddr,
+    /// Of the only operator, if the environment names none.
+    pub(crate) token: Option<String>,
 }
 
 /// Says that what a policy asks for is refused, where there is nobody to ask.

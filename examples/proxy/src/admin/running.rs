@@ -56,6 +56,9 @@ pub(crate) enum Reach {
 /// A policy.
 pub(crate) struct PolicyNow {
     pub(crate) path: PathBuf,
+    /// Whether it was read from there, so that it holds what is written there. If not, it
+    /// is a part of this program.
+    pub(crate) is_in_file: bool,
     /// The policy that holds now, which is an older one than that of the file while that
     /// does not load.
     pub(crate) policy: Policy,

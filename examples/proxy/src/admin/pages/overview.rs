@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use askama::Template;
+use form_urlencoded::byte_serialize;
 use http::StatusCode;
 use jiff::Timestamp;
 use mcp_policy::{ApprovalState, Verdict};
@@ -67,6 +68,8 @@ struct Figures {
 
 struct ServerRow {
     name: String,
+    /// As it is in a query.
+    encoded: String,
     reach: String,
     /// How many tools it has, if it was asked.
     tools: Option<usize>,
@@ -188,6 +191,7 @@ impl Pages {
         let shown = policies.iter().take(MOST_POLICIES);
         ServerRow {
             name: beginning(&server.name, NAME),
+            encoded: byte_serialize(server.name.as_bytes()).collect(),
             reach: beginning(&server.reach.told(), NAME),
             tools: self
                 .told

@@ -196,7 +196,7 @@ async fn what_the_page_says_of_a_tool_is_what_a_call_of_it_gets() {
     let server = Server::with(list.map(tool).to_vec().into()).await;
     let policy = json!({
         "version": "1", "default": "deny",
-        "hide": { "tools": ["by_hide"] },
+        "hide": ["by_hide"],
         "tools": {
             "plain": {},
             "pat_*": {},
@@ -349,7 +349,7 @@ async fn each_grant_has_its_verdict_and_equal_ones_are_told_together() {
 
     console
         .folder
-        .succeeds(&["lockdown", "--grant", "bob"])
+        .succeeds(&["lockdown", "on", "--grant", "bob"])
         .await;
     let page = page_with(&viewer, "/tools", |page| page.contains("(lockdown)")).await;
     let write = entry(&page, "write");
@@ -367,7 +367,7 @@ async fn tools_are_found_by_server_text_risk_and_verdict() {
     let first = Server::with(json!([
         tool("get_weather"),
         tool("delete_account"),
-        { "name": "xyzzy", "description": "Nothing is like a <b>Plover</b>." },
+        { "name": "xyzzy", "description": "A <b>Plover</b>." },
     ]));
     let second = Server::with(json!([tool("get_weather"), tool("list_notes")]));
     let (first, second) = (first.await, second.await);
@@ -596,11 +596,12 @@ async fn servers_are_asked_again_by_who_changes_policies_and_that_is_no_call() {
 #[tokio::test]
 async fn the_overview_shows_what_happens_and_what_has_changed() {
     let server = Server::with(json!([tool("get_weather")])).await;
+    let servers = format!("{}[servers.two]\nurl = {:?}\n", one(&server), server.url);
     let policy = |action: &str| {
         json!({ "version": "1", "default": "deny", "tools": {
             "get_weather": { "action": action }, "delete": { "action": "deny" } } })
     };
-    let console = Console::of(&one(&server), &[("policy.json", &policy("allow"))]).await;
+    let console = Console::of(&servers, &[("policy.json", &policy("allow"))]).await;
     let viewer = console.viewer().await;
     let page = viewer.gets("/").await.text;
     assert!(page.contains("Nothing was refused yet."), "{page}");
@@ -646,7 +647,7 @@ async fn the_overview_shows_what_happens_and_what_has_changed() {
     assert!(page.contains("it was "), "{page}");
     console
         .folder
-        .grant("amy", "one", &["--policy", "all.json"])
+        .grant("amy", "two", &["--policy", "all.json"])
         .await;
     console.folder.put("policy.json", "{ \"version\": \"<b>\"");
     let page = page_with(&viewer, "/", |page| {

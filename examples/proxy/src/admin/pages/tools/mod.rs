@@ -8,7 +8,7 @@ mod row;
 mod verdict;
 mod wanted;
 
-use std::{cmp::Reverse, sync::Arc, time::SystemTime};
+use std::{cmp::Reverse, time::SystemTime};
 
 use askama::Template;
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use super::{
     super::{
         Told,
         api::{self, Refusal},
-        known::{Answered, Offered},
+        known::{Answered, Offered, Standing},
         roles::Power,
         running::{Now, ServerNow},
     },
@@ -115,7 +115,7 @@ struct Found<'a> {
 /// A server with what it offers, and what is in front of it.
 struct Source<'n> {
     server: &'n ServerNow,
-    offered: Arc<Offered>,
+    offered: &'n Offered,
     fronts: Vec<Front<'n>>,
 }
 
@@ -159,17 +159,18 @@ impl Pages {
 }
 
 fn shown(told: &Told, now: &Now, wanted: Wanted) -> Shown {
-    let sources: Vec<_> = now
-        .servers
-        .iter()
-        .filter_map(|server| {
-            Some(Source {
-                server,
-                offered: told.known.of(&server.name)?,
-                fronts: verdict::in_front_of(&server.name, now),
-            })
+    // All at one time, so that the page does not contradict itself.
+    let servers = now.servers.iter();
+    let servers = servers.map(|server| (server, told.known.standing(&server.name)));
+    let servers: Vec<_> = servers.collect();
+    let sources = servers.iter().filter_map(|(server, standing)| {
+        Some(Source {
+            server,
+            offered: &standing.answered.as_ref()?.offered,
+            fronts: verdict::in_front_of(&server.name, now),
         })
-        .collect();
+    });
+    let sources: Vec<_> = sources.collect();
     let mut all: Vec<_> = sources.iter().enumerate().flat_map(found).collect();
     let left_out = all.len().saturating_sub(MOST_TOOLS);
     all.truncate(MOST_TOOLS);
@@ -195,11 +196,10 @@ fn shown(told: &Told, now: &Now, wanted: Wanted) -> Shown {
     let last = first.saturating_add(rows.len());
     let before = (wanted.page > 1).then(|| wanted.on(wanted.page.saturating_sub(1)));
     let after = (last < all.len()).then(|| wanted.on(wanted.page.saturating_add(1)));
-    let servers: Vec<_> = now.servers.iter().take(MOST_SERVERS).collect();
-    let servers: Vec<_> = servers
-        .iter()
-        .map(|one| server_row(told, one, now))
-        .collect();
+    let rows_of_servers = servers.iter().take(MOST_SERVERS);
+    let rows_of_servers =
+        rows_of_servers.map(|(server, standing)| server_row(server, standing, now));
+    let servers: Vec<_> = rows_of_servers.collect();
     Shown {
         is_asking: servers.iter().any(|server| server.is_asked),
         more_servers: now.servers.len().saturating_sub(MOST_SERVERS),
@@ -291,18 +291,18 @@ fn tools_of<'s>(sources: &'s [Source<'_>]) -> Vec<(&'s str, &'s [ToolDefinition]
 
 fn row(sources: &[Source<'_>], tool: &Found<'_>, beside: &Beside) -> Option<Row> {
     let source = sources.get(tool.server)?;
-    let (name, offered) = (&source.server.name, &source.offered);
+    let (name, offered) = (&source.server.name, source.offered);
     Row::of(name, offered, tool.place, &source.fronts, beside)
 }
 
-fn server_row(told: &Told, server: &ServerNow, now: &Now) -> ServerRow {
-    let standing = told.known.standing(&server.name);
+fn server_row(server: &ServerNow, standing: &Standing, now: &Now) -> ServerRow {
     let fronts = verdict::in_front_of(&server.name, now).len();
+    let trouble = standing.trouble.as_deref();
     ServerRow {
         name: beginning(&server.name, NAME),
         reach: beginning(&server.reach.told(), NAME),
         is_asked: standing.is_asked,
-        trouble: standing.trouble.map(|reason| beginning(&reason, 5 * NAME)),
+        trouble: trouble.map(|reason| beginning(reason, 5 * NAME)),
         offers: standing.answered.as_ref().map(offers),
         unasked: fronts.saturating_sub(verdict::MOST_POLICIES),
     }

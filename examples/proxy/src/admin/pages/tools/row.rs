@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use form_urlencoded::byte_serialize;
-use mcp_policy::{CollisionKind, Siblings, ToolDefinition, collisions, definition_warnings};
+use mcp_policy::{
+    CollisionKind, DefinitionWarning, Siblings, ToolDefinition, collisions, definition_warnings,
+};
 use serde_json::Value;
 
 use super::{
@@ -17,7 +19,7 @@ const NAME: usize = 100;
 const QUOTE: usize = 300;
 const DESCRIPTION: usize = 2_000;
 const SCHEMA: usize = 8_000;
-/// Evidence, warnings, and tools of other servers that are told of.
+/// Evidence, and tools of other servers that are told of.
 const MOST_TOLD: usize = 8;
 /// Characters of a name up to which a link can have it.
 const LINKED: usize = 500;
@@ -120,20 +122,34 @@ impl Beside {
     fn warnings(&self, server: &str, name: &str, tool: &Value) -> Vec<String> {
         let found = self.others.get(server);
         let found = found.map(|others| definition_warnings(tool, others));
-        let found = found.unwrap_or_default();
-        let found = found.iter().take(MOST_TOLD).map(|warning| {
-            let (quote, pointer) = (warning.quote(), warning.pointer());
-            beginning(
-                &format!("It {}: `{quote}` at {pointer}", warning.kind()),
-                QUOTE,
-            )
-        });
         let collisions = self.collisions.get(&(server.to_owned(), name.to_owned()));
+        let collisions = collisions.into_iter().flatten().cloned();
         collisions
-            .into_iter()
-            .flatten()
-            .cloned()
-            .chain(found)
+            .chain(by_kind(&found.unwrap_or_default()))
             .collect()
     }
+}
+
+/// Each kind once, so that many of one do not keep another out of sight.
+fn by_kind(warnings: &[DefinitionWarning]) -> Vec<String> {
+    let mut kinds: Vec<(&DefinitionWarning, usize)> = Vec::new();
+    for warning in warnings {
+        match kinds
+            .iter_mut()
+            .find(|(first, _)| first.kind() == warning.kind())
+        {
+            Some((_, more)) => *more = more.saturating_add(1),
+            None => kinds.push((warning, 0)),
+        }
+    }
+    let told = kinds.iter().map(|(first, more)| {
+        let (quote, pointer) = (first.quote(), beginning(first.pointer(), NAME));
+        let text = format!("It {}: `{quote}` at {pointer}", first.kind());
+        let text = beginning(&text, QUOTE);
+        match more {
+            0 => text,
+            more => format!("{text}, and {more} more"),
+        }
+    });
+    told.collect()
 }

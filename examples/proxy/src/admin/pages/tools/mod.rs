@@ -64,13 +64,8 @@ struct Shown {
     servers: Vec<ServerRow>,
     more_servers: usize,
     is_asking: bool,
-    /// How many tools there are of each severity, and of each verdict for somebody.
-    severities: Vec<(&'static str, usize)>,
-    verdicts: Vec<(Choice, usize)>,
-    all: usize,
-    /// Those for which there is no room.
-    left_out: usize,
-    warned: usize,
+    summary: Summary,
+    /// How many tools are wanted; of those some are on this page.
     found: usize,
     rows: Vec<Row>,
     wanted: Wanted,
@@ -81,6 +76,18 @@ struct Shown {
     last: usize,
     before: Option<String>,
     after: Option<String>,
+}
+
+/// How many tools there are.
+struct Summary {
+    all: usize,
+    /// Of each severity, and of each verdict for somebody.
+    severities: Vec<(&'static str, usize)>,
+    verdicts: Vec<(Choice, usize)>,
+    /// With a warning about their definition.
+    warned: usize,
+    /// Those for which there is no room.
+    left_out: usize,
 }
 
 struct ServerRow {
@@ -109,6 +116,7 @@ struct Found<'a> {
     name: &'a str,
     description: &'a str,
     risk: RiskCategory,
+    is_warned: bool,
     kinds: Vec<Kind>,
 }
 
@@ -177,72 +185,92 @@ fn shown(told: &Told, now: &Now, wanted: Wanted) -> Shown {
     for tool in &mut all {
         tool.kinds = kinds(&sources, tool);
     }
-    let severities = severities(&all);
-    let verdicts = Kind::ALL.map(|kind| {
-        let those = all.iter().filter(|tool| tool.kinds.contains(&kind));
-        (choice(kind.name(), kind.words(), false), those.count())
-    });
-    let warned = sources.iter().flat_map(|source| &source.offered.warnings);
-    let warned = warned.filter(|warnings| !warnings.is_empty()).count();
-    let count_of_all = all.len();
+    let summary = summary(&all, left_out);
     all.retain(|tool| is_wanted(&wanted, &sources, tool));
     all.sort_by_key(|tool| (Reverse(tool.risk.severity()), Reverse(tool.risk), tool.name));
     let first = wanted.page.saturating_sub(1).saturating_mul(ON_A_PAGE);
-    let here = all.iter().skip(first).take(ON_A_PAGE);
-    let beside = Beside::of(&tools_of(&sources));
-    let rows: Vec<_> = here
-        .filter_map(|tool| row(&sources, tool, &beside))
-        .collect();
+    let rows = rows(&sources, &all, first);
     let last = first.saturating_add(rows.len());
-    let before = (wanted.page > 1).then(|| wanted.on(wanted.page.saturating_sub(1)));
-    let after = (last < all.len()).then(|| wanted.on(wanted.page.saturating_add(1)));
     let rows_of_servers = servers.iter().take(MOST_SERVERS);
     let rows_of_servers =
         rows_of_servers.map(|(server, standing)| server_row(server, standing, now));
-    let servers: Vec<_> = rows_of_servers.collect();
+    let verdicts = Kind::ALL.map(|kind| {
+        let is_chosen = wanted.verdict == Some(kind);
+        choice(kind.name(), kind.words(), is_chosen)
+    });
+    let risks = RiskCategory::ALL.iter().rev();
+    let risks = risks.map(|risk| choice(risk.name(), risk.name(), wanted.risk == Some(*risk)));
     Shown {
-        is_asking: servers.iter().any(|server| server.is_asked),
-        more_servers: now.servers.len().saturating_sub(MOST_SERVERS),
-        servers,
-        severities,
-        verdicts: verdicts.into(),
-        all: count_of_all,
-        left_out,
-        warned,
+        servers: rows_of_servers.collect(),
+        more_servers: servers.len().saturating_sub(MOST_SERVERS),
+        is_asking: servers.iter().any(|(_, standing)| standing.is_asked),
+        summary,
         found: all.len(),
+        rows,
         server_choices: server_choices(now, &wanted),
-        risk_choices: RiskCategory::ALL
-            .iter()
-            .rev()
-            .map(|risk| choice(risk.name(), risk.name(), wanted.risk == Some(*risk)))
-            .collect(),
-        verdict_choices: Kind::ALL
-            .map(|kind| choice(kind.name(), kind.words(), wanted.verdict == Some(kind)))
-            .into(),
+        risk_choices: risks.collect(),
+        verdict_choices: verdicts.into(),
+        before: (wanted.page > 1).then(|| wanted.on(wanted.page.saturating_sub(1))),
+        after: (last < all.len()).then(|| wanted.on(wanted.page.saturating_add(1))),
         first: first.saturating_add(1),
         last,
-        before,
-        after,
-        rows,
         wanted,
     }
+}
+
+fn summary(all: &[Found<'_>], left_out: usize) -> Summary {
+    let count = |is_it: &dyn Fn(&Found<'_>) -> bool| all.iter().filter(|tool| is_it(tool)).count();
+    let severities = [
+        RiskSeverity::Critical,
+        RiskSeverity::High,
+        RiskSeverity::Medium,
+        RiskSeverity::Low,
+    ];
+    let severities = severities.map(|severity| {
+        let number = count(&|tool| tool.risk.severity() == severity);
+        (severity.name(), number)
+    });
+    let verdicts = Kind::ALL.map(|kind| {
+        let number = count(&|tool| tool.kinds.contains(&kind));
+        (choice(kind.name(), kind.words(), false), number)
+    });
+    Summary {
+        all: all.len(),
+        severities: severities.into(),
+        verdicts: verdicts.into(),
+        warned: count(&|tool| tool.is_warned),
+        left_out,
+    }
+}
+
+/// The tools of a page, from this one on.
+fn rows(sources: &[Source<'_>], all: &[Found<'_>], first: usize) -> Vec<Row> {
+    let here = || all.iter().skip(first).take(ON_A_PAGE);
+    let servers = here().filter_map(|tool| Some(&*sources.get(tool.server)?.server.name));
+    let beside = Beside::of(&tools_of(sources), &servers.collect());
+    let rows = here().filter_map(|tool| row(sources, tool, &beside));
+    rows.collect()
 }
 
 fn found<'a>((server, source): (usize, &'a Source<'_>)) -> impl Iterator<Item = Found<'a>> {
     let tools = &source.offered.tools;
     let tools = tools.definitions.iter().zip(&tools.values);
-    let tools = tools.zip(&source.offered.risks).enumerate();
-    tools.map(move |(place, ((definition, value), risk))| Found {
-        server,
-        place,
-        name: definition.name(),
-        description: value
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default(),
-        risk: risk.category(),
-        kinds: Vec::new(),
-    })
+    let found = source.offered.risks.iter().zip(&source.offered.warnings);
+    let tools = tools.zip(found).enumerate();
+    tools.map(
+        move |(place, ((definition, value), (risk, warnings)))| Found {
+            server,
+            place,
+            name: definition.name(),
+            description: value
+                .get("description")
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+            risk: risk.category(),
+            is_warned: !warnings.is_empty(),
+            kinds: Vec::new(),
+        },
+    )
 }
 
 /// What becomes of calls of a tool, for somebody.
@@ -256,20 +284,6 @@ fn kinds(sources: &[Source<'_>], tool: &Found<'_>) -> Vec<Kind> {
     kinds.sort_unstable();
     kinds.dedup();
     kinds
-}
-
-fn severities(all: &[Found<'_>]) -> Vec<(&'static str, usize)> {
-    let order = [
-        RiskSeverity::Critical,
-        RiskSeverity::High,
-        RiskSeverity::Medium,
-        RiskSeverity::Low,
-    ];
-    let severities = order.map(|severity| {
-        let those = all.iter().filter(|tool| tool.risk.severity() == severity);
-        (severity.name(), those.count())
-    });
-    severities.into()
 }
 
 fn is_wanted(wanted: &Wanted, sources: &[Source<'_>], tool: &Found<'_>) -> bool {

@@ -1,6 +1,6 @@
 //! How the page shows a tool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use form_urlencoded::byte_serialize;
 use mcp_policy::{
@@ -87,10 +87,15 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    pub(super) fn of(servers: &[(&str, &[ToolDefinition])]) -> Self {
-        let others = servers.iter().map(|(server, _)| {
+    /// For tools of some of these servers.
+    pub(super) fn of(servers: &[(&str, &[ToolDefinition])], shown: &BTreeSet<&str>) -> Self {
+        let others = shown.iter().map(|server| {
             let others = servers.iter().filter(|(other, _)| other != server);
-            let others: Vec<_> = others.flat_map(|(_, tools)| tools.to_vec()).collect();
+            let others = others.flat_map(|(_, tools)| *tools);
+            // No more of them is looked at.
+            let others: Vec<_> = others
+                .map(|tool| ToolDefinition::named(tool.name()))
+                .collect();
             ((*server).to_owned(), Siblings::of(&others))
         });
         let mut all: BTreeMap<_, Vec<String>> = BTreeMap::new();
@@ -100,7 +105,6 @@ impl Beside {
                 _ => "looks the same",
             };
             let tools = collision.tools();
-            // Enough of them to tell of the most.
             for one in tools {
                 let key = (one.server().to_owned(), one.tool().to_owned());
                 let told = all.entry(key).or_default();

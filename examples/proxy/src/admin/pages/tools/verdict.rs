@@ -193,40 +193,41 @@ pub(super) struct Said {
 /// The same said by several policies, or to several callers.
 pub(super) struct Verdict {
     pub(super) said: Said,
-    pub(super) who: String,
+    /// For whom.
+    who: Vec<String>,
     /// The policies, by what they are called in URLs, and their files.
     pub(super) policies: Vec<(String, String)>,
 }
 
 /// What all of them say of a tool; what is the same is said once.
 pub(super) fn of(fronts: &[Front<'_>], tool: &str, listed: &ListedTools) -> Vec<Verdict> {
-    let mut verdicts: Vec<(Said, Vec<&str>, Vec<(String, String)>)> = Vec::new();
+    let mut verdicts: Vec<Verdict> = Vec::new();
     for front in fronts.iter().take(MOST_POLICIES) {
         let said = front.said(tool, listed);
-        let who = front.who.iter().map(String::as_str);
         let policy = (front.id.clone(), front.file.clone());
-        match verdicts.iter_mut().find(|(other, ..)| *other == said) {
-            Some((_, all, policies)) => {
-                all.extend(who);
-                policies.push(policy);
+        match verdicts.iter_mut().find(|other| other.said == said) {
+            Some(same) => {
+                same.who.extend(front.who.iter().cloned());
+                same.policies.push(policy);
             }
-            None => verdicts.push((said, who.collect(), vec![policy])),
+            None => verdicts.push(Verdict {
+                said,
+                who: front.who.clone(),
+                policies: vec![policy],
+            }),
         }
     }
-    let verdicts = verdicts.into_iter();
-    let verdicts = verdicts.map(|(said, who, policies)| Verdict {
-        said,
-        who: named(&who),
-        policies,
-    });
-    verdicts.collect()
+    verdicts
 }
 
-fn named(who: &[&str]) -> String {
-    let some = who.get(..MOST_GRANTS).unwrap_or(who).join(", ");
-    match who.len().saturating_sub(MOST_GRANTS) {
-        0 => some,
-        more => format!("{some} and {more} more"),
+impl Verdict {
+    /// For whom it is, in words.
+    pub(super) fn for_whom(&self) -> String {
+        let some = self.who.get(..MOST_GRANTS).unwrap_or(&self.who).join(", ");
+        match self.who.len().saturating_sub(MOST_GRANTS) {
+            0 => some,
+            more => format!("{some} and {more} more"),
+        }
     }
 }
 

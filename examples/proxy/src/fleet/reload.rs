@@ -124,7 +124,10 @@ impl Fleet {
     /// Says what is wrong.
     fn keep(&self, unloadable: Unloadable) {
         let old = self.running();
-        let text = unloadable.text(diagnostics::colours(io::stderr().is_terminal()));
+        // Pages show it, too, and there without colours.
+        let text = unloadable.text(false);
+        let colours = diagnostics::colours(io::stderr().is_terminal());
+        let said = unloadable.text(colours);
         let config = self.path.display();
         let trouble = match unloadable.is_unreadable() {
             true => Trouble::Unreadable(text),
@@ -142,7 +145,7 @@ impl Fleet {
             return;
         }
         self.tell_of_trouble();
-        let _ = writeln!(io::stderr(), "{}", trouble.text());
+        let _ = writeln!(io::stderr(), "{said}");
         match trouble {
             Trouble::Unloadable(_) => tracing::error!(
                 %config,

@@ -720,6 +720,34 @@ async fn a_policy_alone_has_a_console_too() {
 }
 
 #[tokio::test]
+async fn a_call_of_the_demo_waits_in_its_console() {
+    let policy = json!({ "version": "1", "default": "deny",
+        "tools": { "list_executions": { "require_approval": true } } });
+    let policy = file("policy.json", &policy.to_string());
+    let args = [
+        "--listen",
+        "127.0.0.1:0",
+        "--policy",
+        policy.to_str().unwrap(),
+    ];
+    let mut demo = Proxy::start(&args, "info").await;
+    let (address, token) = console(&mut demo).await;
+    let browser = Browser::signed_in_at(&address, &token).await;
+    let message = call(1, "list_executions");
+    let operator = async {
+        let page = page_with(&browser, "/approvals", |page| page.contains("1 waiting")).await;
+        let (_, form) = page.split_once("action=\"/approvals/").unwrap();
+        let id = form.split('/').next().unwrap();
+        let csrf = browser.csrf().await;
+        let path = format!("/approvals/{id}/approve");
+        let approved = browser.posts(&path, &[("csrf", &csrf)]).await;
+        assert_eq!(approved.status(), 303, "{}", approved.text);
+    };
+    let (answer, ()) = tokio::join!(demo.post(&message), operator);
+    assert!(answer.text.contains("nightly-invoices"), "{}", answer.text);
+}
+
+#[tokio::test]
 async fn the_demo_has_a_console_with_the_token_that_it_prints() {
     let mut demo = Proxy::start(&["--listen", "127.0.0.1:0"], "info").await;
     let (address, token) = console(&mut demo).await;

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What is started, and in which environment.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Program {
     pub(crate) command: Vec<OsString>,
     /// Variables besides those of this program.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use http::{HeaderValue, Request, header::ACCEPT};
-use mcp_policy::Policy;
+use mcp_policy::PolicyFile;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -30,11 +30,13 @@ use tower::ServiceExt;
 
 use crate::{
     access::Access,
-    admin,
+    admin::{
+        self, Admin,
+        running::{PolicyNow, Reach},
+    },
     cli::{DEFAULT_LISTEN, DemoArgs},
-    diagnostics,
     failure::Failure,
-    serve, server,
+    policy, serve, server,
     state::{Keeps, Stores},
     upstream::Target,
 };
@@ -42,6 +44,8 @@ use crate::{
 const POLICY: &str = include_str!("../demo-policy.json");
 const POLICY_PATH: &str = "examples/proxy/demo-policy.json";
 const TOOLS: &str = include_str!("../demo-tools.json");
+/// What the server is called.
+const NAME: &str = "demo";
 
 /// Starts the server, the gateway in front of it, and says what to try.
 pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
@@ -51,13 +55,20 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
             "the demo listens on a loopback address only, such as 127.0.0.1:0",
         ));
     }
-    let (path, policy) = match &args.policy {
-        Some(path) => (path.as_path(), Policy::from_path(path)),
-        None => (Path::new(POLICY_PATH), POLICY.parse()),
+    let admin = Admin::new(None)?;
+    let path = args.policy.as_deref();
+    let file = path.map(|path| {
+        let (follows, news) = (admin.follows(), admin.news());
+        policy::watch(path, Keeps::UntilItEnds, follows, news)
+    });
+    let file = file.transpose()?;
+    let path = path.unwrap_or(Path::new(POLICY_PATH));
+    let policy = match &file {
+        Some(file) => file.current(),
+        None => POLICY
+            .parse()
+            .map_err(|error| Failure::policy(path, error))?,
     };
-    let policy = policy.map_err(|error| Failure::policy(path, error))?;
-    diagnostics::warn(path, &policy, Keeps::UntilItEnds);
-    admin::warn_of_nobody(&policy);
     let tools: Arc<[Entry]> = serde_json::from_str(TOOLS).map_err(|error| failed(error.into()))?;
     let listener = serve::bind(
         listen,
@@ -67,13 +78,42 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let upstream = start_server(Arc::clone(&tools)).await?;
     let target = Target::new(&format!("http://{upstream}/mcp"), []).map_err(Failure::Start)?;
     let access = Access::new(listen);
-    let layer = serve::layer(policy.clone(), "demo", None, Stores::default());
+    let recorded = Some(admin.shown_beside(None));
+    let layer = match &file {
+        Some(file) => serve::layer(file.clone(), NAME, recorded, Stores::default()),
+        None => serve::layer(policy.clone(), NAME, recorded, Stores::default()),
+    };
+    let layer = admin.under(layer);
+    let reach = Reach::Upstream(Box::new(target.clone()));
+    let (own, own_path) = (policy.clone(), path.to_owned());
+    let admin = admin.showing(serve::alone_is(NAME.to_owned(), reach, move || PolicyNow {
+        path: own_path.clone(),
+        is_in_file: file.is_some(),
+        policy: file
+            .as_ref()
+            .map_or_else(|| own.clone(), PolicyFile::current),
+        uses: Vec::new(),
+    }));
+    let console = admin.open_at(bind_console(listen).await?, &access);
     serve::guard(listener, layer, access, target, |address| {
-        let guide = guide::text(address, &path.display().to_string(), &policy, &tools);
+        let path = path.display().to_string();
+        let guide = guide::text(address, &path, &policy, &tools, &console);
         // Without a stdout there is nobody to tell, but the demo still works.
         let _ = io::stdout().write_all(guide.as_bytes());
     })
     .await
+}
+
+/// The usual address of the console, or any port if that is taken, or if the demo is to
+/// be at any port.
+async fn bind_console(listen: SocketAddr) -> Result<TcpListener, Failure> {
+    let any = SocketAddr::new(listen.ip(), 0);
+    if listen.port() != 0
+        && let Ok(listener) = TcpListener::bind(admin::DEFAULT_ADMIN).await
+    {
+        return Ok(listener);
+    }
+    serve::bind(any, "end a program that listens there").await
 }
 
 fn failed(error: io::Error) -> Failure {

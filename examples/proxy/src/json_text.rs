@@ -64,6 +64,23 @@ pub(crate) fn visible(text: &str) -> String {
     shown
 }
 
+/// The same of the first so many characters.
+pub(crate) fn beginning(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", visible(text.get(..end).unwrap_or_default())),
+        None => visible(text),
+    }
+}
+
+/// The same, with its ends of lines as they are.
+pub(crate) fn beginning_in_lines(text: &str, most: usize) -> String {
+    let end = text.char_indices().nth(most).map(|(end, _)| end);
+    let text = end.and_then(|end| text.get(..end)).unwrap_or(text);
+    let lines: Vec<_> = text.lines().map(visible).collect();
+    let more = if end.is_some() { "…" } else { "" };
+    format!("{}{more}", lines.join("\n"))
+}
+
 /// Levels that are told apart: as deep as a request may be.
 const DEEPEST: usize = 64;
 
@@ -126,6 +143,19 @@ mod tests {
         let expected = "\\u115f\\u1160\\u2800\\u3164\\uffa0\\u034f\\ufe0f\\u2003\\ue000";
         assert_eq!(visible(blank), expected);
         assert_eq!(visible("a\n\u{2066}\"b"), "a\\u000a\\u2066\"b");
+    }
+
+    #[test]
+    fn of_something_long_the_beginning_is_shown() {
+        assert_eq!(beginning("a\u{202e}é", 3), "a\\u202eé");
+        assert_eq!(beginning("a\u{202e}éb", 3), "a\\u202eé…");
+        assert_eq!(beginning("", 0), "");
+        assert_eq!(beginning("a", 0), "…");
+        assert_eq!(
+            beginning_in_lines("a\r\n\tb\u{1b}", 9),
+            "a\n\\u0009b\\u001b"
+        );
+        assert_eq!(beginning_in_lines("a\nbc", 3), "a\nb…");
     }
 
     #[test]

@@ -7,27 +7,40 @@ use std::{
 
 use mcp_policy::{Policy, PolicyFile, Reload};
 
-use crate::{diagnostics, failure::Failure, state::Keeps};
+use crate::{admin::News, diagnostics, failure::Failure, state::Keeps};
 
-/// Loads the policy, and loads it again whenever its file changes; `follows` is told
-/// of each.
+/// Loads the policy, and loads it again whenever its file changes; `follows` and `news`
+/// are told of each.
 pub(crate) fn watch(
     path: &Path,
     keeps: Keeps,
     follows: impl Fn(&Policy) + Clone + Send + 'static,
+    news: &News,
 ) -> Result<PolicyFile, Failure> {
     let name = path.to_owned();
     let again = follows.clone();
+    let told = news.clone();
     let file = PolicyFile::watch_with(path, move |reload| {
         say(&name, keeps, reload);
-        if let Reload::Loaded(policy) = reload {
-            again(policy);
+        match reload {
+            Reload::Loaded(policy) => {
+                again(policy);
+                told.policies_are(&[(&*name, policy)].into());
+            }
+            Reload::Failed(_) => {
+                let name = name.display();
+                told.tell(&format!(
+                    "{name} does not load: the policy from before still holds"
+                ));
+            }
+            _ => {}
         }
     })
     .map_err(|error| Failure::policy(path, error))?;
     let policy = file.current();
     diagnostics::warn(path, &policy, keeps);
     follows(&policy);
+    news.policies_are(&[(path, &policy)].into());
     Ok(file)
 }
 

@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use mcp_policy::{AuditSink, PolicyFile, PolicyLayer, PolicySource};
+use mcp_policy::{AuditSink, PolicyLayer, PolicySource};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service};
 
@@ -76,7 +76,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     let state = State::parse(&args.state)?;
     let webhook = args.webhook.as_ref().map(webhook::open).transpose()?;
     let admin = Admin::new(args.admin)?;
-    let policy = policy::watch(policy_file, state.keeps(), admin.follows())?;
+    let policy = policy::watch(policy_file, state.keeps(), admin.follows(), admin.news())?;
     if args.listen.ip().is_unspecified() && hosts.is_empty() {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use with --allowed-host"
@@ -112,12 +112,15 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
         .as_ref()
         .map(|url| PublicPages::new(url, access.clone(), admin.approvals()));
     let layer = told_of(public, layer(policy.clone(), &name, Some(audit), stores));
-    let admin = admin.showing(alone_is(
-        name,
-        policy_file,
-        policy.clone(),
-        reach(args, target.as_ref()),
-    ));
+    let (file, path) = (policy.clone(), policy_file.to_owned());
+    let admin = admin.showing(alone_is(name, reach(args, target.as_ref()), move || {
+        PolicyNow {
+            path: path.clone(),
+            is_in_file: true,
+            policy: file.current(),
+            uses: Vec::new(),
+        }
+    }));
     let layer = admin.under(layer).dangerous();
     let layer = layer.sessions_per_minute(args.sessions_per_minute);
     match target {
@@ -182,24 +185,27 @@ fn reach(args: &ServeArgs, target: Option<&Target>) -> Reach {
     }
 }
 
-/// What runs if there is one policy in front of one server.
-fn alone_is(name: String, path: &Path, policy: PolicyFile, reach: Reach) -> impl Running {
-    let path = path.to_owned();
-    move || Now {
-        servers: vec![ServerNow {
-            name: name.clone(),
-            reach: reach.clone(),
-            is_issued: false,
-        }],
-        policies: vec![PolicyNow {
-            path: path.clone(),
-            policy: policy.current(),
-            uses: vec![Use {
-                server: name.clone(),
-                grant: None,
+/// What runs if there is one policy, which is this now, in front of one server.
+pub(crate) fn alone_is(
+    name: String,
+    reach: Reach,
+    policy: impl Fn() -> PolicyNow + Send + Sync + 'static,
+) -> impl Running {
+    move || {
+        let mut policy = policy();
+        policy.uses = vec![Use {
+            server: name.clone(),
+            grant: None,
+        }];
+        Now {
+            servers: vec![ServerNow {
+                name: name.clone(),
+                reach: reach.clone(),
+                is_issued: false,
             }],
-        }],
-        ..Now::default()
+            policies: vec![policy],
+            ..Now::default()
+        }
     }
 }
 

@@ -38,7 +38,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// Runs until one side ends it, or a signal.
 pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     let state = State::parse(&args.state)?;
-    let policy = policy::watch(&args.policy, state.keeps(), admin::warn_of_nobody)?;
+    let news = admin::News::default();
+    let policy = policy::watch(&args.policy, state.keeps(), admin::warn_of_nobody, &news)?;
     let audit = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;

@@ -2,10 +2,13 @@
 //! address of its own, which no caller needs to reach.
 //!
 //! [`site`] is what is served there: an [`api`] and [`pages`]. [`operators`] is who is let
-//! in, and [`roles`] what they may do; [`running`] and [`recent`] are what is shown of what
-//! runs and of what was decided, and [`view`] shows a request.
+//! in, and [`roles`] what they may do; [`running`], [`recent`] and [`news`] are what is shown
+//! of what runs, was decided and has changed, [`known`] is what the servers offer, and
+//! [`view`] shows a request.
 
 mod api;
+mod known;
+mod news;
 mod operators;
 mod pages;
 mod recent;
@@ -30,8 +33,11 @@ use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
 
 use self::operators::Operators;
-pub(crate) use self::operators::{TOKEN, TOKENS};
-use self::{recent::Recent, running::Running};
+use self::{known::Known, recent::Recent, running::Running};
+pub(crate) use self::{
+    news::News,
+    operators::{TOKEN, TOKENS},
+};
 use crate::{access::Access, audit::Place, failure::Failure, serve, server};
 
 /// Where the admin API is when nothing else is said.
@@ -69,6 +75,9 @@ pub(crate) struct Told {
     status: Option<Status>,
     running: Arc<dyn Running>,
     recent: Recent,
+    news: News,
+    /// What servers offer.
+    known: Known,
     /// Where decisions are recorded, if anywhere.
     audit: Option<Place>,
 }
@@ -101,6 +110,8 @@ impl Admin {
                 status: None,
                 running: Arc::new(running::Now::default),
                 recent: Recent::default(),
+                news: News::default(),
+                known: Known::default(),
                 audit: None,
             },
         })
@@ -135,6 +146,11 @@ impl Admin {
     /// What records in this sink, and shows it here.
     pub(crate) fn shown_beside(&self, sink: Option<Arc<dyn AuditSink>>) -> Arc<dyn AuditSink> {
         self.told.recent.beside(sink)
+    }
+
+    /// Where it has to be told what changes.
+    pub(crate) fn news(&self) -> &News {
+        &self.told.news
     }
 
     /// What has to be told of every policy from now on.
@@ -202,17 +218,26 @@ impl Admin {
 
     /// Serves until the program ends: calls that are still open then may wait for it.
     fn serve(&self, listener: TcpListener, callers: &Access) {
-        let address = listener.local_addr();
-        let address = address.unwrap_or_else(|_| self.address.unwrap_or(DEFAULT_ADMIN));
+        let Opened { address, token } = self.open_at(listener, callers);
         let mut said = format!("approvals wait at http://{address}{PATH}\n");
         said += &format!("the console is at http://{address}/\n");
-        let operators = self.operators.clone().unwrap_or_else(|| {
-            let (operators, token) = Operators::generated();
+        if let Some(token) = token {
             said += &format!("the token of the operator `admin` is {token}\n");
-            operators
-        });
+        }
         // Not for the log, which others may keep. Other programs read it.
         let _ = io::stderr().write_all(said.as_bytes());
+    }
+
+    /// The same, and tells nobody but who asked for it.
+    pub(crate) fn open_at(&self, listener: TcpListener, callers: &Access) -> Opened {
+        let address = listener.local_addr();
+        let address = address.unwrap_or_else(|_| self.address.unwrap_or(DEFAULT_ADMIN));
+        let mut token = None;
+        let operators = self.operators.clone().unwrap_or_else(|| {
+            let (operators, new) = Operators::generated();
+            token = Some(new);
+            operators
+        });
         let service = site::service(
             callers.at(address),
             operators,
@@ -220,7 +245,15 @@ impl Admin {
             self.told.clone(),
         );
         tokio::spawn(server::serve(listener, service, async || pending().await));
+        Opened { address, token }
     }
+}
+
+/// The console, where it is open.
+pub(crate) struct Opened {
+    pub(crate) address: SocketAddr,
+    /// Of the only operator, if the environment names none.
+    pub(crate) token: Option<String>,
 }
 
 /// Says that what a policy asks for is refused, where there is nobody to ask.

@@ -1,9 +1,10 @@
 //! What runs, as the console shows it: the same of one policy in front of one server, and
 //! of a gateway of many.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mcp_policy::Policy;
+use sha2::{Digest as _, Sha256};
 
 use crate::{child::Program, fleet::lockdown::Locks, upstream::Target};
 
@@ -46,7 +47,7 @@ pub(crate) struct ServerNow {
 }
 
 /// How a server is asked.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) enum Reach {
     Upstream(Box<Target>),
     Command(Box<Program>),
@@ -55,11 +56,39 @@ pub(crate) enum Reach {
 /// A policy.
 pub(crate) struct PolicyNow {
     pub(crate) path: PathBuf,
+    /// Whether it was read from there, so that it holds what is written there. If not, it
+    /// is a part of this program.
+    pub(crate) is_in_file: bool,
     /// The policy that holds now, which is an older one than that of the file while that
     /// does not load.
     pub(crate) policy: Policy,
     /// In front of what it is.
     pub(crate) uses: Vec<Use>,
+}
+
+/// What a policy is called in the URLs of pages: by its path, which can hold anything.
+pub(crate) fn policy_id(path: &Path) -> String {
+    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+impl Reach {
+    /// Host and port, or the name of the program: what comes with that can be a
+    /// credential.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::Upstream(target) => target.authority().to_owned(),
+            Self::Command(program) => {
+                let program = program.command.first().map(Path::new);
+                let name = program.and_then(Path::file_name).unwrap_or_default();
+                name.to_string_lossy().into_owned()
+            }
+        }
+    }
 }
 
 /// For whom a policy holds.

@@ -5,7 +5,8 @@
 //! to another, or from what was recorded. What they are given is read by [`input`],
 //! [`members`], [`call`] and [`cases`]; the tools of a server come from [`offered`],
 //! which asks one through [`client`], as [`mod@scan`] does, which shows how dangerous they
-//! are, and what was recorded from [`recorded`].
+//! are; [`definitions`] are its tools as it defines them, and [`recorded`] is what was
+//! recorded.
 //! [`mod@log`] shows that, [`mod@limits`] is about what was counted by them, and
 //! [`mod@approvals`] about what waits at a proxy; [`mod@grants`] and [`mod@lockdown`] are
 //! about who may use one that has a configuration. [`mod@attack`] asks whether a gateway of
@@ -16,7 +17,8 @@ mod attack;
 mod call;
 mod cases;
 mod check;
-mod client;
+pub(crate) mod client;
+mod definitions;
 mod diff;
 mod explain;
 mod grants;
@@ -39,13 +41,15 @@ pub(crate) use self::{
     approvals::run as approvals,
     attack::run as attack,
     check::run as check,
+    definitions::Definitions,
     diff::{replay, run as diff},
     explain::run as explain,
     grants::run as grants,
     limits::run as limits,
     lockdown::run as lockdown,
     log::{ALL_VERDICTS, moment, run as log},
-    scan::run as scan,
+    scan::{conditions, run as scan},
+    show::count,
     test::run as test,
 };
 use crate::failure::Failure;

@@ -49,7 +49,7 @@ pub(super) fn shown(name: &str) -> String {
 }
 
 /// `1 case`, `2 cases`.
-pub(super) fn count(number: usize, noun: &str) -> String {
+pub(crate) fn count(number: usize, noun: &str) -> String {
     match number {
         1 => format!("1 {noun}"),
         _ => format!("{number} {noun}s"),

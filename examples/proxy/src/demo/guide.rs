@@ -10,6 +10,7 @@ use mcp_policy::{Action, Outcome, Policy};
 use serde_json::Value;
 
 use super::Entry;
+use crate::admin::Opened;
 
 /// Hidden tools that are named; of the others only the number is told.
 const MOST_NAMED: usize = 5;
@@ -20,6 +21,7 @@ pub(super) fn text(
     policy_name: &str,
     policy: &Policy,
     tools: &[Entry],
+    console: &Opened,
 ) -> String {
     let sorted = Sorted::new(policy, tools);
     let mut steps = vec![(
@@ -44,13 +46,20 @@ pub(super) fn text(
             )
         })
         .collect();
+    let console_address = console.address;
+    let token = console
+        .token
+        .as_deref()
+        .unwrap_or("the token of an operator");
     format!(
         "
 A workflow server with {} tools runs behind the policy {policy_name}.
 It only pretends: each call that reaches it is printed here as `executed: NAME`.
 Try in another terminal:
 
-{steps}ctrl-c ends it.
+{steps}The console is at http://{console_address}/: sign in with {token}
+
+ctrl-c ends it.
 ",
         tools.len()
     )

@@ -88,7 +88,27 @@ impl Locks {
         })
     }
 
-    fn concerns(&self, server: &str, grant: Option<&str>) -> bool {
+    /// In words, for operators.
+    pub(crate) fn told(&self) -> String {
+        let list = |what: &str, names: &BTreeSet<String>| {
+            let names: Vec<_> = names.iter().map(String::as_str).collect();
+            format!("the {what} {}", names.join(", "))
+        };
+        let mut parts = Vec::new();
+        if !self.servers.is_empty() {
+            parts.push(list("servers", &self.servers));
+        }
+        if !self.grants.is_empty() {
+            parts.push(list("grants", &self.grants));
+        }
+        match self.everything {
+            true => "Everything is locked down".to_owned(),
+            false if parts.is_empty() => "Nothing is locked down".to_owned(),
+            false => format!("Locked down: {}", parts.join(", ")),
+        }
+    }
+
+    pub(crate) fn concerns(&self, server: &str, grant: Option<&str>) -> bool {
         self.everything
             || self.servers.contains(server)
             || grant.is_some_and(|grant| self.grants.contains(grant))

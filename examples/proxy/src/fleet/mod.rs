@@ -49,7 +49,7 @@ use self::{
 };
 use crate::{
     access::{self, Access, ENDPOINT},
-    admin::{Admin, running::Now},
+    admin::{Admin, News, running::Now},
     audit::{self, Place},
     cli::Secret,
     config::{
@@ -100,6 +100,7 @@ struct Settled {
     audit: Arc<dyn AuditSink>,
     pages: Option<PublicPages>,
     lockdown: Arc<Lockdown>,
+    news: News,
     /// Is told of all policies.
     follows: Follows,
 }
@@ -246,6 +247,7 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
         audit,
         pages,
         lockdown: Arc::new(lockdown),
+        news: admin.news().clone(),
         follows: Box::new(admin.follows_all()),
     };
     let access = config.access.clone();
@@ -303,6 +305,7 @@ impl Fleet {
         for (path, policy) in config.policies() {
             diagnostics::warn(path, policy, settled.keeps);
         }
+        settled.news.policies_are(&config.policies());
         let policies: Vec<_> = config.policies().into_values().collect();
         (settled.follows)(&policies);
         tracing::info!(

@@ -5,6 +5,7 @@
 //! changes late. Streams hear of a change within a second.
 
 use std::{
+    collections::HashSet,
     io::{self, IsTerminal, Write},
     sync::{Arc, PoisonError},
     time::Duration,
@@ -14,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::{Fleet, Running, Start, Trouble, made, policies::Table, replace_policies};
 use crate::{
+    admin::News,
     config::{
         Config, Grant, Standing, Unloadable,
         files::{Files, Seen},
@@ -85,10 +87,12 @@ impl Fleet {
                 let trouble = Trouble::Unloadable(why.clone());
                 self.narrow(Files::of(config.files), trouble, Some(&standing));
                 tracing::error!(why, "not loaded again: what was loaded before still holds");
+                self.tell_of_trouble();
                 return;
             }
         };
         self.say(&old, &config);
+        self.tell(&old, &config);
         self.settled.lockdown.follow(&config.lockdown);
         replace_policies(&config, &servers);
         let policies: Vec<_> = config.policies().into_values().collect();
@@ -120,7 +124,10 @@ impl Fleet {
     /// Says what is wrong.
     fn keep(&self, unloadable: Unloadable) {
         let old = self.running();
-        let text = unloadable.text(diagnostics::colours(io::stderr().is_terminal()));
+        // Pages show it, too, and there without colours.
+        let text = unloadable.text(false);
+        let colours = diagnostics::colours(io::stderr().is_terminal());
+        let said = unloadable.text(colours);
         let config = self.path.display();
         let trouble = match unloadable.is_unreadable() {
             true => Trouble::Unreadable(text),
@@ -137,7 +144,8 @@ impl Fleet {
         if !is_news {
             return;
         }
-        let _ = writeln!(io::stderr(), "{}", trouble.text());
+        self.tell_of_trouble();
+        let _ = writeln!(io::stderr(), "{said}");
         match trouble {
             Trouble::Unloadable(_) => tracing::error!(
                 %config,
@@ -173,6 +181,26 @@ impl Fleet {
         let old = std::mem::replace(&mut *held, new);
         drop(held);
         drop(old);
+    }
+
+    /// Tells operators what has changed.
+    fn tell(&self, old: &Running, config: &Config) {
+        let news = &self.settled.news;
+        if old.trouble.is_some() {
+            news.tell("The configuration loads again");
+        }
+        let servers = old.servers.keys().map(String::as_str).collect();
+        let now = config.servers.keys().map(String::as_str).collect();
+        tell_of("server", &servers, &now, news);
+        let now = config.grants.iter().filter(|grant| !grant.is_revoked);
+        let now = now.map(|grant| &*grant.label).collect();
+        tell_of("grant", &old.grants.labels(), &now, news);
+        news.policies_are(&config.policies());
+    }
+
+    fn tell_of_trouble(&self) {
+        let text = "The configuration does not load: the overview says why";
+        self.settled.news.tell(text);
     }
 
     /// Says what has changed.
@@ -233,6 +261,10 @@ impl Fleet {
                 }
                 let changes = fleet.settled.lockdown.changes();
                 if std::mem::replace(&mut announced, changes) != changes {
+                    fleet
+                        .settled
+                        .news
+                        .tell(&fleet.settled.lockdown.now().1.told());
                     for server in fleet.running().servers.values() {
                         server.policies.announce();
                     }
@@ -240,6 +272,20 @@ impl Fleet {
             }
         });
         Ok(())
+    }
+}
+
+/// Tells which of them are new, and which are gone.
+fn tell_of(what: &str, old: &HashSet<&str>, new: &HashSet<&str>, news: &News) {
+    let mut added: Vec<_> = new.difference(old).collect();
+    let mut gone: Vec<_> = old.difference(new).collect();
+    added.sort_unstable();
+    gone.sort_unstable();
+    for name in added {
+        news.tell(&format!("The {what} {name} was added"));
+    }
+    for name in gone {
+        news.tell(&format!("The {what} {name} is gone"));
     }
 }
 

@@ -58,6 +58,7 @@ fn add<'a>(
 ) {
     let one = policies.entry(&kept.path).or_insert_with(|| PolicyNow {
         path: kept.path.clone(),
+        is_in_file: true,
         policy: kept.policy.clone(),
         uses: Vec::new(),
     });

@@ -70,6 +70,15 @@ async fn guide(demo: &mut Proxy) -> (String, Vec<String>) {
     }
 }
 
+/// Where the console of a demo is, and the token for it.
+pub(crate) async fn console(demo: &mut Proxy) -> (String, String) {
+    let (text, _) = guide(demo).await;
+    let (_, said) = text.split_once("The console is at http://").unwrap();
+    let (address, said) = said.split_once("/: sign in with ").unwrap();
+    let token = said.split_once('\n').unwrap().0;
+    (address.to_owned(), token.to_owned())
+}
+
 async fn commands(demo: &mut Proxy) -> Vec<String> {
     guide(demo).await.1
 }

@@ -103,7 +103,7 @@ pub(super) struct Time {
 }
 
 impl Time {
-    fn of(time: SystemTime, now: SystemTime) -> Self {
+    pub(super) fn of(time: SystemTime, now: SystemTime) -> Self {
         let exact = Timestamp::try_from(time);
         let relative = match (time.duration_since(now), now.duration_since(time)) {
             (Ok(ahead), _) => format!("in {}", rough(ahead)),

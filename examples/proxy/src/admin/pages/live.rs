@@ -34,18 +34,19 @@ pub(super) fn of_approvals(events: ApprovalEvents) -> Changes {
     Box::pin(events.map(|_| ()))
 }
 
-/// That something is decided.
-pub(super) fn of_decisions(decisions: watch::Receiver<()>) -> Changes {
-    let begun = (decisions, Instant::now());
-    Box::pin(stream::unfold(
-        begun,
-        |(mut decisions, soonest)| async move {
-            decisions.changed().await.ok()?;
-            sleep_until(soonest).await;
-            decisions.mark_unchanged();
-            Some(((), (decisions, Instant::now() + REST)))
-        },
-    ))
+/// That one or the other changes.
+pub(super) fn of_either(one: watch::Receiver<()>, other: watch::Receiver<()>) -> Changes {
+    Box::pin(stream::select(changes_of(one), changes_of(other)))
+}
+
+fn changes_of(changes: watch::Receiver<()>) -> impl Stream<Item = ()> {
+    let begun = (changes, Instant::now());
+    stream::unfold(begun, |(mut changes, soonest)| async move {
+        changes.changed().await.ok()?;
+        sleep_until(soonest).await;
+        changes.mark_unchanged();
+        Some(((), (changes, Instant::now() + REST)))
+    })
 }
 
 /// A stream of events, which say nothing but that it is time to look.

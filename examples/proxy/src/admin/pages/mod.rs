@@ -12,6 +12,7 @@
 
 mod approvals;
 mod card;
+mod chart;
 mod form;
 mod frame;
 mod grants;
@@ -23,7 +24,7 @@ mod policies;
 mod sessions;
 mod tools;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use askama::Template;
 use bytes::Bytes;
@@ -49,6 +50,7 @@ use super::{
     api::{self, Refusal, Wanted},
     operators::Operators,
     roles::Power,
+    running::Now,
     site::Answer,
 };
 use crate::page;
@@ -58,6 +60,7 @@ const LOGIN: &str = "/login";
 const LOGOUT: &str = "/logout";
 const APPROVAL_EVENTS: &str = "/events/approvals";
 const DECISION_EVENTS: &str = "/events/decisions";
+const TOOL_EVENTS: &str = "/events/tools";
 
 /// Pages that hear at once what changes.
 const MOST_LIVE: usize = 64;
@@ -69,7 +72,7 @@ type Page = Response<Full<Bytes>>;
 pub(super) fn is_page_alone(path: &str) -> bool {
     matches!(
         path,
-        SCRIPT | page::STYLE | LOGIN | LOGOUT | APPROVAL_EVENTS | DECISION_EVENTS
+        SCRIPT | page::STYLE | LOGIN | LOGOUT | APPROVAL_EVENTS | DECISION_EVENTS | TOOL_EVENTS
     )
 }
 
@@ -80,6 +83,8 @@ pub(super) struct Pages {
     told: Told,
     sessions: Arc<Sessions>,
     live: Arc<Semaphore>,
+    /// Since when it is counted what is decided.
+    begun: SystemTime,
 }
 
 impl fmt::Debug for Pages {
@@ -109,6 +114,7 @@ impl Pages {
             told,
             sessions: Arc::default(),
             live: Arc::new(Semaphore::new(MOST_LIVE)),
+            begun: SystemTime::now(),
         }
     }
 
@@ -138,7 +144,17 @@ impl Pages {
                 return Ok(self.events(&request, changes));
             }
             (&Method::GET, DECISION_EVENTS) => {
-                let changes = || live::of_decisions(self.told.recent.changes());
+                let changes = || {
+                    let decisions = self.told.recent.changes();
+                    live::of_either(decisions, self.told.news.changes())
+                };
+                return Ok(self.events(&request, changes));
+            }
+            (&Method::GET, TOOL_EVENTS) => {
+                let changes = || {
+                    let answers = self.told.known.changes();
+                    live::of_either(answers, self.told.news.changes())
+                };
                 return Ok(self.events(&request, changes));
             }
             (&Method::GET, LOGIN) => see("/"),
@@ -168,7 +184,7 @@ impl Pages {
         let visitor = &visitor;
         let query = Form::of_query(request.uri().query());
         match here {
-            Here::Overview => self.overview(visitor).await,
+            Here::Overview => self.overview(visitor, &query).await,
             Here::Tools => self.tools(visitor, path, &query).await,
             Here::Policies => self.policies(visitor, path, &query).await,
             Here::Approvals => self.approvals(visitor, path).await,
@@ -176,6 +192,14 @@ impl Pages {
             Here::Limits => self.limits(visitor, path, &query).await,
             Here::Grants => self.grants(visitor, path).await,
         }
+    }
+
+    /// What runs now.
+    async fn now(&self) -> Result<Now, Refusal> {
+        let told = self.told.clone();
+        // It looks at files.
+        let now = tokio::task::spawn_blocking(move || told.running.now()).await;
+        now.map_err(|_| could_not_be_made())
     }
 
     async fn change<B>(&self, request: Request<B>) -> Result<Page, Refusal>
@@ -289,6 +313,11 @@ fn is_from_here<B>(request: &Request<B>) -> Result<(), Refusal> {
         true => Ok(()),
         false => Err(not_from_here()),
     }
+}
+
+fn could_not_be_made() -> Refusal {
+    let text = "The page could not be made. Load it again.";
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text)
 }
 
 fn not_from_here() -> Refusal {

@@ -35,15 +35,15 @@ const MOST_ENTRIES: usize = 100_000;
 const MOST_BYTES: usize = 64 << 20;
 
 /// Everything that a server offers.
-pub(super) struct Offer {
+pub(crate) struct Offer {
     /// The tools, as they were said.
-    pub(super) tools: Vec<Box<RawValue>>,
+    pub(crate) tools: Vec<Box<RawValue>>,
     /// The JSON string with what the server tells models, if it does.
-    pub(super) instructions: Option<Box<RawValue>>,
+    pub(crate) instructions: Option<Box<RawValue>>,
     /// How many there are; `None` if the server would not say.
-    pub(super) prompts: Option<usize>,
-    pub(super) resources: Option<usize>,
-    pub(super) resource_templates: Option<usize>,
+    pub(crate) prompts: Option<usize>,
+    pub(crate) resources: Option<usize>,
+    pub(crate) resource_templates: Option<usize>,
 }
 
 /// The tools of a server that speaks streamable HTTP.
@@ -67,13 +67,13 @@ async fn tools_of(mut client: Client, name: &str) -> Result<Vec<Value>, String> 
 
 /// Everything that a server offers that speaks streamable HTTP. The error repeats
 /// nothing that the server says.
-pub(super) async fn everything_of_upstream(target: Target) -> Result<Offer, String> {
+pub(crate) async fn everything_of_upstream(target: Target) -> Result<Offer, String> {
     offer_of(Client::over_http(target)?).await
 }
 
 /// Everything that a server offers that is started for it and speaks stdio. The error
 /// repeats nothing that the server says.
-pub(super) async fn everything_of_command(
+pub(crate) async fn everything_of_command(
     program: &Program,
     stderr: Stdio,
 ) -> Result<Offer, String> {

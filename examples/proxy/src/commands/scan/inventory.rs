@@ -9,7 +9,12 @@ use mcp_policy::{
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    super::client::Offer, Approved, approved::State, ask::Answered, changes::Change, seen::Seen,
+    super::{client::Offer, definitions::Definitions},
+    Approved,
+    approved::State,
+    ask::Answered,
+    changes::Change,
+    seen::Seen,
 };
 
 /// All servers that were asked.
@@ -114,13 +119,10 @@ impl Inventory {
     }
 }
 
-/// An answer, with its tools read: each of them three times, in the same order.
+/// An answer, with its tools read.
 struct Read {
     offer: Offer,
-    definitions: Vec<ToolDefinition>,
-    values: Vec<Value>,
-    texts: Vec<Box<RawValue>>,
-    nameless: usize,
+    tools: Definitions,
 }
 
 /// Judges all answers, each beside those of the other servers.
@@ -131,7 +133,7 @@ pub(super) fn judge(answers: Vec<Answered>, approved: Vec<Option<Approved>>) -> 
         .collect();
     let by_server: Vec<(&str, &[ToolDefinition])> = read
         .iter()
-        .filter_map(|(name, read)| Some((&**name, &*read.as_ref().ok()?.definitions)))
+        .filter_map(|(name, read)| Some((&**name, &*read.as_ref().ok()?.tools.definitions)))
         .collect();
     let collisions = collisions(&by_server);
     let servers = read.iter().zip(approved);
@@ -154,42 +156,28 @@ pub(super) fn judge(answers: Vec<Answered>, approved: Vec<Option<Approved>>) -> 
 }
 
 fn read(mut offer: Offer) -> Result<Read, String> {
-    let (mut definitions, mut values, mut texts) = (Vec::new(), Vec::new(), Vec::new());
-    let mut nameless = 0_usize;
-    for text in std::mem::take(&mut offer.tools) {
-        let value: Value = serde_json::from_str(text.get())
-            .map_err(|error| format!("a tool cannot be read: {error}"))?;
-        match ToolDefinition::from_value(&value) {
-            Some(definition) => {
-                definitions.push(definition);
-                values.push(value);
-                texts.push(text);
-            }
-            None => nameless = nameless.saturating_add(1),
-        }
-    }
-    Ok(Read {
-        offer,
-        definitions,
-        values,
-        texts,
-        nameless,
-    })
+    let tools = Definitions::read(std::mem::take(&mut offer.tools))?;
+    Ok(Read { offer, tools })
 }
 
 fn inventory(read: &Read, others: &Siblings, approved: Option<&Approved>) -> Inventory {
     let mut seen = Seen::default();
-    for (definition, text) in read.definitions.iter().zip(&read.texts) {
+    for (definition, text) in read.tools.definitions.iter().zip(&read.tools.texts) {
         seen.add_tool(definition.name(), text);
     }
     let instructions = read.offer.instructions.as_deref().map(|text| {
         seen.set_instructions(text);
         instructions(text, &seen, others, approved)
     });
-    let siblings = Siblings::of(&read.definitions);
-    let recommended = recommend(&read.definitions);
-    let listed = approved.map(|approved| (approved, ListedTools::of(&read.values)));
-    let tools = read.definitions.iter().zip(&read.values).zip(&read.texts);
+    let siblings = Siblings::of(&read.tools.definitions);
+    let recommended = recommend(&read.tools.definitions);
+    let listed = approved.map(|approved| (approved, ListedTools::of(&read.tools.values)));
+    let tools = read
+        .tools
+        .definitions
+        .iter()
+        .zip(&read.tools.values)
+        .zip(&read.tools.texts);
     let tools = tools.map(|((definition, value), text)| {
         let name = definition.name();
         let state = approved.and_then(|approved| approved.of_tool(name, &seen));
@@ -210,7 +198,7 @@ fn inventory(read: &Read, others: &Siblings, approved: Option<&Approved>) -> Inv
     });
     Inventory {
         tools: tools.collect(),
-        nameless: read.nameless,
+        nameless: read.tools.nameless,
         removed: approved.map_or_else(Vec::new, |approved| approved.removed(&seen)),
         instructions,
         prompts: read.offer.prompts,

@@ -24,6 +24,7 @@ use std::{
     process::ExitCode,
 };
 
+pub(crate) use self::words::conditions;
 use self::{approved::Approved, files::Places, inventory::Judged, report::Report};
 use super::show::{print, print_json, shown};
 use crate::{cli::ScanArgs, diagnostics, failure::Failure, shutdown::Signals};

@@ -55,7 +55,8 @@ pub(super) fn rule(rule: &Rule) -> String {
     parts.join(", ")
 }
 
-fn conditions(conditions: &[Condition]) -> String {
+/// What all of them ask.
+pub(crate) fn conditions(conditions: &[Condition]) -> String {
     let one = |condition: &Condition| {
         let path = shown(&condition.path);
         let value = match &condition.value {

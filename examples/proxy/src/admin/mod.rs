@@ -32,7 +32,7 @@ use tokio::{net::TcpListener, sync::watch};
 use self::operators::Operators;
 pub(crate) use self::operators::{TOKEN, TOKENS};
 use self::{recent::Recent, running::Running};
-use crate::{access::Access, audit::Place, failure::Failure, serve, server};
+use crate::{access::Access, audit::Place, failure::Failure, serve, server, state::Counted};
 
 /// Where the admin API is when nothing else is said.
 pub(crate) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8788);
@@ -71,6 +71,8 @@ pub(crate) struct Told {
     recent: Recent,
     /// Where decisions are recorded, if anywhere.
     audit: Option<Place>,
+    /// What limits have counted, if that is known.
+    counted: Option<Counted>,
 }
 
 /// Tells how a gateway of many servers is.
@@ -102,6 +104,7 @@ impl Admin {
                 running: Arc::new(running::Now::default),
                 recent: Recent::default(),
                 audit: None,
+                counted: None,
             },
         })
     }
@@ -129,6 +132,12 @@ impl Admin {
     /// The same, which shows what is decided; and where it is recorded, if that is said.
     pub(crate) fn recording_in(mut self, audit: Option<&Place>) -> Self {
         self.told.audit = audit.cloned();
+        self
+    }
+
+    /// The same, which shows what limits have counted, if that is known.
+    pub(crate) fn counting_in(mut self, counted: Option<Counted>) -> Self {
+        self.told.counted = counted;
         self
     }
 

@@ -44,8 +44,9 @@ pub(crate) use self::{
     grants::run as grants,
     limits::run as limits,
     lockdown::run as lockdown,
-    log::{ALL_VERDICTS, moment, run as log},
+    log::run as log,
     scan::run as scan,
+    show::shown,
     test::run as test,
 };
 use crate::failure::Failure;

@@ -2,7 +2,9 @@
 //!
 //! It is looked at whenever a policy is wanted, so that it holds from the next call on.
 //! What is locked has a policy that refuses everything; sessions go on, and so do streams
-//! that are open: what comes on them is judged by that policy.
+//! that are open: what comes on them is judged by that policy. [`change`] locks something.
+
+pub(crate) mod change;
 
 use std::{
     collections::BTreeSet,

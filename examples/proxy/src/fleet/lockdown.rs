@@ -102,6 +102,12 @@ fn names(item: &Item) -> Option<BTreeSet<String>> {
     list.map(|name| name.as_str().map(str::to_owned)).collect()
 }
 
+/// Whether a policy is the one that callers of something locked have.
+pub(crate) fn is_policy(digest: &str) -> bool {
+    let policy = POLICY.parse::<Policy>();
+    policy.is_ok_and(|policy| policy.digest() == digest)
+}
+
 /// What is locked now.
 #[derive(Debug)]
 pub(super) struct Lockdown {

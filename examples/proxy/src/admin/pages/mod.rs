@@ -22,6 +22,7 @@ mod overview;
 mod policies;
 mod sessions;
 mod tools;
+mod words;
 
 use std::{fmt, sync::Arc};
 
@@ -42,6 +43,7 @@ use self::{
     form::Form,
     frame::Here,
     live::Changes,
+    log::Records,
     sessions::{Sessions, Visitor},
 };
 use super::{
@@ -78,6 +80,7 @@ pub(super) struct Pages {
     approvals: Approvals,
     /// Everything else that is shown.
     told: Told,
+    records: Records,
     sessions: Arc<Sessions>,
     live: Arc<Semaphore>,
 }
@@ -106,6 +109,7 @@ impl Pages {
         Self {
             operators,
             approvals,
+            records: Records::new(told.recent.clone(), told.audit.as_ref()),
             told,
             sessions: Arc::default(),
             live: Arc::new(Semaphore::new(MOST_LIVE)),

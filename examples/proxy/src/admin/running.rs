@@ -1,9 +1,10 @@
 //! What runs, as the console shows it: the same of one policy in front of one server, and
 //! of a gateway of many.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mcp_policy::Policy;
+use sha2::{Digest as _, Sha256};
 
 use crate::{child::Program, fleet::lockdown::Locks, upstream::Target};
 
@@ -25,6 +26,8 @@ impl<F: Fn() -> Now + Send + Sync + 'static> Running for F {
 pub(crate) struct Now {
     /// The configuration, if there is one.
     pub(crate) config: Option<PathBuf>,
+    /// With what the URLs of all servers begin, as far as that is known.
+    pub(crate) endpoint: Option<String>,
     /// Why what was read last is not used.
     pub(crate) trouble: Option<String>,
     /// What is locked down, and the file that says so.
@@ -60,6 +63,16 @@ pub(crate) struct PolicyNow {
     pub(crate) policy: Policy,
     /// In front of what it is.
     pub(crate) uses: Vec<Use>,
+}
+
+/// What a policy is called in the URLs of pages: by its path, which can hold anything.
+pub(crate) fn policy_id(path: &Path) -> String {
+    let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
+    digest
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// For whom a policy holds.

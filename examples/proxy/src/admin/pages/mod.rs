@@ -64,6 +64,9 @@ const DECISION_EVENTS: &str = "/events/decisions";
 /// Pages that hear at once what changes.
 const MOST_LIVE: usize = 64;
 
+/// Who reads or changes the configuration at once.
+const MOST_CHANGING: usize = 8;
+
 /// Something whole.
 type Page = Response<Full<Bytes>>;
 
@@ -83,6 +86,7 @@ pub(super) struct Pages {
     records: Records,
     sessions: Arc<Sessions>,
     live: Arc<Semaphore>,
+    changing: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Pages {
@@ -113,6 +117,7 @@ impl Pages {
             told,
             sessions: Arc::default(),
             live: Arc::new(Semaphore::new(MOST_LIVE)),
+            changing: Arc::new(Semaphore::new(MOST_CHANGING)),
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use form_urlencoded::Serializer;
 
+use super::super::running::policy_id;
 use crate::json_text::visible;
 
 /// Characters of a name that are shown.
@@ -34,7 +35,7 @@ pub(super) fn link(path: &str, fields: &[(&str, &str)]) -> String {
 
 /// Where the policy of a file is shown.
 pub(super) fn of_policy(file: &Path) -> String {
-    link("/policies", &[("file", &file.display().to_string())])
+    format!("/policies/{}", policy_id(file))
 }
 
 #[cfg(test)]

@@ -20,10 +20,7 @@ use super::{
     words::{link, short},
 };
 use crate::{
-    audit::{
-        meant::{ALL_VERDICTS, moment},
-        message::Message,
-    },
+    audit::meant::{ALL_VERDICTS, moment},
     cli::MeantMessages,
     json_text::visible,
     page,

@@ -8,21 +8,30 @@ use crate::approvals::{ALICE, Asking, PEER, asks, paying, text};
 use crate::support::{Answer, open, reads, send, within};
 
 /// Somebody with a browser.
-struct Browser<'a> {
+pub(crate) struct Browser<'a> {
     admin: &'a str,
     cookie: String,
 }
 
 impl<'a> Browser<'a> {
     fn new(asking: &'a Asking) -> Self {
+        Self::at(&asking.admin)
+    }
+
+    /// Nobody yet, at this admin address.
+    pub(crate) fn at(admin: &'a str) -> Self {
         Self {
-            admin: &asking.admin,
+            admin,
             cookie: String::new(),
         }
     }
 
     async fn signed_in(asking: &'a Asking, token: &str) -> Self {
-        let mut browser = Self::new(asking);
+        Self::signed_in_at(&asking.admin, token).await
+    }
+
+    pub(crate) async fn signed_in_at(admin: &'a str, token: &str) -> Self {
+        let mut browser = Self::at(admin);
         let answer = browser.posts("/login", &[("token", token)]).await;
         assert_eq!(answer.status(), 303, "{}", answer.text);
         let cookie = answer.header("set-cookie").unwrap();
@@ -30,7 +39,7 @@ impl<'a> Browser<'a> {
         browser
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.admin)
     }
 
@@ -43,7 +52,7 @@ impl<'a> Browser<'a> {
         }
     }
 
-    async fn gets(&self, path: &str) -> Answer {
+    pub(crate) async fn gets(&self, path: &str) -> Answer {
         let request = self.asks(Request::get(self.url(path)));
         let answer = send(request.body(Full::default()).unwrap()).await;
         for (name, part) in [
@@ -62,20 +71,20 @@ impl<'a> Browser<'a> {
         answer
     }
 
-    fn form(&self, path: &str, fields: &[(&str, &str)]) -> (Builder, String) {
+    pub(crate) fn form(&self, path: &str, fields: &[(&str, &str)]) -> (Builder, String) {
         let mut form = form_urlencoded::Serializer::new(String::new());
         let request = self.asks(Request::post(self.url(path)));
         let request = request.header("content-type", "application/x-www-form-urlencoded");
         (request, form.extend_pairs(fields).finish())
     }
 
-    async fn posts(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn posts(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let (request, form) = self.form(path, fields);
         let request = request.header("origin", self.url(""));
         send(request.body(Full::from(form)).unwrap()).await
     }
 
-    async fn csrf(&self) -> String {
+    pub(crate) async fn csrf(&self) -> String {
         let page = self.gets("/approvals").await.text;
         let (_, rest) = page.split_once("name=\"csrf\" value=\"").unwrap();
         rest.split('"').next().unwrap().to_owned()

@@ -324,6 +324,7 @@ async fn a_configuration_that_does_not_load_is_shown_as_such() {
     let gateway = Gateway::start().await;
     let alice = gateway.signed_in(ALICE).await;
     let ada = token(&sends(&alice, "/grants/add", &ADA).await.text);
+    assert_eq!(outcome(&gateway.proxy, "one", &ada, "run").await, "allowed");
     let text = gateway.folder.text();
     let hostile = HOSTILE.replace('"', "'");
     let grant =

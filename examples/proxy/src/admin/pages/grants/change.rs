@@ -74,14 +74,18 @@ impl Typed {
     fn claims(&self) -> Vec<String> {
         let lines = self.claims.lines().map(str::trim);
         let lines = lines.filter(|line| !line.is_empty());
-        lines.map(str::to_owned).collect()
+        let claims = lines.map(|line| match line.split_once('=') {
+            Some((name, text)) => format!("{}={}", name.trim(), text.trim()),
+            None => line.to_owned(),
+        });
+        claims.collect()
     }
 
     /// What is wrong with it that can be said better here than by whoever reads it.
     fn wrong(&self) -> Option<&'static str> {
         let is_claim = |line: &String| {
             line.split_once('=')
-                .is_some_and(|(name, _)| !name.trim().is_empty())
+                .is_some_and(|(name, _)| !name.is_empty())
         };
         if !is_name(&self.label) {
             return Some(

@@ -14,6 +14,10 @@ impl Fleet {
         let start = &self.settled.start;
         match &start.public_url {
             Some(url) => url.at(""),
+            // Which of its names others know it by, nobody has said.
+            None if start.listen.ip().is_unspecified() => {
+                format!("http://HOST:{}", start.listen.port())
+            }
             None => format!("http://{}", start.listen),
         }
     }

@@ -111,11 +111,7 @@ impl Pages {
         };
         let all = found.len();
         found.truncate(MOST_SHOWN);
-        let more = match all {
-            0..=MOST_SHOWN => None,
-            ..=MOST_READ => Some(all.to_string()),
-            _ => Some(format!("more than {MOST_READ}")),
-        };
+        let more = (all > MOST_SHOWN).then(|| told(all));
         let limits = Limits {
             frame: Frame::new(visitor, Here::Limits),
             is_known: self.told.counted.is_some(),
@@ -148,10 +144,7 @@ impl Pages {
             let count = used(counted, &said).await?.len();
             let reset = Reset {
                 frame: Frame::new(&visitor, Here::Limits),
-                count: match count {
-                    ..=MOST_READ => count.to_string(),
-                    _ => format!("more than {MOST_READ}"),
-                },
+                count: told(count),
                 all: said.to_field(),
                 said,
             };
@@ -174,6 +167,14 @@ impl Pages {
             "forgot what limits had counted"
         );
         Ok(see(&form_of(&form.get("back")).path()))
+    }
+}
+
+/// How many there are, as far as that is known.
+fn told(count: usize) -> String {
+    match count {
+        ..=MOST_READ => count.to_string(),
+        _ => format!("more than {MOST_READ}"),
     }
 }
 

@@ -118,12 +118,13 @@ impl<'a> One<'a> {
     fn of(frame: Frame<'a>, found: Found, now: &Now) -> Self {
         let Found { message, policy } = found;
         let (standing, policy) = Standing::of(&message, policy, now);
+        // Of another policy only the text says something, and not why it was decided.
+        let decided = policy.as_ref().filter(|_| standing.state != State::Unknown);
         let rule = message.rule().to_owned();
         let parts = policy.as_ref().map(|policy| parts(policy, &message));
-        let hides = policy.as_ref().filter(|_| rule == "(hidden)");
+        let hides = decided.filter(|_| rule == "(hidden)");
         let because = hides.and_then(|policy| because(policy, &message));
-        let reason = policy
-            .as_ref()
+        let reason = decided
             .filter(|_| !matches!(message.verdict(), "allowed" | "hidden"))
             .and_then(|policy| place::reason(policy, &rule));
         let details = message.details();
@@ -138,10 +139,7 @@ impl<'a> One<'a> {
         });
         let conditions = details.conditions.iter().map(|one| Condition {
             place: short(&one.place),
-            text: policy
-                .as_ref()
-                .filter(|_| standing.state != State::Unknown)
-                .and_then(|policy| place::condition(policy, &one.place)),
+            text: decided.and_then(|policy| place::condition(policy, &one.place)),
             truth: short(&one.truth),
         });
         Self {

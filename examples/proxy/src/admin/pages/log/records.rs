@@ -2,6 +2,7 @@
 //! else among those that are remembered.
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -151,7 +152,28 @@ impl Shared {
             let number = row.number();
             Message::of_row(row).map(|message| Row { number, message })
         });
-        Ok(rows.collect())
+        let mut rows: Vec<_> = rows.collect();
+        self.end_those_that_have(&mut rows);
+        Ok(rows)
+    }
+
+    /// What has just ended may not be written yet.
+    fn end_those_that_have(&self, rows: &mut [Row]) {
+        let is_open = |row: &&mut Row| !row.message.has_ended();
+        let mut open: HashMap<_, _> = rows
+            .iter_mut()
+            .filter(is_open)
+            .map(|row| (row.message.id().to_owned(), row))
+            .collect();
+        if open.is_empty() {
+            return;
+        }
+        for kept in self.recent.messages() {
+            let row = open.remove(&kept.decision.id().to_string());
+            if let (Some(row), Some(outcome)) = (row, outcome(&kept)) {
+                row.message.end(outcome);
+            }
+        }
     }
 
     fn remembered(&self, meant: &Meant<'_>, from: From, most: usize) -> Vec<Row> {
@@ -218,14 +240,17 @@ impl Shared {
 /// A message that is remembered, as it would be recorded.
 fn of_recent(kept: &recent::Message) -> Option<Message> {
     let decision = AuditRecord::Decision(kept.decision.clone());
-    let outcome = kept.ended.map(|(ending, latency)| {
-        let outcome = json!({
-            "event": "outcome",
-            "decision": kept.decision.id().to_string(),
-            "ending": ending.as_str(),
-            "latency_us": u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
-        });
-        outcome.to_string()
+    Message::new(serde_json::to_string(&decision).ok()?, outcome(kept))
+}
+
+/// How it ended, as it would be recorded.
+fn outcome(kept: &recent::Message) -> Option<String> {
+    let (ending, latency) = kept.ended?;
+    let outcome = json!({
+        "event": "outcome",
+        "decision": kept.decision.id().to_string(),
+        "ending": ending.as_str(),
+        "latency_us": u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
     });
-    Message::new(serde_json::to_string(&decision).ok()?, outcome)
+    Some(outcome.to_string())
 }

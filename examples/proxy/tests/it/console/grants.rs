@@ -160,7 +160,7 @@ async fn what_is_wrong_with_a_grant_is_said_beside_what_was_typed() {
         let answer = sends(&alice, "/grants/add", &fields).await;
         assert_eq!(answer.status(), 400, "{}", answer.text);
         let text = answer.text.replace("&#96;", "`");
-        assert!(text.contains("Nothing was added."), "{text}");
+        assert!(text.contains("Nothing was added:"), "{text}");
         assert!(text.contains(expected), "no {expected} in {text}");
         assert!(
             !text.contains("root:x") && !text.contains("mcpp_"),

@@ -89,14 +89,14 @@ impl Typed {
         };
         if !is_name(&self.label) {
             return Some(
-                "The label has 1 to 64 letters, digits, `-`, `_` and `.`, a letter or digit first.",
+                "the label has 1 to 64 letters, digits, `-`, `_` and `.`, a letter or digit first.",
             );
         }
         if !self.claims().iter().all(is_claim) {
-            return Some("Each claim is a line like NAME=TEXT.");
+            return Some("each claim is a line like NAME=TEXT.");
         }
         if !self.policy.is_empty() && !self.file.is_empty() {
-            return Some("Choose a policy or name another file, not both.");
+            return Some("choose a policy or name another file, not both.");
         }
         None
     }
@@ -142,7 +142,7 @@ impl Pages {
         typed: Typed,
         wrong: String,
     ) -> Result<Page, Refusal> {
-        let wrong = Some(format!("Nothing was added. {wrong}"));
+        let wrong = Some(format!("Nothing was added: {wrong}"));
         self.list_of_grants(visitor, StatusCode::BAD_REQUEST, typed, wrong)
             .await
     }

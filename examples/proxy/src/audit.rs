@@ -1,4 +1,8 @@
-//! Where decisions are recorded, if that was asked for.
+//! Where decisions are recorded, if that was asked for; [`message`] is one that was, and
+//! [`meant`] which of them somebody wants to see.
+
+pub(crate) mod meant;
+pub(crate) mod message;
 
 use std::{
     ffi::OsString,

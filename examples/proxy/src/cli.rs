@@ -14,8 +14,10 @@ pub(crate) use self::gateway::{
 };
 use crate::{
     admin::{ALL_STATES, DEFAULT_ADMIN},
-    audit::Place,
-    commands::{ALL_VERDICTS, moment},
+    audit::{
+        Place,
+        meant::{ALL_VERDICTS, moment},
+    },
     failure::Failure,
 };
 
@@ -732,7 +734,7 @@ pub(crate) struct LogArgs {
 }
 
 /// Which recorded messages are meant: those of which all that is said is true.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(crate) struct MeantMessages {
     /// To the server of this name
     #[arg(long, value_name = "NAME")]

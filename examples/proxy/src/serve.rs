@@ -98,6 +98,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
         .open(&name, keys::read(args.key_file.as_deref())?)
         .await?;
     let admin = admin.keeping_in(stores.approvals());
+    let admin = admin.counting_in(stores.counted());
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
     }

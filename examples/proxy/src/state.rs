@@ -1,5 +1,8 @@
 //! Where it is kept what limits count, whose session is whose, and what waits for an
-//! approval: in memory, in a file, or on a Redis server.
+//! approval: in memory, in a file, or on a Redis server. [`counted`] is what limits have
+//! counted there.
+
+mod counted;
 
 use std::{
     path::{Path, PathBuf},
@@ -7,11 +10,12 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalStore, Clock, LimitStore, MemoryLimitStore, MemorySessionStore, MessageGuard,
-    PolicyLayer, RedisApprovalStore, RedisLimitStore, RedisSessionStore, RequestStateKeys,
-    SessionStore, SqliteLimitStore, StoreError, SystemClock, Usage, UsageFilter,
+    ApprovalStore, Clock, MemorySessionStore, MessageGuard, PolicyLayer, RedisApprovalStore,
+    RedisLimitStore, RedisSessionStore, RequestStateKeys, SessionStore, SqliteLimitStore,
+    StoreError, SystemClock, Usage, UsageFilter,
 };
 
+pub(crate) use self::counted::{Counted, order};
 use crate::{cli::Secret, failure::Failure};
 
 /// What `--state` says.
@@ -70,18 +74,20 @@ impl State {
         keys: Option<RequestStateKeys>,
     ) -> Result<Stores, Failure> {
         Ok(match self {
+            // Not the layer's own, of which nobody else knows.
             Self::Memory => Stores {
                 keys,
+                counted: Some(Counted::Memory(Arc::default())),
                 ..Stores::default()
             },
             Self::File(path) => {
-                let limits = file(path)?;
+                let limits = Arc::new(file(path)?);
                 let keys = match keys {
                     Some(keys) => Ok(keys),
                     None => limits.request_state_keys().await,
                 };
                 let (sessions, approvals) = (limits.sessions(server), limits.approvals(server));
-                Stores::of(limits, sessions, keys)?.with_approvals(approvals)
+                Stores::of(Counted::File(limits), sessions, keys)?.with_approvals(approvals)
             }
             Self::Redis(url) => {
                 let sessions = RedisSessionStore::connect(url.expose());
@@ -93,7 +99,8 @@ impl State {
                     Some(keys) => Ok(keys),
                     None => limits.request_state_keys().await,
                 };
-                Stores::of(limits, sessions.server_name(server), keys)?
+                let counted = Counted::Redis(Arc::new(limits));
+                Stores::of(counted, sessions.server_name(server), keys)?
                     .with_approvals(approvals.server_name(server))
             }
         })
@@ -104,12 +111,12 @@ impl State {
         &self,
         keys: Option<RequestStateKeys>,
     ) -> Result<ManyStores, Failure> {
-        let (place, limits, keys): (_, Arc<dyn LimitStore>, _) = match self {
+        let (place, counted, keys) = match self {
             // Of the process, and not of a layer: those are made anew.
             Self::Memory => {
                 let keys = keys.map_or_else(RequestStateKeys::random, Ok);
                 let keys = keys.map_err(|error| StoreError::new(error.to_string()));
-                (Place::Memory, Arc::new(MemoryLimitStore::default()), keys)
+                (Place::Memory, Counted::Memory(Arc::default()), keys)
             }
             Self::File(path) => {
                 let file = Arc::new(file(path)?);
@@ -117,7 +124,7 @@ impl State {
                     Some(keys) => Ok(keys),
                     None => file.request_state_keys().await,
                 };
-                (Place::File(Arc::clone(&file)), file, keys)
+                (Place::File(Arc::clone(&file)), Counted::File(file), keys)
             }
             Self::Redis(url) => {
                 let limits = redis(url).await?;
@@ -125,7 +132,8 @@ impl State {
                     Some(keys) => Ok(keys),
                     None => limits.request_state_keys().await,
                 };
-                (Place::Redis(url.clone()), Arc::new(limits), keys)
+                let counted = Counted::Redis(Arc::new(limits));
+                (Place::Redis(url.clone()), counted, keys)
             }
         };
         let approvals: Option<Arc<dyn ApprovalStore>> = match &place {
@@ -139,7 +147,7 @@ impl State {
         };
         Ok(ManyStores {
             place,
-            limits,
+            counted,
             approvals,
             keys: keys.map_err(|error| failed(&error))?,
         })
@@ -207,8 +215,9 @@ fn failed(error: &StoreError) -> Failure {
 
 fn in_another_process() -> Failure {
     Failure::usage(
-        "what is counted in memory is known to the proxy alone: start it with `--state \
-         sqlite:PATH` or the URL of a Redis server, and say the same here",
+        "what is counted in memory is known to the proxy alone: its console shows it, at `/limits` \
+         of the admin address; or start it with `--state sqlite:PATH` or the URL of a Redis \
+         server, and say the same here",
     )
 }
 
@@ -221,7 +230,7 @@ const ALL_SERVERS: &str = "(all)";
 /// once.
 pub(crate) struct ManyStores {
     place: Place,
-    limits: Arc<dyn LimitStore>,
+    counted: Counted,
     approvals: Option<Arc<dyn ApprovalStore>>,
     keys: RequestStateKeys,
 }
@@ -233,6 +242,11 @@ enum Place {
 }
 
 impl ManyStores {
+    /// What limits have counted.
+    pub(crate) fn counted(&self) -> Counted {
+        self.counted.clone()
+    }
+
     /// Where all calls wait for an approval, if not in memory.
     pub(crate) fn approvals(&self) -> Option<Arc<dyn ApprovalStore>> {
         self.approvals.clone()
@@ -254,7 +268,7 @@ impl ManyStores {
     /// What one layer needs of it.
     pub(crate) fn with(&self, sessions: Arc<dyn SessionStore>) -> Stores {
         Stores {
-            limits: Some(Arc::clone(&self.limits)),
+            counted: Some(self.counted.clone()),
             sessions: Some(sessions),
             // All calls wait in one place.
             approvals: None,
@@ -266,7 +280,7 @@ impl ManyStores {
 /// Where a layer keeps what it counts; in itself if that is not said.
 #[derive(Clone, Default)]
 pub(crate) struct Stores {
-    limits: Option<Arc<dyn LimitStore>>,
+    counted: Option<Counted>,
     sessions: Option<Arc<dyn SessionStore>>,
     approvals: Option<Arc<dyn ApprovalStore>>,
     /// What seals request states.
@@ -275,12 +289,12 @@ pub(crate) struct Stores {
 
 impl Stores {
     fn of(
-        limits: impl LimitStore,
+        counted: Counted,
         sessions: impl SessionStore,
         keys: Result<RequestStateKeys, StoreError>,
     ) -> Result<Self, Failure> {
         Ok(Self {
-            limits: Some(Arc::new(limits)),
+            counted: Some(counted),
             sessions: Some(Arc::new(sessions)),
             approvals: None,
             keys: Some(keys.map_err(|error| failed(&error))?),
@@ -292,6 +306,11 @@ impl Stores {
             approvals: Some(Arc::new(approvals)),
             ..self
         }
+    }
+
+    /// What limits have counted, if that is not in the layer.
+    pub(crate) fn counted(&self) -> Option<Counted> {
+        self.counted.clone()
     }
 
     /// Where calls wait for an approval, if anybody can give one.
@@ -306,8 +325,8 @@ impl Stores {
 
     /// The layer, which keeps it there.
     pub(crate) fn under(self, mut layer: PolicyLayer) -> PolicyLayer {
-        if let Some(limits) = self.limits {
-            layer = layer.limit_store(limits);
+        if let Some(counted) = self.counted {
+            layer = layer.limit_store(counted.store());
         }
         if let Some(sessions) = self.sessions {
             layer = layer.session_store(sessions);
@@ -320,8 +339,8 @@ impl Stores {
 
     /// The same for messages that do not come over HTTP.
     pub(crate) fn under_guard(self, mut guard: MessageGuard) -> MessageGuard {
-        if let Some(limits) = self.limits {
-            guard = guard.limit_store(limits);
+        if let Some(counted) = self.counted {
+            guard = guard.limit_store(counted.store());
         }
         if let Some(sessions) = self.sessions {
             guard = guard.session_store(sessions);

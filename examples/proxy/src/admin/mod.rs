@@ -38,7 +38,7 @@ pub(crate) use self::{
     news::News,
     operators::{TOKEN, TOKENS},
 };
-use crate::{access::Access, audit::Place, failure::Failure, serve, server};
+use crate::{access::Access, audit::Place, failure::Failure, serve, server, state::Counted};
 
 /// Where the admin API is when nothing else is said.
 pub(crate) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8788);
@@ -80,6 +80,8 @@ pub(crate) struct Told {
     known: Known,
     /// Where decisions are recorded, if anywhere.
     audit: Option<Place>,
+    /// What limits have counted, if that is known.
+    counted: Option<Counted>,
 }
 
 /// Tells how a gateway of many servers is.
@@ -113,6 +115,7 @@ impl Admin {
                 news: News::default(),
                 known: Known::default(),
                 audit: None,
+                counted: None,
             },
         })
     }
@@ -140,6 +143,12 @@ impl Admin {
     /// The same, which shows what is decided; and where it is recorded, if that is said.
     pub(crate) fn recording_in(mut self, audit: Option<&Place>) -> Self {
         self.told.audit = audit.cloned();
+        self
+    }
+
+    /// The same, which shows what limits have counted, if that is known.
+    pub(crate) fn counting_in(mut self, counted: Option<Counted>) -> Self {
+        self.told.counted = counted;
         self
     }
 

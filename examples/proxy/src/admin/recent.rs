@@ -27,6 +27,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Kept {
+    /// How many messages there were.
+    came: u64,
     messages: VecDeque<Message>,
     minutes: VecDeque<Minute>,
 }
@@ -34,6 +36,8 @@ struct Kept {
 /// A message, and what came of it.
 #[derive(Clone)]
 pub(crate) struct Message {
+    /// Its place in the order in which messages came.
+    pub(crate) number: u64,
     pub(crate) decision: DecisionRecord,
     /// `None` as long as it is under way.
     pub(crate) ended: Option<(Ending, Duration)>,
@@ -131,7 +135,9 @@ impl Kept {
         if self.messages.len() >= MOST {
             self.messages.pop_front();
         }
+        self.came = self.came.saturating_add(1);
         self.messages.push_back(Message {
+            number: self.came,
             decision: decision.clone(),
             ended: None,
         });

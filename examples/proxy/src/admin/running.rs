@@ -26,6 +26,8 @@ impl<F: Fn() -> Now + Send + Sync + 'static> Running for F {
 pub(crate) struct Now {
     /// The configuration, if there is one.
     pub(crate) config: Option<PathBuf>,
+    /// With what the URLs of all servers begin, as far as that is known.
+    pub(crate) endpoint: Option<String>,
     /// Why what was read last is not used.
     pub(crate) trouble: Option<String>,
     /// What is locked down, and the file that says so.

@@ -10,7 +10,7 @@ use super::show::{count, print, print_json, shown, table};
 use crate::{
     cli::{LimitsCommand, Meant},
     failure::Failure,
-    state::State,
+    state::{State, order},
 };
 
 /// More is not shown.
@@ -79,16 +79,6 @@ fn filter(meant: &Meant) -> UsageFilter {
         filter = filter.caller(&**caller);
     }
     filter
-}
-
-fn order(usage: &Usage) -> [&str; 5] {
-    [
-        usage.server(),
-        usage.caller().unwrap_or_default(),
-        usage.place(),
-        usage.policy(),
-        usage.session().unwrap_or_default(),
-    ]
 }
 
 fn as_json(usage: &Usage) -> Value {

@@ -47,9 +47,9 @@ pub(crate) use self::{
     grants::run as grants,
     limits::run as limits,
     lockdown::run as lockdown,
-    log::{ALL_VERDICTS, moment, run as log},
+    log::run as log,
     scan::{conditions, run as scan},
-    show::count,
+    show::{count, shown},
     test::run as test,
 };
 use crate::failure::Failure;

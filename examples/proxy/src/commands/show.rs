@@ -29,7 +29,7 @@ pub(super) fn print_json(value: &Value) {
 
 /// A name as a person may see it: cut, and without anything that could pretend
 /// to be something else.
-pub(super) fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     let mut shown = String::new();
     for (index, character) in name.chars().enumerate() {
         if index == SHOWN {

@@ -2,10 +2,11 @@
 //!
 //! Everything that is wrong with it is said at once, by [`reader`]; [`servers`] and
 //! [`grants`] are its tables, [`issued`] what tokens of an issuer have to be, [`value`] what may stand elsewhere because it is
-//! secret, [`token`] what is kept of the tokens of grants, and [`files`] whether what
+//! secret, [`token`] what is kept of the tokens of grants, [`granting`] how grants are changed, and [`files`] whether what
 //! was read is still there.
 
 pub(crate) mod files;
+pub(crate) mod granting;
 mod grants;
 mod issued;
 mod problems;

@@ -105,6 +105,22 @@ impl Unloadable {
         out + &diagnostics::sentence(&summary, colour)
     }
 
+    /// The same in a few words, without any line of a file.
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        let problems = self.problems.iter().map(|problem| match &problem.help {
+            Some(help) => format!("{}: {help}", problem.message),
+            None => problem.message.clone(),
+        });
+        let policies =
+            self.policies
+                .iter()
+                .map(|(path, error)| match error.diagnostics().first() {
+                    Some(first) => format!("{}: {}", path.display(), first.message()),
+                    None => error.to_string(),
+                });
+        problems.chain(policies).collect()
+    }
+
     /// The same as a JSON array.
     pub(crate) fn json(&self) -> Value {
         let found = self.problems.iter().map(|problem| {

@@ -2,7 +2,9 @@
 //!
 //! It is looked at whenever a policy is wanted, so that it holds from the next call on.
 //! What is locked has a policy that refuses everything; sessions go on, and so do streams
-//! that are open: what comes on them is judged by that policy.
+//! that are open: what comes on them is judged by that policy. [`change`] locks something.
+
+pub(crate) mod change;
 
 use std::{
     collections::BTreeSet,
@@ -118,6 +120,12 @@ impl Locks {
 fn names(item: &Item) -> Option<BTreeSet<String>> {
     let list = item.as_array()?.iter();
     list.map(|name| name.as_str().map(str::to_owned)).collect()
+}
+
+/// Whether a policy is the one that callers of something locked have.
+pub(crate) fn is_policy(digest: &str) -> bool {
+    let policy = POLICY.parse::<Policy>();
+    policy.is_ok_and(|policy| policy.digest() == digest)
 }
 
 /// What is locked now.

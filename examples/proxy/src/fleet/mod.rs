@@ -217,6 +217,7 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     let keys = keys::read(config.key_file.as_deref())?;
     let stores = state.open_for_many(keys).await?;
     let admin = admin.keeping_in(stores.approvals());
+    let admin = admin.counting_in(Some(stores.counted()));
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
     }

@@ -9,6 +9,19 @@ use crate::{
 };
 
 impl Fleet {
+    /// With what the URLs of all servers begin.
+    fn endpoint(&self) -> String {
+        let start = &self.settled.start;
+        match &start.public_url {
+            Some(url) => url.at(""),
+            // Which of its names others know it by, nobody has said.
+            None if start.listen.ip().is_unspecified() => {
+                format!("http://HOST:{}", start.listen.port())
+            }
+            None => format!("http://{}", start.listen),
+        }
+    }
+
     pub(super) fn now(&self) -> Now {
         let running = self.running();
         let servers = running.servers.iter().map(|(name, server)| ServerNow {
@@ -37,6 +50,7 @@ impl Fleet {
         policies.iter_mut().for_each(|one| one.uses.sort_unstable());
         Now {
             config: Some(self.path.clone()),
+            endpoint: Some(self.endpoint()),
             trouble: running
                 .trouble
                 .as_ref()

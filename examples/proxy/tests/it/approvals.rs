@@ -8,7 +8,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 
 use crate::fake::Upstream;
-use crate::support::{Answer, Proxy, body, call, command, file, put, send, within};
+use crate::support::{Answer, Proxy, command, file, put, send, within};
 
 pub(crate) const POLICY: &str = r#"{
     "version": "1", "default": "deny",

@@ -23,6 +23,7 @@ mod overview;
 mod policies;
 mod sessions;
 mod tools;
+mod words;
 
 use std::{fmt, sync::Arc, time::SystemTime};
 
@@ -43,6 +44,7 @@ use self::{
     form::Form,
     frame::Here,
     live::Changes,
+    log::Records,
     sessions::{Sessions, Visitor},
 };
 use super::{
@@ -65,6 +67,9 @@ const TOOL_EVENTS: &str = "/events/tools";
 /// Pages that hear at once what changes.
 const MOST_LIVE: usize = 64;
 
+/// Who reads or changes the configuration at once.
+const MOST_CHANGING: usize = 8;
+
 /// Something whole.
 type Page = Response<Full<Bytes>>;
 
@@ -81,10 +86,12 @@ pub(super) struct Pages {
     approvals: Approvals,
     /// Everything else that is shown.
     told: Told,
+    records: Records,
     sessions: Arc<Sessions>,
     live: Arc<Semaphore>,
     /// Since when it is counted what is decided.
     begun: SystemTime,
+    changing: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Pages {
@@ -111,10 +118,12 @@ impl Pages {
         Self {
             operators,
             approvals,
+            records: Records::new(told.recent.clone(), told.audit.as_ref()),
             told,
             sessions: Arc::default(),
             live: Arc::new(Semaphore::new(MOST_LIVE)),
             begun: SystemTime::now(),
+            changing: Arc::new(Semaphore::new(MOST_CHANGING)),
         }
     }
 

@@ -13,7 +13,7 @@ use super::super::{
     recorded::lines::{Line, Lines},
     show::try_print,
 };
-use super::{
+use crate::audit::{
     meant::Meant,
     message::{self, Message},
 };

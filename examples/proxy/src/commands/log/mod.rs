@@ -1,8 +1,6 @@
 //! The `log` command: what was recorded.
 
 mod follow;
-mod meant;
-mod message;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -12,12 +10,7 @@ use std::{
 
 use mcp_policy::{AuditFilter, SqliteAuditLog, StoreError};
 
-pub(crate) use self::meant::{ALL_VERDICTS, moment};
-use self::{
-    follow::{Source, follow},
-    meant::Meant,
-    message::Message,
-};
+use self::follow::{Source, follow};
 use super::{
     recorded::{
         lines::{Line, Lines},
@@ -25,7 +18,15 @@ use super::{
     },
     show::try_print,
 };
-use crate::{audit::Place, cli::LogArgs, failure::Failure};
+use crate::{
+    audit::{
+        Place,
+        meant::Meant,
+        message::{self, Message},
+    },
+    cli::LogArgs,
+    failure::Failure,
+};
 
 pub(crate) fn run(args: &LogArgs, json: bool) -> Result<ExitCode, Failure> {
     let meant = Meant::new(&args.meant);

@@ -2,5 +2,7 @@
 //! by `tests/interop/browser`.
 
 mod build;
+mod grants;
+mod limits;
 mod log;
 mod look;

@@ -20,14 +20,14 @@ pub(crate) const ALL_VERDICTS: [Verdict; 7] = [
 ];
 
 /// The same as an [`AuditFilter`], for lines.
-pub(super) struct Meant<'a>(&'a MeantMessages);
+pub(crate) struct Meant<'a>(&'a MeantMessages);
 
 impl<'a> Meant<'a> {
-    pub(super) fn new(said: &'a MeantMessages) -> Self {
+    pub(crate) fn new(said: &'a MeantMessages) -> Self {
         Self(said)
     }
 
-    pub(super) fn as_filter(&self) -> AuditFilter {
+    pub(crate) fn as_filter(&self) -> AuditFilter {
         let mut filter = self.at_any_time();
         if let Some(since) = self.0.since {
             filter = filter.since(system(since));
@@ -39,7 +39,7 @@ impl<'a> Meant<'a> {
     }
 
     /// The same without looking where a time begins or ends.
-    pub(super) fn at_any_time(&self) -> AuditFilter {
+    pub(crate) fn at_any_time(&self) -> AuditFilter {
         let MeantMessages {
             server,
             caller,
@@ -73,7 +73,7 @@ impl<'a> Meant<'a> {
         filter
     }
 
-    pub(super) fn is(&self, message: &Message) -> bool {
+    pub(crate) fn is(&self, message: &Message) -> bool {
         let said = self.0;
         let is = |wanted: &Option<String>, found: Option<&str>| {
             wanted.is_none() || wanted.as_deref() == found

@@ -6,46 +6,74 @@ use jiff::Timestamp;
 use mcp_policy::AuditRow;
 use serde::Deserialize;
 
-use super::super::show::shown;
+use crate::commands::shown;
 
 /// What was decided, and what came of it.
-pub(super) struct Message {
+pub(crate) struct Message {
     /// As it was recorded.
     decision: String,
     of_decision: Decision,
     outcome: Option<(String, Outcome)>,
 }
 
+/// The record of a decision.
 #[derive(Deserialize)]
-struct Decision {
+pub(crate) struct Decision {
     event: String,
     time: Timestamp,
     #[serde(rename = "decision")]
     id: String,
     caller: Option<String>,
+    pub(crate) session: Option<String>,
     server: Option<String>,
     kind: Option<String>,
-    method: Option<String>,
+    pub(crate) method: Option<String>,
     name: Option<String>,
     inner: Option<String>,
+    #[serde(default)]
+    pub(crate) more_names: Vec<String>,
+    #[serde(default)]
+    pub(crate) argument_keys: Vec<String>,
+    pub(crate) traceparent: Option<String>,
+    pub(crate) policy: Option<String>,
+    pub(crate) policy_digest: Option<String>,
     verdict: String,
     rule: String,
-    shadow_verdict: Option<String>,
-    shadow_rule: Option<String>,
-    decided_by: Option<String>,
+    #[serde(default)]
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) shadow_verdict: Option<String>,
+    pub(crate) shadow_rule: Option<String>,
+    pub(crate) approval: Option<String>,
+    pub(crate) decided_by: Option<String>,
 }
 
+/// A condition that was looked at, and what it came to.
 #[derive(Deserialize)]
-struct Outcome {
+pub(crate) struct Condition {
+    pub(crate) place: String,
+    pub(crate) truth: String,
+}
+
+/// The record of what came of it.
+#[derive(Deserialize)]
+pub(crate) struct Outcome {
     event: String,
     #[serde(rename = "decision")]
     id: String,
-    ending: String,
+    pub(crate) ending: String,
+    pub(crate) status: Option<u16>,
     latency_us: u64,
 }
 
+impl Outcome {
+    /// How long it took, for people.
+    pub(crate) fn latency(&self) -> String {
+        latency(self.latency_us)
+    }
+}
+
 /// The id of the decision whose outcome this line is, if it is one.
-pub(super) fn ended(line: &str) -> Option<String> {
+pub(crate) fn ended(line: &str) -> Option<String> {
     read_outcome(line).map(|outcome| outcome.id)
 }
 
@@ -56,7 +84,7 @@ fn read_outcome(line: &str) -> Option<Outcome> {
 
 impl Message {
     /// `None` if it is no record of a decision.
-    pub(super) fn new(decision: String, outcome: Option<String>) -> Option<Self> {
+    pub(crate) fn new(decision: String, outcome: Option<String>) -> Option<Self> {
         let of_decision: Decision = serde_json::from_str(&decision).ok()?;
         let mut message = Self {
             decision,
@@ -68,55 +96,64 @@ impl Message {
     }
 
     /// `None` if there is no record of a decision in it.
-    pub(super) fn of_row(row: &AuditRow) -> Option<Self> {
+    pub(crate) fn of_row(row: &AuditRow) -> Option<Self> {
         let outcome = row.outcome().map(str::to_owned);
         Self::new(row.decision().to_owned(), outcome)
     }
 
     /// This has come of it.
-    pub(super) fn end(&mut self, outcome: String) {
+    pub(crate) fn end(&mut self, outcome: String) {
         let read = read_outcome(&outcome);
         self.outcome = read.map(|read| (outcome, read));
     }
 
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.of_decision.id
     }
 
-    pub(super) fn time(&self) -> Timestamp {
+    pub(crate) fn time(&self) -> Timestamp {
         self.of_decision.time
     }
 
-    pub(super) fn server(&self) -> Option<&str> {
+    pub(crate) fn server(&self) -> Option<&str> {
         self.of_decision.server.as_deref()
     }
 
-    pub(super) fn caller(&self) -> Option<&str> {
+    pub(crate) fn caller(&self) -> Option<&str> {
         self.of_decision.caller.as_deref()
     }
 
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(crate) fn name(&self) -> Option<&str> {
         self.of_decision.name.as_deref()
     }
 
-    pub(super) fn inner(&self) -> Option<&str> {
+    pub(crate) fn inner(&self) -> Option<&str> {
         self.of_decision.inner.as_deref()
     }
 
-    pub(super) fn verdict(&self) -> &str {
+    pub(crate) fn verdict(&self) -> &str {
         &self.of_decision.verdict
     }
 
-    pub(super) fn rule(&self) -> &str {
+    pub(crate) fn rule(&self) -> &str {
         &self.of_decision.rule
     }
 
-    pub(super) fn has_ended(&self) -> bool {
+    /// Everything else that was recorded of the decision.
+    pub(crate) fn details(&self) -> &Decision {
+        &self.of_decision
+    }
+
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref().map(|(_, outcome)| outcome)
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
         self.outcome.is_some()
     }
 
     /// Lines as they were recorded.
-    pub(super) fn as_json(&self) -> String {
+    pub(crate) fn as_json(&self) -> String {
         match &self.outcome {
             Some((outcome, _)) => format!("{}\n{outcome}", self.decision),
             None => self.decision.clone(),
@@ -124,7 +161,7 @@ impl Message {
     }
 
     /// One line for people.
-    pub(super) fn as_text(&self) -> String {
+    pub(crate) fn as_text(&self) -> String {
         let Decision {
             time,
             verdict,
@@ -135,7 +172,7 @@ impl Message {
             ..
         } = &self.of_decision;
         let (ending, latency) = match &self.outcome {
-            Some((_, outcome)) => (shown(&outcome.ending), latency(outcome.latency_us)),
+            Some((_, outcome)) => (shown(&outcome.ending), outcome.latency()),
             None => ("-".to_owned(), String::new()),
         };
         let or_none = |name: Option<&str>| name.map_or_else(|| "-".to_owned(), shown);
@@ -158,23 +195,21 @@ impl Message {
 
     /// The tool that was called; of anything else also how.
     fn what(&self) -> String {
-        let Decision {
-            kind,
-            method,
-            name,
-            inner,
-            ..
-        } = &self.of_decision;
-        let mut what = match (method.as_deref(), name.as_deref()) {
-            (Some("tools/call"), Some(name)) => shown(name),
-            (Some(method), Some(name)) => format!("{} {}", shown(method), shown(name)),
-            (Some(method), None) => shown(method),
-            (None, _) => shown(kind.as_deref().unwrap_or("-")),
+        let mut what = match (self.how(), self.name()) {
+            ("tools/call", Some(name)) => shown(name),
+            (how, Some(name)) => format!("{} {}", shown(how), shown(name)),
+            (how, None) => shown(how),
         };
-        if let Some(inner) = inner {
+        if let Some(inner) = self.inner() {
             what += &format!(" > {}", shown(inner));
         }
         what
+    }
+
+    /// The method; of what has none the kind of message.
+    pub(crate) fn how(&self) -> &str {
+        let Decision { kind, method, .. } = &self.of_decision;
+        method.as_deref().or(kind.as_deref()).unwrap_or("-")
     }
 }
 

@@ -1,0 +1,326 @@
+//! Grants that are added, rotated and revoked, and what is locked down, from the next call
+//! on. What cannot be taken back is said once more before it is done.
+
+use std::path::PathBuf;
+
+use askama::Template;
+use http::StatusCode;
+use serde_json::json;
+
+use super::{
+    super::{
+        super::api::Refusal,
+        Page, Pages,
+        form::Form,
+        frame::{Frame, Here},
+        see,
+        sessions::Visitor,
+    },
+    LOCKDOWN, PATH, REVOKE, ROTATE, Typed, said,
+};
+use crate::{
+    access::ENDPOINT,
+    config::{
+        granting::{self, Made, NewGrant},
+        is_name,
+    },
+    failure::Failure,
+    fleet::lockdown::change::{What, change},
+    page,
+};
+
+/// What somebody is asked before it is done.
+#[derive(Template)]
+#[template(path = "grants_sure.html")]
+struct Sure<'a> {
+    frame: Frame<'a>,
+    title: String,
+    text: String,
+    /// Where it is sent to, and what.
+    action: &'static str,
+    fields: Vec<(&'static str, String)>,
+    button: &'static str,
+    /// Whether somebody loses something by it.
+    is_hard: bool,
+}
+
+/// A token, which is shown here and nowhere else.
+#[derive(Template)]
+#[template(path = "grants_token.html")]
+struct Token<'a> {
+    frame: Frame<'a>,
+    label: String,
+    server: String,
+    token: String,
+    url: String,
+    /// How clients are told.
+    settings: String,
+    /// Whether there was another one before.
+    is_another: bool,
+}
+
+impl Typed {
+    fn of(form: &Form) -> Self {
+        let text = |name| form.get(name).trim().to_owned();
+        Self {
+            label: text("label"),
+            server: text("server"),
+            policy: text("policy"),
+            file: text("file"),
+            claims: form.get("claims").into_owned(),
+        }
+    }
+
+    fn claims(&self) -> Vec<String> {
+        let lines = self.claims.lines().map(str::trim);
+        let lines = lines.filter(|line| !line.is_empty());
+        let claims = lines.map(|line| match line.split_once('=') {
+            Some((name, text)) => format!("{}={}", name.trim(), text.trim()),
+            None => line.to_owned(),
+        });
+        claims.collect()
+    }
+
+    /// What is wrong with it that can be said better here than by whoever reads it.
+    fn wrong(&self) -> Option<&'static str> {
+        let is_claim = |line: &String| {
+            line.split_once('=')
+                .is_some_and(|(name, _)| !name.is_empty())
+        };
+        if !is_name(&self.label) {
+            return Some(
+                "the label has 1 to 64 letters, digits, `-`, `_` and `.`, a letter or digit first.",
+            );
+        }
+        if !self.claims().iter().all(is_claim) {
+            return Some("each claim is a line like NAME=TEXT.");
+        }
+        if !self.policy.is_empty() && !self.file.is_empty() {
+            return Some("choose a policy or name another file, not both.");
+        }
+        None
+    }
+}
+
+impl Pages {
+    pub(super) async fn add_grant(
+        &self,
+        visitor: &Visitor,
+        config: PathBuf,
+        form: &Form,
+    ) -> Result<Page, Refusal> {
+        let typed = Typed::of(form);
+        if let Some(wrong) = typed.wrong() {
+            return self.not_added(visitor, typed, wrong.to_owned()).await;
+        }
+        let new = typed.clone();
+        let adding = move |config: &std::path::Path| {
+            let policy = match &*new.file {
+                "" => &*new.policy,
+                file => file,
+            };
+            let new = NewGrant {
+                label: &new.label,
+                server: &new.server,
+                policy: Some(policy).filter(|policy| !policy.is_empty()),
+                claims: &new.claims(),
+            };
+            granting::add(config, &new)
+        };
+        let made = match self.on_a_thread(&config, adding).await? {
+            Ok(made) => made,
+            Err(failure) => return self.not_added(visitor, typed, said(&failure)).await,
+        };
+        let (operator, grant, server) = (&*visitor.operator, &*typed.label, &*made.server);
+        tracing::info!(operator, grant, server, "added a grant");
+        Ok(self.token(visitor, &typed.label, made, false))
+    }
+
+    async fn not_added(
+        &self,
+        visitor: &Visitor,
+        typed: Typed,
+        wrong: String,
+    ) -> Result<Page, Refusal> {
+        let wrong = Some(format!("Nothing was added: {wrong}"));
+        self.list_of_grants(visitor, StatusCode::BAD_REQUEST, typed, wrong)
+            .await
+    }
+
+    pub(super) async fn rotate_grant(
+        &self,
+        visitor: &Visitor,
+        config: PathBuf,
+        form: &Form,
+    ) -> Result<Page, Refusal> {
+        let label = label(form)?;
+        if !is_sure(form) {
+            let sure = Sure {
+                frame: Frame::new(visitor, Here::Grants),
+                title: format!("Another token for {label}?"),
+                text: "The token that there is is good for nothing from the next call on, and \
+                       streams that were opened with it end. The new one is shown once."
+                    .to_owned(),
+                action: ROTATE,
+                fields: vec![("label", label)],
+                button: "Make another token",
+                is_hard: true,
+            };
+            return Ok(page::html(StatusCode::OK, &sure));
+        }
+        let of = label.clone();
+        let rotating = move |config: &std::path::Path| granting::rotate(config, &of);
+        let made = self.on_a_thread(&config, rotating).await?;
+        let made = made.map_err(|failure| refused(&failure))?;
+        let (operator, grant) = (&*visitor.operator, &*label);
+        tracing::info!(operator, grant, "gave a grant another token");
+        Ok(self.token(visitor, &label, made, true))
+    }
+
+    pub(super) async fn revoke_grant(
+        &self,
+        visitor: &Visitor,
+        config: PathBuf,
+        form: &Form,
+    ) -> Result<Page, Refusal> {
+        let label = label(form)?;
+        if !is_sure(form) {
+            let sure = Sure {
+                frame: Frame::new(visitor, Here::Grants),
+                title: format!("Revoke the grant {label}?"),
+                text: "Its token is good for nothing from the next call on, for ever, and streams \
+                       that were opened with it end."
+                    .to_owned(),
+                action: REVOKE,
+                fields: vec![("label", label)],
+                button: "Revoke it",
+                is_hard: true,
+            };
+            return Ok(page::html(StatusCode::OK, &sure));
+        }
+        let of = label.clone();
+        let revoking = move |config: &std::path::Path| granting::revoke(config, &of);
+        let done = self.on_a_thread(&config, revoking).await?;
+        done.map_err(|failure| refused(&failure))?;
+        let (operator, grant) = (&*visitor.operator, &*label);
+        tracing::info!(operator, grant, "revoked a grant");
+        Ok(see(PATH))
+    }
+
+    pub(super) async fn lock_down(
+        &self,
+        visitor: &Visitor,
+        config: PathBuf,
+        form: &Form,
+    ) -> Result<Page, Refusal> {
+        let name = form.get("name").into_owned();
+        let what = match &*form.get("what") {
+            "everything" => What::Everything,
+            "server" if is_name(&name) => What::Server(name.clone()),
+            "grant" if is_name(&name) => What::Grant(name.clone()),
+            _ => return Err(unknown()),
+        };
+        let is_on = match &*form.get("lock") {
+            "on" => true,
+            "off" => false,
+            _ => return Err(unknown()),
+        };
+        if !is_sure(form) {
+            let sure = sure_of(visitor, &what, is_on, name);
+            return Ok(page::html(StatusCode::OK, &sure));
+        }
+        let of = what.clone();
+        let locking = move |config: &std::path::Path| change(config, &of, is_on);
+        let done = self.on_a_thread(&config, locking).await?;
+        done.map_err(|failure| refused(&failure))?;
+        let operator = &*visitor.operator;
+        tracing::warn!(operator, ?what, is_on, "changed the lockdown");
+        Ok(see(PATH))
+    }
+
+    fn token(&self, visitor: &Visitor, label: &str, made: Made, is_another: bool) -> Page {
+        let Made { server, token } = made;
+        let base = self.told.running.now().endpoint.unwrap_or_default();
+        let url = format!("{base}{ENDPOINT}/{server}");
+        let settings = json!({ "mcpServers": { &*server: {
+            "type": "http",
+            "url": url,
+            "headers": { "Authorization": format!("Bearer {token}") },
+        } } });
+        let token = Token {
+            frame: Frame::new(visitor, Here::Grants),
+            label: label.to_owned(),
+            server,
+            token,
+            url,
+            settings: format!("{settings:#}"),
+            is_another,
+        };
+        page::html(StatusCode::OK, &token)
+    }
+}
+
+fn sure_of<'a>(visitor: &'a Visitor, what: &What, is_on: bool, name: String) -> Sure<'a> {
+    let (kind, noun) = match what {
+        What::Everything => ("everything", "everything".to_owned()),
+        What::Server(name) => ("server", format!("the server {name}")),
+        What::Grant(label) => ("grant", format!("the grant {label}")),
+    };
+    let (title, text, button) = match is_on {
+        true => (
+            format!("Lock down {noun}?"),
+            "Every call of it is refused from the next one on, until this is ended. What is \
+             under way goes on.",
+            "Lock it down",
+        ),
+        false => (
+            format!("End the lockdown of {noun}?"),
+            "Its calls are judged by their policies again, from the next one on.",
+            "End the lockdown",
+        ),
+    };
+    let text = match (what, is_on) {
+        (What::Everything, false) => {
+            "All calls are judged by their policies again, from the next one on, those to servers \
+             and of grants that were locked down alone, too."
+        }
+        _ => text,
+    };
+    let lock = if is_on { "on" } else { "off" };
+    Sure {
+        frame: Frame::new(visitor, Here::Grants),
+        title,
+        text: text.to_owned(),
+        action: LOCKDOWN,
+        fields: vec![
+            ("what", kind.to_owned()),
+            ("name", name),
+            ("lock", lock.to_owned()),
+        ],
+        button,
+        is_hard: is_on,
+    }
+}
+
+/// Whether it was said once more.
+fn is_sure(form: &Form) -> bool {
+    form.get("sure") == "yes"
+}
+
+fn label(form: &Form) -> Result<String, Refusal> {
+    let label = form.get("label").into_owned();
+    match is_name(&label) {
+        true => Ok(label),
+        false => Err(unknown()),
+    }
+}
+
+fn unknown() -> Refusal {
+    let text = "Nothing was done: nobody knows what is meant. Load the page again.";
+    Refusal::new(StatusCode::BAD_REQUEST, text)
+}
+
+fn refused(failure: &Failure) -> Refusal {
+    let text = format!("Nothing was done: {}", said(failure));
+    Refusal::new(StatusCode::CONFLICT, text)
+}

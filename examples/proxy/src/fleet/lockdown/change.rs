@@ -1,0 +1,122 @@
+//! Locks something down, or ends that, from the next call on.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use toml_edit::{DocumentMut, Item};
+
+use super::{Locks, Unknown, write};
+use crate::{
+    commands::shown,
+    config::{
+        self,
+        files::{self, Turn},
+    },
+    failure::Failure,
+};
+
+/// What is locked, or is not any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Everything,
+    /// The server of this name.
+    Server(String),
+    /// Whoever has the grant with this label.
+    Grant(String),
+}
+
+/// Changes it in the file that belongs to a configuration, and says what is locked then.
+/// Blocks.
+pub(crate) fn change(config: &Path, what: &What, is_on: bool) -> Result<Locks, Failure> {
+    let (path, document) = file(config)?;
+    if is_on {
+        names_something(what, document.as_ref())?;
+    }
+    // Who cannot wait for others can still stop everything.
+    let _turn = Turn::at(&path).ok();
+    let locks = match what {
+        // Whatever is in the file.
+        What::Everything => Locks {
+            everything: is_on,
+            ..match is_on {
+                true => Locks::read(&path).unwrap_or_default(),
+                false => Locks::default(),
+            }
+        },
+        What::Server(_) | What::Grant(_) => {
+            let mut locks = Locks::read(&path).map_err(|Unknown(why)| {
+                Failure::input(format!(
+                    "{}: {why}, so everything is locked down: `lockdown off` ends that",
+                    path.display()
+                ))
+            })?;
+            if !is_on && locks.everything {
+                return Err(Failure::input(
+                    "everything is locked down, and `lockdown off` alone ends that",
+                ));
+            }
+            match what {
+                What::Server(name) => put(&mut locks.servers, name, is_on),
+                What::Grant(label) => put(&mut locks.grants, label, is_on),
+                What::Everything => {}
+            }
+            locks
+        }
+    };
+    write(&path, &locks)
+        .map_err(|error| Failure::start(format!("cannot write {}: {error}", path.display())))?;
+    Ok(locks)
+}
+
+fn put(names: &mut BTreeSet<String>, name: &str, is_on: bool) {
+    match is_on {
+        true => names.insert(name.to_owned()),
+        false => names.remove(name),
+    };
+}
+
+/// The file of the lockdown, and the configuration if that can be read: whatever else is
+/// wrong with it, something may have to be stopped now.
+fn file(path: &Path) -> Result<(PathBuf, Option<DocumentMut>), Failure> {
+    let cannot = |why: &str| Failure::input(format!("{}: {why}", path.display()));
+    let text = files::needed(path).map_err(|why| cannot(&why))?;
+    match text.parse::<DocumentMut>() {
+        Ok(document) => {
+            let file = config::lockdown_of(path, document.as_table());
+            Ok((file, Some(document)))
+        }
+        Err(_) if !text.contains("lockdown") => Ok((config::usual_lockdown(path), None)),
+        Err(_) => Err(cannot(
+            "it is no TOML, so nobody knows which file its `lockdown` names: make an empty file \
+             of that name, which locks everything",
+        )),
+    }
+}
+
+/// What is to be locked is there.
+fn names_something(what: &What, document: Option<&DocumentMut>) -> Result<(), Failure> {
+    let Some(document) = document else {
+        return Ok(());
+    };
+    let (is_there, noun, name) = match what {
+        What::Everything => return Ok(()),
+        What::Server(name) => {
+            let servers = document.get("servers").and_then(Item::as_table_like);
+            let is_there = servers.is_some_and(|servers| servers.contains_key(name));
+            (is_there, "server", name)
+        }
+        What::Grant(label) => {
+            let is_there = config::has_grant(document.as_table(), label);
+            (is_there, "grant", label)
+        }
+    };
+    match is_there {
+        true => Ok(()),
+        false => Err(Failure::input(format!(
+            "there is no {noun} `{}`",
+            shown(name)
+        ))),
+    }
+}

@@ -15,6 +15,7 @@ use http::{
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Body;
 use mcp_policy::{Caller, MayStillRun, NotSent, Permit};
+use tokio::time::timeout_at;
 use tower::BoxError;
 
 use super::{
@@ -24,7 +25,10 @@ use super::{
     sessions::Sessions,
     streams::EventStream,
 };
-use crate::message::{self, INTERNAL_ERROR, INVALID_REQUEST, Kind, Message};
+use crate::{
+    jwt::{EXPIRED, Expiry},
+    message::{self, INTERNAL_ERROR, INVALID_REQUEST, Kind, Message},
+};
 
 /// The longest message of the client's, as long as the library's longest request.
 const CLIENT_MESSAGE: usize = 4 << 20;
@@ -215,7 +219,16 @@ impl Asked<'_> {
     /// Asks the server, and answers with a stream if the client takes one.
     async fn ask(&self, session: &Arc<Session>, call: Call<'_>, request: Bytes) -> Answer {
         let streams = call.streams;
-        match session.ask(call, request).await {
+        let asking = session.ask(call, request);
+        // A server that has to be started first may take long.
+        let asked = match self.head.extensions.get::<Expiry>() {
+            None => asking.await,
+            Some(Expiry(then)) => match timeout_at(*then, asking).await {
+                Ok(asked) => asked,
+                Err(_) => Err(Refused::new(EXPIRED)),
+            },
+        };
+        match asked {
             Ok((seat, inlet)) if streams => events(EventStream::new(inlet, seat)),
             Ok((_seat, mut inlet)) => match inlet.next().await {
                 Some(answer) => json(StatusCode::OK, answer),

@@ -1,69 +1,46 @@
 //! Callers of a gateway who have tokens of an issuer.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
-use ring::{rand::SystemRandom, signature};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
     fake::Upstream,
     gateway::{Folder, Recording, outcome, request},
+    issuer::{self, Signer},
     support::{Answer, Proxy, body, call, open, send, within},
 };
 
-/// Signs tokens, and publishes its key.
+/// As RFC 8414 has it, which is asked for first.
+const METADATA: &str = "/.well-known/oauth-authorization-server/realms/agents";
+
+/// An issuer with one key.
 struct Issuer {
-    address: SocketAddr,
-    key: EncodingKey,
+    issuer: issuer::Issuer,
+    key: Signer,
 }
 
 impl Issuer {
     async fn start() -> Self {
-        let kind = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
-        let key = signature::EcdsaKeyPair::generate_pkcs8(kind, &SystemRandom::new()).unwrap();
-        let key = EncodingKey::from_ec_der(key.as_ref());
-        let published = Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let metadata = json!({
-            "issuer": format!("http://{address}"), "jwks_uri": format!("http://{address}/keys"),
-        });
-        let keys = json!({ "keys": [published] });
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (metadata, keys) = (metadata.to_string(), keys.to_string());
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let answer = match request.uri().path() {
-                        "/.well-known/oauth-authorization-server" => metadata.clone(),
-                        "/keys" => keys.clone(),
-                        other => panic!("{other}"),
-                    };
-                    async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(answer))) }
-                });
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-            }
-        });
-        Self { address, key }
+        let key = Signer::ec("a");
+        let issuer = issuer::Issuer::start(METADATA, &[&key]).await;
+        Self { issuer, key }
     }
 
     /// A token for this server, with these claims besides.
     fn token(&self, server: &str, more: &Value) -> String {
         let now = jiff::Timestamp::now().as_second();
         let mut claims = json!({
-            "iss": format!("http://{}", self.address), "sub": "alice", "exp": now + 300,
+            "iss": self.issuer.name(), "sub": "alice", "exp": now + 300,
             "aud": format!("https://gateway.example.com/x/mcp/{server}"), "scope": "use",
             "team": "ops",
         });
         let more = more.as_object().unwrap().clone();
         claims.as_object_mut().unwrap().extend(more);
-        encode(&Header::new(Algorithm::ES256), &claims, &self.key).unwrap()
+        self.key.sign(&claims)
     }
 
     /// A gateway in front of two servers, of which only the first asks for such tokens.
@@ -76,13 +53,13 @@ audit = "audit.jsonl"
 [servers.first]
 url = "{first}"
 policy = "operators.json"
-jwt = {{ issuer = "http://{}", scopes = ["use"] }}
+jwt = {{ issuer = "{issuer}", scopes = ["use"] }}
 [servers.second]
 url = "{second}"
 policy = "readers.json"
-jwt = {{ issuer = "http://{}", audience = "second" }}
+jwt = {{ issuer = "{issuer}", audience = "second" }}
 "#,
-            self.address, self.address
+            issuer = self.issuer.name(),
         ))
     }
 }
@@ -120,7 +97,8 @@ async fn whoever_has_a_token_of_the_issuer_is_let_in_by_its_claims() {
     let came = first.came();
     assert_eq!(came.len(), 2);
     let audit = std::fs::read_to_string(folder.path("audit.jsonl")).unwrap();
-    assert!(audit.contains(r#""caller":"alice""#));
+    let alice = format!(r#""caller":"{}#alice""#, issuer.issuer.name());
+    assert!(audit.contains(&alice), "{audit}");
     // Nobody else gets to see a token.
     for token in [&ops, &others, &second] {
         let signature = token.rsplit('.').next().unwrap();
@@ -154,7 +132,7 @@ async fn whoever_has_none_is_told_where_to_get_one() {
         assert_eq!(found.status(), 200);
         let expected = json!({
             "resource": "https://gateway.example.com/x/mcp/first", "resource_name": "first",
-            "authorization_servers": [format!("http://{}", issuer.address)],
+            "authorization_servers": [issuer.issuer.name()],
             "bearer_methods_supported": ["header"], "scopes_supported": ["use"],
         });
         assert_eq!(found.json(), expected);
@@ -232,7 +210,7 @@ async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
 async fn without_the_keys_of_the_issuer_nobody_is_let_in() {
     let (mut issuer, first) = (Issuer::start().await, Recording::start().await);
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    issuer.address = gone.local_addr().unwrap();
+    issuer.issuer.address = gone.local_addr().unwrap();
     drop(gone);
     let folder = issuer.gateway(&first.url, &first.url);
     let proxy = folder.serve().await;

@@ -332,6 +332,49 @@ fn events(stream: EventStream) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
+    use {
+        super::super::session::Shared,
+        mcp_policy::{MessageGuard, Policy},
+        std::time::Duration,
+        tokio::time::Instant,
+    };
+
+    /// It takes longer to start than the token of the call lasts.
+    #[cfg(unix)]
+    #[tokio::test(start_paused = true)]
+    async fn a_call_does_not_wait_for_a_server_longer_than_its_token_lasts() {
+        let policy: Policy = r#"{"version":"1","default":"allow"}"#.parse().unwrap();
+        let never_greets = vec!["sleep".into(), "5".into()];
+        let shared = Arc::new(Shared::new(never_greets, MessageGuard::new(policy)));
+        let alice = Caller::new("alice");
+        let sessions = Sessions::default();
+        let initialize = r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#;
+        let (_, session) = sessions.begin(&shared, &alice, initialize.into()).unwrap();
+        let lasts = Duration::from_secs(10);
+        let (mut head, ()) = Request::new(()).into_parts();
+        let before = Instant::now();
+        head.extensions.insert(Expiry(before + lasts));
+        let asked = Asked {
+            caller: alice,
+            raw_id: Some("1"),
+            head: &head,
+        };
+        let call = Call {
+            id: message::Id::Number(1),
+            raw_id: "1",
+            progress: None,
+            streams: true,
+        };
+        let answer = asked.ask(&session, call, Bytes::from_static(b"{}")).await;
+        let waited = before.elapsed();
+        assert!(answer.extensions().get::<NotSent>().is_some());
+        let answer = answer.into_body().collect().await.unwrap().to_bytes();
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["error"]["message"], EXPIRED);
+        assert_eq!(waited, lasts);
+        session.close();
+    }
 
     #[test]
     fn only_versions_with_a_handshake_have_sessions() {

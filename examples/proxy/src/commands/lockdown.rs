@@ -26,16 +26,16 @@ pub(crate) fn run(command: &LockdownCommand, json: bool) -> Result<ExitCode, Fai
     }
     // Who cannot wait for others can still stop everything.
     let _turn = Turn::at(&path).ok();
-    let locks = match (&args.server, &args.grant) {
+    let locks = match (&args.server, &args.grant, &args.caller) {
         // Whatever is in the file.
-        (None, None) => Locks {
+        (None, None, None) => Locks {
             everything: is_on,
             ..match is_on {
                 true => Locks::read(&path).unwrap_or_default(),
                 false => Locks::default(),
             }
         },
-        (server, grant) => {
+        (server, grant, caller) => {
             let mut locks = Locks::read(&path).map_err(|Unknown(why)| {
                 Failure::input(format!(
                     "{}: {why}, so everything is locked down: `lockdown off` ends that",
@@ -49,6 +49,7 @@ pub(crate) fn run(command: &LockdownCommand, json: bool) -> Result<ExitCode, Fai
             }
             change(&mut locks.servers, server.as_deref(), is_on);
             change(&mut locks.grants, grant.as_deref(), is_on);
+            change(&mut locks.callers, caller.as_deref(), is_on);
             locks
         }
     };
@@ -77,7 +78,9 @@ fn said(locks: &Locks) -> String {
     }
     let servers = locks.servers.iter().map(|name| format!("server {name}"));
     let grants = locks.grants.iter().map(|name| format!("grant {name}"));
-    let all: Vec<_> = servers.chain(grants).map(|one| shown(&one)).collect();
+    let callers = locks.callers.iter().map(|name| format!("caller {name}"));
+    let all = servers.chain(grants).chain(callers);
+    let all: Vec<_> = all.map(|one| shown(&one)).collect();
     match all.is_empty() {
         true => "nothing is locked down".to_owned(),
         false => format!("locked down: {}", all.join(", ")),

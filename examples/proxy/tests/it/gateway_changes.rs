@@ -275,7 +275,7 @@ async fn operators_see_what_does_not_load_and_what_is_locked() {
     );
     assert_eq!(
         well["lockdown"],
-        json!({ "everything": false, "servers": [], "grants": [] })
+        json!({ "everything": false, "servers": [], "grants": [], "callers": [] })
     );
     folder.put("all.json", "{");
     folder

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::{BodyExt, Full};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
     fake::Upstream,
-    gateway::{Folder, Recording, outcome, request},
+    gateway::{ASKS, Folder, Recording, approve, one_that_waits, outcome, request},
     issuer::{self, Signer},
     support::{Answer, Proxy, body, call, open, send, within},
 };
@@ -32,7 +33,7 @@ impl Issuer {
 
     /// A token for this server, with these claims besides.
     fn token(&self, server: &str, more: &Value) -> String {
-        let now = jiff::Timestamp::now().as_second();
+        let now = Timestamp::now().as_second();
         let mut claims = json!({
             "iss": self.issuer.name(), "sub": "alice", "exp": now + 300,
             "aud": format!("https://gateway.example.com/x/mcp/{server}"), "scope": "use",
@@ -188,7 +189,7 @@ async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
     let url = format!("http://{}/mcp", upstream.address());
     let folder = issuer.gateway(&url, &url);
     let proxy = folder.serve().await;
-    let now = jiff::Timestamp::now().as_second();
+    let now = Timestamp::now().as_second();
     let token = issuer.token("first", &json!({ "exp": now - 26 }));
     let url = format!("http://{}/mcp/first", proxy.address);
     let opening = Request::get(url)
@@ -202,8 +203,99 @@ async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
     let (stream, _asked) = tokio::join!(open(opening.body(Full::default()).unwrap()), streaming);
     assert_eq!(stream.status(), 200);
     let _ = within("the end of the stream", stream.into_body().collect()).await;
-    let passed = jiff::Timestamp::now().as_second() - now;
+    let passed = Timestamp::now().as_second() - now;
     assert!((2..15).contains(&passed), "{passed} s");
+}
+
+/// A token that expires soon, and when that is.
+fn short_lived(issuer: &Issuer) -> (String, Timestamp) {
+    let exp = Timestamp::now().as_second() - 24;
+    let expires = Timestamp::from_second(exp + 30).unwrap();
+    (issuer.token("first", &json!({ "exp": exp })), expires)
+}
+
+async fn is_over(expires: Timestamp) {
+    while Timestamp::now() < expires + Duration::from_millis(100) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// However long it took to open.
+#[tokio::test]
+async fn a_stream_that_opens_after_its_token_has_expired_carries_nothing() {
+    let (issuer, upstream) = (Issuer::start().await, Upstream::bind().await);
+    let url = format!("http://{}/mcp", upstream.address());
+    let folder = issuer.gateway(&url, &url);
+    let proxy = folder.serve().await;
+    let (token, expires) = short_lived(&issuer);
+    let mut opening = request(&proxy, "first", &token)
+        .body(Full::default())
+        .unwrap();
+    *opening.method_mut() = http::Method::GET;
+    let opens_late = async {
+        let mut asked = upstream.asked().await;
+        is_over(expires).await;
+        asked.stream().await;
+        asked.chunk("event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n").await;
+        asked
+    };
+    let (answer, _asked) = tokio::join!(send(opening), opens_late);
+    assert_eq!((answer.status(), &*answer.text), (200, ""));
+}
+
+#[tokio::test]
+async fn a_call_that_is_approved_after_its_token_has_expired_is_not_made() {
+    let (issuer, first) = (Issuer::start().await, Recording::start().await);
+    let folder = issuer.gateway(&first.url, &first.url);
+    folder.put("operators.json", ASKS);
+    folder.put(
+        "gateway.toml",
+        &format!("admin = \"127.0.0.1:0\"\n{}", folder.text()),
+    );
+    let proxy = folder.serve_operated().await;
+    let (token, expires) = short_lived(&issuer);
+    let held = request(&proxy, "first", &token).body(body(&call(7, "pay")));
+    let held = tokio::spawn(send(held.unwrap()));
+    let waiting = one_that_waits(&proxy).await;
+    is_over(expires).await;
+    approve(&proxy, &waiting).await;
+    let answer = held.await.unwrap();
+    assert_eq!(answer.json()["id"], 7);
+    assert!(
+        answer.text.contains("token of this call has expired"),
+        "{}",
+        answer.text
+    );
+    assert!(first.came().is_empty());
+}
+
+#[tokio::test]
+async fn one_caller_with_a_token_is_locked_out() {
+    let (issuer, first) = (Issuer::start().await, Recording::start().await);
+    let folder = issuer.gateway(&first.url, &first.url);
+    let proxy = folder.serve().await;
+    let alice = issuer.token("first", &json!({}));
+    let bob = issuer.token("first", &json!({ "sub": "bob" }));
+    let caller = format!("{}#alice", issuer.issuer.name());
+    let locked = "/tools/*/action";
+    for name in [&*caller, "alice"] {
+        let said = folder.succeeds(&["lockdown", "on", "--caller", name]).await;
+        assert_eq!(said, format!("locked down: caller {name}"));
+        assert_eq!(outcome(&proxy, "first", &alice, "write").await, locked);
+        assert_eq!(outcome(&proxy, "first", &bob, "write").await, "allowed");
+        folder
+            .succeeds(&["lockdown", "off", "--caller", name])
+            .await;
+        assert_eq!(outcome(&proxy, "first", &alice, "write").await, "allowed");
+    }
+    let other = [
+        "lockdown",
+        "on",
+        "--caller",
+        "https://login.example.com#alice",
+    ];
+    folder.succeeds(&other).await;
+    assert_eq!(outcome(&proxy, "first", &alice, "write").await, "allowed");
 }
 
 #[tokio::test]

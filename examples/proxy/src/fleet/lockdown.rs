@@ -1,8 +1,8 @@
 //! The file that locks everything down, or some of it, while it is there.
 //!
 //! It is looked at whenever a policy is wanted, so that it holds from the next call on.
-//! What is locked has a policy that refuses everything; sessions go on, and so do streams
-//! that are open: what comes on them is judged by that policy.
+//! What is locked has a policy that refuses everything; sessions go on, and streams stay
+//! open: nothing of the server's comes on them, because they are judged by that policy.
 
 use std::{
     collections::BTreeSet,
@@ -232,7 +232,7 @@ impl Lockdown {
                 second: None,
                 changes: 0,
             }),
-            policy: POLICY.parse()?,
+            policy: POLICY.parse::<Policy>()?.shut(),
         })
     }
 

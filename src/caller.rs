@@ -31,6 +31,8 @@ pub struct Caller {
 
 /// Stands before names that would be taken for something else.
 const NAME: &str = "name:";
+/// Stands between an issuer and whom it calls so.
+const ISSUED: char = '#';
 
 impl Caller {
     /// A caller of this name, which should be one that the caller cannot
@@ -47,6 +49,21 @@ impl Caller {
         } else {
             Self::known_as(id)
         }
+    }
+
+    /// A caller whom an issuer of tokens calls so. Its [id](Self::id) is both, so that
+    /// whoever another issuer calls the same is another caller.
+    ///
+    /// The issuer is a URL without `#`, as the `iss` of a token is.
+    ///
+    /// ```
+    /// use mcp_policy::Caller;
+    ///
+    /// let caller = Caller::issued_by("https://login.example.com", "alice");
+    /// assert_eq!(caller.id(), "https://login.example.com#alice");
+    /// ```
+    pub fn issued_by(issuer: &str, name: &str) -> Self {
+        Self::new(format!("{issuer}{ISSUED}{name}"))
     }
 
     fn known_as(id: &str) -> Self {
@@ -89,6 +106,12 @@ impl Caller {
     pub fn claims(&self) -> &Map<String, Value> {
         &self.claims
     }
+}
+
+/// What an issuer may call the caller of this id.
+pub(crate) fn names_by_issuers(id: &str) -> impl Iterator<Item = &str> {
+    id.match_indices(ISSUED)
+        .filter_map(|(at, issued)| id.get(at.saturating_add(issued.len())..))
 }
 
 /// How many bits of an IPv6 address count.
@@ -159,6 +182,22 @@ mod tests {
         for plain in ["alice", "10", "a(b)", "names:", "auth0|7", "", "/64"] {
             assert_eq!(Caller::new(plain).id(), plain);
         }
+    }
+
+    #[test]
+    fn whom_two_issuers_call_the_same_are_two() {
+        let [one, other] = ["https://a.example.com", "https://b.example.com"];
+        let alice = Caller::issued_by(one, "alice");
+        assert_ne!(alice.id(), Caller::issued_by(other, "alice").id());
+        assert_ne!(alice.id(), Caller::new("alice").id());
+        // No name makes up for another issuer.
+        let within = format!("{one}/x");
+        assert_ne!(
+            Caller::issued_by(one, "/x#alice").id(),
+            Caller::issued_by(&within, "alice").id()
+        );
+        let names: Vec<_> = names_by_issuers("https://a.example.com#a#b").collect();
+        assert_eq!(names, ["a#b", "b"]);
     }
 
     #[test]

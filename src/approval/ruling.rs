@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::request::ApprovalState;
-use crate::caller::Caller;
+use crate::caller::{Caller, names_by_issuers};
 use crate::policy::fold;
 
 /// Characters of a note that are kept.
@@ -132,7 +132,11 @@ pub(super) fn is_nameless(operator: &str) -> bool {
 /// Whether an operator is a caller, as far as names tell. Those that look alike count
 /// as one: to be refused by mistake is the lesser harm.
 pub(super) fn is_same_person(operator: &str, caller: &str) -> bool {
+    let operator_alone = fold(operator);
+    let mut names = names_by_issuers(caller);
     let caller = fold(caller);
     // A caller of such a name may be known by a longer one.
-    fold(operator) == caller || fold(Caller::new(operator).id()) == caller
+    operator_alone == caller
+        || fold(Caller::new(operator).id()) == caller
+        || names.any(|name| fold(name) == operator_alone)
 }

@@ -5,7 +5,8 @@ use smallvec::SmallVec;
 
 use super::definitions::SeenDefinitions;
 use super::words::{
-    Again, NO_POLICY, STORE, by_default, refused, unapproved, unknown, unknown_method, wrong_kind,
+    Again, NO_POLICY, STORE, answered_for_nothing, by_default, refused, unapproved, unknown,
+    unknown_method, wrong_kind,
 };
 use super::{SESSION, Sessions};
 use crate::approval::Demand;
@@ -278,6 +279,16 @@ impl Judge {
         self.policy.as_ref()
     }
 
+    /// Whether nothing goes on between the caller and the server but what keeps a session.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.policy.as_ref().is_none_or(Policy::is_shut)
+    }
+
+    /// The policy by which lists look as they do.
+    pub(super) fn shown_policy(&self) -> Option<&Policy> {
+        self.policy.as_ref().filter(|policy| !policy.is_shut())
+    }
+
     /// Whether another caller could get another verdict.
     pub(crate) fn is_per_caller(&self) -> bool {
         self.per_caller
@@ -289,10 +300,16 @@ impl Judge {
             Message::Request(_, call) => (call, Kind::Request),
             Message::Notification(call) => (call, Kind::Notification),
             // The answer to a request that the server made.
+            Message::Response if self.is_shut() => {
+                return Judgement::denied(NO_POLICY, None, answered_for_nothing());
+            }
             Message::Response => return Judgement::PASSES,
         };
         match method::lookup(&call.method) {
             Some(known) if known.kind != kind => wrong_kind(known.kind).into(),
+            Some(known) if self.is_shut() && asks_of_server(known.subject) => {
+                self.judge_unknown(call, kind)
+            }
             Some(known) => {
                 let judged = self.judge_known(known.subject, call, decision);
                 let judged = judged.unwrap_or_else(Judgement::from);
@@ -317,7 +334,7 @@ impl Judge {
         decision: DecisionId,
     ) -> Result<Judgement, Refusal> {
         match subject {
-            Subject::Nothing | Subject::AllTasks => Ok(Judgement::PASSES),
+            Subject::Nothing | Subject::Setting | Subject::AllTasks => Ok(Judgement::PASSES),
             Subject::Tool => {
                 let name = name_in(call, Param::Name, "a tool name")?;
                 check_arguments(call)?;
@@ -548,7 +565,7 @@ impl Judge {
 
 impl Visibility for Judge {
     fn may_hide(&self, list: List) -> bool {
-        let Some(policy) = self.policy.as_ref().filter(|_| !self.per_caller) else {
+        let Some(policy) = self.shown_policy().filter(|_| !self.per_caller) else {
             return true;
         };
         match list {
@@ -562,7 +579,7 @@ impl Visibility for Judge {
 
     fn shows(&self, list: List, name: &str) -> bool {
         let shows = |action: &Action<'_>| {
-            let policy = self.policy.as_ref();
+            let policy = self.shown_policy();
             policy.is_some_and(|policy| policy.shows(action))
         };
         match list {
@@ -570,7 +587,7 @@ impl Visibility for Judge {
             List::Prompts => shows(&Action::get_prompt(name)),
             List::Resources => shows(&Action::read_resource(name)),
             List::ResourceTemplates => {
-                let policy = self.policy.as_ref();
+                let policy = self.shown_policy();
                 policy.is_some_and(|policy| policy.shows_template(name))
             }
             List::Tasks => {
@@ -583,7 +600,7 @@ impl Visibility for Judge {
     fn may_hear_of(&self, task: &str) -> bool {
         let tool = self.sessions.tool_of(task, &self.caller);
         let may_call = |tool: &str| {
-            let policy = self.policy.as_ref();
+            let policy = self.shown_policy();
             let action = self.call_of(tool);
             policy.is_some_and(|policy| policy.decide_name(&action).approved().is_allowed())
         };
@@ -592,7 +609,7 @@ impl Visibility for Judge {
 
     fn shows_entry(&self, list: List, name: &str, entry: &[u8]) -> bool {
         if list == List::Tools && self.definitions.are_wanted() {
-            let policy = self.policy.as_ref();
+            let policy = self.shown_policy();
             let is_pinned = policy.is_some_and(|policy| policy.pins(name));
             let tool = self.definitions.see(name, entry, is_pinned);
             // Whatever is seen of it elsewhere meanwhile: this is what is shown.
@@ -612,6 +629,14 @@ impl Visibility for Judge {
         let policy = self.policy.as_ref();
         policy.is_none_or(|policy| policy.shows_instructions(text))
     }
+}
+
+/// Whether it asks something of the server that judging by name does not see.
+fn asks_of_server(subject: Subject) -> bool {
+    matches!(
+        subject,
+        Subject::Setting | Subject::AllTasks | Subject::Subscriptions
+    )
 }
 
 /// The refusal of a use of something, to a caller without a policy.

@@ -54,7 +54,7 @@ impl Told {
 }
 
 fn views(judge: &Judge) -> Views {
-    let policy = judge.policy();
+    let policy = judge.shown_policy();
     policy.map_or(Views::NOTHING, |policy| policy.views().clone())
 }
 

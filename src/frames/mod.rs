@@ -266,6 +266,10 @@ impl MessageConnection {
         let Filtered { text, answers, .. } = match filtered {
             // It tells of a task that is not the caller's.
             Ok(filtered) if filtered.is_foreign => return FromServer::Drop,
+            // It answers nothing that was asked.
+            Ok(filtered) if filtered.answers.is_empty() && judge.is_shut() => {
+                return FromServer::Drop;
+            }
             Ok(filtered) => filtered,
             Err(unreadable) => return self.withhold(&bad_answer(unreadable), frame).await,
         };

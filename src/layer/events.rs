@@ -263,6 +263,10 @@ fn judge(exchange: &Exchange, data: &[u8]) -> (Verdict, bool) {
     let unreadable = match list::filter(data, &*judge) {
         // It tells of a task that is not the caller's.
         Ok(filtered) if filtered.is_foreign => return (Verdict::Drop, false),
+        // It answers nothing that was asked.
+        Ok(filtered) if filtered.answers.is_empty() && judge.is_shut() => {
+            return (Verdict::Drop, false);
+        }
         Ok(filtered) => {
             exchange.remember_tasks(&filtered.answers);
             let is_answer = !filtered.answers.is_empty();

@@ -19,6 +19,9 @@ pub(crate) enum Kind {
 pub(crate) enum Subject {
     /// Nothing runs by it: it always passes.
     Nothing,
+    /// Nothing runs by it, and no session needs it: it passes for whoever may do
+    /// anything.
+    Setting,
     /// The tool in `params.name`.
     Tool,
     /// The prompt in `params.name`.
@@ -77,7 +80,7 @@ pub(crate) const METHODS: &[Method] = &[
     legacy("initialize", Subject::Nothing),
     legacy("ping", Subject::Nothing),
     request("server/discover", Subject::Nothing),
-    legacy("logging/setLevel", Subject::Nothing),
+    legacy("logging/setLevel", Subject::Setting),
     request("tools/list", Subject::Nothing),
     request("tools/call", Subject::Tool),
     request("prompts/list", Subject::Nothing),
@@ -86,7 +89,7 @@ pub(crate) const METHODS: &[Method] = &[
     request("resources/templates/list", Subject::Nothing),
     request("resources/read", Subject::Resource),
     legacy("resources/subscribe", Subject::Resource),
-    legacy("resources/unsubscribe", Subject::Nothing),
+    legacy("resources/unsubscribe", Subject::Setting),
     request("completion/complete", Subject::Reference),
     request("subscriptions/listen", Subject::Subscriptions),
     request("tasks/get", Subject::Task),

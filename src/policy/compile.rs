@@ -185,7 +185,9 @@ fn refuse_method(name: &str) -> Option<(String, &'static str)> {
         format!("{} can be taken for `{}`, which", quote(name), known.name)
     };
     let (why, help) = match known.subject {
-        Subject::Nothing => ("always passes", "leave it out: nothing runs by it"),
+        Subject::Nothing | Subject::Setting => {
+            ("always passes", "leave it out: nothing runs by it")
+        }
         Subject::Tool => (
             "is judged by `tools`",
             "say in `tools` which tools may be called",

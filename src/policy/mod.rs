@@ -95,6 +95,7 @@ use crate::json::tree;
 #[derive(Clone, Debug)]
 pub struct Policy {
     inner: Arc<Inner>,
+    is_shut: bool,
 }
 
 #[derive(Debug)]
@@ -133,6 +134,36 @@ impl Policy {
         let path = path.as_ref();
         let bytes = read_bounded(path).map_err(|error| LoadError::io(path, error))?;
         load(&bytes).map_err(|error| error.of_file(path))
+    }
+
+    /// The same policy, for a time in which nothing is to go on between callers and the
+    /// server: as for a caller without a policy, lists are empty, only what keeps a
+    /// session passes unjudged, and what the server says unasked is dropped. Streams stay
+    /// open, and carry everything again under another policy.
+    ///
+    /// ```
+    /// use mcp_policy::{Caller, FromServer, MessageGuard, Policy};
+    ///
+    /// # futures::executor::block_on(async {
+    /// let locked: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+    /// let connection = MessageGuard::new(locked.shut()).connect(Caller::local());
+    /// let said = br#"{"jsonrpc":"2.0","method":"notifications/message","params":{}}"#;
+    /// assert_eq!(connection.from_server(said).await, FromServer::Drop);
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// # })?;
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    #[must_use]
+    pub fn shut(self) -> Self {
+        Self {
+            is_shut: true,
+            ..self
+        }
+    }
+
+    /// Whether nothing goes on.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.is_shut
     }
 
     /// The document that the policy was made from.
@@ -310,7 +341,10 @@ fn load(bytes: &[u8]) -> Result<Policy, LoadError> {
         warnings,
         views: OnceLock::new(),
     });
-    Ok(Policy { inner })
+    Ok(Policy {
+        inner,
+        is_shut: false,
+    })
 }
 
 fn refuse(problems: Problems, text: Option<&str>, root: Option<&tree::Node>) -> LoadError {

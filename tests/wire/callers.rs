@@ -106,12 +106,68 @@ async fn without_a_policy_only_the_handshake_passes() {
         ("prompts/get", r#"{"name":"p"}"#, -31403),
         ("resources/read", r#"{"uri":"a:b"}"#, -31403),
         ("skills/list", "{}", -32601),
+        ("logging/setLevel", r#"{"level":"debug"}"#, -32601),
+        ("resources/unsubscribe", r#"{"uri":"a:b"}"#, -32601),
+        ("tasks/list", "{}", -32601),
+        ("subscriptions/listen", r#"{"notifications":{}}"#, -32601),
     ] {
         let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
         let (received, answer) = send("carol", post(body), OK, "application/json").await;
         assert!(received.is_none());
         assert_eq!(answer.code(), code);
     }
+}
+
+#[tokio::test]
+async fn without_a_policy_nothing_goes_on_unasked() {
+    let said = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"data":1}}"#;
+    let asked = r#"{"jsonrpc":"2.0","id":9,"method":"sampling/createMessage","params":{}}"#;
+    let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    for (caller, passes) in [("alice", true), ("carol", false)] {
+        for method in [Method::POST, Method::GET] {
+            let events = format!("data: {said}\n\ndata: {asked}\n\ndata: {answer}\n\n");
+            let mut request = post(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+            *request.method_mut() = method;
+            let (_, came) = send(caller, request, &events, "text/event-stream").await;
+            let came = came.text();
+            assert_eq!(
+                [said, asked, answer].map(|one| came.contains(one)),
+                [passes, passes, true],
+                "{caller}: {came}"
+            );
+        }
+        let to_server = r#"{"jsonrpc":"2.0","id":9,"result":{}}"#;
+        let (received, _) = send(caller, post(to_server), "", "application/json").await;
+        assert_eq!(received.is_some(), passes, "{caller}");
+        let calls_off =
+            r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
+        let (received, _) = send(caller, post(calls_off), "", "application/json").await;
+        assert!(received.is_some(), "{caller}");
+    }
+}
+
+/// What is hidden otherwise stays hidden when nothing may be done.
+#[tokio::test]
+async fn a_policy_that_is_shut_shows_nothing_and_still_says_why() {
+    let text = r#"{
+        "version": "1", "default": "deny",
+        "tools": { "*": { "action": "deny", "reason": "Locked." } }
+    }"#;
+    let exchange = async |request| {
+        let answer = Response::builder()
+            .header("content-type", "application/json")
+            .body(pieces([LIST]))
+            .unwrap();
+        let layer = PolicyLayer::new(policy(text).shut());
+        Exchange { layer, answer }.send(request).await
+    };
+    let list = post(r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#);
+    let (received, answer) = exchange(list).await;
+    assert!(received.is_some());
+    assert!(answer.text().contains(r#""tools":[]"#), "{}", answer.text());
+    let (received, answer) = exchange(post(call("read"))).await;
+    assert!(received.is_none());
+    assert!(answer.tool_error().contains("Locked."));
 }
 
 #[tokio::test]

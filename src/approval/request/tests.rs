@@ -182,6 +182,10 @@ fn operators_are_told_from_callers_by_their_names() {
         "(local)",
         crate::caller::Caller::local().id()
     ));
+    for issued in ["https://login.example.com#Alice", "https://a#b#alice"] {
+        assert!(is_same_person("alice", issued), "{issued}");
+        assert!(!is_same_person("dora", issued), "{issued}");
+    }
     assert!(is_same_person("STRASSE", "straße"));
     assert!(is_same_person("al\u{200b}ice", "alice"));
     assert!(!is_same_person("alice", "alice2"));

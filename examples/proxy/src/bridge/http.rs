@@ -15,6 +15,7 @@ use http::{
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::Body;
 use mcp_policy::{Caller, MayStillRun, NotSent, Permit};
+use tokio::time::timeout_at;
 use tower::BoxError;
 
 use super::{
@@ -24,7 +25,10 @@ use super::{
     sessions::Sessions,
     streams::EventStream,
 };
-use crate::message::{self, INTERNAL_ERROR, INVALID_REQUEST, Kind, Message};
+use crate::{
+    jwt::{EXPIRED, Expiry},
+    message::{self, INTERNAL_ERROR, INVALID_REQUEST, Kind, Message},
+};
 
 /// The longest message of the client's, as long as the library's longest request.
 const CLIENT_MESSAGE: usize = 4 << 20;
@@ -215,7 +219,16 @@ impl Asked<'_> {
     /// Asks the server, and answers with a stream if the client takes one.
     async fn ask(&self, session: &Arc<Session>, call: Call<'_>, request: Bytes) -> Answer {
         let streams = call.streams;
-        match session.ask(call, request).await {
+        let asking = session.ask(call, request);
+        // A server that has to be started first may take long.
+        let asked = match self.head.extensions.get::<Expiry>() {
+            None => asking.await,
+            Some(Expiry(then)) => match timeout_at(*then, asking).await {
+                Ok(asked) => asked,
+                Err(_) => Err(Refused::new(EXPIRED)),
+            },
+        };
+        match asked {
             Ok((seat, inlet)) if streams => events(EventStream::new(inlet, seat)),
             Ok((_seat, mut inlet)) => match inlet.next().await {
                 Some(answer) => json(StatusCode::OK, answer),
@@ -319,6 +332,49 @@ fn events(stream: EventStream) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    #[cfg(unix)]
+    use {
+        super::super::session::Shared,
+        mcp_policy::{MessageGuard, Policy},
+        std::time::Duration,
+        tokio::time::Instant,
+    };
+
+    /// It takes longer to start than the token of the call lasts.
+    #[cfg(unix)]
+    #[tokio::test(start_paused = true)]
+    async fn a_call_does_not_wait_for_a_server_longer_than_its_token_lasts() {
+        let policy: Policy = r#"{"version":"1","default":"allow"}"#.parse().unwrap();
+        let never_greets = vec!["sleep".into(), "5".into()];
+        let shared = Arc::new(Shared::new(never_greets, MessageGuard::new(policy)));
+        let alice = Caller::new("alice");
+        let sessions = Sessions::default();
+        let initialize = r#"{"jsonrpc":"2.0","id":0,"method":"initialize"}"#;
+        let (_, session) = sessions.begin(&shared, &alice, initialize.into()).unwrap();
+        let lasts = Duration::from_secs(10);
+        let (mut head, ()) = Request::new(()).into_parts();
+        let before = Instant::now();
+        head.extensions.insert(Expiry(before + lasts));
+        let asked = Asked {
+            caller: alice,
+            raw_id: Some("1"),
+            head: &head,
+        };
+        let call = Call {
+            id: message::Id::Number(1),
+            raw_id: "1",
+            progress: None,
+            streams: true,
+        };
+        let answer = asked.ask(&session, call, Bytes::from_static(b"{}")).await;
+        let waited = before.elapsed();
+        assert!(answer.extensions().get::<NotSent>().is_some());
+        let answer = answer.into_body().collect().await.unwrap().to_bytes();
+        let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
+        assert_eq!(answer["error"]["message"], EXPIRED);
+        assert_eq!(waited, lasts);
+        session.close();
+    }
 
     #[test]
     fn only_versions_with_a_handshake_have_sessions() {

@@ -68,7 +68,7 @@ pub(crate) struct GrantOneArgs {
 /// Whether something is locked down.
 #[derive(Debug, Subcommand)]
 pub(crate) enum LockdownCommand {
-    /// Refuse everything, or one server, or one grant
+    /// Refuse everything, or one server, one grant or one caller
     On(LockdownArgs),
     /// End that
     Off(LockdownArgs),
@@ -82,10 +82,15 @@ pub(crate) struct LockdownArgs {
     pub(crate) config: PathBuf,
 
     /// Only this server
-    #[arg(long, value_name = "NAME", conflicts_with = "grant")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["grant", "caller"])]
     pub(crate) server: Option<String>,
 
     /// Only this grant
-    #[arg(long, value_name = "LABEL")]
+    #[arg(long, value_name = "LABEL", conflicts_with = "caller")]
     pub(crate) grant: Option<String>,
+
+    /// Only this caller, for those who have no grant but a token of an issuer: as records
+    /// name them, ISSUER#NAME, or NAME alone, whichever issuer calls them so
+    #[arg(long, value_name = "CALLER")]
+    pub(crate) caller: Option<String>,
 }

@@ -28,10 +28,11 @@ pub(crate) fn run(command: &LockdownCommand, json: bool) -> Result<ExitCode, Fai
 
 /// The command line has one of them at most.
 fn what(args: &LockdownArgs) -> What {
-    match (&args.server, &args.grant) {
-        (Some(server), _) => What::Server(server.clone()),
-        (None, Some(grant)) => What::Grant(grant.clone()),
-        (None, None) => What::Everything,
+    match (&args.server, &args.grant, &args.caller) {
+        (Some(server), ..) => What::Server(server.clone()),
+        (None, Some(grant), _) => What::Grant(grant.clone()),
+        (None, None, Some(caller)) => What::Caller(caller.clone()),
+        (None, None, None) => What::Everything,
     }
 }
 
@@ -41,7 +42,9 @@ fn said(locks: &Locks) -> String {
     }
     let servers = locks.servers.iter().map(|name| format!("server {name}"));
     let grants = locks.grants.iter().map(|name| format!("grant {name}"));
-    let all: Vec<_> = servers.chain(grants).map(|one| shown(&one)).collect();
+    let callers = locks.callers.iter().map(|name| format!("caller {name}"));
+    let all = servers.chain(grants).chain(callers);
+    let all: Vec<_> = all.map(|one| shown(&one)).collect();
     match all.is_empty() {
         true => "nothing is locked down".to_owned(),
         false => format!("locked down: {}", all.join(", ")),

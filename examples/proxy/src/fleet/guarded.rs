@@ -23,8 +23,9 @@ use crate::{
     config::{Behind, Command, Config, Limits, Server},
     failure::Failure,
     gateway::{Timely, guarded},
+    jwt::{EXPIRED, Expiry},
     message, serve,
-    upstream::{AnswerBody, Upstream},
+    upstream::Upstream,
 };
 
 /// Whatever is answered.
@@ -147,23 +148,16 @@ impl Guarded {
 }
 
 impl Back {
-    /// What has waited until it was gone is not asked any more, wherever it waited.
+    /// What has waited for too long is not asked any more, wherever it waited.
     fn behind(&self, layer: PolicyLayer, life: &Life) -> Answering {
         match self {
             Self::Upstream(upstream) => {
-                let (upstream, life) = (Upstream::clone(upstream), life.clone());
-                let service = tower::service_fn(move |request: Request<_>| {
-                    let (mut upstream, life) = (upstream.clone(), life.clone());
-                    async move {
-                        match life.is_over() {
-                            true => Ok(gone(&request)),
-                            false => upstream.call(request).await,
-                        }
-                    }
-                });
-                boxed(guarded(layer, service))
+                let upstream = Upstream::clone(upstream);
+                boxed(guarded(layer, in_time(life, upstream, Either::Right)))
             }
-            Self::Bridge(bridge) => boxed(guarded(layer, bridge.clone())),
+            Self::Bridge(bridge) => {
+                boxed(guarded(layer, in_time(life, bridge.clone(), Either::Left)))
+            }
         }
     }
 }
@@ -177,16 +171,50 @@ fn program(command: &Command, hidden: Vec<String>) -> Program {
     }
 }
 
-/// Instead of an answer of a server that is gone or has been replaced.
-fn gone<B>(request: &Request<B>) -> Response<AnswerBody> {
-    let text = "The MCP server behind this proxy has been replaced or removed since this call \
-                came, so it was not made. Try again.";
+/// The service, which is not asked any more when it is over, or the token of who asks has
+/// expired.
+fn in_time<S, B, R>(
+    life: &Life,
+    service: S,
+    body: fn(Full<Bytes>) -> R,
+) -> impl Service<Request<B>, Response = Response<R>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ Sync
++ 'static
+where
+    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send,
+    B: Send + 'static,
+    R: Send + 'static,
+{
+    let life = life.clone();
+    tower::service_fn(move |request: Request<B>| {
+        let (mut service, life) = (service.clone(), life.clone());
+        async move {
+            let expiry = request.extensions().get::<Expiry>();
+            let why = match expiry {
+                _ if life.is_over() => GONE,
+                Some(expiry) if expiry.is_over() => EXPIRED,
+                _ => return service.call(request).await,
+            };
+            Ok(not_asked(&request, why).map(body))
+        }
+    })
+}
+
+/// Of a server that is gone or has been replaced.
+const GONE: &str = "The MCP server behind this proxy has been replaced or removed since this call \
+                    came, so it was not made. Try again.";
+
+/// Instead of an answer.
+fn not_asked<B>(request: &Request<B>, why: &str) -> Response<Full<Bytes>> {
     let permit = request.extensions().get::<Permit>();
     let id = permit.and_then(Permit::request_id);
-    let body = message::error(id, message::INTERNAL_ERROR, text);
-    let answer: Response<Full<Bytes>> =
+    let body = message::error(id, message::INTERNAL_ERROR, why);
+    let mut response: Response<Full<Bytes>> =
         access::answer(StatusCode::BAD_GATEWAY, "application/json", body);
-    let mut response = answer.map(Either::Right);
     response.extensions_mut().insert(NotSent);
     response
 }

@@ -1,8 +1,6 @@
 //! Servers whose callers have tokens of an issuer, and what such a server tells clients
 //! that have to get one: protected-resource metadata (RFC 9728) and challenges (RFC 6750).
 
-use std::time::{Duration, SystemTime};
-
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
@@ -10,14 +8,14 @@ use http::{
 };
 use http_body_util::Full;
 use mcp_policy::Caller;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::identify::{self, Unknown};
 use crate::{
     access,
     config::Issued as Said,
     failure::Failure,
-    jwt::{self, Demands, Denied, Verifier},
+    jwt::{Demands, Denied, Expiry, Verifier},
 };
 
 /// The beginning of the path of that metadata; after it comes the path of the server.
@@ -61,14 +59,12 @@ impl Issued {
         self.said == *said && self.url == url
     }
 
-    /// Whose token a request has, and how long it is one.
-    pub(super) async fn who(&self, headers: &HeaderMap) -> Result<(Caller, Duration), Refused> {
+    /// Whose token a request has, and until when it is one.
+    pub(super) async fn who(&self, headers: &HeaderMap) -> Result<(Caller, Expiry), Refused> {
         let token = identify::token(headers).map_err(Refused::Unknown)?;
         // No JWT has other characters.
         let token = std::str::from_utf8(token).map_err(|_| Refused::Unknown(Unknown::Invalid))?;
-        let caller = self.verifier.verify(token).await.map_err(Refused::Denied)?;
-        let left = left(&caller);
-        Ok((caller, left))
+        self.verifier.verify(token).await.map_err(Refused::Denied)
     }
 
     /// What clients have to know to get a token.
@@ -151,17 +147,4 @@ impl Refused {
             Self::Denied(Denied::Unavailable) => "the keys of the issuer cannot be had",
         }
     }
-}
-
-/// How long a token is one, by a clock that may differ.
-fn left(caller: &Caller) -> Duration {
-    let expires = caller.claims().get("exp").and_then(Value::as_f64);
-    let expires = expires.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let expires = expires.unwrap_or_default();
-    let left = expires
-        .saturating_add(Duration::from_secs(jwt::LEEWAY))
-        .saturating_sub(now.unwrap_or_default());
-    // A timer takes no longer ones.
-    left.min(Duration::from_secs(30 * 24 * 60 * 60))
 }

@@ -1,14 +1,17 @@
 //! Ends the streams of what is gone: of a grant that is revoked, of a token that has
 //! expired, and of a server that is no longer served. Answers that are no streams still arrive.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::Response;
 use http_body_util::BodyExt;
 use tokio::sync::watch;
 
 use super::guarded::Body;
-use crate::stream::{Bounded, is_stream};
+use crate::{
+    jwt::Expiry,
+    stream::{Bounded, is_stream},
+};
 
 /// As long as something is there; clones share it.
 #[derive(Clone)]
@@ -44,10 +47,11 @@ impl Life {
     }
 }
 
-/// Lets an answer, if it is a stream, last no longer than this.
-pub(super) fn lasting(time: Duration, response: Response<Body>) -> Response<Body> {
+/// Lets an answer, if it is a stream, last no longer than until then, however late it
+/// comes.
+pub(super) fn until(Expiry(then): Expiry, response: Response<Body>) -> Response<Body> {
     match is_stream(&response) {
-        true => bounded(response, tokio::time::sleep(time)),
+        true => bounded(response, tokio::time::sleep_until(then)),
         false => response,
     }
 }

@@ -1,8 +1,9 @@
 //! The file that locks everything down, or some of it, while it is there.
 //!
 //! It is looked at whenever a policy is wanted, so that it holds from the next call on.
-//! What is locked has a policy that refuses everything; sessions go on, and so do streams
-//! that are open: what comes on them is judged by that policy. [`change`] locks something.
+//! What is locked has a policy that refuses everything; sessions go on, and streams stay
+//! open: nothing of the server's comes on them, because they are judged by that policy.
+//! [`change`] locks something.
 
 pub(crate) mod change;
 
@@ -27,6 +28,17 @@ pub(crate) struct Locks {
     pub(crate) everything: bool,
     pub(crate) servers: BTreeSet<String>,
     pub(crate) grants: BTreeSet<String>,
+    /// By their whole name, or by what an issuer calls them.
+    pub(crate) callers: BTreeSet<String>,
+}
+
+/// Who may be locked out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Somebody<'a> {
+    /// The label of their grant, if they have one.
+    pub(crate) grant: Option<&'a str>,
+    /// As the policy knows them.
+    pub(crate) caller: &'a str,
 }
 
 /// Why nobody knows what a file locks.
@@ -57,6 +69,7 @@ impl Locks {
                 "everything" => locks.everything = item.as_bool().ok_or_else(wrong)?,
                 "servers" => locks.servers = names(item).ok_or_else(wrong)?,
                 "grants" => locks.grants = names(item).ok_or_else(wrong)?,
+                "callers" => locks.callers = names(item).ok_or_else(wrong)?,
                 _ => return Err(wrong()),
             }
         }
@@ -74,7 +87,11 @@ impl Locks {
         if self.everything {
             document.insert("everything", value(true));
         }
-        for (name, names) in [("servers", &self.servers), ("grants", &self.grants)] {
+        for (name, names) in [
+            ("servers", &self.servers),
+            ("grants", &self.grants),
+            ("callers", &self.callers),
+        ] {
             if !names.is_empty() {
                 document.insert(name, value(list(names)));
             }
@@ -87,6 +104,7 @@ impl Locks {
             "everything": self.everything,
             "servers": self.servers,
             "grants": self.grants,
+            "callers": self.callers,
         })
     }
 
@@ -103,6 +121,9 @@ impl Locks {
         if !self.grants.is_empty() {
             parts.push(list("grants", &self.grants));
         }
+        if !self.callers.is_empty() {
+            parts.push(list("callers", &self.callers));
+        }
         match self.everything {
             true => "Everything is locked down".to_owned(),
             false if parts.is_empty() => "Nothing is locked down".to_owned(),
@@ -110,10 +131,16 @@ impl Locks {
         }
     }
 
-    pub(crate) fn concerns(&self, server: &str, grant: Option<&str>) -> bool {
+    pub(crate) fn concerns(&self, server: &str, who: Somebody<'_>) -> bool {
+        let is_called = |name: &String| {
+            let rest = who.caller.strip_suffix(name.as_str());
+            // An issuer and what it calls them are parted so.
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('#'))
+        };
         self.everything
             || self.servers.contains(server)
-            || grant.is_some_and(|grant| self.grants.contains(grant))
+            || who.grant.is_some_and(|grant| self.grants.contains(grant))
+            || self.callers.iter().any(is_called)
     }
 }
 
@@ -204,8 +231,9 @@ impl Looked {
                 everything,
                 servers,
                 grants,
+                callers,
             }) => {
-                tracing::warn!(%file, everything, ?servers, ?grants, "locked down");
+                tracing::warn!(%file, everything, ?servers, ?grants, ?callers, "locked down");
             }
         }
     }
@@ -236,7 +264,7 @@ impl Lockdown {
                 second: None,
                 changes: 0,
             }),
-            policy: POLICY.parse()?,
+            policy: POLICY.parse::<Policy>()?.shut(),
         })
     }
 
@@ -269,11 +297,11 @@ impl Lockdown {
     }
 
     /// The policy of somebody, if they are locked out.
-    pub(super) fn policy(&self, server: &str, grant: Option<&str>) -> Option<Policy> {
+    pub(super) fn policy(&self, server: &str, who: Somebody<'_>) -> Option<Policy> {
         let held = self.look();
         let is_locked = held.all().any(|looked| {
             let locks = looked.locks.as_ref();
-            locks.map_or(true, |locks| locks.concerns(server, grant))
+            locks.map_or(true, |locks| locks.concerns(server, who))
         });
         is_locked.then(|| self.policy.clone())
     }
@@ -288,6 +316,7 @@ impl Lockdown {
                     all.everything |= locks.everything;
                     all.servers.extend(locks.servers.iter().cloned());
                     all.grants.extend(locks.grants.iter().cloned());
+                    all.callers.extend(locks.callers.iter().cloned());
                 }
                 Err(_) => all.everything = true,
             }
@@ -333,7 +362,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gateway.lockdown");
         let lockdown = Lockdown::new(&path).unwrap();
-        let locked = |server: &str, grant| lockdown.policy(server, grant).is_some();
+        let locked = |server: &str, grant: Option<&str>| {
+            let caller = grant.unwrap_or("https://login.example.com#alice");
+            let who = Somebody { grant, caller };
+            lockdown.policy(server, who).is_some()
+        };
         assert!(!locked("a", Some("x")));
         for everything in [
             "",
@@ -343,6 +376,7 @@ mod tests {
             "server = [\"b\"]",
             "servers = 1",
             "grants = [1]",
+            "callers = \"alice\"",
         ] {
             std::fs::write(&path, everything).unwrap();
             assert!(locked("a", Some("x")) && locked("b", None), "{everything}");
@@ -356,6 +390,17 @@ mod tests {
         .unwrap();
         assert!(locked("b", None) && locked("b", Some("y")) && locked("a", Some("x")));
         assert!(!locked("a", None) && !locked("a", Some("y")));
+        for (name, is_locked) in [
+            ("https://login.example.com#alice", true),
+            ("alice", true),
+            ("ice", false),
+            ("", false),
+            ("https://other.example.com#alice", false),
+        ] {
+            std::fs::write(&path, format!("callers = [\"{name}\"]")).unwrap();
+            assert_eq!(locked("a", None), is_locked, "{name}");
+            assert!(!locked("a", Some("x")));
+        }
         std::fs::remove_file(&path).unwrap();
         assert!(!locked("b", Some("x")));
         // What is there and can be no file.
@@ -371,6 +416,7 @@ mod tests {
             everything: false,
             servers: BTreeSet::from(["a".to_owned()]),
             grants: BTreeSet::from(["x".to_owned(), "y".to_owned()]),
+            callers: BTreeSet::from(["https://a#z".to_owned()]),
         };
         let all = Locks {
             everything: true,

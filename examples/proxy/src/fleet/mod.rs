@@ -58,7 +58,9 @@ use crate::{
     },
     diagnostics,
     failure::Failure,
-    gateway, headers, keys,
+    gateway, headers,
+    jwt::Expiry,
+    keys,
     monitor::{Monitor, Watched},
     public::{PublicPages, PublicUrl},
     serve,
@@ -423,8 +425,8 @@ impl Fleet {
         };
         headers::keep_what_is_the_callers(request.headers_mut(), false);
         let answer = admitted.life.bounds(server.answer(request).await);
-        match admitted.left {
-            Some(left) => life::lasting(left, answer),
+        match admitted.expiry {
+            Some(expiry) => life::until(expiry, answer),
             None => answer,
         }
     }
@@ -437,15 +439,15 @@ impl Fleet {
         name: &str,
         request: &mut Request<B>,
     ) -> Result<Admitted, Whole> {
-        let (caller, life, left) = match (who, &server.issued) {
+        let (caller, life, expiry) = match (who, &server.issued) {
             (Ok(Who::Everybody(everybody)), None) => (None, &everybody.life, None),
             (Ok(Who::Everybody(everybody)), Some(issued)) => {
                 let known = issued.who(request.headers()).await;
-                let (caller, left) = known.map_err(|refused| {
+                let (caller, expiry) = known.map_err(|refused| {
                     self.refused.say(name, refused.why());
                     issued.refused(&refused)
                 })?;
-                (Some(caller), &everybody.life, Some(left))
+                (Some(caller), &everybody.life, Some(expiry))
             }
             (Ok(Who::Known(known)), _) => (Some(known.caller.clone()), &known.life, None),
             (Err(unknown), _) => {
@@ -456,8 +458,11 @@ impl Fleet {
         if let Some(caller) = caller {
             request.extensions_mut().insert(caller);
         }
+        if let Some(expiry) = expiry {
+            request.extensions_mut().insert(expiry);
+        }
         let life = life.clone();
-        Ok(Admitted { life, left })
+        Ok(Admitted { life, expiry })
     }
 
     /// What clients have to know of a server before they have a token for it.
@@ -485,8 +490,8 @@ impl Fleet {
 /// For how long somebody was let in.
 struct Admitted {
     life: Life,
-    /// How long their token is one, if it expires.
-    left: Option<Duration>,
+    /// Until when their token is one, if it expires.
+    expiry: Option<Expiry>,
 }
 
 impl Running {

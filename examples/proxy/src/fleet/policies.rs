@@ -7,7 +7,7 @@ use std::{
 
 use mcp_policy::{Caller, Policy, PolicyChanges, PolicySource};
 
-use super::lockdown::Lockdown;
+use super::lockdown::{Lockdown, Somebody};
 use crate::config::{Grant, Server};
 
 /// The policies in front of one server; clones share them.
@@ -91,8 +91,11 @@ impl PolicySource for Policies {
         let table = self.0.table.read();
         let table = table.unwrap_or_else(PoisonError::into_inner);
         let grant = table.of_grants.get(caller.id());
-        let label = grant.map(|(label, _)| &**label);
-        if let Some(locked) = self.0.lockdown.policy(&self.0.server, label) {
+        let who = Somebody {
+            grant: grant.map(|(label, _)| &**label),
+            caller: caller.id(),
+        };
+        if let Some(locked) = self.0.lockdown.policy(&self.0.server, who) {
             return Some(locked);
         }
         match grant {

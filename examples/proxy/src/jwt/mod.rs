@@ -7,9 +7,12 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
+use std::time::{Duration, SystemTime};
+
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
 use mcp_policy::Caller;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 pub(crate) use self::keys::{KeySource, Unusable, is_issuer, is_place_of_keys};
 use self::keys::{Keys, Unavailable};
@@ -34,6 +37,12 @@ const ALGORITHMS: [Algorithm; 9] = [
     Algorithm::RS512,
 ];
 
+/// What tokens say that they are (RFC 8725, 3.11) of those that are for access: most
+/// issuers say no more than `JWT`, and some nothing.
+const KINDS: [&str; 3] = [ACCESS_TOKEN, "application/at+jwt", "jwt"];
+/// One that is for nothing else (RFC 9068, 2.1).
+const ACCESS_TOKEN: &str = "at+jwt";
+
 /// What is asked of tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Demands {
@@ -56,6 +65,20 @@ pub(crate) enum Denied {
     Scope,
     /// Nobody knows now whether it does.
     Unavailable,
+}
+
+/// When the token of a request expires: in its extensions, for whatever lets it wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expiry(pub(crate) Instant);
+
+/// What whoever has waited for longer is told.
+pub(crate) const EXPIRED: &str = "The token of this call has expired while it waited, so it was \
+                                  not made. Call again with another token.";
+
+impl Expiry {
+    pub(crate) fn is_over(self) -> bool {
+        Instant::now() >= self.0
+    }
 }
 
 /// Tells who somebody is by their token.
@@ -83,14 +106,18 @@ impl Verifier {
         })
     }
 
-    /// Who has this token.
-    pub(crate) async fn verify(&self, token: &str) -> Result<Caller, Denied> {
+    /// Who has this token, and until when it is one.
+    pub(crate) async fn verify(&self, token: &str) -> Result<(Caller, Expiry), Denied> {
         if token.len() > LONGEST_TOKEN {
             return Err(Denied::Invalid("the token is too long"));
         }
         let header = decode_header(token).map_err(|error| why(error.kind()))?;
         if !ALGORITHMS.contains(&header.alg) {
             return Err(Denied::Invalid("the token is not signed with a public key"));
+        }
+        let kind = header.typ.as_deref().map(str::to_ascii_lowercase);
+        if !kind.as_deref().is_none_or(|kind| KINDS.contains(&kind)) {
+            return Err(NO_ACCESS_TOKEN);
         }
         let keys = self.keys.for_token(header.kid.as_deref(), header.alg).await;
         let keys = keys.map_err(|Unavailable| Denied::Unavailable)?;
@@ -99,7 +126,11 @@ impl Verifier {
         validation.algorithms = vec![header.alg];
         for key in &keys {
             match claims(token, key, &validation) {
-                Ok(claims) => return self.caller(claims),
+                Ok(claims) => {
+                    is_for_access(kind.as_deref(), &claims)?;
+                    let expiry = Expiry(Instant::now() + left(&claims));
+                    return Ok((self.caller(claims)?, expiry));
+                }
                 Err(denied) => refused = denied,
             }
         }
@@ -117,7 +148,7 @@ impl Verifier {
         if !self.demands.scopes.iter().all(has) {
             return Err(Denied::Scope);
         }
-        let caller = Caller::new(name);
+        let caller = Caller::issued_by(&self.demands.issuer, name);
         Ok(caller.with_claims(claims))
     }
 }
@@ -129,6 +160,38 @@ fn claims(
 ) -> Result<Map<String, Value>, Denied> {
     let decoded = decode(token, key, validation);
     Ok(decoded.map_err(|error| why(error.kind()))?.claims)
+}
+
+const NO_ACCESS_TOKEN: Denied = Denied::Invalid("the token is no access token");
+
+/// Tokens for something else can have the same issuer, key and audience.
+fn is_for_access(kind: Option<&str>, claims: &Map<String, Value>) -> Result<(), Denied> {
+    let has = |name| claims.contains_key(name);
+    // The answer to one login (OpenID Connect Core, 2), unless it says that it is not.
+    let is_of_login = has("nonce") && kind.is_none_or(|kind| !kind.ends_with(ACCESS_TOKEN));
+    // Such as that somebody has logged out (RFC 8417).
+    if is_of_login || has("events") {
+        return Err(NO_ACCESS_TOKEN);
+    }
+    // Whoever shows it as a bearer token may have stolen it.
+    if has("cnf") {
+        let why = "the token is bound to a key, and a proof of that is not understood here";
+        return Err(Denied::Invalid(why));
+    }
+    Ok(())
+}
+
+/// How long a token is one, by a clock that may differ.
+fn left(claims: &Map<String, Value>) -> Duration {
+    let expires = claims.get("exp").and_then(Value::as_f64);
+    let expires = expires.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let expires = expires.unwrap_or_default();
+    let left = expires
+        .saturating_add(Duration::from_secs(LEEWAY))
+        .saturating_sub(now.unwrap_or_default());
+    // A timer takes no longer ones.
+    left.min(Duration::from_secs(30 * 24 * 60 * 60))
 }
 
 /// What a token allows: `scope` as RFC 8693 has it, or `scp`, as others do.

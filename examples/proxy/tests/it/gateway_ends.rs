@@ -1,16 +1,16 @@
 //! What ends when a grant or a server does, and what does not.
 
-use std::fs;
-
 use http::Response;
 use hyper::body::Incoming;
 use serde_json::json;
 
 use crate::{
     fake::{Asked, Upstream},
-    gateway::{ASKS, Folder, Recording, approve, one_that_waits, outcome, post, request},
-    support::{Proxy, body, call, open, read, reads, send},
+    gateway::{ASKS, Folder, Recording, approve, one_that_waits, outcome, request},
+    support::{Proxy, body, open, read, reads, send},
 };
+#[cfg(target_os = "linux")]
+use crate::{gateway::post, support::call};
 
 const EVENT: &str = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{\"data\":1}}\n\n";
 
@@ -115,7 +115,7 @@ async fn what_a_removed_server_has_started_does_not_outlive_the_proxy() {
     proxy.signal("TERM").await;
     assert!(proxy.end().await.success());
     for number in numbers {
-        let state = fs::read_to_string(format!("/proc/{number}/stat"));
+        let state = std::fs::read_to_string(format!("/proc/{number}/stat"));
         // What is dead may still have to be noticed by its parent.
         let is_gone = state.is_err() || state.is_ok_and(|state| state.contains(") Z "));
         assert!(is_gone, "{number}");

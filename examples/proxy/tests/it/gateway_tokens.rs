@@ -1,69 +1,47 @@
 //! Callers of a gateway who have tokens of an issuer.
 
-use std::{convert::Infallible, net::SocketAddr, time::Duration};
+use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
+use http::Request;
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
-use ring::{rand::SystemRandom, signature};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use crate::{
     fake::Upstream,
-    gateway::{Folder, Recording, outcome, request},
+    gateway::{ASKS, Folder, Recording, approve, one_that_waits, outcome, request},
+    issuer::{self, Signer},
     support::{Answer, Proxy, body, call, open, send, within},
 };
 
-/// Signs tokens, and publishes its key.
+/// As RFC 8414 has it, which is asked for first.
+const METADATA: &str = "/.well-known/oauth-authorization-server/realms/agents";
+
+/// An issuer with one key.
 struct Issuer {
-    address: SocketAddr,
-    key: EncodingKey,
+    issuer: issuer::Issuer,
+    key: Signer,
 }
 
 impl Issuer {
     async fn start() -> Self {
-        let kind = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
-        let key = signature::EcdsaKeyPair::generate_pkcs8(kind, &SystemRandom::new()).unwrap();
-        let key = EncodingKey::from_ec_der(key.as_ref());
-        let published = Jwk::from_encoding_key(&key, Algorithm::ES256).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let metadata = json!({
-            "issuer": format!("http://{address}"), "jwks_uri": format!("http://{address}/keys"),
-        });
-        let keys = json!({ "keys": [published] });
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (metadata, keys) = (metadata.to_string(), keys.to_string());
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let answer = match request.uri().path() {
-                        "/.well-known/oauth-authorization-server" => metadata.clone(),
-                        "/keys" => keys.clone(),
-                        other => panic!("{other}"),
-                    };
-                    async move { Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(answer))) }
-                });
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-            }
-        });
-        Self { address, key }
+        let key = Signer::ec("a");
+        let issuer = issuer::Issuer::start(METADATA, &[&key]).await;
+        Self { issuer, key }
     }
 
     /// A token for this server, with these claims besides.
     fn token(&self, server: &str, more: &Value) -> String {
-        let now = jiff::Timestamp::now().as_second();
+        let now = Timestamp::now().as_second();
         let mut claims = json!({
-            "iss": format!("http://{}", self.address), "sub": "alice", "exp": now + 300,
+            "iss": self.issuer.name(), "sub": "alice", "exp": now + 300,
             "aud": format!("https://gateway.example.com/x/mcp/{server}"), "scope": "use",
             "team": "ops",
         });
         let more = more.as_object().unwrap().clone();
         claims.as_object_mut().unwrap().extend(more);
-        encode(&Header::new(Algorithm::ES256), &claims, &self.key).unwrap()
+        self.key.sign(&claims)
     }
 
     /// A gateway in front of two servers, of which only the first asks for such tokens.
@@ -76,13 +54,13 @@ audit = "audit.jsonl"
 [servers.first]
 url = "{first}"
 policy = "operators.json"
-jwt = {{ issuer = "http://{}", scopes = ["use"] }}
+jwt = {{ issuer = "{issuer}", scopes = ["use"] }}
 [servers.second]
 url = "{second}"
 policy = "readers.json"
-jwt = {{ issuer = "http://{}", audience = "second" }}
+jwt = {{ issuer = "{issuer}", audience = "second" }}
 "#,
-            self.address, self.address
+            issuer = self.issuer.name(),
         ))
     }
 }
@@ -120,7 +98,8 @@ async fn whoever_has_a_token_of_the_issuer_is_let_in_by_its_claims() {
     let came = first.came();
     assert_eq!(came.len(), 2);
     let audit = std::fs::read_to_string(folder.path("audit.jsonl")).unwrap();
-    assert!(audit.contains(r#""caller":"alice""#));
+    let alice = format!(r#""caller":"{}#alice""#, issuer.issuer.name());
+    assert!(audit.contains(&alice), "{audit}");
     // Nobody else gets to see a token.
     for token in [&ops, &others, &second] {
         let signature = token.rsplit('.').next().unwrap();
@@ -154,7 +133,7 @@ async fn whoever_has_none_is_told_where_to_get_one() {
         assert_eq!(found.status(), 200);
         let expected = json!({
             "resource": "https://gateway.example.com/x/mcp/first", "resource_name": "first",
-            "authorization_servers": [format!("http://{}", issuer.address)],
+            "authorization_servers": [issuer.issuer.name()],
             "bearer_methods_supported": ["header"], "scopes_supported": ["use"],
         });
         assert_eq!(found.json(), expected);
@@ -210,7 +189,7 @@ async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
     let url = format!("http://{}/mcp", upstream.address());
     let folder = issuer.gateway(&url, &url);
     let proxy = folder.serve().await;
-    let now = jiff::Timestamp::now().as_second();
+    let now = Timestamp::now().as_second();
     let token = issuer.token("first", &json!({ "exp": now - 26 }));
     let url = format!("http://{}/mcp/first", proxy.address);
     let opening = Request::get(url)
@@ -224,15 +203,106 @@ async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
     let (stream, _asked) = tokio::join!(open(opening.body(Full::default()).unwrap()), streaming);
     assert_eq!(stream.status(), 200);
     let _ = within("the end of the stream", stream.into_body().collect()).await;
-    let passed = jiff::Timestamp::now().as_second() - now;
+    let passed = Timestamp::now().as_second() - now;
     assert!((2..15).contains(&passed), "{passed} s");
+}
+
+/// A token that expires soon, and when that is.
+fn short_lived(issuer: &Issuer) -> (String, Timestamp) {
+    let exp = Timestamp::now().as_second() - 24;
+    let expires = Timestamp::from_second(exp + 30).unwrap();
+    (issuer.token("first", &json!({ "exp": exp })), expires)
+}
+
+async fn is_over(expires: Timestamp) {
+    while Timestamp::now() < expires + Duration::from_millis(100) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// However long it took to open.
+#[tokio::test]
+async fn a_stream_that_opens_after_its_token_has_expired_carries_nothing() {
+    let (issuer, upstream) = (Issuer::start().await, Upstream::bind().await);
+    let url = format!("http://{}/mcp", upstream.address());
+    let folder = issuer.gateway(&url, &url);
+    let proxy = folder.serve().await;
+    let (token, expires) = short_lived(&issuer);
+    let mut opening = request(&proxy, "first", &token)
+        .body(Full::default())
+        .unwrap();
+    *opening.method_mut() = http::Method::GET;
+    let opens_late = async {
+        let mut asked = upstream.asked().await;
+        is_over(expires).await;
+        asked.stream().await;
+        asked.chunk("event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n").await;
+        asked
+    };
+    let (answer, _asked) = tokio::join!(send(opening), opens_late);
+    assert_eq!((answer.status(), &*answer.text), (200, ""));
+}
+
+#[tokio::test]
+async fn a_call_that_is_approved_after_its_token_has_expired_is_not_made() {
+    let (issuer, first) = (Issuer::start().await, Recording::start().await);
+    let folder = issuer.gateway(&first.url, &first.url);
+    folder.put("operators.json", ASKS);
+    folder.put(
+        "gateway.toml",
+        &format!("admin = \"127.0.0.1:0\"\n{}", folder.text()),
+    );
+    let proxy = folder.serve_operated().await;
+    let (token, expires) = short_lived(&issuer);
+    let held = request(&proxy, "first", &token).body(body(&call(7, "pay")));
+    let held = tokio::spawn(send(held.unwrap()));
+    let waiting = one_that_waits(&proxy).await;
+    is_over(expires).await;
+    approve(&proxy, &waiting).await;
+    let answer = held.await.unwrap();
+    assert_eq!(answer.json()["id"], 7);
+    assert!(
+        answer.text.contains("token of this call has expired"),
+        "{}",
+        answer.text
+    );
+    assert!(first.came().is_empty());
+}
+
+#[tokio::test]
+async fn one_caller_with_a_token_is_locked_out() {
+    let (issuer, first) = (Issuer::start().await, Recording::start().await);
+    let folder = issuer.gateway(&first.url, &first.url);
+    let proxy = folder.serve().await;
+    let alice = issuer.token("first", &json!({}));
+    let bob = issuer.token("first", &json!({ "sub": "bob" }));
+    let caller = format!("{}#alice", issuer.issuer.name());
+    let locked = "/tools/*/action";
+    for name in [&*caller, "alice"] {
+        let said = folder.succeeds(&["lockdown", "on", "--caller", name]).await;
+        assert_eq!(said, format!("locked down: caller {name}"));
+        assert_eq!(outcome(&proxy, "first", &alice, "write").await, locked);
+        assert_eq!(outcome(&proxy, "first", &bob, "write").await, "allowed");
+        folder
+            .succeeds(&["lockdown", "off", "--caller", name])
+            .await;
+        assert_eq!(outcome(&proxy, "first", &alice, "write").await, "allowed");
+    }
+    let other = [
+        "lockdown",
+        "on",
+        "--caller",
+        "https://login.example.com#alice",
+    ];
+    folder.succeeds(&other).await;
+    assert_eq!(outcome(&proxy, "first", &alice, "write").await, "allowed");
 }
 
 #[tokio::test]
 async fn without_the_keys_of_the_issuer_nobody_is_let_in() {
     let (mut issuer, first) = (Issuer::start().await, Recording::start().await);
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    issuer.address = gone.local_addr().unwrap();
+    issuer.issuer.address = gone.local_addr().unwrap();
     drop(gone);
     let folder = issuer.gateway(&first.url, &first.url);
     let proxy = folder.serve().await;

@@ -29,6 +29,7 @@ mod gateway_ends;
 mod gateway_faults;
 mod gateway_state;
 mod gateway_tokens;
+mod issuer;
 mod limits;
 mod load;
 mod monitor;

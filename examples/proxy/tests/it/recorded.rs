@@ -2,9 +2,8 @@
 //! recorded, in a file of either kind.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use mcp_policy::{AuditFilter, AuditRow, SqliteAuditLog};
@@ -16,7 +15,12 @@ use tokio::{
 };
 
 use crate::audit::{POLICY, SECRET, answered_until, recording, server};
-use crate::support::{ALLOW_ALL, Proxy, call, command, file, run, within};
+use crate::support::{call, command, file, run, within};
+#[cfg(target_os = "linux")]
+use {
+    crate::support::{ALLOW_ALL, Proxy},
+    std::{collections::HashSet, process::Stdio},
+};
 
 /// In memory where there is such a place: a disk that is busy refuses calls.
 pub(crate) fn folder() -> TempDir {

@@ -25,6 +25,8 @@ pub(crate) enum What {
     Server(String),
     /// Whoever has the grant with this label.
     Grant(String),
+    /// Whoever is called so.
+    Caller(String),
 }
 
 /// Changes it in the file that belongs to a configuration, and says what is locked then.
@@ -45,7 +47,7 @@ pub(crate) fn change(config: &Path, what: &What, is_on: bool) -> Result<Locks, F
                 false => Locks::default(),
             }
         },
-        What::Server(_) | What::Grant(_) => {
+        What::Server(_) | What::Grant(_) | What::Caller(_) => {
             let mut locks = Locks::read(&path).map_err(|Unknown(why)| {
                 Failure::input(format!(
                     "{}: {why}, so everything is locked down: `lockdown off` ends that",
@@ -60,6 +62,7 @@ pub(crate) fn change(config: &Path, what: &What, is_on: bool) -> Result<Locks, F
             match what {
                 What::Server(name) => put(&mut locks.servers, name, is_on),
                 What::Grant(label) => put(&mut locks.grants, label, is_on),
+                What::Caller(name) => put(&mut locks.callers, name, is_on),
                 What::Everything => {}
             }
             locks
@@ -101,7 +104,8 @@ fn names_something(what: &What, document: Option<&DocumentMut>) -> Result<(), Fa
         return Ok(());
     };
     let (is_there, noun, name) = match what {
-        What::Everything => return Ok(()),
+        // Who an issuer knows is not known here.
+        What::Everything | What::Caller(_) => return Ok(()),
         What::Server(name) => {
             let servers = document.get("servers").and_then(Item::as_table_like);
             let is_there = servers.is_some_and(|servers| servers.contains_key(name));

@@ -26,6 +26,7 @@ use crate::{
     },
     failure::Failure,
     fleet::lockdown::change::{What, change},
+    json_text::visible,
     page,
 };
 
@@ -218,6 +219,7 @@ impl Pages {
             "everything" => What::Everything,
             "server" if is_name(&name) => What::Server(name.clone()),
             "grant" if is_name(&name) => What::Grant(name.clone()),
+            "caller" if is_caller(&name) => What::Caller(name.clone()),
             _ => return Err(unknown()),
         };
         let is_on = match &*form.get("lock") {
@@ -260,11 +262,20 @@ impl Pages {
     }
 }
 
+/// Bytes of what an issuer calls somebody, and of the issuer's own name.
+const LONGEST_CALLER: usize = 1_024;
+
+/// Whether somebody can be called so whom an issuer knows.
+fn is_caller(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LONGEST_CALLER && visible(name) == name
+}
+
 fn sure_of<'a>(visitor: &'a Visitor, what: &What, is_on: bool, name: String) -> Sure<'a> {
     let (kind, noun) = match what {
         What::Everything => ("everything", "everything".to_owned()),
         What::Server(name) => ("server", format!("the server {name}")),
         What::Grant(label) => ("grant", format!("the grant {label}")),
+        What::Caller(name) => ("caller", format!("the caller {name}")),
     };
     let (title, text, button) = match is_on {
         true => (

@@ -72,6 +72,8 @@ struct Grants<'a> {
 struct Locked {
     everything: bool,
     servers: Vec<Server>,
+    /// Whom issuers call so.
+    callers: Vec<String>,
 }
 
 /// A server that can be locked.
@@ -312,12 +314,14 @@ impl Locked {
         Self {
             everything: locks.everything,
             servers: servers.collect(),
+            callers: locks.callers.iter().map(|name| visible(name)).collect(),
         }
     }
 
     /// For the template: whether nothing is.
     fn is_nothing(&self) -> bool {
-        !self.everything && !self.servers.iter().any(|server| server.is_locked)
+        let is_locked = self.servers.iter().any(|server| server.is_locked);
+        !self.everything && !is_locked && self.callers.is_empty()
     }
 }
 

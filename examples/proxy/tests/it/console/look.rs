@@ -658,6 +658,28 @@ async fn the_overview_shows_what_happens_and_what_has_changed() {
 }
 
 #[tokio::test]
+async fn what_an_operator_changes_is_told_with_their_name() {
+    let server = Server::with(json!([])).await;
+    let policy = json!({ "version": "1", "default": "deny" });
+    let console = Console::of(&one(&server), &[("policy.json", &policy)]).await;
+    let admin = Browser::signed_in_at(&console.admin, ADMIN).await;
+    let csrf = admin.csrf().await;
+    let fields = [
+        ("what", "everything"),
+        ("lock", "on"),
+        ("sure", "yes"),
+        ("csrf", &*csrf),
+    ];
+    let locked = admin.posts("/grants/lockdown", &fields).await;
+    assert_eq!(locked.status(), 303, "{}", locked.text);
+    let page = admin.gets("/").await.text;
+    let said =
+        "<bdi>The lockdown of everything was begun</bdi> <span class=\"by\">by <bdi>ann</bdi>";
+    assert!(page.contains(said), "{page}");
+    assert!(page.contains("Everything is locked down"), "{page}");
+}
+
+#[tokio::test]
 async fn no_page_shows_a_credential() {
     let server = Server::with(json!([tool("get_weather")])).await;
     let servers = format!(

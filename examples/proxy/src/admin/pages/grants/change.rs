@@ -134,6 +134,7 @@ impl Pages {
         };
         let (operator, grant, server) = (&*visitor.operator, &*typed.label, &*made.server);
         tracing::info!(operator, grant, server, "added a grant");
+        self.tell(visitor, &format!("The grant {grant} for {server} was made"));
         Ok(self.token(visitor, &typed.label, made, false))
     }
 
@@ -175,6 +176,7 @@ impl Pages {
         let made = made.map_err(|failure| refused(&failure))?;
         let (operator, grant) = (&*visitor.operator, &*label);
         tracing::info!(operator, grant, "gave a grant another token");
+        self.tell(visitor, &format!("The grant {grant} got another token"));
         Ok(self.token(visitor, &label, made, true))
     }
 
@@ -205,6 +207,7 @@ impl Pages {
         done.map_err(|failure| refused(&failure))?;
         let (operator, grant) = (&*visitor.operator, &*label);
         tracing::info!(operator, grant, "revoked a grant");
+        self.tell(visitor, &format!("The grant {grant} was revoked"));
         Ok(see(PATH))
     }
 
@@ -237,6 +240,12 @@ impl Pages {
         done.map_err(|failure| refused(&failure))?;
         let operator = &*visitor.operator;
         tracing::warn!(operator, ?what, is_on, "changed the lockdown");
+        let of = noun(&what);
+        let text = match is_on {
+            true => format!("The lockdown of {of} was begun"),
+            false => format!("The lockdown of {of} was ended"),
+        };
+        self.tell(visitor, &text);
         Ok(see(PATH))
     }
 
@@ -271,12 +280,13 @@ fn is_caller(name: &str) -> bool {
 }
 
 fn sure_of<'a>(visitor: &'a Visitor, what: &What, is_on: bool, name: String) -> Sure<'a> {
-    let (kind, noun) = match what {
-        What::Everything => ("everything", "everything".to_owned()),
-        What::Server(name) => ("server", format!("the server {name}")),
-        What::Grant(label) => ("grant", format!("the grant {label}")),
-        What::Caller(name) => ("caller", format!("the caller {name}")),
+    let kind = match what {
+        What::Everything => "everything",
+        What::Server(_) => "server",
+        What::Grant(_) => "grant",
+        What::Caller(_) => "caller",
     };
+    let noun = noun(what);
     let (title, text, button) = match is_on {
         true => (
             format!("Lock down {noun}?"),
@@ -314,6 +324,15 @@ fn sure_of<'a>(visitor: &'a Visitor, what: &What, is_on: bool, name: String) -> 
 }
 
 /// Whether it was said once more.
+fn noun(what: &What) -> String {
+    match what {
+        What::Everything => "everything".to_owned(),
+        What::Server(name) => format!("the server {name}"),
+        What::Grant(label) => format!("the grant {label}"),
+        What::Caller(name) => format!("the caller {name}"),
+    }
+}
+
 fn is_sure(form: &Form) -> bool {
     form.get("sure") == "yes"
 }

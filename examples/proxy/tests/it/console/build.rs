@@ -1,1 +1,430 @@
 //! The policies, and how they are changed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use http_body_util::Full;
+use serde_json::{Value, json};
+
+use crate::{
+    approvals::admin,
+    fake::Upstream,
+    pages::Browser,
+    support::{Answer, Proxy, call, command, file, put, send, within},
+};
+
+const ALICE: &str = "alices-token-0123456789";
+const BOB: &str = "bobs-token-01234567890";
+const CAROL: &str = "carols-token-0123456789";
+
+const POLICY: &str = r#"{ "version": "1", "default": "deny" }
+"#;
+
+/// A server that offers tools, and answers every call.
+async fn offers(tools: Value) -> String {
+    let upstream = Upstream::bind().await;
+    let url = format!("http://{}/mcp", upstream.address());
+    tokio::spawn(async move {
+        loop {
+            let mut asked = upstream.asked().await;
+            let message: Value = serde_json::from_str(&asked.body).unwrap_or_default();
+            let result = match message["method"].as_str() {
+                Some("initialize") => json!({
+                    "protocolVersion": "2025-11-25",
+                    "capabilities": { "tools": {} },
+                    "serverInfo": { "name": "fake", "version": "1" },
+                }),
+                Some("tools/list") => json!({ "tools": tools }),
+                _ => json!({ "content": [] }),
+            };
+            let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
+            let (status, body) = match message["id"].is_null() {
+                true => ("202 Accepted", String::new()),
+                false => ("200 OK", answer.to_string()),
+            };
+            let length = body.len();
+            asked
+                .write(&format!(
+                    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n\
+                     content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                ))
+                .await;
+        }
+    });
+    url
+}
+
+/// A proxy with a console in front of such a server.
+struct Served {
+    proxy: Proxy,
+    admin: String,
+    policy: PathBuf,
+}
+
+impl Served {
+    async fn with(policy: &str, tools: Value) -> Self {
+        Self::at(file("policy.json", policy), tools, &[]).await
+    }
+
+    async fn at(policy: PathBuf, tools: Value, more: &[&str]) -> Self {
+        let url = offers(tools).await;
+        let mut command = command(&["serve", "--listen", "127.0.0.1:0", "--upstream", &url]);
+        command
+            .args(["--server-name", "fake", "--admin", "127.0.0.1:0"])
+            .args(more)
+            .arg("--policy")
+            .arg(&policy)
+            .env("RUST_LOG", "info")
+            .env(
+                "MCP_POLICY_ADMIN_TOKENS",
+                format!("alice:{ALICE},bob:{BOB},carol:{CAROL}"),
+            )
+            .env(
+                "MCP_POLICY_ADMIN_ROLES",
+                "alice:admin,bob:policy-manager,carol:viewer",
+            );
+        let proxy = Proxy::spawn(&mut command).await;
+        let admin = admin(&proxy.log());
+        Self {
+            proxy,
+            admin,
+            policy,
+        }
+    }
+
+    async fn as_(&self, token: &str) -> Editing<'_> {
+        let browser = Browser::signed_in_at(&self.admin, token).await;
+        let list = browser.gets("/policies").await.text;
+        let (_, rest) = list.split_once("href=\"/policies/").unwrap();
+        let id = rest.split('"').next().unwrap();
+        let csrf = browser.csrf().await;
+        let path = format!("/policies/{id}");
+        let page = within("the tools of the server", async {
+            loop {
+                let page = browser.gets(&path).await;
+                if !page.text.contains("being asked") {
+                    return page;
+                }
+            }
+        })
+        .await;
+        Editing {
+            browser,
+            path,
+            csrf,
+            page,
+        }
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(&self.policy).unwrap()
+    }
+
+    fn previous(&self) -> PathBuf {
+        let mut path = self.policy.clone().into_os_string();
+        path.push(".previous");
+        path.into()
+    }
+
+    /// By which rule a call of a tool is refused; `allowed` if it is not.
+    async fn calls(&self, tool: &str, arguments: &Value) -> String {
+        let mut message = call(1, tool);
+        message["params"]["arguments"] = arguments.clone();
+        let answer = self.proxy.post(&message).await.json();
+        match answer["result"]["isError"].as_bool() {
+            Some(true) => answer["result"]["content"][0]["text"].to_string(),
+            _ if answer["error"].is_object() => answer["error"].to_string(),
+            _ => "allowed".to_owned(),
+        }
+    }
+}
+
+/// Somebody who edits a policy in a browser without scripts.
+struct Editing<'a> {
+    browser: Browser<'a>,
+    path: String,
+    csrf: String,
+    page: Answer,
+}
+
+impl Editing<'_> {
+    /// What is in the form of the page, as a browser sends it.
+    fn fields(&self) -> Vec<(String, String)> {
+        fields(&self.page.text)
+    }
+
+    fn field(&self, name: &str) -> String {
+        let mut fields = self.fields().into_iter();
+        let found = fields.find(|(own, _)| own == name);
+        found.unwrap_or_else(|| panic!("no {name}: {}", self.page.text)).1
+    }
+
+    fn text(&self) -> String {
+        self.field("text").replace("\r\n", "\n")
+    }
+
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.text()).unwrap()
+    }
+
+    /// Changes these fields, and presses a button.
+    async fn sends(&mut self, verb: &str, pressed: &[&str], changed: &[(&str, &str)]) -> u16 {
+        let mut fields = self.fields();
+        for (name, value) in changed {
+            match fields.iter_mut().find(|(own, _)| own == name) {
+                Some((_, own)) => *own = (*value).to_owned(),
+                None => fields.push(((*name).to_owned(), (*value).to_owned())),
+            }
+        }
+        if !pressed.is_empty() {
+            let pressed = json!(pressed).to_string();
+            fields.push(("do".to_owned(), pressed));
+        }
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        self.page = self
+            .browser
+            .posts(&format!("{}/{verb}", self.path), &fields)
+            .await;
+        self.page.status()
+    }
+
+    async fn presses(&mut self, pressed: &[&str]) {
+        self.changes(pressed, &[]).await;
+    }
+
+    async fn changes(&mut self, pressed: &[&str], changed: &[(&str, &str)]) {
+        let status = self.sends("edit", pressed, changed).await;
+        assert_eq!(status, 200, "{}", self.page.text);
+    }
+
+    /// Writes this text by hand.
+    async fn writes(&mut self, text: &str) {
+        self.changes(&["apply"], &[("text", text)]).await;
+    }
+
+    /// Has it reviewed, saves it, and looks at what the page says then.
+    async fn saves(&mut self) {
+        self.presses(&["review"]).await;
+        assert!(self.page.text.contains(">Save</button>"), "{}", self.page.text);
+        assert_eq!(self.sends("save", &[], &[]).await, 303, "{}", self.page.text);
+        let to = self.page.header("location").unwrap().to_owned();
+        self.page = self.browser.gets(&to).await;
+        assert!(
+            self.page.text.contains("Saved. It holds from the next call on."),
+            "{}",
+            self.page.text
+        );
+    }
+}
+
+/// The fields of the only form with a text, as a browser sends them when no button of it is
+/// pressed.
+fn fields(page: &str) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    let (_, form) = page.split_once("method=\"post\" action=\"/policies/").unwrap();
+    let (form, _) = form.split_once("</form>").unwrap();
+    let attribute = |tag: &str, name: &str| {
+        let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
+        rest.split('"').next().map(plain)
+    };
+    let mut rest = form;
+    while let Some(start) = rest.find('<') {
+        rest = &rest[start + 1..];
+        let end = rest.find('>').unwrap();
+        let tag = &rest[..end];
+        let Some(name) = attribute(tag, "name") else {
+            continue;
+        };
+        if tag.starts_with("input") {
+            if tag.contains("type=\"checkbox\"") && !tag.ends_with(" checked") {
+                continue;
+            }
+            fields.push((name, attribute(tag, "value").unwrap_or_default()));
+        } else if tag.starts_with("textarea") {
+            let inside = rest[end + 1..].split("</textarea>").next().unwrap();
+            let inside = inside.strip_prefix('\n').unwrap_or(inside);
+            fields.push((name, plain(inside).replace('\n', "\r\n")));
+        } else if tag.starts_with("select") {
+            let inside = rest[end + 1..].split("</select>").next().unwrap();
+            let options: Vec<_> = inside.split("<option").skip(1).collect();
+            let chosen = options
+                .iter()
+                .find(|option| option.split('>').next().unwrap().ends_with(" selected"))
+                .or(options.first());
+            let value = chosen.and_then(|option| attribute(option, "value"));
+            fields.push((name, value.unwrap_or_default()));
+        }
+    }
+    fields
+}
+
+/// Text of HTML as it is read.
+fn plain(text: &str) -> String {
+    let mut plain = text.to_owned();
+    for (escape, character) in [
+        ("&#60;", "<"),
+        ("&#62;", ">"),
+        ("&#34;", "\""),
+        ("&#39;", "'"),
+        ("&quot;", "\""),
+        ("&#38;", "&"),
+    ] {
+        plain = plain.replace(escape, character);
+    }
+    plain
+}
+
+#[tokio::test]
+async fn what_is_saved_holds_from_the_next_call_on_and_can_be_taken_back() {
+    let served = Served::with(POLICY, json!([{ "name": "read" }, { "name": "write" }])).await;
+    let mut bob = served.as_(BOB).await;
+    assert!(bob.page.text.contains("Holds for <bdi>everybody on fake</bdi>"));
+    assert_eq!(bob.text(), POLICY);
+    let nothing = json!({});
+    assert_ne!(served.calls("read", &nothing).await, "allowed");
+    let odd = "{\"version\":\"1\",\n\t\"default\" :\"deny\",\"description\": \"12345678901234567890 </textarea>\",\n\n\
+               \"tools\":{ \"read\":{\"require\":[{\"conditions\":[{\"path\":\"args.n\",\"op\":\"lte\",\"value\":1.0}]}]} } }";
+    bob.writes(odd).await;
+    assert_eq!(bob.text(), odd);
+    assert_eq!(served.text(), POLICY);
+    bob.presses(&["review"]).await;
+    for part in ["1 of 2 tools", "would have been decided otherwise", "1 calls", "needs arguments"] {
+        assert!(bob.page.text.contains(part), "no {part}: {}", bob.page.text);
+    }
+    assert_eq!(bob.sends("edit", &[], &[]).await, 200);
+    assert_eq!(bob.text(), odd);
+    bob.saves().await;
+    assert_eq!(served.text(), odd);
+    assert_eq!(fs::read_to_string(served.previous()).unwrap(), POLICY);
+    assert_eq!(served.calls("read", &json!({ "n": 1 })).await, "allowed");
+    assert_ne!(served.calls("read", &json!({ "n": 2 })).await, "allowed");
+    let log = served.proxy.log();
+    assert!(log.contains("saved a policy") && log.contains("operator=\"bob\""), "{log}");
+
+    bob.presses(&["previous"]).await;
+    assert_eq!(bob.text(), POLICY);
+    bob.saves().await;
+    assert_eq!(served.text(), POLICY);
+    assert_eq!(fs::read_to_string(served.previous()).unwrap(), odd);
+    assert_ne!(served.calls("read", &json!({ "n": 1 })).await, "allowed");
+}
+
+#[tokio::test]
+async fn what_does_not_load_is_shown_with_its_places_and_not_saved() {
+    let served = Served::with(POLICY, json!([])).await;
+    let mut bob = served.as_(BOB).await;
+    let broken = "{ \"version\": \"1\",\n  \"defualt\": \"deny\" }";
+    bob.writes(broken).await;
+    for part in ["1 error<", "line 2, column 3", "unknown field", "did you mean `default`?", "/defualt"] {
+        assert!(bob.page.text.contains(part), "no {part}: {}", bob.page.text);
+    }
+    bob.presses(&["review"]).await;
+    assert!(!bob.page.text.contains(">Save</button>"));
+    assert_eq!(bob.sends("save", &[], &[]).await, 422);
+    assert!(bob.page.text.contains("Nothing was saved"));
+    assert_eq!(bob.text(), broken);
+    bob.writes("no JSON </textarea><script>").await;
+    assert_eq!(bob.text(), "no JSON </textarea><script>");
+    assert!(!bob.page.text.contains("<script>"));
+    assert_eq!(served.text(), POLICY);
+    assert!(!served.previous().exists());
+}
+
+#[tokio::test]
+async fn of_two_who_change_the_same_nobody_overwrites_the_other() {
+    let served = Served::with(POLICY, json!([{ "name": "read" }])).await;
+    let (mut alice, mut bob) = (served.as_(ALICE).await, served.as_(BOB).await);
+    let theirs = r#"{ "version": "1", "default": "deny", "name": "bobs" }"#;
+    alice
+        .writes(r#"{ "version": "1", "default": "hide" }"#)
+        .await;
+    bob.writes(theirs).await;
+    alice.presses(&["review"]).await;
+    bob.saves().await;
+    assert_eq!(alice.sends("save", &[], &[]).await, 409);
+    for part in ["somebody has changed the file", "bobs", "Save</button>"] {
+        assert!(alice.page.text.contains(part), "no {part}: {}", alice.page.text);
+    }
+    assert_eq!(served.text(), theirs);
+    // Who has seen what the other has written may replace it.
+    assert_eq!(alice.sends("save", &[], &[]).await, 303);
+    assert!(served.text().contains("hide"));
+    assert_eq!(fs::read_to_string(served.previous()).unwrap(), theirs);
+    // So it is with whoever writes the file elsewhere.
+    put(&served.policy, POLICY);
+    bob.page = bob.browser.gets(&bob.path).await;
+    put(&served.policy, theirs);
+    assert_eq!(bob.sends("save", &[], &[("text", "{\"version\":\"1\",\"default\":\"allow\"}")]).await, 409);
+    assert_eq!(served.text(), theirs);
+}
+
+#[tokio::test]
+async fn only_who_may_change_policies_does_so_and_only_from_here() {
+    let served = Served::with(POLICY, json!([{ "name": "read" }])).await;
+    let carol = served.as_(CAROL).await;
+    assert!(carol.page.text.contains("readonly"));
+    assert!(!carol.page.text.contains("Review and save"));
+    let bob = served.as_(BOB).await;
+    let text = r#"{ "version": "1", "default": "allow" }"#;
+    let base = bob.field("base");
+    for verb in ["edit", "save"] {
+        let path = format!("{}/{verb}", bob.path);
+        let fields = |csrf| [("csrf", csrf), ("base", &*base), ("text", text)];
+        let refused = carol.browser.posts(&path, &fields(&*carol.csrf)).await;
+        assert_eq!(refused.status(), 403);
+        assert!(refused.text.contains("viewer"), "{}", refused.text);
+        for csrf in ["", &*carol.csrf] {
+            assert_eq!(bob.browser.posts(&path, &fields(csrf)).await.status(), 403);
+        }
+        for origin in [None, Some("null"), Some("https://evil.example")] {
+            let (mut request, form) = bob.browser.form(&path, &fields(&*bob.csrf));
+            if let Some(origin) = origin {
+                request = request.header("origin", origin);
+            }
+            let refused = send(request.body(Full::from(form)).unwrap()).await;
+            assert_eq!(refused.status(), 403, "{origin:?}");
+        }
+        let nobody = Browser::at(&served.admin);
+        assert_eq!(nobody.posts(&path, &fields(&*bob.csrf)).await.status(), 401);
+        assert_eq!(bob.browser.gets(&path).await.status(), 405);
+        let unknown = format!("/policies/0123456789ab/{verb}");
+        let refused = bob.browser.posts(&unknown, &fields(&*bob.csrf)).await;
+        assert_eq!(refused.status(), 404);
+    }
+    assert_eq!(Browser::at(&served.admin).gets(&bob.path).await.status(), 401);
+    let long = "x".repeat((1 << 20) + 1);
+    let fields = [("csrf", &*bob.csrf), ("base", &*base), ("text", &*long)];
+    let refused = bob.browser.posts(&format!("{}/save", bob.path), &fields).await;
+    assert_eq!(refused.status(), 413);
+    assert_eq!(served.text(), POLICY);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_link_stays_one_and_where_nothing_can_be_written_nothing_is_lost() {
+    let target = file("target.json", POLICY);
+    let link = target.with_file_name("link.json");
+    std::os::unix::fs::symlink(&target, &link).unwrap();
+    let served = Served::at(link.clone(), json!([]), &[]).await;
+    let mut bob = served.as_(BOB).await;
+    let text = r#"{ "version": "1", "default": "hide" }"#;
+    bob.writes(text).await;
+    let previous: &Path = &target.with_file_name("target.json.previous");
+    fs::create_dir(previous).unwrap();
+    assert_eq!(bob.sends("save", &[], &[]).await, 500);
+    for part in ["cannot be kept", "Nothing was changed"] {
+        assert!(bob.page.text.contains(part), "{}", bob.page.text);
+    }
+    assert_eq!(bob.text(), text);
+    assert_eq!(served.text(), POLICY);
+    fs::remove_dir(previous).unwrap();
+    bob.saves().await;
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(fs::read_to_string(&target).unwrap(), text);
+    assert_eq!(fs::read_to_string(previous).unwrap(), POLICY);
+}

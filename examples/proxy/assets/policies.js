@@ -1,0 +1,2 @@
+// Applies what is changed at once, without loading the page.
+"use strict";

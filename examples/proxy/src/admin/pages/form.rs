@@ -35,4 +35,10 @@ impl Form {
         let mut all = form_urlencoded::parse(&self.0);
         all.find(|(found, _)| found == name).map(|(_, value)| value)
     }
+
+    /// All that is said for a name.
+    pub(super) fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = Cow<'f, str>> {
+        let all = form_urlencoded::parse(&self.0);
+        all.filter(move |(found, _)| found == name).map(|(_, value)| value)
+    }
 }

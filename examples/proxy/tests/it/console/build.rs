@@ -428,3 +428,277 @@ async fn a_link_stays_one_and_where_nothing_can_be_written_nothing_is_lost() {
     assert_eq!(fs::read_to_string(&target).unwrap(), text);
     assert_eq!(fs::read_to_string(previous).unwrap(), POLICY);
 }
+
+/// What the buttons of a page say.
+fn buttons(page: &str) -> Vec<Vec<String>> {
+    let all = page.split("name=\"do\" value=\"").skip(1);
+    let all = all.map(|rest| plain(rest.split('"').next().unwrap()));
+    all.map(|value| serde_json::from_str(&value).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_policy_is_built_with_buttons_alone_and_holds() {
+    let tools = json!([{ "name": "download_execution_logs" }, { "name": "delete_flow" }]);
+    let served = Served::with("{\"version\":\"1\",\"default\":\"allow\"}", tools).await;
+    let mut bob = served.as_(BOB).await;
+    for part in ["destructive", "2 tools and entries", "Every call", "aria-pressed=\"true\""] {
+        assert!(bob.page.text.contains(part), "no {part}: {}", bob.page.text);
+    }
+    bob.presses(&["empty"]).await;
+    bob.presses(&["rule", "allow", "/tools/download_execution_logs"]).await;
+    let expected = json!({
+        "version": "1", "default": "deny", "tools": { "download_execution_logs": {} },
+    });
+    assert_eq!(bob.json(), expected);
+    // What is chosen and taken back again leaves nothing.
+    for verdict in ["deny", "hide", "allow", "default"] {
+        bob.presses(&["rule", verdict, "/tools/delete_flow"]).await;
+        bob.presses(&["rule", verdict, "/risk/read"]).await;
+    }
+    assert_eq!(bob.json(), expected);
+    bob.changes(&["apply"], &[("f/default", "hide"), ("f/mode", "shadow")]).await;
+    assert_eq!(bob.json()["default"], "hide");
+    assert_eq!(bob.json()["mode"], "shadow");
+    bob.changes(&["apply"], &[("f/default", "deny"), ("f/mode", "enforce")]).await;
+    bob.presses(&["review"]).await;
+    for part in ["1 of 2 tools", "delete_flow", "(default deny)", "-", "+"] {
+        assert!(bob.page.text.contains(part), "no {part}: {}", bob.page.text);
+    }
+    bob.presses(&[]).await;
+    bob.saves().await;
+    assert_eq!(served.calls("download_execution_logs", &json!({})).await, "allowed");
+    assert_ne!(served.calls("delete_flow", &json!({})).await, "allowed");
+    bob.presses(&["recommended"]).await;
+    let recommended = bob.json();
+    assert_eq!(recommended["tools"]["delete_flow"]["action"], "hide");
+    assert!(!bob.page.text.contains(" error"), "{}", bob.page.text);
+}
+
+#[tokio::test]
+async fn limits_reasons_approvals_and_conditions_are_chosen_and_hold() {
+    let tools = json!([
+        { "name": "read" }, { "name": "wipe" }, { "name": "publish" },
+        { "name": "pay", "inputSchema": { "required": ["amount"], "properties": {
+            "amount": { "type": "number", "description": "How <b>much</b>." },
+            "to": { "type": "string", "enum": ["shop", "bank"] },
+        } } },
+    ]);
+    let served = Served::with(POLICY, tools).await;
+    let mut bob = served.as_(BOB).await;
+    bob.presses(&["rule", "deny", "/tools/wipe"]).await;
+    bob.presses(&["open", "/tools/wipe"]).await;
+    bob.changes(&["apply"], &[("f/tools/wipe/reason", "Never.")]).await;
+    bob.presses(&["open", "/tools/read"]).await;
+    let rate = [("f/tools/read/rate_limit/max", "2"), ("f/tools/read/rate_limit/window", "hour")];
+    bob.changes(&["open", "/tools/publish"], &rate).await;
+    bob.changes(&["apply"], &[("f/tools/publish/require_approval", "yes")]).await;
+    assert_eq!(bob.json()["tools"]["publish"], json!({ "require_approval": true }));
+    let reason = ("f/tools/publish/require_approval/reason", "Everybody sees it.");
+    bob.changes(&["open", "/tools/pay"], &[reason]).await;
+    assert!(bob.page.text.contains("How &#60;b&#62;much&#60;/b&#62;."), "{}", bob.page.text);
+    let condition = [("new/0/effect", "require"), ("new/0/op", "lte"), ("new/0/value", "500")];
+    bob.changes(&["condition", "0", "args.amount"], &condition).await;
+    let condition = [("new/1/effect", "deny_if"), ("new/1/op", "in"), ("new/1/pick", "\"bank\"")];
+    bob.changes(&["condition", "1", "args.to"], &condition).await;
+    bob.presses(&["limit", "args.amount"]).await;
+    bob.changes(&["apply"], &[("f/tools/pay/limits/0/max", "600.50")]).await;
+    let check = |path: &str, op: &str, value: Value| {
+        json!([{ "conditions": [{ "path": path, "op": op, "value": value }] }])
+    };
+    let expected = json!({
+        "version": "1", "default": "deny",
+        "tools": {
+            "wipe": { "action": "deny", "reason": "Never." },
+            "read": { "rate_limit": { "max": 2, "window": "hour" } },
+            "publish": { "require_approval": { "reason": "Everybody sees it." } },
+            "pay": {
+                "require": check("args.amount", "lte", json!(500)),
+                "deny_if": check("args.to", "in", json!(["bank"])),
+                "limits": [{
+                    "counter": "amount", "window": "day", "max": 600.5,
+                    "increment_from": "args.amount",
+                }],
+            },
+        },
+    });
+    assert_eq!(bob.json(), expected);
+    assert!(bob.text().contains("600.50"));
+    bob.saves().await;
+    let nothing = json!({});
+    assert!(served.calls("wipe", &nothing).await.contains("Never."));
+    assert_eq!(served.calls("read", &nothing).await, "allowed");
+    assert_eq!(served.calls("read", &nothing).await, "allowed");
+    assert_ne!(served.calls("read", &nothing).await, "allowed");
+    for (arguments, expected) in [
+        (json!({ "amount": 501, "to": "shop" }), false),
+        (json!({ "amount": 1, "to": "bank" }), false),
+        (json!({ "amount": 500, "to": "shop" }), true),
+        (json!({ "amount": 200, "to": "shop" }), false),
+        (json!({ "amount": 100, "to": "shop" }), true),
+    ] {
+        let said = served.calls("pay", &arguments).await;
+        assert_eq!(said == "allowed", expected, "{arguments}: {said}");
+    }
+    let alice = served.as_(ALICE).await;
+    let waits = async {
+        within("a call that waits", async {
+            while !alice.browser.gets("/approvals").await.text.contains("Everybody sees it.") {}
+        })
+        .await;
+    };
+    tokio::select! {
+        said = served.calls("publish", &nothing) => panic!("{said}"),
+        () = waits => {}
+    }
+
+    // And all of it is taken away again.
+    bob.presses(&["open", "/tools/pay"]).await;
+    for part in ["require/0/conditions/0", "deny_if/0/conditions/0", "limits/0"] {
+        bob.presses(&["remove", &format!("/tools/pay/{part}")]).await;
+    }
+    assert_eq!(bob.json()["tools"]["pay"], json!({}));
+    bob.presses(&["open", "/tools/read"]).await;
+    bob.changes(&["open", "/tools/publish"], &[("f/tools/read/rate_limit/max", "")]).await;
+    bob.changes(&["apply"], &[("f/tools/publish/require_approval", "")]).await;
+    let tools = bob.json()["tools"].clone();
+    assert_eq!((&tools["read"], &tools["publish"]), (&json!({}), &json!({})));
+}
+
+#[tokio::test]
+async fn what_nobody_changes_stays_as_it_is_written() {
+    let odd = "{\"version\" : \"1\",\"default\":\"deny\",\n\t\"name\":\"\\u00e9\",\"description\":\"a\\nb\\u202e\",\n\
+        \"tools\":{ \"pay\":{\"require\":[{\"on_deny\":\"No.\",\"conditions\":[{\"op\":\"in\",\"path\":\"args.to\",\"value\":[\"a\",\n\"b, c\"]},\
+        {\"path\":\"args.n\",\"op\":\"eq\",\"value\":1.0}]}],\"rate_limit\":\"10/minute\",\
+        \"description\":\"tab\\there\",\"limits\":[{\"counter\":\"c\",\"window\":7.0e1,\"max\":12345678901.50}]},\
+        \"ask\" : { \"action\":\"require_approval\",\"reason\":\"Why.\" } } }\n\n";
+    let served = Served::with(odd, json!([{ "name": "pay" }])).await;
+    let mut bob = served.as_(BOB).await;
+    for at in ["/tools/pay", "/tools/ask", "/all_tools", "/risk/write", "/nowhere"] {
+        bob.presses(&["open", at]).await;
+        assert_eq!(bob.text(), odd);
+        bob.presses(&["apply"]).await;
+        assert_eq!(bob.text(), odd);
+        assert!(!bob.page.text.contains("data-changed"), "{}", bob.page.text);
+    }
+    // What is written in short is written at length once a part of it is another.
+    bob.presses(&["open", "/tools/pay"]).await;
+    bob.changes(&["open", "/tools/ask"], &[("f/tools/pay/rate_limit/max", "11")]).await;
+    let rest = odd.replace("\"10/minute\"", "{ \"max\": 11, \"window\": \"minute\" }");
+    assert_eq!(bob.text(), rest);
+    bob.changes(&["apply"], &[("f/tools/ask/require_approval/expires", "60")]).await;
+    let asks = json!({ "require_approval": { "reason": "Why.", "expires": 60 } });
+    assert_eq!(bob.json()["tools"]["ask"], asks);
+    // Whoever writes by hand is right, whatever the fields show.
+    let fields = [
+        ("text", odd),
+        ("f/tools/ask/require_approval/expires", "61"),
+        ("f/default", "allow"),
+    ];
+    bob.changes(&["apply"], &fields).await;
+    assert_eq!(bob.text(), odd);
+    bob.presses(&["reload"]).await;
+    assert_eq!(bob.text(), odd);
+}
+
+#[tokio::test]
+async fn names_that_should_fool_somebody_do_not() {
+    let names = [
+        "</textarea><script>alert(1)</script>",
+        "\"onclick=\"x",
+        "a/b~c~1",
+        "*\\*",
+        "\u{202e}live",
+        "\u{1f642}",
+        "two\r\nlines",
+        "__proto__",
+        "x".repeat(10_000).leak(),
+    ];
+    let tools: Vec<_> = names
+        .iter()
+        .map(|name| json!({ "name": name, "description": name, "inputSchema": { "properties": {
+            (*name): { "type": "string", "description": name, "enum": [name] },
+        } } }))
+        .collect();
+    let served = Served::with(POLICY, json!(tools)).await;
+    let mut bob = served.as_(BOB).await;
+    let allows = buttons(&bob.page.text).into_iter();
+    let allows = allows.filter(|button| button[..2] == ["rule", "allow"] && button[2].starts_with("/tools/"));
+    let allows: Vec<_> = allows.collect();
+    assert_eq!(allows.len(), names.len());
+    for button in &allows {
+        let button: Vec<&str> = button.iter().map(String::as_str).collect();
+        bob.presses(&button).await;
+        bob.presses(&["open", button[2]]).await;
+        let add = buttons(&bob.page.text).into_iter().find(|button| button[0] == "condition");
+        let add = add.unwrap();
+        let add: Vec<&str> = add.iter().map(String::as_str).collect();
+        bob.changes(&add, &[]).await;
+        for part in ["<script>", "\u{202e}", "<bdi>\"", "style="] {
+            assert!(!bob.page.text.contains(part), "{part} in {}", bob.page.text);
+        }
+    }
+    let entries = bob.json()["tools"].as_object().unwrap().clone();
+    for name in names {
+        let key = name.replace('\\', "\\\\").replace('*', "\\*");
+        let rule = &entries[&key];
+        assert_eq!(rule["require"].as_array().unwrap().len(), 1, "{rule}");
+        assert_eq!(served.calls(name, &json!({})).await == "allowed", false);
+    }
+    assert!(!bob.page.text.contains("mark error"), "{}", bob.page.text);
+    for button in &allows {
+        let button: Vec<&str> = button.iter().map(String::as_str).collect();
+        bob.presses(&button).await;
+    }
+    bob.presses(&["close"]).await;
+    bob.saves().await;
+    for name in names {
+        assert_eq!(served.calls(name, &json!({})).await, "allowed", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_tools_come_in_parts_and_can_be_looked_for() {
+    let tools: Vec<_> = (0..1_000)
+        .map(|index| json!({ "name": format!("tool_{index:04}"), "description": "x".repeat(2_000) }))
+        .collect();
+    let served = Served::with(POLICY, json!(tools)).await;
+    let mut bob = served.as_(BOB).await;
+    assert!(bob.page.text.contains("1000 tools and entries, part 1 of 10"));
+    assert!(bob.page.text.len() < 300_000, "{}", bob.page.text.len());
+    bob.presses(&["part", "9"]).await;
+    assert!(bob.page.text.contains("tool_0999") && !bob.page.text.contains("tool_0001"));
+    bob.changes(&["filter"], &[("filter", "_050")]).await;
+    assert!(bob.page.text.contains("10 tools and entries"), "{}", bob.page.text);
+    bob.presses(&["rule", "allow", "/tools/tool_0500"]).await;
+    assert!(bob.page.text.contains("10 tools and entries"));
+    bob.presses(&["review"]).await;
+    assert!(bob.page.text.contains("1 of 1000 tools"));
+}
+
+#[tokio::test]
+async fn the_review_tells_what_would_become_of_recorded_calls() {
+    for kind in ["", "sqlite:"] {
+        let audit = file("unused", "").with_file_name("audit");
+        let audit = format!("{kind}{}", audit.display());
+        let policy = r#"{ "version": "1", "default": "allow", "tools": { "write": { "action": "deny" } } }"#;
+        let tools = json!([{ "name": "read" }, { "name": "write" }]);
+        let served = Served::at(file("policy.json", policy), tools, &["--audit", &audit]).await;
+        for tool in ["read", "read", "write", "other"] {
+            served.calls(tool, &json!({})).await;
+        }
+        let mut bob = served.as_(BOB).await;
+        bob.presses(&["rule", "deny", "/tools/read"]).await;
+        bob.presses(&["rule", "allow", "/tools/write"]).await;
+        bob.presses(&["review"]).await;
+        for part in [
+            "2 of 2 tools",
+            "From the audit file: 4 calls, of which 3 would have been decided otherwise, 1 the same",
+            "tool `read`",
+            "<td class=\"number\" data-label=\"Times\">2</td>",
+            "allow by /default",
+            "deny by /tools/read/action",
+        ] {
+            assert!(bob.page.text.contains(part), "no {part}: {}", bob.page.text);
+        }
+    }
+}

@@ -44,6 +44,11 @@ impl Draft {
         }
     }
 
+    /// For the template: the place of the rule that is open, as it is in the form.
+    pub(super) fn packed_at(&self) -> Option<String> {
+        self.at.as_deref().map(packed)
+    }
+
     /// The text as it is to be written in the place of this one.
     pub(super) fn to_write(&self, old: &str) -> String {
         match old.contains("\r\n") {

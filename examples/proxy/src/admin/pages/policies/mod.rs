@@ -7,10 +7,16 @@
 
 mod draft;
 mod edit;
+mod field;
 mod file;
 mod findings;
+mod operation;
 mod recorded;
 mod review;
+mod rows;
+mod rule;
+mod schema;
+mod value;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,15 +24,19 @@ use askama::Template;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use hyper::body::Body;
-use mcp_policy::{DefaultAction, PolicyDocument};
+use mcp_policy::{DefaultAction, Policy, PolicyDocument};
 use tower::BoxError;
 
 use self::{
     draft::{Draft, pressed},
+    edit::{Node, Stuck},
+    field::Field,
     file::NotSaved,
     findings::Checked,
     recorded::Recorded,
     review::Review,
+    rows::Rows,
+    rule::Opened,
 };
 use super::{
     super::{
@@ -115,8 +125,34 @@ struct Builder<'a> {
     draft: &'a Draft,
     /// Tells a text that was changed by hand from one that was not.
     seen: String,
+    /// Whether the text is another one than that of the file.
+    is_changed: bool,
     checked: &'a Checked,
     has_previous: bool,
+    /// What can be chosen; nothing if the text is no JSON.
+    chosen: Option<Chosen>,
+}
+
+/// What can be chosen instead of being written.
+struct Chosen {
+    settings: Vec<Field>,
+    general: Vec<rows::Row>,
+    tools: Rows,
+    opened: Option<Opened>,
+}
+
+impl Chosen {
+    fn of(draft: &Draft, policy: Option<&Policy>, subject: &Subject) -> Option<Self> {
+        let root = Node::of(&draft.text)?;
+        root.members()?;
+        let opened = draft.at.as_deref();
+        Some(Self {
+            settings: operation::settings(root),
+            general: rows::general(root, draft),
+            tools: rows::rows(root, policy, draft, subject),
+            opened: opened.and_then(|at| Opened::of(root, at, operation::tool_at(subject, at))),
+        })
+    }
 }
 
 #[derive(Template)]
@@ -260,7 +296,11 @@ impl Pages {
                 draft.text = Draft::of_file(&text).text;
             }
             ["reload"] => draft = Draft::of_file(&read(&subject.path).await?),
-            _ => {}
+            pressed => {
+                if let Err(Stuck(why)) = operation::apply(&mut draft, &form, pressed, &subject) {
+                    notices.push(Notice::new("bad", format!("Nothing was done: {why}.")));
+                }
+            }
         }
         self.builder(visitor, subject, draft, notices, StatusCode::OK).await
     }
@@ -277,6 +317,11 @@ impl Pages {
         notices.extend(unknown(&subject));
         let page = tokio::task::spawn_blocking(move || {
             let checked = Checked::of(&draft.text, &subject);
+            let now = files::needed(&subject.path).unwrap_or_default();
+            if file::digest(&now) != draft.base {
+                let why = "The file was changed by somebody else since this began.";
+                notices.push(Notice::new("bad", why));
+            }
             let builder = Builder {
                 frame: Frame::new(&visitor, Here::Policies),
                 notices,
@@ -284,7 +329,9 @@ impl Pages {
                 id: &subject.id,
                 uses: told(&subject.uses),
                 seen: file::digest(&draft.text),
+                is_changed: Draft::of_file(&now).text != draft.text,
                 has_previous: file::previous(&subject.path).exists(),
+                chosen: Chosen::of(&draft, checked.policy.as_ref(), &subject),
                 draft: &draft,
                 checked: &checked,
             };
@@ -334,7 +381,7 @@ impl Pages {
         let (text, draft, saved) = tokio::task::spawn_blocking(move || {
             let old = files::read(&path).ok().flatten().unwrap_or_default();
             let text = draft.to_write(&old);
-            if text.parse::<mcp_policy::Policy>().is_err() {
+            if text.parse::<Policy>().is_err() {
                 return (text, draft, None);
             }
             let saved = file::save(&path, &text, &base);

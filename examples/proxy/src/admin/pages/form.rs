@@ -39,6 +39,7 @@ impl Form {
     /// All that is said for a name.
     pub(super) fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = Cow<'f, str>> {
         let all = form_urlencoded::parse(&self.0);
-        all.filter(move |(found, _)| found == name).map(|(_, value)| value)
+        all.filter(move |(found, _)| found == name)
+            .map(|(_, value)| value)
     }
 }

@@ -309,11 +309,7 @@ impl Pages {
     }
 
     /// A form of these pages, and who sent it.
-    async fn signed<B>(
-        &self,
-        request: Request<B>,
-        most: usize,
-    ) -> Result<(Visitor, Form), Refusal>
+    async fn signed<B>(&self, request: Request<B>, most: usize) -> Result<(Visitor, Form), Refusal>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {

@@ -11,8 +11,8 @@ use std::{path::Path, process::ExitCode};
 use mcp_policy::{ListedTools, Policy};
 use serde_json::{Value, json};
 
-pub(crate) use self::compare::{Known, rule_at};
 use self::compare::{Compared, Pair};
+pub(crate) use self::compare::{Known, rule_at};
 pub(crate) use self::replay::run as replay;
 use super::{
     cases, load, offered,

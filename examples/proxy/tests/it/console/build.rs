@@ -158,7 +158,9 @@ impl Editing<'_> {
     fn field(&self, name: &str) -> String {
         let mut fields = self.fields().into_iter();
         let found = fields.find(|(own, _)| own == name);
-        found.unwrap_or_else(|| panic!("no {name}: {}", self.page.text)).1
+        found
+            .unwrap_or_else(|| panic!("no {name}: {}", self.page.text))
+            .1
     }
 
     fn text(&self) -> String {
@@ -210,12 +212,23 @@ impl Editing<'_> {
     /// Has it reviewed, saves it, and looks at what the page says then.
     async fn saves(&mut self) {
         self.presses(&["review"]).await;
-        assert!(self.page.text.contains(">Save</button>"), "{}", self.page.text);
-        assert_eq!(self.sends("save", &[], &[]).await, 303, "{}", self.page.text);
+        assert!(
+            self.page.text.contains(">Save</button>"),
+            "{}",
+            self.page.text
+        );
+        assert_eq!(
+            self.sends("save", &[], &[]).await,
+            303,
+            "{}",
+            self.page.text
+        );
         let to = self.page.header("location").unwrap().to_owned();
         self.page = self.browser.gets(&to).await;
         assert!(
-            self.page.text.contains("Saved. It holds from the next call on."),
+            self.page
+                .text
+                .contains("Saved. It holds from the next call on."),
             "{}",
             self.page.text
         );
@@ -226,7 +239,9 @@ impl Editing<'_> {
 /// pressed.
 fn fields(page: &str) -> Vec<(String, String)> {
     let mut fields = Vec::new();
-    let (_, form) = page.split_once("method=\"post\" action=\"/policies/").unwrap();
+    let (_, form) = page
+        .split_once("method=\"post\" action=\"/policies/")
+        .unwrap();
     let (form, _) = form.split_once("</form>").unwrap();
     let attribute = |tag: &str, name: &str| {
         let (_, rest) = tag.split_once(&format!(" {name}=\""))?;
@@ -283,7 +298,11 @@ fn plain(text: &str) -> String {
 async fn what_is_saved_holds_from_the_next_call_on_and_can_be_taken_back() {
     let served = Served::with(POLICY, json!([{ "name": "read" }, { "name": "write" }])).await;
     let mut bob = served.as_(BOB).await;
-    assert!(bob.page.text.contains("Holds for <bdi>everybody on fake</bdi>"));
+    assert!(
+        bob.page
+            .text
+            .contains("Holds for <bdi>everybody on fake</bdi>")
+    );
     assert_eq!(bob.text(), POLICY);
     let nothing = json!({});
     assert_ne!(served.calls("read", &nothing).await, "allowed");
@@ -293,7 +312,12 @@ async fn what_is_saved_holds_from_the_next_call_on_and_can_be_taken_back() {
     assert_eq!(bob.text(), odd);
     assert_eq!(served.text(), POLICY);
     bob.presses(&["review"]).await;
-    for part in ["1 of 2 tools", "would have been decided otherwise", "1 calls", "needs arguments"] {
+    for part in [
+        "1 of 2 tools get",
+        "would have been decided otherwise",
+        "1 calls",
+        "needs arguments",
+    ] {
         assert!(bob.page.text.contains(part), "no {part}: {}", bob.page.text);
     }
     assert_eq!(bob.sends("edit", &[], &[]).await, 200);
@@ -304,7 +328,10 @@ async fn what_is_saved_holds_from_the_next_call_on_and_can_be_taken_back() {
     assert_eq!(served.calls("read", &json!({ "n": 1 })).await, "allowed");
     assert_ne!(served.calls("read", &json!({ "n": 2 })).await, "allowed");
     let log = served.proxy.log();
-    assert!(log.contains("saved a policy") && log.contains("operator=\"bob\""), "{log}");
+    assert!(
+        log.contains("saved a policy") && log.contains("operator=\"bob\""),
+        "{log}"
+    );
 
     bob.presses(&["previous"]).await;
     assert_eq!(bob.text(), POLICY);
@@ -320,7 +347,13 @@ async fn what_does_not_load_is_shown_with_its_places_and_not_saved() {
     let mut bob = served.as_(BOB).await;
     let broken = "{ \"version\": \"1\",\n  \"defualt\": \"deny\" }";
     bob.writes(broken).await;
-    for part in ["1 error<", "line 2, column 3", "unknown field", "did you mean `default`?", "/defualt"] {
+    for part in [
+        "1 error<",
+        "line 2, column 3",
+        "unknown field",
+        "did you mean `default`?",
+        "/defualt",
+    ] {
         assert!(bob.page.text.contains(part), "no {part}: {}", bob.page.text);
     }
     bob.presses(&["review"]).await;
@@ -348,7 +381,11 @@ async fn of_two_who_change_the_same_nobody_overwrites_the_other() {
     bob.saves().await;
     assert_eq!(alice.sends("save", &[], &[]).await, 409);
     for part in ["somebody has changed the file", "bobs", "Save</button>"] {
-        assert!(alice.page.text.contains(part), "no {part}: {}", alice.page.text);
+        assert!(
+            alice.page.text.contains(part),
+            "no {part}: {}",
+            alice.page.text
+        );
     }
     assert_eq!(served.text(), theirs);
     // Who has seen what the other has written may replace it.
@@ -359,7 +396,15 @@ async fn of_two_who_change_the_same_nobody_overwrites_the_other() {
     put(&served.policy, POLICY);
     bob.page = bob.browser.gets(&bob.path).await;
     put(&served.policy, theirs);
-    assert_eq!(bob.sends("save", &[], &[("text", "{\"version\":\"1\",\"default\":\"allow\"}")]).await, 409);
+    assert_eq!(
+        bob.sends(
+            "save",
+            &[],
+            &[("text", "{\"version\":\"1\",\"default\":\"allow\"}")]
+        )
+        .await,
+        409
+    );
     assert_eq!(served.text(), theirs);
 }
 
@@ -396,10 +441,16 @@ async fn only_who_may_change_policies_does_so_and_only_from_here() {
         let refused = bob.browser.posts(&unknown, &fields(&*bob.csrf)).await;
         assert_eq!(refused.status(), 404);
     }
-    assert_eq!(Browser::at(&served.admin).gets(&bob.path).await.status(), 401);
+    assert_eq!(
+        Browser::at(&served.admin).gets(&bob.path).await.status(),
+        401
+    );
     let long = "x".repeat((1 << 20) + 1);
     let fields = [("csrf", &*bob.csrf), ("base", &*base), ("text", &*long)];
-    let refused = bob.browser.posts(&format!("{}/save", bob.path), &fields).await;
+    let refused = bob
+        .browser
+        .posts(&format!("{}/save", bob.path), &fields)
+        .await;
     assert_eq!(refused.status(), 413);
     assert_eq!(served.text(), POLICY);
 }
@@ -433,7 +484,8 @@ async fn a_link_stays_one_and_where_nothing_can_be_written_nothing_is_lost() {
 fn buttons(page: &str) -> Vec<Vec<String>> {
     let all = page.split("name=\"do\" value=\"").skip(1);
     let all = all.map(|rest| plain(rest.split('"').next().unwrap()));
-    all.map(|value| serde_json::from_str(&value).unwrap()).collect()
+    all.map(|value| serde_json::from_str(&value).unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -441,11 +493,17 @@ async fn a_policy_is_built_with_buttons_alone_and_holds() {
     let tools = json!([{ "name": "download_execution_logs" }, { "name": "delete_flow" }]);
     let served = Served::with("{\"version\":\"1\",\"default\":\"allow\"}", tools).await;
     let mut bob = served.as_(BOB).await;
-    for part in ["destructive", "2 tools and entries", "Every call", "aria-pressed=\"true\""] {
+    for part in [
+        "destructive",
+        "2 tools and entries",
+        "Every call",
+        "aria-pressed=\"true\"",
+    ] {
         assert!(bob.page.text.contains(part), "no {part}: {}", bob.page.text);
     }
     bob.presses(&["empty"]).await;
-    bob.presses(&["rule", "allow", "/tools/download_execution_logs"]).await;
+    bob.presses(&["rule", "allow", "/tools/download_execution_logs"])
+        .await;
     let expected = json!({
         "version": "1", "default": "deny", "tools": { "download_execution_logs": {} },
     });
@@ -456,17 +514,28 @@ async fn a_policy_is_built_with_buttons_alone_and_holds() {
         bob.presses(&["rule", verdict, "/risk/read"]).await;
     }
     assert_eq!(bob.json(), expected);
-    bob.changes(&["apply"], &[("f/default", "hide"), ("f/mode", "shadow")]).await;
+    bob.changes(&["apply"], &[("f/default", "hide"), ("f/mode", "shadow")])
+        .await;
     assert_eq!(bob.json()["default"], "hide");
     assert_eq!(bob.json()["mode"], "shadow");
-    bob.changes(&["apply"], &[("f/default", "deny"), ("f/mode", "enforce")]).await;
+    bob.changes(&["apply"], &[("f/default", "deny"), ("f/mode", "enforce")])
+        .await;
     bob.presses(&["review"]).await;
-    for part in ["1 of 2 tools", "delete_flow", "(default deny)", "-", "+"] {
+    for part in [
+        "1 of 2 tools get another verdict, 1 more keep theirs",
+        "delete_flow",
+        "(default deny)",
+        "-",
+        "+",
+    ] {
         assert!(bob.page.text.contains(part), "no {part}: {}", bob.page.text);
     }
     bob.presses(&[]).await;
     bob.saves().await;
-    assert_eq!(served.calls("download_execution_logs", &json!({})).await, "allowed");
+    assert_eq!(
+        served.calls("download_execution_logs", &json!({})).await,
+        "allowed"
+    );
     assert_ne!(served.calls("delete_flow", &json!({})).await, "allowed");
     bob.presses(&["recommended"]).await;
     let recommended = bob.json();
@@ -487,24 +556,48 @@ async fn limits_reasons_approvals_and_conditions_are_chosen_and_hold() {
     let mut bob = served.as_(BOB).await;
     bob.presses(&["rule", "deny", "/tools/wipe"]).await;
     bob.presses(&["open", "/tools/wipe"]).await;
-    bob.changes(&["apply"], &[("f/tools/wipe/reason", "Never.")]).await;
+    bob.changes(&["apply"], &[("f/tools/wipe/reason", "Never.")])
+        .await;
     bob.presses(&["open", "/tools/read"]).await;
-    let rate = [("f/tools/read/rate_limit/max", "2"), ("f/tools/read/rate_limit/window", "hour")];
+    let rate = [
+        ("f/tools/read/rate_limit/max", "2"),
+        ("f/tools/read/rate_limit/window", "hour"),
+    ];
     bob.changes(&["open", "/tools/publish"], &rate).await;
-    bob.changes(&["apply"], &[("f/tools/publish/require_approval", "yes")]).await;
-    assert_eq!(bob.json()["tools"]["publish"], json!({ "require_approval": true }));
-    let reason = ("f/tools/publish/require_approval/reason", "Everybody sees it.");
+    bob.changes(&["apply"], &[("f/tools/publish/require_approval", "yes")])
+        .await;
+    assert_eq!(
+        bob.json()["tools"]["publish"],
+        json!({ "require_approval": true })
+    );
+    let reason = (
+        "f/tools/publish/require_approval/reason",
+        "Everybody sees it.",
+    );
     bob.changes(&["open", "/tools/pay"], &[reason]).await;
-    assert!(bob.page.text.contains("How &#60;b&#62;much&#60;/b&#62;."), "{}", bob.page.text);
-    let condition = [("new/0/effect", "require"), ("new/0/op", "lte"), ("new/0/value", "500")];
-    bob.changes(&["condition", "0", "args.amount"], &condition).await;
-    let condition = [("new/1/effect", "deny_if"), ("new/1/op", "in"), ("new/1/pick", "\"bank\"")];
-    bob.changes(&["condition", "1", "args.to"], &condition).await;
+    assert!(
+        bob.page.text.contains("How &#60;b&#62;much&#60;/b&#62;."),
+        "{}",
+        bob.page.text
+    );
+    let condition = [
+        ("new/0/effect", "require"),
+        ("new/0/op", "lte"),
+        ("new/0/value", "500"),
+    ];
+    bob.changes(&["condition", "0", "args.amount"], &condition)
+        .await;
+    let condition = [
+        ("new/1/effect", "deny_if"),
+        ("new/1/op", "in"),
+        ("new/1/pick", "\"bank\""),
+    ];
+    bob.changes(&["condition", "1", "args.to"], &condition)
+        .await;
     bob.presses(&["limit", "args.amount"]).await;
-    bob.changes(&["apply"], &[("f/tools/pay/limits/0/max", "600.50")]).await;
-    let check = |path: &str, op: &str, value: Value| {
-        json!([{ "conditions": [{ "path": path, "op": op, "value": value }] }])
-    };
+    bob.changes(&["apply"], &[("f/tools/pay/limits/0/max", "600.50")])
+        .await;
+    let check = |path: &str, op: &str, value: Value| json!([{ "conditions": [{ "path": path, "op": op, "value": value }] }]);
     let expected = json!({
         "version": "1", "default": "deny",
         "tools": {
@@ -542,7 +635,13 @@ async fn limits_reasons_approvals_and_conditions_are_chosen_and_hold() {
     let alice = served.as_(ALICE).await;
     let waits = async {
         within("a call that waits", async {
-            while !alice.browser.gets("/approvals").await.text.contains("Everybody sees it.") {}
+            while !alice
+                .browser
+                .gets("/approvals")
+                .await
+                .text
+                .contains("Everybody sees it.")
+            {}
         })
         .await;
     };
@@ -553,15 +652,28 @@ async fn limits_reasons_approvals_and_conditions_are_chosen_and_hold() {
 
     // And all of it is taken away again.
     bob.presses(&["open", "/tools/pay"]).await;
-    for part in ["require/0/conditions/0", "deny_if/0/conditions/0", "limits/0"] {
-        bob.presses(&["remove", &format!("/tools/pay/{part}")]).await;
+    for part in [
+        "require/0/conditions/0",
+        "deny_if/0/conditions/0",
+        "limits/0",
+    ] {
+        bob.presses(&["remove", &format!("/tools/pay/{part}")])
+            .await;
     }
     assert_eq!(bob.json()["tools"]["pay"], json!({}));
     bob.presses(&["open", "/tools/read"]).await;
-    bob.changes(&["open", "/tools/publish"], &[("f/tools/read/rate_limit/max", "")]).await;
-    bob.changes(&["apply"], &[("f/tools/publish/require_approval", "")]).await;
+    bob.changes(
+        &["open", "/tools/publish"],
+        &[("f/tools/read/rate_limit/max", "")],
+    )
+    .await;
+    bob.changes(&["apply"], &[("f/tools/publish/require_approval", "")])
+        .await;
     let tools = bob.json()["tools"].clone();
-    assert_eq!((&tools["read"], &tools["publish"]), (&json!({}), &json!({})));
+    assert_eq!(
+        (&tools["read"], &tools["publish"]),
+        (&json!({}), &json!({}))
+    );
 }
 
 #[tokio::test]
@@ -573,7 +685,13 @@ async fn what_nobody_changes_stays_as_it_is_written() {
         \"ask\" : { \"action\":\"require_approval\",\"reason\":\"Why.\" } } }\n\n";
     let served = Served::with(odd, json!([{ "name": "pay" }])).await;
     let mut bob = served.as_(BOB).await;
-    for at in ["/tools/pay", "/tools/ask", "/all_tools", "/risk/write", "/nowhere"] {
+    for at in [
+        "/tools/pay",
+        "/tools/ask",
+        "/all_tools",
+        "/risk/write",
+        "/nowhere",
+    ] {
         bob.presses(&["open", at]).await;
         assert_eq!(bob.text(), odd);
         bob.presses(&["apply"]).await;
@@ -582,10 +700,18 @@ async fn what_nobody_changes_stays_as_it_is_written() {
     }
     // What is written in short is written at length once a part of it is another.
     bob.presses(&["open", "/tools/pay"]).await;
-    bob.changes(&["open", "/tools/ask"], &[("f/tools/pay/rate_limit/max", "11")]).await;
+    bob.changes(
+        &["open", "/tools/ask"],
+        &[("f/tools/pay/rate_limit/max", "11")],
+    )
+    .await;
     let rest = odd.replace("\"10/minute\"", "{ \"max\": 11, \"window\": \"minute\" }");
     assert_eq!(bob.text(), rest);
-    bob.changes(&["apply"], &[("f/tools/ask/require_approval/expires", "60")]).await;
+    bob.changes(
+        &["apply"],
+        &[("f/tools/ask/require_approval/expires", "60")],
+    )
+    .await;
     let asks = json!({ "require_approval": { "reason": "Why.", "expires": 60 } });
     assert_eq!(bob.json()["tools"]["ask"], asks);
     // Whoever writes by hand is right, whatever the fields show.
@@ -615,21 +741,27 @@ async fn names_that_should_fool_somebody_do_not() {
     ];
     let tools: Vec<_> = names
         .iter()
-        .map(|name| json!({ "name": name, "description": name, "inputSchema": { "properties": {
+        .map(|name| {
+            json!({ "name": name, "description": name, "inputSchema": { "properties": {
             (*name): { "type": "string", "description": name, "enum": [name] },
-        } } }))
+        } } })
+        })
         .collect();
     let served = Served::with(POLICY, json!(tools)).await;
     let mut bob = served.as_(BOB).await;
     let allows = buttons(&bob.page.text).into_iter();
-    let allows = allows.filter(|button| button[..2] == ["rule", "allow"] && button[2].starts_with("/tools/"));
+    let allows = allows.filter(|button| {
+        button.len() == 3 && button[..2] == ["rule", "allow"] && button[2].starts_with("/tools/")
+    });
     let allows: Vec<_> = allows.collect();
     assert_eq!(allows.len(), names.len());
     for button in &allows {
         let button: Vec<&str> = button.iter().map(String::as_str).collect();
         bob.presses(&button).await;
         bob.presses(&["open", button[2]]).await;
-        let add = buttons(&bob.page.text).into_iter().find(|button| button[0] == "condition");
+        let add = buttons(&bob.page.text)
+            .into_iter()
+            .find(|button| button[0] == "condition");
         let add = add.unwrap();
         let add: Vec<&str> = add.iter().map(String::as_str).collect();
         bob.changes(&add, &[]).await;
@@ -659,20 +791,30 @@ async fn names_that_should_fool_somebody_do_not() {
 #[tokio::test]
 async fn a_thousand_tools_come_in_parts_and_can_be_looked_for() {
     let tools: Vec<_> = (0..1_000)
-        .map(|index| json!({ "name": format!("tool_{index:04}"), "description": "x".repeat(2_000) }))
+        .map(
+            |index| json!({ "name": format!("tool_{index:04}"), "description": "x".repeat(2_000) }),
+        )
         .collect();
     let served = Served::with(POLICY, json!(tools)).await;
     let mut bob = served.as_(BOB).await;
-    assert!(bob.page.text.contains("1000 tools and entries, part 1 of 10"));
+    assert!(
+        bob.page
+            .text
+            .contains("1000 tools and entries, part 1 of 10")
+    );
     assert!(bob.page.text.len() < 300_000, "{}", bob.page.text.len());
     bob.presses(&["part", "9"]).await;
     assert!(bob.page.text.contains("tool_0999") && !bob.page.text.contains("tool_0001"));
     bob.changes(&["filter"], &[("filter", "_050")]).await;
-    assert!(bob.page.text.contains("10 tools and entries"), "{}", bob.page.text);
+    assert!(
+        bob.page.text.contains("10 tools and entries"),
+        "{}",
+        bob.page.text
+    );
     bob.presses(&["rule", "allow", "/tools/tool_0500"]).await;
     assert!(bob.page.text.contains("10 tools and entries"));
     bob.presses(&["review"]).await;
-    assert!(bob.page.text.contains("1 of 1000 tools"));
+    assert!(bob.page.text.contains("1 of 1000 tools get"));
 }
 
 #[tokio::test]
@@ -680,7 +822,8 @@ async fn the_review_tells_what_would_become_of_recorded_calls() {
     for kind in ["", "sqlite:"] {
         let audit = file("unused", "").with_file_name("audit");
         let audit = format!("{kind}{}", audit.display());
-        let policy = r#"{ "version": "1", "default": "allow", "tools": { "write": { "action": "deny" } } }"#;
+        let policy =
+            r#"{ "version": "1", "default": "allow", "tools": { "write": { "action": "deny" } } }"#;
         let tools = json!([{ "name": "read" }, { "name": "write" }]);
         let served = Served::at(file("policy.json", policy), tools, &["--audit", &audit]).await;
         for tool in ["read", "read", "write", "other"] {
@@ -691,7 +834,7 @@ async fn the_review_tells_what_would_become_of_recorded_calls() {
         bob.presses(&["rule", "allow", "/tools/write"]).await;
         bob.presses(&["review"]).await;
         for part in [
-            "2 of 2 tools",
+            "2 of 2 tools get another verdict",
             "From the audit file: 4 calls, of which 3 would have been decided otherwise, 1 the same",
             "tool `read`",
             "<td class=\"number\" data-label=\"Times\">2</td>",

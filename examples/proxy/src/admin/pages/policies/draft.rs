@@ -49,6 +49,11 @@ impl Draft {
         self.at.as_deref().map(packed)
     }
 
+    /// Has it shown with escapes what was put into it that could fool a reader.
+    pub(super) fn put(&mut self, text: &str) {
+        self.text = lines(text);
+    }
+
     /// The text as it is to be written in the place of this one.
     pub(super) fn to_write(&self, old: &str) -> String {
         match old.contains("\r\n") {

@@ -179,6 +179,17 @@ pub(super) fn remove(whole: &str, place: &[&str]) -> Result<String, Stuck> {
 }
 
 pub(super) const NOT_JSON: Stuck = Stuck("the text is not JSON");
+/// The text laid out anew. Only its blanks are others, and the escapes in its keys.
+pub(super) fn laid_out(whole: &str) -> Result<String, Stuck> {
+    let root = Node::of(whole).ok_or(NOT_JSON)?;
+    let layout = Layout {
+        before: Some(""),
+        unit: "  ",
+        deeper: 0,
+    };
+    Ok(layout.parts(root, 0) + "\n")
+}
+
 const NOT_THERE: Stuck = Stuck("what should be changed is not there any more");
 const NO_NUMBER: Stuck = Stuck("there is a list where an object was expected");
 const NO_PARTS: Stuck = Stuck("there is a plain value where an object or a list was expected");
@@ -233,7 +244,9 @@ fn splice(whole: &str, span: Range<usize>, new: &str) -> String {
 fn key_span(whole: &str, from: usize, to: usize) -> Range<usize> {
     let gap = whole.get(from..to).unwrap_or_default();
     let start = gap.find('"').unwrap_or_default();
-    let end = gap.rfind('"').map_or(gap.len(), |end| end.saturating_add(1));
+    let end = gap
+        .rfind('"')
+        .map_or(gap.len(), |end| end.saturating_add(1));
     from.saturating_add(start)..from.saturating_add(end)
 }
 
@@ -259,7 +272,11 @@ fn insert(
     let gap = blank(whole, end, key.start, colon.ends_with(' '));
     let layout = Layout::of(whole, key.start);
     let value = layout.lay_out(value);
-    splice(whole, last.end..last.end, &format!(",{gap}{name}{colon}{value}"))
+    splice(
+        whole,
+        last.end..last.end,
+        &format!(",{gap}{name}{colon}{value}"),
+    )
 }
 
 /// Writes a further element, in the way of those before it.
@@ -268,9 +285,10 @@ fn append(whole: &str, list: Node<'_>, elements: &[Node<'_>], value: &str) -> St
         return fill(whole, list, "", value);
     };
     let last = last.span();
-    let end = before
-        .last()
-        .map_or_else(|| list.span().start.saturating_add(1), |node| node.span().end);
+    let end = before.last().map_or_else(
+        || list.span().start.saturating_add(1),
+        |node| node.span().end,
+    );
     let gap = blank(whole, end, last.start, true);
     let value = Layout::of(whole, last.start).lay_out(value);
     splice(whole, last.end..last.end, &format!(",{gap}{value}"))
@@ -314,7 +332,9 @@ struct Layout<'t> {
 impl<'t> Layout<'t> {
     fn of(whole: &'t str, at: usize) -> Self {
         let blank = |line: &'t str| {
-            let end = line.find(|c: char| !matches!(c, ' ' | '\t')).unwrap_or_default();
+            let end = line
+                .find(|c: char| !matches!(c, ' ' | '\t'))
+                .unwrap_or_default();
             line.get(..end).unwrap_or_default()
         };
         let before = whole.get(..at).unwrap_or_default();
@@ -322,7 +342,7 @@ impl<'t> Layout<'t> {
         let line = whole.get(line..).unwrap_or_default();
         let mut indents = whole.lines().map(blank);
         Self {
-            before: whole.contains('\n').then(|| blank(line)),
+            before: whole.trim_end().contains('\n').then(|| blank(line)),
             unit: indents.find(|indent| !indent.is_empty()).unwrap_or("  "),
             deeper: 0,
         }
@@ -342,16 +362,23 @@ impl<'t> Layout<'t> {
 
     /// A value, in as many lines as it needs.
     fn lay_out(&self, value: &str) -> String {
-        let Some(node) = Node::of(value) else {
-            return value.to_owned();
-        };
+        match Node::of(value) {
+            Some(node) => self.parts(node, LONGEST_LINE),
+            None => value.to_owned(),
+        }
+    }
+
+    /// The same, in one line if it is no longer than so much and nothing is nested in it.
+    fn parts(&self, node: Node<'_>, longest: usize) -> String {
+        let value = node.text;
         let Some(inner) = self.deeper() else {
             return value.to_owned();
         };
+        let is_one_line = !value.contains('\n') && value.len() <= longest;
         let is_flat = |node: &Node<'_>| !node.text.starts_with(['{', '[']) || node.text == "{}";
         let (parts, ends): (Vec<_>, _) = match node.inner() {
             Inner::Members(members) if !members.is_empty() => {
-                if members.iter().all(|(_, node)| is_flat(node)) && value.len() <= LONGEST_LINE {
+                if is_one_line && members.iter().all(|(_, node)| is_flat(node)) {
                     return value.to_owned();
                 }
                 let members = members.into_iter();
@@ -361,7 +388,7 @@ impl<'t> Layout<'t> {
                 (members.map(part).collect(), ('{', '}'))
             }
             Inner::Elements(elements) if !elements.is_empty() => {
-                if elements.iter().all(is_flat) && value.len() <= LONGEST_LINE {
+                if is_one_line && elements.iter().all(is_flat) {
                     return value.to_owned();
                 }
                 let elements = elements.iter();
@@ -397,7 +424,8 @@ mod tests {
             "[ ]",
         ]);
         let blank = || prop::sample::select(vec!["", " ", "\n", "\n  ", "\t", "\r\n "]);
-        let leaf = (blank(), leaf, blank()).prop_map(|(one, leaf, other)| format!("{one}{leaf}{other}"));
+        let leaf =
+            (blank(), leaf, blank()).prop_map(|(one, leaf, other)| format!("{one}{leaf}{other}"));
         leaf.prop_recursive(4, 24, 4, move |inner| {
             let parts = prop::collection::vec((blank(), blank(), inner), 1..4);
             (blank(), parts, any::<bool>()).prop_map(|(end, parts, is_object)| {
@@ -439,7 +467,10 @@ mod tests {
     }
 
     fn pointer(place: &[&str]) -> String {
-        place.iter().map(|name| format!("/{}", step(name))).collect()
+        place
+            .iter()
+            .map(|name| format!("/{}", step(name)))
+            .collect()
     }
 
     /// Whether one text is the other with one piece put in.
@@ -519,9 +550,18 @@ mod tests {
         let rule = r#"{ "action": "deny" }"#;
         for (text, expected) in [
             ("{}", r#"{ "tools": { "a": { "action": "deny" } } }"#),
-            (r#"{"v":1}"#, r#"{"v":1,"tools":{ "a": { "action": "deny" } }}"#),
-            ("{\n  \"v\": 1\n}\n", "{\n  \"v\": 1,\n  \"tools\": {\n    \"a\": { \"action\": \"deny\" }\n  }\n}\n"),
-            ("{\n\t\"tools\": {}\n}", "{\n\t\"tools\": {\n\t\t\"a\": { \"action\": \"deny\" }\n\t}\n}"),
+            (
+                r#"{"v":1}"#,
+                r#"{"v":1,"tools":{ "a": { "action": "deny" } }}"#,
+            ),
+            (
+                "{\n  \"v\": 1\n}\n",
+                "{\n  \"v\": 1,\n  \"tools\": {\n    \"a\": { \"action\": \"deny\" }\n  }\n}\n",
+            ),
+            (
+                "{\n\t\"tools\": {}\n}",
+                "{\n\t\"tools\": {\n\t\t\"a\": { \"action\": \"deny\" }\n\t}\n}",
+            ),
             (
                 "{\n  \"tools\": { \"b\": {} }\n}",
                 "{\n  \"tools\": { \"b\": {}, \"a\": { \"action\": \"deny\" } }\n}",
@@ -538,6 +578,17 @@ mod tests {
                         \"path\": \"args.a\",\n            \"op\": \"in\",\n            \"value\": [\"x\"]\n          }\n        ]\n      }\n    ]\n  }\n}";
         let text = "{\n  \"r\": {}\n}";
         assert_eq!(set(text, &["r", "require"], list).unwrap(), laid_out);
+    }
+
+    #[test]
+    fn a_text_can_be_laid_out_anew() {
+        let text = "{\"version\":\"1\",\n\"tools\":{\"a\":{},\"b\" :{\"n\":[1.0 ,\n2,[ ]]}, \"c\":{\"action\":\"deny\"}}}";
+        let expected = "{\n  \"version\": \"1\",\n  \"tools\": {\n    \"a\": {},\n    \"b\": {\n      \
+                        \"n\": [\n        1.0,\n        2,\n        [ ]\n      ]\n    },\n    \
+                        \"c\": {\"action\":\"deny\"}\n  }\n}\n";
+        assert_eq!(laid_out(text).unwrap(), expected);
+        assert_eq!(laid_out(expected).unwrap(), expected);
+        assert_eq!(value(text), value(expected));
     }
 
     #[test]
@@ -559,7 +610,10 @@ mod tests {
     #[test]
     fn names_are_parts_of_pointers() {
         for name in ["a", "a/b", "~1", "~", "", "é\n"] {
-            assert_eq!(steps(&format!("/tools/{}", step(name))).unwrap(), ["tools", name]);
+            assert_eq!(
+                steps(&format!("/tools/{}", step(name))).unwrap(),
+                ["tools", name]
+            );
         }
         assert_eq!(steps(""), Some(Vec::new()));
         assert_eq!(steps("tools"), None);

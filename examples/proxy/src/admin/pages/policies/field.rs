@@ -77,7 +77,9 @@ impl Field {
 
     /// A member that is a string, and need not be there.
     pub(super) fn text(root: Node<'_>, place: &[&str], label: &str) -> Self {
-        let found = root.at(place).map(|node| node.string().unwrap_or_else(|| node.text().to_owned()));
+        let found = root
+            .at(place)
+            .map(|node| node.string().unwrap_or_else(|| node.text().to_owned()));
         let value = found.unwrap_or_default();
         Self::new(owned(place), label, value, Control::Line, Kind::Text)
     }
@@ -98,12 +100,25 @@ impl Field {
     }
 
     /// A member that is one of these; the first if it is not there.
-    pub(super) fn choice(root: Node<'_>, place: &[&str], label: &str, all: &[(&str, &str)]) -> Self {
-        let found = root.at(place).map(|node| node.string().unwrap_or_else(|| node.text().to_owned()));
+    pub(super) fn choice(
+        root: Node<'_>,
+        place: &[&str],
+        label: &str,
+        all: &[(&str, &str)],
+    ) -> Self {
+        let found = root
+            .at(place)
+            .map(|node| node.string().unwrap_or_else(|| node.text().to_owned()));
         let first = all.first().map(|(value, _)| (*value).to_owned());
         let value = found.or(first).unwrap_or_default();
         let choices = choices(&value, all.iter().map(|(value, text)| (*value, *text)));
-        Self::new(owned(place), label, value, Control::Choice(choices), Kind::Choice)
+        Self::new(
+            owned(place),
+            label,
+            value,
+            Control::Choice(choices),
+            Kind::Choice,
+        )
     }
 
     /// Whether a rule asks for an approval.
@@ -119,7 +134,13 @@ impl Field {
         let all = [("", "not needed"), ("yes", "needed")];
         let choices = choices(value, all.into_iter());
         let control = Control::Choice(choices);
-        Self::new(owned(&place), "Approval", value.to_owned(), control, Kind::Asks)
+        Self::new(
+            owned(&place),
+            "Approval",
+            value.to_owned(),
+            control,
+            Kind::Asks,
+        )
     }
 
     /// What a condition asks.
@@ -127,7 +148,13 @@ impl Field {
         let value = root.at(place).and_then(Node::string).unwrap_or_default();
         let all = all.iter().map(|one| (*one, super::schema::words(one)));
         let choices = choices(&value, all);
-        Self::new(owned(place), "Test", value, Control::Choice(choices), Kind::Operator)
+        Self::new(
+            owned(place),
+            "Test",
+            value,
+            Control::Choice(choices),
+            Kind::Operator,
+        )
     }
 
     /// What a condition compares with.
@@ -139,7 +166,13 @@ impl Field {
         possible: &[String],
     ) -> Self {
         let Some(node) = root.at(place) else {
-            return Self::new(owned(place), "Value", String::new(), Control::Fixed, Kind::Text);
+            return Self::new(
+                owned(place),
+                "Value",
+                String::new(),
+                Control::Fixed,
+                Kind::Text,
+            );
         };
         let (before, value) = value::typed(node);
         let is_bool = matches!(node.text(), "true" | "false");
@@ -291,7 +324,10 @@ fn counted(
     value: Option<String>,
     form: &Form,
 ) -> Result<String, Stuck> {
-    let whole = place.split_last().map(|(_, whole)| whole).unwrap_or_default();
+    let whole = place
+        .split_last()
+        .map(|(_, whole)| whole)
+        .unwrap_or_default();
     let Some(found) = Node::of(text).and_then(|root| root.at(whole)) else {
         return match (part, value) {
             ("max", Some(max)) if whole.last() == Some(&"rate_limit") => {
@@ -341,12 +377,7 @@ fn asks(text: &str, place: &[&str], new: &str) -> Result<String, Stuck> {
 }
 
 /// Sets a part of how an approval is asked for.
-fn approved(
-    text: &str,
-    rule: &[&str],
-    part: &str,
-    value: Option<String>,
-) -> Result<String, Stuck> {
+fn approved(text: &str, rule: &[&str], part: &str, value: Option<String>) -> Result<String, Stuck> {
     let whole = [rule, &["require_approval"]].concat();
     let place = [&*whole, &[part]].concat();
     let Some(found) = Node::of(text).and_then(|root| root.at(&whole)) else {
@@ -357,9 +388,14 @@ fn approved(
         // Written in short: as the action.
         let text = edit::remove(text, &action)?;
         let reason = [rule, &["reason"]].concat();
-        let said = Node::of(&text).and_then(|root| root.at(&reason)).map(|node| node.text().to_owned());
+        let said = Node::of(&text)
+            .and_then(|root| root.at(&reason))
+            .map(|node| node.text().to_owned());
         let (text, new) = match said {
-            Some(said) => (edit::remove(&text, &reason)?, edit::object(&[("reason", said)])),
+            Some(said) => (
+                edit::remove(&text, &reason)?,
+                edit::object(&[("reason", said)]),
+            ),
             None => (text, "{}".to_owned()),
         };
         return member(&edit::set(&text, &whole, &new)?, &place, value);

@@ -125,7 +125,9 @@ mod tests {
         // No file can be moved into the place of a folder.
         fs::create_dir(&before).unwrap();
         let refused = save(&path, "two", &digest("one"));
-        assert!(matches!(refused, Err(NotSaved::Failed(why)) if why.contains("Nothing was changed")));
+        assert!(
+            matches!(refused, Err(NotSaved::Failed(why)) if why.contains("Nothing was changed"))
+        );
         assert_eq!(fs::read_to_string(&path).unwrap(), "one");
         fs::remove_dir(&before).unwrap();
         fs::write(&before, "zero").unwrap();

@@ -53,7 +53,11 @@ impl Checked {
             policy,
             errors,
             warnings: found.len().saturating_sub(errors),
-            findings: found.iter().take(MOST).map(|one| Finding::of(one, text)).collect(),
+            findings: found
+                .iter()
+                .take(MOST)
+                .map(|one| Finding::of(one, text))
+                .collect(),
         }
     }
 
@@ -67,7 +71,12 @@ impl Checked {
 impl Finding {
     fn of(one: &Diagnostic, text: &str) -> Self {
         let line = text.lines().nth(one.line().saturating_sub(1));
-        let line: String = line.unwrap_or_default().trim().chars().take(EXCERPT).collect();
+        let line: String = line
+            .unwrap_or_default()
+            .trim()
+            .chars()
+            .take(EXCERPT)
+            .collect();
         Self {
             is_error: matches!(one.severity(), Severity::Error),
             message: visible(one.message()),

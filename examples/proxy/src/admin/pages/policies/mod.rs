@@ -175,7 +175,10 @@ impl Pages {
         path: &str,
         query: &Form,
     ) -> Result<Page, Refusal> {
-        let Some(id) = path.strip_prefix(PATH).and_then(|rest| rest.strip_prefix('/')) else {
+        let Some(id) = path
+            .strip_prefix(PATH)
+            .and_then(|rest| rest.strip_prefix('/'))
+        else {
             return self.list_of_policies(visitor).await;
         };
         if id.ends_with("/edit") || id.ends_with("/save") {
@@ -187,7 +190,8 @@ impl Pages {
         let rule = query.find("tool").map(|name| place_of_tool(&name));
         draft.at = rule.or_else(|| query.find("at").map(|at| at.into_owned()));
         let notices = said_of(&subject, &draft, query.find("saved").is_some());
-        self.builder(visitor, subject, draft, notices, StatusCode::OK).await
+        self.builder(visitor, subject, draft, notices, StatusCode::OK)
+            .await
     }
 
     pub(super) async fn change_policy<B>(&self, request: Request<B>) -> Result<Page, Refusal>
@@ -195,7 +199,9 @@ impl Pages {
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
         let path = request.uri().path().to_owned();
-        let wanted = path.strip_prefix(PATH).and_then(|rest| rest.strip_prefix('/'));
+        let wanted = path
+            .strip_prefix(PATH)
+            .and_then(|rest| rest.strip_prefix('/'));
         let (id, verb) = wanted
             .and_then(|rest| rest.split_once('/'))
             .filter(|(_, verb)| matches!(*verb, "edit" | "save"))
@@ -278,7 +284,9 @@ impl Pages {
         let mut notices = Vec::new();
         match pressed.as_slice() {
             ["review"] => {
-                return self.review(visitor, subject, draft, notices, StatusCode::OK).await;
+                return self
+                    .review(visitor, subject, draft, notices, StatusCode::OK)
+                    .await;
             }
             ["empty"] => {
                 draft.text = PolicyDocument::new(DefaultAction::Deny).to_json_string() + "\n";
@@ -302,7 +310,8 @@ impl Pages {
                 }
             }
         }
-        self.builder(visitor, subject, draft, notices, StatusCode::OK).await
+        self.builder(visitor, subject, draft, notices, StatusCode::OK)
+            .await
     }
 
     async fn builder(
@@ -472,8 +481,10 @@ fn unknown(subject: &Subject) -> impl Iterator<Item = Notice> {
         let text = match trouble {
             Some(trouble) => {
                 let trouble = visible(trouble);
-                format!("{server} does not say what it offers: {trouble}. What follows is known from \
-                         the policy alone.")
+                format!(
+                    "{server} does not say what it offers: {trouble}. What follows is known from \
+                         the policy alone."
+                )
             }
             None => format!("{server} is being asked what it offers. Look again in a moment."),
         };
@@ -486,7 +497,10 @@ fn said_of(subject: &Subject, draft: &Draft, is_saved: bool) -> Vec<Notice> {
     let mut notices = Vec::new();
     let holds = subject.running == draft.base;
     match (is_saved, holds) {
-        (true, true) => notices.push(Notice::new("good", "Saved. It holds from the next call on.")),
+        (true, true) => notices.push(Notice::new(
+            "good",
+            "Saved. It holds from the next call on.",
+        )),
         (false, true) => {}
         (is_saved, false) => {
             let begin = match is_saved {

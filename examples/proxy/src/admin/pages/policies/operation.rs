@@ -26,35 +26,45 @@ pub(super) fn apply(
 ) -> Result<(), Stuck> {
     // What the fields show is not what a text says that was changed by hand: it is right.
     if form.get("seen") == file::digest(&draft.text) {
-        draft.text = filled_in(draft, form, subject)?;
+        draft.put(&filled_in(draft, form, subject)?);
     }
+    let text = match pressed {
+        ["rule", verdict, at] => judged(&draft.text, at, verdict)?,
+        ["unhide", name] => shown_again(&draft.text, name)?,
+        ["remove", at] => without(&draft.text, at)?,
+        ["condition", index, path @ ..] => {
+            with_condition(draft, form, index, path.first().copied(), subject)?
+        }
+        ["limit", from @ ..] => with_limit(draft, from.first().copied())?,
+        ["add"] => with_entry(draft, form.get("name").trim())?,
+        ["format"] => edit::laid_out(&draft.text)?,
+        other => {
+            look(draft, other);
+            return Ok(());
+        }
+    };
+    draft.put(&text);
+    Ok(())
+}
+
+/// Lets something else of it be shown.
+fn look(draft: &mut Draft, pressed: &[&str]) {
     match pressed {
-        ["rule", verdict, at] => draft.text = judged(&draft.text, at, verdict)?,
         ["open", at] => draft.at = Some((*at).to_owned()),
         ["close"] => draft.at = None,
         ["part", part] => draft.part = part.parse().unwrap_or_default(),
         ["filter"] => draft.part = 0,
-        ["unhide", name] => draft.text = shown_again(&draft.text, name)?,
-        ["add"] => add(draft, form.get("name").trim())?,
-        ["remove", at] => draft.text = without(&draft.text, at)?,
-        ["condition", index, rest @ ..] => {
-            let path = rest.first().copied();
-            draft.text = with_condition(draft, form, index, path, subject)?;
-        }
-        ["limit", from @ ..] => draft.text = with_limit(draft, from.first().copied())?,
         _ => {}
     }
-    Ok(())
 }
 
 /// The fields of the whole policy.
 pub(super) fn settings(root: Node<'_>) -> Vec<Field> {
-    let defaults = [
-        ("deny", "denied"),
-        ("hide", "hidden"),
-        ("allow", "allowed"),
+    let defaults = [("deny", "denied"), ("hide", "hidden"), ("allow", "allowed")];
+    let modes = [
+        ("enforce", "enforced"),
+        ("shadow", "only tried and recorded"),
     ];
-    let modes = [("enforce", "enforced"), ("shadow", "only tried and recorded")];
     let instructions = [("pass", "passed on"), ("strip", "taken out")];
     vec![
         Field::choice(root, &["default"], "What nothing names is", &defaults),
@@ -148,17 +158,22 @@ fn shown_again(text: &str, name: &str) -> Result<String, Stuck> {
 }
 
 /// Begins an entry for a name or a pattern.
-fn add(draft: &mut Draft, name: &str) -> Result<(), Stuck> {
+fn with_entry(draft: &mut Draft, name: &str) -> Result<String, Stuck> {
     if name.is_empty() {
-        return Err(Stuck("type the name of a tool, or a pattern such as `read_*`"));
+        return Err(Stuck(
+            "type the name of a tool, or a pattern such as `read_*`",
+        ));
     }
     let root = Node::of(&draft.text).ok_or(edit::NOT_JSON)?;
-    if root.at(&["tools", name]).is_none() {
-        let deny = edit::object(&[("action", quoted("deny"))]);
-        draft.text = edit::set(&draft.text, &["tools", name], &deny)?;
-    }
+    let text = match root.at(&["tools", name]) {
+        Some(_) => draft.text.clone(),
+        None => {
+            let deny = edit::object(&[("action", quoted("deny"))]);
+            edit::set(&draft.text, &["tools", name], &deny)?
+        }
+    };
     draft.at = Some(format!("/tools/{}", edit::step(name)));
-    Ok(())
+    Ok(text)
 }
 
 /// The text without what is at a place, and without what says nothing any more then.
@@ -166,7 +181,10 @@ fn without(text: &str, at: &str) -> Result<String, Stuck> {
     let place = steps(at).unwrap_or_default();
     let mut place: Vec<&str> = place.iter().map(String::as_str).collect();
     loop {
-        let above = place.split_last().map(|(_, above)| above).unwrap_or_default();
+        let above = place
+            .split_last()
+            .map(|(_, above)| above)
+            .unwrap_or_default();
         let holds = Node::of(text).and_then(|root| root.at(above));
         let is_last = holds.is_some_and(|node| {
             let members = node.members().map_or(0, |all| all.len());
@@ -208,11 +226,19 @@ fn with_condition(
     let kind = properties.iter().find(|one| one.path == path);
     let operator = new("op");
     let name = format!("new/{index}/pick");
-    let picked: Vec<_> = form.all(&name).filter(|one| Node::of(one).is_some()).collect();
+    let picked: Vec<_> = form
+        .all(&name)
+        .filter(|one| Node::of(one).is_some())
+        .collect();
     let value = match (&*operator, picked.as_slice()) {
         ("in" | "not_in", [_, ..]) => format!("[{}]", picked.join(", ")),
         ("eq" | "neq", [first, ..]) => first.to_string(),
-        _ => meant(&operator, kind.map_or("", |one| one.kind), None, &new("value")),
+        _ => meant(
+            &operator,
+            kind.map_or("", |one| one.kind),
+            None,
+            &new("value"),
+        ),
     };
     let condition = edit::object(&[
         ("path", quoted(path)),

@@ -41,7 +41,11 @@ struct Of {
 
 impl Recorded {
     /// The last of them, from where they are recorded; else from memory.
-    pub(super) fn last(audit: Option<&Place>, recent: &Recent, uses: &[Use]) -> Result<Self, String> {
+    pub(super) fn last(
+        audit: Option<&Place>,
+        recent: &Recent,
+        uses: &[Use],
+    ) -> Result<Self, String> {
         match audit {
             Some(Place::Sqlite(path)) => of_sqlite(path, uses).map_err(|error| error.to_string()),
             Some(Place::Lines(path)) => of_lines(path, uses).map_err(|error| error.to_string()),
@@ -67,9 +71,8 @@ fn is_of(line: &[u8], uses: &[Use]) -> bool {
 
 fn of_memory(recent: &Recent, uses: &[Use]) -> Recorded {
     let messages = recent.messages().into_iter();
-    let lines = messages.filter_map(|message| {
-        serde_json::to_vec(&AuditRecord::Decision(message.decision)).ok()
-    });
+    let lines = messages
+        .filter_map(|message| serde_json::to_vec(&AuditRecord::Decision(message.decision)).ok());
     Recorded {
         lines: lines.filter(|line| is_of(line, uses)).collect(),
         source: "the last 1 000 messages since the start",

@@ -24,8 +24,11 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1);
 pub(super) struct Review {
     pub(super) lines: Vec<Line>,
     pub(super) is_cut: bool,
+    /// First those that change.
     pub(super) verdicts: Vec<Verdict>,
-    pub(super) more_verdicts: usize,
+    /// How many get another verdict, and how many keep theirs by another rule.
+    pub(super) changed: usize,
+    pub(super) kept: usize,
     /// Of how many tools the policies were asked.
     pub(super) tools: usize,
     pub(super) calls: Option<Calls>,
@@ -43,6 +46,7 @@ pub(super) struct Line {
 
 /// A tool of which the policies do not say the same.
 pub(super) struct Verdict {
+    pub(super) is_changed: bool,
     pub(super) name: String,
     pub(super) old: String,
     pub(super) old_rule: String,
@@ -84,7 +88,8 @@ impl Review {
             lines,
             is_cut,
             verdicts: Vec::new(),
-            more_verdicts: 0,
+            changed: 0,
+            kept: 0,
             tools: 0,
             calls: None,
             no_calls: None,
@@ -119,15 +124,18 @@ impl Review {
                 {
                     continue;
                 }
-                if self.verdicts.len() >= MOST_ROWS {
-                    self.more_verdicts = self.more_verdicts.saturating_add(1);
-                    continue;
-                }
+                let is_changed = one.outcome() != other.outcome();
+                let count = match is_changed {
+                    true => &mut self.changed,
+                    false => &mut self.kept,
+                };
+                *count = count.saturating_add(1);
                 let name = match subject.offered.len() {
                     1 => shown(name),
                     _ => format!("{} on {}", shown(name), shown(server)),
                 };
                 self.verdicts.push(Verdict {
+                    is_changed,
                     name,
                     old: one.outcome().to_owned(),
                     old_rule: shown(one.rule()),
@@ -136,6 +144,14 @@ impl Review {
                 });
             }
         }
+        self.verdicts.sort_by_key(|one| !one.is_changed);
+        self.verdicts.truncate(MOST_ROWS);
+    }
+
+    /// How many tools are not shown of which something is said otherwise.
+    pub(super) fn more_verdicts(&self) -> usize {
+        let all = self.changed.saturating_add(self.kept);
+        all.saturating_sub(self.verdicts.len())
     }
 
     /// Whether it would change nothing.
@@ -166,7 +182,11 @@ fn lines(old: &str, new: &str) -> (Vec<Line>, bool) {
                 ChangeTag::Insert => ('+', "added"),
                 ChangeTag::Equal => (' ', "same"),
             };
-            lines.push(Line::new(sign, class, change.value().trim_end_matches('\n')));
+            lines.push(Line::new(
+                sign,
+                class,
+                change.value().trim_end_matches('\n'),
+            ));
         }
     }
     (lines, false)

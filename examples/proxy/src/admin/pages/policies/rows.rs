@@ -69,7 +69,12 @@ struct Named<'s> {
 }
 
 /// The tools of the servers, and then the other entries.
-pub(super) fn rows(root: Node<'_>, policy: Option<&Policy>, draft: &Draft, subject: &Subject) -> Rows {
+pub(super) fn rows(
+    root: Node<'_>,
+    policy: Option<&Policy>,
+    draft: &Draft,
+    subject: &Subject,
+) -> Rows {
     let entries = root.member("tools").and_then(Node::members);
     let entries = entries.unwrap_or_default();
     let hidden = root.member("hide").map(Node::elements).unwrap_or_default();
@@ -94,7 +99,11 @@ pub(super) fn rows(root: Node<'_>, policy: Option<&Policy>, draft: &Draft, subje
     for (name, _) in &entries {
         if seen.insert(name.clone()) {
             let key = name.clone();
-            all.push(Named { name, key, offered: None });
+            all.push(Named {
+                name,
+                key,
+                offered: None,
+            });
         }
     }
     let wanted = draft.filter.trim().to_lowercase();
@@ -104,7 +113,14 @@ pub(super) fn rows(root: Node<'_>, policy: Option<&Policy>, draft: &Draft, subje
     let shown = all.iter().skip(part.saturating_mul(IN_PART)).take(IN_PART);
     let shown = shown.map(|one| {
         let state = State::of(states.get(one.key.as_str()).copied());
-        row(one, state, policy, draft, subject, hidden.contains(&one.key))
+        row(
+            one,
+            state,
+            policy,
+            draft,
+            subject,
+            hidden.contains(&one.key),
+        )
     });
     Rows {
         shown: shown.collect(),
@@ -131,8 +147,14 @@ fn row(
         _ => None,
     };
     let is_pattern = one.offered.is_none() && one.key.replace("\\*", "").contains('*');
-    let description = one.offered.and_then(|(_, value, _)| value.get("description")?.as_str());
-    let description: String = description.unwrap_or_default().chars().take(LONGEST).collect();
+    let description = one
+        .offered
+        .and_then(|(_, value, _)| value.get("description")?.as_str());
+    let description: String = description
+        .unwrap_or_default()
+        .chars()
+        .take(LONGEST)
+        .collect();
     let evidence = one.offered.map(|(risk, _, _)| {
         let told = risk.evidence().iter().take(MOST_EVIDENCE);
         let told: Vec<String> = told.map(ToString::to_string).collect();
@@ -182,6 +204,11 @@ pub(super) fn general(root: Node<'_>, draft: &Draft) -> Vec<Row> {
         let risk = Some((category.name(), category.severity().name()));
         one(name, "", format!("/risk/{category}"), risk)
     });
-    let all = one("Every call".to_owned(), "besides its own rule", "/all_tools".to_owned(), None);
+    let all = one(
+        "Every call".to_owned(),
+        "besides its own rule",
+        "/all_tools".to_owned(),
+        None,
+    );
     std::iter::once(all).chain(risks).collect()
 }

@@ -185,9 +185,16 @@ fn words(root: Node<'_>, rule: &[&str], state: State) -> Vec<Field> {
     if state == State::Deny {
         words.push(Field::text(root, &at("reason"), "Reason, for the caller"));
     }
-    let modes = [("enforce", "enforced"), ("shadow", "only tried and recorded")];
+    let modes = [
+        ("enforce", "enforced"),
+        ("shadow", "only tried and recorded"),
+    ];
     words.push(Field::choice(root, &at("mode"), "Mode", &modes));
-    words.push(Field::text(root, &at("description"), "Note, for whoever reads this"));
+    words.push(Field::text(
+        root,
+        &at("description"),
+        "Note, for whoever reads this",
+    ));
     words
 }
 
@@ -200,7 +207,12 @@ fn counts(root: Node<'_>, rule: &[&str]) -> Vec<Field> {
     vec![
         Field::number(root, &at("rate_limit", "max"), "Calls at most").or(max),
         Field::window(root, &at("rate_limit", "window"), "In a", window),
-        Field::choice(root, &at("rate_limit", "scope"), "Counted for", &SCOPES_OF_SESSIONS),
+        Field::choice(
+            root,
+            &at("rate_limit", "scope"),
+            "Counted for",
+            &SCOPES_OF_SESSIONS,
+        ),
         Field::number(root, &at("max_concurrent", "max"), "At once at most"),
         Field::choice(root, &at("max_concurrent", "scope"), "Counted for", &SCOPES),
     ]
@@ -243,7 +255,9 @@ fn conditions(
     if let Some(approval) = rule.member("require_approval") {
         let above = ["require_approval".to_owned()];
         let effect = "asks if it";
-        conditions_of(root, approval, place, &above, effect, properties, &mut found);
+        conditions_of(
+            root, approval, place, &above, effect, properties, &mut found,
+        );
     }
     found
 }
@@ -271,7 +285,9 @@ fn conditions_of(
         let operator = text("op").unwrap_or_default();
         let property = properties.iter().find(|one| one.path == path);
         let kind = property.map_or("", |one| one.kind);
-        let possible = property.map(|one| one.choices.as_slice()).unwrap_or_default();
+        let possible = property
+            .map(|one| one.choices.as_slice())
+            .unwrap_or_default();
         let mut fields = vec![
             Field::text(root, &at("path"), "Argument"),
             Field::operator(root, &at("op"), schema::operators(kind)),
@@ -291,7 +307,10 @@ fn conditions_of(
 }
 
 fn limits(root: Node<'_>, rule: Node<'_>, place: &[&str]) -> Vec<Limit> {
-    let all = rule.member("limits").map(Node::elements).unwrap_or_default();
+    let all = rule
+        .member("limits")
+        .map(Node::elements)
+        .unwrap_or_default();
     let all = all.iter().take(MOST).enumerate();
     all.map(|(index, limit)| {
         let index = index.to_string();
@@ -323,14 +342,20 @@ impl Argument {
             false => schema::OF_CHOICES.iter(),
         };
         let choices = property.choices.iter();
-        let read = |one: &String| Node::of(one).and_then(Node::string).unwrap_or_else(|| one.clone());
+        let read = |one: &String| {
+            Node::of(one)
+                .and_then(Node::string)
+                .unwrap_or_else(|| one.clone())
+        };
         Self {
             index: index.to_owned(),
             path: visible(&property.path),
             kind: property.kind,
             is_required: property.is_required,
             description: visible(&property.description),
-            choices: choices.map(|one| (visible(one), shown(&read(one)))).collect(),
+            choices: choices
+                .map(|one| (visible(one), shown(&read(one))))
+                .collect(),
             operators: operators.map(|one| (*one, schema::words(one))).collect(),
             add: button(&["condition", index, &property.path]),
         }

@@ -128,7 +128,12 @@ fn collect(schema: &Value, path: &str, depth: usize, found: &mut Vec<Property>) 
             is_required: required
                 .is_some_and(|all| all.iter().any(|one| one.as_str() == Some(name))),
             choices: values
-                .map(|all| all.iter().take(MOST_CHOICES).map(Value::to_string).collect())
+                .map(|all| {
+                    all.iter()
+                        .take(MOST_CHOICES)
+                        .map(Value::to_string)
+                        .collect()
+                })
                 .unwrap_or_default(),
             description: description.chars().take(LONGEST).collect(),
             path: path.clone(),
@@ -140,15 +145,15 @@ fn collect(schema: &Value, path: &str, depth: usize, found: &mut Vec<Property>) 
 }
 
 fn kind(schema: &Value) -> &'static str {
-    const KINDS: [&str; 6] = [
-        "string", "number", "integer", "boolean", "array", "object",
-    ];
+    const KINDS: [&str; 6] = ["string", "number", "integer", "boolean", "array", "object"];
     let named = |value: &Value| KINDS.into_iter().find(|kind| value.as_str() == Some(kind));
     match schema.get("type") {
         Some(Value::Array(several)) => {
             let mut others = several.iter().filter(|one| one.as_str() != Some("null"));
             let first = others.next().and_then(named);
-            first.filter(|_| others.next().is_none()).unwrap_or_default()
+            first
+                .filter(|_| others.next().is_none())
+                .unwrap_or_default()
         }
         Some(one) => named(one).unwrap_or_default(),
         None => "",
@@ -212,7 +217,11 @@ mod tests {
             .collect();
         let tool = json!({ "inputSchema": { "properties": many } });
         assert_eq!(properties(&tool).len(), MOST);
-        for odd in [json!(1), json!({ "inputSchema": 1 }), json!({ "inputSchema": { "properties": { "a": 1 } } })] {
+        for odd in [
+            json!(1),
+            json!({ "inputSchema": 1 }),
+            json!({ "inputSchema": { "properties": { "a": 1 } } }),
+        ] {
             assert!(properties(&odd).len() <= 1);
         }
     }

@@ -17,13 +17,16 @@ pub(super) enum Form {
 
 /// A value as it is typed, and how.
 pub(super) fn typed(node: Node<'_>) -> (Form, String) {
-    let is_plain = |text: &str| !text.is_empty() && text.trim() == text && !text.chars().any(char::is_control);
+    let is_plain =
+        |text: &str| !text.is_empty() && text.trim() == text && !text.chars().any(char::is_control);
     if let Some(text) = node.string().filter(|text| is_plain(text)) {
         return (Form::Text, text);
     }
     let elements = node.elements();
     let strings: Option<Vec<String>> = elements.iter().map(|one| one.string()).collect();
-    if let Some(strings) = strings.filter(|all| !all.is_empty() && all.iter().all(|one| is_plain(one))) {
+    if let Some(strings) =
+        strings.filter(|all| !all.is_empty() && all.iter().all(|one| is_plain(one)))
+    {
         return (Form::Lines, strings.join("\n"));
     }
     let numbers = elements.iter().map(|one| one.text());
@@ -117,10 +120,20 @@ mod tests {
         for (operator, kind, text, expected) in [
             ("eq", "string", "12", r#""12""#),
             ("eq", "integer", " 12 ", "12"),
-            ("lte", "number", "12345678901234567890.10", "12345678901234567890.10"),
+            (
+                "lte",
+                "number",
+                "12345678901234567890.10",
+                "12345678901234567890.10",
+            ),
             ("lte", "number", "many", r#""many""#),
             ("eq", "boolean", "true", "true"),
-            ("in", "string", "dev, staging\n1", r#"["dev", "staging", "1"]"#),
+            (
+                "in",
+                "string",
+                "dev, staging\n1",
+                r#"["dev", "staging", "1"]"#,
+            ),
             ("in", "string", r#"["a, b"]"#, r#"["a, b"]"#),
             ("in", "integer", "1, 2", "[1, 2]"),
             ("exists", "string", "", "true"),
@@ -132,7 +145,11 @@ mod tests {
             ("eq", "", "1", "1"),
             ("eq", "", "one", r#""one""#),
         ] {
-            assert_eq!(meant(operator, kind, None, text), expected, "{operator} {text}");
+            assert_eq!(
+                meant(operator, kind, None, text),
+                expected,
+                "{operator} {text}"
+            );
         }
     }
 

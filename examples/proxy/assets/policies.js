@@ -49,6 +49,13 @@ function show(page, sent) {
   if (written) later();
 }
 
+// What was opened is above the list.
+function goToRule() {
+  const title = document.getElementById("rule-title");
+  title?.focus({ preventScroll: true });
+  title?.scrollIntoView({ block: "start" });
+}
+
 async function send(value) {
   const form = builder();
   if (!form) return;
@@ -58,8 +65,10 @@ async function send(value) {
   try {
     const answer = await fetch(form.getAttribute("action"), { method: "POST", body: fields, headers: { accept: "text/html" } });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (page.querySelector("[data-builder]")) show(page, sent);
-    else told.textContent = page.querySelector(".wrong")?.textContent ?? "Not applied. Load the page again.";
+    if (page.querySelector("[data-builder]")) {
+      show(page, sent);
+      if (value.startsWith('["open"')) goToRule();
+    } else told.textContent = page.querySelector(".wrong")?.textContent ?? "Not applied. Load the page again.";
   } catch {
     told.textContent = "Not connected: nothing was applied.";
   }

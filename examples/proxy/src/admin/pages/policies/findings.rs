@@ -10,6 +10,9 @@ const MOST: usize = 100;
 /// Characters of the line that is shown with one.
 const EXCERPT: usize = 120;
 
+/// Characters of it before the place.
+const BEFORE: usize = 60;
+
 /// Something that is wrong or doubtful.
 pub(super) struct Finding {
     pub(super) is_error: bool,
@@ -71,12 +74,11 @@ impl Checked {
 impl Finding {
     fn of(one: &Diagnostic, text: &str) -> Self {
         let line = text.lines().nth(one.line().saturating_sub(1));
-        let line: String = line
-            .unwrap_or_default()
-            .trim()
-            .chars()
-            .take(EXCERPT)
-            .collect();
+        let line = line.unwrap_or_default();
+        // A long line is shown from shortly before the place.
+        let skipped = one.column().saturating_sub(BEFORE);
+        let excerpt = line.chars().skip(skipped).take(EXCERPT);
+        let excerpt: String = excerpt.collect();
         Self {
             is_error: matches!(one.severity(), Severity::Error),
             message: visible(one.message()),
@@ -84,7 +86,7 @@ impl Finding {
             pointer: shown(one.pointer()),
             line: one.line(),
             column: one.column(),
-            excerpt: visible(&line),
+            excerpt: visible(excerpt.trim()),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::{
     approvals::admin,
     fake::Upstream,
+    gateway::{Folder, OPERATOR, outcome},
     pages::Browser,
     support::{Answer, Proxy, call, command, file, put, send, within},
 };
@@ -95,27 +96,7 @@ impl Served {
     }
 
     async fn as_(&self, token: &str) -> Editing<'_> {
-        let browser = Browser::signed_in_at(&self.admin, token).await;
-        let list = browser.gets("/policies").await.text;
-        let (_, rest) = list.split_once("href=\"/policies/").unwrap();
-        let id = rest.split('"').next().unwrap();
-        let csrf = browser.csrf().await;
-        let path = format!("/policies/{id}");
-        let page = within("the tools of the server", async {
-            loop {
-                let page = browser.gets(&path).await;
-                if !page.text.contains("being asked") {
-                    return page;
-                }
-            }
-        })
-        .await;
-        Editing {
-            browser,
-            path,
-            csrf,
-            page,
-        }
+        Editing::of(".json", &self.admin, token).await
     }
 
     fn text(&self) -> String {
@@ -149,7 +130,34 @@ struct Editing<'a> {
     page: Answer,
 }
 
-impl Editing<'_> {
+impl<'a> Editing<'a> {
+    /// The policy of a file, once it is known what the server offers.
+    async fn of(name: &str, admin: &'a str, token: &str) -> Self {
+        let browser = Browser::signed_in_at(admin, token).await;
+        let list = browser.gets("/policies").await.text;
+        let row = list.split("<tr>").find(|row| row.contains(name));
+        let row = row.unwrap_or_else(|| panic!("no {name}: {list}"));
+        let (_, rest) = row.split_once("href=\"/policies/").unwrap();
+        let id = rest.split('"').next().unwrap();
+        let csrf = browser.csrf().await;
+        let path = format!("/policies/{id}");
+        let page = within("the tools of the server", async {
+            loop {
+                let page = browser.gets(&path).await;
+                if !page.text.contains("being asked") {
+                    return page;
+                }
+            }
+        })
+        .await;
+        Editing {
+            browser,
+            path,
+            csrf,
+            page,
+        }
+    }
+
     /// What is in the form of the page, as a browser sends it.
     fn fields(&self) -> Vec<(String, String)> {
         fields(&self.page.text)
@@ -332,6 +340,9 @@ async fn what_is_saved_holds_from_the_next_call_on_and_can_be_taken_back() {
         log.contains("saved a policy") && log.contains("operator=\"bob\""),
         "{log}"
     );
+
+    let overview = bob.browser.gets("/").await.text;
+    assert!(overview.contains("Saved the policy"), "{overview}");
 
     bob.presses(&["previous"]).await;
     assert_eq!(bob.text(), POLICY);
@@ -844,4 +855,63 @@ async fn the_review_tells_what_would_become_of_recorded_calls() {
             assert!(bob.page.text.contains(part), "no {part}: {}", bob.page.text);
         }
     }
+}
+
+#[tokio::test]
+async fn a_policy_of_a_gateway_is_changed_for_everybody_who_has_it() {
+    let one = offers(json!([{ "name": "read" }, { "name": "write" }])).await;
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\n[servers.one]\nurl = {one:?}\n\n\
+         [servers.two]\ncommand = [\"./no-such-program\"]\n",
+    ));
+    let grant =
+        async |label, server, policy| folder.grant(label, server, &["--policy", policy]).await;
+    let alice = grant("alice", "one", "all.json").await;
+    let bob = grant("bob", "one", "readers.json").await;
+    grant("carol", "two", "readers.json").await;
+    let proxy = folder.serve_operated().await;
+    let admin = admin(&proxy.log());
+    for (token, tool) in [(&alice, "read"), (&alice, "read"), (&bob, "read")] {
+        assert_eq!(outcome(&proxy, "one", token, tool).await, "allowed");
+    }
+    let mut page = Editing::of("readers.json", &admin, OPERATOR).await;
+    for part in [
+        "grant bob on one, grant carol on two",
+        "two does not say what it offers",
+    ] {
+        assert!(
+            page.page.text.contains(part),
+            "no {part}: {}",
+            page.page.text
+        );
+    }
+    page.presses(&["rule", "default", "/tools/read"]).await;
+    page.presses(&["rule", "allow", "/tools/write"]).await;
+    page.presses(&["review"]).await;
+    let told = "since the start: 1 calls, of which 1 would have been decided otherwise";
+    assert!(page.page.text.contains(told), "{}", page.page.text);
+    page.presses(&[]).await;
+    page.saves().await;
+    assert_eq!(outcome(&proxy, "one", &bob, "read").await, "(default deny)");
+    assert_eq!(outcome(&proxy, "one", &bob, "write").await, "allowed");
+    assert_eq!(outcome(&proxy, "one", &alice, "read").await, "allowed");
+    // What is saved does not hold while something else does not load.
+    let config = folder.text();
+    folder.put(
+        "gateway.toml",
+        &config.replace("[servers.two]", "nonsense = 1\n[servers.two]"),
+    );
+    page.presses(&["rule", "deny", "/tools/write"]).await;
+    assert_eq!(page.sends("save", &[], &[]).await, 303);
+    let to = page.page.header("location").unwrap().to_owned();
+    let said = page.browser.gets(&to).await.text;
+    for part in ["Saved, but not taken over", "nonsense"] {
+        assert!(said.contains(part), "no {part}: {said}");
+    }
+    assert_eq!(outcome(&proxy, "one", &bob, "write").await, "allowed");
+    folder.put("gateway.toml", &config);
+    assert_eq!(
+        outcome(&proxy, "one", &bob, "write").await,
+        "/tools/write/action"
+    );
 }

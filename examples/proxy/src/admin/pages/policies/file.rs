@@ -9,24 +9,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::config::files::{self, Turn, linked};
 
-/// Digits by which a policy is called in the address of its page.
-const ID: usize = 12;
-
-/// What a policy is called in the address of its page, which shows no path.
-pub(super) fn id(path: &Path) -> String {
-    let mut digits = hexadecimal(path.as_os_str().as_encoded_bytes());
-    digits.truncate(ID);
-    digits
-}
-
 /// Tells a text from all others, as a policy says it of its own.
 pub(super) fn digest(text: &str) -> String {
-    format!("sha256:{}", hexadecimal(text.as_bytes()))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    let bytes = Sha256::digest(bytes);
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let bytes = Sha256::digest(text.as_bytes());
+    let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+    format!("sha256:{}", digits.collect::<String>())
 }
 
 /// Where the text is kept that was there before the last one that was saved here.

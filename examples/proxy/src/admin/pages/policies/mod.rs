@@ -10,15 +10,17 @@ mod edit;
 mod field;
 mod file;
 mod findings;
+mod list;
 mod operation;
 mod recorded;
 mod review;
 mod rows;
 mod rule;
+mod saving;
 mod schema;
 mod value;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use askama::Template;
 use bytes::Bytes;
@@ -31,10 +33,7 @@ use self::{
     draft::{Draft, pressed},
     edit::{Node, Stuck},
     field::Field,
-    file::NotSaved,
     findings::Checked,
-    recorded::Recorded,
-    review::Review,
     rows::Rows,
     rule::Opened,
 };
@@ -43,12 +42,11 @@ use super::{
         api::{self, Refusal},
         known::Offered,
         roles::Power,
-        running::{Now, PolicyNow, Use},
+        running::{Now, PolicyNow, Use, policy_id},
     },
     Page, Pages,
     form::Form,
     frame::{Frame, Here},
-    see,
     sessions::Visitor,
 };
 use crate::{config::files, json_text::visible, page};
@@ -60,17 +58,14 @@ const LONGEST_FORM: usize = 4 << 20;
 /// Bytes of a text: no file is written that is longer.
 const LONGEST_TEXT: usize = 1 << 20;
 
-/// How long a policy that was saved is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How often is looked whether it holds.
-const LOOK: Duration = Duration::from_millis(50);
-
 /// A policy that can be changed, and what there is to know about it.
 pub(super) struct Subject {
     id: String,
     path: PathBuf,
-    /// The digest of what holds.
-    running: String,
+    /// Whether it is in that file, and not a part of this program.
+    is_in_file: bool,
+    /// What holds.
+    running: Policy,
     uses: Vec<Use>,
     /// Why what was read last is not used.
     trouble: Option<String>,
@@ -94,26 +89,6 @@ impl Notice {
     }
 }
 
-/// A policy in the list.
-struct Row {
-    id: String,
-    path: String,
-    uses: String,
-    holds: String,
-    digest: String,
-    warnings: usize,
-    /// What holds is not what stands in the file.
-    is_other: bool,
-}
-
-#[derive(Template)]
-#[template(path = "policies.html")]
-struct List<'a> {
-    frame: Frame<'a>,
-    rows: Vec<Row>,
-    trouble: Option<String>,
-}
-
 #[derive(Template)]
 #[template(path = "policy.html")]
 struct Builder<'a> {
@@ -123,6 +98,8 @@ struct Builder<'a> {
     id: &'a str,
     uses: String,
     draft: &'a Draft,
+    /// Whether whoever looks can change it.
+    changes: bool,
     /// Tells a text that was changed by hand from one that was not.
     seen: String,
     /// Whether the text is another one than that of the file.
@@ -155,19 +132,6 @@ impl Chosen {
     }
 }
 
-#[derive(Template)]
-#[template(path = "policy_review.html")]
-struct Reviewed<'a> {
-    frame: Frame<'a>,
-    notices: Vec<Notice>,
-    path: String,
-    id: &'a str,
-    uses: String,
-    draft: &'a Draft,
-    checked: &'a Checked,
-    review: &'a Review,
-}
-
 impl Pages {
     pub(super) async fn policies(
         &self,
@@ -185,8 +149,12 @@ impl Pages {
             return Err(Refusal::wrong_method(http::Method::POST));
         }
         let subject = self.subject(id)?;
-        let text = read(&subject.path).await?;
+        let text = match subject.is_in_file {
+            true => read(&subject.path).await?,
+            false => subject.running.source_text().to_owned(),
+        };
         let mut draft = Draft::of_file(&text);
+        draft.part = query.get("part").parse().unwrap_or_default();
         let rule = query.find("tool").map(|name| place_of_tool(&name));
         draft.at = rule.or_else(|| query.find("at").map(|at| at.into_owned()));
         let notices = said_of(&subject, &draft, query.find("saved").is_some());
@@ -209,6 +177,11 @@ impl Pages {
         let power = Power::ChangePolicies;
         let (visitor, form) = self.signed_up_to(LONGEST_FORM, power, request).await?;
         let subject = self.subject(id)?;
+        if !subject.is_in_file {
+            let why = "Nothing was done: this policy is a part of the program. Start it with a file \
+                       to have one that can be changed.";
+            return Err(Refusal::new(StatusCode::CONFLICT, why));
+        }
         let draft = Draft::of_form(&form);
         if draft.text.len() > LONGEST_TEXT {
             let why = "Nothing was done: the text is longer than 1 MiB. Use patterns, such as \
@@ -221,21 +194,6 @@ impl Pages {
         }
     }
 
-    async fn list_of_policies(&self, visitor: &Visitor) -> Result<Page, Refusal> {
-        let now = self.told.running.now();
-        let trouble = now.trouble.as_deref().map(visible);
-        let rows = tokio::task::spawn_blocking(move || {
-            let rows: Vec<Row> = now.policies.iter().map(Row::of).collect();
-            rows
-        });
-        let list = List {
-            frame: Frame::new(visitor, Here::Policies),
-            rows: rows.await.map_err(|_| failed())?,
-            trouble,
-        };
-        Ok(page::html(StatusCode::OK, &list))
-    }
-
     /// The policy with this id.
     fn subject(&self, id: &str) -> Result<Subject, Refusal> {
         let now = self.told.running.now();
@@ -244,8 +202,13 @@ impl Pages {
             policies, trouble, ..
         } = now;
         let mut policies = policies.into_iter();
-        let found = policies.find(|one| file::id(&one.path) == id);
-        let PolicyNow { path, policy, uses } = found.ok_or_else(|| {
+        let found = policies.find(|one| policy_id(&one.path) == id);
+        let PolicyNow {
+            path,
+            is_in_file,
+            policy,
+            uses,
+        } = found.ok_or_else(|| {
             let why = "There is no such policy, or not any more. See those there are at /policies.";
             Refusal::new(StatusCode::NOT_FOUND, why)
         })?;
@@ -264,7 +227,8 @@ impl Pages {
         Ok(Subject {
             id: id.to_owned(),
             path,
-            running: policy.digest().to_owned(),
+            is_in_file,
+            running: policy,
             uses,
             trouble,
             offered,
@@ -326,8 +290,11 @@ impl Pages {
         notices.extend(unknown(&subject));
         let page = tokio::task::spawn_blocking(move || {
             let checked = Checked::of(&draft.text, &subject);
-            let now = files::needed(&subject.path).unwrap_or_default();
-            if file::digest(&now) != draft.base {
+            let now = match subject.is_in_file {
+                true => files::needed(&subject.path).unwrap_or_default(),
+                false => draft.text.clone(),
+            };
+            if subject.is_in_file && file::digest(&now) != draft.base {
                 let why = "The file was changed by somebody else since this began.";
                 notices.push(Notice::new("bad", why));
             }
@@ -338,6 +305,7 @@ impl Pages {
                 id: &subject.id,
                 uses: told(&subject.uses),
                 seen: file::digest(&draft.text),
+                changes: visitor.changes_policies() && subject.is_in_file,
                 is_changed: Draft::of_file(&now).text != draft.text,
                 has_previous: file::previous(&subject.path).exists(),
                 chosen: Chosen::of(&draft, checked.policy.as_ref(), &subject),
@@ -347,130 +315,6 @@ impl Pages {
             page::html(status, &builder)
         });
         page.await.map_err(|_| failed())
-    }
-
-    /// What would change, before it does.
-    async fn review(
-        &self,
-        visitor: &Visitor,
-        subject: Subject,
-        draft: Draft,
-        notices: Vec<Notice>,
-        status: StatusCode,
-    ) -> Result<Page, Refusal> {
-        let visitor = visitor.clone();
-        let told = self.told.clone();
-        let page = tokio::task::spawn_blocking(move || {
-            let now = files::needed(&subject.path).map_err(|why| unreadable(&why))?;
-            let checked = Checked::of(&draft.text, &subject);
-            let recorded = Recorded::last(told.audit.as_ref(), &told.recent, &subject.uses);
-            let review = Review::of(&now, &draft, checked.policy.as_ref(), &subject, recorded);
-            let reviewed = Reviewed {
-                frame: Frame::new(&visitor, Here::Policies),
-                notices,
-                path: visible(&subject.path.display().to_string()),
-                id: &subject.id,
-                uses: self::told(&subject.uses),
-                draft: &draft,
-                checked: &checked,
-                review: &review,
-            };
-            Ok(page::html(status, &reviewed))
-        });
-        page.await.map_err(|_| failed())?
-    }
-
-    async fn save(
-        &self,
-        visitor: &Visitor,
-        subject: Subject,
-        draft: Draft,
-    ) -> Result<Page, Refusal> {
-        let (path, base) = (subject.path.clone(), draft.base.clone());
-        let (text, draft, saved) = tokio::task::spawn_blocking(move || {
-            let old = files::read(&path).ok().flatten().unwrap_or_default();
-            let text = draft.to_write(&old);
-            if text.parse::<Policy>().is_err() {
-                return (text, draft, None);
-            }
-            let saved = file::save(&path, &text, &base);
-            (text, draft, Some(saved))
-        })
-        .await
-        .map_err(|_| failed())?;
-        let operator = &*visitor.operator;
-        let (path, digest) = (subject.path.display(), file::digest(&text));
-        match saved {
-            None => {
-                let why = "Nothing was saved: a policy with errors does not load. Mend them first.";
-                let notices = vec![Notice::new("bad", why)];
-                let status = StatusCode::UNPROCESSABLE_ENTITY;
-                self.builder(visitor, subject, draft, notices, status).await
-            }
-            Some(Err(NotSaved::Other(now))) => {
-                tracing::info!(operator, policy = %path, "not saved: somebody else has changed it");
-                let why = "Nothing was saved: somebody has changed the file since this began. Here \
-                           is what your text would change of it as it is now.";
-                let notices = vec![Notice::new("bad", why)];
-                let base = file::digest(&now);
-                let draft = Draft { base, ..draft };
-                let status = StatusCode::CONFLICT;
-                self.review(visitor, subject, draft, notices, status).await
-            }
-            Some(Err(NotSaved::Failed(why))) => {
-                tracing::error!(operator, policy = %path, why, "not saved");
-                let notices = vec![Notice::new("bad", visible(&why))];
-                let status = StatusCode::INTERNAL_SERVER_ERROR;
-                self.builder(visitor, subject, draft, notices, status).await
-            }
-            Some(Ok(())) => {
-                tracing::info!(operator, policy = %path, digest, "saved a policy");
-                self.waits_for(&subject, &digest).await;
-                Ok(see(&format!("{PATH}/{}?saved=", subject.id)))
-            }
-        }
-    }
-
-    /// Waits until a policy that was saved holds, but not for ever.
-    async fn waits_for(&self, subject: &Subject, digest: &str) {
-        let holds = async {
-            loop {
-                let now = self.told.running.now();
-                let own = now.policies.iter().find(|one| one.path == subject.path);
-                if own.is_none_or(|own| own.policy.digest() == digest) {
-                    return;
-                }
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        // Else the next page says that it does not.
-        let _ = tokio::time::timeout(PATIENCE, holds).await;
-    }
-}
-
-impl Row {
-    fn of(one: &PolicyNow) -> Self {
-        let digest = one.policy.digest();
-        let text = files::read(&one.path).ok().flatten();
-        let document = one.policy.document();
-        let tools = document.tools.len();
-        Self {
-            id: file::id(&one.path),
-            path: visible(&one.path.display().to_string()),
-            uses: told(&one.uses),
-            holds: format!(
-                "{}, {}",
-                crate::commands::count(tools, "tool entry").replace("entrys", "entries"),
-                match document.default {
-                    DefaultAction::Deny => "the rest is denied",
-                    DefaultAction::Hide => "the rest is hidden",
-                    DefaultAction::Allow => "the rest is allowed",
-                },
-            ),
-            digest: digest.chars().take(19).collect(),
-            warnings: one.policy.warnings().len(),
-            is_other: text.is_none_or(|text| file::digest(&text) != digest),
-        }
     }
 }
 
@@ -495,7 +339,12 @@ fn unknown(subject: &Subject) -> impl Iterator<Item = Notice> {
 /// What is said of a policy that was read from its file.
 fn said_of(subject: &Subject, draft: &Draft, is_saved: bool) -> Vec<Notice> {
     let mut notices = Vec::new();
-    let holds = subject.running == draft.base;
+    if !subject.is_in_file {
+        let text = "This policy is a part of the program, and cannot be changed here.";
+        notices.push(Notice::new("", text));
+        return notices;
+    }
+    let holds = subject.running.digest() == draft.base;
     match (is_saved, holds) {
         (true, true) => notices.push(Notice::new(
             "good",

@@ -50,6 +50,13 @@ pub(super) struct Rows {
     pub(super) part: usize,
 }
 
+impl Rows {
+    /// For the template: the parts that there are, counted from 0.
+    pub(super) fn numbers(&self) -> std::ops::Range<usize> {
+        0..self.parts
+    }
+}
+
 impl Row {
     /// The button that has the policy say so.
     pub(super) fn says(&self, verdict: &str) -> String {
@@ -200,7 +207,7 @@ pub(super) fn general(root: Node<'_>, draft: &Draft) -> Vec<Row> {
         }
     };
     let risks = RiskCategory::ALL.into_iter().map(|category| {
-        let name = format!("Others by risk: {category}");
+        let name = "Others that are".to_owned();
         let risk = Some((category.name(), category.severity().name()));
         one(name, "", format!("/risk/{category}"), risk)
     });

@@ -785,7 +785,7 @@ async fn names_that_should_fool_somebody_do_not() {
         let key = name.replace('\\', "\\\\").replace('*', "\\*");
         let rule = &entries[&key];
         assert_eq!(rule["require"].as_array().unwrap().len(), 1, "{rule}");
-        assert_eq!(served.calls(name, &json!({})).await == "allowed", false);
+        assert_ne!(served.calls(name, &json!({})).await, "allowed");
     }
     assert!(!bob.page.text.contains("mark error"), "{}", bob.page.text);
     for button in &allows {
@@ -794,7 +794,8 @@ async fn names_that_should_fool_somebody_do_not() {
     }
     bob.presses(&["close"]).await;
     bob.saves().await;
-    for name in names {
+    // The last is too long to be called at all.
+    for name in &names[..names.len() - 1] {
         assert_eq!(served.calls(name, &json!({})).await, "allowed", "{name}");
     }
 }

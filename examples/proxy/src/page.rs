@@ -57,7 +57,14 @@ pub(crate) fn style() -> Response<Full<Bytes>> {
 }
 
 pub(crate) fn script() -> Response<Full<Bytes>> {
-    let text = include_str!("../assets/console.js");
+    script_of(include_str!("../assets/console.js"))
+}
+
+pub(crate) fn policies_script() -> Response<Full<Bytes>> {
+    script_of(include_str!("../assets/policies.js"))
+}
+
+fn script_of(text: &'static str) -> Response<Full<Bytes>> {
     let kind = "text/javascript; charset=utf-8";
     response(StatusCode::OK, kind, Full::from(text))
 }

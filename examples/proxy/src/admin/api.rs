@@ -26,8 +26,8 @@ use super::{
 };
 use crate::json_text;
 
-/// Bytes of a request body.
-const LONGEST_BODY: usize = 16 * 1024;
+/// Bytes of a request body, unless it is for something longer.
+pub(super) const LONGEST_BODY: usize = 16 * 1024;
 
 pub(super) struct Api {
     operators: Operators,
@@ -195,7 +195,7 @@ where
         note: Option<String>,
     }
 
-    let bytes = whole(body).await?;
+    let bytes = whole(body, LONGEST_BODY).await?;
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -206,16 +206,19 @@ where
     Ok(said.note)
 }
 
-/// A body that is not too large.
-pub(super) async fn whole<B>(body: B) -> Result<Bytes, Refusal>
+/// A body of at most so many bytes.
+pub(super) async fn whole<B>(body: B, most: usize) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>>,
 {
-    let body = Limited::new(body, LONGEST_BODY).collect().await;
+    let body = Limited::new(body, most).collect().await;
     let body = body.map_err(|error| match error.is::<LengthLimitError>() {
         true => Refusal::new(
             StatusCode::PAYLOAD_TOO_LARGE,
-            "The body is larger than 16 KiB. Shorten the note.",
+            format!(
+                "The body is larger than {} KiB. Shorten what is in it.",
+                most / 1024
+            ),
         ),
         false => Refusal::new(
             StatusCode::BAD_REQUEST,

@@ -155,7 +155,7 @@ struct Verdicts<'p> {
 }
 
 /// What the policy says of one tool.
-pub(super) struct Said<'p> {
+pub(crate) struct Said<'p> {
     name: &'p str,
     decision: Decision<'p>,
     is_conditional: bool,
@@ -176,7 +176,7 @@ impl<'p> Verdicts<'p> {
 
 impl<'p> Said<'p> {
     /// Of a tool, of which the server says what is listed.
-    pub(super) fn of(policy: &'p Policy, name: &'p str, listed: &ListedTools) -> Self {
+    pub(crate) fn of(policy: &'p Policy, name: &'p str, listed: &ListedTools) -> Self {
         let call = Action::call_tool(name).with_tools(listed);
         Self {
             name,
@@ -185,11 +185,11 @@ impl<'p> Said<'p> {
         }
     }
 
-    pub(super) fn rule(&self) -> &'p str {
+    pub(crate) fn rule(&self) -> &'p str {
         self.decision.rule()
     }
 
-    pub(super) fn outcome(&self) -> &'static str {
+    pub(crate) fn outcome(&self) -> &'static str {
         if self.is_conditional {
             "conditions"
         } else {

@@ -98,7 +98,7 @@ pub(super) fn kind(raw: &RawValue) -> &'static str {
 }
 
 /// All members, the same name more than once if it is there so.
-struct AsWritten<'a>(Vec<(String, &'a RawValue)>);
+pub(crate) struct AsWritten<'a>(pub(crate) Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for AsWritten<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

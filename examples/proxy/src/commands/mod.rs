@@ -26,7 +26,7 @@ mod input;
 mod limits;
 mod lockdown;
 mod log;
-mod members;
+pub(crate) mod members;
 mod offered;
 mod recorded;
 mod scan;
@@ -40,9 +40,9 @@ use mcp_policy::Policy;
 pub(crate) use self::{
     approvals::run as approvals,
     attack::run as attack,
-    check::run as check,
+    check::{Said, run as check},
     definitions::Definitions,
-    diff::{replay, run as diff},
+    diff::{Known, between, replay, rule_at, run as diff},
     explain::run as explain,
     grants::run as grants,
     limits::run as limits,

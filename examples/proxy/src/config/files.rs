@@ -250,6 +250,11 @@ pub(crate) fn linked(path: &Path) -> PathBuf {
 /// Writes a file in the place of the one that is there, with the same owner and
 /// permissions, so that nobody ever reads half of it, and whoever could read it still can.
 pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
+    write_like(path, text, path)
+}
+
+/// The same with the owner and the permissions of another file.
+pub(crate) fn write_like(path: &Path, text: &str, model: &Path) -> io::Result<()> {
     // Else nobody could read it.
     if text.len() as u64 > LONGEST {
         return Err(too_long());
@@ -262,8 +267,8 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     // Left by somebody who was killed.
     let _ = fs::remove_file(&new);
     let written = (|| {
-        let mut file = private(&new, path.exists())?;
-        if let Ok(found) = fs::metadata(&path) {
+        let mut file = private(&new, model.exists())?;
+        if let Ok(found) = fs::metadata(model) {
             #[cfg(unix)]
             keep_owner(&file, &found)?;
             file.set_permissions(found.permissions())?;

@@ -12,11 +12,12 @@ use super::super::api::{self, Refusal};
 pub(super) struct Form(Bytes);
 
 impl Form {
-    pub(super) async fn read<B>(body: B) -> Result<Self, Refusal>
+    /// Of at most so many bytes.
+    pub(super) async fn read<B>(body: B, most: usize) -> Result<Self, Refusal>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        Ok(Self(api::whole(body).await?))
+        Ok(Self(api::whole(body, most).await?))
     }
 
     /// The fields of the query of a URL.
@@ -26,9 +27,19 @@ impl Form {
 
     /// A field; empty if it is not there.
     pub(super) fn get(&self, name: &str) -> Cow<'_, str> {
-        form_urlencoded::parse(&self.0)
-            .find(|(found, _)| found == name)
+        self.find(name).unwrap_or_default()
+    }
+
+    /// A field, if it is there.
+    pub(super) fn find(&self, name: &str) -> Option<Cow<'_, str>> {
+        let mut all = form_urlencoded::parse(&self.0);
+        all.find(|(found, _)| found == name).map(|(_, value)| value)
+    }
+
+    /// All that is said for a name.
+    pub(super) fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = Cow<'f, str>> {
+        let all = form_urlencoded::parse(&self.0);
+        all.filter(move |(found, _)| found == name)
             .map(|(_, value)| value)
-            .unwrap_or_default()
     }
 }

@@ -49,7 +49,7 @@ use self::{
 };
 use super::{
     Told,
-    api::{self, Refusal, Wanted},
+    api::{self, LONGEST_BODY, Refusal, Wanted},
     operators::Operators,
     roles::Power,
     running::Now,
@@ -58,6 +58,7 @@ use super::{
 use crate::page;
 
 const SCRIPT: &str = "/assets/console.js";
+const POLICIES_SCRIPT: &str = "/assets/policies.js";
 const LOGIN: &str = "/login";
 const LOGOUT: &str = "/logout";
 const APPROVAL_EVENTS: &str = "/events/approvals";
@@ -77,7 +78,14 @@ type Page = Response<Full<Bytes>>;
 pub(super) fn is_page_alone(path: &str) -> bool {
     matches!(
         path,
-        SCRIPT | page::STYLE | LOGIN | LOGOUT | APPROVAL_EVENTS | DECISION_EVENTS | TOOL_EVENTS
+        SCRIPT
+            | POLICIES_SCRIPT
+            | page::STYLE
+            | LOGIN
+            | LOGOUT
+            | APPROVAL_EVENTS
+            | DECISION_EVENTS
+            | TOOL_EVENTS
     )
 }
 
@@ -148,6 +156,7 @@ impl Pages {
         let answer = match (request.method(), path) {
             (&Method::GET, page::STYLE) => page::style(),
             (&Method::GET, SCRIPT) => page::script(),
+            (&Method::GET, POLICIES_SCRIPT) => page::policies_script(),
             (&Method::GET, APPROVAL_EVENTS) => {
                 let changes = || live::of_approvals(self.approvals.changes());
                 return Ok(self.events(&request, changes));
@@ -251,7 +260,7 @@ impl Pages {
     {
         is_from_here(&request)?;
         let is_secure = is_by_tls(&request);
-        let form = Form::read(request.into_body()).await?;
+        let form = Form::read(request.into_body(), LONGEST_BODY).await?;
         let next = form.get("next");
         let next = if is_page(&next) { &*next } else { "/" };
         let Some(operator) = self.operators.whose(form.get("token").trim().as_bytes()) else {
@@ -270,7 +279,7 @@ impl Pages {
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let (visitor, _) = self.signed(request).await?;
+        let (visitor, _) = self.signed(request, LONGEST_BODY).await?;
         let cookie = self.sessions.end(&visitor);
         Ok(with_cookie(see("/"), &cookie))
     }
@@ -284,7 +293,20 @@ impl Pages {
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
-        let (visitor, form) = self.signed(request).await?;
+        self.signed_up_to(LONGEST_BODY, power, request).await
+    }
+
+    /// The same of so many bytes.
+    async fn signed_up_to<B>(
+        &self,
+        most: usize,
+        power: Power,
+        request: Request<B>,
+    ) -> Result<(Visitor, Form), Refusal>
+    where
+        B: Body<Data = Bytes, Error: Into<BoxError>>,
+    {
+        let (visitor, form) = self.signed(request, most).await?;
         match visitor.may(power) {
             true => Ok((visitor, form)),
             false => Err(Refusal::not_theirs(visitor.role)),
@@ -292,7 +314,7 @@ impl Pages {
     }
 
     /// A form of these pages, and who sent it.
-    async fn signed<B>(&self, request: Request<B>) -> Result<(Visitor, Form), Refusal>
+    async fn signed<B>(&self, request: Request<B>, most: usize) -> Result<(Visitor, Form), Refusal>
     where
         B: Body<Data = Bytes, Error: Into<BoxError>>,
     {
@@ -301,7 +323,7 @@ impl Pages {
             let text = "Nothing was done: you are not signed in, or not any more.";
             Refusal::new(StatusCode::UNAUTHORIZED, text)
         })?;
-        let form = Form::read(request.into_body()).await?;
+        let form = Form::read(request.into_body(), most).await?;
         if !visitor.has_sent(&form.get("csrf")) {
             return Err(not_from_here());
         }

@@ -20,7 +20,7 @@ pub(super) struct Pair<'p> {
 
 /// What is known of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
+pub(crate) enum Known {
     Same,
     Changed,
     /// One of the policies looks at more than is known.
@@ -28,17 +28,17 @@ pub(super) enum Known {
 }
 
 /// What both policies say of the same.
-pub(super) struct Compared {
-    pub(super) label: String,
-    pub(super) old: Said,
-    pub(super) new: Said,
-    pub(super) known: Known,
+pub(crate) struct Compared {
+    pub(crate) label: String,
+    pub(crate) old: Said,
+    pub(crate) new: Said,
+    pub(crate) known: Known,
     /// How often it was there.
-    pub(super) times: usize,
+    pub(crate) times: usize,
 }
 
 /// What one policy says.
-pub(super) struct Said {
+pub(crate) struct Said {
     outcome: &'static str,
     rule: String,
 }
@@ -147,7 +147,7 @@ fn approver(decision: &Decision<'_>) -> Option<Approver> {
 }
 
 /// The rule at a place like `/tools/NAME`; `None` at any other.
-fn rule_at<'p>(policy: &'p Policy, place: &str) -> Option<&'p Rule> {
+pub(crate) fn rule_at<'p>(policy: &'p Policy, place: &str) -> Option<&'p Rule> {
     let document = policy.document();
     let (section, key) = place.strip_prefix('/')?.split_once('/')?;
     let key = key.replace("~1", "/").replace("~0", "~");

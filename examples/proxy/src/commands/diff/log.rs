@@ -1,6 +1,6 @@
 //! The calls that were recorded with `--audit`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use super::super::recorded::{
     self,
@@ -28,8 +28,16 @@ impl<K: Ord> Calls<K> {
     /// are not looked at.
     pub(super) fn read(
         place: &Place,
-        mut key: impl FnMut(Call, Decided) -> Result<K, &'static str>,
+        key: impl FnMut(Call, Decided) -> Result<K, &'static str>,
     ) -> Result<Self, Failure> {
+        Self::visited(|visit| recorded::each(place, visit), key)
+    }
+
+    /// The same of whatever is visited.
+    fn visited<E>(
+        each: impl FnOnce(&mut dyn FnMut(Option<&[u8]>)) -> Result<(), E>,
+        mut key: impl FnMut(Call, Decided) -> Result<K, &'static str>,
+    ) -> Result<Self, E> {
         let mut times = BTreeMap::<K, usize>::new();
         let mut skipped = vec![
             ("lines that are torn or no records", 0),
@@ -43,7 +51,7 @@ impl<K: Ord> Calls<K> {
                 None => skipped.push((why, 1)),
             }
         };
-        recorded::each(place, |line| {
+        each(&mut |line| {
             let why = match line.and_then(recorded::call::read) {
                 None => "lines that are torn or no records",
                 Some(Row::Outcome) => return,
@@ -66,18 +74,31 @@ impl<K: Ord> Calls<K> {
 
 /// Which of them two policies decide otherwise.
 pub(super) fn compare(place: &Place, pair: Pair<'_>) -> Result<Difference, Failure> {
-    let calls = Calls::read(place, |call, _| Ok(call))?;
+    Ok(compared(Calls::read(place, |call, _| Ok(call))?, pair))
+}
+
+/// The same of these lines.
+pub(super) fn compare_lines(lines: &[Vec<u8>], pair: Pair<'_>) -> Difference {
+    let each = |visit: &mut dyn FnMut(Option<&[u8]>)| -> Result<(), Infallible> {
+        lines.iter().for_each(|line| visit(Some(line)));
+        Ok(())
+    };
+    let Ok(calls) = Calls::visited(each, |call, _| Ok(call));
+    compared(calls, pair)
+}
+
+fn compared(calls: Calls<Call>, pair: Pair<'_>) -> Difference {
     let compared = calls
         .times
         .into_iter()
         .map(|(call, times)| one(pair, &call, times))
         .collect();
-    Ok(Difference {
+    Difference {
         noun: "call",
         compared,
         skipped: calls.skipped,
         note: None,
-    })
+    }
 }
 
 fn one(pair: Pair<'_>, call: &Call, times: usize) -> Compared {

@@ -8,9 +8,11 @@ mod replay;
 
 use std::{path::Path, process::ExitCode};
 
+use mcp_policy::{ListedTools, Policy};
 use serde_json::{Value, json};
 
-use self::compare::{Compared, Known, Pair};
+use self::compare::{Compared, Pair};
+pub(crate) use self::compare::{Known, rule_at};
 pub(crate) use self::replay::run as replay;
 use super::{
     cases, load, offered,
@@ -35,6 +37,24 @@ pub(crate) fn run(args: &DiffArgs, json: bool) -> Result<ExitCode, Failure> {
     Ok(difference.report(json))
 }
 
+/// Which of the calls that these lines record two policies decide otherwise, in front of a
+/// server that offers these tools, if that is known.
+pub(crate) fn between(
+    old: &Policy,
+    new: &Policy,
+    tools: Option<&ListedTools>,
+    lines: &[Vec<u8>],
+) -> Difference {
+    let nothing = ListedTools::default();
+    let pair = Pair {
+        old,
+        new,
+        tools: tools.unwrap_or(&nothing),
+        knows_tools: tools.is_some(),
+    };
+    log::compare_lines(lines, pair)
+}
+
 fn of_cases(path: &Path, pair: Pair<'_>) -> Result<Difference, Failure> {
     let text = cases::text(path).map_err(Failure::input)?;
     let mut compared = Vec::new();
@@ -56,7 +76,7 @@ fn of_cases(path: &Path, pair: Pair<'_>) -> Result<Difference, Failure> {
 }
 
 /// What became of everything that was compared.
-struct Difference {
+pub(crate) struct Difference {
     /// What is counted.
     noun: &'static str,
     compared: Vec<Compared>,
@@ -80,17 +100,17 @@ impl Difference {
         }
     }
 
-    fn all(&self, known: Known) -> impl Iterator<Item = &Compared> {
+    pub(crate) fn all(&self, known: Known) -> impl Iterator<Item = &Compared> {
         self.compared
             .iter()
             .filter(move |compared| compared.known == known)
     }
 
-    fn count(&self, known: Known) -> usize {
+    pub(crate) fn count(&self, known: Known) -> usize {
         self.all(known).map(|compared| compared.times).sum()
     }
 
-    fn skipped(&self) -> impl Iterator<Item = (&'static str, usize)> {
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = (&'static str, usize)> {
         self.skipped.iter().copied().filter(|(_, times)| *times > 0)
     }
 

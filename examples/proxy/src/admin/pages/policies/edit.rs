@@ -1,0 +1,621 @@
+//! Changes one value of a JSON text, and leaves every other byte as it is.
+
+use std::ops::Range;
+
+use serde_json::value::RawValue;
+
+use crate::commands::members::AsWritten;
+
+/// The longest value that is written into one line, if nothing is nested in it.
+const LONGEST_LINE: usize = 72;
+
+/// A text that cannot be changed so, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stuck(pub(super) &'static str);
+
+/// A value, and the text in which it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'t> {
+    whole: &'t str,
+    text: &'t str,
+}
+
+/// What a value holds.
+enum Inner<'t> {
+    Members(Vec<(String, Node<'t>)>),
+    Elements(Vec<Node<'t>>),
+    Nothing,
+}
+
+impl<'t> Node<'t> {
+    /// The value that a whole text is; `None` if it is no JSON.
+    pub(super) fn of(whole: &'t str) -> Option<Self> {
+        let raw: &RawValue = serde_json::from_str(whole).ok()?;
+        let text = raw.get();
+        Some(Self { whole, text })
+    }
+
+    /// As it is written.
+    pub(super) fn text(self) -> &'t str {
+        self.text
+    }
+
+    /// The string that it is, if it is one.
+    pub(super) fn string(self) -> Option<String> {
+        serde_json::from_str(self.text).ok()
+    }
+
+    /// The members, in their order; `None` if it is no object.
+    pub(super) fn members(self) -> Option<Vec<(String, Self)>> {
+        match self.inner() {
+            Inner::Members(members) => Some(members),
+            _ => None,
+        }
+    }
+
+    /// The elements; none if it is no list.
+    pub(super) fn elements(self) -> Vec<Self> {
+        match self.inner() {
+            Inner::Elements(elements) => elements,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(super) fn member(self, name: &str) -> Option<Self> {
+        let members = self.members()?;
+        let found = members.into_iter().find(|(own, _)| own == name);
+        found.map(|(_, node)| node)
+    }
+
+    /// What is at a place below.
+    pub(super) fn at(self, place: &[&str]) -> Option<Self> {
+        let mut here = self;
+        for step in place {
+            here = match here.inner() {
+                Inner::Members(members) => members.into_iter().find(|(own, _)| own == step)?.1,
+                Inner::Elements(elements) => *elements.get(step.parse::<usize>().ok()?)?,
+                Inner::Nothing => return None,
+            };
+        }
+        Some(here)
+    }
+
+    fn inner(self) -> Inner<'t> {
+        let within = |raw: &'t RawValue| Self {
+            whole: self.whole,
+            text: raw.get(),
+        };
+        match self.text.as_bytes().first() {
+            Some(b'{') => match serde_json::from_str(self.text) {
+                Ok(AsWritten(members)) => {
+                    let members = members.into_iter();
+                    Inner::Members(members.map(|(name, raw)| (name, within(raw))).collect())
+                }
+                Err(_) => Inner::Nothing,
+            },
+            Some(b'[') => match serde_json::from_str::<Vec<&RawValue>>(self.text) {
+                Ok(elements) => Inner::Elements(elements.into_iter().map(within).collect()),
+                Err(_) => Inner::Nothing,
+            },
+            _ => Inner::Nothing,
+        }
+    }
+
+    /// The bytes of the whole that it has.
+    fn span(self) -> Range<usize> {
+        let start = self.text.as_ptr().addr();
+        let start = start.saturating_sub(self.whole.as_ptr().addr());
+        start..start.saturating_add(self.text.len())
+    }
+}
+
+/// The text, in which there is this value at a place. Objects on the way there that are
+/// not there are made; the number of elements is the place of a further one.
+pub(super) fn set(whole: &str, place: &[&str], value: &str) -> Result<String, Stuck> {
+    let mut here = Node::of(whole).ok_or(NOT_JSON)?;
+    let mut rest = place;
+    while let [step, below @ ..] = rest {
+        let next = match here.inner() {
+            Inner::Members(members) => {
+                let found = members.iter().find(|(own, _)| own == step);
+                match found.map(|(_, node)| *node) {
+                    Some(next) => next,
+                    None => return Ok(insert(whole, here, &members, step, &nested(below, value))),
+                }
+            }
+            Inner::Elements(elements) => {
+                let index: usize = step.parse().map_err(|_| NO_NUMBER)?;
+                match elements.get(index) {
+                    Some(next) => *next,
+                    None if index == elements.len() => {
+                        return Ok(append(whole, here, &elements, &nested(below, value)));
+                    }
+                    None => return Err(NOT_THERE),
+                }
+            }
+            Inner::Nothing => return Err(NO_PARTS),
+        };
+        (here, rest) = (next, below);
+    }
+    let layout = Layout::of(whole, here.span().start);
+    let value = layout.lay_out(value);
+    Ok(splice(whole, here.span(), &value))
+}
+
+/// The text without what is at a place.
+pub(super) fn remove(whole: &str, place: &[&str]) -> Result<String, Stuck> {
+    let root = Node::of(whole).ok_or(NOT_JSON)?;
+    let (last, above) = place.split_last().ok_or(NOT_THERE)?;
+    let parent = root.at(above).ok_or(NOT_THERE)?;
+    let (spans, index): (Vec<Range<usize>>, _) = match parent.inner() {
+        Inner::Members(members) => {
+            let index = members.iter().position(|(own, _)| own == last);
+            let mut end = parent.span().start.saturating_add(1);
+            let spans = members.iter().map(|(_, node)| {
+                let start = key_span(whole, end, node.span().start).start;
+                end = node.span().end;
+                start..end
+            });
+            (spans.collect(), index)
+        }
+        Inner::Elements(elements) => {
+            let index = last.parse().ok();
+            (elements.iter().map(|node| node.span()).collect(), index)
+        }
+        Inner::Nothing => return Err(NO_PARTS),
+    };
+    let index: usize = index.ok_or(NOT_THERE)?;
+    let own = spans.get(index).ok_or(NOT_THERE)?;
+    let before = index.checked_sub(1).and_then(|before| spans.get(before));
+    let cut = match (before, spans.get(index.saturating_add(1))) {
+        (_, Some(next)) => own.start..next.start,
+        (Some(before), None) => before.end..own.end,
+        (None, None) => {
+            let outer = parent.span();
+            outer.start.saturating_add(1)..outer.end.saturating_sub(1)
+        }
+    };
+    Ok(splice(whole, cut, ""))
+}
+
+pub(super) const NOT_JSON: Stuck = Stuck("the text is not JSON");
+/// The text laid out anew. Only its blanks are others, and the escapes in its keys.
+pub(super) fn laid_out(whole: &str) -> Result<String, Stuck> {
+    let root = Node::of(whole).ok_or(NOT_JSON)?;
+    let layout = Layout {
+        before: Some(""),
+        unit: "  ",
+        deeper: 0,
+    };
+    Ok(layout.parts(root, 0) + "\n")
+}
+
+const NOT_THERE: Stuck = Stuck("what should be changed is not there any more");
+const NO_NUMBER: Stuck = Stuck("there is a list where an object was expected");
+const NO_PARTS: Stuck = Stuck("there is a plain value where an object or a list was expected");
+
+/// A string as JSON.
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// An object of these members.
+pub(super) fn object(members: &[(&str, String)]) -> String {
+    let members = members.iter();
+    let members: Vec<_> = members
+        .map(|(name, value)| format!("{}: {value}", quoted(name)))
+        .collect();
+    match members.as_slice() {
+        [] => "{}".to_owned(),
+        members => format!("{{ {} }}", members.join(", ")),
+    }
+}
+
+/// The names of a JSON Pointer.
+pub(super) fn steps(pointer: &str) -> Option<Vec<String>> {
+    if pointer.is_empty() {
+        return Some(Vec::new());
+    }
+    let steps = pointer.strip_prefix('/')?.split('/');
+    Some(
+        steps
+            .map(|step| step.replace("~1", "/").replace("~0", "~"))
+            .collect(),
+    )
+}
+
+/// A name as a part of a JSON Pointer.
+pub(super) fn step(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+fn nested(place: &[&str], value: &str) -> String {
+    let wrap = |value: String, step: &&str| object(&[(step, value)]);
+    place.iter().rev().fold(value.to_owned(), wrap)
+}
+
+fn splice(whole: &str, span: Range<usize>, new: &str) -> String {
+    let before = whole.get(..span.start).unwrap_or_default();
+    let after = whole.get(span.end..).unwrap_or_default();
+    [before, new, after].concat()
+}
+
+/// The key between the end of what is before it and the start of its value.
+fn key_span(whole: &str, from: usize, to: usize) -> Range<usize> {
+    let gap = whole.get(from..to).unwrap_or_default();
+    let start = gap.find('"').unwrap_or_default();
+    let end = gap
+        .rfind('"')
+        .map_or(gap.len(), |end| end.saturating_add(1));
+    from.saturating_add(start)..from.saturating_add(end)
+}
+
+/// Writes a further member, in the way of those before it.
+fn insert(
+    whole: &str,
+    object: Node<'_>,
+    members: &[(String, Node<'_>)],
+    name: &str,
+    value: &str,
+) -> String {
+    let name = quoted(name);
+    let Some((last, before)) = members.split_last() else {
+        return fill(whole, object, &format!("{name}: "), value);
+    };
+    let last = last.1.span();
+    let end = before.last().map_or_else(
+        || object.span().start.saturating_add(1),
+        |(_, node)| node.span().end,
+    );
+    let key = key_span(whole, end, last.start);
+    let colon = whole.get(key.end..last.start).unwrap_or(": ");
+    let gap = blank(whole, end, key.start, colon.ends_with(' '));
+    let layout = Layout::of(whole, key.start);
+    let value = layout.lay_out(value);
+    splice(
+        whole,
+        last.end..last.end,
+        &format!(",{gap}{name}{colon}{value}"),
+    )
+}
+
+/// Writes a further element, in the way of those before it.
+fn append(whole: &str, list: Node<'_>, elements: &[Node<'_>], value: &str) -> String {
+    let Some((last, before)) = elements.split_last() else {
+        return fill(whole, list, "", value);
+    };
+    let last = last.span();
+    let end = before.last().map_or_else(
+        || list.span().start.saturating_add(1),
+        |node| node.span().end,
+    );
+    let gap = blank(whole, end, last.start, true);
+    let value = Layout::of(whole, last.start).lay_out(value);
+    splice(whole, last.end..last.end, &format!(",{gap}{value}"))
+}
+
+/// What is between a comma and what follows it, as it was before the last part.
+fn blank(whole: &str, from: usize, to: usize, is_airy: bool) -> &str {
+    let gap = whole.get(from..to).unwrap_or_default();
+    let gap = gap.rsplit(',').next().unwrap_or_default();
+    match gap {
+        "" if is_airy => " ",
+        gap => gap,
+    }
+}
+
+/// Writes the only part of what is empty.
+fn fill(whole: &str, container: Node<'_>, name: &str, value: &str) -> String {
+    let span = container.span();
+    let inside = span.start.saturating_add(1)..span.end.saturating_sub(1);
+    let outer = Layout::of(whole, span.start);
+    let text = match outer.deeper() {
+        Some(inner) => {
+            let value = inner.lay_out(value);
+            let (deep, flat) = (inner.indent(), outer.indent());
+            format!("\n{deep}{name}{value}\n{flat}")
+        }
+        None => format!(" {name}{value} "),
+    };
+    splice(whole, inside, &text)
+}
+
+/// How a text is laid out around a place.
+#[derive(Clone)]
+struct Layout<'t> {
+    /// What the line begins with; `None` if all of the text is in one.
+    before: Option<&'t str>,
+    unit: &'t str,
+    deeper: usize,
+}
+
+impl<'t> Layout<'t> {
+    fn of(whole: &'t str, at: usize) -> Self {
+        let blank = |line: &'t str| {
+            let end = line
+                .find(|c: char| !matches!(c, ' ' | '\t'))
+                .unwrap_or_default();
+            line.get(..end).unwrap_or_default()
+        };
+        let before = whole.get(..at).unwrap_or_default();
+        let line = before.rfind('\n').map_or(0, |end| end.saturating_add(1));
+        let line = whole.get(line..).unwrap_or_default();
+        let mut indents = whole.lines().map(blank);
+        Self {
+            before: whole.trim_end().contains('\n').then(|| blank(line)),
+            unit: indents.find(|indent| !indent.is_empty()).unwrap_or("  "),
+            deeper: 0,
+        }
+    }
+
+    fn deeper(&self) -> Option<Self> {
+        self.before?;
+        Some(Self {
+            deeper: self.deeper.saturating_add(1),
+            ..self.clone()
+        })
+    }
+
+    fn indent(&self) -> String {
+        self.before.unwrap_or_default().to_owned() + &self.unit.repeat(self.deeper)
+    }
+
+    /// A value, in as many lines as it needs.
+    fn lay_out(&self, value: &str) -> String {
+        match Node::of(value) {
+            Some(node) => self.parts(node, LONGEST_LINE),
+            None => value.to_owned(),
+        }
+    }
+
+    /// The same, in one line if it is no longer than so much and nothing is nested in it.
+    fn parts(&self, node: Node<'_>, longest: usize) -> String {
+        let value = node.text;
+        let Some(inner) = self.deeper() else {
+            return value.to_owned();
+        };
+        let is_one_line = !value.contains('\n') && value.len() <= longest;
+        let is_flat = |node: &Node<'_>| !node.text.starts_with(['{', '[']) || node.text == "{}";
+        let (parts, ends): (Vec<_>, _) = match node.inner() {
+            Inner::Members(members) if !members.is_empty() => {
+                if is_one_line && members.iter().all(|(_, node)| is_flat(node)) {
+                    return value.to_owned();
+                }
+                let members = members.into_iter();
+                let part = |(name, node): (String, Node<'_>)| {
+                    format!("{}: {}", quoted(&name), inner.lay_out(node.text))
+                };
+                (members.map(part).collect(), ('{', '}'))
+            }
+            Inner::Elements(elements) if !elements.is_empty() => {
+                if is_one_line && elements.iter().all(is_flat) {
+                    return value.to_owned();
+                }
+                let elements = elements.iter();
+                let part = |node: &Node<'_>| inner.lay_out(node.text);
+                (elements.map(part).collect(), ('[', ']'))
+            }
+            _ => return value.to_owned(),
+        };
+        let (deep, flat) = (inner.indent(), self.indent());
+        let parts = parts.join(&format!(",\n{deep}"));
+        format!("{}\n{deep}{parts}\n{flat}{}", ends.0, ends.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A text of JSON, with blanks wherever they may be.
+    fn text() -> impl Strategy<Value = String> {
+        let leaf = prop::sample::select(vec![
+            "1.0",
+            "12345678901234567890",
+            "-1e5",
+            "true",
+            "null",
+            "\"\"",
+            "\"\\u00e9 é \\\" } ] , :\"",
+            "{}",
+            "[ ]",
+        ]);
+        let blank = || prop::sample::select(vec!["", " ", "\n", "\n  ", "\t", "\r\n "]);
+        let leaf =
+            (blank(), leaf, blank()).prop_map(|(one, leaf, other)| format!("{one}{leaf}{other}"));
+        leaf.prop_recursive(4, 24, 4, move |inner| {
+            let parts = prop::collection::vec((blank(), blank(), inner), 1..4);
+            (blank(), parts, any::<bool>()).prop_map(|(end, parts, is_object)| {
+                let parts = parts.into_iter().enumerate();
+                let parts = parts.map(|(index, (before, after, value))| match is_object {
+                    true => format!("{before}\"{}\"{after}:{value}", KEYS[index]),
+                    false => value,
+                });
+                let parts = parts.collect::<Vec<_>>().join(",");
+                match is_object {
+                    true => format!("{{{parts}{end}}}{end}"),
+                    false => format!("[{parts}]{end}"),
+                }
+            })
+        })
+    }
+
+    const KEYS: [&str; 4] = ["a", "~/ \\\" \\u007d", "é", ""];
+
+    /// All places of a text.
+    fn places(node: Node<'_>, place: &[String], found: &mut Vec<Vec<String>>) {
+        found.push(place.to_vec());
+        let members = node.members().unwrap_or_default().into_iter();
+        let elements = node.elements().into_iter().enumerate();
+        let elements = elements.map(|(index, node)| (index.to_string(), node));
+        for (step, node) in members.chain(elements) {
+            places(node, &[place, &[step]].concat(), found);
+        }
+    }
+
+    fn one_place(text: &str, index: prop::sample::Index) -> Vec<String> {
+        let mut found = Vec::new();
+        places(Node::of(text).unwrap(), &[], &mut found);
+        index.get(&found).clone()
+    }
+
+    fn value(text: &str) -> Value {
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    fn pointer(place: &[&str]) -> String {
+        place
+            .iter()
+            .map(|name| format!("/{}", step(name)))
+            .collect()
+    }
+
+    /// Whether one text is the other with one piece put in.
+    fn differs_in_one_piece(short: &str, long: &str) -> bool {
+        let (short, long) = (short.as_bytes(), long.as_bytes());
+        let before = short.iter().zip(long).take_while(|(a, b)| a == b).count();
+        let after = short.iter().rev().zip(long.iter().rev());
+        let after = after.take_while(|(a, b)| a == b).count();
+        before + after >= short.len()
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_set_is_there_and_every_other_byte_is_as_it_was(
+            text in text(),
+            index in any::<prop::sample::Index>(),
+        ) {
+            let place = one_place(&text, index);
+            let place: Vec<&str> = place.iter().map(String::as_str).collect();
+            let span = Node::of(&text).unwrap().at(&place).unwrap().span();
+            let new = set(&text, &place, "\"new\"").unwrap();
+            prop_assert_eq!(&new, &splice(&text, span, "\"new\""));
+            prop_assert_eq!(Node::of(&new).unwrap().at(&place).unwrap().text(), "\"new\"");
+        }
+
+        #[test]
+        fn what_is_removed_is_gone_and_nothing_else_is(
+            text in text(),
+            index in any::<prop::sample::Index>(),
+        ) {
+            let place = one_place(&text, index);
+            let place: Vec<&str> = place.iter().map(String::as_str).collect();
+            let Some((last, above)) = place.split_last() else {
+                prop_assert!(remove(&text, &place).is_err());
+                return Ok(());
+            };
+            let new = remove(&text, &place).unwrap();
+            let mut expected = value(&text);
+            match expected.pointer_mut(&pointer(above)).unwrap() {
+                Value::Object(members) => drop(members.remove(*last)),
+                Value::Array(elements) => drop(elements.remove(last.parse().unwrap())),
+                other => panic!("{other}"),
+            }
+            prop_assert_eq!(value(&new), expected);
+            prop_assert!(differs_in_one_piece(&new, &text), "{} {}", text, new);
+        }
+
+        #[test]
+        fn what_is_added_can_be_taken_out_again(
+            text in text(),
+            index in any::<prop::sample::Index>(),
+        ) {
+            let above = one_place(&text, index);
+            let above: Vec<&str> = above.iter().map(String::as_str).collect();
+            let node = Node::of(&text).unwrap().at(&above).unwrap();
+            let last = match node.members() {
+                Some(_) => "new".to_owned(),
+                None => node.elements().len().to_string(),
+            };
+            let place = [&*above, &[&*last]].concat();
+            let added = r#"{ "x": [ { "y": 1.0 } ] }"#;
+            let Ok(new) = set(&text, &place, added) else {
+                prop_assert!(node.members().is_none() && !node.text().starts_with('['), "not added");
+                return Ok(());
+            };
+            let found = Node::of(&new).unwrap().at(&place).unwrap();
+            prop_assert_eq!(value(found.text()), value(added));
+            prop_assert!(found.text().contains("1.0"));
+            let is_empty = node.members().is_none_or(|all| all.is_empty()) && node.elements().is_empty();
+            prop_assert!(is_empty || differs_in_one_piece(&text, &new), "{} {}", text, new);
+            prop_assert_eq!(value(&remove(&new, &place).unwrap()), value(&text));
+        }
+    }
+
+    #[test]
+    fn new_members_are_written_in_the_way_of_those_that_are_there() {
+        let rule = r#"{ "action": "deny" }"#;
+        for (text, expected) in [
+            ("{}", r#"{ "tools": { "a": { "action": "deny" } } }"#),
+            (
+                r#"{"v":1}"#,
+                r#"{"v":1,"tools":{ "a": { "action": "deny" } }}"#,
+            ),
+            (
+                "{\n  \"v\": 1\n}\n",
+                "{\n  \"v\": 1,\n  \"tools\": {\n    \"a\": { \"action\": \"deny\" }\n  }\n}\n",
+            ),
+            (
+                "{\n\t\"tools\": {}\n}",
+                "{\n\t\"tools\": {\n\t\t\"a\": { \"action\": \"deny\" }\n\t}\n}",
+            ),
+            (
+                "{\n  \"tools\": { \"b\": {} }\n}",
+                "{\n  \"tools\": { \"b\": {}, \"a\": { \"action\": \"deny\" } }\n}",
+            ),
+            (
+                "{\n  \"tools\": {\n      \"b\" : {}\n  }\n}",
+                "{\n  \"tools\": {\n      \"b\" : {},\n      \"a\" : { \"action\": \"deny\" }\n  }\n}",
+            ),
+        ] {
+            assert_eq!(set(text, &["tools", "a"], rule).unwrap(), expected);
+        }
+        let list = r#"[ { "conditions": [ { "path": "args.a", "op": "in", "value": ["x"] } ] } ]"#;
+        let laid_out = "{\n  \"r\": {\n    \"require\": [\n      {\n        \"conditions\": [\n          {\n            \
+                        \"path\": \"args.a\",\n            \"op\": \"in\",\n            \"value\": [\"x\"]\n          }\n        ]\n      }\n    ]\n  }\n}";
+        let text = "{\n  \"r\": {}\n}";
+        assert_eq!(set(text, &["r", "require"], list).unwrap(), laid_out);
+    }
+
+    #[test]
+    fn a_text_can_be_laid_out_anew() {
+        let text = "{\"version\":\"1\",\n\"tools\":{\"a\":{},\"b\" :{\"n\":[1.0 ,\n2,[ ]]}, \"c\":{\"action\":\"deny\"}}}";
+        let expected = "{\n  \"version\": \"1\",\n  \"tools\": {\n    \"a\": {},\n    \"b\": {\n      \
+                        \"n\": [\n        1.0,\n        2,\n        [ ]\n      ]\n    },\n    \
+                        \"c\": {\"action\":\"deny\"}\n  }\n}\n";
+        assert_eq!(laid_out(text).unwrap(), expected);
+        assert_eq!(laid_out(expected).unwrap(), expected);
+        assert_eq!(value(text), value(expected));
+    }
+
+    #[test]
+    fn what_cannot_be_done_changes_nothing() {
+        for (text, place) in [
+            ("no", &["a"] as &[&str]),
+            ("1", &["a"]),
+            (r#"{"a":1}"#, &["a", "b"]),
+            ("[1]", &["a"]),
+            ("[1]", &["3"]),
+        ] {
+            assert!(set(text, place, "1").is_err(), "{text}");
+            assert!(remove(text, place).is_err(), "{text}");
+        }
+        let deep = "[".repeat(100_000);
+        assert!(Node::of(&deep).is_none());
+    }
+
+    #[test]
+    fn names_are_parts_of_pointers() {
+        for name in ["a", "a/b", "~1", "~", "", "é\n"] {
+            assert_eq!(
+                steps(&format!("/tools/{}", step(name))).unwrap(),
+                ["tools", name]
+            );
+        }
+        assert_eq!(steps(""), Some(Vec::new()));
+        assert_eq!(steps("tools"), None);
+    }
+}

@@ -105,7 +105,5 @@ pub(crate) struct Use {
 pub(crate) struct GrantNow {
     pub(crate) label: String,
     pub(crate) server: String,
-    /// The file of its policy.
-    pub(crate) policy: Option<PathBuf>,
     pub(crate) is_revoked: bool,
 }

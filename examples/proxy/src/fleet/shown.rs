@@ -41,7 +41,6 @@ impl Fleet {
             grants.push(GrantNow {
                 label: grant.label.to_string(),
                 server: grant.server.clone(),
-                policy: grant.policy.as_ref().map(|kept| kept.path.clone()),
                 is_revoked: grant.is_revoked,
             });
         }

@@ -99,6 +99,9 @@ pub mod docs {
     #[doc = include_str!("docs/audit.md")]
     pub mod audit {}
 
+    #[doc = include_str!("docs/console.md")]
+    pub mod console {}
+
     #[doc = include_str!("docs/gateway.md")]
     pub mod gateway {}
 

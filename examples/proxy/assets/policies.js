@@ -27,22 +27,23 @@ function focusAgain(was) {
   if (typeof was.start === "number" && node.setSelectionRange && node.type !== "search") node.setSelectionRange(was.start, was.end);
 }
 
-// The text keeps its caret and what can be undone, while it says the same.
+// The text stays where it is, with its caret and with what can be undone. Everything else is new.
 function show(page, sent) {
   const fresh = page.querySelector("[data-builder]");
   const old = builder();
-  const [text, freshText] = [old.elements.text, fresh.elements.text];
+  const text = old.elements.text;
   const was = focused();
-  const scroll = text.scrollTop;
   const filter = old.elements.filter;
   const typed = filter && filter === document.activeElement ? filter.value : undefined;
   const written = text.value !== sent;
-  if (!written && text.value !== freshText.value) text.value = freshText.value;
-  freshText.replaceWith(text);
-  old.replaceWith(fresh);
-  text.scrollTop = scroll;
-  if (typed !== undefined && fresh.elements.filter) fresh.elements.filter.value = typed;
-  focusAgain(was);
+  if (!written && text.value !== fresh.elements.text.value) text.value = fresh.elements.text.value;
+  for (const part of old.querySelectorAll("[data-part]")) {
+    const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
+    if (other) part.replaceWith(other);
+  }
+  old.toggleAttribute("data-changed", "changed" in fresh.dataset);
+  if (typed !== undefined && old.elements.filter) old.elements.filter.value = typed;
+  if (was && was.id !== "text") focusAgain(was);
   document.title = page.title;
   told.textContent = page.querySelector("[data-connection]").textContent;
   // Somebody has gone on writing in the meantime.

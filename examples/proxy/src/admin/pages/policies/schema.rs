@@ -100,12 +100,13 @@ pub(super) fn words(operator: &str) -> &str {
     }
 }
 
-/// The arguments of a tool, in its order.
+/// The arguments of a tool, those first that it needs.
 pub(super) fn properties(tool: &Value) -> Vec<Property> {
     let mut found = Vec::new();
     if let Some(schema) = tool.get("inputSchema") {
         collect(schema, "args", DEEPEST, &mut found);
     }
+    found.sort_by_key(|one| !one.is_required);
     found
 }
 

@@ -827,6 +827,18 @@ async fn a_thousand_tools_come_in_parts_and_can_be_looked_for() {
     assert!(bob.page.text.contains("10 tools and entries"));
     bob.presses(&["review"]).await;
     assert!(bob.page.text.contains("1 of 1000 tools get"));
+    // Who may not change anything has links instead.
+    let carol = served.as_(CAROL).await;
+    assert!(carol.page.text.contains("<a href=\"?part=9\">10</a>"));
+    let last = carol
+        .browser
+        .gets(&format!("{}?part=9", carol.path))
+        .await
+        .text;
+    assert!(
+        last.contains("tool_0999") && !last.contains("name=\"do\""),
+        "{last}"
+    );
 }
 
 #[tokio::test]

@@ -169,4 +169,21 @@ mod tests {
             assert_eq!(meant(operator, "", Some(found), &shown), text);
         }
     }
+
+    #[test]
+    fn a_value_is_made_to_fit_another_operator() {
+        for (text, operator, expected) in [
+            (r#""a""#, "in", Some(r#"["a"]"#)),
+            ("[1.0]", "in", None),
+            (r#"["a", "b"]"#, "regex", Some(r#""a""#)),
+            ("[]", "lte", Some(r#""""#)),
+            (r#"["a"]"#, "eq", None),
+            ("500", "gte", None),
+            ("500", "exists", Some("true")),
+            ("false", "exists", None),
+        ] {
+            let found = moved(Node::of(text).unwrap(), operator);
+            assert_eq!(found.as_deref(), expected, "{text} {operator}");
+        }
+    }
 }

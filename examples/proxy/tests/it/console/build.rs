@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     approvals::admin,
+    demo,
     fake::Upstream,
     gateway::{Folder, OPERATOR, outcome},
     pages::Browser,
@@ -598,6 +599,12 @@ async fn limits_reasons_approvals_and_conditions_are_chosen_and_hold() {
     ];
     bob.changes(&["condition", "0", "args.amount"], &condition)
         .await;
+    let op = "f/tools/pay/require/0/conditions/0/op";
+    bob.changes(&["apply"], &[(op, "in")]).await;
+    let changed = bob.json()["tools"]["pay"]["require"][0]["conditions"][0].clone();
+    let expected = json!({ "path": "args.amount", "op": "in", "value": [500] });
+    assert_eq!(changed, expected);
+    bob.changes(&["apply"], &[(op, "lte")]).await;
     let condition = [
         ("new/1/effect", "deny_if"),
         ("new/1/op", "in"),
@@ -927,4 +934,32 @@ async fn a_policy_of_a_gateway_is_changed_for_everybody_who_has_it() {
         outcome(&proxy, "one", &bob, "write").await,
         "/tools/write/action"
     );
+}
+
+#[tokio::test]
+async fn a_policy_that_is_a_part_of_the_program_is_shown_and_not_changed() {
+    let mut command = command(&["--listen", "127.0.0.1:0"]);
+    let mut demo = Proxy::spawn(&mut command).await;
+    let (admin, token) = demo::console(&mut demo).await;
+    let mut page = Editing::of("demo-policy.json", &admin, &token).await;
+    for part in [
+        "is a part of the program",
+        "readonly",
+        "download_execution_logs",
+    ] {
+        assert!(
+            page.page.text.contains(part),
+            "no {part}: {}",
+            page.page.text
+        );
+    }
+    assert!(!page.page.text.contains("Review and save"));
+    for verb in ["edit", "save"] {
+        assert_eq!(
+            page.sends(verb, &[], &[("csrf", &page.csrf.clone())]).await,
+            409
+        );
+        assert!(page.page.text.contains("Nothing was done"));
+        page.page = page.browser.gets(&page.path).await;
+    }
 }

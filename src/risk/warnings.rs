@@ -15,6 +15,8 @@ const MOST_WARNINGS: usize = 64;
 const MOST_VALUES: usize = 20_000;
 /// The most bytes of texts of one definition that are looked at.
 const MOST_BYTES: usize = 1 << 20;
+/// From so many characters on a place is told no further: fewer of it are shown.
+const LONGEST_POINTER: usize = 256;
 /// From so many bytes on a text is longer than people read.
 const LONG: usize = 2_048;
 /// So much white space in a line pushes what follows out of sight, and so many line
@@ -134,12 +136,11 @@ pub fn definition_warnings(tool: &Value, others: &Siblings) -> Vec<DefinitionWar
             Value::String(text) => search.look_at(&pointer, text),
             Value::Array(items) => {
                 let items = items.iter().enumerate().take(MOST_VALUES).rev();
-                waiting.extend(items.map(|(at, item)| (format!("{pointer}/{at}"), item)));
+                waiting.extend(items.map(|(at, item)| (below(&pointer, &at.to_string()), item)));
             }
             Value::Object(members) => {
                 for (name, value) in members.iter().take(MOST_VALUES) {
-                    let token = name.replace('~', "~0").replace('/', "~1");
-                    let pointer = format!("{pointer}/{token}");
+                    let pointer = below(&pointer, name);
                     search.look_at(&pointer, name);
                     waiting.push((pointer, value));
                 }
@@ -148,6 +149,18 @@ pub fn definition_warnings(tool: &Value, others: &Siblings) -> Vec<DefinitionWar
         }
     }
     search.found
+}
+
+/// The place of a member or an element, as far as it is shown: a name can be as long as
+/// the whole definition, and each of thousands of values below it has a place.
+fn below(pointer: &str, name: &str) -> String {
+    match pointer.char_indices().nth(LONGEST_POINTER) {
+        Some(_) => pointer.to_owned(),
+        None => {
+            let token: String = name.chars().take(LONGEST_POINTER).collect();
+            format!("{pointer}/{}", token.replace('~', "~0").replace('/', "~1"))
+        }
+    }
 }
 
 struct Search<'t> {
@@ -351,6 +364,20 @@ mod tests {
         let found = found(&json!({ "name": "add", "description": text }));
         assert!(found.iter().all(|(_, pointer)| pointer == "/description"));
         found.into_iter().map(|(kind, _)| kind).collect()
+    }
+
+    #[test]
+    fn a_place_below_a_long_name_is_not_as_long() {
+        let long = "é~".repeat(1 << 19);
+        let place = below("/a", &long);
+        assert!(place.starts_with("/a/é~0é~0"), "{place}");
+        assert!(place.chars().count() <= 2 * LONGEST_POINTER + 3);
+        // That of each of thousands of values below it.
+        assert_eq!(below(&place, "0"), place);
+        let items = vec!["Don't tell the user"; 20_000];
+        let name = "x".repeat((1 << 20) - 64);
+        let found = found(&json!({ "name": "a", "inputSchema": { name: items } }));
+        assert!(found.iter().any(|(kind, _)| *kind == Long), "{found:?}");
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! JSON text from outside, as a person may see it: nothing in it can pretend to be
 //! something else, and numbers stay as they were written.
 
+use std::io::{self, Write};
+
+use serde_json::Value;
+
 /// The text in one line. What could fool a reader or command a terminal is escaped
 /// the way JSON does it, so that the text still means the same.
 ///
@@ -19,12 +23,65 @@ pub(crate) fn one_line(text: &str) -> String {
 
 /// The same in as many lines as it has members and elements.
 pub(crate) fn indented(text: &str) -> String {
+    beginning_indented(text, usize::MAX)
+}
+
+/// The same of a value from outside, of which at most so many characters are written at
+/// all: indented, a value can be a hundred times as long.
+pub(crate) fn beginning_of_value(value: &Value, most: usize) -> String {
+    let mut text = Beginning {
+        bytes: Vec::new(),
+        most: most.saturating_mul(LONGEST_CHARACTER),
+    };
+    // It ends with an error if there is more than that.
+    let _ = serde_json::to_writer(&mut text, value);
+    beginning_indented(&String::from_utf8_lossy(&text.bytes), most)
+}
+
+/// The first so many characters of a text in lines.
+pub(crate) fn beginning_indented(text: &str, most: usize) -> String {
+    let mut lines = indented_as_far(text, most.saturating_mul(LONGEST_CHARACTER));
+    if let Some((end, _)) = lines.char_indices().nth(most) {
+        lines.truncate(end);
+        lines.push('…');
+    }
+    lines
+}
+
+/// Bytes of a character.
+const LONGEST_CHARACTER: usize = 4;
+
+/// Takes what is written as long as there is room.
+struct Beginning {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl Write for Beginning {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let room = self.most.saturating_sub(self.bytes.len());
+        let those = bytes.get(..room).unwrap_or(bytes);
+        self.bytes.extend_from_slice(those);
+        // Nothing at all is an error for whoever has more to write.
+        Ok(those.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A text in lines, of which this many bytes and a little more are made.
+fn indented_as_far(text: &str, most: usize) -> String {
     let line = one_line(text);
-    let mut lines = String::with_capacity(line.len());
+    let mut lines = String::with_capacity(line.len().min(most));
     let mut place = Place::default();
     let mut depth: usize = 0;
     let mut characters = line.chars().peekable();
     while let Some(character) = characters.next() {
+        if lines.len() > most {
+            break;
+        }
         if place.next(character) {
             lines.push(character);
             continue;
@@ -169,6 +226,22 @@ mod tests {
             let tight = text.replace("\", \"", "\",\"");
             assert_eq!(one_line(text), tight);
         }
+    }
+
+    #[test]
+    fn of_what_is_long_no_more_is_written_than_is_shown() {
+        let text = format!("{}{}", "[".repeat(60), "1,".repeat(100_000));
+        assert!(indented_as_far(&text, 1_000).len() < 1_200);
+        let shown = beginning_indented(&text, 1_000);
+        assert_eq!(shown.chars().count(), 1_001);
+        assert!(shown.ends_with('…') && indented(&text).starts_with(shown.trim_end_matches('…')));
+        assert_eq!(beginning_indented("[1]", 9), "[\n  1\n]");
+        assert_eq!(beginning_indented("[1]", 8), "[\n  1\n]");
+        assert_eq!(beginning_indented("[1]", 7), "[\n  1\n…");
+        let value = serde_json::json!({ "é": ["é"; 100_000] });
+        let shown = beginning_of_value(&value, 20);
+        assert_eq!(shown, "{\n  \"é\": [\n    \"é\",\n…");
+        assert_eq!(beginning_of_value(&serde_json::json!({}), 2), "{}");
     }
 
     #[test]

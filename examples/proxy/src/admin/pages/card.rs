@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use mcp_policy::{ApprovalRequest, ApprovalState};
 
 use super::{super::view::decider, sessions::Visitor};
-use crate::json_text::{indented, visible};
+use crate::json_text::{beginning_indented, visible};
 
 /// Characters that a request has room for among others; all of it is on a page of its own.
 const SHORT: usize = 2_000;
@@ -59,6 +59,8 @@ impl<'a> Card<'a> {
                 None => text.to_owned(),
             }
         };
+        // One more than there is room for tells that there is more.
+        let lines = |text: &str| beginning_indented(text, most.saturating_add(1));
         let is_theirs = visitor.decides();
         let arguments = request.arguments().filter(|_| is_theirs);
         let others = request.others().filter(|_| is_theirs);
@@ -79,8 +81,8 @@ impl<'a> Card<'a> {
             caller: visible(request.caller()),
             reason: request.reason().map(visible),
             rules: request.rules().map(visible).collect(),
-            arguments: arguments.map(|arguments| fit(&indented(arguments.text()))),
-            others: others.map(|others| fit(&indented(others))),
+            arguments: arguments.map(|arguments| fit(&lines(arguments.text()))),
+            others: others.map(|others| fit(&lines(others))),
             created: Time::of(request.created_at(), now),
             expires: Time::of(request.expires_at(), now),
             decided_by: decider(request).map(visible),

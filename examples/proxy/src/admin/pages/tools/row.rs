@@ -12,7 +12,7 @@ use super::{
     super::super::known::Offered,
     verdict::{self, Front, Verdict},
 };
-use crate::json_text::{beginning, beginning_in_lines, indented};
+use crate::json_text::{beginning, beginning_in_lines, beginning_of_value};
 
 /// Characters of a name or a title, of what is quoted, of a description and of a schema.
 const NAME: usize = 100;
@@ -60,7 +60,6 @@ impl Row {
         let text = |name: &str| value.get(name).and_then(Value::as_str);
         let title = text("title").or_else(|| value.pointer("/annotations/title")?.as_str());
         let schema = value.get("inputSchema");
-        let schema = schema.map(|schema| indented(&schema.to_string()));
         Some(Self {
             name: beginning(name, NAME),
             title: title.map(|title| beginning(title, NAME)),
@@ -72,7 +71,7 @@ impl Row {
             warnings: beside.warnings(server, name, value),
             verdicts: verdict::of(fronts, name, &offered.listed),
             description: text("description").map(|text| beginning_in_lines(text, DESCRIPTION)),
-            schema: schema.map(|schema| beginning_in_lines(&schema, SCHEMA)),
+            schema: schema.map(|schema| beginning_of_value(schema, SCHEMA)),
             encoded: (name.len() <= LINKED).then(|| byte_serialize(name.as_bytes()).collect()),
         })
     }

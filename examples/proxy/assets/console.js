@@ -90,7 +90,12 @@ if (live?.dataset.live) {
   };
   changes.onmessage = refresh;
   changes.onerror = () => {
-    if (changes.readyState === EventSource.CLOSED) lost();
-    else connection.textContent = "Not connected.";
+    if (changes.readyState !== EventSource.CLOSED) {
+      connection.textContent = "Not connected.";
+      return;
+    }
+    // Either nobody is signed in any more, which the page then says, or too many pages are live.
+    connection.textContent = "Not live. Reload to see what is new.";
+    refresh();
   };
 }

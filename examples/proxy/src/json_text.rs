@@ -236,9 +236,9 @@ mod tests {
         assert_eq!(shown.chars().count(), 1_001);
         assert!(shown.ends_with('…') && indented(&text).starts_with(shown.trim_end_matches('…')));
         assert_eq!(beginning_indented("[1]", 9), "[\n  1\n]");
-        assert_eq!(beginning_indented("[1]", 8), "[\n  1\n]");
-        assert_eq!(beginning_indented("[1]", 7), "[\n  1\n…");
-        let value = serde_json::json!({ "é": ["é"; 100_000] });
+        assert_eq!(beginning_indented("[1]", 7), "[\n  1\n]");
+        assert_eq!(beginning_indented("[1]", 6), "[\n  1\n…");
+        let value = serde_json::json!({ "é": vec!["é"; 100_000] });
         let shown = beginning_of_value(&value, 20);
         assert_eq!(shown, "{\n  \"é\": [\n    \"é\",\n…");
         assert_eq!(beginning_of_value(&serde_json::json!({}), 2), "{}");

@@ -34,6 +34,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FRESH: Duration = Duration::from_secs(600);
 /// How long a server that gave none is left alone.
 const REST: Duration = Duration::from_secs(60);
+/// Tools of a server that are kept, and bytes of their definitions: what is kept of them
+/// takes many times the room.
+const MOST_TOOLS: usize = 10_000;
+const MOST_BYTES: usize = 4 << 20;
 /// So many servers are asked at once: each may be a program that is started for it.
 const AT_ONCE: usize = 4;
 
@@ -105,6 +109,14 @@ pub(crate) struct Offered {
 
 impl Offered {
     fn of(mut offer: Offer) -> Result<Self, String> {
+        if offer.tools.len() > MOST_TOOLS {
+            return Err(format!("it has more than {MOST_TOOLS} tools"));
+        }
+        let sizes = offer.tools.iter().map(|tool| tool.get().len());
+        if sizes.fold(0, usize::saturating_add) > MOST_BYTES {
+            let most = MOST_BYTES >> 20;
+            return Err(format!("its tools are larger than {most} MiB together"));
+        }
         let tools = Definitions::read(std::mem::take(&mut offer.tools))?;
         let siblings = Siblings::of(&tools.definitions);
         let risks = tools.definitions.iter();
@@ -273,6 +285,8 @@ impl fmt::Debug for Known {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::value::RawValue;
+
     use super::*;
 
     fn server(name: &str, reach: Reach) -> ServerNow {
@@ -324,6 +338,29 @@ mod tests {
         assert!(known.standing("a").is_asked && known.standing("a").trouble.is_none());
         let gone = known.standing("b");
         assert!(!gone.is_asked && gone.trouble.is_none());
+    }
+
+    #[test]
+    fn of_a_server_that_says_too_much_nothing_is_kept() {
+        let offered = |tools: Vec<String>| {
+            let tools = tools.into_iter().map(RawValue::from_string);
+            Offered::of(Offer {
+                tools: tools.collect::<Result<_, _>>().unwrap(),
+                instructions: None,
+                prompts: None,
+                resources: None,
+                resource_templates: None,
+            })
+        };
+        let long = format!(
+            r#"{{"name":"a","description":"{}"}}"#,
+            "x".repeat(MOST_BYTES / 2)
+        );
+        let short = r#"{"name":"a"}"#.to_owned();
+        assert!(offered(vec![long.clone(), short.clone()]).is_ok());
+        for tools in [vec![long; 2], vec![short; MOST_TOOLS + 1]] {
+            assert!(offered(tools).is_err());
+        }
     }
 
     #[test]

@@ -104,6 +104,11 @@ impl Operators {
         Ok(all)
     }
 
+    /// What all of them are called.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.iter().map(|operator| &operator.name)
+    }
+
     /// Whose token a request has.
     pub(super) fn who(&self, headers: &HeaderMap) -> Option<&Operator> {
         let mut values = headers.get_all(AUTHORIZATION).iter();

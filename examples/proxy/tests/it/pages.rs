@@ -387,3 +387,24 @@ async fn a_page_hears_what_changes_until_its_session_ends() {
     };
     tokio::join!(asks(&asking.proxy, paying(r#"{"a":1}"#)), operator);
 }
+
+#[tokio::test]
+async fn nobody_takes_the_live_pages_of_others() {
+    let asking = Asking::start().await;
+    let alice = Browser::signed_in(&asking, ALICE).await;
+    let again = Browser::signed_in(&asking, ALICE).await;
+    let peer = Browser::signed_in(&asking, PEER).await;
+    let mut live = Vec::new();
+    let mut hears = async |browser: &Browser<'_>| {
+        let request = browser.asks(Request::get(browser.url("/events/decisions")));
+        let events = open(request.body(Full::default()).unwrap()).await;
+        let status = events.status().as_u16();
+        live.push(events);
+        status
+    };
+    for _ in 0..16 {
+        assert_eq!(hears(&alice).await, 200);
+    }
+    assert_eq!(hears(&again).await, 503);
+    assert_eq!(hears(&peer).await, 200);
+}

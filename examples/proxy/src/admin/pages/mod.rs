@@ -25,7 +25,7 @@ mod sessions;
 mod tools;
 mod words;
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
 
 use askama::Template;
 use bytes::Bytes;
@@ -65,8 +65,8 @@ const APPROVAL_EVENTS: &str = "/events/approvals";
 const DECISION_EVENTS: &str = "/events/decisions";
 const TOOL_EVENTS: &str = "/events/tools";
 
-/// Pages that hear at once what changes.
-const MOST_LIVE: usize = 64;
+/// Pages of an operator that hear at once what changes. None of them takes those of others.
+const MOST_LIVE: usize = 16;
 
 /// Who reads or changes the configuration at once.
 const MOST_CHANGING: usize = 8;
@@ -96,7 +96,8 @@ pub(super) struct Pages {
     told: Told,
     records: Records,
     sessions: Arc<Sessions>,
-    live: Arc<Semaphore>,
+    /// For whom there can be how many more.
+    live: HashMap<Arc<str>, Arc<Semaphore>>,
     /// Since when it is counted what is decided.
     begun: SystemTime,
     changing: Arc<Semaphore>,
@@ -123,13 +124,15 @@ struct Message<'a> {
 
 impl Pages {
     pub(super) fn new(operators: Operators, approvals: Approvals, told: Told) -> Self {
+        let live = operators.names();
+        let live = live.map(|name| (Arc::clone(name), Arc::new(Semaphore::new(MOST_LIVE))));
         Self {
+            live: live.collect(),
             operators,
             approvals,
             records: Records::new(told.recent.clone(), told.audit.as_ref()),
             told,
             sessions: Arc::default(),
-            live: Arc::new(Semaphore::new(MOST_LIVE)),
             begun: SystemTime::now(),
             changing: Arc::new(Semaphore::new(MOST_CHANGING)),
         }
@@ -246,7 +249,9 @@ impl Pages {
         let Some(visitor) = self.visitor(request) else {
             return refused(StatusCode::UNAUTHORIZED);
         };
-        let Ok(permit) = Arc::clone(&self.live).try_acquire_owned() else {
+        let live = self.live.get(&visitor.operator).map(Arc::clone);
+        let permit = live.and_then(|live| live.try_acquire_owned().ok());
+        let Some(permit) = permit else {
             return refused(StatusCode::SERVICE_UNAVAILABLE);
         };
         let sessions = Arc::clone(&self.sessions);

@@ -20,8 +20,9 @@ use crate::headers::OPERATORS;
 
 /// How long somebody stays signed in.
 const LIFETIME: Duration = Duration::from_secs(8 * 3600);
-/// Sessions that there are at once: then the oldest ends.
-const MOST: usize = 256;
+/// Sessions of an operator that there are at once: then the oldest ends. Nobody ends those of
+/// others by signing in often.
+const MOST_OF_ONE: usize = 32;
 
 /// Sessions, by their ids. They end with the process.
 pub(super) struct Sessions {
@@ -93,9 +94,13 @@ impl Sessions {
         let cookie = self.cookie(&visitor.id, LIFETIME) + secure;
         let mut all = self.all();
         all.retain(|_, session| session.until > now);
-        if all.len() >= MOST {
-            let oldest = all.iter().min_by_key(|(_, session)| session.until);
-            let oldest = oldest.map(|(id, _)| id.clone());
+        let theirs = || {
+            let all = all.values();
+            all.filter(|session| session.visitor.operator == visitor.operator)
+        };
+        if theirs().count() >= MOST_OF_ONE {
+            let oldest = theirs().min_by_key(|session| session.until);
+            let oldest = oldest.map(|session| session.visitor.id.clone());
             oldest.map(|id| all.remove(&id));
         }
         let until = now + LIFETIME;
@@ -211,14 +216,16 @@ mod tests {
             let at = now + Duration::from_secs(second);
             headers(&sessions.begin(&Operator::called("alice"), at, false))
         };
+        let bob = headers(&sessions.begin(&Operator::called("bob"), now, false));
         let first = begin(0);
         let second = begin(1);
-        for more in 2..=256 {
+        for more in 2..=32 {
             begin(more);
         }
+        assert!(sessions.visitor(&bob, now).is_some());
         assert!(sessions.visitor(&first, now).is_none());
         assert!(sessions.visitor(&second, now).is_some());
-        assert_eq!(sessions.all().len(), MOST);
+        assert_eq!(sessions.all().len(), MOST_OF_ONE + 1);
         // What is over makes room.
         begin(LIFETIME.as_secs() + 300);
         assert_eq!(sessions.all().len(), 1);

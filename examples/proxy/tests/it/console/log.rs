@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     approvals::admin,
+    gateway::{Folder, Recording, outcome},
     limits::answering,
     pages::Browser,
     support::{Answer, Proxy, call, command, file, put, run, send, within},
@@ -373,6 +374,35 @@ pub(crate) fn is_harmless(page: &str) {
     assert_eq!(other, None, "{page:?}");
     for hostile in ["<script>a", "<img", "</code><script>"] {
         assert!(!page.contains(hostile), "{hostile} in {page}");
+    }
+}
+
+#[tokio::test]
+async fn of_files_with_the_same_text_the_one_that_decided_is_shown() {
+    let upstream = Recording::start().await;
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[servers.one]\nurl = {:?}\n",
+        upstream.url
+    ));
+    let mut tokens = Vec::new();
+    for (label, policy) in [("ada", "a.json"), ("ben", "b.json")] {
+        folder.put(policy, POLICY);
+        tokens.push(folder.grant(label, "one", &["--policy", policy]).await);
+    }
+    let proxy = folder.serve_with(operators).await;
+    for token in &tokens {
+        assert_eq!(outcome(&proxy, "one", token, "free").await, "allowed");
+    }
+    let admin = admin(&proxy.log());
+    let carol = Browser::signed_in_at(&admin, CAROL).await;
+    for (label, mine, other) in [("ada", "/a.json", "/b.json"), ("ben", "/b.json", "/a.json")] {
+        let page = carol.gets(&format!("/log?caller={label}")).await.text;
+        let [id] = &*ids(&page) else { panic!("{page}") };
+        let page = carol.gets(&format!("/log/{id}")).await.text;
+        assert!(
+            page.contains(mine) && !page.contains(other),
+            "{label}: {page}"
+        );
     }
 }
 

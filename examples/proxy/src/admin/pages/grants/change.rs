@@ -135,7 +135,7 @@ impl Pages {
         let (operator, grant, server) = (&*visitor.operator, &*typed.label, &*made.server);
         tracing::info!(operator, grant, server, "added a grant");
         self.tell(visitor, &format!("The grant {grant} for {server} was made"));
-        Ok(self.token(visitor, &typed.label, made, false))
+        Ok(self.token(visitor, &typed.label, made, false).await)
     }
 
     async fn not_added(
@@ -177,7 +177,7 @@ impl Pages {
         let (operator, grant) = (&*visitor.operator, &*label);
         tracing::info!(operator, grant, "gave a grant another token");
         self.tell(visitor, &format!("The grant {grant} got another token"));
-        Ok(self.token(visitor, &label, made, true))
+        Ok(self.token(visitor, &label, made, true).await)
     }
 
     pub(super) async fn revoke_grant(
@@ -249,9 +249,11 @@ impl Pages {
         Ok(see(PATH))
     }
 
-    fn token(&self, visitor: &Visitor, label: &str, made: Made, is_another: bool) -> Page {
+    async fn token(&self, visitor: &Visitor, label: &str, made: Made, is_another: bool) -> Page {
         let Made { server, token } = made;
-        let base = self.told.running.now().endpoint.unwrap_or_default();
+        // The token is shown now or never.
+        let now = self.now().await.ok();
+        let base = now.and_then(|now| now.endpoint).unwrap_or_default();
         let url = format!("{base}{ENDPOINT}/{server}");
         let settings = json!({ "mcpServers": { &*server: {
             "type": "http",

@@ -142,7 +142,7 @@ impl Pages {
             return Err(api::nothing_here());
         }
         let (visitor, form) = self.signed_by(Power::Govern, request).await?;
-        let Some(config) = self.told.running.now().config else {
+        let Some(config) = self.now().await?.config else {
             let text = "Nothing was done: there is no configuration. `serve --config` has one.";
             return Err(Refusal::new(StatusCode::CONFLICT, text));
         };
@@ -162,7 +162,7 @@ impl Pages {
         typed: Typed,
         wrong: Option<String>,
     ) -> Result<Page, Refusal> {
-        let now = self.told.running.now();
+        let now = self.now().await?;
         let (listed, unlisted) = match &now.config {
             None => (Vec::new(), None),
             Some(config) => match self.on_a_thread(config, granting::list).await? {

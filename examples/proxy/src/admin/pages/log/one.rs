@@ -108,7 +108,7 @@ impl Pages {
             };
             return Err(Refusal::new(StatusCode::NOT_FOUND, text));
         };
-        let now = self.told.running.now();
+        let now = self.now().await?;
         let one = One::of(Frame::new(visitor, Here::Log), found, &now);
         Ok(page::html(StatusCode::OK, &one))
     }
@@ -186,9 +186,13 @@ impl Standing {
         let Some(digest) = details.policy_digest.as_deref() else {
             return (Self::default(), None);
         };
-        let mut all = now.policies.iter();
-        let same = all.find(|one| one.policy.digest() == digest);
-        let present = same.or_else(|| in_its_place(message, now));
+        let is_same = |one: &&PolicyNow| one.policy.digest() == digest;
+        let here = in_its_place(message, now);
+        // Several files can hold the same text.
+        let same = here
+            .filter(is_same)
+            .or_else(|| now.policies.iter().find(is_same));
+        let present = same.or(here);
         let is_lockdown = lockdown::is_policy(digest);
         let state = match (same, &decided) {
             (Some(_), _) => State::Current,

@@ -67,15 +67,24 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    fn add(&mut self, verdict: Verdict) {
-        let count = match verdict {
+    fn of(&mut self, verdict: Verdict) -> &mut u32 {
+        match verdict {
             Verdict::Allowed => &mut self.allowed,
             Verdict::Denied | Verdict::Hidden => &mut self.refused,
             Verdict::Limited => &mut self.limited,
             Verdict::Waiting => &mut self.waited,
             _ => &mut self.failed,
-        };
+        }
+    }
+
+    fn add(&mut self, verdict: Verdict) {
+        let count = self.of(verdict);
         *count = count.saturating_add(1);
+    }
+
+    fn take(&mut self, verdict: Verdict) {
+        let count = self.of(verdict);
+        *count = count.saturating_sub(1);
     }
 }
 
@@ -141,11 +150,7 @@ impl Kept {
             decision: decision.clone(),
             ended: None,
         });
-        let runs = matches!(
-            decision.method(),
-            Some("tools/call" | "prompts/get" | "resources/read")
-        );
-        if runs || !decision.is_allowed() {
+        if is_counted(decision) {
             self.count(minute(decision.time()), decision.verdict());
         }
     }
@@ -170,10 +175,36 @@ impl Kept {
         let mut newest = self.messages.iter_mut().rev();
         if let Some(message) = newest.find(|message| message.decision.id() == id) {
             // What was decided can have been taken back.
-            message.decision = outcome.decision().clone();
+            let before = std::mem::replace(&mut message.decision, outcome.decision().clone());
             message.ended = Some((outcome.ending(), outcome.latency()));
+            self.count_anew(&before, outcome.decision());
         }
     }
+
+    fn count_anew(&mut self, before: &DecisionRecord, now: &DecisionRecord) {
+        if before.verdict() == now.verdict() {
+            return;
+        }
+        let number = minute(before.time());
+        let mut newest = self.minutes.iter_mut().rev();
+        let counted = newest.find(|minute| is_counted(before) && minute.number <= number);
+        match counted {
+            Some(minute) => {
+                minute.counts.take(before.verdict());
+                minute.counts.add(now.verdict());
+            }
+            None if is_counted(now) => self.count(number, now.verdict()),
+            None => {}
+        }
+    }
+}
+
+fn is_counted(decision: &DecisionRecord) -> bool {
+    let runs = matches!(
+        decision.method(),
+        Some("tools/call" | "prompts/get" | "resources/read")
+    );
+    runs || !decision.is_allowed()
 }
 
 fn minute(time: SystemTime) -> u64 {

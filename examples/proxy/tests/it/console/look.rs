@@ -657,6 +657,28 @@ async fn the_overview_shows_what_happens_and_what_has_changed() {
     assert!(page.contains("policy.json"), "{page}");
 }
 
+/// Where nothing can be recorded, nothing is let through.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn what_is_taken_back_counts_as_refused() {
+    let server = Server::with(json!([tool("get_weather")])).await;
+    let servers = format!("audit = \"/dev/full\"\n{}", one(&server));
+    let policy = json!({ "version": "1", "default": "allow" });
+    let console = Console::of(&servers, &[("policy.json", &policy)]).await;
+    let viewer = console.viewer().await;
+    for _ in 0..2 {
+        outcome(&console.proxy, "one", "", "get_weather").await;
+    }
+    let page = viewer.gets("/").await.text;
+    for part in [
+        "<span class=\"figure\">2</span> calls",
+        "<span class=\"figure\">2</span> refused",
+        "2 failed</title>",
+    ] {
+        assert!(page.contains(part), "no {part} in {page}");
+    }
+}
+
 #[tokio::test]
 async fn what_an_operator_changes_is_told_with_their_name() {
     let server = Server::with(json!([])).await;

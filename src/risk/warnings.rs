@@ -15,8 +15,8 @@ const MOST_WARNINGS: usize = 64;
 const MOST_VALUES: usize = 20_000;
 /// The most bytes of texts of one definition that are looked at.
 const MOST_BYTES: usize = 1 << 20;
-/// From so many characters on a place is told no further: fewer of it are shown.
-const LONGEST_POINTER: usize = 256;
+/// From so many bytes on a place is told no further: less of it is shown.
+const LONGEST_POINTER: usize = 512;
 /// From so many bytes on a text is longer than people read.
 const LONG: usize = 2_048;
 /// So much white space in a line pushes what follows out of sight, and so many line
@@ -154,13 +154,11 @@ pub fn definition_warnings(tool: &Value, others: &Siblings) -> Vec<DefinitionWar
 /// The place of a member or an element, as far as it is shown: a name can be as long as
 /// the whole definition, and each of thousands of values below it has a place.
 fn below(pointer: &str, name: &str) -> String {
-    match pointer.char_indices().nth(LONGEST_POINTER) {
-        Some(_) => pointer.to_owned(),
-        None => {
-            let token: String = name.chars().take(LONGEST_POINTER).collect();
-            format!("{pointer}/{}", token.replace('~', "~0").replace('/', "~1"))
-        }
+    if pointer.len() > LONGEST_POINTER {
+        return pointer.to_owned();
     }
+    let token: String = name.chars().take(LONGEST_POINTER).collect();
+    format!("{pointer}/{}", token.replace('~', "~0").replace('/', "~1"))
 }
 
 struct Search<'t> {

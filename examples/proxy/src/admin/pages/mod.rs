@@ -71,6 +71,10 @@ const MOST_LIVE: usize = 16;
 /// Who reads or changes the configuration at once.
 const MOST_CHANGING: usize = 8;
 
+/// Pages of tools that are made at once, however many are wanted: calls need the processor,
+/// too.
+const MOST_LOOKING: usize = 2;
+
 /// Something whole.
 type Page = Response<Full<Bytes>>;
 
@@ -101,6 +105,7 @@ pub(super) struct Pages {
     /// Since when it is counted what is decided.
     begun: SystemTime,
     changing: Arc<Semaphore>,
+    looking: Arc<Semaphore>,
 }
 
 impl fmt::Debug for Pages {
@@ -135,6 +140,7 @@ impl Pages {
             sessions: Arc::default(),
             begun: SystemTime::now(),
             changing: Arc::new(Semaphore::new(MOST_CHANGING)),
+            looking: Arc::new(Semaphore::new(MOST_LOOKING)),
         }
     }
 

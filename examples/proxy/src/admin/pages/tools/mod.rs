@@ -8,7 +8,7 @@ mod row;
 mod verdict;
 mod wanted;
 
-use std::{cmp::Reverse, time::SystemTime};
+use std::{cmp::Reverse, sync::Arc, time::SystemTime};
 
 use askama::Template;
 use bytes::Bytes;
@@ -142,11 +142,18 @@ impl Pages {
         let now = self.now().await?;
         self.told.known.look(&now.servers);
         let (told, wanted) = (self.told.clone(), Wanted::of(query));
-        // There may be many tools.
-        let shown = tokio::task::spawn_blocking(move || shown(&told, &now, wanted));
-        let shown = shown.await.map_err(|_| could_not_be_made())?;
-        let frame = Frame::new(visitor, Here::Tools);
-        Ok(page::html(StatusCode::OK, &Tools { frame, shown }))
+        // It is never closed.
+        let turn = Arc::clone(&self.looking).acquire_owned().await.ok();
+        let visitor = visitor.clone();
+        // There may be many tools. What nobody waits for any more has its turn until it ends.
+        let page = tokio::task::spawn_blocking(move || {
+            let frame = Frame::new(&visitor, Here::Tools);
+            let shown = shown(&told, &now, wanted);
+            let page = page::html(StatusCode::OK, &Tools { frame, shown });
+            drop(turn);
+            page
+        });
+        page.await.map_err(|_| could_not_be_made())
     }
 
     pub(super) async fn change_tools<B>(&self, request: Request<B>) -> Result<Page, Refusal>

@@ -9,6 +9,14 @@ use crate::commands::members::AsWritten;
 /// The longest value that is written into one line, if nothing is nested in it.
 const LONGEST_LINE: usize = 72;
 
+/// The longest blank that lines begin with as others do, and the deepest that they are
+/// indented: each line of a value has that again.
+const LONGEST_BLANK: usize = 32;
+const DEEPEST: usize = 16;
+
+/// Bytes of a value that is written.
+const LONGEST_VALUE: usize = 256 * 1024;
+
 /// A text that cannot be changed so, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stuck(pub(super) &'static str);
@@ -112,6 +120,9 @@ impl<'t> Node<'t> {
 /// The text, in which there is this value at a place. Objects on the way there that are
 /// not there are made; the number of elements is the place of a further one.
 pub(super) fn set(whole: &str, place: &[&str], value: &str) -> Result<String, Stuck> {
+    if value.len() > LONGEST_VALUE {
+        return Err(TOO_LONG);
+    }
     let mut here = Node::of(whole).ok_or(NOT_JSON)?;
     let mut rest = place;
     while let [step, below @ ..] = rest {
@@ -190,6 +201,7 @@ pub(super) fn laid_out(whole: &str) -> Result<String, Stuck> {
     Ok(layout.parts(root, 0) + "\n")
 }
 
+const TOO_LONG: Stuck = Stuck("the value is longer than 256 KiB");
 const NOT_THERE: Stuck = Stuck("what should be changed is not there any more");
 const NO_NUMBER: Stuck = Stuck("there is a list where an object was expected");
 const NO_PARTS: Stuck = Stuck("there is a plain value where an object or a list was expected");
@@ -335,7 +347,7 @@ impl<'t> Layout<'t> {
             let end = line
                 .find(|c: char| !matches!(c, ' ' | '\t'))
                 .unwrap_or_default();
-            line.get(..end).unwrap_or_default()
+            line.get(..end.min(LONGEST_BLANK)).unwrap_or_default()
         };
         let before = whole.get(..at).unwrap_or_default();
         let line = before.rfind('\n').map_or(0, |end| end.saturating_add(1));
@@ -357,7 +369,7 @@ impl<'t> Layout<'t> {
     }
 
     fn indent(&self) -> String {
-        self.before.unwrap_or_default().to_owned() + &self.unit.repeat(self.deeper)
+        self.before.unwrap_or_default().to_owned() + &self.unit.repeat(self.deeper.min(DEEPEST))
     }
 
     /// A value, in as many lines as it needs.

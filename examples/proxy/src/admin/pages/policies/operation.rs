@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     super::form::Form,
-    Subject,
+    LONGEST_TEXT, Subject,
     draft::Draft,
     edit::{self, Node, Stuck, quoted, steps},
     field::{self, Field},
@@ -43,6 +43,9 @@ pub(super) fn apply(
             return Ok(());
         }
     };
+    if text.len() > LONGEST_TEXT {
+        return Err(Stuck("the text would be longer than 1 MiB"));
+    }
     draft.put(&text);
     Ok(())
 }

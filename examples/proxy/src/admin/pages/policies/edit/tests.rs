@@ -185,6 +185,21 @@ fn a_text_can_be_laid_out_anew() {
 }
 
 #[test]
+fn blanks_are_not_multiplied_by_what_is_written() {
+    let wide = format!("{{\n{}\"a\": {{}}\n}}", " ".repeat(100_000));
+    let list = format!("[{}]", vec!["1"; 1_000].join(", "));
+    let deep = format!("{}{list}{}", "[".repeat(100), "]".repeat(100));
+    for value in [&list, &deep] {
+        let text = set(&wide, &["a", "b"], value).unwrap();
+        assert!(text.len() < wide.len() + 1_000_000, "{}", text.len());
+        let written = Node::of(&text).unwrap().at(&["a", "b"]).unwrap();
+        assert_eq!(self::value(written.text()), self::value(value));
+    }
+    let long = format!("\"{}\"", "x".repeat(LONGEST_VALUE));
+    assert_eq!(set(&wide, &["a", "b"], &long), Err(TOO_LONG));
+}
+
+#[test]
 fn what_cannot_be_done_changes_nothing() {
     for (text, place) in [
         ("no", &["a"] as &[&str]),

@@ -108,9 +108,9 @@ class Person:
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
     def has_nothing_to_complain_about(self) -> None:
-        """Of the policy about content, for example. That nobody is let in is said by a status, which is no complaint."""
+        """Of the policy about content, for example. A refusal is said by a status, which is no complaint."""
         complaints = [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] in ("WARNING", "SEVERE")]
-        complaints = [message for message in complaints if not re.search(r"status of 40[13]", message)]
+        complaints = [message for message in complaints if not re.search(r"status of 40[1349]", message)]
         expect(not complaints, f"the browser complains: {complaints}")
 
     @contextlib.contextmanager

@@ -85,7 +85,7 @@ class Conversation:
                 env={**environment(), **(variables or {})},
             )
         self.protocol = self.line()["protocol"]
-        self.line()  # the list of tools
+        self.names = self.line()["names"]
 
     def line(self) -> dict:
         # A client that hangs is ended, which ends its output.
@@ -103,9 +103,12 @@ class Conversation:
         self.process.stdin.write(json.dumps(line).encode() + b"\n")
         self.process.stdin.flush()
 
-    def echo(self, word: str) -> dict:
-        self.send({"name": "echo", "arguments": {"message": word}})
+    def call(self, name: str, arguments: dict) -> dict:
+        self.send({"name": name, "arguments": arguments})
         return self.line()
+
+    def echo(self, word: str) -> dict:
+        return self.call("echo", {"message": word})
 
     def close(self) -> None:
         with contextlib.suppress(OSError):

@@ -6,3 +6,4 @@ mod grants;
 mod limits;
 mod log;
 mod look;
+mod roles;

@@ -151,7 +151,7 @@ impl Opened {
             let sums = properties.iter();
             let sums = sums.filter(|one| matches!(one.kind, "number" | "integer"));
             opened.sums = sums
-                .map(|one| (visible(&one.path), button(&["limit", &one.path])))
+                .map(|one| (shown(&one.path), button(&["limit", &one.path])))
                 .collect();
         }
         let arguments = properties.iter().enumerate();
@@ -349,7 +349,7 @@ impl Argument {
         };
         Self {
             index: index.to_owned(),
-            path: visible(&property.path),
+            path: shown(&property.path),
             kind: property.kind,
             is_required: property.is_required,
             description: visible(&property.description),

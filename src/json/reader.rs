@@ -222,6 +222,9 @@ impl<'a> Reader<'a> {
         let mut container = Container::None;
         let mut outer: SmallVec<[Container; 16]> = SmallVec::new();
         loop {
+            if let Container::Object { first_key } = container {
+                (_, at) = self.key_at(at, first_key)?;
+            }
             at = scan::space(bytes, at);
             match bytes.get(at) {
                 Some(b'"') => {
@@ -231,11 +234,11 @@ impl<'a> Reader<'a> {
                 Some(b'{') => {
                     at = self.enter(at)?;
                     outer.push(container);
-                    let first_key = self.keys.len();
-                    container = Container::Object { first_key };
+                    container = Container::Object {
+                        first_key: self.keys.len(),
+                    };
                     at = scan::space(bytes, at);
                     if bytes.get(at) != Some(&b'}') {
-                        at = self.key_at(at, first_key)?.1;
                         continue;
                     }
                 }
@@ -257,10 +260,6 @@ impl<'a> Reader<'a> {
                 }
                 at = scan::space(bytes, at);
                 match (bytes.get(at), container) {
-                    (Some(b','), Container::Object { first_key }) => {
-                        at = self.key_at(at + 1, first_key)?.1;
-                        break;
-                    }
                     (Some(b','), _) => {
                         at = at + 1;
                         break;
@@ -373,7 +372,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The same from here. Gives what follows the colon, too.
-    #[inline]
+    #[inline(always)]
     fn key_at(&mut self, at: usize, first_key: usize) -> Result<(Text, usize), Error> {
         let bytes = self.bytes;
         let at = scan::space(bytes, at);

@@ -12,7 +12,9 @@ use http_body_util::Full;
 use mcp_policy::{
     Action, PolicyLayer, PolicyService, RequestBody, ResponseBody, ResponseFuture, benching,
 };
-use support::{Server, foreign_text_call, policy, structured_call, text_call};
+use support::{
+    Server, foreign_text_call, guarded, policy, request, serve, structured_call, text_call,
+};
 
 #[test]
 fn an_ordinary_call_is_read_without_an_allocation() {
@@ -37,6 +39,21 @@ fn an_ordinary_call_is_decided_without_an_allocation() {
     assert_eq!(decided.count_total, 0);
 }
 
+/// What is recorded of it and what its answer waits in is allocated, and grows with nothing.
+#[test]
+fn a_call_takes_few_allocations_whatever_its_size() {
+    let service = guarded(policy(100), Server::of_calls());
+    let allocated = |length| {
+        let (service, request) = (service.clone(), request(text_call(length)));
+        measure(|| assert!(serve(service, request) > 0)).count_total
+    };
+    // The first of a caller makes its budgets.
+    allocated(100);
+    let small = allocated(100);
+    assert_eq!(allocated(1 << 20), small);
+    assert!(small <= 40, "{small} allocations");
+}
+
 /// Each is kept for as long as a call lasts, or moved about with every poll of a stack.
 #[test]
 fn what_stands_in_a_stack_of_layers_is_small() {
@@ -47,9 +64,13 @@ fn what_stands_in_a_stack_of_layers_is_small() {
         size_of::<Server>() + size_of::<usize>()
     );
     let sizes = [
-        ("request body", size_of::<RequestBody<Body>>(), 0),
-        ("response body", size_of::<ResponseBody<Body>>(), 0),
-        ("future", size_of::<ResponseFuture<Server, Body, Body>>(), 0),
+        ("request body", size_of::<RequestBody<Body>>(), 40),
+        ("response body", size_of::<ResponseBody<Body>>(), 48),
+        (
+            "future",
+            size_of::<ResponseFuture<Server, Body, Body>>(),
+            152,
+        ),
     ];
     for (what, size, most) in sizes {
         assert!(size <= most, "{what}: {size} bytes");

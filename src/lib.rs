@@ -3,6 +3,8 @@
 
 mod approval;
 mod audit;
+#[doc(hidden)]
+pub mod benching;
 mod caller;
 mod clock;
 mod digest;
@@ -57,8 +59,6 @@ pub use layer::{
 pub use limit::RedisLimitStore;
 #[cfg(feature = "sqlite")]
 pub use limit::SqliteLimitStore;
-#[doc(hidden)]
-pub use limit::benching;
 pub use limit::{
     Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, StateId, Usage,
     UsageFilter,

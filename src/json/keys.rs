@@ -15,6 +15,7 @@ pub(super) struct Key {
 }
 
 impl Key {
+    #[inline]
     pub(super) fn new(bytes: &[u8], text: Text) -> Self {
         let head = head(bytes, text);
         Self { text, head }

@@ -8,6 +8,7 @@ pub(crate) mod canonical;
 mod error;
 mod keys;
 mod reader;
+mod scan;
 mod splice;
 mod string;
 pub(crate) mod tree;

@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod twin;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -5,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::error::{Error, ErrorKind};
 use super::keys::{Key, find_duplicate};
-use super::string::{Text, plain_run, unescape};
+use super::scan;
+use super::string::{Text, unescape};
 
 /// How much a [`Reader`] tolerates. The grammar is never relaxed.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +74,18 @@ pub(crate) enum Kind {
     Object,
 }
 
+/// What a value that is skipped stands in.
+#[derive(Clone, Copy)]
+enum Container {
+    /// Nothing: it is the one that is skipped.
+    None,
+    Array,
+    /// Where its keys begin among those that are remembered.
+    Object {
+        first_key: usize,
+    },
+}
+
 /// A pull reader over one JSON text.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
@@ -84,8 +100,7 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Begins to read `bytes`, which must be UTF-8 without a byte order mark.
     pub(crate) fn new(bytes: &'a [u8], profile: Profile) -> Result<Self, Error> {
-        let text = std::str::from_utf8(bytes)
-            .map_err(|error| Error::new(ErrorKind::NotUtf8, error.valid_up_to()))?;
+        let text = simdutf8::basic::from_utf8(bytes).map_err(|_| not_utf8(bytes))?;
         if text.starts_with('\u{feff}') {
             return Err(Error::new(ErrorKind::ByteOrderMark, 0));
         }
@@ -187,81 +202,76 @@ impl<'a> Reader<'a> {
     pub(crate) fn string(&mut self) -> Result<Text, Error> {
         self.skip_space();
         self.expect(b'"')?;
-        let start = self.position;
-        let mut escaped = false;
-        loop {
-            self.position = plain_run(self.bytes, self.position);
-            match self.byte() {
-                Some(b'"') => {
-                    let end = self.position;
-                    self.position += 1;
-                    return Ok(Text {
-                        start,
-                        end,
-                        escaped,
-                    });
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
-                }
-                Some(_) => return Err(self.error(ErrorKind::ControlCharacter)),
-                None => return Err(self.error(ErrorKind::UnexpectedEnd)),
-            }
-        }
+        let text = scan::string(self.bytes, self.position, self.profile.portable_scalars)?;
+        self.position = text.end + 1;
+        Ok(text)
     }
 
     /// Reads any value and gives its span. Uses no recursion.
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Error> {
-        self.skip_space();
-        let start = self.position;
-        // The containers that are open: for an object, where its keys begin.
-        let mut open: SmallVec<[Option<usize>; 16]> = SmallVec::new();
+        let start = scan::space(self.bytes, self.position);
+        self.position = self.end_of_value(start)?;
+        Ok(start..self.position)
+    }
+
+    /// Where the value ends that begins here.
+    fn end_of_value(&mut self, mut at: usize) -> Result<usize, Error> {
+        let bytes = self.bytes;
+        let portable = self.profile.portable_scalars;
+        // The container that is read, and those around it.
+        let mut container = Container::None;
+        let mut outer: SmallVec<[Container; 16]> = SmallVec::new();
         loop {
-            self.skip_space();
-            match self.byte() {
+            if let Container::Object { first_key } = container {
+                (_, at) = self.key_at(at, first_key)?;
+            }
+            at = scan::space(bytes, at);
+            match bytes.get(at) {
+                Some(b'"') => {
+                    let text = scan::string(bytes, at + 1, portable)?;
+                    at = text.end + 1;
+                }
                 Some(b'{') => {
-                    self.open(b'{')?;
-                    open.push(Some(self.keys.len()));
-                    self.skip_space();
-                    if self.byte() != Some(b'}') {
-                        self.key(self.keys.len())?;
+                    at = self.enter(at)?;
+                    outer.push(container);
+                    container = Container::Object {
+                        first_key: self.keys.len(),
+                    };
+                    at = scan::space(bytes, at);
+                    if bytes.get(at) != Some(&b'}') {
                         continue;
                     }
                 }
                 Some(b'[') => {
-                    self.open(b'[')?;
-                    open.push(None);
-                    self.skip_space();
-                    if self.byte() != Some(b']') {
+                    at = self.enter(at)?;
+                    outer.push(container);
+                    container = Container::Array;
+                    at = scan::space(bytes, at);
+                    if bytes.get(at) != Some(&b']') {
                         continue;
                     }
                 }
-                Some(b'"') => drop(self.string()?),
-                _ => self.scalar()?,
+                _ => at = scan::scalar(bytes, at, portable)?,
             }
             // A value has ended, or an empty container is about to.
             loop {
-                let Some(innermost) = open.last().copied() else {
-                    return Ok(start..self.position);
-                };
-                self.skip_space();
-                match (self.byte(), innermost) {
-                    (Some(b','), first_key) => {
-                        self.position += 1;
-                        if let Some(first_key) = first_key {
-                            self.key(first_key)?;
-                        }
+                if let Container::None = container {
+                    return Ok(at);
+                }
+                at = scan::space(bytes, at);
+                match (bytes.get(at), container) {
+                    (Some(b','), _) => {
+                        at = at + 1;
                         break;
                     }
-                    (Some(b'}'), Some(first_key)) => {
-                        self.position += 1;
-                        self.close_object(first_key)?;
+                    (Some(b'}'), Container::Object { first_key }) => {
+                        self.close_object(first_key)?
                     }
-                    (Some(b']'), None) => self.position += 1,
-                    _ => return Err(self.unexpected()),
+                    (Some(b']'), Container::Array) => {}
+                    _ => return Err(scan::unexpected(bytes, at)),
                 }
-                open.pop();
+                at = at + 1;
+                container = outer.pop().unwrap_or(Container::None);
                 self.depth = self.depth.saturating_sub(1);
             }
         }
@@ -300,18 +310,12 @@ impl<'a> Reader<'a> {
         Error::new(kind, self.position)
     }
 
-    /// The error for a byte that may not stand here, or for the end.
     fn unexpected(&self) -> Error {
-        self.error(match self.byte() {
-            Some(_) => ErrorKind::UnexpectedByte,
-            None => ErrorKind::UnexpectedEnd,
-        })
+        scan::unexpected(self.bytes, self.position)
     }
 
     fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.byte() {
-            self.position += 1;
-        }
+        self.position = scan::space(self.bytes, self.position);
     }
 
     fn expect(&mut self, expected: u8) -> Result<(), Error> {
@@ -325,12 +329,21 @@ impl<'a> Reader<'a> {
 
     fn open(&mut self, bracket: u8) -> Result<(), Error> {
         self.skip_space();
-        self.expect(bracket)?;
+        if self.byte() != Some(bracket) {
+            return Err(self.unexpected());
+        }
+        self.position = self.enter(self.position)?;
+        Ok(())
+    }
+
+    /// Goes into the container that begins here, and tells what follows its bracket.
+    fn enter(&mut self, bracket: usize) -> Result<usize, Error> {
+        let inside = bracket + 1;
         self.depth = self.depth.saturating_add(1);
         if self.depth > self.profile.max_depth {
-            return Err(self.error(ErrorKind::TooDeep));
+            return Err(Error::new(ErrorKind::TooDeep, inside));
         }
-        Ok(())
+        Ok(inside)
     }
 
     /// After an item or member: whether another follows. Consumes the comma or
@@ -353,16 +366,33 @@ impl<'a> Reader<'a> {
     /// Reads a member name and its colon. `first_key` is where the names of
     /// this object begin in `self.keys`.
     fn key(&mut self, first_key: usize) -> Result<Text, Error> {
-        let text = self.string()?;
+        let (text, end) = self.key_at(self.position, first_key)?;
+        self.position = end;
+        Ok(text)
+    }
+
+    /// The same from here. Gives what follows the colon, too.
+    #[inline(always)]
+    fn key_at(&mut self, at: usize, first_key: usize) -> Result<(Text, usize), Error> {
+        let bytes = self.bytes;
+        let at = scan::space(bytes, at);
+        if bytes.get(at) != Some(&b'"') {
+            return Err(scan::unexpected(bytes, at));
+        }
+        let portable = self.profile.portable_scalars;
+        let text = scan::string(bytes, at + 1, portable)?;
+        let end = text.end + 1;
         if self.profile.unique_keys {
             if self.keys.len().saturating_sub(first_key) >= self.profile.max_keys {
-                return Err(self.error(ErrorKind::TooManyKeys));
+                return Err(Error::new(ErrorKind::TooManyKeys, end));
             }
-            self.keys.push(Key::new(self.bytes, text));
+            self.keys.push(Key::new(bytes, text));
         }
-        self.skip_space();
-        self.expect(b':')?;
-        Ok(text)
+        let colon = scan::space(bytes, end);
+        match bytes.get(colon) {
+            Some(b':') => Ok((text, colon + 1)),
+            _ => Err(scan::unexpected(bytes, colon)),
+        }
     }
 
     /// Checks the names of an object that has just ended, and forgets them.
@@ -377,118 +407,11 @@ impl<'a> Reader<'a> {
         }
         Ok(())
     }
+}
 
-    fn scalar(&mut self) -> Result<(), Error> {
-        match self.byte() {
-            Some(b't') => self.literal(b"true"),
-            Some(b'f') => self.literal(b"false"),
-            Some(b'n') => self.literal(b"null"),
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            _ => Err(self.unexpected()),
-        }
-    }
-
-    fn literal(&mut self, literal: &[u8]) -> Result<(), Error> {
-        for &expected in literal {
-            self.expect(expected)?;
-        }
-        Ok(())
-    }
-
-    fn number(&mut self) -> Result<(), Error> {
-        let start = self.position;
-        if self.byte() == Some(b'-') {
-            self.position += 1;
-        }
-        if self.byte() == Some(b'0') {
-            self.position += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.byte() == Some(b'.') {
-            self.position += 1;
-            self.digits()?;
-        }
-        let exponent = matches!(self.byte(), Some(b'e' | b'E'));
-        if exponent {
-            self.position += 1;
-            if matches!(self.byte(), Some(b'+' | b'-')) {
-                self.position += 1;
-            }
-            self.digits()?;
-        }
-        if self.profile.portable_scalars {
-            self.check_finite(start, exponent)?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<(), Error> {
-        if !matches!(self.byte(), Some(b'0'..=b'9')) {
-            return Err(self.unexpected());
-        }
-        while let Some(b'0'..=b'9') = self.byte() {
-            self.position += 1;
-        }
-        Ok(())
-    }
-
-    fn check_finite(&self, start: usize, exponent: bool) -> Result<(), Error> {
-        // 308 digits without an exponent are below the largest float.
-        if !exponent && self.position.saturating_sub(start) <= 308 {
-            return Ok(());
-        }
-        let token = self.text.get(start..self.position).unwrap_or_default();
-        match token.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(()),
-            _ => Err(Error::new(ErrorKind::NumberOutOfRange, start)),
-        }
-    }
-
-    /// Reads one escape sequence, or two that make up one character.
-    fn escape(&mut self) -> Result<(), Error> {
-        let start = self.position;
-        self.position += 1;
-        match self.byte() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => {
-                self.position += 1;
-                return Ok(());
-            }
-            Some(b'u') => {}
-            Some(_) => return Err(Error::new(ErrorKind::BadEscape, start)),
-            None => return Err(self.error(ErrorKind::UnexpectedEnd)),
-        }
-        let unit = self.code_unit(start)?;
-        let lone = match unit {
-            0xD800..=0xDBFF
-                if self
-                    .bytes
-                    .get(self.position..)
-                    .is_some_and(|rest| rest.starts_with(b"\\u")) =>
-            {
-                self.position += 1;
-                !matches!(self.code_unit(start)?, 0xDC00..=0xDFFF)
-            }
-            0xD800..=0xDFFF => true,
-            _ => false,
-        };
-        if lone && self.profile.portable_scalars {
-            return Err(Error::new(ErrorKind::LoneSurrogate, start));
-        }
-        Ok(())
-    }
-
-    /// Reads `uXXXX`.
-    fn code_unit(&mut self, escape: usize) -> Result<u16, Error> {
-        self.position += 1;
-        let end = self.position.saturating_add(4);
-        let unit = self
-            .text
-            .get(self.position..end)
-            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-            .and_then(|digits| u16::from_str_radix(digits, 16).ok())
-            .ok_or(Error::new(ErrorKind::BadEscape, escape))?;
-        self.position = end;
-        Ok(unit)
-    }
+/// The error for bytes that are not UTF-8, with where that shows.
+#[cold]
+fn not_utf8(bytes: &[u8]) -> Error {
+    let valid_up_to = std::str::from_utf8(bytes).map_or_else(|error| error.valid_up_to(), str::len);
+    Error::new(ErrorKind::NotUtf8, valid_up_to)
 }

@@ -21,39 +21,6 @@ impl Text {
     }
 }
 
-/// Where the run of bytes ends that need no attention inside a string: the
-/// next quote, backslash or control character, or the end.
-pub(super) fn plain_run(bytes: &[u8], mut position: usize) -> usize {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
-    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
-    const SPACES: u64 = u64::from_ne_bytes([b' '; 8]);
-
-    while let Some(chunk) = bytes.get(position..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
-        // Each term has the high bit set in the lowest byte that matches;
-        // bytes above that one may be marked by a borrow, and do not count.
-        let quote = word ^ QUOTES;
-        let backslash = word ^ BACKSLASHES;
-        let found = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(SPACES) & !word);
-        let found = found & HIGHS;
-        if found != 0 {
-            return position.saturating_add(found.trailing_zeros() as usize / 8);
-        }
-        position = position.saturating_add(8);
-    }
-    while let Some(&byte) = bytes.get(position) {
-        if byte == b'"' || byte == b'\\' || byte < b' ' {
-            break;
-        }
-        position = position.saturating_add(1);
-    }
-    position
-}
-
 /// Resolves the escape sequences of a string that has been read before. A lone
 /// surrogate, where a profile lets it pass, becomes U+FFFD.
 pub(super) fn unescape(raw: &str) -> String {

@@ -201,7 +201,11 @@ pub(super) fn prepare(
         RANGE,
         IF_RANGE,
     ];
-    for header in dropped.iter().chain(&OVERRIDES) {
+    // A request has few headers, and nearly never one of these.
+    let is_dropped = |name: &&HeaderName| dropped.contains(name) || OVERRIDES.contains(name);
+    let present: SmallVec<[HeaderName; 4]> =
+        head.headers.keys().filter(is_dropped).cloned().collect();
+    for header in present {
         head.headers.remove(header);
     }
     if let Some(length) = length {

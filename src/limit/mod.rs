@@ -5,8 +5,7 @@
 //! it. See section 4 of the policy language.
 
 mod asked;
-#[doc(hidden)]
-pub mod benching;
+pub(crate) mod benching;
 mod memory;
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -9,6 +9,11 @@ const SHOWN: usize = 128;
 /// control and format characters (bidirectional ones among them) escaped, so
 /// that it cannot pretend to be something else.
 pub(crate) fn shown(name: &str) -> String {
+    // Nearly all names are of these characters, each of which is shown as it is.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
+    if name.len() <= SHOWN && name.bytes().all(is_plain) {
+        return name.to_owned();
+    }
     let mut shown = String::with_capacity(name.len().min(SHOWN));
     for (index, character) in name.chars().enumerate() {
         if index == SHOWN {

@@ -66,7 +66,7 @@ pub(crate) fn folds_onto(key: &str, names: &[&str]) -> bool {
     if key.is_ascii() {
         return names
             .iter()
-            .any(|name| significant(key.chars()).eq(significant(name.chars())));
+            .any(|name| significant_ascii(key).eq(significant_ascii(name)));
     }
     let folded = UniCase::unicode(key.nfkc().collect::<String>()).to_folded_case();
     names
@@ -80,6 +80,13 @@ fn significant(characters: Chars<'_>) -> impl Iterator<Item = char> {
     characters
         .filter(|character| character.is_alphanumeric() || *character == '/')
         .map(|character| character.to_ascii_lowercase())
+}
+
+/// The same of a text that is ASCII.
+fn significant_ascii(text: &str) -> impl Iterator<Item = u8> {
+    text.bytes()
+        .filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'/')
+        .map(|byte| byte.to_ascii_lowercase())
 }
 
 #[cfg(test)]

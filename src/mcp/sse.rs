@@ -376,10 +376,12 @@ pub(crate) fn event(data: &[u8]) -> Bytes {
 }
 
 fn write_data(data: &[u8], event: &mut Vec<u8>) {
-    for line in data.split(|byte| *byte == b'\n') {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', data).chain([data.len()]) {
         event.extend_from_slice(b"data: ");
-        event.extend_from_slice(line);
+        event.extend_from_slice(data.get(start..end).unwrap_or_default());
         event.push(b'\n');
+        start = end.saturating_add(1);
     }
     event.push(b'\n');
 }

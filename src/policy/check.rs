@@ -59,6 +59,9 @@ pub(super) struct Looked {
     pub(super) truth: Truth,
 }
 
+/// All that were looked at for one decision: few, nearly always.
+pub(super) type AllLooked = SmallVec<[Looked; 2]>;
+
 /// A check that was looked at, and what came of it.
 #[derive(Debug)]
 pub(super) struct Asked<'c> {

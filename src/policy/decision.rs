@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::{Serialize, Serializer};
 
 use super::approval::ApprovalDemand;
-use super::check::{Compiled, Looked};
+use super::check::{AllLooked, Compiled, Looked};
 use super::compile::MethodEntry;
 use super::condition::Truth;
 use super::document::{MethodRule, RuleAction};
@@ -25,7 +25,7 @@ pub struct Decision<'p> {
     is_by_check: bool,
     /// The inner call that decided, in a call of a dispatcher.
     pub(super) inner: Option<Box<str>>,
-    pub(super) looked: Vec<Looked>,
+    pub(super) looked: AllLooked,
     /// Nothing if it is refused.
     pub(super) spent: Spent,
     approval: Option<Box<ApprovalDemand<'p>>>,
@@ -251,7 +251,7 @@ impl<'p> Decision<'p> {
             reason,
             is_by_check: false,
             inner: None,
-            looked: Vec::new(),
+            looked: AllLooked::new_const(),
             spent: Spent::NOTHING,
             approval: None,
             shadow: None,

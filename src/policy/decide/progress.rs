@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::super::action::{Action, Arguments};
 use super::super::approval::{Approval, Asking};
-use super::super::check::{Asked, Checks, Looked, ask};
+use super::super::check::{AllLooked, Asked, Checks, Looked, ask};
 use super::super::condition::{Plan, Root, Roots, Truths, evaluate};
 use super::super::decision::Decision;
 use super::super::limits::{Limits, Spent};
@@ -42,7 +42,7 @@ impl Demands<'_> {
 /// What has been looked at so far.
 #[derive(Default)]
 pub(super) struct Progress<'r> {
-    pub(super) looked: Vec<Looked>,
+    pub(super) looked: AllLooked,
     /// How many calls there were inside calls. With more than can be found in one
     /// list the call is refused.
     pub(super) inside: usize,
@@ -56,7 +56,7 @@ pub(super) struct Progress<'r> {
     /// What has to be approved, if all of it is allowed.
     asking: Asking<'r>,
     /// What was looked at to tell whether it has to be.
-    considered: Vec<Looked>,
+    considered: AllLooked,
 }
 
 /// What was known before a call inside another was judged.
@@ -190,7 +190,7 @@ impl<'r> Progress<'r> {
 }
 
 /// As many as a decision remembers.
-fn remember(looked: &mut Vec<Looked>, more: impl IntoIterator<Item = Looked>) {
+fn remember(looked: &mut AllLooked, more: impl IntoIterator<Item = Looked>) {
     let room = MOST_LOOKED.saturating_sub(looked.len());
     looked.extend(more.into_iter().take(room));
 }

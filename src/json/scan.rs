@@ -1,0 +1,259 @@
+//! Finds the ends of what stands in a JSON text and holds no other value. Each function
+//! is told where something begins and tells where it ends.
+//!
+//! Positions go in and out by value, so that they stay in registers.
+
+use wide::u8x16;
+
+use super::error::{Error, ErrorKind};
+use super::string::Text;
+
+/// The end of the white space, of which there can be none.
+#[inline]
+pub(super) fn space(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(&byte) = bytes.get(at) {
+        // Most values follow directly.
+        if byte > b' ' || !matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+            break;
+        }
+        at += 1;
+    }
+    at
+}
+
+/// The error for a byte that may not stand here, or for the end.
+#[cold]
+pub(super) fn unexpected(bytes: &[u8], at: usize) -> Error {
+    let kind = match bytes.get(at) {
+        Some(_) => ErrorKind::UnexpectedByte,
+        None => ErrorKind::UnexpectedEnd,
+    };
+    Error::new(kind, at)
+}
+
+/// A string, of which `start` is behind the quote. Lone surrogates are refused if it has
+/// to be `portable`.
+#[inline]
+pub(super) fn string(bytes: &[u8], start: usize, portable: bool) -> Result<Text, Error> {
+    // Names are short.
+    let end = match bytes.get(start..).and_then(special_in_next) {
+        Some(length) => start + length,
+        None => plain_run(bytes, start),
+    };
+    if bytes.get(end) == Some(&b'"') {
+        return Ok(Text {
+            start,
+            end,
+            escaped: false,
+        });
+    }
+    rest_of_string(bytes, start, end, portable)
+}
+
+/// The same from the first byte that is neither plain nor the quote at the end.
+#[inline(never)]
+fn rest_of_string(
+    bytes: &[u8],
+    start: usize,
+    mut at: usize,
+    portable: bool,
+) -> Result<Text, Error> {
+    loop {
+        match bytes.get(at) {
+            Some(b'"') => {
+                return Ok(Text {
+                    start,
+                    end: at,
+                    escaped: true,
+                });
+            }
+            Some(b'\\') => at = escape(bytes, at, portable)?,
+            Some(_) => return Err(Error::new(ErrorKind::ControlCharacter, at)),
+            None => return Err(Error::new(ErrorKind::UnexpectedEnd, at)),
+        }
+        at = plain_run(bytes, at);
+    }
+}
+
+/// Where the run of bytes ends that need no attention inside a string: the next quote,
+/// backslash or control character, or the end.
+fn plain_run(bytes: &[u8], start: usize) -> usize {
+    let mut at = start;
+    while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        let special = special(*chunk);
+        if special != 0 {
+            return at + special.trailing_zeros() as usize;
+        }
+        at += 16;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    let plain = |byte: &&u8| !matches!(**byte, b'"' | b'\\' | 0..b' ');
+    at.saturating_add(rest.iter().take_while(plain).count())
+}
+
+/// Where the first byte stands that needs attention, if it is among the next sixteen, and
+/// there are so many.
+#[inline]
+fn special_in_next(rest: &[u8]) -> Option<usize> {
+    let special = special(*rest.first_chunk()?);
+    (special != 0).then_some(special.trailing_zeros() as usize)
+}
+
+/// A bit for each byte that needs attention inside a string.
+#[inline]
+fn special(chunk: [u8; 16]) -> i32 {
+    let chunk = u8x16::new(chunk);
+    let is = |byte| chunk.cmp_eq(u8x16::splat(byte));
+    let is_control = chunk.min(u8x16::splat(b' ' - 1)).cmp_eq(chunk);
+    (is(b'"') | is(b'\\') | is_control).move_mask()
+}
+
+/// One escape sequence, or two that make up one character, from the backslash.
+#[inline]
+fn escape(bytes: &[u8], start: usize, portable: bool) -> Result<usize, Error> {
+    let at = start + 1;
+    match bytes.get(at) {
+        Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 1),
+        Some(b'u') => unicode_escape(bytes, start, portable),
+        Some(_) => Err(Error::new(ErrorKind::BadEscape, start)),
+        None => Err(Error::new(ErrorKind::UnexpectedEnd, at)),
+    }
+}
+
+/// `\uXXXX`, or two of them for one character.
+fn unicode_escape(bytes: &[u8], start: usize, portable: bool) -> Result<usize, Error> {
+    let bad = Error::new(ErrorKind::BadEscape, start);
+    let mut end = start + 6;
+    let unit = code_unit(bytes, start).ok_or(bad)?;
+    let lone = match unit {
+        0xD800..=0xDBFF => {
+            let second = bytes.get(end..).unwrap_or_default();
+            if second.starts_with(b"\\u") {
+                let unit = code_unit(bytes, end).ok_or(bad)?;
+                end += 6;
+                !matches!(unit, 0xDC00..=0xDFFF)
+            } else {
+                true
+            }
+        }
+        0xDC00..=0xDFFF => true,
+        _ => false,
+    };
+    if lone && portable {
+        return Err(Error::new(ErrorKind::LoneSurrogate, start));
+    }
+    Ok(end)
+}
+
+/// What `\uXXXX` says.
+fn code_unit(bytes: &[u8], start: usize) -> Option<u32> {
+    let digits = bytes.get(start + 2..)?.first_chunk::<4>()?;
+    digits.iter().try_fold(0, |unit, &digit| {
+        Some(unit << 4 | char::from(digit).to_digit(16)?)
+    })
+}
+
+/// A number, `true`, `false` or `null`. Numbers that are infinite as a 64-bit float are
+/// refused if it has to be `portable`.
+#[inline]
+pub(super) fn scalar(bytes: &[u8], at: usize, portable: bool) -> Result<usize, Error> {
+    match bytes.get(at) {
+        Some(b'-' | b'0'..=b'9') => number(bytes, at, portable),
+        Some(b't') => literal(bytes, at, b"true"),
+        Some(b'f') => literal(bytes, at, b"false"),
+        Some(b'n') => literal(bytes, at, b"null"),
+        _ => Err(unexpected(bytes, at)),
+    }
+}
+
+#[inline]
+fn literal<const N: usize>(bytes: &[u8], at: usize, literal: &[u8; N]) -> Result<usize, Error> {
+    let written = bytes.get(at..).unwrap_or_default();
+    if written.starts_with(literal) {
+        return Ok(at + N);
+    }
+    let same = written.iter().zip(literal).take_while(|(a, b)| a == b);
+    Err(unexpected(bytes, at + same.count()))
+}
+
+#[inline]
+fn number(bytes: &[u8], start: usize, portable: bool) -> Result<usize, Error> {
+    let is = |at: usize, byte| bytes.get(at) == Some(&byte);
+    let mut at = start;
+    if is(at, b'-') {
+        at += 1;
+    }
+    at = match is(at, b'0') {
+        true => at + 1,
+        false => digits(bytes, at)?,
+    };
+    if is(at, b'.') {
+        at = digits(bytes, at + 1)?;
+    }
+    let exponent = is(at, b'e') || is(at, b'E');
+    if exponent {
+        at += 1;
+        if is(at, b'+') || is(at, b'-') {
+            at += 1;
+        }
+        at = digits(bytes, at)?;
+    }
+    // 308 digits without an exponent are below the largest float.
+    if portable && (exponent || at.saturating_sub(start) > 308) {
+        check_finite(bytes, start, at)?;
+    }
+    Ok(at)
+}
+
+#[inline]
+fn digits(bytes: &[u8], start: usize) -> Result<usize, Error> {
+    let mut at = start;
+    while let Some(b'0'..=b'9') = bytes.get(at) {
+        at += 1;
+    }
+    match at == start {
+        true => Err(unexpected(bytes, at)),
+        false => Ok(at),
+    }
+}
+
+#[inline(never)]
+fn check_finite(bytes: &[u8], start: usize, end: usize) -> Result<(), Error> {
+    let token = bytes.get(start..end).unwrap_or_default();
+    let number = std::str::from_utf8(token).ok().map(str::parse::<f64>);
+    match number {
+        Some(Ok(number)) if number.is_finite() => Ok(()),
+        _ => Err(Error::new(ErrorKind::NumberOutOfRange, start)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_at_the_first_special_byte_wherever_that_stands() {
+        for length in 0..70 {
+            for byte in 0..=u8::MAX {
+                let is_special = matches!(byte, b'"' | b'\\' | 0..b' ');
+                for after in [
+                    "",
+                    "x",
+                    "\"xxxxxxxxxxxxxxxxxxxx",
+                    "xxxxxxxxxxxxxxxxxxxxxxxx\"",
+                ] {
+                    let text = [&*vec![b'x'; length], &[byte], after.as_bytes()].concat();
+                    let of_after = after.find('"').unwrap_or(after.len());
+                    let expected = match is_special {
+                        true => length,
+                        false => length + 1 + of_after,
+                    };
+                    assert_eq!(plain_run(&text, 0), expected, "{byte} at {length}");
+                    // As when something stood before it.
+                    let text = [b"\"\\\n", &*text].concat();
+                    assert_eq!(plain_run(&text, 3), expected + 3, "{byte} at {length}");
+                }
+            }
+        }
+    }
+}

@@ -5,8 +5,7 @@ use smallvec::SmallVec;
 
 use super::definitions::SeenDefinitions;
 use super::words::{
-    Again, NO_POLICY, STORE, answered_for_nothing, by_default, refused, unapproved, unknown,
-    unknown_method, wrong_kind,
+    Again, NO_POLICY, STORE, by_default, refused, unapproved, unknown, unknown_method, wrong_kind,
 };
 use super::{SESSION, Sessions};
 use crate::approval::Demand;
@@ -44,6 +43,8 @@ pub(crate) struct Judge {
     session: Option<Arc<str>>,
     sessions: Sessions,
     definitions: SeenDefinitions,
+    /// Whether nothing unasked goes on to the client, whatever the policy was.
+    only_answers: bool,
     now: Moment,
 }
 
@@ -219,6 +220,7 @@ impl Judge {
             session: None,
             sessions,
             definitions,
+            only_answers: false,
             now,
         }
     }
@@ -256,6 +258,15 @@ impl Judge {
         Self {
             sessions: sessions.clone(),
             ..self.clone()
+        }
+    }
+
+    /// The same for what comes when nothing goes on any more: a request from before is
+    /// answered, and that is all.
+    pub(crate) fn with_only_answers(self) -> Self {
+        Self {
+            only_answers: true,
+            ..self
         }
     }
 
@@ -301,7 +312,7 @@ impl Judge {
             Message::Notification(call) => (call, Kind::Notification),
             // The answer to a request that the server made.
             Message::Response if self.is_shut() => {
-                return Judgement::denied(NO_POLICY, None, answered_for_nothing());
+                return Judgement::denied(NO_POLICY, None, Refusal::Unheard);
             }
             Message::Response => return Judgement::PASSES,
         };
@@ -373,6 +384,9 @@ impl Judge {
             return Judgement::denied(NO_POLICY, None, unknown_method(call));
         };
         let decision = policy.decide(&Action::other_method(&call.method));
+        if policy.is_shut() && decision.is_allowed() {
+            return Judgement::denied(NO_POLICY, None, unknown_method(call));
+        }
         let rule = decision.rule();
         let judgement = if decision.is_allowed() {
             Judgement::allowed(rule, None)
@@ -421,6 +435,10 @@ impl Judge {
         decision: &Decision<'_>,
         id: DecisionId,
     ) -> Judgement {
+        // Only a refusal has something to say then.
+        if self.is_shut() && decision.outcome() != Outcome::Deny {
+            return without_policy(what, name, id);
+        }
         let refused = |name: &str, said: &Decision<'_>| {
             if said.outcome() == Outcome::Ask {
                 return unapproved(what, name, said.rule(), id.to_string());
@@ -620,14 +638,17 @@ impl Visibility for Judge {
         self.shows(list, name)
     }
 
+    fn hears_only_answers(&self) -> bool {
+        self.only_answers || self.is_shut()
+    }
+
     fn judges_instructions(&self) -> bool {
-        let policy = self.policy.as_ref();
-        policy.is_some_and(Policy::judges_instructions)
+        self.shown_policy().is_none_or(Policy::judges_instructions)
     }
 
     fn shows_instructions(&self, text: &[u8]) -> bool {
-        let policy = self.policy.as_ref();
-        policy.is_none_or(|policy| policy.shows_instructions(text))
+        let policy = self.shown_policy();
+        policy.is_some_and(|policy| policy.shows_instructions(text))
     }
 }
 

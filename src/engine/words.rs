@@ -26,23 +26,6 @@ pub(super) const LIMITS_FULL: &str = "(limits full)";
 /// The rule that refuses what there is no room to ask an approval for.
 pub(super) const APPROVALS_FULL: &str = "(approvals full)";
 
-/// The refusal of what a client answers to a server with which it has nothing to do.
-pub(super) fn answered_for_nothing() -> Refusal {
-    let reason = "Nothing may be done on this server now.".to_owned();
-    Refusal::Denied {
-        text: format!(
-            "Policy violation: the answer was not passed on. {reason} [rule {NO_POLICY}]"
-        ),
-        place: Place {
-            rule: NO_POLICY.to_owned(),
-            reason,
-            decision: None,
-            retry_after: None,
-            approval: None,
-        },
-    }
-}
-
 pub(super) fn wrong_kind(right: Kind) -> Refusal {
     let text = match right {
         Kind::Request => "This method is a request and needs an id.",

@@ -95,7 +95,8 @@ pub enum FromServer {
     Forward,
     /// The client is sent this message instead.
     Replace(Vec<u8>),
-    /// It cannot be read, and answers nothing that the client waits for.
+    /// It is not for the client, or cannot be read and answers nothing that the client
+    /// waits for.
     Drop,
 }
 
@@ -255,21 +256,20 @@ impl MessageConnection {
         }
         // One request sees one policy: its answer is another matter than the next
         // request's.
-        if let Some(judge) = filtered
+        if let Some(asked) = filtered
             .as_ref()
             .ok()
             .and_then(|it| self.asked_by(it, &judge))
         {
-            let judge = judge.asking(&sessions);
-            filtered = list::filter(frame, &judge);
+            let asked = asked.asking(&sessions);
+            let asked = match judge.is_shut() {
+                true => asked.with_only_answers(),
+                false => asked,
+            };
+            filtered = list::filter(frame, &asked);
         }
         let Filtered { text, answers, .. } = match filtered {
-            // It tells of a task that is not the caller's.
             Ok(filtered) if filtered.is_foreign => return FromServer::Drop,
-            // It answers nothing that was asked.
-            Ok(filtered) if filtered.answers.is_empty() && judge.is_shut() => {
-                return FromServer::Drop;
-            }
             Ok(filtered) => filtered,
             Err(unreadable) => return self.withhold(&bad_answer(unreadable), frame).await,
         };

@@ -16,7 +16,7 @@ use super::not_sent::NotSent;
 use super::response_body::ResponseBody;
 use super::tell;
 use crate::audit::Ending;
-use crate::mcp::list::{self, Unreadable};
+use crate::mcp::list::Unreadable;
 use crate::mcp::reply::{Refusal, in_seconds};
 use crate::mcp::version::Era;
 
@@ -89,7 +89,7 @@ pub(super) fn refuse<R>(refused: &Refused, target: &Uri) -> Response<ResponseBod
 
 fn refusal_of<R>(refused: &Refused, target: &Uri) -> Response<ResponseBody<R>> {
     let (refusal, asked) = (&refused.refusal, &refused.asked);
-    if *refusal == Refusal::Taken {
+    if matches!(refusal, Refusal::Taken | Refusal::Unheard) {
         let mut response = Response::new(ResponseBody::default());
         *response.status_mut() = StatusCode::ACCEPTED;
         return response;
@@ -220,9 +220,12 @@ fn check_held(
 /// The text that is passed on in the place of an answer; `None` if that is the
 /// answer itself, and an error if there is none.
 fn filter(exchange: &Exchange, text: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    let filtered = list::filter(text, &exchange.judge).map_err(Unreadable::explain)?;
+    let filtered = exchange.filter(text).map_err(Unreadable::explain)?;
     if filtered.is_foreign {
-        return Err("The server told of a task that is not the caller's.".to_owned());
+        return match exchange.asked.is_awaited() {
+            true => Err("The server did not answer, but said what is not for you.".to_owned()),
+            false => Ok(Some(Vec::new())),
+        };
     }
     exchange.remember_tasks(&filtered.answers);
     tell::learn(exchange, text);

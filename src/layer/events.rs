@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
@@ -13,8 +12,8 @@ use super::collect::Collected;
 use super::endpoints::Announcement;
 use super::exchange::{Exchange, Role};
 use super::tell::{self, Teller};
-use crate::engine::{Judge, Pending};
-use crate::mcp::list::{self, Unreadable};
+use crate::engine::Pending;
+use crate::mcp::list::{self, Filtered, Unreadable};
 use crate::mcp::recover::{self, Unread};
 use crate::mcp::reply::Refusal;
 use crate::mcp::sse::{Event, Splitter, Verdict};
@@ -239,34 +238,29 @@ impl fmt::Debug for Events {
     }
 }
 
-/// The judge of what comes on a stream. One that carries the answers to other
+/// What the client is shown of one event. A stream that carries the answers to other
 /// requests may last longer than a policy.
-fn judge_of(exchange: &Exchange) -> Result<Cow<'_, Judge>, Refusal> {
+fn filter<'d>(
+    exchange: &Exchange,
+    data: &'d [u8],
+) -> Result<Result<Filtered<'d>, Unreadable>, Refusal> {
     let lasts = exchange.asked.opens_stream || matches!(exchange.asked.role, Role::Subscribes(_));
-    Ok(match lasts {
-        true => Cow::Owned(
-            exchange
-                .config
-                .engine
-                .judge_for(exchange.judge.caller(), exchange.judge.sessions())?,
-        ),
-        false => Cow::Borrowed(&exchange.judge),
-    })
+    if !lasts {
+        return Ok(exchange.filter(data));
+    }
+    let engine = &exchange.config.engine;
+    let judge = engine.judge_for(exchange.judge.caller(), exchange.judge.sessions())?;
+    Ok(list::filter(data, &judge))
 }
 
 /// Judges the data of one event, and tells whether it holds an answer.
 fn judge(exchange: &Exchange, data: &[u8]) -> (Verdict, bool) {
-    let judge = match judge_of(exchange) {
-        Ok(judge) => judge,
+    let filtered = match filter(exchange, data) {
+        Ok(filtered) => filtered,
         Err(refusal) => return (withhold(exchange, &refusal, data), false),
     };
-    let unreadable = match list::filter(data, &*judge) {
-        // It tells of a task that is not the caller's.
+    let unreadable = match filtered {
         Ok(filtered) if filtered.is_foreign => return (Verdict::Drop, false),
-        // It answers nothing that was asked.
-        Ok(filtered) if filtered.answers.is_empty() && judge.is_shut() => {
-            return (Verdict::Drop, false);
-        }
         Ok(filtered) => {
             exchange.remember_tasks(&filtered.answers);
             let is_answer = !filtered.answers.is_empty();

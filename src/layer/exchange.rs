@@ -12,7 +12,7 @@ use super::config::Config;
 use crate::audit::DecisionRecord;
 use crate::engine::{Charged, Following, Judge, Pending};
 use crate::mcp::changed::Lists;
-use crate::mcp::list::{self, Answer};
+use crate::mcp::list::{self, Answer, Filtered, Unreadable};
 use crate::mcp::message::Id;
 use crate::mcp::params::Elicitation;
 use crate::mcp::reply::{self, Refusal, Reply};
@@ -186,6 +186,23 @@ impl Exchange {
             self.remember_tasks(&filtered.answers);
         }
         sessions.pending()
+    }
+
+    /// What the client is shown of a message that is not on a stream of its own. If nothing
+    /// goes on any more since it asked, it is answered, and hears nothing else.
+    pub(super) fn filter<'t>(&self, text: &'t [u8]) -> Result<Filtered<'t>, Unreadable> {
+        let filtered = list::filter(text, &self.judge)?;
+        if filtered.tells_unasked && !filtered.is_foreign && self.is_shut_now() {
+            return list::filter(text, &self.judge.clone().with_only_answers());
+        }
+        Ok(filtered)
+    }
+
+    fn is_shut_now(&self) -> bool {
+        let engine = &self.config.engine;
+        let judge = engine.judge_for(self.judge.caller(), self.judge.sessions());
+        // If nobody knows, it may be.
+        judge.map_or(true, |judge| judge.is_shut())
     }
 
     /// Remembers the tasks that the server made of the calls, before the client

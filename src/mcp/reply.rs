@@ -63,6 +63,9 @@ pub(crate) enum Refusal {
     OpenPage { url: String, place: Place },
     /// A notification that was for us and not for the server.
     Taken,
+    /// What a client answers a server that does not hear it. Some clients end their session
+    /// when they are told so, and none would send it again.
+    Unheard,
     /// The session does not exist, or is another caller's.
     NoSession,
     /// The HTTP method is not one of the transport.
@@ -255,7 +258,7 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
         Refusal::OpenPage { url, place } => {
             (per_call(StatusCode::OK), open_page(asked, url, place))
         }
-        Refusal::Taken => (StatusCode::ACCEPTED, Vec::new()),
+        Refusal::Taken | Refusal::Unheard => (StatusCode::ACCEPTED, Vec::new()),
         Refusal::Failed => (
             or_without_id(StatusCode::INTERNAL_SERVER_ERROR),
             error(

@@ -137,9 +137,11 @@ impl Policy {
     }
 
     /// The same policy, for a time in which nothing is to go on between callers and the
-    /// server: as for a caller without a policy, lists are empty, only what keeps a
-    /// session passes unjudged, and what the server says unasked is dropped. Streams stay
-    /// open, and carry everything again under another policy.
+    /// server: as for a caller without a policy, everything is refused but what keeps a
+    /// session, lists are empty, and what the server says unasked is dropped, its
+    /// instructions included. What the policy allows otherwise is refused as well; where
+    /// it denies something, its reason is told. A call that was made before is answered.
+    /// Streams stay open, and carry everything again under another policy.
     ///
     /// ```
     /// use mcp_policy::{Caller, FromServer, MessageGuard, Policy};

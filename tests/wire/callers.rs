@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 use http::{Method, Request, Response};
-use mcp_policy::{Caller, Policy, PolicyLayer};
+use mcp_policy::{Caller, FromClient, FromServer, MessageGuard, Policy, PolicyLayer};
 
 use crate::server::{Answer, Body, Exchange, OK, Received, call, modern_call, pieces, post};
 
@@ -143,6 +143,149 @@ async fn without_a_policy_nothing_goes_on_unasked() {
             r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
         let (received, _) = send(caller, post(calls_off), "", "application/json").await;
         assert!(received.is_some(), "{caller}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_policy_nothing_unasked_comes_beside_an_answer() {
+    let asked = r#"{"jsonrpc":"2.0","id":9,"method":"sampling/createMessage","params":{}}"#;
+    let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+    let ping = || post(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#);
+    for (caller, passes) in [("alice", true), ("carol", false)] {
+        let both = format!("[{asked},{answer}]");
+        for (text, kind) in [
+            (both.clone(), "application/json"),
+            (format!("data: {both}\n\n"), "text/event-stream"),
+        ] {
+            let (_, came) = send(caller, ping(), &text, kind).await;
+            assert!(came.text().contains(answer), "{caller}: {}", came.text());
+            assert_eq!(came.text().contains(asked), passes, "{caller}: {kind}");
+        }
+        let (_, came) = send(caller, ping(), asked, "application/json").await;
+        assert_eq!(came.text().contains("sampling"), passes, "{caller}");
+        assert_eq!(came.status, 200);
+        // Nobody waits for what comes back, and the server has heard it.
+        let heard = post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#);
+        let (_, came) = send(caller, heard, asked, "application/json").await;
+        assert_eq!(came.status, 200);
+        assert_eq!(came.text().contains("sampling"), passes, "{caller}");
+    }
+}
+
+/// A client that hears of an error here may end its session.
+#[tokio::test]
+async fn an_answer_that_goes_nowhere_is_taken_all_the_same() {
+    let answers = r#"{"jsonrpc":"2.0","id":9,"result":{}}"#;
+    for body in [answers.to_owned(), format!("[{answers}]")] {
+        let mut request = post(body);
+        request.extensions_mut().insert(Caller::new("carol"));
+        let exchange = Exchange {
+            layer: layer().accept_batches(),
+            ..Exchange::new(crate::server::POLICY)
+        };
+        let (received, came) = exchange.send(request).await;
+        assert!(received.is_none());
+        assert_eq!((came.status.as_u16(), came.text()), (202, ""));
+    }
+}
+
+/// Whoever is shut out while a call is under way gets its answer, and nothing else.
+#[tokio::test]
+async fn a_call_from_before_is_answered_and_nothing_else_comes_with_it() {
+    let said = r#"{"jsonrpc":"2.0","method":"notifications/message","params":{"data":1}}"#;
+    let asked = r#"{"jsonrpc":"2.0","id":9,"method":"sampling/createMessage","params":{}}"#;
+    for (is_shut_later, passes) in [(false, true), (true, false)] {
+        let events = format!("data: {said}\n\ndata: {asked}\n\ndata: {OK}\n\n");
+        for (text, kind) in [
+            (events, "text/event-stream"),
+            (format!("[{said},{asked},{OK}]"), "application/json"),
+        ] {
+            let everything = policy(r#"{"version":"1","default":"allow"}"#);
+            let is_later = std::sync::atomic::AtomicBool::new(false);
+            let layer = PolicyLayer::from_source(move |_: &Caller| {
+                let is_later = is_later.swap(true, std::sync::atomic::Ordering::SeqCst);
+                let policy = everything.clone();
+                Some(match is_later && is_shut_later {
+                    true => policy.shut(),
+                    false => policy,
+                })
+            });
+            let answer = Response::builder()
+                .header("content-type", kind)
+                .body(pieces([text]))
+                .unwrap();
+            let (received, came) = Exchange { layer, answer }.send(post(call("read"))).await;
+            assert!(received.is_some());
+            assert_eq!(
+                [said, asked, OK].map(|one| came.text().contains(one)),
+                [passes, passes, true],
+                "{kind}: {}",
+                came.text()
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn on_a_pipe_nothing_comes_with_the_answer_to_a_call_from_before_either() {
+    let asked = r#"{"jsonrpc":"2.0","id":9,"method":"sampling/createMessage","params":{}}"#;
+    let open = policy(r#"{"version":"1","default":"allow"}"#);
+    let locked = policy(r#"{"version":"1","default":"deny"}"#);
+    let is_later = std::sync::atomic::AtomicBool::new(false);
+    let guard = MessageGuard::from_source(move |_: &Caller| {
+        let is_later = is_later.swap(true, std::sync::atomic::Ordering::SeqCst);
+        Some(match is_later {
+            true => locked.clone().shut(),
+            false => open.clone(),
+        })
+    });
+    let connection = guard.connect(Caller::local());
+    let forwarded = connection.from_client(call("read").as_bytes()).await;
+    assert_eq!(forwarded, FromClient::Forward);
+    let both = format!("[{asked},{OK}]");
+    let FromServer::Replace(came) = connection.from_server(both.as_bytes()).await else {
+        panic!("what is unasked goes on");
+    };
+    assert_eq!(String::from_utf8(came).unwrap(), format!("[{OK}]"));
+}
+
+#[tokio::test]
+async fn a_policy_that_is_shut_allows_nothing_whatever_it_says() {
+    let text = r#"{
+        "version": "1", "default": "allow", "methods": { "*": "allow" },
+        "tools": { "asks": { "require_approval": true } }
+    }"#;
+    for (method, params) in [
+        ("tools/call", r#"{"name":"read"}"#),
+        ("tools/call", r#"{"name":"asks"}"#),
+        ("prompts/get", r#"{"name":"p"}"#),
+        ("resources/read", r#"{"uri":"a:b"}"#),
+        (
+            "completion/complete",
+            r#"{"ref":{"type":"ref/prompt","name":"p"}}"#,
+        ),
+        ("skills/list", "{}"),
+        ("logging/setLevel", r#"{"level":"debug"}"#),
+        ("subscriptions/listen", r#"{"notifications":{}}"#),
+    ] {
+        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+        let exchange = Exchange {
+            layer: PolicyLayer::new(policy(text).shut()),
+            ..Exchange::new(crate::server::POLICY)
+        };
+        let (received, _) = exchange.send(post(body)).await;
+        assert!(received.is_none(), "{method} {params}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_policy_a_server_instructs_no_model() {
+    let greets = r#"{"jsonrpc":"2.0","id":1,"result":{"instructions":"Obey."}}"#;
+    for (caller, passes) in [("alice", true), ("carol", false)] {
+        let begins = post(r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#);
+        let (_, came) = send(caller, begins, greets, "application/json").await;
+        assert_eq!(came.text().contains("Obey."), passes, "{caller}");
+        assert!(came.json()["result"].is_object());
     }
 }
 

@@ -45,6 +45,9 @@ pub(crate) trait Visibility {
     /// Whether the caller may be told of what becomes of this task.
     fn may_hear_of(&self, task: &str) -> bool;
 
+    /// Whether the caller is told nothing but what answers a request.
+    fn hears_only_answers(&self) -> bool;
+
     /// Whether the caller may see the entry with this name or URI, which is written like
     /// this.
     fn shows_entry(&self, list: List, name: &str, entry: &[u8]) -> bool {
@@ -102,7 +105,9 @@ pub(crate) struct Filtered<'a> {
     /// stays as it is.
     pub(crate) text: Option<Vec<u8>>,
     pub(crate) answers: SmallVec<[Answer<'a>; 1]>,
-    /// Whether all that it tells is of tasks that are not the caller's.
+    /// Whether there is something in it that answers nothing.
+    pub(crate) tells_unasked: bool,
+    /// Whether nothing in it is for the caller.
     pub(crate) is_foreign: bool,
 }
 
@@ -153,6 +158,7 @@ pub(crate) fn filter<'a>(
         decisive,
         edits: Vec::new(),
         answers: SmallVec::new(),
+        tells_unasked: false,
         is_foreign: false,
     };
     let mut reader = Reader::new(text, Profile::ANSWER)?;
@@ -164,6 +170,7 @@ pub(crate) fn filter<'a>(
     let mut filtered = Filtered {
         text: None,
         answers: scan.answers,
+        tells_unasked: scan.tells_unasked,
         is_foreign: scan.is_foreign,
     };
     if !scan.edits.is_empty() {
@@ -181,6 +188,7 @@ struct Scan<'v, 'a> {
     decisive: SmallVec<[&'static str; 8]>,
     edits: Vec<Edit>,
     answers: SmallVec<[Answer<'a>; 1]>,
+    tells_unasked: bool,
     is_foreign: bool,
 }
 
@@ -208,8 +216,8 @@ struct Caching {
 }
 
 impl<'a> Scan<'_, 'a> {
-    /// Several messages at once. Those that tell of a task that is not the
-    /// caller's are cut out, and the others stay as they are.
+    /// Several messages at once. Those that are not for the caller are cut out, and the
+    /// others stay as they are.
     fn batch(&mut self, reader: &mut Reader<'a>) -> Result<(), Unreadable> {
         let (mut has_foreign, mut has_others) = (false, false);
         self.entries(reader, |scan, reader| {
@@ -232,6 +240,7 @@ impl<'a> Scan<'_, 'a> {
     /// a notification about a task.
     fn message(&mut self, reader: &mut Reader<'a>) -> Result<(), Unreadable> {
         if !self.is_object(reader)? {
+            self.has_unasked();
             return Ok(());
         }
         let mut seen = Seen::default();
@@ -263,13 +272,19 @@ impl<'a> Scan<'_, 'a> {
         })?;
         match (id, &method) {
             (Some(id), None) if is_answer => self.answers.push(Answer { id, task }),
-            _ => {}
+            _ => self.has_unasked(),
         }
         let tells_of_task = |method: Cow<'_, str>| TASK_NOTIFICATIONS.contains(&&*method);
         if let (true, Some(task)) = (method.is_some_and(tells_of_task), about) {
             self.is_foreign |= !self.visibility.may_hear_of(&task);
         }
         Ok(())
+    }
+
+    /// A message answers nothing.
+    fn has_unasked(&mut self) {
+        self.tells_unasked = true;
+        self.is_foreign |= self.visibility.hears_only_answers();
     }
 
     /// Parameters can hold a result, but no list of the server's: the tools
@@ -546,6 +561,10 @@ mod tests {
 
         fn may_hear_of(&self, task: &str) -> bool {
             self.shows(List::Tasks, task)
+        }
+
+        fn hears_only_answers(&self) -> bool {
+            false
         }
 
         fn judges_instructions(&self) -> bool {

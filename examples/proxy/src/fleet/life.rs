@@ -1,5 +1,6 @@
-//! Ends the streams of what is gone: of a grant that is revoked, of a token that has
-//! expired, and of a server that is no longer served. Answers that are no streams still arrive.
+//! Ends the streams of what is gone: of a grant that is revoked, and of a server that is no
+//! longer served; and those on which no answer is due, when their token expires. Answers that
+//! are no streams still arrive.
 
 use std::sync::Arc;
 

@@ -65,6 +65,7 @@ use crate::{
     public::{PublicPages, PublicUrl},
     serve,
     state::{Keeps, ManyStores, State},
+    stream::only_listens,
     traces, webhook,
 };
 
@@ -424,10 +425,12 @@ impl Fleet {
             Err(refusal) => return boxed(refusal),
         };
         headers::keep_what_is_the_callers(request.headers_mut(), false);
+        let listens = only_listens(&request);
         let answer = admitted.life.bounds(server.answer(request).await);
         match admitted.expiry {
-            Some(expiry) => life::until(expiry, answer),
-            None => answer,
+            Some(expiry) if listens => life::until(expiry, answer),
+            // What was asked in time is answered, however long that takes.
+            _ => answer,
         }
     }
 

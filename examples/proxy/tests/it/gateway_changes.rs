@@ -245,7 +245,7 @@ async fn lockdown_stops_everything_within_one_call_and_ends_as_fast() {
     assert_eq!(now().await, [LOCKED, LOCKED]);
     fs::remove_file(folder.path("gateway.lockdown")).unwrap();
     assert_eq!(now().await, ["allowed", "allowed"]);
-    for unknown in [["--server", "three"], ["--grant", "zoe"]] {
+    for unknown in [["--server", "three"], ["--grant", "zoe"], ["--caller", ""]] {
         let output = folder
             .runs(&[&["lockdown", "on"], &unknown[..]].concat())
             .await;

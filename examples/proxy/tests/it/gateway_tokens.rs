@@ -243,6 +243,25 @@ async fn a_stream_that_opens_after_its_token_has_expired_carries_nothing() {
     assert_eq!((answer.status(), &*answer.text), (200, ""));
 }
 
+/// Else no call could take longer than a token lasts.
+#[tokio::test]
+async fn a_call_that_was_made_in_time_is_answered_after_its_token_has_expired() {
+    let (issuer, upstream) = (Issuer::start().await, Upstream::bind().await);
+    let url = format!("http://{}/mcp", upstream.address());
+    let folder = issuer.gateway(&url, &url);
+    let proxy = folder.serve().await;
+    let (token, expires) = short_lived(&issuer);
+    let calling = request(&proxy, "first", &token).body(body(&call(7, "write")));
+    let answers_late = async {
+        let mut asked = upstream.asked().await;
+        asked.stream().await;
+        is_over(expires).await;
+        asked.chunk("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"content\":[]}}\n\n").await;
+    };
+    let (answer, ()) = tokio::join!(send(calling.unwrap()), answers_late);
+    assert!(answer.text.contains("\"id\":7"), "{}", answer.text);
+}
+
 #[tokio::test]
 async fn a_call_that_is_approved_after_its_token_has_expired_is_not_made() {
     let (issuer, first) = (Issuer::start().await, Recording::start().await);

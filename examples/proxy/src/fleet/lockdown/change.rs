@@ -104,8 +104,9 @@ fn names_something(what: &What, document: Option<&DocumentMut>) -> Result<(), Fa
         return Ok(());
     };
     let (is_there, noun, name) = match what {
-        // Who an issuer knows is not known here.
-        What::Everything | What::Caller(_) => return Ok(()),
+        What::Everything => return Ok(()),
+        // Who an issuer knows is not known here, but nobody is called nothing.
+        What::Caller(name) => (!name.is_empty(), "caller", name),
         What::Server(name) => {
             let servers = document.get("servers").and_then(Item::as_table_like);
             let is_there = servers.is_some_and(|servers| servers.contains_key(name));

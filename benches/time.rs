@@ -28,11 +28,14 @@ use support::{
 const KB: usize = 1 << 10;
 const MB: usize = 1 << 20;
 
+/// What a way is called, and what is done.
+type Way = (&'static str, Box<dyn FnMut()>);
+
 /// One thing that is done in several ways.
 struct Case {
     name: String,
     bytes: usize,
-    ways: Vec<(&'static str, Box<dyn FnMut()>)>,
+    ways: Vec<Way>,
 }
 
 impl Case {

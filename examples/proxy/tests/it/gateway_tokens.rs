@@ -257,6 +257,7 @@ async fn a_call_that_was_made_in_time_is_answered_after_its_token_has_expired() 
         asked.stream().await;
         is_over(expires).await;
         asked.chunk("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"content\":[]}}\n\n").await;
+        asked.write("0\r\n\r\n").await;
     };
     let (answer, ()) = tokio::join!(send(calling.unwrap()), answers_late);
     assert!(answer.text.contains("\"id\":7"), "{}", answer.text);

@@ -67,7 +67,9 @@ def write_what_is_hostile(folder: Path) -> Path:
 
 # What can stand in a page only if some of it was taken for more than text.
 MADE = "main :is(script, img, [onload], [onfocus], [onerror], [onmouseover], [href^='javascript:'])"
-INVISIBLE = "return (document.body.innerText.match(/[\\u200b-\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff]/g) ?? []).length"
+INVISIBLE = (
+    "return (document.body.innerText.match(/[\\u200b-\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ufeff]/g) ?? []).length"
+)
 
 
 def is_only_text(operator: Operator, where: str) -> None:

@@ -43,12 +43,12 @@ const usable = "a[href], button, input:not([type=hidden]), select, textarea, sum
 const can = (node) => node.checkVisibility({ visibilityProperty: true }) && !node.disabled && !node.closest("[inert]");
 window.wanted = [...document.querySelectorAll(usable)].filter((node) => can(node) && node.tabIndex >= 0);
 window.reached = new Set();
-window.unmarked = new Set();
+window.marked = new Set();
 document.activeElement?.blur();
 document.addEventListener("focusin", ({ target }) => {
   const style = getComputedStyle(target);
   window.reached.add(target);
-  if (style.outlineStyle === "none" && style.boxShadow === "none") window.unmarked.add(target);
+  if (style.outlineStyle !== "none" || style.boxShadow !== "none") window.marked.add(target);
 });
 return window.wanted.length;
 """
@@ -59,7 +59,8 @@ const missed = window.wanted.filter((node) => node.isConnected && !window.reache
 const native = "a[href], button, input, select, textarea, summary, label, option";
 const pretends = [...document.querySelectorAll("body *")].filter(
   (node) => getComputedStyle(node).cursor === "pointer" && !node.closest(native));
-return [missed.map(name), [...window.unmarked].map(name), pretends.map(name)].map((all) => all.slice(0, 4));
+const unmarked = [...window.reached].filter((node) => node.isConnected && !window.marked.has(node));
+return [missed.map(name), unmarked.map(name), pretends.map(name)].map((all) => all.slice(0, 4));
 """
 TABS_AT_ONCE = 60
 

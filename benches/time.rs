@@ -53,6 +53,9 @@ impl Case {
 fn reading(name: String, body: Vec<u8>) -> Case {
     let body: &'static [u8] = body.leak();
     Case::new(name, body.len())
+        .by("check", move || {
+            assert!(benching::check(black_box(body)));
+        })
         .by("read", move || {
             assert!(benching::read_message(black_box(body)));
         })

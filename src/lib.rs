@@ -111,6 +111,9 @@ pub mod docs {
     #[doc = include_str!("docs/limits.md")]
     pub mod limits {}
 
+    #[doc = include_str!("docs/performance.md")]
+    pub mod performance {}
+
     #[doc = include_str!("docs/policy.md")]
     pub mod policy {}
 

@@ -53,7 +53,7 @@ pub(super) fn read(
     ] {
         if let Some(url) = url.as_ref().filter(|url| !is_right(url.value)) {
             let message = "this has to be a URL that begins with https://";
-            let help = "http:// is for loopback names; an issuer has no query";
+            let help = "http:// is for loopback names; an issuer has no query and no fragment";
             problems.advise(&url.span, message, help);
         }
     }

@@ -187,7 +187,9 @@ impl Key {
 
 /// Whether this can be an issuer.
 pub(crate) fn is_issuer(url: &str) -> bool {
-    usable(url).is_some_and(|url| url.query().is_none())
+    // What is behind a `#` would be left out where it is asked, and a caller's name begins
+    // behind one.
+    !url.contains('#') && usable(url).is_some_and(|url| url.query().is_none())
 }
 
 /// Whether keys can be there.

@@ -458,3 +458,17 @@ async fn an_issuer_that_hangs_keeps_everybody_for_so_long_only() {
     // Two of them, one after another, would take as long again.
     assert!(before.elapsed() < Duration::from_secs(8));
 }
+
+#[test]
+fn an_issuer_has_neither_a_query_nor_a_fragment() {
+    for (url, expected) in [
+        ("https://a.example", true),
+        ("https://a.example/tenant", true),
+        ("https://a.example?b=c", false),
+        ("https://a.example#b", false),
+        ("https://a.example/#", false),
+        ("http://a.example", false),
+    ] {
+        assert_eq!(super::is_issuer(url), expected, "{url}");
+    }
+}

@@ -261,7 +261,7 @@ impl<'a> Reader<'a> {
                 at = scan::space(bytes, at);
                 match (bytes.get(at), container) {
                     (Some(b','), _) => {
-                        at = at + 1;
+                        at += 1;
                         break;
                     }
                     (Some(b'}'), Container::Object { first_key }) => {
@@ -270,7 +270,7 @@ impl<'a> Reader<'a> {
                     (Some(b']'), Container::Array) => {}
                     _ => return Err(scan::unexpected(bytes, at)),
                 }
-                at = at + 1;
+                at += 1;
                 container = outer.pop().unwrap_or(Container::None);
                 self.depth = self.depth.saturating_sub(1);
             }

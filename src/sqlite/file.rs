@@ -110,7 +110,7 @@ impl Purpose {
     /// Opens a file that is there, and in which nothing is changed.
     pub(crate) fn open_to_read(&self, path: &Path) -> Result<Connection, StoreError> {
         let (connection, _) = self.connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        match self.is_new(&connection)? {
+        match self.is_found_new(&connection)? {
             true => Err(StoreError::new(format!("{} is empty", self.noun))),
             false => Ok(connection),
         }
@@ -135,7 +135,7 @@ impl Purpose {
     fn prepare(&self, connection: &Connection) -> Result<(), StoreError> {
         let of_sqlite = |error| self.error(&error);
         // Before anything is changed: it may be somebody else's.
-        self.is_new(connection)?;
+        self.is_found_new(connection)?;
         self.write_ahead(connection)?;
         connection
             .execute_batch("BEGIN IMMEDIATE")
@@ -153,7 +153,20 @@ impl Purpose {
             .map_err(of_sqlite)
     }
 
-    /// Whether nothing is in it yet. What is in it has to be ours.
+    /// Whether nothing is in it yet, by one look, between whose parts nobody makes it.
+    fn is_found_new(&self, connection: &Connection) -> Result<bool, StoreError> {
+        let batch = |sql| {
+            let done = connection.execute_batch(sql);
+            done.map_err(|error| self.error(&error))
+        };
+        batch("BEGIN")?;
+        let is_new = self.is_new(connection);
+        batch("COMMIT")?;
+        is_new
+    }
+
+    /// Whether nothing is in it yet. What is in it has to be ours. For who has begun a
+    /// transaction.
     fn is_new(&self, connection: &Connection) -> Result<bool, StoreError> {
         let number = |sql| {
             let number = connection.query_row(sql, [], |row| row.get::<_, i64>(0));

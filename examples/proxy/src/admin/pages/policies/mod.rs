@@ -3,7 +3,7 @@
 //! The [text](Draft) of a policy is the only thing that is true: what is chosen with buttons
 //! and fields is written into it at once, [without touching the rest](edit), and what the
 //! page shows is read out of it. It is nowhere but in the form of the page until it is
-//! [saved](file), which a [review] goes before.
+//! [saved](mod@file), which a [review] goes before.
 
 mod draft;
 mod edit;

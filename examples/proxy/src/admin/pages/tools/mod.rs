@@ -1,7 +1,7 @@
 //! Everything that an agent can call: the tools of all servers, how dangerous they are, and
 //! what becomes of a call of each of them.
 //!
-//! [`wanted`] is what of it somebody wants to see, [`row`] how a tool is shown, and
+//! [`wanted`] is what of it somebody wants to see, [`mod@row`] how a tool is shown, and
 //! [`verdict`] what the policies say of it.
 
 mod row;

@@ -78,9 +78,14 @@ impl Asked {
     pub(crate) async fn answer(&mut self, headers: &str) {
         let id = serde_json::from_str::<Value>(&self.body).unwrap()["id"].clone();
         let body = json!({ "jsonrpc": "2.0", "id": id, "result": { "content": [] } }).to_string();
+        self.says("200 OK", headers, &body).await;
+    }
+
+    /// Anything as JSON, on a connection that ends with it.
+    pub(crate) async fn says(&mut self, status: &str, headers: &str, body: &str) {
         let length = body.len();
         self.write(&format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
              connection: close\r\n{headers}\r\n{body}"
         ))
         .await;

@@ -94,13 +94,8 @@ async fn an_open_stream_of_an_upstream_is_told() {
         let mut asked = upstream.asked().await;
         let result =
             r#"{"jsonrpc":"2.0","id":1,"result":{"capabilities":{"tools":{"listChanged":true}}}}"#;
-        let length = result.len();
-        asked
-            .write(&format!(
-                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nmcp-session-id: abc\r\n\
-                 connection: close\r\ncontent-length: {length}\r\n\r\n{result}"
-            ))
-            .await;
+        let session = "mcp-session-id: abc\r\n";
+        asked.says("200 OK", session, result).await;
         let mut stream = upstream.asked().await;
         assert_eq!(stream.header("mcp-session-id"), Some("abc"));
         stream.stream().await;

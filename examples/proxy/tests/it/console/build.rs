@@ -46,13 +46,7 @@ async fn offers(tools: Value) -> String {
                 true => ("202 Accepted", String::new()),
                 false => ("200 OK", answer.to_string()),
             };
-            let length = body.len();
-            asked
-                .write(&format!(
-                    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n\
-                     content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-                ))
-                .await;
+            asked.says(status, "", &body).await;
         }
     });
     url

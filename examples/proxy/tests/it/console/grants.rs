@@ -4,7 +4,7 @@ use std::fs;
 
 use http_body_util::Full;
 
-use super::log::{ALICE, BOB, CAROL, Console, HOSTILE, is_harmless, operators};
+use super::log::{ALICE, BOB, CAROL, Console, HOSTILE, governed, is_harmless, operators};
 use crate::{
     approvals::admin,
     gateway::{Folder, Recording, outcome, two},
@@ -22,11 +22,7 @@ struct Gateway {
 impl Gateway {
     async fn start() -> Self {
         let (first, second) = (Recording::start().await, Recording::start().await);
-        let config = two(&first, &second).replace(
-            "listen = \"127.0.0.1:0\"\n",
-            "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\naudit = \"sqlite:audit.db\"\n",
-        );
-        let folder = Folder::new(&config);
+        let folder = Folder::new(&governed(&two(&first, &second)));
         let proxy = folder.serve_with(operators).await;
         let admin = admin(&proxy.log());
         Self {

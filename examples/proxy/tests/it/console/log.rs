@@ -20,6 +20,14 @@ pub(crate) const BOB: &str = "bobs-token-01234567890";
 /// Of a viewer.
 pub(crate) const CAROL: &str = "carols-token-0123456789";
 
+/// The same gateway with a console, and records in a file.
+pub(crate) fn governed(config: &str) -> String {
+    config.replace(
+        "listen = \"127.0.0.1:0\"\n",
+        "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\naudit = \"sqlite:audit.db\"\n",
+    )
+}
+
 /// One of each, and each may do something else.
 pub(crate) fn operators(command: &mut tokio::process::Command) {
     let tokens = format!("alice:{ALICE},bob:{BOB},carol:{CAROL}");

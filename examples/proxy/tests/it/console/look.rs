@@ -67,13 +67,7 @@ async fn answer(asked: &mut Asked, tools: &Value, count: &AtomicUsize) {
             ("200 OK", answer.to_string())
         }
     };
-    let length = body.len();
-    asked
-        .write(&format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
-             connection: close\r\n\r\n{body}"
-        ))
-        .await;
+    asked.says(status, "", &body).await;
 }
 
 /// A gateway with these servers, and its console.

@@ -6,7 +6,7 @@ use http::Request;
 use http_body_util::Full;
 use serde_json::{Value, json};
 
-use super::log::{ALICE, BOB, CAROL, operators};
+use super::log::{ALICE, BOB, CAROL, governed, operators};
 use crate::{
     approvals::admin,
     gateway::{Folder, Recording, outcome, post, two},
@@ -85,11 +85,7 @@ struct Governed {
 impl Governed {
     async fn start() -> Self {
         let (first, second) = (Recording::start().await, Recording::start().await);
-        let config = two(&first, &second).replace(
-            "listen = \"127.0.0.1:0\"\n",
-            "listen = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\naudit = \"sqlite:audit.db\"\n",
-        );
-        let folder = Folder::new(&config);
+        let folder = Folder::new(&governed(&two(&first, &second)));
         folder.put("asks.json", POLICY);
         let ada = folder.grant("ada", "one", &["--policy", "asks.json"]).await;
         let proxy = folder.serve_with(operators).await;

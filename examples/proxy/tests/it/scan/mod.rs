@@ -66,7 +66,7 @@ impl Drop for Server {
 
 async fn answer(asked: &mut Asked, offered: &Offered) {
     if asked.head.starts_with("DELETE") {
-        return write(asked, "200 OK", "").await;
+        return asked.says("200 OK", "", "").await;
     }
     let message: Value = serde_json::from_str(&asked.body).unwrap();
     let Offered {
@@ -80,21 +80,11 @@ async fn answer(asked: &mut Asked, offered: &Offered) {
         ),
         "tools/list" => format!(r#"{{"tools":{tools}}}"#),
         "prompts/list" => r#"{"prompts":[{"name":"a"},{"name":"b"}]}"#.to_owned(),
-        _ => return write(asked, "202 Accepted", "").await,
+        _ => return asked.says("202 Accepted", "", "").await,
     };
     let id = &message["id"];
     let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
-    write(asked, "200 OK", &body).await;
-}
-
-async fn write(asked: &mut Asked, status: &str, body: &str) {
-    let length = body.len();
-    asked
-        .write(&format!(
-            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
-             connection: close\r\n\r\n{body}"
-        ))
-        .await;
+    asked.says("200 OK", "", &body).await;
 }
 
 async fn run(args: &[&str]) -> Ended {
@@ -342,12 +332,12 @@ async fn a_list_that_goes_in_circles_is_given_up() {
                     json!({ "tools": [], "nextCursor": if is_one { "two" } else { "one" } })
                 }
                 _ => {
-                    write(&mut asked, "202 Accepted", "").await;
+                    asked.says("202 Accepted", "", "").await;
                     continue;
                 }
             };
             let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "result": result });
-            write(&mut asked, "200 OK", &answer.to_string()).await;
+            asked.says("200 OK", "", &answer.to_string()).await;
         }
     });
     let ended = run(&["scan", "--upstream", &url]).await;
@@ -367,7 +357,7 @@ async fn the_words_of_a_server_that_refuses_are_not_repeated() {
             let message: Value = serde_json::from_str(&asked.body).unwrap();
             let error = json!({ "code": -32001, "message": format!("no token {SECRET}") });
             let answer = json!({ "jsonrpc": "2.0", "id": message["id"], "error": error });
-            write(&mut asked, "200 OK", &answer.to_string()).await;
+            asked.says("200 OK", "", &answer.to_string()).await;
         }
     });
     let ended = run(&["scan", "--upstream", &url, "--json"]).await;

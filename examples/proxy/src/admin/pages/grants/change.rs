@@ -157,17 +157,10 @@ impl Pages {
     ) -> Result<Page, Refusal> {
         let label = label(form)?;
         if !is_sure(form) {
-            let sure = Sure {
-                frame: Frame::new(visitor, Here::Grants),
-                title: format!("Another token for {label}?"),
-                text: "The token that there is is good for nothing from the next call on, and \
-                       streams that were opened with it end. The new one is shown once."
-                    .to_owned(),
-                action: ROTATE,
-                fields: vec![("label", label)],
-                button: "Make another token",
-                is_hard: true,
-            };
+            let title = format!("Another token for {label}?");
+            let text = "The token that there is is good for nothing from the next call on, and \
+                        streams that were opened with it end. The new one is shown once.";
+            let sure = sure_of_grant(visitor, label, title, text, (ROTATE, "Make another token"));
             return Ok(page::html(StatusCode::OK, &sure));
         }
         let of = label.clone();
@@ -188,17 +181,10 @@ impl Pages {
     ) -> Result<Page, Refusal> {
         let label = label(form)?;
         if !is_sure(form) {
-            let sure = Sure {
-                frame: Frame::new(visitor, Here::Grants),
-                title: format!("Revoke the grant {label}?"),
-                text: "Its token is good for nothing from the next call on, for ever, and streams \
-                       that were opened with it end."
-                    .to_owned(),
-                action: REVOKE,
-                fields: vec![("label", label)],
-                button: "Revoke it",
-                is_hard: true,
-            };
+            let title = format!("Revoke the grant {label}?");
+            let text = "Its token is good for nothing from the next call on, for ever, and streams \
+                        that were opened with it end.";
+            let sure = sure_of_grant(visitor, label, title, text, (REVOKE, "Revoke it"));
             return Ok(page::html(StatusCode::OK, &sure));
         }
         let of = label.clone();
@@ -279,6 +265,25 @@ const LONGEST_CALLER: usize = 1_024;
 /// Whether somebody can be called so whom an issuer knows.
 fn is_caller(name: &str) -> bool {
     !name.is_empty() && name.len() <= LONGEST_CALLER && visible(name) == name
+}
+
+/// Before a grant loses its token: by which path, and which button.
+fn sure_of_grant<'a>(
+    visitor: &'a Visitor,
+    label: String,
+    title: String,
+    text: &str,
+    (action, button): (&'static str, &'static str),
+) -> Sure<'a> {
+    Sure {
+        frame: Frame::new(visitor, Here::Grants),
+        title,
+        text: text.to_owned(),
+        action,
+        fields: vec![("label", label)],
+        button,
+        is_hard: true,
+    }
 }
 
 fn sure_of<'a>(visitor: &'a Visitor, what: &What, is_on: bool, name: String) -> Sure<'a> {

@@ -6,6 +6,7 @@ use mcp_policy::{Action, ApprovalDemand, Approver, Decision, ListedTools, Policy
 use serde_json::{Value, json};
 
 use super::super::{call::Target, cases::word, show::shown};
+use crate::pointer::unescape;
 
 /// The policy as it was, and as it is to be.
 #[derive(Clone, Copy)]
@@ -150,7 +151,7 @@ fn approver(decision: &Decision<'_>) -> Option<Approver> {
 pub(crate) fn rule_at<'p>(policy: &'p Policy, place: &str) -> Option<&'p Rule> {
     let document = policy.document();
     let (section, key) = place.strip_prefix('/')?.split_once('/')?;
-    let key = key.replace("~1", "/").replace("~0", "~");
+    let key = unescape(key);
     match section {
         "tools" => document.tools.get(&key),
         "risk" => {

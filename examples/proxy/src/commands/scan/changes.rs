@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::show::shown;
+use crate::pointer::escape;
 
 /// The most changes of one definition that are told.
 const MOST_CHANGES: usize = 64;
@@ -52,8 +53,7 @@ fn compare(pointer: String, old: &Value, new: &Value, found: &mut Vec<Change>) {
         (Value::Object(old), Value::Object(new)) => {
             let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for name in names {
-                let token = name.replace('~', "~0").replace('/', "~1");
-                let at = format!("{pointer}/{token}");
+                let at = format!("{pointer}/{}", escape(name));
                 member(at, old.get(name), new.get(name), found);
             }
         }

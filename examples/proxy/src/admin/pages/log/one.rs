@@ -21,7 +21,7 @@ use super::{
     place::{self, Part},
     records::{Found, Row},
 };
-use crate::{audit::message::Message, fleet::lockdown, json_text::visible, page};
+use crate::{audit::message::Message, fleet::lockdown, json_text::visible, page, pointer::escape};
 
 /// Places that hide something, of which is shown what stands there.
 const MOST_HIDING: usize = 5;
@@ -263,10 +263,7 @@ fn hiding(policy: &Policy, message: &Message) -> Vec<String> {
         _ => ("resources", &document.resources),
     };
     let name = message.inner().or(message.name()).unwrap_or_default();
-    let place = |name: &str| {
-        let name = name.replace('~', "~0").replace('/', "~1");
-        format!("/{section}/{name}")
-    };
+    let place = |name: &str| format!("/{section}/{}", escape(name));
     let hides = |name: &str| {
         let rule = rules.get(name);
         rule.is_some_and(|rule| rule.action == RuleAction::Hide)

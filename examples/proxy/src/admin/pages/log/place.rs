@@ -6,7 +6,10 @@ use mcp_policy::Policy;
 use serde_json::{Value, value::RawValue};
 
 use super::super::words::cut;
-use crate::json_text::{indented, one_line, visible};
+use crate::{
+    json_text::{indented, one_line, visible},
+    pointer::{escape, unescape},
+};
 
 /// Characters of a rule that are shown.
 const LONGEST: usize = 10_000;
@@ -112,7 +115,7 @@ fn way<'t>(text: &'t str, place: &str) -> Option<Vec<Place<'t>>> {
     let mut pointer = String::new();
     let mut tokens = rest.split('/').take(DEEPEST).peekable();
     while let Some(token) = tokens.next() {
-        let name = token.replace("~1", "/").replace("~0", "~");
+        let name = unescape(token);
         // A counter can be written out or not.
         let counter = tokens.peek().copied();
         let next = shorthand(raw, &name, counter).or_else(|| child(raw, &name));
@@ -121,7 +124,7 @@ fn way<'t>(text: &'t str, place: &str) -> Option<Vec<Place<'t>>> {
         };
         raw = next;
         pointer += "/";
-        pointer += &step.replace('~', "~0").replace('/', "~1");
+        pointer += &escape(&step);
         way.push(Place {
             pointer: pointer.clone(),
             raw,

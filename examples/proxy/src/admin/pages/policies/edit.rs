@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use crate::commands::members::AsWritten;
+pub(super) use crate::pointer::escape as step;
+use crate::{commands::members::AsWritten, pointer::unescape};
 
 /// The longest value that is written into one line, if nothing is nested in it.
 const LONGEST_LINE: usize = 72;
@@ -229,16 +230,7 @@ pub(super) fn steps(pointer: &str) -> Option<Vec<String>> {
         return Some(Vec::new());
     }
     let steps = pointer.strip_prefix('/')?.split('/');
-    Some(
-        steps
-            .map(|step| step.replace("~1", "/").replace("~0", "~"))
-            .collect(),
-    )
-}
-
-/// A name as a part of a JSON Pointer.
-pub(super) fn step(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
+    Some(steps.map(unescape).collect())
 }
 
 fn nested(place: &[&str], value: &str) -> String {

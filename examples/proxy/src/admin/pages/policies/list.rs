@@ -40,7 +40,7 @@ struct List<'a> {
 
 impl Pages {
     pub(super) async fn list_of_policies(&self, visitor: &Visitor) -> Result<Page, Refusal> {
-        let now = self.told.running.now();
+        let now = self.now().await?;
         let trouble = now.trouble.as_deref().map(visible);
         let rows = tokio::task::spawn_blocking(move || {
             let rows: Vec<Row> = now.policies.iter().map(Row::of).collect();

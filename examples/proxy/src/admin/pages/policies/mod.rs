@@ -148,7 +148,7 @@ impl Pages {
         if id.ends_with("/edit") || id.ends_with("/save") {
             return Err(Refusal::wrong_method(http::Method::POST));
         }
-        let subject = self.subject(id)?;
+        let subject = self.subject(id).await?;
         let text = match subject.is_in_file {
             true => read(&subject.path).await?,
             false => subject.running.source_text().to_owned(),
@@ -176,7 +176,7 @@ impl Pages {
             .ok_or_else(api::nothing_here)?;
         let power = Power::ChangePolicies;
         let (visitor, form) = self.signed_up_to(LONGEST_FORM, power, request).await?;
-        let subject = self.subject(id)?;
+        let subject = self.subject(id).await?;
         if !subject.is_in_file {
             let why = "Nothing was done: this policy is a part of the program. Start it with a file \
                        to have one that can be changed.";
@@ -195,8 +195,8 @@ impl Pages {
     }
 
     /// The policy with this id.
-    fn subject(&self, id: &str) -> Result<Subject, Refusal> {
-        let now = self.told.running.now();
+    async fn subject(&self, id: &str) -> Result<Subject, Refusal> {
+        let now = self.now().await?;
         self.told.known.look(&now.servers);
         let Now {
             policies, trouble, ..

@@ -132,7 +132,9 @@ impl Pages {
     async fn waits_for(&self, subject: &Subject, digest: &str) {
         let holds = async {
             loop {
-                let now = self.told.running.now();
+                let Ok(now) = self.now().await else {
+                    return;
+                };
                 let own = now.policies.iter().find(|one| one.path == subject.path);
                 if own.is_none_or(|own| own.policy.digest() == digest) {
                     return;

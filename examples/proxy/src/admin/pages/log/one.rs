@@ -12,7 +12,7 @@ use super::{
             api::Refusal,
             running::{Now, PolicyNow},
         },
-        Page, Pages,
+        Page, Pages, could_not_be_made,
         frame::{Frame, Here},
         sessions::Visitor,
         words::{link, of_policy, short},
@@ -109,8 +109,13 @@ impl Pages {
             return Err(Refusal::new(StatusCode::NOT_FOUND, text));
         };
         let now = self.now().await?;
-        let one = One::of(Frame::new(visitor, Here::Log), found, &now);
-        Ok(page::html(StatusCode::OK, &one))
+        let visitor = visitor.clone();
+        // The policy can be long.
+        let page = tokio::task::spawn_blocking(move || {
+            let one = One::of(Frame::new(&visitor, Here::Log), found, &now);
+            page::html(StatusCode::OK, &one)
+        });
+        page.await.map_err(|_| could_not_be_made())
     }
 }
 

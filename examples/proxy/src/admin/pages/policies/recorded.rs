@@ -1,6 +1,7 @@
 //! The last calls that were recorded of those for whom a policy holds.
 
 use std::{
+    collections::{HashMap, HashSet},
     fs::File,
     io::{BufRead as _, BufReader, Seek as _, SeekFrom},
     path::Path,
@@ -39,6 +40,9 @@ struct Of {
     caller: Option<String>,
 }
 
+/// For whom a policy holds: for which callers of each server, of whom `None` is everybody.
+struct Whom<'u>(HashMap<&'u str, HashSet<Option<String>>>);
+
 impl Recorded {
     /// The last of them, from where they are recorded; else from memory.
     pub(super) fn last(
@@ -46,41 +50,48 @@ impl Recorded {
         recent: &Recent,
         uses: &[Use],
     ) -> Result<Self, String> {
+        let whom = &Whom::of(uses);
         match audit {
-            Some(Place::Sqlite(path)) => of_sqlite(path, uses).map_err(|error| error.to_string()),
-            Some(Place::Lines(path)) => of_lines(path, uses).map_err(|error| error.to_string()),
-            None => Ok(of_memory(recent, uses)),
+            Some(Place::Sqlite(path)) => of_sqlite(path, whom).map_err(|error| error.to_string()),
+            Some(Place::Lines(path)) => of_lines(path, whom).map_err(|error| error.to_string()),
+            None => Ok(of_memory(recent, whom)),
         }
     }
 }
 
-/// Whether a record is about somebody for whom the policy holds.
-fn is_of(line: &[u8], uses: &[Use]) -> bool {
-    let Ok(of) = serde_json::from_slice::<Of>(line) else {
-        return false;
-    };
-    uses.iter().any(|one| {
-        let is_server = of.server.as_ref() == Some(&one.server);
-        let is_caller = one.grant.as_ref().is_none_or(|label| {
-            let caller = Caller::new(label);
-            of.caller.as_deref() == Some(caller.id())
-        });
-        is_server && is_caller
-    })
+impl<'u> Whom<'u> {
+    fn of(uses: &'u [Use]) -> Self {
+        let mut servers: HashMap<&str, HashSet<Option<String>>> = HashMap::new();
+        for one in uses {
+            let label = one.grant.as_ref();
+            let caller = label.map(|label| Caller::new(label).id().to_owned());
+            servers.entry(&one.server).or_default().insert(caller);
+        }
+        Self(servers)
+    }
+
+    /// Whether a record is about one of them.
+    fn are_in(&self, line: &[u8]) -> bool {
+        let Ok(Of { server, caller }) = serde_json::from_slice(line) else {
+            return false;
+        };
+        let callers = server.and_then(|server| self.0.get(&*server));
+        callers.is_some_and(|callers| callers.contains(&None) || callers.contains(&caller))
+    }
 }
 
-fn of_memory(recent: &Recent, uses: &[Use]) -> Recorded {
+fn of_memory(recent: &Recent, whom: &Whom<'_>) -> Recorded {
     let messages = recent.messages().into_iter();
     let lines = messages
         .filter_map(|message| serde_json::to_vec(&AuditRecord::Decision(message.decision)).ok());
     Recorded {
-        lines: lines.filter(|line| is_of(line, uses)).collect(),
+        lines: lines.filter(|line| whom.are_in(line)).collect(),
         source: "the last 1 000 messages since the start",
         is_cut: false,
     }
 }
 
-fn of_sqlite(path: &Path, uses: &[Use]) -> Result<Recorded, impl std::fmt::Display + use<>> {
+fn of_sqlite(path: &Path, whom: &Whom<'_>) -> Result<Recorded, impl std::fmt::Display + use<>> {
     let log = SqliteAuditLog::open(path)?;
     let begun = Instant::now();
     let (mut lines, mut seen, mut last) = (Vec::new(), 0_usize, None);
@@ -95,7 +106,7 @@ fn of_sqlite(path: &Path, uses: &[Use]) -> Result<Recorded, impl std::fmt::Displ
         last = Some(row.number());
         seen = seen.saturating_add(page.len());
         let rows = page.iter().map(|row| row.decision().as_bytes());
-        lines.extend(rows.filter(|line| is_of(line, uses)).map(<[u8]>::to_vec));
+        lines.extend(rows.filter(|line| whom.are_in(line)).map(<[u8]>::to_vec));
     };
     Ok::<_, mcp_policy::StoreError>(Recorded {
         lines,
@@ -104,7 +115,7 @@ fn of_sqlite(path: &Path, uses: &[Use]) -> Result<Recorded, impl std::fmt::Displ
     })
 }
 
-fn of_lines(path: &Path, uses: &[Use]) -> std::io::Result<Recorded> {
+fn of_lines(path: &Path, whom: &Whom<'_>) -> std::io::Result<Recorded> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
     let start = length.saturating_sub(MOST_BYTES);
@@ -119,7 +130,7 @@ fn of_lines(path: &Path, uses: &[Use]) -> std::io::Result<Recorded> {
             break;
         }
         // Of the first only the end may be there.
-        if std::mem::take(&mut is_first) || !is_of(&line, uses) {
+        if std::mem::take(&mut is_first) || !whom.are_in(&line) {
             continue;
         }
         lines.push_back(line);

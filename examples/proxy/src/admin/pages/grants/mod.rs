@@ -3,7 +3,7 @@
 mod change;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -173,9 +173,11 @@ impl Pages {
         let locks = now.lockdown.as_ref().map(|(_, locks)| locks.clone());
         let locks = locks.unwrap_or_default();
         let calls = lately(&self.told.recent);
+        let folder = now.config.as_deref().and_then(Path::parent);
+        let known = now.policies.iter().map(|policy| &*policy.path).collect();
         let shown = listed.iter().take(MOST_SHOWN);
         let mut rows: Vec<_> = shown
-            .map(|listed| Row::of(listed, &now, &locks, &calls))
+            .map(|listed| Row::of(listed, folder, &known, &locks, &calls))
             .collect();
         rows.sort_by(|one, other| one.label.cmp(&other.label));
         let grants = Grants {
@@ -271,10 +273,11 @@ impl Typed {
 
 /// Servers that are not for everybody.
 fn servers(now: &Now, typed: &Typed) -> Vec<Choice> {
-    let uses = || now.policies.iter().flat_map(|policy| &policy.uses);
-    let is_for_everybody = |name: &str| uses().any(|one| one.grant.is_none() && one.server == name);
+    let uses = now.policies.iter().flat_map(|policy| &policy.uses);
+    let for_everybody = uses.filter(|one| one.grant.is_none());
+    let for_everybody: HashSet<_> = for_everybody.map(|one| &one.server).collect();
     let names = now.servers.iter().map(|server| &server.name);
-    let names = names.filter(|name| !is_for_everybody(name));
+    let names = names.filter(|name| !for_everybody.contains(name));
     names
         .map(|name| Choice {
             value: visible(name),
@@ -326,14 +329,19 @@ impl Locked {
 }
 
 impl Row {
-    fn of(listed: &Listed, now: &Now, locks: &Locks, calls: &HashMap<String, Calls>) -> Self {
+    fn of(
+        listed: &Listed,
+        folder: Option<&Path>,
+        policies: &HashSet<&Path>,
+        locks: &Locks,
+        calls: &HashMap<String, Calls>,
+    ) -> Self {
         let label = listed.label.as_deref().unwrap_or_default();
         let server = listed.server.as_deref().unwrap_or_default();
         let caller = Caller::new(label).id().to_owned();
-        let folder = now.config.as_deref().and_then(Path::parent);
         let path = listed.policy.as_deref();
         let path = path.map(|path| folder.unwrap_or(Path::new("")).join(path));
-        let known = path.filter(|path| now.policies.iter().any(|one| one.path == *path));
+        let known = path.filter(|path| policies.contains(&**path));
         Self {
             label: short(label),
             server: short(server),

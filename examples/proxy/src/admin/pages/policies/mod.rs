@@ -20,7 +20,10 @@ mod saving;
 mod schema;
 mod value;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use askama::Template;
 use bytes::Bytes;
@@ -244,36 +247,17 @@ impl Pages {
         form: Form,
     ) -> Result<Page, Refusal> {
         let pressed = pressed(&form)?;
-        let pressed: Vec<&str> = pressed.iter().map(String::as_str).collect();
-        let mut notices = Vec::new();
-        match pressed.as_slice() {
-            ["review"] => {
-                return self
-                    .review(visitor, subject, draft, notices, StatusCode::OK)
-                    .await;
-            }
-            ["empty"] => {
-                draft.text = PolicyDocument::new(DefaultAction::Deny).to_json_string() + "\n";
-            }
-            ["recommended"] => match recommended(&subject) {
-                Some(document) => draft.text = document.to_json_string() + "\n",
-                None => notices.push(Notice::new(
-                    "bad",
-                    "Nothing can be recommended: the server has not said yet what it offers.",
-                )),
-            },
-            ["previous"] => {
-                let path = file::previous(&subject.path);
-                let text = read(&path).await?;
-                draft.text = Draft::of_file(&text).text;
-            }
-            ["reload"] => draft = Draft::of_file(&read(&subject.path).await?),
-            pressed => {
-                if let Err(Stuck(why)) = operation::apply(&mut draft, &form, pressed, &subject) {
-                    notices.push(Notice::new("bad", format!("Nothing was done: {why}.")));
-                }
-            }
+        if pressed == ["review"] {
+            return self
+                .review(visitor, subject, draft, Vec::new(), StatusCode::OK)
+                .await;
         }
+        // The text can be long.
+        let changing = tokio::task::spawn_blocking(move || {
+            let notice = changed(&mut draft, &form, &pressed, &subject)?;
+            Ok::<_, Refusal>((subject, draft, Vec::from_iter(notice)))
+        });
+        let (subject, draft, notices) = changing.await.map_err(|_| failed())??;
         self.builder(visitor, subject, draft, notices, StatusCode::OK)
             .await
     }
@@ -316,6 +300,39 @@ impl Pages {
         });
         page.await.map_err(|_| failed())
     }
+}
+
+/// Does with a text what the button says, and says why not if it cannot be done.
+fn changed(
+    draft: &mut Draft,
+    form: &Form,
+    pressed: &[String],
+    subject: &Subject,
+) -> Result<Option<Notice>, Refusal> {
+    let pressed: Vec<&str> = pressed.iter().map(String::as_str).collect();
+    match pressed.as_slice() {
+        ["empty"] => {
+            draft.text = PolicyDocument::new(DefaultAction::Deny).to_json_string() + "\n";
+        }
+        ["recommended"] => match recommended(subject) {
+            Some(document) => draft.text = document.to_json_string() + "\n",
+            None => {
+                let why = "Nothing can be recommended: the server has not said yet what it offers.";
+                return Ok(Some(Notice::new("bad", why)));
+            }
+        },
+        ["previous"] => {
+            draft.text = Draft::of_file(&needed(&file::previous(&subject.path))?).text;
+        }
+        ["reload"] => *draft = Draft::of_file(&needed(&subject.path)?),
+        pressed => {
+            if let Err(Stuck(why)) = operation::apply(draft, form, pressed, subject) {
+                let why = format!("Nothing was done: {why}.");
+                return Ok(Some(Notice::new("bad", why)));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Of which servers nothing is known, and why.
@@ -401,10 +418,14 @@ fn key_of(name: &str) -> String {
     name.replace('\\', "\\\\").replace('*', "\\*")
 }
 
-async fn read(path: &std::path::Path) -> Result<String, Refusal> {
+async fn read(path: &Path) -> Result<String, Refusal> {
     let path = path.to_owned();
-    let text = tokio::task::spawn_blocking(move || files::needed(&path)).await;
-    text.map_err(|_| failed())?.map_err(|why| unreadable(&why))
+    let text = tokio::task::spawn_blocking(move || needed(&path)).await;
+    text.map_err(|_| failed())?
+}
+
+fn needed(path: &Path) -> Result<String, Refusal> {
+    files::needed(path).map_err(|why| unreadable(&why))
 }
 
 fn unreadable(why: &str) -> Refusal {

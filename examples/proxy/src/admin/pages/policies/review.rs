@@ -80,7 +80,7 @@ impl Review {
         draft: &Draft,
         new: Option<&Policy>,
         subject: &Subject,
-        recorded: Result<Recorded, String>,
+        recorded: impl FnOnce() -> Result<Recorded, String>,
     ) -> Self {
         let old_text = Draft::of_file(now).text;
         let (lines, is_cut) = lines(&old_text, &draft.text);
@@ -98,7 +98,7 @@ impl Review {
         match (&old, new) {
             (Some(old), Some(new)) => {
                 review.ask_of_tools(old, new, subject);
-                match recorded {
+                match recorded() {
                     Ok(recorded) => review.calls = Some(Calls::of(old, new, subject, &recorded)),
                     Err(why) => review.no_calls = Some(visible(&why)),
                 }

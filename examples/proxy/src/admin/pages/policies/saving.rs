@@ -19,9 +19,10 @@ use super::{
     failed,
     file::{self, NotSaved},
     findings::Checked,
+    needed,
     recorded::Recorded,
     review::Review,
-    told, unreadable,
+    told,
 };
 use crate::{config::files, json_text::visible, page};
 
@@ -56,9 +57,9 @@ impl Pages {
         let visitor = visitor.clone();
         let told = self.told.clone();
         let page = tokio::task::spawn_blocking(move || {
-            let now = files::needed(&subject.path).map_err(|why| unreadable(&why))?;
+            let now = needed(&subject.path)?;
             let checked = Checked::of(&draft.text, &subject);
-            let recorded = Recorded::last(told.audit.as_ref(), &told.recent, &subject.uses);
+            let recorded = || Recorded::last(told.audit.as_ref(), &told.recent, &subject.uses);
             let review = Review::of(&now, &draft, checked.policy.as_ref(), &subject, recorded);
             let reviewed = Reviewed {
                 frame: Frame::new(&visitor, Here::Policies),

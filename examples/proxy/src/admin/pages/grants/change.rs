@@ -330,7 +330,6 @@ fn sure_of<'a>(visitor: &'a Visitor, what: &What, is_on: bool, name: String) -> 
     }
 }
 
-/// Whether it was said once more.
 fn noun(what: &What) -> String {
     match what {
         What::Everything => "everything".to_owned(),
@@ -340,6 +339,7 @@ fn noun(what: &What) -> String {
     }
 }
 
+/// Whether it was said once more.
 fn is_sure(form: &Form) -> bool {
     form.get("sure") == "yes"
 }

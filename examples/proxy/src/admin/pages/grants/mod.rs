@@ -35,7 +35,7 @@ use crate::{
     },
     failure::Failure,
     fleet::lockdown::Locks,
-    json_text::visible,
+    json_text::{beginning_in_lines, visible},
     page,
 };
 
@@ -232,8 +232,7 @@ fn said(failure: &Failure) -> String {
 
 /// The lines of a text from outside, with nothing in them that could fool a reader.
 fn lines(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(visible).collect();
-    lines.join("\n")
+    beginning_in_lines(text, usize::MAX)
 }
 
 fn shown_path(path: &Path) -> String {

@@ -7,7 +7,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::super::words::cut;
 use crate::{
-    json_text::{indented, one_line, visible},
+    json_text::{beginning_in_lines, indented, one_line, visible},
     pointer::{escape, unescape},
 };
 
@@ -92,18 +92,13 @@ impl Place<'_> {
             true => indented(self.raw.get()),
             false => format!("{}: {}", Value::from(&*self.name), self.raw.get()),
         };
+        // It is one line for each member by now.
         Part {
             pointer: visible(&self.pointer),
             line: before.matches('\n').count().saturating_add(1),
-            text: cut(&visible_lines(&shown), LONGEST),
+            text: cut(&beginning_in_lines(&shown, usize::MAX), LONGEST),
         }
     }
-}
-
-/// The text is one line for each member by now.
-fn visible_lines(text: &str) -> String {
-    let lines: Vec<_> = text.lines().map(visible).collect();
-    lines.join("\n")
 }
 
 /// Everything from the document to a place, without that itself; as far as there is

@@ -9,7 +9,7 @@ use super::{
     edit::{self, Node, Stuck, quoted, steps},
     field::{self, Field},
     file, key_of,
-    rule::Opened,
+    rule::{MODES, Opened},
     schema,
     value::meant,
 };
@@ -64,14 +64,10 @@ fn look(draft: &mut Draft, pressed: &[&str]) {
 /// The fields of the whole policy.
 pub(super) fn settings(root: Node<'_>) -> Vec<Field> {
     let defaults = [("deny", "denied"), ("hide", "hidden"), ("allow", "allowed")];
-    let modes = [
-        ("enforce", "enforced"),
-        ("shadow", "only tried and recorded"),
-    ];
     let instructions = [("pass", "passed on"), ("strip", "taken out")];
     vec![
         Field::choice(root, &["default"], "What nothing names is", &defaults),
-        Field::choice(root, &["mode"], "The policy is", &modes),
+        Field::choice(root, &["mode"], "The policy is", &MODES),
         Field::choice(
             root,
             &["instructions"],

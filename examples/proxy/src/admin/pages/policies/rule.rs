@@ -24,6 +24,11 @@ const SCOPES: [(&str, &str); 3] = [
     ("server", "all together"),
 ];
 
+pub(super) const MODES: [(&str, &str); 2] = [
+    ("enforce", "enforced"),
+    ("shadow", "only tried and recorded"),
+];
+
 /// What a rule comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
@@ -185,11 +190,7 @@ fn words(root: Node<'_>, rule: &[&str], state: State) -> Vec<Field> {
     if state == State::Deny {
         words.push(Field::text(root, &at("reason"), "Reason, for the caller"));
     }
-    let modes = [
-        ("enforce", "enforced"),
-        ("shadow", "only tried and recorded"),
-    ];
-    words.push(Field::choice(root, &at("mode"), "Mode", &modes));
+    words.push(Field::choice(root, &at("mode"), "Mode", &MODES));
     words.push(Field::text(
         root,
         &at("description"),

@@ -122,7 +122,7 @@ impl Pages {
             Some(Ok(())) => {
                 tracing::info!(operator, policy = %path, digest, "saved a policy");
                 let said = format!("Saved the policy {path}");
-                self.told.news.tell_by(&visitor.operator, &said);
+                self.tell(visitor, &said);
                 self.waits_for(&subject, &digest).await;
                 Ok(see(&format!("{PATH}/{}?saved=", subject.id)))
             }

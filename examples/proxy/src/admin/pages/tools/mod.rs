@@ -265,10 +265,10 @@ fn rows(sources: &[Source<'_>], all: &[Found<'_>], first: usize) -> Vec<Row> {
 fn found<'a>((server, source): (usize, &'a Source<'_>)) -> impl Iterator<Item = Found<'a>> {
     let tools = &source.offered.tools;
     let tools = tools.definitions.iter().zip(&tools.values);
-    let found = source.offered.risks.iter().zip(&source.offered.warnings);
+    let found = source.offered.risks.iter().zip(&source.offered.warned);
     let tools = tools.zip(found).enumerate();
     tools.map(
-        move |(place, ((definition, value), (risk, warnings)))| Found {
+        move |(place, ((definition, value), (risk, is_warned)))| Found {
             server,
             place,
             name: definition.name(),
@@ -277,7 +277,7 @@ fn found<'a>((server, source): (usize, &'a Source<'_>)) -> impl Iterator<Item = 
                 .and_then(Value::as_str)
                 .unwrap_or_default(),
             risk: risk.category(),
-            is_warned: !warnings.is_empty(),
+            is_warned: *is_warned,
             kinds: Vec::new(),
         },
     )

@@ -143,15 +143,8 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
 
 /// What the server is called: its host and port, or its program, unless it has a name.
 fn name_of(args: &ServeArgs, target: Option<&Target>) -> String {
-    match (&args.server_name, target) {
-        (Some(name), _) => name.clone(),
-        (None, Some(target)) => target.authority().to_owned(),
-        (None, None) => {
-            let program = args.server.command.first().map(Path::new);
-            let program = program.and_then(Path::file_name).unwrap_or_default();
-            program.to_string_lossy().into_owned()
-        }
-    }
+    let name = args.server_name.clone();
+    name.unwrap_or_else(|| reach(args, target).told())
 }
 
 /// The layer, whose clients are told of the pages on which they can follow what waits.

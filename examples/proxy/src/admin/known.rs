@@ -13,8 +13,7 @@ use std::{
 };
 
 use mcp_policy::{
-    Assessment, DefinitionWarning, ListedTools, PolicyDocument, Siblings, classify,
-    definition_warnings, recommend,
+    Assessment, ListedTools, PolicyDocument, Siblings, classify, definition_warnings, recommend,
 };
 use tokio::{
     sync::{Semaphore, watch},
@@ -95,8 +94,9 @@ pub(crate) struct Offered {
     pub(crate) tools: Definitions,
     /// How dangerous each of them is.
     pub(crate) risks: Vec<Assessment>,
-    /// What in the definition of each of them is meant for models rather than people.
-    pub(crate) warnings: Vec<Vec<DefinitionWarning>>,
+    /// Whether something in the definition of each of them is meant for models rather than
+    /// people.
+    pub(crate) warned: Vec<bool>,
     /// By which a policy judges calls of them.
     pub(crate) listed: ListedTools,
     /// The policy to begin with.
@@ -122,11 +122,11 @@ impl Offered {
         let risks = tools.definitions.iter();
         let risks = risks.map(|tool| classify(tool, &siblings)).collect();
         let others = Siblings::of(&[]);
-        let warnings = tools.values.iter();
-        let warnings = warnings.map(|tool| definition_warnings(tool, &others));
+        let warned = tools.values.iter();
+        let warned = warned.map(|tool| !definition_warnings(tool, &others).is_empty());
         Ok(Self {
             risks,
-            warnings: warnings.collect(),
+            warned: warned.collect(),
             listed: ListedTools::of(&tools.values),
             recommended: recommend(&tools.definitions),
             tools,
@@ -186,8 +186,8 @@ impl Known {
     fn ask(&self, servers: &[ServerNow], is_wanted: impl Fn(&Server) -> bool) {
         let mut held = self.servers();
         held.retain(|name, known| {
-            let is_it = |now: &&ServerNow| now.name == *name && now.reach == known.reach;
-            servers.iter().find(is_it).is_some()
+            let is_it = |now: &ServerNow| now.name == *name && now.reach == known.reach;
+            servers.iter().any(is_it)
         });
         for now in servers {
             let known = held

@@ -207,7 +207,8 @@ fn is_counted(decision: &DecisionRecord) -> bool {
     runs || !decision.is_allowed()
 }
 
-fn minute(time: SystemTime) -> u64 {
+/// Which minute since 1970 a time is in.
+pub(crate) fn minute(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_secs() / 60
 }

@@ -80,6 +80,15 @@ impl Locks {
         *self == Self::default()
     }
 
+    /// What is locked by its name, as the file calls it.
+    fn lists(&self) -> [(&'static str, &BTreeSet<String>); 3] {
+        [
+            ("servers", &self.servers),
+            ("grants", &self.grants),
+            ("callers", &self.callers),
+        ]
+    }
+
     /// As a file that says this.
     pub(crate) fn to_text(&self) -> String {
         let list = |names: &BTreeSet<String>| names.iter().collect::<Value>();
@@ -87,11 +96,7 @@ impl Locks {
         if self.everything {
             document.insert("everything", value(true));
         }
-        for (name, names) in [
-            ("servers", &self.servers),
-            ("grants", &self.grants),
-            ("callers", &self.callers),
-        ] {
+        for (name, names) in self.lists() {
             if !names.is_empty() {
                 document.insert(name, value(list(names)));
             }
@@ -110,19 +115,12 @@ impl Locks {
 
     /// In words, for operators.
     pub(crate) fn told(&self) -> String {
-        let list = |what: &str, names: &BTreeSet<String>| {
-            let names: Vec<_> = names.iter().map(String::as_str).collect();
-            format!("the {what} {}", names.join(", "))
-        };
         let mut parts = Vec::new();
-        if !self.servers.is_empty() {
-            parts.push(list("servers", &self.servers));
-        }
-        if !self.grants.is_empty() {
-            parts.push(list("grants", &self.grants));
-        }
-        if !self.callers.is_empty() {
-            parts.push(list("callers", &self.callers));
+        for (what, names) in self.lists() {
+            if !names.is_empty() {
+                let names: Vec<_> = names.iter().map(String::as_str).collect();
+                parts.push(format!("the {what} {}", names.join(", ")));
+            }
         }
         match self.everything {
             true => "Everything is locked down".to_owned(),

@@ -85,7 +85,8 @@ impl Expiry {
 #[derive(Debug)]
 pub(crate) struct Verifier {
     demands: Demands,
-    validation: Validation,
+    /// One for each of the [`ALGORITHMS`], which allows that alone.
+    validations: Vec<Validation>,
     keys: Keys,
 }
 
@@ -93,15 +94,18 @@ impl Verifier {
     /// The keys are asked for when the first token comes.
     pub(crate) fn new(demands: Demands, source: KeySource) -> Result<Self, Unusable> {
         let keys = Keys::new(&demands.issuer, source)?;
-        let mut validation = Validation::new(Algorithm::ES256);
-        validation.leeway = LEEWAY;
-        validation.validate_nbf = true;
-        validation.set_audience(&[&demands.audience]);
-        validation.set_issuer(&[&demands.issuer]);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        let validations = ALGORITHMS.map(|algorithm| {
+            let mut validation = Validation::new(algorithm);
+            validation.leeway = LEEWAY;
+            validation.validate_nbf = true;
+            validation.set_audience(&[&demands.audience]);
+            validation.set_issuer(&[&demands.issuer]);
+            validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+            validation
+        });
         Ok(Self {
             demands,
-            validation,
+            validations: validations.into(),
             keys,
         })
     }
@@ -112,9 +116,10 @@ impl Verifier {
             return Err(Denied::Invalid("the token is too long"));
         }
         let header = decode_header(token).map_err(|error| why(error.kind()))?;
-        if !ALGORITHMS.contains(&header.alg) {
+        let mut validations = self.validations.iter();
+        let Some(validation) = validations.find(|one| one.algorithms == [header.alg]) else {
             return Err(Denied::Invalid("the token is not signed with a public key"));
-        }
+        };
         let kind = header.typ.as_deref().map(str::to_ascii_lowercase);
         if !kind.as_deref().is_none_or(|kind| KINDS.contains(&kind)) {
             return Err(NO_ACCESS_TOKEN);
@@ -122,10 +127,8 @@ impl Verifier {
         let keys = self.keys.for_token(header.kid.as_deref(), header.alg).await;
         let keys = keys.map_err(|Unavailable| Denied::Unavailable)?;
         let mut refused = Denied::Invalid("the token is signed with no key of the issuer");
-        let mut validation = self.validation.clone();
-        validation.algorithms = vec![header.alg];
         for key in &keys {
-            match claims(token, key, &validation) {
+            match claims(token, key, validation) {
                 Ok(claims) => {
                     is_for_access(kind.as_deref(), &claims)?;
                     let expiry = Expiry(Instant::now() + left(&claims));

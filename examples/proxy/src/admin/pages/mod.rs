@@ -228,9 +228,9 @@ impl Pages {
 
     /// What runs now.
     async fn now(&self) -> Result<Now, Refusal> {
-        let told = self.told.clone();
+        let running = Arc::clone(&self.told.running);
         // It looks at files.
-        let now = tokio::task::spawn_blocking(move || told.running.now()).await;
+        let now = tokio::task::spawn_blocking(move || running.now()).await;
         now.map_err(|_| could_not_be_made())
     }
 

@@ -12,7 +12,7 @@ use super::{
     super::{
         api::Refusal,
         news::Event,
-        recent::{Counts, Message, Minute},
+        recent::{Counts, Message, Minute, minute},
         running::{Now, PolicyNow, ServerNow, policy_id},
     },
     Page, Pages,
@@ -164,12 +164,10 @@ impl Pages {
         let first = minute(now).saturating_sub(span.saturating_sub(1));
         let those = minutes.iter().filter(|minute| minute.number >= first);
         let [calls, refused] = those.fold([0_u64; 2], |[calls, refused], minute| {
-            let all = counts(&minute.counts);
-            let sum = all.iter().fold(0_u64, |sum, one| sum.saturating_add(*one));
-            let allowed = all.first().copied().unwrap_or_default();
-            let waited = u64::from(minute.counts.waited);
-            let others = sum.saturating_sub(allowed).saturating_sub(waited);
-            [calls.saturating_add(sum), refused.saturating_add(others)]
+            let [allowed, waited, others @ ..] = counts(&minute.counts);
+            let others = others.into_iter().fold(0, u64::saturating_add);
+            let all = others.saturating_add(allowed).saturating_add(waited);
+            [calls.saturating_add(all), refused.saturating_add(others)]
         });
         let is_whole = now
             .duration_since(self.begun)
@@ -311,11 +309,6 @@ fn chart(minutes: &[Minute], now: SystemTime, is_of_the_day: bool) -> Chart {
         }
     });
     Chart::of(title.to_owned(), series(), spans.collect())
-}
-
-fn minute(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    since.as_secs() / 60
 }
 
 /// Hours and minutes.

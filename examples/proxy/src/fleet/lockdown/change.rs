@@ -47,37 +47,38 @@ pub(crate) fn change(config: &Path, what: &What, is_on: bool) -> Result<Locks, F
                 false => Locks::default(),
             }
         },
-        What::Server(_) | What::Grant(_) | What::Caller(_) => {
-            let mut locks = Locks::read(&path).map_err(|Unknown(why)| {
-                Failure::input(format!(
-                    "{}: {why}, so everything is locked down: `lockdown off` ends that",
-                    path.display()
-                ))
-            })?;
-            if !is_on && locks.everything {
-                return Err(Failure::input(
-                    "everything is locked down, and `lockdown off` alone ends that",
-                ));
-            }
-            match what {
-                What::Server(name) => put(&mut locks.servers, name, is_on),
-                What::Grant(label) => put(&mut locks.grants, label, is_on),
-                What::Caller(name) => put(&mut locks.callers, name, is_on),
-                What::Everything => {}
-            }
-            locks
-        }
+        What::Server(name) => put(&path, |locks| &mut locks.servers, name, is_on)?,
+        What::Grant(label) => put(&path, |locks| &mut locks.grants, label, is_on)?,
+        What::Caller(name) => put(&path, |locks| &mut locks.callers, name, is_on)?,
     };
     write(&path, &locks)
         .map_err(|error| Failure::start(format!("cannot write {}: {error}", path.display())))?;
     Ok(locks)
 }
 
-fn put(names: &mut BTreeSet<String>, name: &str, is_on: bool) {
+/// What the file locks, with this name put to those that are locked or taken from them.
+fn put(
+    path: &Path,
+    names: fn(&mut Locks) -> &mut BTreeSet<String>,
+    name: &str,
+    is_on: bool,
+) -> Result<Locks, Failure> {
+    let mut locks = Locks::read(path).map_err(|Unknown(why)| {
+        Failure::input(format!(
+            "{}: {why}, so everything is locked down: `lockdown off` ends that",
+            path.display()
+        ))
+    })?;
+    if !is_on && locks.everything {
+        return Err(Failure::input(
+            "everything is locked down, and `lockdown off` alone ends that",
+        ));
+    }
     match is_on {
-        true => names.insert(name.to_owned()),
-        false => names.remove(name),
+        true => names(&mut locks).insert(name.to_owned()),
+        false => names(&mut locks).remove(name),
     };
+    Ok(locks)
 }
 
 /// The file of the lockdown, and the configuration if that can be read: whatever else is

@@ -124,7 +124,7 @@ struct Found<'a> {
 struct Source<'n> {
     server: &'n ServerNow,
     offered: &'n Offered,
-    fronts: Vec<Front<'n>>,
+    fronts: &'n [Front<'n>],
 }
 
 impl Pages {
@@ -176,13 +176,16 @@ impl Pages {
 fn shown(told: &Told, now: &Now, wanted: Wanted) -> Shown {
     // All at one time, so that the page does not contradict itself.
     let servers = now.servers.iter();
-    let servers = servers.map(|server| (server, told.known.standing(&server.name)));
+    let servers = servers.map(|server| {
+        let standing = told.known.standing(&server.name);
+        (server, standing, verdict::in_front_of(&server.name, now))
+    });
     let servers: Vec<_> = servers.collect();
-    let sources = servers.iter().filter_map(|(server, standing)| {
+    let sources = servers.iter().filter_map(|(server, standing, fronts)| {
         Some(Source {
             server,
             offered: &standing.answered.as_ref()?.offered,
-            fronts: verdict::in_front_of(&server.name, now),
+            fronts,
         })
     });
     let sources: Vec<_> = sources.collect();
@@ -199,8 +202,8 @@ fn shown(told: &Told, now: &Now, wanted: Wanted) -> Shown {
     let rows = rows(&sources, &all, first);
     let last = first.saturating_add(rows.len());
     let rows_of_servers = servers.iter().take(MOST_SERVERS);
-    let rows_of_servers =
-        rows_of_servers.map(|(server, standing)| server_row(server, standing, now));
+    let rows_of_servers = rows_of_servers
+        .map(|(server, standing, fronts)| server_row(server, standing, fronts.len()));
     let verdicts = Kind::ALL.map(|kind| {
         let is_chosen = wanted.verdict == Some(kind);
         choice(kind.name(), kind.words(), is_chosen)
@@ -210,7 +213,7 @@ fn shown(told: &Told, now: &Now, wanted: Wanted) -> Shown {
     Shown {
         servers: rows_of_servers.collect(),
         more_servers: servers.len().saturating_sub(MOST_SERVERS),
-        is_asking: servers.iter().any(|(_, standing)| standing.is_asked),
+        is_asking: servers.iter().any(|(_, standing, _)| standing.is_asked),
         summary,
         found: all.len(),
         rows,
@@ -262,10 +265,10 @@ fn rows(sources: &[Source<'_>], all: &[Found<'_>], first: usize) -> Vec<Row> {
 fn found<'a>((server, source): (usize, &'a Source<'_>)) -> impl Iterator<Item = Found<'a>> {
     let tools = &source.offered.tools;
     let tools = tools.definitions.iter().zip(&tools.values);
-    let found = source.offered.risks.iter().zip(&source.offered.warnings);
+    let found = source.offered.risks.iter().zip(&source.offered.warned);
     let tools = tools.zip(found).enumerate();
     tools.map(
-        move |(place, ((definition, value), (risk, warnings)))| Found {
+        move |(place, ((definition, value), (risk, is_warned)))| Found {
             server,
             place,
             name: definition.name(),
@@ -274,7 +277,7 @@ fn found<'a>((server, source): (usize, &'a Source<'_>)) -> impl Iterator<Item = 
                 .and_then(Value::as_str)
                 .unwrap_or_default(),
             risk: risk.category(),
-            is_warned: !warnings.is_empty(),
+            is_warned: *is_warned,
             kinds: Vec::new(),
         },
     )
@@ -313,11 +316,10 @@ fn tools_of<'s>(sources: &'s [Source<'_>]) -> Vec<(&'s str, &'s [ToolDefinition]
 fn row(sources: &[Source<'_>], tool: &Found<'_>, beside: &Beside) -> Option<Row> {
     let source = sources.get(tool.server)?;
     let (name, offered) = (&source.server.name, source.offered);
-    Row::of(name, offered, tool.place, &source.fronts, beside)
+    Row::of(name, offered, tool.place, source.fronts, beside)
 }
 
-fn server_row(server: &ServerNow, standing: &Standing, now: &Now) -> ServerRow {
-    let fronts = verdict::in_front_of(&server.name, now).len();
+fn server_row(server: &ServerNow, standing: &Standing, fronts: usize) -> ServerRow {
     let trouble = standing.trouble.as_deref();
     ServerRow {
         name: beginning(&server.name, NAME),

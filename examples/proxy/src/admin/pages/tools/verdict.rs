@@ -1,8 +1,8 @@
 //! What the policies in front of a server say of its tools, and why.
 
 use mcp_policy::{
-    Action, Caller, ListedTools, Mode, Outcome, Policy, PolicyDocument, RiskCategory, Rule,
-    RuleAction, Step,
+    Action, Caller, Decision, ListedTools, Mode, Outcome, Policy, PolicyDocument, RiskCategory,
+    Rule, RuleAction, Step,
 };
 
 use super::super::super::running::{Now, policy_id};
@@ -114,10 +114,14 @@ impl Front<'_> {
             return Kind::Denied;
         }
         let call = Action::call_tool(tool).with_tools(listed);
-        let decision = self.policy.decide_name(&call);
+        self.kind_of(&call, &self.policy.decide_name(&call))
+    }
+
+    /// The same, once the policy has decided.
+    fn kind_of(&self, call: &Action<'_>, decision: &Decision<'_>) -> Kind {
         match decision.outcome() {
             Outcome::Allow => {
-                let has_conditions = self.policy.is_conditional(&call)
+                let has_conditions = self.policy.is_conditional(call)
                     && rules(self.policy.document(), decision.rule()).any(has_conditions);
                 match has_conditions {
                     true => Kind::Depends,
@@ -131,10 +135,9 @@ impl Front<'_> {
     }
 
     fn said(&self, tool: &str, listed: &ListedTools) -> Said {
-        let kind = self.kind(tool, listed);
         if self.is_locked {
             return Said {
-                kind,
+                kind: Kind::Denied,
                 rule: "(lockdown)".to_owned(),
                 because: "it is locked down".to_owned(),
                 reason: None,
@@ -143,6 +146,7 @@ impl Front<'_> {
         }
         let call = Action::call_tool(tool).with_tools(listed);
         let decision = self.policy.decide_name(&call);
+        let kind = self.kind_of(&call, &decision);
         let explanation = self.policy.explain(&call);
         let mut names = explanation.steps().iter().filter_map(|step| match step {
             Step::Name { because, .. } => Some(&**because),

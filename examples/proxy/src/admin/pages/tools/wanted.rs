@@ -1,9 +1,12 @@
 //! Which tools somebody wants to see.
 
-use form_urlencoded::Serializer;
 use mcp_policy::RiskCategory;
 
-use super::{super::form::Form, verdict::Kind};
+use super::{
+    super::{form::Form, words::link},
+    PATH,
+    verdict::Kind,
+};
 
 /// Characters of a text that is looked for.
 const LONGEST: usize = 200;
@@ -48,24 +51,18 @@ impl Wanted {
 
     /// The same on another page, as a URL.
     pub(super) fn on(&self, page: usize) -> String {
-        let mut query = Serializer::new(String::new());
-        for (name, value) in [
+        let page = match page {
+            0 | 1 => String::new(),
+            page => page.to_string(),
+        };
+        let fields = [
             ("server", &*self.server),
             ("text", &*self.text),
             ("risk", self.risk.map_or("", RiskCategory::name)),
             ("verdict", self.verdict.map_or("", Kind::name)),
-        ] {
-            if !value.is_empty() {
-                query.append_pair(name, value);
-            }
-        }
-        if page > 1 {
-            query.append_pair("page", &page.to_string());
-        }
-        match query.finish() {
-            query if query.is_empty() => "/tools".to_owned(),
-            query => format!("/tools?{query}"),
-        }
+            ("page", &*page),
+        ];
+        link(PATH, &fields)
     }
 }
 

@@ -9,7 +9,7 @@
 //! [`policy`] how it goes on when the policy changes, [`state`] where it is kept
 //! what limits count,
 //! [`admin`] where somebody approves calls that wait for that, and [`json_text`] how
-//! their arguments are shown, [`pointer`] how a place in such a text is written,
+//! their arguments are shown, [`mod@pointer`] how a place in such a text is written,
 //! [`webhook`] who is told of them,
 //! [`monitor`] and [`traces`] what monitoring is told,
 //! [`public`] what callers see of that, and [`page`] how a browser gets pages,

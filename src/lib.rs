@@ -1,4 +1,6 @@
 #![doc = include_str!("docs/crate.md")]
+// Where docs.rs builds, what needs a feature says which.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod approval;

@@ -16,6 +16,7 @@ use mcp_policy::{
     ApprovalId, ApprovalNotice, ApprovalState, Approvals, MemoryApprovalStore, Notifier, Policy,
     PolicyLayer, RequestBody, Ruling,
 };
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tower::{ServiceBuilder, ServiceExt as _, service_fn};
 
@@ -45,14 +46,10 @@ async fn decide(approvals: Approvals, mut requests: mpsc::Receiver<ApprovalId>) 
         };
         // Values are shown to whoever decides, and to nobody else.
         let arguments = request.arguments().map_or("", |arguments| arguments.text());
-        let ruling = match serde_json::from_str::<serde_json::Value>(arguments) {
-            Ok(arguments)
-                if arguments["amount"]
-                    .as_u64()
-                    .is_some_and(|euros| euros <= 100) =>
-            {
-                Ruling::approve("dora")
-            }
+        let arguments = serde_json::from_str::<Value>(arguments).ok();
+        let euros = arguments.and_then(|arguments| arguments.get("amount")?.as_u64());
+        let ruling = match euros {
+            Some(..=100) => Ruling::approve("dora"),
             _ => Ruling::deny("dora").with_note("Ask the customer for the invoice first."),
         };
         // If somebody was faster, or nobody waits any more, nothing is to be done.

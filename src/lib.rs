@@ -104,6 +104,9 @@ pub mod docs {
     #[doc = include_str!("docs/console.md")]
     pub mod console {}
 
+    #[doc = include_str!("docs/embedding.md")]
+    pub mod embedding {}
+
     #[doc = include_str!("docs/gateway.md")]
     pub mod gateway {}
 
@@ -130,6 +133,9 @@ pub mod docs {
 
     #[doc = include_str!("docs/verdicts.md")]
     pub mod verdicts {}
+
+    #[doc = include_str!("docs/writing.md")]
+    pub mod writing {}
 }
 
 /// The example of the README has to compile.

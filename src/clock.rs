@@ -10,6 +10,20 @@ pub struct Moment {
     pub system: SystemTime,
 }
 
+impl Moment {
+    /// What the [`SystemClock`] shows now.
+    ///
+    /// ```
+    /// use mcp_policy::Moment;
+    ///
+    /// let before = Moment::now();
+    /// assert!(Moment::now().instant >= before.instant);
+    /// ```
+    pub fn now() -> Self {
+        SystemClock.now()
+    }
+}
+
 /// Tells the time; see [`PolicyLayer::clock`](crate::PolicyLayer::clock). The
 /// default is [`SystemClock`].
 ///

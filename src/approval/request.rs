@@ -1,6 +1,5 @@
 //! A call that waits for somebody to approve it, and what may become of it.
 
-#[cfg(any(feature = "redis", feature = "sqlite", test))]
 mod stored;
 
 use std::fmt;
@@ -101,7 +100,6 @@ impl ApprovalState {
         matches!(self, Self::Pending | Self::Approved)
     }
 
-    #[cfg(any(feature = "redis", feature = "sqlite", test))]
     pub(super) fn of_word(word: &str) -> Option<Self> {
         let all = [
             Self::Pending,
@@ -183,6 +181,11 @@ impl fmt::Debug for ShownArguments {
 /// A store keeps these. What may become of one is said by [`decide`](Self::decide),
 /// [`use_up`](Self::use_up), [`cancel`](Self::cancel) and [`expire`](Self::expire),
 /// so that every store does the same.
+///
+/// A store outside of the memory of the process keeps two texts, which
+/// [`stored`](Self::stored) and [`stored_shown`](Self::stored_shown) give and of which
+/// [`from_stored`](Self::from_stored) makes the request again. They are two because the
+/// second holds the arguments of the call, which are forgotten once a request has ended.
 ///
 /// Cloning is cheap.
 #[derive(Clone)]
@@ -302,10 +305,10 @@ impl ApprovalRequest {
         later(self.created_at, self.expires())
     }
 
-    /// Whether its time is over by the clock of the world. If it would end later than
-    /// one that is new, that clock was turned back, and nobody knows how old it is.
-    #[cfg(any(feature = "redis", feature = "sqlite"))]
-    pub(super) fn is_over(&self, now: SystemTime) -> bool {
+    /// Whether its time is over by the clock of the world: then a store that has kept it
+    /// lets it [expire](Self::expire). If it would end later than one that is new, that
+    /// clock was turned back, and nobody knows how old it is: it is over, too.
+    pub fn is_over(&self, now: SystemTime) -> bool {
         let latest = later(later(now, self.expires()), LATE);
         self.expires_at <= now || self.expires_at > latest
     }
@@ -427,7 +430,6 @@ impl ApprovalRequest {
 }
 
 /// How far two clocks of the world may be apart.
-#[cfg(any(feature = "redis", feature = "sqlite"))]
 const LATE: Duration = Duration::from_secs(10);
 
 fn later(time: SystemTime, by: Duration) -> SystemTime {

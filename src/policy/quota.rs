@@ -212,8 +212,21 @@ pub enum OnStoreError {
 
 impl Quota {
     /// A quota of the policy of this name (empty if it has none), at this place,
-    /// which ends in the name of the counter.
-    pub(crate) fn new(
+    /// which ends in the name of the counter. A caller has four budgets of sessions at
+    /// most, unless [more or fewer](Self::with_sessions) are given, and what cannot be
+    /// counted is refused.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mcp_policy::{Amount, Period, Quota, Scope};
+    ///
+    /// let minute = Period::Rolling(Duration::from_secs(60));
+    /// let quota = |max| Quota::new("team", "/tools/run/limits/runs", minute, max, Scope::Caller);
+    /// assert_eq!(quota(Amount::ONE).max(), Amount::ONE);
+    /// // What was counted is kept when more is allowed.
+    /// assert_eq!(quota(Amount::ONE).id(), quota(Amount::from(100)).id());
+    /// ```
+    pub fn new(
         policy: &str,
         place: impl Into<Box<str>>,
         period: Period,
@@ -258,8 +271,9 @@ impl Quota {
         })
     }
 
-    /// With so many budgets of sessions for each caller.
-    pub(crate) fn with_sessions(self, sessions: u32) -> Self {
+    /// With so many [budgets of sessions](Self::sessions) for each caller.
+    #[must_use]
+    pub fn with_sessions(self, sessions: u32) -> Self {
         Self { sessions, ..self }
     }
 

@@ -77,6 +77,7 @@ pub trait SessionStore: Send + Sync + 'static {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
         (**self).begin_session(session, owner)

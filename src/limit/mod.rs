@@ -5,6 +5,7 @@
 //! it. See section 4 of the policy language.
 
 mod asked;
+#[cfg(feature = "_benching")]
 pub(crate) mod benching;
 mod memory;
 #[cfg(feature = "metrics")]
@@ -97,6 +98,7 @@ pub trait LimitStore: Send + Sync + 'static {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
     fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
         (**self).reserve(reservation)
@@ -334,6 +336,10 @@ impl fmt::Debug for Charge {
 }
 
 /// What a store says to a [`Reservation`].
+///
+/// Further answers may come, but no further fields: what a store says today it can say
+/// with every later version.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reserved {
     /// All of it was charged.
@@ -359,6 +365,9 @@ pub enum Reserved {
 }
 
 /// What became of something that was reserved.
+///
+/// That is all there is, and a store has to know all of it: a further one would be a
+/// change that breaks stores, on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conclusion {
     /// The server was never called: all of it is given back.

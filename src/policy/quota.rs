@@ -138,6 +138,10 @@ impl fmt::Display for QuotaId {
 }
 
 /// In which time a quota is counted.
+///
+/// That is all there is, and a store has to know all of it, or
+/// [fail](crate::Answer::failed): a further one would be a change that breaks stores, on
+/// purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Period {
     /// No interval of this length ever holds more than the quota: whole seconds,
@@ -160,7 +164,7 @@ impl Period {
     }
 }
 
-/// A part of the calendar, in UTC.
+/// A part of the calendar, in UTC; like [`Period`] all there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CalendarUnit {
     /// From second 0 to second 59.
@@ -184,6 +188,7 @@ impl CalendarUnit {
 
 /// Whose calls count together. See "Session" and "Caller" in section 4 of the
 /// policy language.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -199,6 +204,7 @@ pub enum Scope {
 
 /// What becomes of a call that cannot be counted, because the store does not
 /// answer.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

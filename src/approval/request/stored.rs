@@ -175,7 +175,7 @@ impl ApprovalRequest {
     }
 
     fn from_parts(stored: Stored<'_>, shown: Option<StoredShown<'_>>) -> Result<Self, StoreError> {
-        let state = ApprovalState::of_word(&stored.state).ok_or(UNREADABLE)?;
+        let state: ApprovalState = stored.state.parse().map_err(|_| UNREADABLE)?;
         if stored.version != VERSION {
             return Err(UNREADABLE);
         }

@@ -136,7 +136,8 @@ impl Webhook {
         })
     }
 
-    /// How many notices were dropped because too many waited.
+    /// How many notices were dropped because too many waited. An `Arc` of a webhook can be
+    /// told of them as well, by whoever wants to ask this later.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

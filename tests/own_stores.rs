@@ -6,17 +6,20 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use mcp_policy::{
     Amount, Answer, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
     ApprovalStore, Approvals, Asked, CallDigest, Caller, Charge, Conclusion, Elicitation,
-    LimitStore, Moment, NotDecided, Period, PolicyLayer, Quota, RequestBody, Reservation, Reserved,
-    Ruling, Scope, SessionOwner, SessionStore, StateId, StoreError, TaskOwner, Used,
+    IdentifyCaller, LimitStore, Moment, NotDecided, Period, Policy, PolicyLayer, PolicySource,
+    Quota, RequestBody, Reservation, Reserved, Ruling, Scope, SessionOwner, SessionStore, StateId,
+    StoreError, TaskOwner, Used,
 };
 use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -344,32 +347,36 @@ impl Process {
         Self { layer, approvals }
     }
 
-    /// What is answered to somebody of whom only the address is known.
     async fn answers(&self, address: [u8; 4], message: &str) -> (u16, Value) {
-        let request = Request::post("/")
-            .header("content-type", "application/json")
-            .header("accept", "application/json, text/event-stream")
-            .header("mcp-session-id", "s1")
-            .extension(IpAddr::from(address));
-        let request = request.body(Full::new(Bytes::copy_from_slice(message.as_bytes())));
-        let server = service_fn(|_: Request<RequestBody<Full<Bytes>>>| async {
-            let answer = Response::builder()
-                .header("content-type", "application/json")
-                .header("mcp-session-id", "s1");
-            let body = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
-            Ok::<_, Infallible>(answer.body(Full::new(Bytes::from(body))).unwrap())
-        });
-        let answer = self.layer.layer(server).oneshot(request.unwrap());
-        let answer = answer.await.unwrap();
-        let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        (status, serde_json::from_slice(&body).unwrap_or_default())
+        answers(&self.layer, address, message).await
     }
 
     async fn pending(&self) -> Vec<ApprovalRequest> {
         let states = [ApprovalState::Pending];
         self.approvals.list(&states).await.unwrap()
     }
+}
+
+/// What is answered to somebody of whom only the address is known.
+async fn answers(layer: &PolicyLayer, address: [u8; 4], message: &str) -> (u16, Value) {
+    let request = Request::post("/")
+        .header("content-type", "application/json")
+        .header("accept", "application/json, text/event-stream")
+        .header("mcp-session-id", "s1")
+        .extension(IpAddr::from(address));
+    let request = request.body(Full::new(Bytes::copy_from_slice(message.as_bytes())));
+    let server = service_fn(|_: Request<RequestBody<Full<Bytes>>>| async {
+        let answer = Response::builder()
+            .header("content-type", "application/json")
+            .header("mcp-session-id", "s1");
+        let body = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+        Ok::<_, Infallible>(answer.body(Full::new(Bytes::from(body))).unwrap())
+    });
+    let answer = layer.layer(server).oneshot(request.unwrap());
+    let answer = answer.await.unwrap();
+    let status = answer.status().as_u16();
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
 const OWNER: [u8; 4] = [203, 0, 113, 7];
@@ -449,4 +456,36 @@ async fn a_store_can_be_asked_without_a_layer() {
     store.keep_state(&state, &"alice".into(), start);
     assert_eq!(store.use_state(&state).get().await, Ok(true));
     assert_eq!(store.use_state(&state).get().await, Ok(false));
+}
+
+/// Somebody's own, who goes on using them.
+#[derive(Default)]
+struct Shared {
+    policy: Mutex<Option<Policy>>,
+    asked: AtomicUsize,
+}
+
+impl PolicySource for Shared {
+    fn policy_for(&self, _: &Caller) -> Option<Policy> {
+        self.policy.lock().unwrap().clone()
+    }
+}
+
+impl IdentifyCaller for Shared {
+    fn identify(&self, _: &Parts) -> Option<Caller> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Some(Caller::new("alice"))
+    }
+}
+
+#[tokio::test]
+async fn what_a_layer_was_given_can_be_used_by_others() {
+    let shared = Arc::new(Shared::default());
+    let source: Arc<dyn PolicySource> = shared.clone();
+    let layer = PolicyLayer::from_source(source).caller_with(shared.clone());
+    let refused = answers(&layer, OWNER, RUN).await.1;
+    assert_eq!(rule(&refused), Some("(no policy)"), "{refused}");
+    *shared.policy.lock().unwrap() = Some(POLICY.parse().unwrap());
+    assert_eq!(rule(&answers(&layer, OWNER, RUN).await.1), None);
+    assert!(shared.asked.load(Ordering::Relaxed) >= 2);
 }

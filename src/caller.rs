@@ -23,7 +23,7 @@ use serde_json::{Map, Value};
 /// // Nobody gets the name of such a caller by being called so.
 /// assert_eq!(Caller::new("(anonymous)").id(), "name:(anonymous)");
 /// ```
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Caller {
     id: Arc<str>,
     claims: Arc<Map<String, Value>>,

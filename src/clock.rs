@@ -1,13 +1,28 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-/// A reading of the clock.
+/// A reading of the clock. There are these two clocks and no others, so that a [`Clock`]
+/// of one's own can make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// On the clock of this process, which never goes back.
     pub instant: Instant,
     /// On the clock of the world, which can.
     pub system: SystemTime,
+}
+
+impl Moment {
+    /// What the [`SystemClock`] shows now.
+    ///
+    /// ```
+    /// use mcp_policy::Moment;
+    ///
+    /// let before = Moment::now();
+    /// assert!(Moment::now().instant >= before.instant);
+    /// ```
+    pub fn now() -> Self {
+        SystemClock.now()
+    }
 }
 
 /// Tells the time; see [`PolicyLayer::clock`](crate::PolicyLayer::clock). The
@@ -19,6 +34,7 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Moment;
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Moment {
         (**self).now()

@@ -5,6 +5,7 @@
 
 mod approval;
 mod audit;
+#[cfg(feature = "_benching")]
 #[doc(hidden)]
 pub mod benching;
 mod caller;
@@ -19,6 +20,7 @@ mod json;
 mod layer;
 mod limit;
 mod mcp;
+mod names;
 mod policy;
 mod reload;
 #[cfg(feature = "redis")]
@@ -37,9 +39,10 @@ pub use approval::RedisApprovalStore;
 #[cfg(feature = "sqlite")]
 pub use approval::SqliteApprovalStore;
 pub use approval::{
-    ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalNotice,
-    ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Approvals, Asked, CallDigest,
-    Decider, MemoryApprovalStore, NoApprovalId, NotDecided, Notifier, Ruling, ShownArguments, Used,
+    ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalIdError,
+    ApprovalNotice, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Approvals,
+    Asked, CallDigest, Decider, MemoryApprovalStore, NotDecided, Notifier, Ruling, ShownArguments,
+    Used,
 };
 #[cfg(feature = "webhook")]
 pub use approval::{Webhook, WebhookError};
@@ -66,12 +69,14 @@ pub use limit::{
     UsageFilter,
 };
 pub use mcp::params::Elicitation;
+pub use names::NameError;
 pub use policy::{
     Action, Amount, ApprovalDemand, Approver, CalendarUnit, Check, Condition, ConditionStep,
-    Decision, DefaultAction, Diagnostic, Explanation, Instructions, InvalidArguments, Limit,
-    ListedTools, LoadError, MaxConcurrent, MethodRule, Mode, NoDefinition, OnDrift, OnStoreError,
-    Operator, Outcome, Period, Pins, Policy, PolicyDocument, Quota, QuotaId, RateLimit,
-    RequireApproval, Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap, Window,
+    Decision, DefaultAction, DefinitionError, Diagnostic, Explanation, Instructions,
+    InvalidArguments, Limit, ListedTools, LoadError, MaxConcurrent, MethodRule, Mode, OnDrift,
+    OnStoreError, Operator, Outcome, Period, Pins, Policy, PolicyDocument, Quota, QuotaId,
+    RateLimit, RequireApproval, Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap,
+    Window,
 };
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
@@ -81,7 +86,7 @@ pub use risk::{
     DefinitionWarningKind, Evidence, EvidencePlace, RiskCategory, RiskSeverity, Siblings,
     ToolDefinition, ToolOfServer, classify, collisions, definition_warnings, recommend,
 };
-pub use rounds::{NoRequestStateKey, RequestStateKeys};
+pub use rounds::{RequestStateKeyError, RequestStateKeys};
 #[cfg(feature = "redis")]
 pub use session::RedisSessionStore;
 #[cfg(feature = "sqlite")]

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::caller::Caller;
 use crate::policy::Policy;
 #[cfg(doc)]
@@ -46,6 +48,22 @@ pub trait PolicySource: Send + Sync + 'static {
     /// [`LivePolicy`] for one that does.
     fn changes(&self) -> Option<PolicyChanges> {
         None
+    }
+}
+
+/// One that is changed while it is in use.
+#[deny(clippy::missing_trait_methods)]
+impl<S: PolicySource + ?Sized> PolicySource for Arc<S> {
+    fn policy_for(&self, caller: &Caller) -> Option<Policy> {
+        (**self).policy_for(caller)
+    }
+
+    fn depends_on_caller(&self) -> bool {
+        (**self).depends_on_caller()
+    }
+
+    fn changes(&self) -> Option<PolicyChanges> {
+        (**self).changes()
     }
 }
 

@@ -130,6 +130,7 @@ impl fmt::Debug for ApprovalChanges {
 }
 
 /// Something that a store said.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApprovalEvent {
     /// A request is in this state now, or was for a while. A new one is pending.

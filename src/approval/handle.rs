@@ -24,11 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// others. Cloning is cheap.
 ///
 /// ```
-/// use std::sync::Arc;
 /// use mcp_policy::{ApprovalState, Approvals, MemoryApprovalStore, Ruling};
 ///
 /// # futures::executor::block_on(async {
-/// let approvals = Approvals::new(Arc::new(MemoryApprovalStore::default()));
+/// let approvals = Approvals::new(MemoryApprovalStore::default());
 /// for request in approvals.list(&[ApprovalState::Pending]).await? {
 ///     println!("{} wants {} to {}", request.caller(), request.server(), request.name());
 ///     let ruling = Ruling::deny("dora").with_note("not today");
@@ -45,9 +44,9 @@ pub struct Approvals {
 
 impl Approvals {
     /// Those in this store.
-    pub fn new(store: Arc<dyn ApprovalStore>) -> Self {
+    pub fn new(store: impl ApprovalStore) -> Self {
         Self {
-            store,
+            store: Arc::new(store),
             clock: Arc::new(SystemClock),
         }
     }
@@ -137,12 +136,11 @@ impl Approvals {
     /// something.
     ///
     /// ```
-    /// use std::sync::Arc;
     /// use futures::StreamExt as _;
     /// use mcp_policy::{ApprovalEvent, ApprovalState, Approvals, MemoryApprovalStore};
     ///
     /// # async fn example() -> Result<(), mcp_policy::ApprovalError> {
-    /// let approvals = Approvals::new(Arc::new(MemoryApprovalStore::default()));
+    /// let approvals = Approvals::new(MemoryApprovalStore::default());
     /// let mut changes = approvals.changes();
     /// while let Some(event) = changes.next().await {
     ///     match event {

@@ -72,6 +72,7 @@ pub trait AuditSink: Send + Sync + 'static {
     fn record(&self, record: &AuditRecord) -> Receipt;
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: AuditSink + ?Sized> AuditSink for std::sync::Arc<S> {
     fn record(&self, record: &AuditRecord) -> Receipt {
         (**self).record(record)

@@ -11,6 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::digest::sha256;
 use crate::mcp::shown;
+use crate::names::named;
 use crate::policy::{Policy, Truth};
 
 /// Names that are recorded of one message, and as many of its arguments.
@@ -405,6 +406,16 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Request,
+        Self::Notification,
+        Self::Response,
+        Self::OpenStream,
+        Self::EndSession,
+        Self::Unreadable,
+    ];
+
     /// As it is written in records.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -417,6 +428,8 @@ impl MessageKind {
         }
     }
 }
+
+named!(MessageKind, "kind of message");
 
 impl Serialize for MessageKind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -445,6 +458,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Allowed,
+        Self::Denied,
+        Self::Hidden,
+        Self::Limited,
+        Self::Waiting,
+        Self::Invalid,
+        Self::Unavailable,
+    ];
+
     /// As it is written in records.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -458,6 +482,8 @@ impl Verdict {
         }
     }
 }
+
+named!(Verdict, "verdict");
 
 impl Serialize for Verdict {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -488,6 +514,17 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Answered,
+        Self::Streaming,
+        Self::Withheld,
+        Self::Refused,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Sent,
+    ];
+
     /// As it is written in records.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -501,6 +538,8 @@ impl Ending {
         }
     }
 }
+
+named!(Ending, "ending of a message");
 
 impl Serialize for Ending {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -137,7 +137,7 @@ impl Limits {
         let charged = Charged {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
-            reservation: Reservation::new(id, Arc::clone(&payer.server), charges, at),
+            reservation: Reservation::of(id, Arc::clone(&payer.server), charges, at),
             stage,
         };
         charged.charge(Some(Arc::clone(&self.meanwhile)))

@@ -314,7 +314,7 @@ impl Course {
         let same_rule = same.filter(|opened| *opened.state.rule == *call.rule);
         let continues = same_rule.and_then(|opened| match opened.state.step {
             Step::Goes { approved, charged } => Some(Continues {
-                state: StateId::new(opened.nonce),
+                state: StateId::from_bytes(opened.nonce),
                 is_approved: approved,
                 is_charged: charged,
                 is_sure: false,
@@ -534,7 +534,7 @@ impl Engine {
         let sealed = state.seal(self.rounds.keys.as_deref()?, parties)?;
         if is_paid {
             self.limits
-                .keep_state(&StateId::new(sealed.nonce), &caller, judge.now());
+                .keep_state(&StateId::from_bytes(sealed.nonce), &caller, judge.now());
         }
         rounds::with_state(answer, &sealed.text).ok()
     }

@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use http::request::Parts;
 
@@ -24,6 +25,13 @@ where
 {
     fn identify(&self, head: &Parts) -> Option<Caller> {
         self(head)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<I: IdentifyCaller + ?Sized> IdentifyCaller for Arc<I> {
+    fn identify(&self, head: &Parts) -> Option<Caller> {
+        (**self).identify(head)
     }
 }
 

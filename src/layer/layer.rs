@@ -273,6 +273,7 @@ impl PolicyLayer {
     ///     .with_held_streams();
     /// # Ok::<(), mcp_policy::LoadError>(())
     /// ```
+    #[must_use]
     pub fn with_held_streams(self) -> HeldStreamsLayer {
         HeldStreamsLayer::new(self)
     }

@@ -101,7 +101,17 @@ pub(crate) struct Capabilities {
     pub(crate) elicitation: Elicitation,
 }
 
-/// How a client can ask its user for something: the capability `elicitation`.
+/// How a client can ask its user for something: the capability `elicitation`. By default
+/// it cannot.
+///
+/// ```
+/// use mcp_policy::Elicitation;
+///
+/// let mut ways = Elicitation::default();
+/// ways.form = true;
+/// assert!(!ways.url);
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Elicitation {
     /// By a form.

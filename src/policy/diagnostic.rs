@@ -90,6 +90,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// How much a [`Diagnostic`] weighs.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {

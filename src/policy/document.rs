@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub use self::approval::{Approver, RequireApproval};
 pub use self::limits::{Limit, MaxConcurrent, RateLimit, Reset, Window};
-pub use self::pins::{NoDefinition, OnDrift, Pins};
+pub use self::pins::{DefinitionError, OnDrift, Pins};
 use super::condition::Operator;
 use crate::risk::RiskCategory;
 
@@ -173,6 +173,7 @@ impl Serialize for Version {
 }
 
 /// What happens to tools, resources and prompts that no entry names.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -302,6 +303,7 @@ impl RuleAction {
 
 /// Whether a document or a rule is enforced. See "Shadow" in section 1 of the
 /// policy language.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -321,6 +323,7 @@ impl Mode {
 
 /// What becomes of the free text for models in the answers to `initialize` and
 /// `server/discover`. See section 7 of the policy language.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -431,6 +434,7 @@ impl Condition {
 /// assert_eq!((refused.inner(), refused.rule()), (Some("delete_file"), "(default deny)"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unwrap {
@@ -440,7 +444,18 @@ pub struct Unwrap {
     pub arguments: String,
 }
 
+impl Unwrap {
+    /// With the name of the inner tool at one path, and its arguments at the other.
+    pub fn new(name: impl Into<String>, arguments: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            arguments: arguments.into(),
+        }
+    }
+}
+
 /// What `methods` says about one method. See section 6 of the policy language.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

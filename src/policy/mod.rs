@@ -50,8 +50,8 @@ pub use self::decision::{Decision, Outcome};
 pub(crate) use self::diagnostic::unescape;
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::document::{
-    Approver, Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent, MethodRule,
-    Mode, NoDefinition, OnDrift, Pins, PolicyDocument, RateLimit, RequireApproval, Reset, Rule,
+    Approver, Check, Condition, DefaultAction, DefinitionError, Instructions, Limit, MaxConcurrent,
+    MethodRule, Mode, OnDrift, Pins, PolicyDocument, RateLimit, RequireApproval, Reset, Rule,
     RuleAction, Unwrap, Window,
 };
 pub use self::error::LoadError;

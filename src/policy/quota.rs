@@ -138,6 +138,10 @@ impl fmt::Display for QuotaId {
 }
 
 /// In which time a quota is counted.
+///
+/// That is all there is, and a store has to know all of it, or
+/// [fail](crate::Answer::failed): a further one would be a change that breaks stores, on
+/// purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Period {
     /// No interval of this length ever holds more than the quota: whole seconds,
@@ -160,7 +164,7 @@ impl Period {
     }
 }
 
-/// A part of the calendar, in UTC.
+/// A part of the calendar, in UTC; like [`Period`] all there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CalendarUnit {
     /// From second 0 to second 59.
@@ -184,6 +188,7 @@ impl CalendarUnit {
 
 /// Whose calls count together. See "Session" and "Caller" in section 4 of the
 /// policy language.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -199,6 +204,7 @@ pub enum Scope {
 
 /// What becomes of a call that cannot be counted, because the store does not
 /// answer.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -212,8 +218,21 @@ pub enum OnStoreError {
 
 impl Quota {
     /// A quota of the policy of this name (empty if it has none), at this place,
-    /// which ends in the name of the counter.
-    pub(crate) fn new(
+    /// which ends in the name of the counter. A caller has four budgets of sessions at
+    /// most, unless [more or fewer](Self::with_sessions) are given, and what cannot be
+    /// counted is refused.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mcp_policy::{Amount, Period, Quota, Scope};
+    ///
+    /// let minute = Period::Rolling(Duration::from_secs(60));
+    /// let quota = |max| Quota::new("team", "/tools/run/limits/runs", minute, max, Scope::Caller);
+    /// assert_eq!(quota(Amount::ONE).max(), Amount::ONE);
+    /// // What was counted is kept when more is allowed.
+    /// assert_eq!(quota(Amount::ONE).id(), quota(Amount::from(100)).id());
+    /// ```
+    pub fn new(
         policy: &str,
         place: impl Into<Box<str>>,
         period: Period,
@@ -258,8 +277,9 @@ impl Quota {
         })
     }
 
-    /// With so many budgets of sessions for each caller.
-    pub(crate) fn with_sessions(self, sessions: u32) -> Self {
+    /// With so many [budgets of sessions](Self::sessions) for each caller.
+    #[must_use]
+    pub fn with_sessions(self, sessions: u32) -> Self {
         Self { sessions, ..self }
     }
 

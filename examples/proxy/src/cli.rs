@@ -13,11 +13,8 @@ pub(crate) use self::gateway::{
     GrantAddArgs, GrantCommand, GrantListArgs, GrantOneArgs, LockdownArgs, LockdownCommand,
 };
 use crate::{
-    admin::{ALL_STATES, DEFAULT_ADMIN},
-    audit::{
-        Place,
-        meant::{ALL_VERDICTS, moment},
-    },
+    admin::DEFAULT_ADMIN,
+    audit::{Place, meant::moment},
     failure::Failure,
 };
 
@@ -210,7 +207,7 @@ pub(crate) enum ApprovalsCommand {
 #[derive(Args, Debug)]
 pub(crate) struct ApprovalsArgs {
     /// Those that are in this state instead
-    #[arg(long, value_parser = ALL_STATES.map(ApprovalState::as_str))]
+    #[arg(long, value_parser = ApprovalState::ALL.map(ApprovalState::as_str))]
     pub(crate) state: Option<String>,
 
     /// The address that the proxy was given with --admin
@@ -749,7 +746,7 @@ pub(crate) struct MeantMessages {
     pub(crate) name: Option<String>,
 
     /// With this verdict
-    #[arg(long, value_parser = ALL_VERDICTS.map(Verdict::as_str))]
+    #[arg(long, value_parser = Verdict::ALL.map(Verdict::as_str))]
     pub(crate) verdict: Option<String>,
 
     /// Decided by what stands at this place of the policy or below it, such as

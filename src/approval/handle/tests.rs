@@ -21,7 +21,7 @@ impl Clock for ManualClock {
 fn applications_see_what_waits_and_decide() {
     let store = Arc::new(MemoryApprovalStore::default());
     let clock = ManualClock::at(START);
-    let approvals = Approvals::new(Arc::clone(&store) as Arc<dyn ApprovalStore>).clock(clock);
+    let approvals = Approvals::new(Arc::clone(&store)).clock(clock);
     let mut changes = approvals.changes();
     let calls = ["1", "2"].map(|arguments| question(&demand(), "alice", arguments, clock.now()));
     let [one, other] = calls
@@ -102,7 +102,7 @@ impl ApprovalStore for Broken {
 
 #[test]
 fn a_store_that_fails_is_an_error() {
-    let approvals = Approvals::new(Arc::new(Broken));
+    let approvals = Approvals::new(Broken);
     let request = ApprovalId::new().unwrap();
     block_on(async {
         let text = |error: ApprovalError| {

@@ -7,6 +7,7 @@ mod webhook;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,15 +22,6 @@ use crate::audit::seam_panicked;
 pub use notice::ApprovalNotice;
 #[cfg(feature = "webhook")]
 pub use webhook::{Webhook, WebhookError};
-
-const ALL: [ApprovalState; 6] = [
-    ApprovalState::Pending,
-    ApprovalState::Approved,
-    ApprovalState::Denied,
-    ApprovalState::Expired,
-    ApprovalState::Used,
-    ApprovalState::Cancelled,
-];
 
 /// How often it is looked whether something has expired, while something can. A store
 /// notices when it is asked.
@@ -60,6 +52,13 @@ where
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
+impl<N: Notifier + ?Sized> Notifier for Arc<N> {
+    fn notify(&self, notice: &ApprovalNotice) {
+        (**self).notify(notice);
+    }
+}
+
 impl Approvals {
     /// Tells somebody of every new request, and of what becomes of it, for as long as
     /// what this returns is polled: an application spawns it. It never ends.
@@ -71,11 +70,10 @@ impl Approvals {
     /// everything.
     ///
     /// ```
-    /// use std::sync::Arc;
     /// use mcp_policy::{ApprovalNotice, Approvals, MemoryApprovalStore};
     ///
     /// # async fn example() {
-    /// let approvals = Approvals::new(Arc::new(MemoryApprovalStore::default()));
+    /// let approvals = Approvals::new(MemoryApprovalStore::default());
     /// let telling = approvals.notify(|notice: &ApprovalNotice| {
     ///     println!("{} of {} is {}", notice.name(), notice.caller(), notice.state());
     /// });
@@ -168,7 +166,7 @@ impl<N: Notifier> Telling<N> {
 
     /// Tells what is not known yet of anything.
     async fn look(&mut self) -> Result<(), ApprovalError> {
-        let all = self.approvals.list(&ALL).await?;
+        let all = self.approvals.list(&ApprovalState::ALL).await?;
         for request in &all {
             let state = request.state();
             if self.is_told(request.id(), state) {

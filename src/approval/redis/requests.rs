@@ -286,7 +286,7 @@ impl Requests {
                 self.changes.lose();
                 return Err(SOMETHING_ELSE);
             };
-            if let (Ok(id), Some(state)) = (id.parse(), ApprovalState::of_word(state)) {
+            if let (Ok(id), Ok(state)) = (id.parse(), state.parse()) {
                 if writer != self.writer {
                     self.changes.announce(id, state);
                 }

@@ -18,7 +18,7 @@ pub use self::log::{AuditFilter, AuditRow, SqliteAuditLog};
 use self::row::Row;
 use self::writer::{FOR_EVER, Keep, Writer};
 use super::queue::Queue;
-use super::{AuditRecord, AuditSink, Receipt};
+use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
 use crate::sqlite::in_microseconds;
 use crate::store::StoreError;
 
@@ -27,7 +27,8 @@ use crate::store::StoreError;
 /// A record counts as recorded once the disk has it: it survives the end of this
 /// process, however sudden, and that of the machine. A thread of its own writes, and
 /// what comes while it waits for the disk is written at once. When about 16 MiB wait,
-/// nothing more is taken.
+/// nothing more is taken. A program that is about to end waits for what is on its way
+/// with [`close`](Self::close).
 ///
 /// While the file is locked, cannot be written or is not in its place, nothing is
 /// recorded, and what cannot be recorded is refused; it goes on by itself when it can be
@@ -85,6 +86,17 @@ impl SqliteAuditSink {
         self.queue.wake();
         self
     }
+
+    /// Waits until everything that it was handed is in the file, for a program that is
+    /// about to end. Nothing more is recorded from now on. That takes as long as the
+    /// disk does; to drop it does the same, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// If what was written last could not be.
+    pub async fn close(&self) -> Result<(), Unrecorded> {
+        self.queue.close().await
+    }
 }
 
 impl AuditSink for SqliteAuditSink {
@@ -99,7 +111,7 @@ impl AuditSink for SqliteAuditSink {
 /// What is written already is; the writer ends once it has written the rest.
 impl Drop for SqliteAuditSink {
     fn drop(&mut self) {
-        self.queue.close();
+        drop(self.queue.close());
     }
 }
 

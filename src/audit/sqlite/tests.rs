@@ -213,6 +213,19 @@ fn what_was_handed_over_is_written_when_the_sink_is_dropped() {
 }
 
 #[test]
+fn what_is_on_its_way_is_written_before_it_is_closed() {
+    let (_directory, path, sink) = fresh();
+    // More than are written at once.
+    for _ in 0..600 {
+        drop(sink.record(&decision("a")));
+    }
+    assert_eq!(block_on(sink.close()), Ok(()));
+    assert_eq!(all(&path).len(), 600);
+    assert!(!keep(&sink, &decision("b")));
+    assert_eq!(block_on(sink.close()), Ok(()));
+}
+
+#[test]
 fn while_it_is_locked_nothing_is_kept() {
     let (_directory, path, sink) = fresh();
     let other = Connection::open(&path).unwrap();

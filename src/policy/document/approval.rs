@@ -75,6 +75,7 @@ impl RequireApproval {
 }
 
 /// Who may approve a call that waits.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

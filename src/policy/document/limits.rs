@@ -203,6 +203,7 @@ impl schemars::JsonSchema for Window {
 }
 
 /// When counting begins anew. See section 4 of the policy language.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

@@ -20,7 +20,7 @@ use super::super::pins::digest_of;
 /// pins.tools = Some([("read".to_owned(), Pins::digest_of(tool)?)].into());
 /// let mut document = PolicyDocument::new(DefaultAction::Deny);
 /// document.pins = Some(pins);
-/// # Ok::<(), mcp_policy::NoDefinition>(())
+/// # Ok::<(), mcp_policy::DefinitionError>(())
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -45,13 +45,14 @@ impl Pins {
     /// # Errors
     ///
     /// If it is no JSON, or one that two readers could take for different things.
-    pub fn digest_of(definition: &str) -> Result<String, NoDefinition> {
-        let digest = digest_of(definition.as_bytes()).ok_or(NoDefinition(()))?;
+    pub fn digest_of(definition: &str) -> Result<String, DefinitionError> {
+        let digest = digest_of(definition.as_bytes()).ok_or(DefinitionError(()))?;
         Ok(format!("sha256:{}", crate::digest::hex(&digest)))
     }
 }
 
 /// What becomes of tools whose definition is not the approved one.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -71,12 +72,12 @@ impl OnDrift {
 
 /// A text is no JSON that has one meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoDefinition(());
+pub struct DefinitionError(());
 
-impl fmt::Display for NoDefinition {
+impl fmt::Display for DefinitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("this is no JSON, or one that readers take for different things")
     }
 }
 
-impl std::error::Error for NoDefinition {}
+impl std::error::Error for DefinitionError {}

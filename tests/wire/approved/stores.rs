@@ -102,7 +102,7 @@ fn with(answers_later: bool, layer: PolicyLayer) -> (Arc<Odd>, Guarded) {
     });
     let guarded = Guarded {
         layer: layer.approval_store(Arc::clone(&store)),
-        approvals: Approvals::new(Arc::clone(&store) as Arc<dyn ApprovalStore>),
+        approvals: Approvals::new(Arc::clone(&store)),
         ran: Arc::default(),
     };
     (store, guarded)

@@ -26,8 +26,7 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalState, ApprovalStore, Approvals, AuditSink, MemoryApprovalStore, Mode, Policy,
-    PolicyLayer, RuleAction,
+    ApprovalStore, Approvals, AuditSink, MemoryApprovalStore, Mode, Policy, PolicyLayer, RuleAction,
 };
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
@@ -38,7 +37,13 @@ pub(crate) use self::{
     news::News,
     operators::{TOKEN, TOKENS},
 };
-use crate::{access::Access, audit::Place, failure::Failure, serve, server, state::Counted};
+use crate::{
+    access::Access,
+    audit::{Place, Records},
+    failure::Failure,
+    serve, server,
+    state::Counted,
+};
 
 /// Where the admin API is when nothing else is said.
 pub(crate) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8788);
@@ -48,16 +53,6 @@ pub(crate) const PATH: &str = "/approvals";
 
 /// The path of what a gateway of many servers says of itself.
 const GATEWAY: &str = "/gateway";
-
-/// What can have become of a request.
-pub(crate) const ALL_STATES: [ApprovalState; 6] = [
-    ApprovalState::Pending,
-    ApprovalState::Approved,
-    ApprovalState::Denied,
-    ApprovalState::Expired,
-    ApprovalState::Used,
-    ApprovalState::Cancelled,
-];
 
 /// The admin API, before it is open.
 pub(crate) struct Admin {
@@ -153,8 +148,8 @@ impl Admin {
     }
 
     /// What records in this sink, and shows it here.
-    pub(crate) fn shown_beside(&self, sink: Option<Arc<dyn AuditSink>>) -> Arc<dyn AuditSink> {
-        self.told.recent.beside(sink)
+    pub(crate) fn shown_beside(&self, records: Option<Records>) -> Arc<dyn AuditSink> {
+        self.told.recent.beside(records)
     }
 
     /// Where it has to be told what changes.
@@ -190,7 +185,7 @@ impl Admin {
 
     /// What waits here.
     pub(crate) fn approvals(&self) -> Approvals {
-        Approvals::new(Arc::clone(&self.store) as _)
+        Approvals::new(Arc::clone(&self.store))
     }
 
     /// Opens it now, if it is needed now; else once it is: for those who name a host by

@@ -11,6 +11,8 @@ use std::{
 use mcp_policy::{AuditRecord, AuditSink, DecisionRecord, Ending, OutcomeRecord, Receipt, Verdict};
 use tokio::sync::watch;
 
+use crate::audit::Records;
+
 /// Messages that are remembered.
 const MOST: usize = 1_000;
 /// Minutes for which is counted what was decided.
@@ -99,10 +101,10 @@ impl Default for Recent {
 
 impl Recent {
     /// A sink that has everything remembered that this one records.
-    pub(crate) fn beside(&self, sink: Option<Arc<dyn AuditSink>>) -> Arc<dyn AuditSink> {
+    pub(crate) fn beside(&self, records: Option<Records>) -> Arc<dyn AuditSink> {
         Arc::new(Beside {
             recent: self.clone(),
-            sink,
+            records,
         })
     }
 
@@ -215,14 +217,14 @@ pub(crate) fn minute(time: SystemTime) -> u64 {
 
 struct Beside {
     recent: Recent,
-    sink: Option<Arc<dyn AuditSink>>,
+    records: Option<Records>,
 }
 
 impl AuditSink for Beside {
     fn record(&self, record: &AuditRecord) -> Receipt {
         self.recent.note(record);
-        match &self.sink {
-            Some(sink) => sink.record(record),
+        match &self.records {
+            Some(records) => records.record(record),
             None => Receipt::recorded(),
         }
     }

@@ -213,9 +213,9 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
         None => None,
     };
     traces::start()?;
-    let audit = audit::open(config.audit.as_ref(), config.audit_keep)?;
+    let records = audit::open(config.audit.as_ref(), config.audit_keep)?;
     let admin = admin.recording_in(config.audit.as_ref());
-    let audit = admin.shown_beside(audit);
+    let audit = admin.shown_beside(records.clone());
     let listener = serve::bind(config.listen, "choose another address with `listen`").await?;
     let keys = keys::read(config.key_file.as_deref())?;
     let stores = state.open_for_many(keys).await?;
@@ -265,7 +265,9 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     });
     admin.open(&access).await?;
     Fleet::attend(&fleet)?;
-    serve_fleet(listener, fleet).await
+    let ended = serve_fleet(listener, fleet).await;
+    audit::close(records).await;
+    ended
 }
 
 /// A layer with these budgets, and any policy.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::approve::{Approved, Approving, Patience, Unapproved, Using, Wait};
-use super::charge::{Charging, Payer, Resuming, Shortage};
+use super::charge::{Charged, Charging, Payer, Resuming, Shortage};
 use super::holds::HeldCall;
 use super::judge::{Judge, Judgement};
 use super::nested::{ClientStream, Nested};
@@ -183,11 +183,15 @@ impl Draft {
     }
 
     /// It is refused after all, because it is hidden: like everything else it was approved
-    /// and charged first. Says whether it is so.
-    pub(crate) fn refuse_hidden(&mut self) -> bool {
+    /// and charged first, and what it was charged stays. Says whether it is so.
+    pub(crate) fn refuse_hidden(&mut self, charged: &mut Option<Charged>) -> bool {
         let is_hidden = self.refusal.is_none() && self.approved.is_some();
         if is_hidden {
             self.refusal = self.approved.take();
+            if let Some(mut charged) = charged.take() {
+                charged.sent();
+                charged.ended();
+            }
         }
         is_hidden
     }

@@ -404,7 +404,7 @@ impl MessageConnection {
             self.settle(charging, draft).await;
         }
         let approved = self.approve(judge, draft).await;
-        let charged = self.charge(judge, arrival, draft).await;
+        let mut charged = self.charge(judge, arrival, draft).await;
         let approved = approved.filter(|_| draft.refusal.is_none());
         if let Some(approved) = approved {
             let used = match self.engine.use_up(judge, approved) {
@@ -416,6 +416,7 @@ impl MessageConnection {
                 return None;
             }
         }
+        draft.refuse_hidden(&mut charged);
         charged
     }
 

@@ -304,11 +304,7 @@ impl Judged {
 
     /// It is refused if it is hidden, and has cost what everything else does.
     pub(super) fn refuse_hidden(&mut self) {
-        if self.first.refuse_hidden() {
-            if let Some(mut charged) = self.charged.take() {
-                charged.sent();
-                charged.ended();
-            }
+        if self.first.refuse_hidden(&mut self.charged) {
             self.refuse_together();
         }
     }

@@ -355,8 +355,11 @@ impl MessageConnection {
         };
         let awaited = self.awaited();
         let judge = awaited.judge_of(answer.id)?;
-        let digest = |judge: &Judge| judge.policy().map(|policy| policy.digest().to_owned());
-        (digest(judge) != digest(now)).then(|| judge.clone())
+        let is_same = match (judge.policy(), now.policy()) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        (!is_same).then(|| judge.clone())
     }
 
     /// Notes the answer to a request that was awaited.

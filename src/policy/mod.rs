@@ -163,9 +163,14 @@ impl Policy {
         }
     }
 
-    /// Whether nothing goes on.
-    pub(crate) fn is_shut(&self) -> bool {
+    /// Whether nothing goes on, because it was [shut](Self::shut).
+    pub fn is_shut(&self) -> bool {
         self.is_shut
+    }
+
+    /// Whether everything that this decides, the other decides as well.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.is_shut == other.is_shut && self.digest() == other.digest()
     }
 
     /// The document that the policy was made from.
@@ -182,7 +187,8 @@ impl Policy {
 
     /// Tells the document from all others: `sha256:` and the hexadecimal SHA-256
     /// of its text. Of one that was built in Rust it is that of its
-    /// [JSON text](PolicyDocument::to_json_string).
+    /// [JSON text](PolicyDocument::to_json_string). It does not tell a policy that is
+    /// [shut](Self::is_shut) from one that is not.
     ///
     /// ```
     /// use mcp_policy::Policy;

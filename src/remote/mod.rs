@@ -182,6 +182,13 @@ fn evicts(told: &str) -> bool {
 /// A question on its way.
 pub(crate) struct Begun<T>(Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>);
 
+impl<T> Begun<T> {
+    /// Whether it was asked at all.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.is_ok()
+    }
+}
+
 impl<T: Send + 'static> Begun<T> {
     /// For those who do not wait for long.
     pub(crate) fn into_answer(self) -> Answer<T> {

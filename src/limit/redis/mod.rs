@@ -224,13 +224,18 @@ impl RedisLimitStore {
         self.under_way
             .begin(reservation, steps.iter().map(|step| &step.part));
         let (id, under_way) = (reservation.id(), self.under_way.clone());
-        self.remote.begin(async move |link| {
+        let begun = self.remote.begin(async move |link| {
             let reserved = reserve(link, steps).await;
             if !matches!(reserved, Ok(Reserved::Admitted { .. })) {
                 under_way.end(id);
             }
             reserved
-        })
+        });
+        // What fails at once is not concluded either.
+        if !begun.is_asked() {
+            self.under_way.end(id);
+        }
+        begun
     }
 }
 

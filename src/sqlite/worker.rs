@@ -171,7 +171,10 @@ impl Worker {
             self.queued.fetch_sub(1, Ordering::Relaxed);
             return Err(BUSY);
         }
-        self.queue.send(task).map_err(|_| ENDED)
+        self.queue.send(task).map_err(|_| {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            ENDED
+        })
     }
 
     #[cfg(test)]
@@ -366,5 +369,23 @@ pub(crate) fn roll_back(connection: &Connection) -> rusqlite::Result<()> {
     match connection.is_autocommit() {
         true => Ok(()),
         false => connection.execute_batch("ROLLBACK"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However much was asked of it before.
+    #[test]
+    fn a_thread_that_has_ended_is_not_said_to_be_busy() {
+        let worker = Worker {
+            queue: mpsc::channel().0,
+            queued: Arc::default(),
+            chores: Chores::default(),
+        };
+        for _ in 0..=MOST_ASKED {
+            assert_eq!(worker.queue(Box::new(Wake), MOST_ASKED), Err(ENDED));
+        }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct Engine {
     rounds: Rounds,
     definitions: SeenDefinitions,
     trail: Trail,
-    /// What the server is called in records.
+    /// What the server is called in records, and in stores that several share.
     server: Option<Arc<str>>,
 }
 

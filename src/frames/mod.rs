@@ -121,7 +121,9 @@ impl MessageGuard {
         self
     }
 
-    /// What the server is called in records.
+    /// What the server is called in records, and by which it is told apart from others in
+    /// a store that they share; see
+    /// [`PolicyLayer::server_name`](crate::PolicyLayer::server_name).
     #[must_use]
     pub fn server_name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.engine.set_server(name.into());

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use super::usage::{Usage, UsageFilter};
 use super::{Conclusion, LimitStore, Reservation, Reserved, STATE_KEPT, StateId};
 use crate::clock::Moment;
-use crate::remote::{Begun, Link, Remote};
+use crate::remote::{Begun, Link, Remote, SOMETHING_ELSE};
 use crate::rounds::{RequestStateKeys, random_key};
 use crate::store::{Answer, StoreError};
 use part::Part;
@@ -123,7 +123,8 @@ impl RedisLimitStore {
     ///
     /// # Errors
     ///
-    /// If the server does not answer, or what is there is no key.
+    /// If the server does not answer, or what is there is no key: whoever deletes it then
+    /// has a new one made.
     pub async fn request_state_keys(&self) -> Result<RequestStateKeys, StoreError> {
         let new = random_key().map_err(|error| StoreError::new(error.to_string()))?;
         let (mut set, mut get) = (Cmd::new(), Cmd::new());
@@ -135,7 +136,7 @@ impl RedisLimitStore {
         };
         let key = self.remote.begin(find).answer().await?;
         let key = key.try_into();
-        let key = key.map_err(|_| StoreError::of("what is there is no key"))?;
+        let key = key.map_err(|_| NO_KEY)?;
         Ok(RequestStateKeys::new(key))
     }
 
@@ -285,6 +286,11 @@ impl LimitStore for RedisLimitStore {
     }
 }
 
+const NO_KEY: StoreError = StoreError::of(
+    "what the Redis server has under mcp-policy:1:request-state-key is no key: delete that, and a \
+     new one is made",
+);
+
 /// Where the key is that seals request states.
 const KEY_THAT_SEALS: &str = "mcp-policy:1:request-state-key";
 
@@ -388,7 +394,7 @@ impl Asked {
             }
             2 => return Err(StoreError::of("it was concluded before it was reserved")),
             3 => return Err(StoreError::of("it was reserved before")),
-            _ => return Err(StoreError::of("the Redis server answers something else")),
+            _ => return Err(SOMETHING_ELSE),
         }
         Ok(())
     }

@@ -86,6 +86,10 @@ impl RedisLimitStore {
     /// with `rediss:` for TLS, by the certificates that this machine trusts, or
     /// `unix:///PATH`.
     ///
+    /// The first URL with `rediss:` chooses for the whole process what does the
+    /// cryptography of `rustls`: `ring`, unless the program has installed another
+    /// `CryptoProvider` by then. A program that wants another installs it before.
+    ///
     /// # Errors
     ///
     /// If this is no such URL, or no thread can be made.

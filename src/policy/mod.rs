@@ -118,8 +118,7 @@ impl Policy {
     /// # Errors
     ///
     /// The file cannot be read, or what it holds is not a policy document; the
-    /// error then has every problem, each with its place. See section 8 of the
-    /// policy language.
+    /// error then has every problem, each with its place.
     ///
     /// ```no_run
     /// use mcp_policy::Policy;

@@ -139,20 +139,16 @@ impl Events {
 
     /// Asks what has to be known to judge the events that end here; `None` if
     /// everything is.
-    fn ask_about(&self, chunk: &Bytes) -> Option<Pending> {
-        let sessions = self.exchange.judge.sessions();
+    fn ask_about(&mut self, chunk: &Bytes) -> Option<Pending> {
+        let exchange = &self.exchange;
+        let sessions = exchange.judge.sessions();
         if sessions.answer_at_once() {
             return None;
         }
         let mut ask = |event: Event<'_>| {
-            judge(&self.exchange, event.data);
-            Verdict::Drop
+            judge(exchange, event.data);
         };
-        // What is too large is found out when it is judged.
-        let _ = self
-            .splitter
-            .clone()
-            .push(chunk.clone(), &mut ask, &mut VecDeque::new());
+        self.splitter.look_at(chunk, &mut ask);
         sessions.pending()
     }
 

@@ -384,6 +384,16 @@ impl Draft {
         self.refusal = refusal;
     }
 
+    /// It is refused, because what it answers could not be told to whoever keeps the
+    /// approvals.
+    pub(crate) fn refuse_untold(&mut self, error: &StoreError) {
+        let refusal = match Unapproved::from(error) {
+            Unapproved::Failed => Refusal::Failed,
+            _ => words::untold(self.facts.id.to_string()),
+        };
+        self.refuse_for(refusal);
+    }
+
     /// What is only tried would refuse it because of this quota.
     pub(crate) fn note_over(&mut self, quota: &Quota) {
         self.facts.shadow.get_or_insert_with(|| Shadow {

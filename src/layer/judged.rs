@@ -147,7 +147,7 @@ impl Judged {
     pub(super) fn settle_told(&mut self, told: Result<(), StoreError>) {
         match told {
             Ok(()) => self.first.refusal = Some(Refusal::Taken),
-            Err(_) => self.first.refuse_for(Refusal::Failed),
+            Err(error) => self.first.refuse_untold(&error),
         }
     }
 

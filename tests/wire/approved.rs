@@ -17,7 +17,7 @@ use mcp_policy::{
 use serde_json::Value;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-mod stores;
+pub(crate) mod stores;
 
 use crate::server::{Body, OK, pieces, post};
 

@@ -737,5 +737,5 @@ async fn what_is_hidden_does_not_run_on_a_connection_after_it_is_approved() {
     assert!(text.contains("[rule (default deny)]"), "{text}");
     // It has cost what everything else does.
     let text = told(ask("ask_others").await);
-    assert!(text.contains("rate_limit"), "{text}");
+    assert!(text.contains("No more than 1 an hour"), "{text}");
 }

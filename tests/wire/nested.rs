@@ -309,7 +309,7 @@ async fn what_a_client_says_after_an_operator_counts_only_if_it_does_not_want_th
         (json!({"action": "decline"}), ApprovalState::Cancelled),
         (allowed(), ApprovalState::Approved),
     ] {
-        let guarded = waiting(Duration::from_millis(10));
+        let guarded = waiting(Duration::from_millis(500));
         let (mut reading, question) = asked(&guarded).await;
         // It is not waited for any more.
         reading.next().await;

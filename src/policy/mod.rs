@@ -36,6 +36,7 @@ mod uri;
 mod views;
 mod warn;
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -92,13 +93,12 @@ use crate::json::tree;
 /// assert!(!policy.decide(&Action::call_tool("delete_flow")).is_allowed());
 /// # Ok::<(), mcp_policy::LoadError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Policy {
     inner: Arc<Inner>,
     is_shut: bool,
 }
 
-#[derive(Debug)]
 struct Inner {
     document: PolicyDocument,
     text: Box<str>,
@@ -271,6 +271,17 @@ impl Policy {
 
     fn hides_by_default(&self) -> bool {
         self.default_action() == DefaultAction::Hide
+    }
+}
+
+/// Which policy it is, and not what it says: that can be very long.
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("name", &self.document().name)
+            .field("digest", &self.digest())
+            .field("is_shut", &self.is_shut)
+            .finish_non_exhaustive()
     }
 }
 

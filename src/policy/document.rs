@@ -20,8 +20,9 @@ use crate::risk::RiskCategory;
 /// `Policy::try_from`, which checks it like any other document; or look at the
 /// one a policy was made from with [`Policy::document`](super::Policy::document).
 /// Maps are ordered by name, so that the JSON text of a document does not
-/// depend on the order in which it was put together. See
-/// [the page on policies](crate::docs::policy).
+/// depend on the order in which it was put together.
+///
+/// See [the page on policies](crate::docs::policy).
 ///
 /// ```
 /// use mcp_policy::{DefaultAction, Policy, PolicyDocument, Rule};
@@ -188,8 +189,9 @@ pub enum DefaultAction {
 /// What a policy says about one tool, resource or prompt, or about all that
 /// match a pattern.
 ///
-/// The default rule, `{}` in JSON, allows. See
-/// [the page on policies](crate::docs::policy#rules).
+/// The default rule, `{}` in JSON, allows.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 ///
 /// ```
 /// use mcp_policy::{Rule, RuleAction};
@@ -300,8 +302,9 @@ impl RuleAction {
     }
 }
 
-/// Whether a document or a rule is enforced. See
-/// [the page on policies](crate::docs::policy).
+/// Whether a document or a rule is enforced.
+///
+/// See [the page on policies](crate::docs::policy).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -320,7 +323,9 @@ impl Mode {
 }
 
 /// What becomes of the free text for models in the answers to `initialize` and
-/// `server/discover`. See [the page on policies](crate::docs::policy).
+/// `server/discover`.
+///
+/// See [the page on policies](crate::docs::policy).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -338,8 +343,9 @@ impl Instructions {
     }
 }
 
-/// Conditions that a [`Rule`] looks at together. See
-/// [the page on policies](crate::docs::policy#rules).
+/// Conditions that a [`Rule`] looks at together.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 ///
 /// ```
 /// use mcp_policy::{Action, Check, Condition, DefaultAction, Operator, Policy, PolicyDocument, Rule};
@@ -386,8 +392,10 @@ impl Check {
     }
 }
 
-/// What a value has to be. See [the page on policies](crate::docs::policy#conditions),
-/// and [`Check`] for an example.
+/// What a value has to be.
+///
+/// See [the page on policies](crate::docs::policy#conditions), and [`Check`] for an
+/// example.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -411,8 +419,9 @@ impl Condition {
     }
 }
 
-/// Where a dispatcher is told which tool to call, and with what. See
-/// [the page on policies](crate::docs::policy#rules).
+/// Where a dispatcher is told which tool to call, and with what.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 ///
 /// ```
 /// use mcp_policy::{Action, Policy};
@@ -440,8 +449,9 @@ pub struct Unwrap {
     pub arguments: String,
 }
 
-/// What `methods` says about one method. See
-/// [the page on what happens to every message](crate::docs::verdicts).
+/// What `methods` says about one method.
+///
+/// See [the page on what happens to every message](crate::docs::verdicts).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

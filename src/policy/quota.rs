@@ -102,8 +102,9 @@ impl fmt::Display for Amount {
 }
 
 /// A limit of a policy, as it is counted by a
-/// [`LimitStore`](crate::LimitStore). See
-/// [the page on policies](crate::docs::policy#limits).
+/// [`LimitStore`](crate::LimitStore).
+///
+/// See [the page on policies](crate::docs::policy#limits).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     id: QuotaId,
@@ -183,8 +184,9 @@ impl CalendarUnit {
     }
 }
 
-/// Whose calls count together. See
-/// [the page on policies](crate::docs::policy#limits).
+/// Whose calls count together.
+///
+/// See [the page on policies](crate::docs::policy#limits).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

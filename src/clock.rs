@@ -28,7 +28,9 @@ impl Moment {
 /// Tells the time; see [`PolicyLayer::clock`](crate::PolicyLayer::clock). The
 /// default is [`SystemClock`].
 ///
-/// It is read once for each request. If it panics, the request is refused.
+/// It is read whenever something is judged, and whenever a store is told what became of
+/// a call: several times for some requests, and for each message on some streams. Must not
+/// block. If it panics, the request is refused.
 pub trait Clock: Send + Sync + 'static {
     /// Now.
     fn now(&self) -> Moment;

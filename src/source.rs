@@ -26,8 +26,13 @@ use crate::reload::PolicyChanges;
 /// # Ok::<(), mcp_policy::LoadError>(())
 /// ```
 ///
-/// It is asked once for each request, which is then judged and answered by that
-/// one policy; and for each message on a stream that carries more than one answer.
+/// A request is judged and answered by one policy: the one that this says when it is
+/// judged. It may be asked more than once for that: again once a
+/// [`SessionStore`](crate::SessionStore) that does not answer at once has answered, and
+/// again once a call that was held has been approved, which is then judged by what holds
+/// by then. It is also asked about messages that the server sends unasked, and about all
+/// messages of the server on a [`MessageConnection`](crate::MessageConnection).
+///
 /// A caller without a policy may initialise and ping; its lists are
 /// empty, and everything else is refused with the rule `(no policy)`.
 ///

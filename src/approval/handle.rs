@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ApprovalStore;
-use super::changes::ApprovalEvents;
+use super::changes::{ApprovalChanges, ApprovalEvents};
 use super::request::{ApprovalId, ApprovalRequest, ApprovalState};
 use super::ruling::{NotDecided, Ruling};
 use crate::audit::seam_panicked;
@@ -133,7 +133,7 @@ impl Approvals {
     /// What becomes of requests from now on.
     ///
     /// What has expired is told once the store notices, which is when it is asked for
-    /// something.
+    /// something. If the store panics, nothing is told.
     ///
     /// ```
     /// use futures::StreamExt as _;
@@ -157,7 +157,12 @@ impl Approvals {
     /// # }
     /// ```
     pub fn changes(&self) -> ApprovalEvents {
-        self.store.changes().listen()
+        let changes = catch_unwind(AssertUnwindSafe(|| self.store.changes()));
+        let changes = changes.unwrap_or_else(|_| {
+            seam_panicked("store");
+            ApprovalChanges::default()
+        });
+        changes.listen()
     }
 
     /// Asks the store, and survives its panics.

@@ -1,5 +1,5 @@
-//! Calls that wait until somebody approves exactly them. See section 5 of the
-//! policy language.
+//! Calls that wait until somebody approves exactly them. See
+//! [the page on approvals](crate::docs::approvals).
 //!
 //! A [question](ApprovalQuestion) is what a call asks a store, a
 //! [request](ApprovalRequest) what the store keeps of it, and a [ruling](Ruling) what

@@ -176,9 +176,11 @@ impl Telling {
     pub(super) fn result<E: fmt::Display>(&mut self, result: &Result<(), E>) {
         match result {
             Err(error) if !self.is_failing => {
-                tracing::error!(%error, "cannot write audit records: calls are refused until it works again");
+                tracing::error!(target: "mcp_policy", %error, "cannot write audit records: calls are refused until it works again");
             }
-            Ok(()) if self.is_failing => tracing::info!("audit records can be written again"),
+            Ok(()) if self.is_failing => {
+                tracing::info!(target: "mcp_policy", "audit records can be written again");
+            }
             _ => {}
         }
         self.is_failing = result.is_err();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::approve::{Approved, Approving, Patience, Unapproved, Using, Wait};
-use super::charge::{Charging, Payer, Resuming, Shortage};
+use super::charge::{Charged, Charging, Payer, Resuming, Shortage};
 use super::holds::HeldCall;
 use super::judge::{Judge, Judgement};
 use super::nested::{ClientStream, Nested};
@@ -183,11 +183,15 @@ impl Draft {
     }
 
     /// It is refused after all, because it is hidden: like everything else it was approved
-    /// and charged first. Says whether it is so.
-    pub(crate) fn refuse_hidden(&mut self) -> bool {
+    /// and charged first, and what it was charged stays. Says whether it is so.
+    pub(crate) fn refuse_hidden(&mut self, charged: &mut Option<Charged>) -> bool {
         let is_hidden = self.refusal.is_none() && self.approved.is_some();
         if is_hidden {
             self.refusal = self.approved.take();
+            if let Some(mut charged) = charged.take() {
+                charged.sent();
+                charged.ended();
+            }
         }
         is_hidden
     }
@@ -378,6 +382,16 @@ impl Draft {
         self.facts.rule = rule;
         self.runs = runs;
         self.refusal = refusal;
+    }
+
+    /// It is refused, because what it answers could not be told to whoever keeps the
+    /// approvals.
+    pub(crate) fn refuse_untold(&mut self, error: &StoreError) {
+        let refusal = match Unapproved::from(error) {
+            Unapproved::Failed => Refusal::Failed,
+            _ => words::untold(self.facts.id.to_string()),
+        };
+        self.refuse_for(refusal);
     }
 
     /// What is only tried would refuse it because of this quota.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,11 +27,38 @@ use crate::waiting::Waiting;
 #[derive(Clone)]
 pub(crate) struct Limits {
     store: Arc<dyn LimitStore>,
-    /// Counts for this process alone while the store does not answer.
-    meanwhile: Arc<MemoryLimitStore>,
+    meanwhile: Arc<Fallback>,
     clock: Arc<dyn Clock>,
     /// How many sessions a caller may begin.
     sessions_begun: Arc<Quota>,
+}
+
+/// Counts for this process alone while the store does not answer.
+#[derive(Debug, Default)]
+struct Fallback {
+    store: Arc<MemoryLimitStore>,
+    /// Whether the store did not answer the last time: the operator is told of that once,
+    /// and not with each call.
+    is_needed: AtomicBool,
+}
+
+impl Fallback {
+    fn store_answered(&self) {
+        if self.is_needed.load(Ordering::Relaxed) && self.is_needed.swap(false, Ordering::Relaxed) {
+            tracing::info!(target: "mcp_policy", "the limit store answers again");
+        }
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        match self.is_needed.swap(true, Ordering::Relaxed) {
+            false => {
+                tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
+            }
+            true => {
+                tracing::debug!(target: "mcp_policy", %error, "the limit store did not answer again");
+            }
+        }
+    }
 }
 
 /// Sessions that a caller may begin in a minute, unless that is changed.
@@ -46,10 +74,10 @@ fn sessions_begun(per_minute: u32) -> Arc<Quota> {
 
 impl Default for Limits {
     fn default() -> Self {
-        let memory = Arc::new(MemoryLimitStore::default());
+        let meanwhile = Arc::<Fallback>::default();
         Self {
-            store: Arc::clone(&memory) as Arc<dyn LimitStore>,
-            meanwhile: memory,
+            store: Arc::clone(&meanwhile.store) as Arc<dyn LimitStore>,
+            meanwhile,
             clock: Arc::new(SystemClock),
             sessions_begun: sessions_begun(SESSIONS_PER_MINUTE),
         }
@@ -260,7 +288,7 @@ pub(crate) struct AwaitedCharge {
 
 /// Where it is counted if the store does not answer; `None` if it is that which
 /// did not.
-type Meanwhile = Option<Arc<MemoryLimitStore>>;
+type Meanwhile = Option<Arc<Fallback>>;
 
 impl Future for AwaitedCharge {
     type Output = Bill;
@@ -337,6 +365,9 @@ impl Charged {
 
     /// What comes of the answer of the store.
     fn settled(mut self, answer: Result<Reserved, StoreError>, meanwhile: Meanwhile) -> Charging {
+        if let (Ok(_), Some(meanwhile)) = (&answer, &meanwhile) {
+            meanwhile.store_answered();
+        }
         Charging::Known(match answer {
             Ok(Reserved::Admitted { over }) => Ok(Paid {
                 over: over.and_then(|index| self.quota(index)),
@@ -381,7 +412,9 @@ impl Charged {
         error: &StoreError,
         asked: Asked,
     ) -> Charging {
-        tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
+        if let Some(meanwhile) = &meanwhile {
+            meanwhile.store_failed(error);
+        }
         let stage = self.stage;
         if asked == Asked::No {
             self.stage = Stage::Concluded;
@@ -397,7 +430,7 @@ impl Charged {
             }));
         };
         let charged = Self {
-            store: meanwhile,
+            store: Arc::clone(&meanwhile.store) as Arc<dyn LimitStore>,
             clock: Arc::clone(&self.clock),
             reservation: self.reservation.clone(),
             stage,

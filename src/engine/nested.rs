@@ -169,7 +169,7 @@ impl Engine {
         Telling(Box::pin(async move {
             match store {
                 Some(store) => tell(&*store, answer, now).await,
-                None => Err(StoreError::of("there is none")),
+                None => Err(StoreError::of("there is no approval store")),
             }
         }))
     }

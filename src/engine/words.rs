@@ -198,6 +198,13 @@ pub(super) fn unasked(decision: String) -> Refusal {
     unavailable(STORE, reason, Some(decision))
 }
 
+/// The refusal of an answer to what somebody was asked while a call waits.
+pub(super) fn untold(decision: String) -> Refusal {
+    let reason = "The answer could not be noted, so nothing comes of it, and the call waits on. \
+                  Tell the operator if it goes on.";
+    unavailable(STORE, reason, Some(decision))
+}
+
 /// The refusal of what somebody has to approve first: nobody can be asked here.
 pub(super) fn unapproved(what: Thing, name: &str, rule: &str, decision: String) -> Refusal {
     const REASON: &str = "It needs an approval, and nobody can give one here.";

@@ -121,7 +121,9 @@ impl MessageGuard {
         self
     }
 
-    /// What the server is called in records.
+    /// What the server is called in records, and by which it is told apart from others in
+    /// a store that they share; see
+    /// [`PolicyLayer::server_name`](crate::PolicyLayer::server_name).
     #[must_use]
     pub fn server_name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.engine.set_server(name.into());
@@ -355,8 +357,11 @@ impl MessageConnection {
         };
         let awaited = self.awaited();
         let judge = awaited.judge_of(answer.id)?;
-        let digest = |judge: &Judge| judge.policy().map(|policy| policy.digest().to_owned());
-        (digest(judge) != digest(now)).then(|| judge.clone())
+        let is_same = match (judge.policy(), now.policy()) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        (!is_same).then(|| judge.clone())
     }
 
     /// Notes the answer to a request that was awaited.
@@ -404,7 +409,7 @@ impl MessageConnection {
             self.settle(charging, draft).await;
         }
         let approved = self.approve(judge, draft).await;
-        let charged = self.charge(judge, arrival, draft).await;
+        let mut charged = self.charge(judge, arrival, draft).await;
         let approved = approved.filter(|_| draft.refusal.is_none());
         if let Some(approved) = approved {
             let used = match self.engine.use_up(judge, approved) {
@@ -416,6 +421,7 @@ impl MessageConnection {
                 return None;
             }
         }
+        draft.refuse_hidden(&mut charged);
         charged
     }
 

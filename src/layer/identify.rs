@@ -13,7 +13,7 @@ use crate::caller::Caller;
 /// not be called without authentication is refused by the layer that
 /// authenticates, above.
 ///
-/// If it panics, the request is refused.
+/// It may be called more than once for one request. If it panics, the request is refused.
 pub trait IdentifyCaller: Send + Sync + 'static {
     /// The caller, if this can tell. Must not block.
     fn identify(&self, head: &Parts) -> Option<Caller>;

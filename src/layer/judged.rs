@@ -147,7 +147,7 @@ impl Judged {
     pub(super) fn settle_told(&mut self, told: Result<(), StoreError>) {
         match told {
             Ok(()) => self.first.refusal = Some(Refusal::Taken),
-            Err(_) => self.first.refuse_for(Refusal::Failed),
+            Err(error) => self.first.refuse_untold(&error),
         }
     }
 
@@ -304,11 +304,7 @@ impl Judged {
 
     /// It is refused if it is hidden, and has cost what everything else does.
     pub(super) fn refuse_hidden(&mut self) {
-        if self.first.refuse_hidden() {
-            if let Some(mut charged) = self.charged.take() {
-                charged.sent();
-                charged.ended();
-            }
+        if self.first.refuse_hidden(&mut self.charged) {
             self.refuse_together();
         }
     }

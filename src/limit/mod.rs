@@ -2,7 +2,7 @@
 //!
 //! A call is charged before it is forwarded, for all of its quotas or for none.
 //! What it was charged stays, whatever the answer, unless the server never saw
-//! it. See section 4 of the policy language.
+//! it.
 
 mod asked;
 #[cfg(feature = "_benching")]

@@ -69,7 +69,7 @@ pub(crate) fn era_of_message(headers: &HeaderMap, message: &Message<'_>) -> Era 
     }
 }
 
-/// Checks that the headers fit the message, in the order of `protocol.md` 2.7.
+/// Checks that the headers fit the message, in the order in which servers have to.
 pub(crate) fn check(headers: &HeaderMap, message: &Message<'_>) -> Result<(), HeaderFault> {
     let era = era_of_message(headers, message);
     if let Message::Request(_, call) = message {

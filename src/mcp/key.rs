@@ -6,8 +6,7 @@ use std::str::Chars;
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Every member name that decides what a message is or what it acts on
-/// (`protocol.md`, row R1).
+/// Every member name that decides what a message is or what it acts on.
 const PROTOCOL_KEYS: &[&str] = &[
     "jsonrpc",
     "id",

@@ -212,7 +212,8 @@ impl<'a> Id<'a> {
     }
 }
 
-fn said(raw: &[u8]) -> Cow<'_, [u8]> {
+/// What an id says that is written like this, if it is one.
+pub(crate) fn said(raw: &[u8]) -> Cow<'_, [u8]> {
     match raw {
         [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Cow::Borrowed(text),
         [b'"', ..] => match serde_json::from_slice::<String>(raw) {

@@ -1,4 +1,4 @@
-//! What a policy says: the order of section 2 of the policy language.
+//! What a policy says, in the order in which it is asked: the first refusal wins.
 
 mod progress;
 
@@ -29,7 +29,7 @@ impl Policy {
     /// counter and no I/O in it. What is used up by an action that is allowed is
     /// told by [`Decision::quotas`]; whether there is so much left is another
     /// question, and so is whether somebody has approved what [`Outcome::Ask`] asks
-    /// about. See sections 1 to 6 of the policy language.
+    /// about. See [the page on policies](crate::docs::policy).
     ///
     /// ```
     /// use mcp_policy::{Action, Outcome, Policy};

@@ -10,8 +10,7 @@ use crate::json::tree::{Node, Value};
 /// meant, and where it stands.
 ///
 /// Serialises to an object with the members `severity`, `message`, `help`,
-/// `pointer`, `line`, `column` and `span`. See section 8 of the policy
-/// language.
+/// `pointer`, `line`, `column` and `span`.
 ///
 /// ```
 /// use mcp_policy::{Policy, Severity};

@@ -20,8 +20,9 @@ use crate::risk::RiskCategory;
 /// `Policy::try_from`, which checks it like any other document; or look at the
 /// one a policy was made from with [`Policy::document`](super::Policy::document).
 /// Maps are ordered by name, so that the JSON text of a document does not
-/// depend on the order in which it was put together. See section 1 of the
-/// policy language.
+/// depend on the order in which it was put together.
+///
+/// See [the page on policies](crate::docs::policy).
 ///
 /// ```
 /// use mcp_policy::{DefaultAction, Policy, PolicyDocument, Rule};
@@ -189,8 +190,9 @@ pub enum DefaultAction {
 /// What a policy says about one tool, resource or prompt, or about all that
 /// match a pattern.
 ///
-/// The default rule, `{}` in JSON, allows. See section 2 of the policy
-/// language.
+/// The default rule, `{}` in JSON, allows.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 ///
 /// ```
 /// use mcp_policy::{Rule, RuleAction};
@@ -301,8 +303,9 @@ impl RuleAction {
     }
 }
 
-/// Whether a document or a rule is enforced. See "Shadow" in section 1 of the
-/// policy language.
+/// Whether a document or a rule is enforced.
+///
+/// See [the page on policies](crate::docs::policy).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -322,7 +325,9 @@ impl Mode {
 }
 
 /// What becomes of the free text for models in the answers to `initialize` and
-/// `server/discover`. See section 7 of the policy language.
+/// `server/discover`.
+///
+/// See [the page on policies](crate::docs::policy).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -341,8 +346,9 @@ impl Instructions {
     }
 }
 
-/// Conditions that a [`Rule`] looks at together. See section 2 of the policy
-/// language.
+/// Conditions that a [`Rule`] looks at together.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 ///
 /// ```
 /// use mcp_policy::{Action, Check, Condition, DefaultAction, Operator, Policy, PolicyDocument, Rule};
@@ -389,8 +395,10 @@ impl Check {
     }
 }
 
-/// What a value has to be. See section 3 of the policy language, and [`Check`]
-/// for an example.
+/// What a value has to be.
+///
+/// See [the page on policies](crate::docs::policy#conditions), and [`Check`] for an
+/// example.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -414,8 +422,9 @@ impl Condition {
     }
 }
 
-/// Where a dispatcher is told which tool to call, and with what. See section 7
-/// of the policy language.
+/// Where a dispatcher is told which tool to call, and with what.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 ///
 /// ```
 /// use mcp_policy::{Action, Policy};
@@ -454,7 +463,9 @@ impl Unwrap {
     }
 }
 
-/// What `methods` says about one method. See section 6 of the policy language.
+/// What `methods` says about one method.
+///
+/// See [the page on what happens to every message](crate::docs::verdicts).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::condition::Number;
 
 /// How much is counted, in millionths: an exact decimal number that stores can
-/// add as an integer. See section 4 of the policy language.
+/// add as an integer.
 ///
 /// ```
 /// use mcp_policy::Amount;
@@ -102,7 +102,9 @@ impl fmt::Display for Amount {
 }
 
 /// A limit of a policy, as it is counted by a
-/// [`LimitStore`](crate::LimitStore). See section 4 of the policy language.
+/// [`LimitStore`](crate::LimitStore).
+///
+/// See [the page on policies](crate::docs::policy#limits).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     id: QuotaId,
@@ -186,8 +188,9 @@ impl CalendarUnit {
     }
 }
 
-/// Whose calls count together. See "Session" and "Caller" in section 4 of the
-/// policy language.
+/// Whose calls count together.
+///
+/// See [the page on policies](crate::docs::policy#limits).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

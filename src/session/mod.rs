@@ -70,8 +70,10 @@ pub trait SessionStore: Send + Sync + 'static {
     fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>>;
 
     /// Whether every answer is known at once; one that is not counts as none then.
-    /// Asked once, when the layer gets the store. Where it is `false`, what a server
-    /// sends on an event stream is read twice: to ask, and to judge.
+    /// Asked once, when the layer gets the store. Where it is `false`, everything that
+    /// the store is asked about is read twice, to ask and to judge: requests in a session
+    /// and about tasks, answers, and events. Who calls and which policy holds is asked
+    /// twice then, too.
     fn answers_at_once(&self) -> bool {
         false
     }

@@ -4,8 +4,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use super::*;
 use crate::approval::testing::{Asking, demand, question};
 use crate::approval::{
-    ApprovalChanges, ApprovalEvent, ApprovalQuestion, Asked, CallDigest, Decider,
-    MemoryApprovalStore, Used,
+    ApprovalEvent, ApprovalQuestion, Asked, CallDigest, Decider, MemoryApprovalStore, Used,
 };
 use crate::limit::testing::ManualClock;
 
@@ -96,7 +95,7 @@ impl ApprovalStore for Broken {
     }
 
     fn changes(&self) -> ApprovalChanges {
-        ApprovalChanges::default()
+        panic!("on purpose");
     }
 }
 
@@ -121,4 +120,5 @@ fn a_store_that_fails_is_an_error() {
         let late = text(late.unwrap_err());
         assert_eq!(late, format!("{before}there was no answer in time"));
     });
+    assert_eq!(approvals.changes().next().now_or_never(), None);
 }

@@ -19,7 +19,7 @@ use self::row::Row;
 use self::writer::{FOR_EVER, Keep, Writer};
 use super::queue::Queue;
 use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
-use crate::sqlite::in_microseconds;
+use crate::sqlite::{in_microseconds, no_thread};
 use crate::store::StoreError;
 
 /// Keeps records in an SQLite file, which [`SqliteAuditLog`] reads.
@@ -71,7 +71,7 @@ impl SqliteAuditSink {
         thread::Builder::new()
             .name("mcp-policy-audit".to_owned())
             .spawn(move || writer.work(&other_end))
-            .map_err(|error| StoreError::new(format!("there is no thread: {error}")))?;
+            .map_err(|error| no_thread("the audit file", &error))?;
         Ok(Self { queue, keep })
     }
 

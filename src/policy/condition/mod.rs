@@ -10,8 +10,8 @@
 //! puts every value that it meets to the tests that wait for it. Nothing is
 //! collected: each answer is folded into the truth of its condition on the way.
 //!
-//! Nothing here knows HTTP, and nothing here reads a document: see section 3 of
-//! the policy language for what all of this means.
+//! Nothing here knows HTTP, and nothing here reads a document. What all of this means
+//! is said on [the page on policies](crate::docs::policy#conditions).
 
 mod find;
 mod folder;

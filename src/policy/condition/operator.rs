@@ -4,8 +4,8 @@ use serde::Serialize;
 
 /// How a condition compares what it finds with its own value.
 ///
-/// Displays and serialises as the word that a document has for it. See section
-/// 3 of the policy language.
+/// Displays and serialises as the word that a document has for it. See
+/// [the page on policies](crate::docs::policy#conditions).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -48,7 +48,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// Every operator, in the order of the policy language.
+    /// Every operator, in the order in which they are explained.
     pub(in crate::policy) const ALL: [Self; 17] = [
         Self::Eq,
         Self::Neq,

@@ -1,4 +1,4 @@
-//! Section 3 of the policy language as a table, and what holds for all of it.
+//! What conditions mean as a table, and what holds for all of it.
 //!
 //! A row is a condition, the arguments, and what it is found to be in
 //! `require`, `deny_if` and `require_approval`: `T`rue, `F`alse or

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::Condition;
 
-/// Which calls wait until somebody has approved exactly them, and how. See section
-/// 5 of the policy language.
+/// Which calls wait until somebody has approved exactly them, and how.
+///
+/// See [the page on policies](crate::docs::policy#approval).
 ///
 /// The default, `true` in JSON, asks an operator about every call. What is written
 /// as [`RuleAction::RequireApproval`](super::RuleAction::RequireApproval) is the

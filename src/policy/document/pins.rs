@@ -6,7 +6,9 @@ use serde::Serialize;
 use super::super::pins::digest_of;
 
 /// The definitions of tools, and the server's instructions, as somebody has seen and
-/// approved them. See section 7 of the policy language.
+/// approved them.
+///
+/// See [the page on policies](crate::docs::policy#pins).
 ///
 /// A digest is `sha256:` and the hexadecimal SHA-256 of the whole object of the tool as
 /// `tools/list` tells it, in one form whatever its white space and order: see

@@ -151,6 +151,7 @@ impl Approvals {
     ///         ApprovalEvent::Missed => {
     ///             println!("{:?} wait", approvals.list(&[ApprovalState::Pending]).await?);
     ///         }
+    ///         _ => {}
     ///     }
     /// }
     /// # Ok(())

@@ -111,6 +111,10 @@ impl Endpoints {
         let mailbox = Arc::<Mailbox>::default();
         let mut streams = lock(&self.streams);
         if streams.count >= MOST_STREAMS {
+            // There are two with it now, though one is not remembered.
+            if let Some(announced @ Announced::By(..)) = streams.by_address.get_mut(&key) {
+                *announced = Announced::Shared(1);
+            }
             return Ok(None);
         }
         let announced = match streams.by_address.remove(&key) {
@@ -599,6 +603,22 @@ mod tests {
             streams.pop();
             assert!(announce(MOST_STREAMS).is_some());
         }
+    }
+
+    #[test]
+    fn an_address_is_nobodys_although_not_all_of_its_streams_are_remembered() {
+        let endpoints = Arc::<Endpoints>::default();
+        let announce = |number: usize| {
+            let address = format!("/m?s={number}");
+            let announced = endpoints.announce(address.as_bytes(), &Caller::new("alice"));
+            announced.unwrap()
+        };
+        let streams: Vec<_> = (0..MOST_STREAMS).map(announce).collect();
+        assert!(delivers(&endpoints, "/m?s=0"));
+        assert!(announce(0).is_none());
+        assert!(!delivers(&endpoints, "/m?s=0"));
+        drop(streams);
+        assert!(lock(&endpoints.streams).by_address.is_empty());
     }
 
     #[test]

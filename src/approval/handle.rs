@@ -148,10 +148,10 @@ impl Approvals {
     ///             println!("{:?} is new", approvals.get(request).await?);
     ///         }
     ///         ApprovalEvent::Changed(request, state) => println!("{request} is {state}"),
-    ///         ApprovalEvent::Missed => {
+    ///         // Something was missed, or is not understood.
+    ///         _ => {
     ///             println!("{:?} wait", approvals.list(&[ApprovalState::Pending]).await?);
     ///         }
-    ///         _ => {}
     ///     }
     /// }
     /// # Ok(())

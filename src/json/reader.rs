@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::error::{Error, ErrorKind};
 use super::keys::{Key, find_duplicate};
-use super::scan;
 use super::string::{Text, unescape};
+use super::{plain, scan};
 
 /// How much a [`Reader`] tolerates. The grammar is never relaxed.
 #[derive(Clone, Copy, Debug)]
@@ -210,11 +210,30 @@ impl<'a> Reader<'a> {
     /// Reads any value and gives its span. Uses no recursion.
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Error> {
         let start = scan::space(self.bytes, self.position);
-        self.position = self.end_of_value(start)?;
+        self.position = match self.plain_end(start) {
+            Some(end) => end,
+            None => self.end_of_value(start)?,
+        };
         Ok(start..self.position)
     }
 
-    /// Where the value ends that begins here.
+    /// Where the value ends that begins here, if it is plain.
+    fn plain_end(&self, at: usize) -> Option<usize> {
+        let portable = self.profile.portable_scalars;
+        match self.bytes.get(at)? {
+            b'"' => plain::string(self.bytes, at + 1, portable),
+            // The names of what is in it would have to be compared.
+            b'{' | b'[' if self.profile.unique_keys => None,
+            b'{' | b'[' => {
+                let levels = self.profile.max_depth.saturating_sub(self.depth);
+                plain::container(self.bytes, at, levels, portable)
+            }
+            _ => scan::scalar(self.bytes, at, portable).ok(),
+        }
+    }
+
+    /// Where the value ends that begins here. Whatever it is: [`plain_end`](Self::plain_end)
+    /// is only faster.
     fn end_of_value(&mut self, mut at: usize) -> Result<usize, Error> {
         let bytes = self.bytes;
         let portable = self.profile.portable_scalars;
@@ -366,6 +385,12 @@ impl<'a> Reader<'a> {
     /// Reads a member name and its colon. `first_key` is where the names of
     /// this object begin in `self.keys`.
     fn key(&mut self, first_key: usize) -> Result<Text, Error> {
+        if !self.profile.unique_keys {
+            if let Some((text, end)) = plain::name(self.bytes, self.position) {
+                self.position = end;
+                return Ok(text);
+            }
+        }
         let (text, end) = self.key_at(self.position, first_key)?;
         self.position = end;
         Ok(text)

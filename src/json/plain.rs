@@ -4,8 +4,9 @@
 //! is wrong with it and where, or that nothing is: each function here gives what the
 //! reader would, or `None`.
 
+use std::ops::Range;
+
 use super::scan;
-use super::string::Text;
 
 /// How many objects and arrays can be open at once here.
 const MOST_LEVELS: u32 = 63;
@@ -13,41 +14,96 @@ const MOST_LEVELS: u32 = 63;
 const ARRAY: u64 = 0;
 const OBJECT: u64 = 1;
 
-/// The end of the object or array that begins here and holds at most so many levels, its
-/// own included.
-pub(super) fn container(bytes: &[u8], mut at: usize, levels: u32, portable: bool) -> Option<usize> {
-    let levels = levels.min(MOST_LEVELS);
+/// What may stand in a value.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Objects and arrays inside each other, itself included.
+    pub(super) levels: u32,
+    /// Whether lone surrogates and numbers that no float holds are refused.
+    pub(super) portable: bool,
+}
+
+/// The end of the value that begins here.
+#[inline]
+pub(super) fn value(bytes: &[u8], at: usize, bounds: Bounds) -> Option<usize> {
+    match *bytes.get(at)? {
+        b'"' => string(bytes, at + 1, bounds.portable),
+        b'{' | b'[' => container(bytes, at, bounds),
+        first => scalar(bytes, at, first, bounds.portable),
+    }
+}
+
+/// The end of the object that begins here. Each member is told of, by the spans of its
+/// name, without quotes, and its value; if one is not liked, there is no end.
+#[inline]
+pub(super) fn members(
+    bytes: &[u8],
+    at: usize,
+    bounds: Bounds,
+    mut is_liked: impl FnMut(Range<usize>, Range<usize>) -> bool,
+) -> Option<usize> {
+    let levels = bounds.levels.checked_sub(1)?;
+    let inner = Bounds { levels, ..bounds };
+    if *bytes.get(at)? != b'{' {
+        return None;
+    }
+    let (mut byte, mut at) = next(bytes, at + 1)?;
+    if byte == b'}' {
+        return Some(at + 1);
+    }
+    loop {
+        let name = name(bytes, (byte, at))?;
+        let (_, start) = next(bytes, behind_colon(bytes, name.end + 1)?)?;
+        let end = value(bytes, start, inner)?;
+        if !is_liked(name, start..end) {
+            return None;
+        }
+        (byte, at) = next(bytes, end)?;
+        match byte {
+            b',' => (byte, at) = next(bytes, at + 1)?,
+            b'}' => return Some(at + 1),
+            _ => return None,
+        }
+    }
+}
+
+/// The end of the object or array that begins here.
+fn container(bytes: &[u8], start: usize, bounds: Bounds) -> Option<usize> {
+    let levels = bounds.levels.min(MOST_LEVELS);
+    let portable = bounds.portable;
     // What is open, the innermost in the lowest bit, above a one for the outside.
     let mut open: u64 = 1;
+    let (mut byte, mut at) = (*bytes.get(start)?, start);
     'value: loop {
-        at = scan::space(bytes, at);
-        match *bytes.get(at)? {
+        match byte {
             b'"' => at = string(bytes, at + 1, portable)?,
             b'{' => {
                 open = enter(open, OBJECT, levels)?;
-                at = scan::space(bytes, at + 1);
-                if *bytes.get(at)? != b'}' {
-                    at = member(bytes, at, portable)?;
+                (byte, at) = next(bytes, at + 1)?;
+                if byte != b'}' {
+                    at = member(bytes, (byte, at), portable)?;
+                    (byte, at) = next(bytes, at)?;
                     continue;
                 }
             }
             b'[' => {
                 open = enter(open, ARRAY, levels)?;
-                at = scan::space(bytes, at + 1);
-                if *bytes.get(at)? != b']' {
+                (byte, at) = next(bytes, at + 1)?;
+                if byte != b']' {
                     continue;
                 }
             }
-            _ => at = scan::scalar(bytes, at, portable).ok()?,
+            _ => at = scalar(bytes, at, byte, portable)?,
         }
         // A value has ended, or an empty container is about to.
         loop {
-            at = scan::space(bytes, at);
-            let byte = *bytes.get(at)?;
+            (byte, at) = next(bytes, at)?;
             at += 1;
             if byte == b',' {
+                (byte, at) = next(bytes, at)?;
                 if open & 1 == OBJECT {
-                    at = member(bytes, at, portable)?;
+                    at = member(bytes, (byte, at), portable)?;
+                    (byte, at) = next(bytes, at)?;
                 }
                 continue 'value;
             }
@@ -77,46 +133,56 @@ fn closing(open: u64) -> u8 {
     }
 }
 
-/// What follows the colon behind the name of a member.
+/// The first byte that is not white space, and where it stands.
 #[inline(always)]
-fn member(bytes: &[u8], at: usize, portable: bool) -> Option<usize> {
-    let quote = scan::space(bytes, at);
-    if *bytes.get(quote)? != b'"' {
+fn next(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
+    let byte = *bytes.get(at)?;
+    if byte > b' ' {
+        return Some((byte, at));
+    }
+    behind_space(bytes, at)
+}
+
+#[inline(never)]
+fn behind_space(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
+    let at = scan::space(bytes, at);
+    Some((*bytes.get(at)?, at))
+}
+
+/// What follows the colon behind the name of a member, of which this is the first byte.
+#[inline(always)]
+fn member(bytes: &[u8], (byte, at): (u8, usize), portable: bool) -> Option<usize> {
+    if byte != b'"' {
         return None;
     }
-    let end = string(bytes, quote + 1, portable)?;
-    behind_colon(bytes, end)
+    behind_colon(bytes, string_inline(bytes, at + 1, portable)?)
 }
 
 #[inline(always)]
 fn behind_colon(bytes: &[u8], at: usize) -> Option<usize> {
-    let colon = scan::space(bytes, at);
-    (*bytes.get(colon)? == b':').then_some(colon + 1)
+    let (byte, colon) = next(bytes, at)?;
+    (byte == b':').then_some(colon + 1)
 }
 
-/// The short name of a member, without escape sequences, and what follows its colon.
-#[inline]
-pub(super) fn name(bytes: &[u8], at: usize) -> Option<(Text, usize)> {
-    let quote = scan::space(bytes, at);
-    if *bytes.get(quote)? != b'"' {
+/// The short name without escape sequences of which this is the first byte, without its
+/// quotes.
+#[inline(always)]
+fn name(bytes: &[u8], (byte, at): (u8, usize)) -> Option<Range<usize>> {
+    if byte != b'"' {
         return None;
     }
-    let start = quote + 1;
+    let start = at + 1;
     let end = start + scan::special_in_next(bytes.get(start..)?)?;
-    if *bytes.get(end)? != b'"' {
-        return None;
-    }
-    let text = Text {
-        start,
-        end,
-        escaped: false,
-    };
-    Some((text, behind_colon(bytes, end + 1)?))
+    (*bytes.get(end)? == b'"').then_some(start..end)
 }
 
 /// What follows the string of which `start` is behind the quote.
-#[inline]
-pub(super) fn string(bytes: &[u8], start: usize, portable: bool) -> Option<usize> {
+fn string(bytes: &[u8], start: usize, portable: bool) -> Option<usize> {
+    string_inline(bytes, start, portable)
+}
+
+#[inline(always)]
+fn string_inline(bytes: &[u8], start: usize, portable: bool) -> Option<usize> {
     // Most are short.
     let Some(length) = scan::special_in_next(bytes.get(start..)?) else {
         return rest_of_string(bytes, start, portable);
@@ -140,10 +206,44 @@ fn rest_of_string(bytes: &[u8], mut at: usize, portable: bool) -> Option<usize> 
     }
 }
 
+/// The end of a number, or of a word, of which this is the first byte.
+#[inline(always)]
+fn scalar(bytes: &[u8], at: usize, first: u8, portable: bool) -> Option<usize> {
+    match first {
+        b'1'..=b'9' => integer(bytes, at).or_else(|| scan::scalar(bytes, at, portable).ok()),
+        b't' => word(bytes, at, b"true"),
+        b'f' => word(bytes, at, b"false"),
+        b'n' => word(bytes, at, b"null"),
+        _ => scan::scalar(bytes, at, portable).ok(),
+    }
+}
+
+#[inline(always)]
+fn word<const N: usize>(bytes: &[u8], at: usize, word: &[u8; N]) -> Option<usize> {
+    let written = bytes.get(at..)?.first_chunk::<N>()?;
+    (written == word).then_some(at + N)
+}
+
+/// The end of a short integer that begins with this digit, and not with a zero.
+#[inline(always)]
+fn integer(bytes: &[u8], at: usize) -> Option<usize> {
+    const LONGEST: usize = 20;
+    let digits = bytes.get(at..)?.iter().take(LONGEST);
+    let length = digits.take_while(|byte| byte.is_ascii_digit()).count();
+    let end = at + length;
+    let follows = *bytes.get(end)?;
+    let goes_on = follows.is_ascii_digit() || matches!(follows, b'.' | b'e' | b'E');
+    (!goes_on).then_some(end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{ErrorKind, Profile, Reader};
     use super::*;
+
+    fn end(text: &[u8], levels: u32, portable: bool) -> Option<usize> {
+        value(text, 0, Bounds { levels, portable })
+    }
 
     fn nested(levels: usize) -> Vec<u8> {
         let (open, close) = (r#"[{"a":"#.repeat(levels / 2), "}]".repeat(levels / 2));
@@ -165,8 +265,8 @@ mod tests {
         for levels in 1..=70 {
             let text = nested(levels);
             let is_short = levels <= MOST_LEVELS as usize;
-            let end = Some(text.len()).filter(|_| is_short);
-            assert_eq!(container(&text, 0, u32::MAX, false), end, "{levels}");
+            let expected = Some(text.len()).filter(|_| is_short);
+            assert_eq!(end(&text, u32::MAX, false), expected, "{levels}");
             assert_eq!(skipped(&text), Ok(text.len()), "{levels}");
         }
         let deepest = nested(1024);
@@ -179,8 +279,102 @@ mod tests {
         for levels in 1..=5_u32 {
             let text = nested(levels as usize);
             for most in 0..=6 {
-                let end = Some(text.len()).filter(|_| levels <= most);
-                assert_eq!(container(&text, 0, most, true), end, "{levels} of {most}");
+                let expected = Some(text.len()).filter(|_| levels <= most);
+                assert_eq!(end(&text, most, true), expected, "{levels} of {most}");
+            }
+        }
+    }
+
+    /// The names and values of an object, if it is plain.
+    fn told(text: &str, levels: u32) -> Option<Vec<(&str, &str)>> {
+        let mut told = Vec::new();
+        let portable = false;
+        let bounds = Bounds { levels, portable };
+        let end = members(text.as_bytes(), 0, bounds, |name, value| {
+            told.push((&text[name], &text[value]));
+            true
+        });
+        end.map(|end| assert_eq!(end, text.len()))?;
+        Some(told)
+    }
+
+    #[test]
+    fn members_are_told_as_they_are_written() {
+        let text = "{ \"a\" : [1,{}] ,\t\"\":\"x\\n\",\"b\":12.5,\"b\":null }";
+        let expected = [
+            ("a", "[1,{}]"),
+            ("", "\"x\\n\""),
+            ("b", "12.5"),
+            ("b", "null"),
+        ];
+        assert_eq!(told(text, 3).as_deref(), Some(&expected[..]));
+        assert_eq!(told(text, 2), None);
+        assert_eq!(told("{ }", 1).as_deref(), Some(&[][..]));
+        for text in [
+            "{}",
+            "[]",
+            "{\"a\":1,}",
+            "{\"a\"}",
+            "{\"a\" 1}",
+            "{\"a\":1]",
+            "{1:1}",
+            "{\"\\n\":1}",
+            "{\"a name that is long\":1}",
+            "{\"a\":01}",
+            "{,}",
+        ] {
+            let levels = u32::from(text != "{}");
+            assert_eq!(told(text, levels), None, "{text}");
+        }
+        let unliked = members(
+            b"{\"a\":1}",
+            0,
+            Bounds {
+                levels: 1,
+                portable: false,
+            },
+            |_, _| false,
+        );
+        assert_eq!(unliked, None);
+    }
+
+    #[test]
+    fn scalars_end_where_the_long_way_ends_them() {
+        let digits = "9".repeat(400);
+        for text in [
+            "1",
+            "10",
+            "1234567890123456789",
+            "12345678901234567890",
+            "123456789012345678901",
+            "0",
+            "-1",
+            "1.5",
+            "1e5",
+            "1E5",
+            "1.",
+            "1e",
+            "01",
+            "00",
+            "true",
+            "truE",
+            "tru",
+            "false",
+            "null",
+            "nul",
+            "x",
+            "",
+            &digits,
+        ] {
+            for follows in ["", ",", " ", "0", "x", "]"] {
+                let text = format!("{text}{follows}");
+                for portable in [false, true] {
+                    let slow = scan::scalar(text.as_bytes(), 0, portable).ok();
+                    let fast = end(text.as_bytes(), 0, portable);
+                    // At the very end of a text there is nothing to see what follows.
+                    let is_end = fast.is_none() && slow == Some(text.len());
+                    assert!(fast == slow || is_end, "{text}: {fast:?} {slow:?}");
+                }
             }
         }
     }
@@ -209,16 +403,16 @@ mod tests {
             "[nul]",
             "[01]",
         ] {
-            assert_eq!(container(text.as_bytes(), 0, 9, false), None, "{text:?}");
+            assert_eq!(end(text.as_bytes(), 9, false), None, "{text:?}");
         }
     }
 
     #[test]
     fn only_what_any_reader_can_hold_is_portable() {
         for text in ["[1e999]", r#"["\ud800"]"#, r#"{"\ud800":1}"#] {
-            let end = container(text.as_bytes(), 0, 9, false);
-            assert_eq!(end, Some(text.len()), "{text}");
-            assert_eq!(container(text.as_bytes(), 0, 9, true), None, "{text}");
+            let length = Some(text.len());
+            assert_eq!(end(text.as_bytes(), 9, false), length, "{text}");
+            assert_eq!(end(text.as_bytes(), 9, true), None, "{text}");
         }
     }
 }

@@ -219,16 +219,39 @@ impl<'a> Reader<'a> {
 
     /// Where the value ends that begins here, if it is plain.
     fn plain_end(&self, at: usize) -> Option<usize> {
-        let portable = self.profile.portable_scalars;
-        match self.bytes.get(at)? {
-            b'"' => plain::string(self.bytes, at + 1, portable),
-            // The names of what is in it would have to be compared.
-            b'{' | b'[' if self.profile.unique_keys => None,
-            b'{' | b'[' => {
-                let levels = self.profile.max_depth.saturating_sub(self.depth);
-                plain::container(self.bytes, at, levels, portable)
-            }
-            _ => scan::scalar(self.bytes, at, portable).ok(),
+        // Else names would have to be compared.
+        if self.profile.unique_keys {
+            return None;
+        }
+        plain::value(self.bytes, at, self.bounds())
+    }
+
+    /// Reads an object whose members are plain to see, with names that are short and hold
+    /// no escape sequence. `member` is called with each name, without its quotes, and with
+    /// each value, as they are written. Nothing is read, and `false` given, if the object
+    /// is not like that or `member` gives `false`.
+    pub(crate) fn plain_object(
+        &mut self,
+        mut member: impl FnMut(&'a str, &'a [u8]) -> bool,
+    ) -> bool {
+        if self.profile.unique_keys {
+            return false;
+        }
+        let (bytes, text) = (self.bytes, self.text);
+        let is_liked = |name: Range<usize>, value: Range<usize>| {
+            let written = text.get(name).zip(bytes.get(value));
+            written.is_some_and(|(name, value)| member(name, value))
+        };
+        let start = scan::space(bytes, self.position);
+        let end = plain::members(bytes, start, self.bounds(), is_liked);
+        self.position = end.unwrap_or(self.position);
+        end.is_some()
+    }
+
+    fn bounds(&self) -> plain::Bounds {
+        plain::Bounds {
+            levels: self.profile.max_depth.saturating_sub(self.depth),
+            portable: self.profile.portable_scalars,
         }
     }
 
@@ -385,12 +408,6 @@ impl<'a> Reader<'a> {
     /// Reads a member name and its colon. `first_key` is where the names of
     /// this object begin in `self.keys`.
     fn key(&mut self, first_key: usize) -> Result<Text, Error> {
-        if !self.profile.unique_keys {
-            if let Some((text, end)) = plain::name(self.bytes, self.position) {
-                self.position = end;
-                return Ok(text);
-            }
-        }
         let (text, end) = self.key_at(self.position, first_key)?;
         self.position = end;
         Ok(text)

@@ -155,7 +155,7 @@ fn member(bytes: &[u8], (byte, at): (u8, usize), portable: bool) -> Option<usize
     if byte != b'"' {
         return None;
     }
-    behind_colon(bytes, string_inline(bytes, at + 1, portable)?)
+    behind_colon(bytes, string(bytes, at + 1, portable)?)
 }
 
 #[inline(always)]
@@ -177,12 +177,8 @@ fn name(bytes: &[u8], (byte, at): (u8, usize)) -> Option<Range<usize>> {
 }
 
 /// What follows the string of which `start` is behind the quote.
-fn string(bytes: &[u8], start: usize, portable: bool) -> Option<usize> {
-    string_inline(bytes, start, portable)
-}
-
 #[inline(always)]
-fn string_inline(bytes: &[u8], start: usize, portable: bool) -> Option<usize> {
+fn string(bytes: &[u8], start: usize, portable: bool) -> Option<usize> {
     // Most are short.
     let Some(length) = scan::special_in_next(bytes.get(start..)?) else {
         return rest_of_string(bytes, start, portable);

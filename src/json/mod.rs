@@ -7,6 +7,7 @@
 pub(crate) mod canonical;
 mod error;
 mod keys;
+mod plain;
 mod reader;
 mod scan;
 mod splice;

@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::error::{Error, ErrorKind};
 use super::keys::{Key, find_duplicate};
-use super::scan;
 use super::string::{Text, unescape};
+use super::{plain, scan};
 
 /// How much a [`Reader`] tolerates. The grammar is never relaxed.
 #[derive(Clone, Copy, Debug)]
@@ -210,11 +210,53 @@ impl<'a> Reader<'a> {
     /// Reads any value and gives its span. Uses no recursion.
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Error> {
         let start = scan::space(self.bytes, self.position);
-        self.position = self.end_of_value(start)?;
+        self.position = match self.plain_end(start) {
+            Some(end) => end,
+            None => self.end_of_value(start)?,
+        };
         Ok(start..self.position)
     }
 
-    /// Where the value ends that begins here.
+    /// Where the value ends that begins here, if it is plain.
+    fn plain_end(&self, at: usize) -> Option<usize> {
+        // Else names would have to be compared.
+        if self.profile.unique_keys {
+            return None;
+        }
+        plain::value(self.bytes, at, self.bounds())
+    }
+
+    /// Reads an object whose members are plain to see, with names that are short and hold
+    /// no escape sequence. `member` is called with each name, without its quotes, and with
+    /// each value, as they are written. Nothing is read, and `false` given, if the object
+    /// is not like that or `member` gives `false`.
+    pub(crate) fn plain_object(
+        &mut self,
+        mut member: impl FnMut(&'a str, &'a [u8]) -> bool,
+    ) -> bool {
+        if self.profile.unique_keys {
+            return false;
+        }
+        let (bytes, text) = (self.bytes, self.text);
+        let is_liked = |name: Range<usize>, value: Range<usize>| {
+            let written = text.get(name).zip(bytes.get(value));
+            written.is_some_and(|(name, value)| member(name, value))
+        };
+        let start = scan::space(bytes, self.position);
+        let end = plain::members(bytes, start, self.bounds(), is_liked);
+        self.position = end.unwrap_or(self.position);
+        end.is_some()
+    }
+
+    fn bounds(&self) -> plain::Bounds {
+        plain::Bounds {
+            levels: self.profile.max_depth.saturating_sub(self.depth),
+            portable: self.profile.portable_scalars,
+        }
+    }
+
+    /// Where the value ends that begins here. Whatever it is: [`plain_end`](Self::plain_end)
+    /// is only faster.
     fn end_of_value(&mut self, mut at: usize) -> Result<usize, Error> {
         let bytes = self.bytes;
         let portable = self.profile.portable_scalars;

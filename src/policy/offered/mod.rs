@@ -106,12 +106,12 @@ impl<'t> Applied<'t> {
         let seen = Seen(listed.map(|listed| listed as &dyn Definitions));
         let mut applied = Self::default();
         for tool in tools {
-            let (decision, rule) = rules.judge(&rules.tools, tool.name, Names::All, seen);
-            if !decision.is_allowed() {
+            let said = rules.judge(&rules.tools, tool.name, Names::All, seen);
+            if !said.allows() {
                 continue;
             }
             applied.all.push(*tool);
-            if let Some(rule) = rule {
+            if let Some(rule) = said.rule() {
                 applied.by_rule.entry(rule.place()).or_default().push(*tool);
             }
         }

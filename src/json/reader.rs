@@ -95,6 +95,8 @@ pub(crate) struct Reader<'a> {
     depth: u32,
     profile: Profile,
     keys: SmallVec<[Key; 24]>,
+    /// Where values stand that were read before and are not read again.
+    long_values: &'a [Range<usize>],
 }
 
 impl<'a> Reader<'a> {
@@ -111,6 +113,7 @@ impl<'a> Reader<'a> {
             depth: 0,
             profile,
             keys: SmallVec::new(),
+            long_values: &[],
         };
         reader.skip_space();
         if reader.position == bytes.len() {
@@ -128,7 +131,15 @@ impl<'a> Reader<'a> {
             depth: self.depth,
             profile: self.profile,
             keys: self.keys.clone(),
+            long_values: self.long_values,
         }
+    }
+
+    /// The same reader of a text that was read before, if these are whole values in it:
+    /// they are not read again where they are only skipped.
+    pub(crate) fn past(mut self, long_values: &'a [Range<usize>]) -> Self {
+        self.long_values = long_values;
+        self
     }
 
     /// The byte offset that is read next.
@@ -210,7 +221,11 @@ impl<'a> Reader<'a> {
     /// Reads any value and gives its span. Uses no recursion.
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Error> {
         let start = scan::space(self.bytes, self.position);
-        self.position = self.end_of_value(start)?;
+        let known = self.long_values.iter().find(|value| value.start == start);
+        self.position = match known {
+            Some(value) => value.end,
+            None => self.end_of_value(start)?,
+        };
         Ok(start..self.position)
     }
 

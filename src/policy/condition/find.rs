@@ -24,9 +24,14 @@ pub(in crate::policy) enum Found {
 /// text: one thing for a path without `[*]`, and with it one for every item.
 /// Of more than [`MOST_FOUND`] items no more than one beyond.
 pub(in crate::policy) fn find(path: &Path, text: &[u8]) -> Vec<Found> {
+    find_by(path, Reader::new(text, Profile::JUDGED))
+}
+
+/// The same where this reader stands at the beginning.
+pub(in crate::policy) fn find_by(path: &Path, reader: Result<Reader<'_>, Error>) -> Vec<Found> {
     let mut found = Vec::new();
-    let mut read = || {
-        let mut reader = Reader::new(text, Profile::JUDGED)?;
+    let read = || {
+        let mut reader = reader?;
         follow(path.steps(), &mut reader, &mut found)?;
         reader.finish()
     };

@@ -21,6 +21,8 @@ pub(in crate::policy) type Truths = SmallVec<[Truth; 8]>;
 pub(in crate::policy) struct Roots<'a> {
     /// Absent and `null` are an empty object.
     pub(in crate::policy) args: Option<&'a [u8]>,
+    /// Where values stand in these that need not be read again.
+    pub(in crate::policy) long_args: &'a [Range<usize>],
     pub(in crate::policy) resource: Option<&'a [u8]>,
     pub(in crate::policy) caller: Option<&'a [u8]>,
     pub(in crate::policy) tool: Option<&'a [u8]>,
@@ -37,6 +39,15 @@ impl<'a> Roots<'a> {
             Root::Tool => self.tool,
             Root::Client => self.client,
         }
+    }
+
+    /// Begins to read the text of a root; nothing if it is not known.
+    pub(in crate::policy) fn reader(&self, root: Root) -> Option<Result<Reader<'a>, Error>> {
+        let reader = Reader::new(self.text(root)?, Profile::JUDGED);
+        Some(match root {
+            Root::Args => reader.map(|reader| reader.past(self.long_args)),
+            _ => reader,
+        })
     }
 }
 
@@ -62,7 +73,7 @@ pub(in crate::policy) fn evaluate(plans: &[&Plan], roots: &Roots<'_>) -> SmallVe
             base += plan.len();
         }
         if !cursors.is_empty() {
-            walk.root(roots.text(root), &cursors);
+            walk.root(roots.reader(root), &cursors);
         }
     }
     walk.results(plans)
@@ -123,14 +134,14 @@ struct Walk {
 }
 
 impl Walk {
-    fn root(&mut self, text: Option<&[u8]>, cursors: &[Cursor<'_>]) {
-        let mut read = |text| {
-            let mut reader = Reader::new(text, Profile::JUDGED)?;
+    fn root(&mut self, reader: Option<Result<Reader<'_>, Error>>, cursors: &[Cursor<'_>]) {
+        let mut read = |reader: Result<Reader<'_>, Error>| {
+            let mut reader = reader?;
             let is_object = reader.kind()? == Kind::Object;
             self.value(&mut reader, cursors)?;
             reader.finish().map(|()| is_object)
         };
-        let read = text.map(&mut read);
+        let read = reader.map(&mut read);
         if !matches!(read, Some(Ok(true))) {
             for cursor in cursors {
                 for truth in self.truths.get_mut(cursor.places()).unwrap_or_default() {

@@ -88,7 +88,7 @@ impl<'m, 'b> Seen<'m, 'b> {
 /// A message that was judged, and is still to be charged and recorded.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    /// Nobody else has them before they are recorded.
+    /// Nobody else has them before they are recorded, and nothing changes them after that.
     facts: Arc<Facts>,
     since: Instant,
     /// Whether something runs by it.
@@ -583,8 +583,8 @@ impl Engine {
     }
 
     /// Records what was decided. The outcome is still to be recorded.
-    pub(crate) fn decided(&self, draft: Draft) -> (OpenDecision, Receipt) {
-        let record = DecisionRecord::new(draft.facts);
+    pub(crate) fn decided(&self, draft: &Draft) -> (OpenDecision, Receipt) {
+        let record = DecisionRecord::new(Arc::clone(&draft.facts));
         self.trail.decided(record, draft.since)
     }
 

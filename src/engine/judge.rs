@@ -135,8 +135,8 @@ impl Judgement {
         self.spending.extend(other.spending);
     }
 
-    /// The same, with what else is recorded of the decision.
-    fn noting(mut self, decision: &Decision<'_>) -> Self {
+    /// Adds what else is recorded of the decision.
+    fn note(&mut self, decision: &Decision<'_>) {
         self.inner = decision.inner().map(shown);
         self.conditions = decision.shared_conditions().collect();
         self.demand = decision.approval().map(Demand::from);
@@ -152,15 +152,12 @@ impl Judgement {
             },
             rule: shadow.rule().to_owned(),
         });
-        self
     }
 
     /// The same of a use that waits for nobody: what has to be approved is refused.
-    fn at_once(self) -> Self {
-        Self {
-            demand: None,
-            ..self
-        }
+    fn at_once(mut self) -> Self {
+        self.demand = None;
+        self
     }
 
     /// The same of a method that the version of the call does not have: if it is
@@ -226,16 +223,15 @@ impl Judge {
     }
 
     /// The same for a client that said this of itself when it began the session.
-    pub(crate) fn of_client(self, client: Option<Arc<str>>) -> Self {
-        Self { client, ..self }
+    pub(crate) fn of_client(mut self, client: Option<Arc<str>>) -> Self {
+        self.client = client;
+        self
     }
 
     /// The same for a client that said then that it can ask its user so.
-    pub(crate) fn of_elicitation(self, elicitation: Elicitation) -> Self {
-        Self {
-            elicitation,
-            ..self
-        }
+    pub(crate) fn of_elicitation(mut self, elicitation: Elicitation) -> Self {
+        self.elicitation = elicitation;
+        self
     }
 
     /// How the client said that it can ask its user, when it began the session.
@@ -244,8 +240,9 @@ impl Judge {
     }
 
     /// The same for a request of this session, which is known to be the caller's.
-    pub(crate) fn in_session(self, session: Option<Arc<str>>) -> Self {
-        Self { session, ..self }
+    pub(crate) fn in_session(mut self, session: Option<Arc<str>>) -> Self {
+        self.session = session;
+        self
     }
 
     /// The session by which the request is counted.
@@ -388,12 +385,13 @@ impl Judge {
             return Judgement::denied(NO_POLICY, None, unknown_method(call));
         }
         let rule = decision.rule();
-        let judgement = if decision.is_allowed() {
+        let mut judgement = if decision.is_allowed() {
             Judgement::allowed(rule, None)
         } else {
             Judgement::denied(rule, None, unknown_method(call))
         };
-        judgement.noting(&decision)
+        judgement.note(&decision);
+        judgement
     }
 
     /// The action with what the call says of its arguments and of the client.
@@ -457,7 +455,7 @@ impl Judge {
         let rule = decision.rule();
         // A dispatcher is refused for what it should call.
         let decisive = decision.inner().unwrap_or(name);
-        let judgement = match decision.outcome() {
+        let mut judgement = match decision.outcome() {
             Outcome::Allow => Judgement::allowed(rule, shown),
             Outcome::Deny | Outcome::Ask => {
                 Judgement::denied(rule, shown, refused(decisive, decision))
@@ -474,10 +472,8 @@ impl Judge {
                 }
             }
         };
-        let mut judgement = Judgement {
-            thing: Some(what),
-            ..judgement.noting(decision)
-        };
+        judgement.thing = Some(what);
+        judgement.note(decision);
         // Somebody is asked about it as about others that the same pattern names.
         let asks = decision.unnamed().and_then(Decision::approval);
         if let (Outcome::Hide, Some(demand)) = (decision.outcome(), asks) {

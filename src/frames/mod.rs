@@ -207,7 +207,7 @@ impl MessageConnection {
             Err(_) => None,
         };
         let (refusal, runs) = (draft.refusal.clone(), draft.runs);
-        let (open, receipt) = self.engine.decided(draft);
+        let (open, receipt) = self.engine.decided(&draft);
         if let Some(refusal) = &refusal {
             let _ = settled(receipt.and(open.end(Ending::Refused))).await;
             return refuse(refusal, era, id);

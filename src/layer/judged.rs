@@ -326,39 +326,29 @@ impl Judged {
             .judge
             .as_ref()
             .and_then(|judge| self.first.following(judge, is_charged));
-        let Self {
-            config,
-            asked,
-            caller,
-            judge,
-            first,
-            others,
-            is_message,
-            charged,
-            ..
-        } = *self;
-        let (open, mut receipt) = config.engine.decided(first);
+        let engine = &self.config.engine;
+        let (open, mut receipt) = engine.decided(&self.first);
         let mut open = OpenDecisions::from(open);
-        for draft in others {
-            let (other, its_receipt) = config.engine.decided(draft);
+        for draft in &self.others {
+            let (other, its_receipt) = engine.decided(draft);
             open.push(other);
             receipt = receipt.and(its_receipt);
         }
-        let result = match (refusal, judge) {
+        let result = match (refusal, self.judge) {
             (None, Some(judge)) => Ok(Exchange {
-                config,
+                config: self.config,
                 judge,
-                asked,
-                charged,
+                asked: self.asked,
+                charged: self.charged,
                 following: following.map(|following| Follow::new(following, open.record())),
             }),
             // There is a judge wherever nothing is refused.
             (refusal, _) => Err(Box::new(Refused {
                 refusal: refusal.unwrap_or(Refusal::Failed),
-                config,
-                asked,
-                caller,
-                is_message,
+                config: self.config,
+                asked: self.asked,
+                caller: self.caller,
+                is_message: self.is_message,
             })),
         };
         Recorded {

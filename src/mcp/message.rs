@@ -9,7 +9,7 @@ use super::method::{self, Subject};
 use super::params::{Elicitation, Name, Param, Params};
 use super::trace_context::trace_parent;
 use super::version::Era;
-use crate::json::{self, Kind, Profile, Reader};
+use crate::json::{self, Kind, Profile, Reader, Utf8};
 
 /// Bytes that a request id may have, quotes included.
 const LONGEST_ID: usize = 1024;
@@ -47,7 +47,7 @@ pub(crate) struct Id<'a> {
 impl<'a> Message<'a> {
     /// Reads one message strictly, in one pass.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
-        let mut reader = Reader::new(body, Profile::MESSAGE)?;
+        let mut reader = Reader::of(Utf8::new(body)?, Profile::MESSAGE);
         if reader.kind()? == Kind::Array {
             return Err(Fault::Batch);
         }

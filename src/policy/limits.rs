@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::condition::{Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find_by};
+use super::condition::{Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find_past};
 use super::diagnostic::{Problem, Problems, join, printable};
 use super::document::{Limit, MaxConcurrent, Mode, PolicyDocument, RateLimit, Reset, Rule, Window};
 use super::quota::{Amount, CalendarUnit, Period, Quota, Spending};
@@ -289,7 +289,7 @@ impl Source {
         let roots = roots.ok_or(Why::Unknown)?;
         let root = self.path.root();
         let text = roots.text(root).ok_or(Why::Unreadable)?;
-        let found = find_by(&self.path, roots.reader(root).ok_or(Why::Unreadable)?);
+        let found = find_past(&self.path, text, roots.long_values(root));
         if found.len() > MOST_FOUND {
             return Err(Why::TooMany);
         }

@@ -9,7 +9,7 @@ use super::path::Root;
 use super::plan::{Condition, Node, Plan};
 use super::truth::Truth;
 use super::wanted::Scalar;
-use crate::json::{Error, Kind, Profile, Reader};
+use crate::json::{Error, Kind, Profile, Reader, Utf8};
 
 /// The truth of every condition of a plan, in the order in which it was given
 /// them.
@@ -41,13 +41,12 @@ impl<'a> Roots<'a> {
         }
     }
 
-    /// Begins to read the text of a root; nothing if it is not known.
-    pub(in crate::policy) fn reader(&self, root: Root) -> Option<Result<Reader<'a>, Error>> {
-        let reader = Reader::new(self.text(root)?, Profile::JUDGED);
-        Some(match root {
-            Root::Args => reader.map(|reader| reader.past(self.long_args)),
-            _ => reader,
-        })
+    /// Where values stand in the text of a root that need not be read again.
+    pub(in crate::policy) fn long_values(&self, root: Root) -> &'a [Range<usize>] {
+        match root {
+            Root::Args => self.long_args,
+            _ => &[],
+        }
     }
 }
 
@@ -73,7 +72,7 @@ pub(in crate::policy) fn evaluate(plans: &[&Plan], roots: &Roots<'_>) -> SmallVe
             base += plan.len();
         }
         if !cursors.is_empty() {
-            walk.root(roots.reader(root), &cursors);
+            walk.root(roots, root, &cursors);
         }
     }
     walk.results(plans)
@@ -134,14 +133,15 @@ struct Walk {
 }
 
 impl Walk {
-    fn root(&mut self, reader: Option<Result<Reader<'_>, Error>>, cursors: &[Cursor<'_>]) {
-        let mut read = |reader: Result<Reader<'_>, Error>| {
-            let mut reader = reader?;
+    fn root(&mut self, roots: &Roots<'_>, root: Root, cursors: &[Cursor<'_>]) {
+        let mut read = |text| {
+            let mut reader = Reader::of(Utf8::new(text)?, Profile::JUDGED);
+            reader.go_past(roots.long_values(root));
             let is_object = reader.kind()? == Kind::Object;
             self.value(&mut reader, cursors)?;
             reader.finish().map(|()| is_object)
         };
-        let read = reader.map(&mut read);
+        let read = roots.text(root).map(&mut read);
         if !matches!(read, Some(Ok(true))) {
             for cursor in cursors {
                 for truth in self.truths.get_mut(cursor.places()).unwrap_or_default() {

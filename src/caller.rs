@@ -88,7 +88,9 @@ impl Caller {
     #[must_use]
     pub fn with_claims(self, claims: Map<String, Value>) -> Self {
         Self {
-            claims: Some(claims).filter(|claims| !claims.is_empty()).map(Arc::new),
+            claims: Some(claims)
+                .filter(|claims| !claims.is_empty())
+                .map(Arc::new),
             ..self
         }
     }

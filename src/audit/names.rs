@@ -72,7 +72,13 @@ mod tests {
     #[test]
     fn every_name_stays_one() {
         assert!(Names::new(std::iter::empty()).is_empty());
-        for some in [&[""][..], &["", ""], &["", "a"], &["\n"], &["a", "a b", "b,c"]] {
+        for some in [
+            &[""][..],
+            &["", ""],
+            &["", "a"],
+            &["\n"],
+            &["a", "a b", "b,c"],
+        ] {
             let kept = names(some.iter().copied());
             assert_eq!(kept.len(), some.len(), "{some:?}");
         }

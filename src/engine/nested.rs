@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-
 use super::approve::asked_of;
 use super::judge::Judge;
 use super::{Engine, words};

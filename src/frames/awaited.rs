@@ -76,7 +76,10 @@ impl Awaited {
             said: said.into(),
             call,
             open,
-            held: charged.filter(|charged| charged.is_under_way()).into_iter().collect(),
+            held: charged
+                .filter(|charged| charged.is_under_way())
+                .into_iter()
+                .collect(),
             judge,
             question,
         });

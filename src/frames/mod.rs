@@ -403,7 +403,12 @@ impl MessageConnection {
 
     /// Has a message that may go on approved and charged; if it cannot be, it is
     /// refused.
-    async fn pay(&self, judge: &Judge, arrival: Arrival, draft: &mut Draft) -> Option<Box<Charged>> {
+    async fn pay(
+        &self,
+        judge: &Judge,
+        arrival: Arrival,
+        draft: &mut Draft,
+    ) -> Option<Box<Charged>> {
         if draft.question().is_some() {
             let charging = self.engine.could_charge(judge, arrival, draft);
             self.settle(charging, draft).await;
@@ -442,7 +447,12 @@ impl MessageConnection {
     }
 
     /// Charges a message that may go on; if it cannot be, it is refused.
-    async fn charge(&self, judge: &Judge, arrival: Arrival, draft: &mut Draft) -> Option<Box<Charged>> {
+    async fn charge(
+        &self,
+        judge: &Judge,
+        arrival: Arrival,
+        draft: &mut Draft,
+    ) -> Option<Box<Charged>> {
         let charging = self.engine.charge(judge, arrival, std::iter::once(&*draft));
         self.settle(charging, draft).await
     }

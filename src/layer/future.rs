@@ -1,25 +1,25 @@
+mod answered;
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::response::Parts as ResponseHead;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::answer::{self, Treatment};
+use self::answered::{answer_held, hold, pass_on, receive};
+use super::answer;
 use super::collect::{Collect, CollectError, Collected};
 use super::deciding::{Admission, Deciding, Undecided};
-use super::events::Events;
 use super::exchange::Exchange;
 use super::judged::{Recorded, Refused};
-use super::not_sent::{MayStillRun, NotSent};
 use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
-use super::tell;
 use crate::audit::{
     DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded,
 };
@@ -50,7 +50,7 @@ enum State<S, F, B, R, E> {
     /// The request body is being read.
     Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
     /// The request is judged once the session store has answered.
-    Asking(Pending, Option<Box<(Box<Admission<S>>, Option<Collected>)>>),
+    Asking(Pending, Option<Box<Unjudged<S>>>),
     /// The request was judged, and waits for what it needs to go on.
     Deciding(Box<Deciding<S>>),
     /// The request may go on, once that is recorded.
@@ -65,6 +65,12 @@ enum State<S, F, B, R, E> {
     Holding(#[pin] Collect<R>, Option<Box<Held>>),
     /// The answer is held until the session store has answered.
     Remembering(Pending, Option<Box<(Held, Collected)>>),
+}
+
+/// A request that is judged when more is known.
+struct Unjudged<S> {
+    admission: Box<Admission<S>>,
+    body: Option<Collected>,
 }
 
 /// A request that may go on, and where to.
@@ -168,13 +174,10 @@ where
                         None => return Poll::Pending,
                     }
                 }
-                StateProject::Asking(pending, admission) => {
+                StateProject::Asking(pending, unjudged) => {
                     ready!(Pin::new(pending).poll(context));
-                    match admission.take() {
-                        Some(admission) => {
-                            let (admission, body) = *admission;
-                            admit(admission, body)
-                        }
+                    match unjudged.take() {
+                        Some(unjudged) => admit(unjudged.admission, unjudged.body),
                         None => return Poll::Pending,
                     }
                 }
@@ -304,7 +307,8 @@ where
     };
     match admission.sessions.pending() {
         Some(pending) => {
-            Next::State(State::Asking(pending, Some(Box::new((admission, body)))))
+            let unjudged = Box::new(Unjudged { admission, body });
+            Next::State(State::Asking(pending, Some(unjudged)))
         }
         None => settled(Undecided {
             judged,
@@ -423,105 +427,6 @@ where
     Next::State(State::Calling(inner.call(request), Some(called)))
 }
 
-/// Follows what the answer of the inner service does to the session.
-fn receive<S, F, B, R: Body<Data = Bytes>, E>(
-    answer: Response<R>,
-    mut called: Box<Called>,
-) -> Next<S, F, B, R, E> {
-    let (head, body) = answer.into_parts();
-    request::follow_session(&called.exchange, &head);
-    tell::follow_session(&mut called.exchange, &head);
-    if head.extensions.get::<NotSent>().is_some() {
-        called.exchange.was_not_sent();
-    } else if may_still_run(&head) {
-        called.exchange.has_broken_off();
-    }
-    let pending = called.exchange.judge.sessions().pending();
-    let answer = Response::from_parts(head, body);
-    match pending {
-        Some(pending) => {
-            Next::State(State::Following(pending, Some(Box::new((answer, called)))))
-        }
-        None => pass_on(answer, called),
-    }
-}
-
-/// Whether the server may be at work on a request although there is an answer: one of
-/// something between.
-fn may_still_run(head: &ResponseHead) -> bool {
-    let is_gateways = matches!(
-        head.status,
-        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
-    );
-    is_gateways || head.extensions.get::<MayStillRun>().is_some()
-}
-
-/// Decides how the answer of the inner service goes on.
-fn pass_on<S, F, B, R: Body<Data = Bytes>, E>(
-    answer: Response<R>,
-    mut called: Box<Called>,
-) -> Next<S, F, B, R, E> {
-    let (mut head, body) = answer.into_parts();
-    called.open.answered_with(head.status.as_u16());
-    let asked = &called.exchange.asked;
-    match answer::treatment(&head) {
-        Treatment::Redirect => {
-            let answer = answer::refuse_redirect(asked, &head);
-            conclude(called.open, Ending::Withheld, answer)
-        }
-        Treatment::Encoded if !body.is_end_stream() => {
-            let answer = answer::refuse_encoded(asked, head);
-            conclude(called.open, Ending::Withheld, answer)
-        }
-        Treatment::Events => {
-            answer::prepare_events(&mut head.headers);
-            let body = ResponseBody::events(Events::new(called.exchange), body);
-            let answer = Response::from_parts(head, body);
-            conclude(called.open, Ending::Streaming, answer)
-        }
-        Treatment::Hold | Treatment::Encoded => {
-            let config = &called.exchange.config;
-            let collect = Collect::new(body, config.max_response_size, &config.responses);
-            Next::State(State::Holding(
-                collect,
-                Some(Box::new(Held { head, called })),
-            ))
-        }
-    }
-}
-
-/// Judges an answer that was held whole, once everything is known of it that has
-/// to be.
-fn hold<S, F, B, R, E>(
-    mut held: Held,
-    collected: Result<Collected, CollectError>,
-) -> Next<S, F, B, R, E> {
-    let exchange = &mut held.called.exchange;
-    let collected = match collected {
-        Ok(collected) => collected,
-        Err(error) => {
-            exchange.has_broken_off();
-            return answer_held(held, Err(error));
-        }
-    };
-    exchange.has_ended(held.head.status, !collected.bytes.is_empty());
-    match exchange.ask_about(&collected.bytes) {
-        Some(pending) => {
-            Next::State(State::Remembering(pending, Some(Box::new((held, collected)))))
-        }
-        None => answer_held(held, Ok(collected)),
-    }
-}
-
-fn answer_held<S, F, B, R, E>(
-    held: Held,
-    collected: Result<Collected, CollectError>,
-) -> Next<S, F, B, R, E> {
-    let Held { head, called } = held;
-    let (answer, ending) = answer::judge_held(&called.exchange, head, collected);
-    conclude(called.open, ending, answer)
-}
-
 /// Records how it ended, and answers.
 fn conclude<S, F, B, R, E>(
     open: OpenDecisions,
@@ -546,10 +451,7 @@ fn note<R>(answer: &mut Answer<R>, decision: &DecisionRecord) {
 
 /// Answers once the records are kept: an answer that was seen is one that was
 /// recorded.
-fn settle<S, F, B, R, E>(
-    receipt: Receipt,
-    answer: Result<Answer<R>, E>,
-) -> Next<S, F, B, R, E> {
+fn settle<S, F, B, R, E>(receipt: Receipt, answer: Result<Answer<R>, E>) -> Next<S, F, B, R, E> {
     match receipt.settle() {
         Settlement::Known(_) => Next::Answer(answer),
         Settlement::Awaited(settling) => {

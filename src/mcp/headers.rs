@@ -282,3 +282,62 @@ impl fmt::Display for HeaderFault {
 }
 
 impl std::error::Error for HeaderFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(all: &[(&'static str, &[u8])]) -> HeaderMap {
+        let value = |value: &[u8]| HeaderValue::from_bytes(value).unwrap();
+        let all = all.iter();
+        all.map(|(name, text)| (name.parse().unwrap(), value(text)))
+            .collect()
+    }
+
+    #[test]
+    fn a_session_is_one_that_stands_there_once() {
+        let session = |all: &[(&'static str, &[u8])]| {
+            let headers = headers(all);
+            let session = Mirror::of(&headers).session();
+            session.map(|session| session.map(str::to_owned))
+        };
+        const SESSION: &str = "mcp-session-id";
+        assert_eq!(session(&[("mcp-session", b"s")]), Ok(None));
+        assert_eq!(session(&[(SESSION, b"s ")]), Ok(Some("s ".to_owned())));
+        for unclear in [
+            &[(SESSION, &b"s"[..]), (SESSION, b"s")][..],
+            &[(SESSION, b"s"), (SESSION, b"\xff")],
+            &[(SESSION, b"\xff"), (SESSION, b"s")],
+            &[(SESSION, b"s"), (SESSION, b"t"), (SESSION, b"s")],
+            &[(SESSION, b"\xff")],
+        ] {
+            assert_eq!(session(unclear), Err(UnclearSession), "{unclear:?}");
+        }
+    }
+
+    #[test]
+    fn one_version_of_the_modern_era_is_enough() {
+        const VERSION: &str = "mcp-protocol-version";
+        let modern = b" 2026-07-28";
+        for (all, era, version) in [
+            (&[][..], Era::Legacy, None),
+            (
+                &[(VERSION, &b"2025-06-18\t"[..])],
+                Era::Legacy,
+                Some("2025-06-18"),
+            ),
+            (&[(VERSION, modern)], Era::Modern, Some("2026-07-28")),
+            (
+                &[(VERSION, b"2025-06-18"), (VERSION, modern)],
+                Era::Modern,
+                None,
+            ),
+            (&[(VERSION, modern), (VERSION, b"\xff")], Era::Modern, None),
+            (&[(VERSION, b"\xff")], Era::Legacy, None),
+        ] {
+            let headers = headers(all);
+            let mirror = Mirror::of(&headers);
+            assert_eq!((mirror.era(), mirror.version()), (era, version), "{all:?}");
+        }
+    }
+}

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::condition::{Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find_past};
+use super::condition::{
+    Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find_past,
+};
 use super::diagnostic::{Problem, Problems, join, printable};
 use super::document::{Limit, MaxConcurrent, Mode, PolicyDocument, RateLimit, Reset, Rule, Window};
 use super::quota::{Amount, CalendarUnit, Period, Quota, Spending};

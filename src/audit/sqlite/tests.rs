@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::{Names, Verdict};
 use crate::audit::testing::{decision, decision_with, outcome};
+use crate::audit::{Names, Verdict};
 
 /// In memory where there is such a place: what is written in tests is not to be kept.
 fn directory() -> TempDir {

@@ -546,7 +546,10 @@ fn what_was_read_before_is_not_read_again() {
     let value = args.find("what").unwrap()..args.find(",\"c\"").unwrap();
     let plan = plan([("args.a eq 1", Use::Require), ("args.c eq 2", Use::Require)]);
     let found = |long_args: &[Range<usize>]| {
-        let roots = Roots { long_args, ..roots(args) };
+        let roots = Roots {
+            long_args,
+            ..roots(args)
+        };
         evaluate(&[&plan], &roots)[0].to_vec()
     };
     assert_eq!(found(&[value]), [Truth::True; 2]);

@@ -126,33 +126,33 @@ impl Limits {
     }
 
     /// Whether all of this would be admitted now; nothing is charged.
-    pub(super) fn ask(
+    pub(super) fn ask<'s>(
         &self,
         id: DecisionId,
-        payer: &Payer,
-        spending: &[Spending],
+        payer: Payer<'_>,
+        spending: impl Iterator<Item = &'s Spending>,
         at: Moment,
     ) -> Charging {
         self.begin(Stage::Asked, (id, at), payer, spending)
     }
 
     /// Charges all of this, or nothing.
-    pub(super) fn charge(
+    pub(super) fn charge<'s>(
         &self,
         id: DecisionId,
-        payer: &Payer,
-        spending: &[Spending],
+        payer: Payer<'_>,
+        spending: impl Iterator<Item = &'s Spending>,
         at: Moment,
     ) -> Charging {
         self.begin(Stage::Reserved, (id, at), payer, spending)
     }
 
-    fn begin(
+    fn begin<'s>(
         &self,
         stage: Stage,
         (id, at): (DecisionId, Moment),
-        payer: &Payer,
-        spending: &[Spending],
+        payer: Payer<'_>,
+        spending: impl Iterator<Item = &'s Spending>,
     ) -> Charging {
         let charges = match payer.charges(spending) {
             Ok(charges) if charges.is_empty() => return Charging::Known(Ok(Paid::default())),
@@ -162,13 +162,13 @@ impl Limits {
                 return Charging::Known(Err(Shortage::Exceeded { quota, retry_after }));
             }
         };
-        let charged = Charged {
+        let charged = Box::new(Charged {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
-            reservation: Reservation::of(id, Arc::clone(&payer.server), charges, at),
+            reservation: Reservation::of(id, payer.server, charges, at),
             stage,
-        };
-        charged.charge(Some(Arc::clone(&self.meanwhile)))
+        });
+        charged.charge(Some(&self.meanwhile))
     }
 }
 
@@ -179,18 +179,21 @@ impl fmt::Debug for Limits {
 }
 
 /// Whose budgets are used up.
-#[derive(Clone, Debug)]
-pub(crate) struct Payer {
+#[derive(Debug)]
+pub(crate) struct Payer<'j> {
     pub(super) server: Arc<str>,
-    pub(super) caller: Caller,
+    pub(super) caller: &'j Caller,
     /// The session, if it is known to be the caller's.
-    pub(super) session: Option<Arc<str>>,
+    pub(super) session: Option<&'j Arc<str>>,
 }
 
-impl Payer {
+impl Payer<'_> {
     /// One charge for each budget. An error is the quota of which more is used up
     /// at once than any admits.
-    fn charges(&self, spending: &[Spending]) -> Result<SmallVec<[Charge; 4]>, Arc<Quota>> {
+    fn charges<'s>(
+        &self,
+        spending: impl Iterator<Item = &'s Spending>,
+    ) -> Result<SmallVec<[Charge; 4]>, Arc<Quota>> {
         let mut charges: SmallVec<[Charge; 4]> = SmallVec::new();
         let mut session: Option<Arc<str>> = None;
         for Spending {
@@ -213,11 +216,11 @@ impl Payer {
             if !enforced && charges.len() >= 2 * MOST_CHARGES {
                 continue;
             }
-            let of_session = self.session.as_ref();
             charges.push(Charge {
                 quota: Arc::clone(quota),
                 caller: (quota.scope() != Scope::Server).then(|| self.caller.shared_id()),
-                session: of_session
+                session: self
+                    .session
                     .filter(|_| quota.scope() == Scope::Session)
                     .map(|id| {
                         let digest = || session_digest(id).into();
@@ -245,7 +248,7 @@ pub(crate) type Bill = Result<Paid, Shortage>;
 #[derive(Debug, Default)]
 pub(crate) struct Paid {
     /// `None` if it uses up nothing.
-    pub(crate) charged: Option<Charged>,
+    pub(crate) charged: Option<Box<Charged>>,
     /// The quota in shadow of which it is too much.
     pub(crate) over: Option<Arc<Quota>>,
 }
@@ -283,7 +286,7 @@ pub(crate) enum Charging {
 pub(crate) struct AwaitedCharge {
     waiting: Waiting<Reserved, StoreError>,
     /// `None` once it is known.
-    charged: Option<(Charged, Meanwhile)>,
+    charged: Option<(Box<Charged>, Meanwhile)>,
 }
 
 /// Where it is counted if the store does not answer; `None` if it is that which
@@ -299,7 +302,7 @@ impl Future for AwaitedCharge {
             let Some((charged, meanwhile)) = self.charged.take() else {
                 return Poll::Ready(Err(Shortage::Store));
             };
-            match charged.settled(answer, meanwhile) {
+            match charged.settled(answer, meanwhile.as_ref()) {
                 Charging::Known(bill) => return Poll::Ready(bill),
                 Charging::Awaited(again) => {
                     self.charged = again.charged;
@@ -349,7 +352,7 @@ impl Charged {
     }
 
     /// Asks the store.
-    fn charge(self, meanwhile: Meanwhile) -> Charging {
+    fn charge(self: Box<Self>, meanwhile: Option<&Arc<Fallback>>) -> Charging {
         match self.reserve().settle() {
             // Nothing was asked, so there is nothing to take back.
             Settled::Known(Err(error)) if error != StoreError::PANICKED => {
@@ -358,14 +361,18 @@ impl Charged {
             Settled::Known(answer) => self.settled(answer, meanwhile),
             Settled::Awaited(waiting) => Charging::Awaited(Box::new(AwaitedCharge {
                 waiting,
-                charged: Some((self, meanwhile)),
+                charged: Some((self, meanwhile.cloned())),
             })),
         }
     }
 
     /// What comes of the answer of the store.
-    fn settled(mut self, answer: Result<Reserved, StoreError>, meanwhile: Meanwhile) -> Charging {
-        if let (Ok(_), Some(meanwhile)) = (&answer, &meanwhile) {
+    fn settled(
+        mut self: Box<Self>,
+        answer: Result<Reserved, StoreError>,
+        meanwhile: Option<&Arc<Fallback>>,
+    ) -> Charging {
+        if let (Ok(_), Some(meanwhile)) = (&answer, meanwhile) {
             meanwhile.store_answered();
         }
         Charging::Known(match answer {
@@ -407,8 +414,8 @@ impl Charged {
     /// Charges this process alone, if that is what all limits say of a store that
     /// does not answer.
     fn charge_meanwhile(
-        mut self,
-        meanwhile: Meanwhile,
+        mut self: Box<Self>,
+        meanwhile: Option<&Arc<Fallback>>,
         error: &StoreError,
         asked: Asked,
     ) -> Charging {
@@ -429,12 +436,12 @@ impl Charged {
                 false => Shortage::Store,
             }));
         };
-        let charged = Self {
+        let charged = Box::new(Self {
             store: Arc::clone(&meanwhile.store) as Arc<dyn LimitStore>,
             clock: Arc::clone(&self.clock),
             reservation: self.reservation.clone(),
             stage,
-        };
+        });
         // The store may still count it: it is told that it need not, now that
         // this is dropped.
         drop(self);
@@ -462,14 +469,14 @@ impl Charged {
     }
 
     /// The answer has come to its end.
-    pub(crate) fn ended(mut self) {
+    pub(crate) fn ended(mut self: Box<Self>) {
         if self.stage == Stage::Sent {
             self.conclude(Conclusion::Ended);
         }
     }
 
     /// No byte of it was handed to the server.
-    pub(crate) fn not_sent(mut self) {
+    pub(crate) fn not_sent(mut self: Box<Self>) {
         self.conclude(Conclusion::NotSent);
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::judge::Judge;
 use super::{Engine, asked, words};
 use crate::approval::{ApprovalId, ApprovalQuestion, ApprovalRequest, CallDigest};
-use crate::audit::DecisionRecord;
+use crate::audit::{DecisionRecord, Names};
 use crate::clock::Moment;
 use crate::limit::StateId;
 use crate::mcp::message::Call;
@@ -401,7 +401,7 @@ impl Course {
         question: &ApprovalQuestion,
         request: &ApprovalRequest,
         place: &Place,
-        (used, keys): ((Thing, &str), &[String]),
+        (used, keys): ((Thing, &str), &Names),
     ) -> Option<Refusal> {
         let page = || self.rounds.page_of(request.id());
         let has_opened = self.has_opened && self.came == Came::Waiting(request.id());

@@ -33,7 +33,7 @@ pub(super) struct Request {
     pub(super) open: OpenDecision,
     /// What it holds until it is answered, and what others held that had its id:
     /// nobody can tell which of them an answer is for.
-    pub(super) held: SmallVec<[Charged; 1]>,
+    pub(super) held: SmallVec<[Box<Charged>; 1]>,
     /// What judged it, and judges its answer.
     pub(super) judge: Judge,
     pub(super) question: Question,
@@ -53,7 +53,7 @@ impl Awaited {
         call: &Call<'_>,
         open: OpenDecision,
         judge: Judge,
-        charged: Option<Charged>,
+        charged: Option<Box<Charged>>,
     ) {
         let question = Question::of(call);
         if self.requests.len() >= MOST_AWAITED {
@@ -76,7 +76,10 @@ impl Awaited {
             said: said.into(),
             call,
             open,
-            held: charged.filter(Charged::is_under_way).into_iter().collect(),
+            held: charged
+                .filter(|charged| charged.is_under_way())
+                .into_iter()
+                .collect(),
             judge,
             question,
         });

@@ -207,7 +207,7 @@ impl MessageConnection {
             Err(_) => None,
         };
         let (refusal, runs) = (draft.refusal.clone(), draft.runs);
-        let (open, receipt) = self.engine.decided(draft);
+        let (open, receipt) = self.engine.decided(&draft);
         if let Some(refusal) = &refusal {
             let _ = settled(receipt.and(open.end(Ending::Refused))).await;
             return refuse(refusal, era, id);
@@ -403,7 +403,12 @@ impl MessageConnection {
 
     /// Has a message that may go on approved and charged; if it cannot be, it is
     /// refused.
-    async fn pay(&self, judge: &Judge, arrival: Arrival, draft: &mut Draft) -> Option<Charged> {
+    async fn pay(
+        &self,
+        judge: &Judge,
+        arrival: Arrival,
+        draft: &mut Draft,
+    ) -> Option<Box<Charged>> {
         if draft.question().is_some() {
             let charging = self.engine.could_charge(judge, arrival, draft);
             self.settle(charging, draft).await;
@@ -442,12 +447,17 @@ impl MessageConnection {
     }
 
     /// Charges a message that may go on; if it cannot be, it is refused.
-    async fn charge(&self, judge: &Judge, arrival: Arrival, draft: &mut Draft) -> Option<Charged> {
+    async fn charge(
+        &self,
+        judge: &Judge,
+        arrival: Arrival,
+        draft: &mut Draft,
+    ) -> Option<Box<Charged>> {
         let charging = self.engine.charge(judge, arrival, std::iter::once(&*draft));
         self.settle(charging, draft).await
     }
 
-    async fn settle(&self, charging: Charging, draft: &mut Draft) -> Option<Charged> {
+    async fn settle(&self, charging: Charging, draft: &mut Draft) -> Option<Box<Charged>> {
         let bill = match charging {
             Charging::Known(bill) => bill,
             Charging::Awaited(bill) => bill.await,

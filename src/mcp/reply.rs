@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::display::shown;
 use super::fault::Fault;
-use super::headers::HeaderFault;
+use super::headers::{HeaderFault, UnclearSession};
 use super::message::Id;
 use super::params::TASKS_EXTENSION;
 use super::rounds;
@@ -113,6 +113,12 @@ impl From<Fault> for Refusal {
             code: fault.code(),
             text: fault.to_string(),
         }
+    }
+}
+
+impl From<UnclearSession> for Refusal {
+    fn from(_: UnclearSession) -> Self {
+        Self::NoSession
     }
 }
 

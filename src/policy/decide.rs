@@ -314,7 +314,7 @@ impl Rules {
         watch: &mut impl Watch,
     ) -> Option<Decision<'r>> {
         let unreadable = || Some(Decision::of_unwrap(unwrapping.place()));
-        let Arguments::Text(arguments) = what.arguments else {
+        let Arguments::Text(arguments, _) = what.arguments else {
             return unreadable();
         };
         let calls = (what.depth < DEEPEST).then(|| unwrapping.calls(arguments));
@@ -329,7 +329,7 @@ impl Rules {
             let inner = Use {
                 section: &self.tools,
                 name: &call.name,
-                arguments: Arguments::Text(call.arguments.as_deref().unwrap_or_default()),
+                arguments: Arguments::Text(call.arguments.as_deref().unwrap_or_default(), &[]),
                 depth: what.depth + 1,
             };
             let before = progress.before();

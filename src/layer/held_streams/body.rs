@@ -1,5 +1,6 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -48,7 +49,7 @@ struct Waiting<R, E> {
 /// The id of a call, and how the server answered it.
 #[derive(Clone)]
 struct Call {
-    id: Bytes,
+    id: Arc<[u8]>,
     status: StatusCode,
 }
 

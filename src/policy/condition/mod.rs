@@ -32,7 +32,7 @@ mod wanted;
 #[cfg(test)]
 mod table;
 
-pub(in crate::policy) use self::find::{Found, MOST_FOUND, find};
+pub(in crate::policy) use self::find::{Found, MOST_FOUND, find, find_past};
 pub(in crate::policy) use self::number::{InMillionths, Number};
 pub use self::operator::Operator;
 pub(in crate::policy) use self::path::{Path, Root, Step};

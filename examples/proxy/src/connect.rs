@@ -2,17 +2,19 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::Uri;
 use hyper::body::Body;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
+use rustls::{ClientConfig, ConfigBuilder, WantsVerifier, client::WantsClientCert};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
@@ -30,16 +32,28 @@ pub(crate) struct Connector(HttpsConnector<HttpConnector>);
 
 impl Connector {
     pub(crate) fn new() -> Result<Self, rustls::Error> {
+        Self::trusting(ConfigBuilderExt::with_webpki_roots)
+    }
+
+    /// The same, for servers whose certificates are of whom this says.
+    fn trusting(
+        roots: impl FnOnce(
+            ConfigBuilder<ClientConfig, WantsVerifier>,
+        ) -> ConfigBuilder<ClientConfig, WantsClientCert>,
+    ) -> Result<Self, rustls::Error> {
         // Named, because with two providers in a build rustls takes neither.
-        let provider = rustls::crypto::ring::default_provider();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider);
+        let config = roots(config.with_safe_default_protocol_versions()?);
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
         Ok(Self(
             HttpsConnectorBuilder::new()
-                .with_provider_and_webpki_roots(provider)?
+                .with_tls_config(config.with_no_client_auth())
                 .https_or_http()
+                // The server chooses one of them (ALPN), HTTP/2 if it can.
                 .enable_http1()
                 .enable_http2()
                 .wrap_connector(tcp),
@@ -78,3 +92,8 @@ impl Service<Uri> for Connector {
         })
     }
 }
+
+// Where it is has to be said, because the benchmark takes this file from elsewhere.
+#[cfg(test)]
+#[path = "connect/tests.rs"]
+pub(crate) mod tests;

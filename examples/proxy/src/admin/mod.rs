@@ -234,6 +234,7 @@ impl Admin {
 
     /// The same, and tells nobody but who asked for it.
     pub(crate) fn open_at(&self, listener: TcpListener, callers: &Access) -> Opened {
+        self.told.recent.is_shown();
         let address = listener.local_addr();
         let address = address.unwrap_or_else(|_| self.address.unwrap_or(DEFAULT_ADMIN));
         let mut token = None;

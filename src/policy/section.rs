@@ -130,6 +130,8 @@ impl Kind {
 }
 
 /// What a name could be mistaken for.
+// A folded name is on the stack on purpose, and there is rarely more than one.
+#[allow(clippy::large_enum_variant)]
 pub(super) enum Look<'n> {
     /// For what it says.
     Itself(&'n str),

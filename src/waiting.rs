@@ -1,15 +1,14 @@
 //! Waiting for what somebody else does, but not for long.
 
+mod patience;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_timer::Delay;
-
-/// How long anything waits for a sink or a store.
-const PATIENCE: Duration = Duration::from_millis(100);
+use patience::Patience;
 
 /// Something that the embedder brought is at work.
 pub(crate) type Work<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
@@ -28,20 +27,24 @@ pub(crate) struct Otherwise<E> {
 pub(crate) struct Waiting<T, E> {
     /// `None` once it is done.
     work: Option<Work<T, E>>,
-    patience: Delay,
+    patience: Patience,
     otherwise: Otherwise<E>,
 }
 
 impl<T, E: Clone> Waiting<T, E> {
     pub(crate) fn new(work: Work<T, E>, otherwise: Otherwise<E>) -> Self {
-        Self::within(PATIENCE, work, otherwise)
+        Self::by(Patience::usual(), work, otherwise)
     }
 
     /// The same for those who wait for longer or shorter.
     pub(crate) fn within(patience: Duration, work: Work<T, E>, otherwise: Otherwise<E>) -> Self {
+        Self::by(Patience::of(patience), work, otherwise)
+    }
+
+    fn by(patience: Patience, work: Work<T, E>, otherwise: Otherwise<E>) -> Self {
         Self {
             work: Some(work),
-            patience: Delay::new(patience),
+            patience,
             otherwise,
         }
     }

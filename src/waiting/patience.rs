@@ -1,0 +1,223 @@
+//! How long anything is waited for.
+//!
+//! A timer of its own wakes a thread when it is made and again when it is let go, for each
+//! call whose record is written. So those who begin to wait at about the same time share
+//! one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
+
+use futures_timer::Delay;
+
+/// How long anything waits for a sink or a store.
+const USUAL: Duration = Duration::from_millis(100);
+/// Those who begin within this time of each other can share a timer: the last of them wait
+/// for [`USUAL`], and the first for this much longer.
+const STEP: Duration = Duration::from_millis(10);
+
+/// Ready once it has been waited for long enough.
+pub(super) struct Patience {
+    timer: Arc<Timer>,
+    /// Under which number the timer knows whom to wake.
+    number: Option<u64>,
+}
+
+impl Patience {
+    /// The usual one, which is shared.
+    pub(super) fn usual() -> Self {
+        static NEWEST: Mutex<Option<Arc<Timer>>> = Mutex::new(None);
+        Self::shared(&NEWEST, Instant::now())
+    }
+
+    fn shared(newest: &Mutex<Option<Arc<Timer>>>, now: Instant) -> Self {
+        let mut newest = lock(newest);
+        let timer = match &*newest {
+            Some(timer) if timer.end >= now + USUAL => Arc::clone(timer),
+            _ => Arc::clone(newest.insert(Timer::start(now, USUAL + STEP))),
+        };
+        Self::by(timer)
+    }
+
+    /// One of this length, and nobody else's.
+    pub(super) fn of(time: Duration) -> Self {
+        Self::by(Timer::start(Instant::now(), time))
+    }
+
+    fn by(timer: Arc<Timer>) -> Self {
+        let number = None;
+        Self { timer, number }
+    }
+}
+
+impl Future for Patience {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let waker = context.waker().clone();
+        let mut state = lock(&self.timer.state);
+        if state.is_over {
+            return Poll::Ready(());
+        }
+        let number = self.number.unwrap_or(state.next);
+        state.next = state.next.max(number.saturating_add(1));
+        let before = state.waiting.insert(number, waker);
+        drop(state);
+        // Not under the lock: it may be the last to hold a task that waits here, too.
+        drop(before);
+        self.number = Some(number);
+        Poll::Pending
+    }
+}
+
+/// Nobody is woken who waits no more.
+impl Drop for Patience {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            let waker = lock(&self.timer.state).waiting.remove(&number);
+            // As above.
+            drop(waker);
+        }
+    }
+}
+
+/// When those who share it have waited for long enough.
+struct Timer {
+    end: Instant,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    is_over: bool,
+    /// Whom to wake.
+    waiting: BTreeMap<u64, Waker>,
+    next: u64,
+    /// What wakes this timer, until then.
+    delay: Option<Delay>,
+}
+
+impl Timer {
+    fn start(now: Instant, time: Duration) -> Arc<Self> {
+        let timer = Arc::new(Self {
+            end: now + time,
+            state: Mutex::default(),
+        });
+        let mut delay = Delay::new(time);
+        let waker = Waker::from(Arc::clone(&timer));
+        match Pin::new(&mut delay).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(()) => timer.ring(),
+            Poll::Pending => lock(&timer.state).delay = Some(delay),
+        }
+        timer
+    }
+
+    /// Wakes all who wait.
+    fn ring(&self) {
+        let mut state = lock(&self.state);
+        state.is_over = true;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.into_values().for_each(Waker::wake);
+    }
+}
+
+impl Wake for Timer {
+    fn wake(self: Arc<Self>) {
+        let delay = lock(&self.state).delay.take();
+        if let Some(mut delay) = delay {
+            let waker = Waker::from(Arc::clone(&self));
+            let looked = Pin::new(&mut delay).poll(&mut Context::from_waker(&waker));
+            if looked.is_pending() {
+                lock(&self.state).delay = Some(delay);
+                return;
+            }
+        }
+        self.ring();
+    }
+}
+
+/// Nothing is left half done under these locks, so a panic of another thread spoils nothing.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Debug for Patience {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patience").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::executor::block_on;
+    use futures::future::join;
+
+    use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn is_pending(patience: &mut Patience, woken: &Arc<Woken>) -> bool {
+        let waker = Waker::from(Arc::clone(woken));
+        let mut context = Context::from_waker(&waker);
+        Pin::new(patience).poll(&mut context).is_pending()
+    }
+
+    #[test]
+    fn it_ends_and_not_too_early() {
+        let begun = Instant::now();
+        block_on(join(Patience::usual(), Patience::usual()));
+        assert!(begun.elapsed() >= USUAL);
+        let begun = Instant::now();
+        block_on(Patience::of(STEP));
+        assert!(begun.elapsed() >= STEP);
+    }
+
+    #[test]
+    fn those_who_begin_together_share_a_timer_and_others_do_not() {
+        let newest = Mutex::new(None);
+        let now = Instant::now();
+        let one = Patience::shared(&newest, now);
+        let other = Patience::shared(&newest, now + STEP);
+        assert!(Arc::ptr_eq(&one.timer, &other.timer));
+        let late = Patience::shared(&newest, now + STEP * 2);
+        assert!(!Arc::ptr_eq(&one.timer, &late.timer));
+    }
+
+    #[test]
+    fn all_are_woken_once_but_those_who_wait_no_more() {
+        let timer = Timer::start(Instant::now(), Duration::from_secs(3_600));
+        let (woken, gone) = (Arc::<Woken>::default(), Arc::<Woken>::default());
+        let mut waiting = [(); 2].map(|()| Patience::by(Arc::clone(&timer)));
+        for one in &mut waiting {
+            assert!(is_pending(one, &woken));
+            // Whoever looks twice is woken once.
+            assert!(is_pending(one, &woken));
+        }
+        let mut left = Patience::by(Arc::clone(&timer));
+        assert!(is_pending(&mut left, &gone));
+        drop(left);
+        timer.ring();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 2);
+        assert_eq!(gone.0.load(Ordering::SeqCst), 0);
+        assert!(waiting.iter_mut().all(|one| !is_pending(one, &woken)));
+        // Nor is anybody held.
+        assert_eq!(
+            (Arc::strong_count(&woken), Arc::strong_count(&gone)),
+            (1, 1)
+        );
+    }
+}

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 
 use futures_timer::Delay;
 
-/// How long anything waits for a sink or a store.
-const USUAL: Duration = Duration::from_millis(100);
-/// Those who begin within this time of each other can share a timer: the last of them wait
-/// for [`USUAL`], and the first for this much longer.
+/// How long anything waits for a sink or a store, at most.
+const LONGEST: Duration = Duration::from_millis(100);
+/// Those who begin within this time of each other can share a timer: the first of them wait
+/// for [`LONGEST`], and the last for this much less.
 const STEP: Duration = Duration::from_millis(10);
 
 /// Ready once it has been waited for long enough.
@@ -36,8 +36,8 @@ impl Patience {
     fn shared(newest: &Mutex<Option<Arc<Timer>>>, now: Instant) -> Self {
         let mut newest = lock(newest);
         let timer = match &*newest {
-            Some(timer) if timer.end >= now + USUAL => Arc::clone(timer),
-            _ => Arc::clone(newest.insert(Timer::start(now, USUAL + STEP))),
+            Some(timer) if timer.end + STEP >= now + LONGEST => Arc::clone(timer),
+            _ => Arc::clone(newest.insert(Timer::start(now, LONGEST))),
         };
         Self::by(timer)
     }
@@ -180,7 +180,7 @@ mod tests {
     fn it_ends_and_not_too_early() {
         let begun = Instant::now();
         block_on(join(Patience::usual(), Patience::usual()));
-        assert!(begun.elapsed() >= USUAL);
+        assert!(begun.elapsed() >= LONGEST - STEP);
         let begun = Instant::now();
         block_on(Patience::of(STEP));
         assert!(begun.elapsed() >= STEP);

@@ -4,10 +4,7 @@ use std::{env, ffi::OsString, fs, path::Path};
 
 use mcp_policy::RequestStateKeys;
 
-use crate::failure::Failure;
-
-/// The environment variable that they can be in.
-const KEY: &str = "MCP_POLICY_KEY";
+use crate::{environment::KEY, failure::Failure};
 
 /// Those in the file, or else in the environment; `None` if they are in neither.
 pub(crate) fn read(file: Option<&Path>) -> Result<Option<RequestStateKeys>, Failure> {

@@ -6,6 +6,7 @@
 //! headers go on, [`upstream`] and [`connect`] how the server behind is asked,
 //! [`server`] and [`shutdown`] how connections are accepted and let go,
 //! [`diagnostics`] and [`failure`] how the program says why it does not start,
+//! [`environment`] which variables hold secrets,
 //! [`policy`] how it goes on when the policy changes, [`state`] where it is kept
 //! what limits count,
 //! [`admin`] where somebody approves calls that wait for that, and [`json_text`] how
@@ -31,6 +32,7 @@ mod config;
 mod connect;
 mod demo;
 mod diagnostics;
+mod environment;
 mod failure;
 mod fleet;
 mod gateway;

@@ -32,13 +32,13 @@ use mcp_policy::{
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
 
+pub(crate) use self::news::News;
 use self::operators::Operators;
 use self::{known::Known, recent::Recent, running::Running};
-pub(crate) use self::{
-    news::News,
-    operators::{TOKEN, TOKENS},
+use crate::{
+    access::Access, audit::Place, environment::TOKENS, failure::Failure, serve, server,
+    state::Counted,
 };
-use crate::{access::Access, audit::Place, failure::Failure, serve, server, state::Counted};
 
 /// Where the admin API is when nothing else is said.
 pub(crate) const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8788);

@@ -14,8 +14,9 @@ use tokio::time::timeout;
 
 use super::show::{print, shown, table};
 use crate::{
-    admin::{PATH, TOKEN},
+    admin::PATH,
     cli::{ApprovalsCommand, DecideArgs},
+    environment::TOKEN,
     failure::Failure,
     json_text::{indented, one_line, visible},
     upstream::Causes,

@@ -69,13 +69,6 @@ use crate::{
     traces, webhook,
 };
 
-/// Variables of the environment that hold what no server has to know.
-const HIDDEN: [&str; 3] = [
-    "MCP_POLICY_KEY",
-    "MCP_POLICY_STATE",
-    "MCP_POLICY_WEBHOOK_SECRET",
-];
-
 /// How long a configuration that is being read is waited for at the end.
 const READ: Duration = Duration::from_secs(5);
 
@@ -188,14 +181,6 @@ impl Start {
             webhook: config.webhook.clone(),
             budgets: [config.limits.request_budget, config.limits.response_budget],
         }
-    }
-}
-
-impl Settled {
-    /// Variables of the environment that are kept from servers.
-    fn hidden(&self, config: &Config) -> Vec<String> {
-        let named = config.hidden.iter().cloned();
-        named.chain(HIDDEN.map(str::to_owned)).collect()
     }
 }
 

@@ -12,11 +12,11 @@ pub(crate) fn read(file: Option<&Path>) -> Result<Option<RequestStateKeys>, Fail
         (Some(file), _) => {
             let text = fs::read_to_string(file).map_err(|error| {
                 Failure::start(format!(
-                    "cannot read --key-file {}: {error}",
+                    "cannot read the key file {}: {error}",
                     file.display()
                 ))
             })?;
-            (text, "--key-file")
+            (text, "the key file")
         }
         (None, Some(text)) => (into_text(text)?, KEY),
         (None, None) => return Ok(None),

@@ -23,14 +23,14 @@ use crate::{
         Admin,
         running::{Now, PolicyNow, Reach, Running, ServerNow, Use},
     },
-    audit,
+    audit::{self, Lost},
     bridge::Bridge,
     cli::{Secret, ServeArgs},
     failure::Failure,
     fleet,
     gateway::gateway,
     keys,
-    monitor::{Monitor, Watched},
+    monitor::{Monitor, Watched, WatchedStores},
     policy,
     public::{self, PublicPages, PublicUrl},
     server::{self, DRAIN_TIMEOUT, Ended},
@@ -90,7 +90,8 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     traces::start()?;
     let audit = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
     let admin = admin.recording_in(args.audit.audit.as_ref());
-    let audit = admin.shown_beside(audit);
+    let lost = Lost::default();
+    let audit = admin.shown_beside(lost.beside(audit));
     let listener = bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
     tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
@@ -102,13 +103,18 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
     }
-    if let Some(monitor) = monitor {
-        let watched = Watched {
-            sessions: stores.sessions(),
-            approvals: admin.approvals(),
-        };
-        monitor.open(&access, watched);
-    }
+    let watched = WatchedStores {
+        sessions: stores.sessions(),
+        approvals: admin.approvals(),
+    };
+    let watched = Watched::new(watched, lost);
+    let monitor = monitor.map(|monitor| (monitor, access.clone(), watched));
+    // Once there is nothing any more that could keep it from serving.
+    let monitor = move || {
+        if let Some((monitor, access, watched)) = monitor {
+            monitor.open(&access, watched);
+        }
+    };
     let pages = public
         .as_ref()
         .map(|url| PublicPages::new(url, access.clone(), admin.approvals()));
@@ -128,6 +134,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
         Some(target) => {
             admin.open(&access).await?;
             let upstream = upstream(target)?;
+            monitor();
             let service = public::beside(gateway(layer, access, upstream), pages);
             serve_until_stopped(listener, service, &alone(), |_| ()).await
         }
@@ -135,6 +142,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
             let command = args.server.command.clone();
             let bridge = Bridge::new(command, policy, args.show_server_stderr);
             admin.open(&access).await?;
+            monitor();
             let service = gateway(layer, access, bridge.clone());
             guard_command(listener, public::beside(service, pages), bridge).await
         }

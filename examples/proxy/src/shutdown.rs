@@ -1,6 +1,17 @@
 //! The signals that ask the program to stop.
 
-use std::io;
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+/// Whether this program was asked to stop.
+static IS_STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// Whether this program was asked to stop, and only finishes what is open.
+pub(crate) fn is_stopping() -> bool {
+    IS_STOPPING.load(Ordering::Relaxed)
+}
 
 /// Gets SIGTERM and ctrl-c from now on.
 ///
@@ -29,6 +40,7 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+        IS_STOPPING.store(true, Ordering::Relaxed);
     }
 }
 
@@ -46,5 +58,6 @@ impl Signals {
     /// The next ctrl-c.
     pub(crate) async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
+        IS_STOPPING.store(true, Ordering::Relaxed);
     }
 }

@@ -15,15 +15,15 @@ const READS_LIKE: &str = "whsec_ and 24 to 64 random bytes in base64, as \
 pub(crate) fn open(url: &Secret) -> Result<Webhook, Failure> {
     let secret = env::var_os(WEBHOOK_SECRET).ok_or_else(|| {
         Failure::usage(format!(
-            "--webhook needs the secret that its receiver checks, in the environment variable \
+            "a webhook needs the secret that its receiver checks, in the environment variable \
              {WEBHOOK_SECRET}: {READS_LIKE}"
         ))
     })?;
     let secret = secret.to_str().unwrap_or_default();
     let webhook = Webhook::new(url.expose(), secret).map_err(|error| match error {
         WebhookError::Url => Failure::usage(
-            "`--webhook` has to begin with http:// or https:// and a host, without a user name or \
-             password",
+            "the URL of the webhook has to begin with http:// or https:// and a host, without a user \
+             name or password",
         ),
         WebhookError::Secret => {
             Failure::usage(format!("{WEBHOOK_SECRET} has to read like {READS_LIKE}"))
@@ -31,7 +31,7 @@ pub(crate) fn open(url: &Secret) -> Result<Webhook, Failure> {
         error => Failure::start(error.to_string()),
     })?;
     if goes_in_the_clear(url.expose()) {
-        tracing::warn!("what waits is told to --webhook unencrypted: https:// would not");
+        tracing::warn!("what waits is told to the webhook unencrypted: https:// would not");
     }
     Ok(webhook)
 }

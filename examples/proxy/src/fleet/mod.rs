@@ -50,7 +50,7 @@ use self::{
 use crate::{
     access::{self, Access, ENDPOINT},
     admin::{Admin, News, running::Now},
-    audit::{self, Place},
+    audit::{self, Lost, Place},
     cli::Secret,
     config::{
         Config, KeptPolicy, Limits,
@@ -61,7 +61,7 @@ use crate::{
     gateway, headers,
     jwt::Expiry,
     keys,
-    monitor::{Monitor, Watched},
+    monitor::{Monitor, Obstacle, Watched, WatchedStores},
     public::{PublicPages, PublicUrl},
     serve,
     state::{Keeps, ManyStores, State},
@@ -88,6 +88,8 @@ pub(crate) struct Fleet {
 /// What only another start changes.
 struct Settled {
     start: Start,
+    /// Where it listens, with the port that was free if it was to be any.
+    address: SocketAddr,
     keeps: Keeps,
     stores: ManyStores,
     approvals: Arc<dyn ApprovalStore>,
@@ -200,7 +202,8 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     traces::start()?;
     let audit = audit::open(config.audit.as_ref(), config.audit_keep)?;
     let admin = admin.recording_in(config.audit.as_ref());
-    let audit = admin.shown_beside(audit);
+    let lost = Lost::default();
+    let audit = admin.shown_beside(lost.beside(audit));
     let listener = serve::bind(config.listen, "choose another address with `listen`").await?;
     let keys = keys::read(config.key_file.as_deref())?;
     let stores = state.open_for_many(keys).await?;
@@ -209,13 +212,11 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
     }
-    if let Some(monitor) = monitor {
-        let watched = Watched {
-            sessions: Some(stores.sessions("(ready)")?),
-            approvals: admin.approvals(),
-        };
-        monitor.open(&config.access, watched);
-    }
+    let watched = WatchedStores {
+        sessions: Some(stores.sessions("(ready)")?),
+        approvals: admin.approvals(),
+    };
+    let mut watched = Watched::new(watched, lost);
     if config.listen.ip().is_unspecified() && !config.names_hosts {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use in `allowed_hosts`"
@@ -227,7 +228,9 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
         .public_url
         .as_ref()
         .map(|url| PublicPages::new(url, config.access.clone(), admin.approvals()));
+    let address = listener.local_addr();
     let settled = Settled {
+        address: address.unwrap_or(config.listen),
         start: Start::of(&config),
         keeps: state.keeps(),
         stores,
@@ -250,6 +253,18 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     });
     admin.open(&access).await?;
     Fleet::attend(&fleet)?;
+    if let Some(monitor) = monitor {
+        let fleet = Arc::downgrade(&fleet);
+        let is_unreadable = move || {
+            let fleet = fleet.upgrade();
+            fleet.is_none_or(|fleet| fleet.running().is_unreadable())
+        };
+        watched.obstacles.push(Obstacle {
+            said: "the configuration cannot be read, so nobody is let in",
+            is_there: Box::new(is_unreadable),
+        });
+        monitor.open(&access, watched);
+    }
     serve_fleet(listener, fleet).await
 }
 

@@ -85,9 +85,9 @@ impl Fleet {
                 let standing = standing.collect();
                 self.settled.lockdown.follow_too(&config.lockdown);
                 let trouble = Trouble::Unloadable(why.clone());
-                self.narrow(Files::of(config.files), trouble, Some(&standing));
+                self.narrow(Files::of(config.files), trouble.clone(), Some(&standing));
                 tracing::error!(why, "not loaded again: what was loaded before still holds");
-                self.tell_of_trouble();
+                self.tell_of_trouble(&trouble);
                 return;
             }
         };
@@ -144,7 +144,7 @@ impl Fleet {
         if !is_news {
             return;
         }
-        self.tell_of_trouble();
+        self.tell_of_trouble(&trouble);
         let _ = writeln!(io::stderr(), "{said}");
         match trouble {
             Trouble::Unloadable(_) => tracing::error!(
@@ -198,8 +198,13 @@ impl Fleet {
         news.policies_are(&config.policies());
     }
 
-    fn tell_of_trouble(&self) {
-        let text = "The configuration does not load: the overview says why";
+    fn tell_of_trouble(&self, trouble: &Trouble) {
+        let text = match trouble {
+            Trouble::Unloadable(_) => "The configuration does not load: the overview says why",
+            Trouble::Unreadable(_) => {
+                "The configuration cannot be read, so nobody is let in: the overview says why"
+            }
+        };
         self.settled.news.tell(text);
     }
 

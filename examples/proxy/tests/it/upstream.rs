@@ -85,7 +85,8 @@ async fn an_upstream_that_is_down_is_a_clear_error() {
     assert_eq!(body["error"]["code"], -32603);
     let message = body["error"]["message"].as_str().unwrap();
     assert!(message.contains("cannot be reached"), "{message}");
-    assert!(message.contains("--upstream"), "{message}");
+    // Whoever calls can do nothing about how the proxy was started.
+    assert!(!message.contains("--"), "{message}");
     proxy.logs("no answer from the upstream").await;
 }
 

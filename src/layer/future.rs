@@ -21,7 +21,7 @@ use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use super::tell;
 use crate::audit::{
-    DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded,
+    DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded, note_lost,
 };
 use crate::engine::{self, Pending};
 use crate::mcp::reply::Refusal;
@@ -143,7 +143,7 @@ where
                 StateProject::Settling(settling, answer) => {
                     // What was decided and done is not changed by a record that
                     // is lost.
-                    let _ = ready!(Pin::new(settling).poll(context));
+                    note_lost(ready!(Pin::new(settling).poll(context)));
                     State::Answered(answer.take())
                 }
                 StateProject::Reading(collect, admission) => {
@@ -491,13 +491,16 @@ fn note<R>(answer: &mut Answer<R>, decision: &DecisionRecord) {
 }
 
 /// Answers once the records are kept: an answer that was seen is one that was
-/// recorded.
+/// recorded, unless that takes too long, which is told then.
 fn settle<S, F, B, R, E>(
     receipt: Receipt,
     answer: Result<Box<Answer<R>>, E>,
 ) -> State<S, F, B, R, E> {
     match receipt.settle() {
-        Settlement::Known(_) => State::Answered(Some(answer)),
+        Settlement::Known(recorded) => {
+            note_lost(recorded);
+            State::Answered(Some(answer))
+        }
         Settlement::Awaited(settling) => State::Settling(settling, Some(answer)),
     }
 }

@@ -96,6 +96,16 @@ pub enum ApprovalState {
 }
 
 impl ApprovalState {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Approved,
+        Self::Denied,
+        Self::Expired,
+        Self::Used,
+        Self::Cancelled,
+    ];
+
     /// Whether something can still become of it: whether it is pending or approved.
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Approved)
@@ -103,15 +113,7 @@ impl ApprovalState {
 
     #[cfg(any(feature = "redis", feature = "sqlite", test))]
     pub(super) fn of_word(word: &str) -> Option<Self> {
-        let all = [
-            Self::Pending,
-            Self::Approved,
-            Self::Denied,
-            Self::Expired,
-            Self::Used,
-            Self::Cancelled,
-        ];
-        all.into_iter().find(|state| state.as_str() == word)
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
     /// The word for it, in lower case.

@@ -445,6 +445,17 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Allowed,
+        Self::Denied,
+        Self::Hidden,
+        Self::Limited,
+        Self::Waiting,
+        Self::Invalid,
+        Self::Unavailable,
+    ];
+
     /// As it is written in records.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -22,15 +22,6 @@ pub use notice::ApprovalNotice;
 #[cfg(feature = "webhook")]
 pub use webhook::{Webhook, WebhookError};
 
-const ALL: [ApprovalState; 6] = [
-    ApprovalState::Pending,
-    ApprovalState::Approved,
-    ApprovalState::Denied,
-    ApprovalState::Expired,
-    ApprovalState::Used,
-    ApprovalState::Cancelled,
-];
-
 /// How often it is looked whether something has expired, while something can. A store
 /// notices when it is asked.
 const LOOK: Duration = Duration::from_secs(60);
@@ -168,7 +159,7 @@ impl<N: Notifier> Telling<N> {
 
     /// Tells what is not known yet of anything.
     async fn look(&mut self) -> Result<(), ApprovalError> {
-        let all = self.approvals.list(&ALL).await?;
+        let all = self.approvals.list(&ApprovalState::ALL).await?;
         for request in &all {
             let state = request.state();
             if self.is_told(request.id(), state) {

@@ -8,17 +8,6 @@ use mcp_policy::{AuditFilter, Verdict};
 use super::message::Message;
 use crate::cli::MeantMessages;
 
-/// Every verdict there is.
-pub(crate) const ALL_VERDICTS: [Verdict; 7] = [
-    Verdict::Allowed,
-    Verdict::Denied,
-    Verdict::Hidden,
-    Verdict::Limited,
-    Verdict::Waiting,
-    Verdict::Invalid,
-    Verdict::Unavailable,
-];
-
 /// The same as an [`AuditFilter`], for lines.
 pub(crate) struct Meant<'a>(&'a MeantMessages);
 
@@ -60,7 +49,12 @@ impl<'a> Meant<'a> {
         if let Some(name) = name.as_deref() {
             filter = filter.name(name);
         }
-        let of_word = |word: &String| ALL_VERDICTS.into_iter().find(|one| one.as_str() == word);
+        let of_word = |word: &String| {
+            Verdict::ALL
+                .iter()
+                .copied()
+                .find(|one| one.as_str() == word)
+        };
         if let Some(verdict) = verdict.as_ref().and_then(of_word) {
             filter = filter.verdict(verdict);
         }

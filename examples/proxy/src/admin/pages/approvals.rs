@@ -4,12 +4,12 @@ use askama::Template;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use hyper::body::Body;
-use mcp_policy::{ApprovalId, NotDecided};
+use mcp_policy::{ApprovalId, ApprovalState, NotDecided};
 use tower::BoxError;
 
 use super::{
     super::{
-        ALL_STATES, PATH,
+        PATH,
         api::{self, Refusal, Wanted},
         roles::Power,
     },
@@ -52,7 +52,7 @@ impl Pages {
     }
 
     async fn waiting(&self, visitor: &Visitor) -> Result<Page, Refusal> {
-        let all = self.approvals.list(&ALL_STATES).await?;
+        let all = self.approvals.list(&ApprovalState::ALL).await?;
         let (waiting, mut past): (Vec<_>, Vec<_>) =
             all.iter().partition(|request| card::is_pending(request));
         past.sort_by_key(|request| {

@@ -8,6 +8,7 @@ mod records;
 use askama::Template;
 use http::StatusCode;
 use jiff::Timestamp;
+use mcp_policy::Verdict;
 
 pub(super) use self::records::Records;
 use self::records::{From, Row};
@@ -19,12 +20,7 @@ use super::{
     sessions::Visitor,
     words::{link, short},
 };
-use crate::{
-    audit::meant::{ALL_VERDICTS, moment},
-    cli::MeantMessages,
-    json_text::visible,
-    page,
-};
+use crate::{audit::meant::moment, cli::MeantMessages, json_text::visible, page};
 
 const PATH: &str = "/log";
 
@@ -224,7 +220,7 @@ impl Said {
             None => Ok(None),
         };
         let verdict = text(&self.verdict);
-        let is_one = |word: &String| ALL_VERDICTS.iter().any(|one| one.as_str() == word);
+        let is_one = |word: &String| Verdict::ALL.iter().any(|one| one.as_str() == word);
         if verdict.as_ref().is_some_and(|word| !is_one(word)) {
             return Err("There is no such verdict.".to_owned());
         }
@@ -241,7 +237,7 @@ impl Said {
     }
 
     fn verdicts(&self) -> Vec<Choice> {
-        let words = ALL_VERDICTS.iter().map(|one| one.as_str());
+        let words = Verdict::ALL.iter().map(|one| one.as_str());
         let choices = words.map(|word| Choice {
             word,
             is_chosen: word == self.verdict,

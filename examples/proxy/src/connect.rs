@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::{Arc, LazyLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
@@ -23,6 +25,21 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Silence after which the kernel asks whether the other side is still there,
 /// so that a stream to a server that lost its power does not hang for hours.
 const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// Who may vouch for a server: everybody whom the world trusts, so that an image with
+/// nothing but this program needs no list; and whom this machine trusts besides, or
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name, such as the authority of a company.
+static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let own = rustls_native_certs::load_native_certs();
+    for error in own.errors {
+        tracing::warn!(%error, "cannot read some of the certificates that this machine trusts");
+    }
+    roots.add_parsable_certificates(own.certs);
+    Arc::new(roots)
+});
 
 /// Connects by HTTP or HTTPS, within a time.
 #[derive(Clone, Debug)]
@@ -36,9 +53,13 @@ impl Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
+        let config = ClientConfig::builder_with_provider(provider.into())
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(Arc::clone(&ROOTS))
+            .with_no_client_auth();
         Ok(Self(
             HttpsConnectorBuilder::new()
-                .with_provider_and_webpki_roots(provider)?
+                .with_tls_config(config)
                 .https_or_http()
                 .enable_http1()
                 .enable_http2()

@@ -1,13 +1,22 @@
 //! The way to the upstream and back.
 
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc};
+
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioIo},
+};
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::fake::Upstream;
-use crate::support::{ALLOW_ALL, Proxy, body, call, client, file, open, reads, send, within};
+use crate::support::{
+    ALLOW_ALL, Proxy, body, call, client, command, file, open, reads, send, within,
+};
 
 #[tokio::test]
 async fn a_call_goes_through_unchanged() {
@@ -263,4 +272,58 @@ async fn nothing_of_a_caller_or_a_token_is_in_the_most_talkative_log() {
     ] {
         assert!(!log.contains(secret), "{secret} in\n{log}");
     }
+}
+
+/// A server with a certificate that nobody but this file vouches for.
+async fn of_a_company() -> (SocketAddr, PathBuf) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let names = vec!["127.0.0.1".to_owned()];
+    let certificate = rcgen::CertificateParams::new(names).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    let authority = file("authority.pem", &certificate.pem());
+    let provider = rustls::crypto::ring::default_provider();
+    let config = rustls::ServerConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            key.serialize_der().try_into().unwrap(),
+        )
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Whoever does not trust it goes away.
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let service = service_fn(async |_: Request<Incoming>| {
+                let answer = json!({ "jsonrpc": "2.0", "id": 1, "result": { "content": [] } });
+                let answer = Response::builder()
+                    .header("content-type", "application/json")
+                    .body(Full::<Bytes>::from(answer.to_string()));
+                Ok::<_, Infallible>(answer.unwrap())
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    (address, authority)
+}
+
+#[tokio::test]
+async fn a_server_is_trusted_if_the_machine_does_that() {
+    let (address, authority) = of_a_company().await;
+    let policy = file("policy.json", ALLOW_ALL);
+    let upstream = format!("https://{address}/mcp");
+    let args = ["serve", "--listen", "127.0.0.1:0", "--upstream", &upstream];
+    let args = [&args[..], &["--policy", policy.to_str().unwrap()]].concat();
+    let proxy = Proxy::start(&args, "info").await;
+    assert_eq!(proxy.post(&call(1, "a")).await.status(), 502);
+    let mut trusting = command(&args);
+    let proxy = Proxy::spawn(trusting.env("SSL_CERT_FILE", authority)).await;
+    let answer = proxy.post(&call(1, "a")).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text);
 }

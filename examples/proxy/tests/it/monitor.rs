@@ -9,7 +9,7 @@ use crate::{
     fake::Upstream,
     gateway::{Folder, Recording, outcome},
     limits::answering,
-    support::{ALLOW_ALL, Answer, Proxy, body, call, client, file, run, send, within},
+    support::{ALLOW_ALL, Answer, Proxy, body, call, client, file, pause, run, send, within},
 };
 
 const POLICY: &str = r#"{
@@ -76,6 +76,7 @@ async fn decisions_and_what_waits_are_counted_for_prometheus() {
             {
                 break counts;
             }
+            pause().await;
         }
     });
     let counts = counts.await;

@@ -22,7 +22,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::headers;
 
-/// The one path that is served.
+/// The path of what is guarded.
 pub(crate) const ENDPOINT: &str = "/mcp";
 
 /// Decides who is admitted; cheap to clone.

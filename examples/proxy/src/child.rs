@@ -93,7 +93,13 @@ impl Server {
             _ if started.folder.as_ref().is_some_and(|own| !own.is_dir()) => {
                 format!("there is no folder of that name to start `{name}` in")
             }
-            ErrorKind::NotFound => format!("there is no command `{name}` to start"),
+            ErrorKind::NotFound if name.contains('/') => {
+                format!("there is no command `{name}` to start")
+            }
+            ErrorKind::NotFound => format!(
+                "there is no command `{name}` to start in any folder of PATH: its whole path is \
+                 found everywhere"
+            ),
             _ => format!("cannot start `{name}`: {error}"),
         })?;
         let mut server = Self { child, name };

@@ -4,7 +4,7 @@ mod gateway;
 
 use std::{convert::Infallible, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, builder::PossibleValuesParser};
 
 use jiff::Timestamp;
 use mcp_policy::{ApprovalId, ApprovalState, Verdict};
@@ -13,11 +13,8 @@ pub(crate) use self::gateway::{
     GrantAddArgs, GrantCommand, GrantListArgs, GrantOneArgs, LockdownArgs, LockdownCommand,
 };
 use crate::{
-    admin::{ALL_STATES, DEFAULT_ADMIN},
-    audit::{
-        Place,
-        meant::{ALL_VERDICTS, moment},
-    },
+    admin::DEFAULT_ADMIN,
+    audit::{Place, meant::moment},
     environment::STATE,
     failure::Failure,
 };
@@ -127,7 +124,7 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Show what limits have counted, or have it forgotten
     ///
-    /// Where the proxy keeps it has to be said as it was to the proxy, with --state.
+    /// Where the proxy keeps it has to be said as it was to the proxy, with --state, or as its configuration has it.
     /// Exit code 0: done; 1: it cannot be reached.
     #[command(subcommand)]
     Limits(LimitsCommand),
@@ -211,7 +208,7 @@ pub(crate) enum ApprovalsCommand {
 #[derive(Args, Debug)]
 pub(crate) struct ApprovalsArgs {
     /// Those that are in this state instead
-    #[arg(long, value_parser = ALL_STATES.map(ApprovalState::as_str))]
+    #[arg(long, value_parser = ApprovalState::ALL.map(ApprovalState::as_str))]
     pub(crate) state: Option<String>,
 
     /// The address that the proxy was given with --admin
@@ -749,7 +746,7 @@ pub(crate) struct MeantMessages {
     pub(crate) name: Option<String>,
 
     /// With this verdict
-    #[arg(long, value_parser = ALL_VERDICTS.map(Verdict::as_str))]
+    #[arg(long, value_parser = PossibleValuesParser::new(Verdict::ALL.iter().map(|one| one.as_str())))]
     pub(crate) verdict: Option<String>,
 
     /// Decided by what stands at this place of the policy or below it, such as

@@ -320,6 +320,10 @@ fn describe() {
         "mcp_policy_audit_waiting_records",
         "Records that wait to be written"
     );
+    describe_counter!(
+        "mcp_policy_audit_late_outcomes_total",
+        "Answers that went out before their outcome was recorded"
+    );
     describe_gauge!(
         "mcp_policy_limit_budgets",
         "Budgets in the memory of this process"

@@ -21,9 +21,12 @@ use tower::{Service, ServiceExt};
 
 use crate::{
     access::{self, Access},
-    admin::PATH,
     page,
 };
+
+/// The path below which clients are told what has become of a call. Links to it are out
+/// there, so it is not the one of the console, wherever that may move.
+const PATH: &str = "/approvals";
 
 /// By which URL others reach this proxy.
 #[derive(Clone, Debug, PartialEq)]

@@ -29,12 +29,12 @@ use crate::{
     failure::Failure,
     fleet,
     gateway::gateway,
-    keys,
     monitor::{Monitor, Watched, WatchedStores},
     policy,
     public::{self, PublicPages, PublicUrl},
+    sealing,
     server::{self, DRAIN_TIMEOUT, Ended},
-    shutdown::Signals,
+    shutdown::{Hangups, Signals},
     state::{State, Stores},
     traces,
     upstream::{Target, Upstream},
@@ -83,6 +83,8 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
         );
     }
 
+    take_hangups()?;
+
     let monitor = match args.metrics {
         Some(address) => Some(Monitor::new(address).await?),
         None => None,
@@ -96,7 +98,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     let name = name_of(args, target.as_ref());
     tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
     let stores = state
-        .open(&name, keys::read(args.key_file.as_deref())?)
+        .open(&name, sealing::read(args.key_file.as_deref())?)
         .await?;
     let admin = admin.keeping_in(stores.approvals());
     let admin = admin.counting_in(stores.counted());
@@ -147,6 +149,20 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
             guard_command(listener, public::beside(service, pages), bridge).await
         }
     }
+}
+
+/// A policy is read again whenever its file changes, so whoever asks for that has it
+/// already, and does not end what is open.
+fn take_hangups() -> Result<(), Failure> {
+    let mut hangups = Hangups::listen()
+        .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
+    tokio::spawn(async move {
+        loop {
+            hangups.next().await;
+            tracing::info!("SIGHUP changes nothing: the policy is read whenever its file changes");
+        }
+    });
+    Ok(())
 }
 
 /// What the server is called: its host and port, or its program, unless it has a name.
@@ -299,6 +315,12 @@ pub(crate) async fn bind(listen: SocketAddr, otherwise: &str) -> Result<TcpListe
         Failure::start(match error.kind() {
             ErrorKind::AddrInUse => {
                 format!("{listen} is taken by another program: stop it, or {otherwise}")
+            }
+            ErrorKind::AddrNotAvailable => {
+                format!("{listen} is no address of this machine: {otherwise}")
+            }
+            ErrorKind::PermissionDenied => {
+                format!("this user may not listen on {listen}: {otherwise}")
             }
             _ => format!("cannot listen on {listen}: {error}"),
         })

@@ -1,4 +1,4 @@
-//! The signals that ask the program to stop.
+//! The signals that ask the program to stop, or to read again what it has read.
 
 use std::{
     io,
@@ -59,5 +59,42 @@ impl Signals {
     pub(crate) async fn next(&mut self) {
         let _ = tokio::signal::ctrl_c().await;
         IS_STOPPING.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Gets SIGHUP from now on, which would end the program otherwise.
+#[cfg(unix)]
+#[derive(Debug)]
+pub(crate) struct Hangups(tokio::signal::unix::Signal);
+
+#[cfg(unix)]
+impl Hangups {
+    pub(crate) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self(signal(SignalKind::hangup())?))
+    }
+
+    /// The next of them.
+    pub(crate) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+}
+
+/// There is no such signal here.
+#[cfg(not(unix))]
+#[derive(Debug)]
+pub(crate) struct Hangups(());
+
+#[cfg(not(unix))]
+impl Hangups {
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self(()))
+    }
+
+    /// Never.
+    pub(crate) async fn next(&mut self) {
+        std::future::pending().await
     }
 }

@@ -26,8 +26,7 @@ use std::{
 };
 
 use mcp_policy::{
-    ApprovalState, ApprovalStore, Approvals, AuditSink, MemoryApprovalStore, Mode, Policy,
-    PolicyLayer, RuleAction,
+    ApprovalStore, Approvals, AuditSink, MemoryApprovalStore, Mode, Policy, PolicyLayer, RuleAction,
 };
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
@@ -48,16 +47,6 @@ pub(crate) const PATH: &str = "/approvals";
 
 /// The path of what a gateway of many servers says of itself.
 const GATEWAY: &str = "/gateway";
-
-/// What can have become of a request.
-pub(crate) const ALL_STATES: [ApprovalState; 6] = [
-    ApprovalState::Pending,
-    ApprovalState::Approved,
-    ApprovalState::Denied,
-    ApprovalState::Expired,
-    ApprovalState::Used,
-    ApprovalState::Cancelled,
-];
 
 /// The admin API, before it is open.
 pub(crate) struct Admin {

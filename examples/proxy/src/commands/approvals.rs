@@ -4,7 +4,7 @@
 use std::{env, net::SocketAddr, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header::AUTHORIZATION};
+use http::{HeaderValue, Method, Request, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use mcp_policy::ApprovalId;
@@ -117,7 +117,7 @@ async fn ask(
         let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         match status.is_success() {
             true => Ok(text),
-            false => Err(refused(status.as_u16(), &text)),
+            false => Err(refused(admin, status, &text)),
         }
     };
     timeout(PATIENCE, answering).await.unwrap_or_else(|_| {
@@ -129,16 +129,21 @@ async fn ask(
 }
 
 /// What the proxy says why not.
-fn refused(status: u16, text: &str) -> Failure {
+fn refused(admin: SocketAddr, status: StatusCode, text: &str) -> Failure {
     #[derive(Deserialize)]
     struct Said {
         error: String,
     }
 
     match serde_json::from_str::<Said>(text) {
+        // What it says to that is for those who send it by themselves.
+        Ok(_) if status == StatusCode::UNAUTHORIZED => Failure::start(format!(
+            "the proxy at {admin} does not know the token in {TOKEN}"
+        )),
         Ok(Said { error }) => Failure::start(visible(&error)),
         Err(_) => Failure::start(format!(
-            "what answers with status {status} there is not the admin address of a proxy"
+            "what answers with status {} there is not the admin address of a proxy",
+            status.as_u16()
         )),
     }
 }

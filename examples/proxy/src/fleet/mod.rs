@@ -4,9 +4,8 @@
 //! What runs is replaced as a whole when the configuration changes ([`reload`]): a
 //! request is answered by what ran when it came. [`guarded`] is one server, [`policies`]
 //! what holds for whom in front of it, [`identify`] who calls, [`issued`] the same by
-//! tokens of others, [`lockdown`] what the
-//! operator has locked, [`life`] how streams end when what they are for is gone, and
-//! [`shown`] what operators see of all that.
+//! tokens of others, [`lockdown`] what the operator has locked, [`life`] how streams end
+//! when what they are for is gone, and [`shown`] what operators see of all that.
 
 mod guarded;
 mod identify;
@@ -42,7 +41,7 @@ use tower_http::cors::CorsLayer;
 
 use self::{
     guarded::{Body, Guarded},
-    identify::{Grants, Known, Refused, Unknown},
+    identify::{Grants, Known, RefusalLog, Unknown},
     life::Life,
     lockdown::Lockdown,
     policies::Table,
@@ -60,10 +59,9 @@ use crate::{
     failure::Failure,
     gateway, headers,
     jwt::Expiry,
-    keys,
     monitor::{Monitor, Obstacle, Watched, WatchedStores},
     public::{PublicPages, PublicUrl},
-    serve,
+    sealing, serve,
     state::{Keeps, ManyStores, State},
     stream::only_listens,
     traces, webhook,
@@ -82,7 +80,7 @@ pub(crate) struct Fleet {
     /// Servers that are gone, whose commands still have to end.
     ending: Mutex<JoinSet<()>>,
     /// How often somebody was refused.
-    refused: Refused,
+    refused: RefusalLog,
 }
 
 /// What only another start changes.
@@ -205,7 +203,7 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     let lost = Lost::default();
     let audit = admin.shown_beside(lost.beside(audit));
     let listener = serve::bind(config.listen, "choose another address with `listen`").await?;
-    let keys = keys::read(config.key_file.as_deref())?;
+    let keys = sealing::read(config.key_file.as_deref())?;
     let stores = state.open_for_many(keys).await?;
     let admin = admin.keeping_in(stores.approvals());
     let admin = admin.counting_in(Some(stores.counted()));
@@ -326,7 +324,7 @@ impl Fleet {
             settled,
             reading: tokio::sync::Mutex::default(),
             ending: Mutex::default(),
-            refused: Refused::default(),
+            refused: RefusalLog::default(),
         })
     }
 

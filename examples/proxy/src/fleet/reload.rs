@@ -22,6 +22,7 @@ use crate::{
     },
     diagnostics,
     failure::Failure,
+    shutdown::Hangups,
 };
 
 /// How often it is looked whether something has changed, while nobody calls.
@@ -243,7 +244,7 @@ impl Fleet {
     /// Looks for changes from time to time, and reads everything again when a SIGHUP
     /// comes, until the fleet is gone.
     pub(super) fn attend(fleet: &Arc<Self>) -> Result<(), Failure> {
-        let mut hangups = hangups()
+        let mut hangups = Hangups::listen()
             .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
         let fleet = Arc::downgrade(fleet);
         tokio::spawn(async move {
@@ -302,39 +303,5 @@ impl Running {
             trouble: Some(trouble),
             ..self.clone()
         }
-    }
-}
-
-#[cfg(unix)]
-struct Hangups(tokio::signal::unix::Signal);
-
-#[cfg(unix)]
-fn hangups() -> io::Result<Hangups> {
-    use tokio::signal::unix::{SignalKind, signal};
-    Ok(Hangups(signal(SignalKind::hangup())?))
-}
-
-#[cfg(unix)]
-impl Hangups {
-    async fn next(&mut self) {
-        if self.0.recv().await.is_none() {
-            std::future::pending().await
-        }
-    }
-}
-
-/// There is no such signal here.
-#[cfg(not(unix))]
-struct Hangups;
-
-#[cfg(not(unix))]
-fn hangups() -> io::Result<Hangups> {
-    Ok(Hangups)
-}
-
-#[cfg(not(unix))]
-impl Hangups {
-    async fn next(&mut self) {
-        std::future::pending().await
     }
 }

@@ -243,6 +243,12 @@ async fn nobody_else_sees_or_decides_anything() {
     );
     let output = asking.runs("wrong-token-0123456789", &["list"]).await;
     assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = "does not know the token in MCP_POLICY_ADMIN_TOKEN";
+    assert!(
+        said.contains(expected) && !said.contains("Bearer"),
+        "{said}"
+    );
     let mut without = command(&["approvals", "list", "--admin", &asking.admin]);
     let output = within("its end", without.output()).await.unwrap();
     assert_eq!(output.status.code(), Some(2));

@@ -31,6 +31,9 @@ pub(crate) fn read(file: Option<&Path>) -> Result<Option<RequestStateKeys>, Fail
 }
 
 fn into_text(text: OsString) -> Result<String, Failure> {
-    text.into_string()
-        .map_err(|_| Failure::usage(format!("{KEY} is no text")))
+    text.into_string().map_err(|_| {
+        Failure::usage(format!(
+            "{KEY} is no text: `openssl rand -hex 32` makes what it has to be"
+        ))
+    })
 }

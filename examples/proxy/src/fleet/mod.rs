@@ -471,7 +471,7 @@ impl Fleet {
         let path = request.uri().path().strip_prefix(issued::METADATA)?;
         let public = self.settled.start.public_url.as_ref()?;
         // Something in front may have taken its own part away.
-        let path = path.strip_prefix(public.path()).unwrap_or(path);
+        let path = path.strip_prefix(&**public.path()).unwrap_or(path);
         let name = path.strip_prefix(ENDPOINT)?.strip_prefix('/')?;
         let issued = running.servers.get(name)?.issued.as_ref()?;
         Some(match *request.method() {

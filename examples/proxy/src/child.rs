@@ -97,8 +97,7 @@ impl Server {
                 format!("there is no command `{name}` to start")
             }
             ErrorKind::NotFound => format!(
-                "there is no command `{name}` to start in any folder of PATH: its whole path is \
-                 found everywhere"
+                "there is no command `{name}` to start: PATH has none, so give its whole path"
             ),
             _ => format!("cannot start `{name}`: {error}"),
         })?;

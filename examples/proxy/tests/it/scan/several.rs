@@ -63,7 +63,7 @@ async fn all_servers_of_a_client_are_asked_and_one_that_fails_is_told() {
     let ended = run(&args).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
     for expected in [
-        "broken: could not be asked: there is no command `no-such-command-here` to start\n",
+        "broken: could not be asked: there is no command `no-such-command-here` to start: PATH has none",
         "\nstarted: 3 tools, 0 prompts, ",
         "4 servers, 7 tools: ",
     ] {

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value};
 
@@ -23,10 +23,11 @@ use serde_json::{Map, Value};
 /// // Nobody gets the name of such a caller by being called so.
 /// assert_eq!(Caller::new("(anonymous)").id(), "name:(anonymous)");
 /// ```
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Caller {
     id: Arc<str>,
-    claims: Arc<Map<String, Value>>,
+    /// `None` if there are none.
+    claims: Option<Arc<Map<String, Value>>>,
 }
 
 /// Stands before names that would be taken for something else.
@@ -69,7 +70,7 @@ impl Caller {
     fn known_as(id: &str) -> Self {
         Self {
             id: id.into(),
-            claims: Arc::default(),
+            claims: None,
         }
     }
 
@@ -87,7 +88,9 @@ impl Caller {
     #[must_use]
     pub fn with_claims(self, claims: Map<String, Value>) -> Self {
         Self {
-            claims: Arc::new(claims),
+            claims: Some(claims)
+                .filter(|claims| !claims.is_empty())
+                .map(Arc::new),
             ..self
         }
     }
@@ -104,7 +107,8 @@ impl Caller {
 
     /// The verified claims; empty unless they were given.
     pub fn claims(&self) -> &Map<String, Value> {
-        &self.claims
+        static NONE: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        self.claims.as_deref().unwrap_or_else(|| &NONE)
     }
 }
 
@@ -142,7 +146,7 @@ impl fmt::Debug for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Caller")
             .field("id", &self.id)
-            .field("claims", &self.claims.keys().collect::<Vec<_>>())
+            .field("claims", &self.claims().keys().collect::<Vec<_>>())
             .finish()
     }
 }

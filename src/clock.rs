@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-/// A reading of the clock.
+/// A reading of the clock. There are these two clocks and no others, so that a [`Clock`]
+/// of one's own can make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// On the clock of this process, which never goes back.
@@ -10,15 +11,32 @@ pub struct Moment {
     pub system: SystemTime,
 }
 
+impl Moment {
+    /// What the [`SystemClock`] shows now.
+    ///
+    /// ```
+    /// use mcp_policy::Moment;
+    ///
+    /// let before = Moment::now();
+    /// assert!(Moment::now().instant >= before.instant);
+    /// ```
+    pub fn now() -> Self {
+        SystemClock.now()
+    }
+}
+
 /// Tells the time; see [`PolicyLayer::clock`](crate::PolicyLayer::clock). The
 /// default is [`SystemClock`].
 ///
-/// It is read once for each request. If it panics, the request is refused.
+/// It is read whenever something is judged, and whenever a store is told what became of
+/// a call: several times for some requests, and for each message on some streams. Must not
+/// block. If it panics, the request is refused.
 pub trait Clock: Send + Sync + 'static {
     /// Now.
     fn now(&self) -> Moment;
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> Moment {
         (**self).now()

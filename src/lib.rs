@@ -1,8 +1,11 @@
 #![doc = include_str!("docs/crate.md")]
+// Where docs.rs builds, what needs a feature says which.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod approval;
 mod audit;
+#[cfg(feature = "_benching")]
 #[doc(hidden)]
 pub mod benching;
 mod caller;
@@ -17,6 +20,7 @@ mod json;
 mod layer;
 mod limit;
 mod mcp;
+mod names;
 mod policy;
 mod reload;
 #[cfg(feature = "redis")]
@@ -35,9 +39,10 @@ pub use approval::RedisApprovalStore;
 #[cfg(feature = "sqlite")]
 pub use approval::SqliteApprovalStore;
 pub use approval::{
-    ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalNotice,
-    ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Approvals, Asked, CallDigest,
-    Decider, MemoryApprovalStore, NoApprovalId, NotDecided, Notifier, Ruling, ShownArguments, Used,
+    ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalIdError,
+    ApprovalNotice, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Approvals,
+    Asked, CallDigest, Decider, MemoryApprovalStore, NotDecided, Notifier, Ruling, ShownArguments,
+    Used,
 };
 #[cfg(feature = "webhook")]
 pub use approval::{Webhook, WebhookError};
@@ -64,12 +69,14 @@ pub use limit::{
     UsageFilter,
 };
 pub use mcp::params::Elicitation;
+pub use names::NameError;
 pub use policy::{
     Action, Amount, ApprovalDemand, Approver, CalendarUnit, Check, Condition, ConditionStep,
-    Decision, DefaultAction, Diagnostic, Explanation, Instructions, InvalidArguments, Limit,
-    ListedTools, LoadError, MaxConcurrent, MethodRule, Mode, NoDefinition, OnDrift, OnStoreError,
-    Operator, Outcome, Period, Pins, Policy, PolicyDocument, Quota, QuotaId, RateLimit,
-    RequireApproval, Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap, Window,
+    Decision, DefaultAction, DefinitionError, Diagnostic, Explanation, Instructions,
+    InvalidArguments, Limit, ListedTools, LoadError, MaxConcurrent, MethodRule, Mode, OnDrift,
+    OnStoreError, Operator, Outcome, Period, Pins, Policy, PolicyDocument, Quota, QuotaId,
+    RateLimit, RequireApproval, Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap,
+    Window,
 };
 pub use reload::{LivePolicy, PolicyChanges};
 #[cfg(feature = "watch")]
@@ -79,7 +86,7 @@ pub use risk::{
     DefinitionWarningKind, Evidence, EvidencePlace, RiskCategory, RiskSeverity, Siblings,
     ToolDefinition, ToolOfServer, classify, collisions, definition_warnings, recommend,
 };
-pub use rounds::{NoRequestStateKey, RequestStateKeys};
+pub use rounds::{RequestStateKeyError, RequestStateKeys};
 #[cfg(feature = "redis")]
 pub use session::RedisSessionStore;
 #[cfg(feature = "sqlite")]
@@ -101,6 +108,9 @@ pub mod docs {
 
     #[doc = include_str!("docs/console.md")]
     pub mod console {}
+
+    #[doc = include_str!("docs/embedding.md")]
+    pub mod embedding {}
 
     #[doc = include_str!("docs/gateway.md")]
     pub mod gateway {}
@@ -128,6 +138,9 @@ pub mod docs {
 
     #[doc = include_str!("docs/verdicts.md")]
     pub mod verdicts {}
+
+    #[doc = include_str!("docs/writing.md")]
+    pub mod writing {}
 }
 
 /// The example of the README has to compile.

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::caller::Caller;
 use crate::policy::Policy;
 #[cfg(doc)]
@@ -24,8 +26,13 @@ use crate::reload::PolicyChanges;
 /// # Ok::<(), mcp_policy::LoadError>(())
 /// ```
 ///
-/// It is asked once for each request, which is then judged and answered by that
-/// one policy; and for each message on a stream that carries more than one answer.
+/// A request is judged and answered by one policy: the one that this says when it is
+/// judged. It may be asked more than once for that: again once a
+/// [`SessionStore`](crate::SessionStore) that does not answer at once has answered, and
+/// again once a call that was held has been approved, which is then judged by what holds
+/// by then. It is also asked about messages that the server sends unasked, and about all
+/// messages of the server on a [`MessageConnection`](crate::MessageConnection).
+///
 /// A caller without a policy may initialise and ping; its lists are
 /// empty, and everything else is refused with the rule `(no policy)`.
 ///
@@ -46,6 +53,22 @@ pub trait PolicySource: Send + Sync + 'static {
     /// [`LivePolicy`] for one that does.
     fn changes(&self) -> Option<PolicyChanges> {
         None
+    }
+}
+
+/// One that is changed while it is in use.
+#[deny(clippy::missing_trait_methods)]
+impl<S: PolicySource + ?Sized> PolicySource for Arc<S> {
+    fn policy_for(&self, caller: &Caller) -> Option<Policy> {
+        (**self).policy_for(caller)
+    }
+
+    fn depends_on_caller(&self) -> bool {
+        (**self).depends_on_caller()
+    }
+
+    fn changes(&self) -> Option<PolicyChanges> {
+        (**self).changes()
     }
 }
 

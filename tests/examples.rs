@@ -26,6 +26,10 @@ example!(on_auth_and_tracing, "../examples/auth_and_tracing.rs");
 example!(on_axum, "../examples/axum.rs");
 example!(on_hyper, "../examples/hyper.rs");
 example!(on_rmcp, "../examples/rmcp.rs");
+example!(own_approver, "../examples/own_approver.rs");
+example!(own_audit_sink, "../examples/own_audit_sink.rs");
+example!(own_caller, "../examples/own_caller.rs");
+example!(own_limit_store, "../examples/own_limit_store.rs");
 example!(on_stdio, "../examples/stdio.rs");
 example!(on_tonic, "../examples/tonic.rs");
 
@@ -178,4 +182,71 @@ async fn auth_and_tracing() {
     }
     let nobody = ask(&url, &call("whoami")).await;
     assert_eq!(nobody.status, StatusCode::UNAUTHORIZED);
+}
+
+/// The JSON at the end of a line that an example says.
+fn answer(line: &str) -> serde_json::Value {
+    let (_, answer) = line.split_once(": ").unwrap();
+    serde_json::from_str(answer).unwrap()
+}
+
+fn rule(line: &str) -> String {
+    let meta = &answer(line)["result"]["_meta"];
+    meta["io.github.mcp-policy/rule"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn own_limit_store() {
+    let lines = soon(own_limit_store::run()).await.unwrap();
+    assert_eq!(lines.len(), 5);
+    for admitted in [0, 2, 3] {
+        assert!(lines[admitted].ends_with("goes on"), "{lines:?}");
+    }
+    assert_eq!(rule(&lines[1]), "/tools/refund/limits/spend");
+    let wait = &answer(&lines[1])["result"]["_meta"]["io.github.mcp-policy/retryAfterMs"];
+    let day = 24 * 60 * 60 * 1_000;
+    assert!(
+        wait.as_u64()
+            .is_some_and(|wait| (day - 60_000..=day).contains(&wait))
+    );
+    assert_eq!(lines[4], "rows in the ledger: 3");
+}
+
+#[tokio::test]
+async fn own_approver() {
+    let lines = soon(own_approver::run()).await.unwrap();
+    let [small, large] = &lines[..] else {
+        panic!("{lines:?}");
+    };
+    assert_eq!(answer(small)["result"]["content"][0]["text"], "refunded");
+    assert_eq!(rule(large), "/tools/refund/require_approval");
+    assert!(large.contains("Ask the customer for the invoice first."));
+}
+
+#[tokio::test]
+async fn own_caller() {
+    let lines = soon(own_caller::run()).await.unwrap();
+    assert_eq!(lines.len(), 4);
+    for done in [0, 2] {
+        assert_eq!(answer(&lines[done])["result"]["content"][0]["text"], "done");
+    }
+    for refused in [1, 3] {
+        let place = "/tools/cancel_order/require/caller.claims.plan-eq";
+        assert_eq!(rule(&lines[refused]), place);
+    }
+}
+
+#[tokio::test]
+async fn own_audit_sink() {
+    let lines = soon(own_audit_sink::run()).await.unwrap();
+    assert_eq!(lines[0], "call 1: goes on");
+    assert_eq!(answer(&lines[2])["error"]["data"]["rule"], "(audit)");
+    let record: serde_json::Value = serde_json::from_str(&lines[3]).unwrap();
+    assert_eq!(
+        (&record["event"], &record["name"]),
+        (&json!("decision"), &json!("restart"))
+    );
 }

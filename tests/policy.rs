@@ -526,3 +526,15 @@ fn a_hidden_tool_that_a_pattern_would_allow_is_warned_of() {
     let quiet = r#"{"version":"1","default":"deny","hide":["x"],"tools":{"secret_*":{}}}"#;
     assert!(quiet.parse::<Policy>().unwrap().warnings().is_empty());
 }
+
+/// A program prints whatever holds one.
+#[test]
+fn what_is_printed_of_a_policy_is_which_one_it_is() {
+    let text = r#"{"version":"1","name":"team","default":"deny","hide":["wipe"]}"#;
+    let policy: Policy = text.parse().unwrap();
+    let printed = format!("{:?}", policy.clone().shut());
+    for part in ["\"team\"", policy.digest(), "is_shut: true"] {
+        assert!(printed.contains(part), "{printed}");
+    }
+    assert!(!printed.contains("wipe"), "{printed}");
+}

@@ -254,10 +254,7 @@ fn rule(for_tools: bool) -> impl Strategy<Value = Rule> {
                 if let Some(counts) = counts {
                     counts.write(&mut rule, true);
                 }
-                rule.unwrap = unwraps.then(|| Unwrap {
-                    name: "args.a".to_owned(),
-                    arguments: "args.b".to_owned(),
-                });
+                rule.unwrap = unwraps.then(|| Unwrap::new("args.a", "args.b"));
             }
             rule
         },

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 fn told() -> Value {
     let rules = RiskCategory::ALL.map(|category| {
         let rule = json!({ "action": "deny", "reason": format!("It is {category}.") });
-        (category.name().to_owned(), rule)
+        (category.as_str().to_owned(), rule)
     });
     Value::Object(rules.into_iter().collect())
 }

@@ -129,7 +129,9 @@ impl fmt::Debug for ApprovalChanges {
     }
 }
 
-/// Something that a store said.
+/// Something that a store said. Whoever hears something else does as if something was
+/// [missed](Self::Missed).
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApprovalEvent {
     /// A request is in this state now, or was for a while. A new one is pending.

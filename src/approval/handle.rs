@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ApprovalStore;
-use super::changes::ApprovalEvents;
+use super::changes::{ApprovalChanges, ApprovalEvents};
 use super::request::{ApprovalId, ApprovalRequest, ApprovalState};
 use super::ruling::{NotDecided, Ruling};
 use crate::audit::seam_panicked;
@@ -24,11 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// others. Cloning is cheap.
 ///
 /// ```
-/// use std::sync::Arc;
 /// use mcp_policy::{ApprovalState, Approvals, MemoryApprovalStore, Ruling};
 ///
 /// # futures::executor::block_on(async {
-/// let approvals = Approvals::new(Arc::new(MemoryApprovalStore::default()));
+/// let approvals = Approvals::new(MemoryApprovalStore::default());
 /// for request in approvals.list(&[ApprovalState::Pending]).await? {
 ///     println!("{} wants {} to {}", request.caller(), request.server(), request.name());
 ///     let ruling = Ruling::deny("dora").with_note("not today");
@@ -45,9 +44,9 @@ pub struct Approvals {
 
 impl Approvals {
     /// Those in this store.
-    pub fn new(store: Arc<dyn ApprovalStore>) -> Self {
+    pub fn new(store: impl ApprovalStore) -> Self {
         Self {
-            store,
+            store: Arc::new(store),
             clock: Arc::new(SystemClock),
         }
     }
@@ -134,15 +133,14 @@ impl Approvals {
     /// What becomes of requests from now on.
     ///
     /// What has expired is told once the store notices, which is when it is asked for
-    /// something.
+    /// something. If the store panics, nothing is told.
     ///
     /// ```
-    /// use std::sync::Arc;
     /// use futures::StreamExt as _;
     /// use mcp_policy::{ApprovalEvent, ApprovalState, Approvals, MemoryApprovalStore};
     ///
     /// # async fn example() -> Result<(), mcp_policy::ApprovalError> {
-    /// let approvals = Approvals::new(Arc::new(MemoryApprovalStore::default()));
+    /// let approvals = Approvals::new(MemoryApprovalStore::default());
     /// let mut changes = approvals.changes();
     /// while let Some(event) = changes.next().await {
     ///     match event {
@@ -150,7 +148,8 @@ impl Approvals {
     ///             println!("{:?} is new", approvals.get(request).await?);
     ///         }
     ///         ApprovalEvent::Changed(request, state) => println!("{request} is {state}"),
-    ///         ApprovalEvent::Missed => {
+    ///         // Something was missed, or is not understood.
+    ///         _ => {
     ///             println!("{:?} wait", approvals.list(&[ApprovalState::Pending]).await?);
     ///         }
     ///     }
@@ -159,7 +158,12 @@ impl Approvals {
     /// # }
     /// ```
     pub fn changes(&self) -> ApprovalEvents {
-        self.store.changes().listen()
+        let changes = catch_unwind(AssertUnwindSafe(|| self.store.changes()));
+        let changes = changes.unwrap_or_else(|_| {
+            seam_panicked("store");
+            ApprovalChanges::default()
+        });
+        changes.listen()
     }
 
     /// Asks the store, and survives its panics.

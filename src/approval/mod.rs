@@ -1,5 +1,5 @@
-//! Calls that wait until somebody approves exactly them. See section 5 of the
-//! policy language.
+//! Calls that wait until somebody approves exactly them. See
+//! [the page on approvals](crate::docs::approvals).
 //!
 //! A [question](ApprovalQuestion) is what a call asks a store, a
 //! [request](ApprovalRequest) what the store keeps of it, and a [ruling](Ruling) what
@@ -35,7 +35,9 @@ pub use question::ApprovalQuestion;
 pub(crate) use question::{Call, Demand};
 #[cfg(feature = "redis")]
 pub use redis::RedisApprovalStore;
-pub use request::{ApprovalId, ApprovalRequest, ApprovalState, NoApprovalId, ShownArguments, Used};
+pub use request::{
+    ApprovalId, ApprovalIdError, ApprovalRequest, ApprovalState, ShownArguments, Used,
+};
 pub use ruling::{Decider, NotDecided, Ruling};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteApprovalStore;
@@ -114,6 +116,7 @@ pub trait ApprovalStore: Send + Sync + 'static {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: ApprovalStore + ?Sized> ApprovalStore for Arc<S> {
     fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
         (**self).ask(question)
@@ -153,7 +156,9 @@ impl<S: ApprovalStore + ?Sized> ApprovalStore for Arc<S> {
     }
 }
 
-/// What a store says to an [`ApprovalQuestion`].
+/// What a store says to an [`ApprovalQuestion`]. Further answers may come; what a store
+/// says today it can say with every later version.
+#[non_exhaustive]
 #[derive(Clone, Debug)]
 #[must_use = "a call goes on only if it is approved"]
 pub enum Asked {

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::digest::{CallDigest, Digested, others};
 use super::request::{MOST_SHOWN, ShownArguments};
+use crate::caller::Caller;
 use crate::clock::Moment;
 use crate::json::canonical::Unreadable;
 use crate::mcp::message;
@@ -15,7 +16,7 @@ use crate::mcp::params::{Name, Param};
 use crate::policy::{ApprovalDemand, Approver};
 
 /// Whether exactly this call is approved; see [`ApprovalStore::ask`]. It is the layer
-/// that asks.
+/// that asks; a test of a store can do so [as well](Self::of_message).
 ///
 /// [`ApprovalStore::ask`]: super::ApprovalStore::ask
 #[derive(Clone)]
@@ -121,6 +122,49 @@ impl<'a> Call<'a> {
 }
 
 impl ApprovalQuestion {
+    /// What is asked when this caller sends this message, a JSON-RPC request, to the
+    /// server of this name (empty if it has none), and its policy
+    /// [demands](crate::Decision::approval) this approval. `None` if nothing can be asked:
+    /// it is no request by which something is called, got or read, or cannot be judged.
+    ///
+    /// ```
+    /// use mcp_policy::{
+    ///     Action, ApprovalQuestion, ApprovalStore, Asked, Caller, MemoryApprovalStore, Moment,
+    ///     Policy,
+    /// };
+    ///
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny",
+    ///     "tools": { "wipe": { "require_approval": true } } }"#.parse()?;
+    /// let decision = policy.decide(&Action::call_tool("wipe"));
+    /// let question = ApprovalQuestion::of_message(
+    ///     "files",
+    ///     &Caller::new("alice"),
+    ///     r#"{ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": { "name": "wipe" } }"#,
+    ///     decision.approval().unwrap(),
+    ///     Moment::now(),
+    /// );
+    /// let store = MemoryApprovalStore::default();
+    /// let asked = store.ask(&question.unwrap());
+    /// assert!(matches!(futures::executor::block_on(asked.get())?, Asked::Pending(_)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn of_message(
+        server: &str,
+        caller: &Caller,
+        message: &str,
+        demand: &ApprovalDemand<'_>,
+        at: Moment,
+    ) -> Option<Self> {
+        let Ok(message::Message::Request(_, call)) = message::Message::parse(message.as_bytes())
+        else {
+            return None;
+        };
+        let (server, caller) = (server.into(), caller.shared_id());
+        let call = Call::of(&call, &server, &caller)?;
+        let question = Self::new(&demand.into(), call, at);
+        question.ok().filter(Self::shows_all)
+    }
+
     /// An error is why it cannot be said what exactly the call is.
     pub(crate) fn new(demand: &Demand, call: Call<'_>, at: Moment) -> Result<Self, Unreadable> {
         let facts = Facts {

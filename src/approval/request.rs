@@ -1,6 +1,5 @@
 //! A call that waits for somebody to approve it, and what may become of it.
 
-#[cfg(any(feature = "redis", feature = "sqlite", test))]
 mod stored;
 
 use std::fmt;
@@ -12,6 +11,7 @@ use super::digest::CallDigest;
 use super::question::{ApprovalQuestion, Facts, Shown};
 use super::ruling::{Decider, NotDecided, Ruling, is_nameless, is_same_person};
 use crate::mcp::{shown, shown_uri};
+use crate::names::named;
 use crate::policy::Approver;
 use crate::store::StoreError;
 
@@ -26,7 +26,7 @@ use crate::store::StoreError;
 /// let id: ApprovalId = "00112233445566778899aabbccddeeff".parse()?;
 /// assert_eq!(id.to_string(), "00112233445566778899aabbccddeeff");
 /// assert!("0011".parse::<ApprovalId>().is_err());
-/// # Ok::<(), mcp_policy::NoApprovalId>(())
+/// # Ok::<(), mcp_policy::ApprovalIdError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ApprovalId([u8; 16]);
@@ -53,32 +53,33 @@ impl fmt::Debug for ApprovalId {
 }
 
 impl FromStr for ApprovalId {
-    type Err = NoApprovalId;
+    type Err = ApprovalIdError;
 
     /// Reads what [`Display`](fmt::Display) writes, and nothing else.
-    fn from_str(text: &str) -> Result<Self, NoApprovalId> {
+    fn from_str(text: &str) -> Result<Self, ApprovalIdError> {
         let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
         if text.len() != 32 || !text.bytes().all(is_digit) {
-            return Err(NoApprovalId);
+            return Err(ApprovalIdError(()));
         }
-        let number = u128::from_str_radix(text, 16).map_err(|_| NoApprovalId)?;
+        let number = u128::from_str_radix(text, 16).map_err(|_| ApprovalIdError(()))?;
         Ok(Self(number.to_be_bytes()))
     }
 }
 
 /// A text is not that of an [`ApprovalId`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoApprovalId;
+pub struct ApprovalIdError(());
 
-impl fmt::Display for NoApprovalId {
+impl fmt::Display for ApprovalIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the id of an approval is 32 hexadecimal digits in lower case")
     }
 }
 
-impl std::error::Error for NoApprovalId {}
+impl std::error::Error for ApprovalIdError {}
 
 /// What has become of a request.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ApprovalState {
     /// It waits for somebody to decide.
@@ -96,7 +97,8 @@ pub enum ApprovalState {
 }
 
 impl ApprovalState {
-    /// All of them.
+    /// All of them: those in which something can still become of a request before those
+    /// in which it has been decided or has ended.
     pub const ALL: [Self; 6] = [
         Self::Pending,
         Self::Approved,
@@ -109,11 +111,6 @@ impl ApprovalState {
     /// Whether something can still become of it: whether it is pending or approved.
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Pending | Self::Approved)
-    }
-
-    #[cfg(any(feature = "redis", feature = "sqlite", test))]
-    pub(super) fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 
     /// The word for it, in lower case.
@@ -129,11 +126,7 @@ impl ApprovalState {
     }
 }
 
-impl fmt::Display for ApprovalState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+named!(ApprovalState, "state of a request for approval");
 
 /// The arguments of a call, for whoever decides about it: the JSON text as it was
 /// sent.
@@ -185,6 +178,11 @@ impl fmt::Debug for ShownArguments {
 /// A store keeps these. What may become of one is said by [`decide`](Self::decide),
 /// [`use_up`](Self::use_up), [`cancel`](Self::cancel) and [`expire`](Self::expire),
 /// so that every store does the same.
+///
+/// A store outside of the memory of the process keeps two texts, which
+/// [`stored`](Self::stored) and [`stored_shown`](Self::stored_shown) give and of which
+/// [`from_stored`](Self::from_stored) makes the request again. They are two because the
+/// second holds the arguments of the call, which are forgotten once a request has ended.
 ///
 /// Cloning is cheap.
 #[derive(Clone)]
@@ -304,10 +302,10 @@ impl ApprovalRequest {
         later(self.created_at, self.expires())
     }
 
-    /// Whether its time is over by the clock of the world. If it would end later than
-    /// one that is new, that clock was turned back, and nobody knows how old it is.
-    #[cfg(any(feature = "redis", feature = "sqlite"))]
-    pub(super) fn is_over(&self, now: SystemTime) -> bool {
+    /// Whether its time is over by the clock of the world: then a store that has kept it
+    /// lets it [expire](Self::expire). If it would end later than one that is new, that
+    /// clock was turned back, and nobody knows how old it is: it is over, too.
+    pub fn is_over(&self, now: SystemTime) -> bool {
         let latest = later(later(now, self.expires()), LATE);
         self.expires_at <= now || self.expires_at > latest
     }
@@ -429,7 +427,6 @@ impl ApprovalRequest {
 }
 
 /// How far two clocks of the world may be apart.
-#[cfg(any(feature = "redis", feature = "sqlite"))]
 const LATE: Duration = Duration::from_secs(10);
 
 fn later(time: SystemTime, by: Duration) -> SystemTime {
@@ -451,7 +448,9 @@ impl fmt::Debug for ApprovalRequest {
     }
 }
 
-/// Whether an approval was used up.
+/// Whether an approval was used up. Further answers may come, as to
+/// [`Asked`](super::Asked).
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a call goes on only if this is `Now`"]
 pub enum Used {

@@ -25,6 +25,7 @@ pub struct Ruling {
 }
 
 /// Who decided about a request.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decider {
     /// An operator of this name.

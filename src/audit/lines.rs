@@ -7,14 +7,15 @@ use std::thread;
 
 use super::place::is_in_place;
 use super::queue::{Queue, Taken, Telling};
-use super::{AuditRecord, AuditSink, Receipt};
+use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
 
 /// Appends records to a file, one JSON object in each line.
 ///
 /// A record counts as recorded once the operating system has it: it survives the
 /// end of this process, however sudden, but perhaps not that of the machine. A
 /// thread of its own writes, so that a slow disk keeps nobody from anything
-/// else. When 16 MiB wait for the disk, nothing more is taken.
+/// else. When 16 MiB wait for the disk, nothing more is taken. A program that is about
+/// to end waits for what is on its way with [`close`](Self::close).
 ///
 /// The file can be rotated at any time: if it was moved away or removed, the next
 /// record goes to a new file of the same name. (A rotation that copies the file
@@ -48,6 +49,34 @@ impl JsonLines {
             .spawn(move || write_all(&other_end, &mut log))?;
         Ok(Self { queue })
     }
+
+    /// Waits until everything that it was handed is in the file, for a program that is
+    /// about to end. Nothing more is recorded from now on. That takes as long as the
+    /// disk does; to drop it does the same, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// If what was written last could not be.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use mcp_policy::{JsonLines, Policy, PolicyLayer};
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("audit.jsonl");
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+    /// let lines = Arc::new(JsonLines::append_to(path)?);
+    /// let layer = PolicyLayer::new(policy).audit(Arc::clone(&lines));
+    /// // And when the program has stopped serving:
+    /// # futures::executor::block_on(async {
+    /// lines.close().await?;
+    /// # Ok::<(), mcp_policy::Unrecorded>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn close(&self) -> Result<(), Unrecorded> {
+        self.queue.close().await
+    }
 }
 
 impl AuditSink for JsonLines {
@@ -64,7 +93,7 @@ impl AuditSink for JsonLines {
 /// What is written already is; the writer ends once it has written the rest.
 impl Drop for JsonLines {
     fn drop(&mut self) {
-        self.queue.close();
+        drop(self.queue.close());
     }
 }
 
@@ -77,9 +106,11 @@ impl fmt::Debug for JsonLines {
 fn write_all(queue: &Queue<Vec<u8>>, log: &mut LogFile) {
     let mut telling = Telling::default();
     while let Taken::Batch(batch) = queue.take(None) {
-        let result = log.append(&batch.content);
-        telling.result(&result);
-        batch.settle(result.is_ok());
+        // Who closes the queue waits in a batch, too, but puts nothing into it.
+        if !batch.content.is_empty() {
+            telling.result(&log.append(&batch.content));
+        }
+        batch.settle(!telling.is_failing());
     }
 }
 
@@ -109,7 +140,7 @@ impl LogFile {
             *self = Self::open(self.path.clone())?;
         }
         // What was torn off, by whomever, stays a line of its own.
-        if self.ends_in_a_line() {
+        if self.ends_within_a_line() {
             self.file.write_all(b"\n")?;
         }
         self.file.write_all(lines)
@@ -123,7 +154,7 @@ impl LogFile {
 
     /// Whether a regular file ends in the middle of a line, as one does of which
     /// a writer was killed. One that cannot be read is taken for whole.
-    fn ends_in_a_line(&mut self) -> bool {
+    fn ends_within_a_line(&mut self) -> bool {
         let is_file = self.file.metadata().is_ok_and(|file| file.is_file());
         if !is_file || self.file.seek(SeekFrom::End(-1)).is_err() {
             return false;
@@ -240,6 +271,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_on_its_way_is_written_before_it_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let lines = JsonLines::append_to(&path).unwrap();
+        for _ in 0..500 {
+            drop(lines.record(&record()));
+        }
+        assert_eq!(block_on(lines.close()), Ok(()));
+        assert_eq!(ids(&path).len(), 500);
+        assert!(!keep(&lines));
+        assert_eq!(block_on(lines.close()), Ok(()));
+        assert_eq!(ids(&path).len(), 500);
+    }
+
+    #[test]
     fn several_writers_share_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
@@ -261,5 +307,6 @@ mod tests {
         let lines = JsonLines::append_to("/dev/full").unwrap();
         assert!(!keep(&lines));
         assert!(!keep(&lines));
+        assert_eq!(block_on(lines.close()), Err(Unrecorded));
     }
 }

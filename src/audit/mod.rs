@@ -4,6 +4,7 @@
 mod lines;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod names;
 mod place;
 mod queue;
 mod receipt;
@@ -15,12 +16,13 @@ mod testing;
 mod trail;
 
 pub use lines::JsonLines;
+pub(crate) use names::Names;
 pub use receipt::{Receipt, Unrecorded};
 pub(crate) use receipt::{Settlement, Settling};
 pub use record::{
     AuditRecord, DecisionId, DecisionRecord, Ending, MessageKind, OutcomeRecord, Verdict,
 };
-pub(crate) use record::{Facts, MOST_KEYS, Shadow, UNRECORDED, argument_keys, session_digest};
+pub(crate) use record::{Conditions, Facts, MOST_KEYS, Shadow, UNRECORDED, session_digest};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{AuditFilter, AuditRow, SqliteAuditLog, SqliteAuditSink};
 pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, note_lost, seam_panicked};
@@ -72,6 +74,7 @@ pub trait AuditSink: Send + Sync + 'static {
     fn record(&self, record: &AuditRecord) -> Receipt;
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: AuditSink + ?Sized> AuditSink for std::sync::Arc<S> {
     fn record(&self, record: &AuditRecord) -> Receipt {
         (**self).record(record)

@@ -12,6 +12,12 @@ use super::{Receipt, Unrecorded};
 const MOST_WAITING: usize = 16 << 20;
 
 type Written = oneshot::Sender<Result<(), Unrecorded>>;
+type Outcome = oneshot::Receiver<Result<(), Unrecorded>>;
+
+async fn known(outcome: Outcome) -> Result<(), Unrecorded> {
+    // Without an answer the writer has ended.
+    outcome.await.unwrap_or(Err(Unrecorded))
+}
 
 /// What waits is gathered in a `C`.
 #[derive(Default)]
@@ -27,6 +33,8 @@ struct State<C> {
     bytes: usize,
     is_woken: bool,
     is_closed: bool,
+    /// Whether whoever takes was told that it is closed.
+    has_ended: bool,
 }
 
 /// What is written at once, and who waits for that.
@@ -54,21 +62,15 @@ impl<C: Default> Queue<C> {
     pub(super) fn push(&self, bytes: usize, add: impl FnOnce(&mut C)) -> Receipt {
         let mut state = self.lock();
         let bytes = state.bytes.saturating_add(bytes);
-        if bytes > MOST_WAITING {
+        if bytes > MOST_WAITING || state.is_closed {
             return Receipt::unrecorded();
         }
-        let (written, receiver) = oneshot::channel();
         state.bytes = bytes;
         add(&mut state.batch.content);
-        state.batch.waiting.push(written);
+        let written = state.batch.wait();
         drop(state);
-        #[cfg(feature = "metrics")]
-        super::metrics::waits();
         self.filled.notify_one();
-        Receipt::pending(async {
-            // Without an answer the writer has ended.
-            receiver.await.unwrap_or(Err(Unrecorded))
-        })
+        Receipt::pending(known(written))
     }
 
     /// Everything that waits, as soon as there is something, or after so long.
@@ -94,7 +96,10 @@ impl<C: Default> Queue<C> {
                 state.bytes = 0;
                 Taken::Batch(std::mem::take(&mut state.batch))
             }
-            (true, true) => Taken::Closed,
+            (true, true) => {
+                state.has_ended = true;
+                Taken::Closed
+            }
             (true, false) => Taken::Nothing,
         }
     }
@@ -106,10 +111,20 @@ impl<C: Default> Queue<C> {
         self.filled.notify_one();
     }
 
-    /// Nothing more comes.
-    pub(super) fn close(&self) {
-        self.lock().is_closed = true;
+    /// Nothing more comes. What this returns waits until what came is written, or known
+    /// not to be.
+    pub(super) fn close(&self) -> impl Future<Output = Result<(), Unrecorded>> + use<C> {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let written = (!state.has_ended).then(|| state.batch.wait());
+        drop(state);
         self.filled.notify_one();
+        async {
+            match written {
+                Some(written) => known(written).await,
+                None => Ok(()),
+            }
+        }
     }
 
     /// Nothing is left half done under the lock, so a panic of another thread
@@ -120,6 +135,15 @@ impl<C: Default> Queue<C> {
 }
 
 impl<C> Batch<C> {
+    /// Waits until all that is in it is written, or known not to be.
+    fn wait(&mut self) -> Outcome {
+        let (written, outcome) = oneshot::channel();
+        self.waiting.push(written);
+        #[cfg(feature = "metrics")]
+        super::metrics::waits();
+        outcome
+    }
+
     /// Tells all who wait whether it is written.
     pub(super) fn settle(self, is_written: bool) {
         #[cfg(feature = "metrics")]
@@ -152,19 +176,58 @@ impl Telling {
     pub(super) fn result<E: fmt::Display>(&mut self, result: &Result<(), E>) {
         match result {
             Err(error) if !self.is_failing => {
-                tracing::error!(%error, "cannot write audit records: calls are refused until it works again");
+                tracing::error!(target: "mcp_policy", %error, "cannot write audit records: calls are refused until it works again");
             }
-            Ok(()) if self.is_failing => tracing::info!("audit records can be written again"),
+            Ok(()) if self.is_failing => {
+                tracing::info!(target: "mcp_policy", "audit records can be written again");
+            }
             _ => {}
         }
         self.is_failing = result.is_err();
+    }
+
+    /// Whether it did not work the last time.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_failing
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio_test::task;
+    use tokio_test::{assert_pending, assert_ready_eq};
+
     use super::*;
     use crate::audit::Settlement;
+
+    fn batch(queue: &Queue<Vec<u8>>) -> Batch<Vec<u8>> {
+        match queue.take(Some(Duration::ZERO)) {
+            Taken::Batch(batch) => batch,
+            Taken::Nothing | Taken::Closed => panic!("there is none"),
+        }
+    }
+
+    #[test]
+    fn who_closes_it_waits_for_what_came_before() {
+        let queue = Queue::<Vec<u8>>::default();
+        drop(queue.push(1, |lines| lines.push(b'1')));
+        let under_way = batch(&queue);
+        drop(queue.push(1, |lines| lines.push(b'2')));
+        let mut closing = task::spawn(queue.close());
+        assert_pending!(closing.poll());
+        let late = queue.push(1, |lines| lines.push(b'3')).settle();
+        assert!(matches!(late, Settlement::Known(Err(Unrecorded))));
+        under_way.settle(true);
+        assert_pending!(closing.poll());
+        let last = batch(&queue);
+        assert_eq!(last.content, b"2");
+        assert_pending!(closing.poll());
+        last.settle(false);
+        assert_ready_eq!(closing.poll(), Err(Unrecorded));
+        assert!(matches!(queue.take(None), Taken::Closed));
+        // Nobody is there any more who could answer.
+        assert_ready_eq!(task::spawn(queue.close()).poll(), Ok(()));
+    }
 
     #[test]
     fn a_disk_that_hangs_gets_no_more_than_so_much() {

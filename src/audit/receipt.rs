@@ -36,6 +36,29 @@ impl Receipt {
         Self(State::Writing(Box::pin(writing)))
     }
 
+    /// What has become of it, once that is known.
+    ///
+    /// # Errors
+    ///
+    /// If the record could not be kept, or is not known to be within 100 ms.
+    ///
+    /// ```
+    /// use mcp_policy::{Receipt, Unrecorded};
+    ///
+    /// # futures::executor::block_on(async {
+    /// assert_eq!(Receipt::recorded().get().await, Ok(()));
+    ///
+    /// let late = Receipt::pending(std::future::pending());
+    /// assert_eq!(late.get().await, Err(Unrecorded));
+    /// # });
+    /// ```
+    pub async fn get(self) -> Result<(), Unrecorded> {
+        match self.settle() {
+            Settlement::Known(result) => result,
+            Settlement::Awaited(settling) => settling.await,
+        }
+    }
+
     /// What has become of it, or how to wait for that.
     pub(crate) fn settle(self) -> Settlement {
         match self.0 {
@@ -60,8 +83,21 @@ impl Receipt {
         }
     }
 
-    /// Both of two.
-    pub(crate) fn and(self, other: Self) -> Self {
+    /// Kept only where both of two are kept.
+    ///
+    /// ```
+    /// use mcp_policy::{AuditRecord, AuditSink, Receipt};
+    ///
+    /// /// Writes everything down twice.
+    /// struct Both<A, B>(A, B);
+    ///
+    /// impl<A: AuditSink, B: AuditSink> AuditSink for Both<A, B> {
+    ///     fn record(&self, record: &AuditRecord) -> Receipt {
+    ///         self.0.record(record).and(self.1.record(record))
+    ///     }
+    /// }
+    /// ```
+    pub fn and(self, other: Self) -> Self {
         match (self.0, other.0) {
             (State::Done(Ok(())), other) | (other, State::Done(Ok(()))) => Self(other),
             (State::Done(Err(lost)), _) | (_, State::Done(Err(lost))) => {

@@ -8,9 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use smallvec::SmallVec;
 
+use super::names::Names;
 use crate::digest::sha256;
-use crate::mcp::shown;
+use crate::names::named;
 use crate::policy::{Policy, Truth};
 
 /// Names that are recorded of one message, and as many of its arguments.
@@ -74,8 +76,8 @@ pub(crate) struct Facts {
     #[serde(rename = "decision")]
     pub(crate) id: DecisionId,
     /// `None` if who calls could not be found out.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) caller: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub(crate) caller: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
@@ -83,15 +85,15 @@ pub(crate) struct Facts {
     pub(crate) era: &'static str,
     pub(crate) kind: MessageKind,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) method: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) name: Option<String>,
+    pub(crate) method: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
+    pub(crate) name: Option<Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) inner: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) more_names: Vec<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) argument_keys: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_texts")]
+    pub(crate) more_names: Vec<Arc<str>>,
+    #[serde(skip_serializing_if = "Names::is_empty")]
+    pub(crate) argument_keys: Names,
     #[serde(rename = "traceparent", skip_serializing_if = "Option::is_none")]
     pub(crate) trace_parent: Option<String>,
     #[serde(flatten, serialize_with = "name_and_digest")]
@@ -99,10 +101,10 @@ pub(crate) struct Facts {
     pub(crate) verdict: Verdict,
     pub(crate) rule: Cow<'static, str>,
     #[serde(
-        skip_serializing_if = "Vec::is_empty",
+        skip_serializing_if = "SmallVec::is_empty",
         serialize_with = "places_and_truths"
     )]
-    pub(crate) conditions: Vec<(Arc<str>, Truth)>,
+    pub(crate) conditions: Conditions,
     #[serde(flatten)]
     pub(crate) shadow: Option<Shadow>,
     /// The request for an approval that it needs.
@@ -112,6 +114,9 @@ pub(crate) struct Facts {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) decided_by: Option<String>,
 }
+
+/// The places of conditions that were looked at, and what they came to.
+pub(crate) type Conditions = SmallVec<[(Arc<str>, Truth); 2]>;
 
 /// What would be decided if nothing in the policy were in shadow.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,9 +143,9 @@ impl Serialize for Shadow {
 }
 
 impl DecisionRecord {
-    pub(crate) fn new(facts: Facts) -> Self {
+    pub(crate) fn new(facts: impl Into<Arc<Facts>>) -> Self {
         Self {
-            facts: Arc::new(facts),
+            facts: facts.into(),
         }
     }
 
@@ -217,12 +222,12 @@ impl DecisionRecord {
 
     /// The others, if the message is about several; at most 64.
     pub fn more_names(&self) -> impl Iterator<Item = &str> {
-        self.facts.more_names.iter().map(String::as_str)
+        self.facts.more_names.iter().map(|name| &**name)
     }
 
     /// The names of the arguments, in alphabetical order; at most 64.
     pub fn argument_keys(&self) -> impl Iterator<Item = &str> {
-        self.facts.argument_keys.iter().map(String::as_str)
+        self.facts.argument_keys.iter()
     }
 
     /// The trace that the message says that it belongs to, and the span in which it was
@@ -405,6 +410,16 @@ pub enum MessageKind {
 }
 
 impl MessageKind {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Request,
+        Self::Notification,
+        Self::Response,
+        Self::OpenStream,
+        Self::EndSession,
+        Self::Unreadable,
+    ];
+
     /// As it is written in records.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -417,6 +432,8 @@ impl MessageKind {
         }
     }
 }
+
+named!(MessageKind, "kind of message");
 
 impl Serialize for MessageKind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -446,7 +463,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// All of them.
-    pub const ALL: &'static [Self] = &[
+    pub const ALL: [Self; 7] = [
         Self::Allowed,
         Self::Denied,
         Self::Hidden,
@@ -469,6 +486,8 @@ impl Verdict {
         }
     }
 }
+
+named!(Verdict, "verdict");
 
 impl Serialize for Verdict {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -499,6 +518,17 @@ pub enum Ending {
 }
 
 impl Ending {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Answered,
+        Self::Streaming,
+        Self::Withheld,
+        Self::Refused,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Sent,
+    ];
+
     /// As it is written in records.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -513,6 +543,8 @@ impl Ending {
     }
 }
 
+named!(Ending, "ending of a message");
+
 impl Serialize for Ending {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
@@ -526,15 +558,12 @@ pub(crate) fn session_digest(session: &str) -> String {
     digest
 }
 
-/// The names of arguments as they are recorded.
-pub(crate) fn argument_keys<'k>(keys: impl Iterator<Item = &'k str>) -> Vec<String> {
-    let mut keys: Vec<String> = keys.take(MOST_KEYS).map(shown).collect();
-    keys.sort_unstable();
-    keys
-}
-
 fn as_text<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
     text.as_deref().serialize(serializer)
+}
+
+fn as_texts<S: Serializer>(texts: &[Arc<str>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(|text| &**text))
 }
 
 fn as_rfc_3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
@@ -594,16 +623,5 @@ mod tests {
         let (one, other) = (DecisionId::next(), DecisionId::next());
         assert_ne!(one.to_string(), other.to_string());
         assert_eq!(one.to_string().len(), 32);
-    }
-
-    #[test]
-    fn names_of_arguments_are_bounded_sorted_and_escaped() {
-        let many: Vec<String> = (0..100).map(|index| format!("k{index:03}")).collect();
-        let keys = argument_keys(many.iter().rev().map(String::as_str));
-        assert_eq!(keys.len(), MOST_KEYS);
-        assert!(keys.is_sorted());
-        let odd = argument_keys(["a\u{202e}\n", &"x".repeat(200)].into_iter());
-        assert_eq!(odd[0], "a\\u{202e}\\u{a}");
-        assert_eq!(odd[1].chars().count(), 129);
     }
 }

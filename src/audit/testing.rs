@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 use std::time::SystemTime;
 
+use smallvec::SmallVec;
+
+use super::names::Names;
 use super::record::{AuditRecord, DecisionId, DecisionRecord, Facts, MessageKind, Verdict};
 #[cfg(feature = "sqlite")]
 use super::record::{DecisionOf, Ending, OutcomeRecord};
@@ -19,21 +22,21 @@ pub(super) fn decision_with(tool: &str, change: impl FnOnce(&mut Facts)) -> Audi
     let mut facts = Facts {
         time: SystemTime::UNIX_EPOCH,
         id: DecisionId::next(),
-        caller: Some("alice".to_owned()),
+        caller: Some("alice".into()),
         session: None,
         server: Some("s".into()),
         era: "legacy",
         kind: MessageKind::Request,
-        method: Some("tools/call".to_owned()),
-        name: Some(tool.to_owned()),
+        method: Some("tools/call".into()),
+        name: Some(tool.into()),
         inner: None,
         more_names: Vec::new(),
-        argument_keys: Vec::new(),
+        argument_keys: Names::default(),
         trace_parent: None,
         policy: None,
         verdict: Verdict::Allowed,
         rule: Cow::Borrowed("/tools/a"),
-        conditions: Vec::new(),
+        conditions: SmallVec::new(),
         shadow: None,
         approval: None,
         decided_by: None,

@@ -1,3 +1,4 @@
+use std::cell::LazyCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -129,14 +130,16 @@ impl OpenDecision {
 
     fn record_end(&mut self, ending: Ending) -> Receipt {
         self.has_ended = true;
-        let (status, latency) = (self.status, self.since.elapsed());
+        let status = self.status;
+        // Nobody reads the clock for nothing.
+        let latency = LazyCell::new(|| self.since.elapsed());
         let decision = self.record.id();
-        tracing::debug!(target: LOG, %decision, ending = ending.as_str(), status, ?latency, "ended");
+        tracing::debug!(target: LOG, %decision, ending = ending.as_str(), status, latency = ?*latency, "ended");
         #[cfg(feature = "metrics")]
         {
             // Only now, as it may have been taken back.
             super::metrics::decided(&self.record);
-            super::metrics::ended(&self.record, ending, latency);
+            super::metrics::ended(&self.record, ending, *latency);
         }
         self.trail.hand_over(|| {
             AuditRecord::Outcome(OutcomeRecord {
@@ -146,7 +149,7 @@ impl OpenDecision {
                 },
                 ending,
                 status,
-                latency,
+                latency: *latency,
             })
         })
     }

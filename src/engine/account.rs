@@ -4,11 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::approve::{Approved, Approving, Patience, Unapproved, Using, Wait};
-use super::charge::{Charging, Payer, Resuming, Shortage};
+use super::charge::{Charged, Charging, Payer, Resuming, Shortage};
 use super::holds::HeldCall;
 use super::judge::{Judge, Judgement};
 use super::nested::{ClientStream, Nested};
@@ -16,15 +15,15 @@ use super::rounds::{Abilities, AtOnce, Brought, Came, Course, Following, Taken};
 use super::{Engine, words};
 use crate::approval::{self, ApprovalQuestion, ApprovalRequest, CallDigest, Decider, Demand};
 use crate::audit::{
-    DecisionId, DecisionRecord, Facts, MessageKind, OpenDecision, Receipt, Shadow, Verdict,
-    argument_keys, session_digest,
+    DecisionId, DecisionRecord, Facts, MessageKind, Names, OpenDecision, Receipt, Shadow, Verdict,
+    session_digest,
 };
 use crate::caller::Caller;
 use crate::limit::StateId;
 use crate::mcp::message::{Call, Message};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::version::Era;
-use crate::mcp::{rounds, shown};
+use crate::mcp::{method, rounds, shown, shown_shared};
 use crate::policy::{Approver, Period, Quota, Spending};
 use crate::rounds::Round;
 use crate::store::StoreError;
@@ -32,6 +31,14 @@ use crate::store::StoreError;
 /// How records call the eras.
 const LEGACY: &str = "legacy";
 const MODERN: &str = "modern";
+
+/// Those that are known need no copy.
+fn shown_method(name: &str) -> Cow<'static, str> {
+    match method::lookup(name) {
+        Some(known) => known.name.into(),
+        None => shown(name).into(),
+    }
+}
 
 /// When a message came, and the id under which it is decided.
 #[derive(Clone, Copy, Debug)]
@@ -81,12 +88,13 @@ impl<'m, 'b> Seen<'m, 'b> {
 /// A message that was judged, and is still to be charged and recorded.
 #[derive(Debug)]
 pub(crate) struct Draft {
-    facts: Facts,
+    /// Nobody else has them before they are recorded, and nothing changes them after that.
+    facts: Arc<Facts>,
     since: Instant,
     /// Whether something runs by it.
     pub(crate) runs: bool,
     thing: Option<Thing>,
-    spending: SmallVec<[Spending; 2]>,
+    spending: SmallVec<[Spending; 4]>,
     /// What somebody has to approve first, if anything.
     question: Option<Box<ApprovalQuestion>>,
     /// What it brings back of earlier rounds, and what comes of that.
@@ -101,6 +109,10 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
+    fn facts_mut(&mut self) -> &mut Facts {
+        Arc::make_mut(&mut self.facts)
+    }
+
     /// Whether it waits for an answer.
     pub(crate) fn is_request(&self) -> bool {
         self.facts.kind == MessageKind::Request
@@ -141,8 +153,8 @@ impl Draft {
                 (Verdict::Unavailable, words::STORE.into(), refusal)
             }
         };
-        self.facts.verdict = verdict;
-        self.facts.rule = rule;
+        self.facts_mut().verdict = verdict;
+        self.facts_mut().rule = rule;
         self.refusal = Some(refusal);
     }
 
@@ -183,18 +195,22 @@ impl Draft {
     }
 
     /// It is refused after all, because it is hidden: like everything else it was approved
-    /// and charged first. Says whether it is so.
-    pub(crate) fn refuse_hidden(&mut self) -> bool {
+    /// and charged first, and what it was charged stays. Says whether it is so.
+    pub(crate) fn refuse_hidden(&mut self, charged: &mut Option<Box<Charged>>) -> bool {
         let is_hidden = self.refusal.is_none() && self.approved.is_some();
         if is_hidden {
             self.refusal = self.approved.take();
+            if let Some(mut charged) = charged.take() {
+                charged.sent();
+                charged.ended();
+            }
         }
         is_hidden
     }
 
     fn note_approval(&mut self, request: &ApprovalRequest) {
-        self.facts.approval = Some(request.id().to_string());
-        self.facts.decided_by = request.decided_by().map(|decider| match decider {
+        self.facts_mut().approval = Some(request.id().to_string());
+        self.facts_mut().decided_by = request.decided_by().map(|decider| match decider {
             Decider::Operator(name) => shown(name),
             Decider::Caller => "(caller)".to_owned(),
         });
@@ -255,7 +271,7 @@ impl Draft {
         judge: &Judge,
         patience: Option<Patience>,
         call: Option<HeldCall>,
-        stream: Option<(&ClientStream, &Bytes)>,
+        stream: Option<(&ClientStream, &Arc<[u8]>)>,
     ) -> Wait {
         let course = self.course.as_deref();
         Wait {
@@ -273,17 +289,17 @@ impl Draft {
         course.is_some_and(|course| course.asks_while_it_waits().is_some())
     }
 
-    fn nested(&self, judge: &Judge, stream: &ClientStream, id: &Bytes) -> Option<Nested> {
+    fn nested(&self, judge: &Judge, stream: &ClientStream, id: &Arc<[u8]>) -> Option<Nested> {
         let question = self.question()?;
         Some(Nested {
             stream: stream.clone(),
-            call: id.clone(),
+            call: Arc::clone(id),
             keys: Arc::clone(self.course.as_ref()?.asks_while_it_waits()?),
             server: question.shared_server(),
             caller: Arc::clone(question.caller()),
             session: Arc::clone(judge.session()?),
             now: judge.now(),
-            used: (self.thing?, self.facts.name.clone()?),
+            used: (self.thing?, Arc::clone(self.facts.name.as_ref()?)),
             argument_keys: self.facts.argument_keys.clone(),
         })
     }
@@ -318,13 +334,13 @@ impl Draft {
             }
         };
         match why {
-            Unapproved::Full => self.facts.rule = words::APPROVALS_FULL.into(),
-            Unapproved::Failed | Unapproved::Store => self.facts.rule = words::STORE.into(),
+            Unapproved::Full => self.facts_mut().rule = words::APPROVALS_FULL.into(),
+            Unapproved::Failed | Unapproved::Store => self.facts_mut().rule = words::STORE.into(),
             _ => {}
         }
         // What is hidden is recorded as that, whatever is said of it.
         if self.approved.is_none() {
-            self.facts.verdict = verdict;
+            self.facts_mut().verdict = verdict;
         }
         self.refusal = Some(refusal);
     }
@@ -355,7 +371,7 @@ impl Draft {
         if let (Some(_), Some(used)) = (self.question(), used) {
             let id = self.facts.id.to_string();
             self.refusal = Some(words::waits_alone(used, self.asking_rule(), id));
-            self.facts.verdict = Verdict::Denied;
+            self.facts_mut().verdict = Verdict::Denied;
         }
     }
 
@@ -374,15 +390,25 @@ impl Draft {
             refusal,
             ..
         } = refusal.into();
-        self.facts.verdict = verdict;
-        self.facts.rule = rule;
+        self.facts_mut().verdict = verdict;
+        self.facts_mut().rule = rule;
         self.runs = runs;
         self.refusal = refusal;
     }
 
+    /// It is refused, because what it answers could not be told to whoever keeps the
+    /// approvals.
+    pub(crate) fn refuse_untold(&mut self, error: &StoreError) {
+        let refusal = match Unapproved::from(error) {
+            Unapproved::Failed => Refusal::Failed,
+            _ => words::untold(self.facts.id.to_string()),
+        };
+        self.refuse_for(refusal);
+    }
+
     /// What is only tried would refuse it because of this quota.
     pub(crate) fn note_over(&mut self, quota: &Quota) {
-        self.facts.shadow.get_or_insert_with(|| Shadow {
+        self.facts_mut().shadow.get_or_insert_with(|| Shadow {
             verdict: Verdict::Limited,
             rule: quota.place().to_owned(),
         });
@@ -402,7 +428,7 @@ impl Engine {
         let keys = seen
             .call
             .and_then(|call| call.params.as_ref())
-            .map(|params| argument_keys(params.argument_keys()));
+            .map(|params| Names::new(params.argument_keys()));
         let question = judgement
             .demand
             .as_ref()
@@ -429,7 +455,7 @@ impl Engine {
         let facts = Facts {
             time: judge.map_or_else(SystemTime::now, |judge| judge.now().system),
             id: arrival.decision,
-            caller: seen.caller.map(|caller| shown(caller.id())),
+            caller: seen.caller.map(|caller| shown_shared(&caller.shared_id())),
             session: seen.session.map(session_digest),
             server: self.server.clone(),
             era: match seen.era {
@@ -437,7 +463,7 @@ impl Engine {
                 Era::Modern => MODERN,
             },
             kind: seen.kind,
-            method: seen.call.map(|call| shown(&call.method)),
+            method: seen.call.map(|call| shown_method(&call.method)),
             name: judgement.name,
             inner: judgement.inner,
             more_names: judgement.more_names,
@@ -456,7 +482,7 @@ impl Engine {
             spending.push(self.limits.of_session_begun());
         }
         Draft {
-            facts,
+            facts: Arc::new(facts),
             since: arrival.since,
             runs: judgement.runs,
             thing: judgement.thing,
@@ -557,8 +583,8 @@ impl Engine {
     }
 
     /// Records what was decided. The outcome is still to be recorded.
-    pub(crate) fn decided(&self, draft: Draft) -> (OpenDecision, Receipt) {
-        let record = DecisionRecord::new(draft.facts);
+    pub(crate) fn decided(&self, draft: &Draft) -> (OpenDecision, Receipt) {
+        let record = DecisionRecord::new(Arc::clone(&draft.facts));
         self.trail.decided(record, draft.since)
     }
 
@@ -569,24 +595,24 @@ impl Engine {
         arrival: Arrival,
         drafts: impl Iterator<Item = &'d Draft>,
     ) -> Charging {
-        let spending: SmallVec<[Spending; 2]> = drafts.flat_map(Draft::spending).cloned().collect();
+        let spending = drafts.flat_map(Draft::spending);
         self.limits
-            .charge(arrival.decision, &self.payer(judge), &spending, judge.now())
+            .charge(arrival.decision, self.payer(judge), spending, judge.now())
     }
 
     /// Whether a message that has to be approved could be charged now: nobody is
     /// bothered with one that could not.
     pub(crate) fn could_charge(&self, judge: &Judge, arrival: Arrival, draft: &Draft) -> Charging {
-        let spending: SmallVec<[Spending; 2]> = draft.spending().cloned().collect();
+        let spending = draft.spending();
         self.limits
-            .ask(arrival.decision, &self.payer(judge), &spending, judge.now())
+            .ask(arrival.decision, self.payer(judge), spending, judge.now())
     }
 
-    fn payer(&self, judge: &Judge) -> Payer {
+    fn payer<'j>(&self, judge: &'j Judge) -> Payer<'j> {
         Payer {
             server: self.server_key(),
-            caller: judge.caller().clone(),
-            session: judge.session().cloned(),
+            caller: judge.caller(),
+            session: judge.session(),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,11 +27,38 @@ use crate::waiting::Waiting;
 #[derive(Clone)]
 pub(crate) struct Limits {
     store: Arc<dyn LimitStore>,
-    /// Counts for this process alone while the store does not answer.
-    meanwhile: Arc<MemoryLimitStore>,
+    meanwhile: Arc<Fallback>,
     clock: Arc<dyn Clock>,
     /// How many sessions a caller may begin.
     sessions_begun: Arc<Quota>,
+}
+
+/// Counts for this process alone while the store does not answer.
+#[derive(Debug, Default)]
+struct Fallback {
+    store: Arc<MemoryLimitStore>,
+    /// Whether the store did not answer the last time: the operator is told of that once,
+    /// and not with each call.
+    is_needed: AtomicBool,
+}
+
+impl Fallback {
+    fn store_answered(&self) {
+        if self.is_needed.load(Ordering::Relaxed) && self.is_needed.swap(false, Ordering::Relaxed) {
+            tracing::info!(target: "mcp_policy", "the limit store answers again");
+        }
+    }
+
+    fn store_failed(&self, error: &StoreError) {
+        match self.is_needed.swap(true, Ordering::Relaxed) {
+            false => {
+                tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
+            }
+            true => {
+                tracing::debug!(target: "mcp_policy", %error, "the limit store did not answer again");
+            }
+        }
+    }
 }
 
 /// Sessions that a caller may begin in a minute, unless that is changed.
@@ -46,10 +74,10 @@ fn sessions_begun(per_minute: u32) -> Arc<Quota> {
 
 impl Default for Limits {
     fn default() -> Self {
-        let memory = Arc::new(MemoryLimitStore::default());
+        let meanwhile = Arc::<Fallback>::default();
         Self {
-            store: Arc::clone(&memory) as Arc<dyn LimitStore>,
-            meanwhile: memory,
+            store: Arc::clone(&meanwhile.store) as Arc<dyn LimitStore>,
+            meanwhile,
             clock: Arc::new(SystemClock),
             sessions_begun: sessions_begun(SESSIONS_PER_MINUTE),
         }
@@ -98,33 +126,33 @@ impl Limits {
     }
 
     /// Whether all of this would be admitted now; nothing is charged.
-    pub(super) fn ask(
+    pub(super) fn ask<'s>(
         &self,
         id: DecisionId,
-        payer: &Payer,
-        spending: &[Spending],
+        payer: Payer<'_>,
+        spending: impl Iterator<Item = &'s Spending>,
         at: Moment,
     ) -> Charging {
         self.begin(Stage::Asked, (id, at), payer, spending)
     }
 
     /// Charges all of this, or nothing.
-    pub(super) fn charge(
+    pub(super) fn charge<'s>(
         &self,
         id: DecisionId,
-        payer: &Payer,
-        spending: &[Spending],
+        payer: Payer<'_>,
+        spending: impl Iterator<Item = &'s Spending>,
         at: Moment,
     ) -> Charging {
         self.begin(Stage::Reserved, (id, at), payer, spending)
     }
 
-    fn begin(
+    fn begin<'s>(
         &self,
         stage: Stage,
         (id, at): (DecisionId, Moment),
-        payer: &Payer,
-        spending: &[Spending],
+        payer: Payer<'_>,
+        spending: impl Iterator<Item = &'s Spending>,
     ) -> Charging {
         let charges = match payer.charges(spending) {
             Ok(charges) if charges.is_empty() => return Charging::Known(Ok(Paid::default())),
@@ -134,13 +162,13 @@ impl Limits {
                 return Charging::Known(Err(Shortage::Exceeded { quota, retry_after }));
             }
         };
-        let charged = Charged {
+        let charged = Box::new(Charged {
             store: Arc::clone(&self.store),
             clock: Arc::clone(&self.clock),
-            reservation: Reservation::new(id, Arc::clone(&payer.server), charges, at),
+            reservation: Reservation::of(id, payer.server, charges, at),
             stage,
-        };
-        charged.charge(Some(Arc::clone(&self.meanwhile)))
+        });
+        charged.charge(Some(&self.meanwhile))
     }
 }
 
@@ -151,18 +179,21 @@ impl fmt::Debug for Limits {
 }
 
 /// Whose budgets are used up.
-#[derive(Clone, Debug)]
-pub(crate) struct Payer {
+#[derive(Debug)]
+pub(crate) struct Payer<'j> {
     pub(super) server: Arc<str>,
-    pub(super) caller: Caller,
+    pub(super) caller: &'j Caller,
     /// The session, if it is known to be the caller's.
-    pub(super) session: Option<Arc<str>>,
+    pub(super) session: Option<&'j Arc<str>>,
 }
 
-impl Payer {
+impl Payer<'_> {
     /// One charge for each budget. An error is the quota of which more is used up
     /// at once than any admits.
-    fn charges(&self, spending: &[Spending]) -> Result<SmallVec<[Charge; 4]>, Arc<Quota>> {
+    fn charges<'s>(
+        &self,
+        spending: impl Iterator<Item = &'s Spending>,
+    ) -> Result<SmallVec<[Charge; 4]>, Arc<Quota>> {
         let mut charges: SmallVec<[Charge; 4]> = SmallVec::new();
         let mut session: Option<Arc<str>> = None;
         for Spending {
@@ -185,11 +216,11 @@ impl Payer {
             if !enforced && charges.len() >= 2 * MOST_CHARGES {
                 continue;
             }
-            let of_session = self.session.as_ref();
             charges.push(Charge {
                 quota: Arc::clone(quota),
                 caller: (quota.scope() != Scope::Server).then(|| self.caller.shared_id()),
-                session: of_session
+                session: self
+                    .session
                     .filter(|_| quota.scope() == Scope::Session)
                     .map(|id| {
                         let digest = || session_digest(id).into();
@@ -217,7 +248,7 @@ pub(crate) type Bill = Result<Paid, Shortage>;
 #[derive(Debug, Default)]
 pub(crate) struct Paid {
     /// `None` if it uses up nothing.
-    pub(crate) charged: Option<Charged>,
+    pub(crate) charged: Option<Box<Charged>>,
     /// The quota in shadow of which it is too much.
     pub(crate) over: Option<Arc<Quota>>,
 }
@@ -255,12 +286,12 @@ pub(crate) enum Charging {
 pub(crate) struct AwaitedCharge {
     waiting: Waiting<Reserved, StoreError>,
     /// `None` once it is known.
-    charged: Option<(Charged, Meanwhile)>,
+    charged: Option<(Box<Charged>, Meanwhile)>,
 }
 
 /// Where it is counted if the store does not answer; `None` if it is that which
 /// did not.
-type Meanwhile = Option<Arc<MemoryLimitStore>>;
+type Meanwhile = Option<Arc<Fallback>>;
 
 impl Future for AwaitedCharge {
     type Output = Bill;
@@ -271,7 +302,7 @@ impl Future for AwaitedCharge {
             let Some((charged, meanwhile)) = self.charged.take() else {
                 return Poll::Ready(Err(Shortage::Store));
             };
-            match charged.settled(answer, meanwhile) {
+            match charged.settled(answer, meanwhile.as_ref()) {
                 Charging::Known(bill) => return Poll::Ready(bill),
                 Charging::Awaited(again) => {
                     self.charged = again.charged;
@@ -321,7 +352,7 @@ impl Charged {
     }
 
     /// Asks the store.
-    fn charge(self, meanwhile: Meanwhile) -> Charging {
+    fn charge(self: Box<Self>, meanwhile: Option<&Arc<Fallback>>) -> Charging {
         match self.reserve().settle() {
             // Nothing was asked, so there is nothing to take back.
             Settled::Known(Err(error)) if error != StoreError::PANICKED => {
@@ -330,13 +361,20 @@ impl Charged {
             Settled::Known(answer) => self.settled(answer, meanwhile),
             Settled::Awaited(waiting) => Charging::Awaited(Box::new(AwaitedCharge {
                 waiting,
-                charged: Some((self, meanwhile)),
+                charged: Some((self, meanwhile.cloned())),
             })),
         }
     }
 
     /// What comes of the answer of the store.
-    fn settled(mut self, answer: Result<Reserved, StoreError>, meanwhile: Meanwhile) -> Charging {
+    fn settled(
+        mut self: Box<Self>,
+        answer: Result<Reserved, StoreError>,
+        meanwhile: Option<&Arc<Fallback>>,
+    ) -> Charging {
+        if let (Ok(_), Some(meanwhile)) = (&answer, meanwhile) {
+            meanwhile.store_answered();
+        }
         Charging::Known(match answer {
             Ok(Reserved::Admitted { over }) => Ok(Paid {
                 over: over.and_then(|index| self.quota(index)),
@@ -376,12 +414,14 @@ impl Charged {
     /// Charges this process alone, if that is what all limits say of a store that
     /// does not answer.
     fn charge_meanwhile(
-        mut self,
-        meanwhile: Meanwhile,
+        mut self: Box<Self>,
+        meanwhile: Option<&Arc<Fallback>>,
         error: &StoreError,
         asked: Asked,
     ) -> Charging {
-        tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
+        if let Some(meanwhile) = &meanwhile {
+            meanwhile.store_failed(error);
+        }
         let stage = self.stage;
         if asked == Asked::No {
             self.stage = Stage::Concluded;
@@ -396,12 +436,12 @@ impl Charged {
                 false => Shortage::Store,
             }));
         };
-        let charged = Self {
-            store: meanwhile,
+        let charged = Box::new(Self {
+            store: Arc::clone(&meanwhile.store) as Arc<dyn LimitStore>,
             clock: Arc::clone(&self.clock),
             reservation: self.reservation.clone(),
             stage,
-        };
+        });
         // The store may still count it: it is told that it need not, now that
         // this is dropped.
         drop(self);
@@ -429,14 +469,14 @@ impl Charged {
     }
 
     /// The answer has come to its end.
-    pub(crate) fn ended(mut self) {
+    pub(crate) fn ended(mut self: Box<Self>) {
         if self.stage == Stage::Sent {
             self.conclude(Conclusion::Ended);
         }
     }
 
     /// No byte of it was handed to the server.
-    pub(crate) fn not_sent(mut self) {
+    pub(crate) fn not_sent(mut self: Box<Self>) {
         self.conclude(Conclusion::NotSent);
     }
 

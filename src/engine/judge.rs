@@ -9,17 +9,17 @@ use super::words::{
 };
 use super::{SESSION, Sessions};
 use crate::approval::Demand;
-use crate::audit::{DecisionId, MOST_KEYS, Shadow, Verdict};
+use crate::audit::{Conditions, DecisionId, MOST_KEYS, Shadow, Verdict};
 use crate::caller::Caller;
 use crate::clock::Moment;
 use crate::mcp::list::{List, Visibility};
 use crate::mcp::message::{Call, Message};
 use crate::mcp::method::{self, Kind, Subject};
-use crate::mcp::params::{Elicitation, Name, Param, Reference, Subscriptions};
+use crate::mcp::params::{Elicitation, Name, Param, Params, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::version::Era;
-use crate::mcp::{shown, shown_uri};
-use crate::policy::{Action, Decision, DefaultAction, ListEntry, Outcome, Policy, Spending, Truth};
+use crate::mcp::{shown, shown_text, shown_uri};
+use crate::policy::{Action, Decision, DefaultAction, ListEntry, Outcome, Policy, Spending};
 
 /// The rule by which what the protocol itself decides is decided.
 const PROTOCOL: &str = "(protocol)";
@@ -54,21 +54,21 @@ pub(crate) struct Judgement {
     pub(crate) verdict: Verdict,
     pub(crate) rule: Cow<'static, str>,
     /// What the message names, as it may be shown.
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<Arc<str>>,
     /// The tool that decided, if a dispatcher should call it.
     pub(crate) inner: Option<String>,
     /// What else it names.
-    pub(crate) more_names: Vec<String>,
+    pub(crate) more_names: Vec<Arc<str>>,
     /// Whether something runs by it.
     pub(crate) runs: bool,
     /// The conditions that were looked at.
-    pub(crate) conditions: Vec<(Arc<str>, Truth)>,
+    pub(crate) conditions: Conditions,
     /// What would be decided if nothing in the policy were in shadow.
     pub(crate) shadow: Option<Shadow>,
     /// What kind of thing it uses.
     pub(crate) thing: Option<Thing>,
     /// What it uses up, if it may go on.
-    pub(crate) spending: SmallVec<[Spending; 2]>,
+    pub(crate) spending: SmallVec<[Spending; 4]>,
     /// What has to be approved first, if it can wait for that. Where nobody can be
     /// asked it is refused.
     pub(crate) demand: Option<Demand>,
@@ -88,7 +88,7 @@ impl Judgement {
         inner: None,
         more_names: Vec::new(),
         runs: false,
-        conditions: Vec::new(),
+        conditions: Conditions::new_const(),
         shadow: None,
         thing: None,
         spending: SmallVec::new_const(),
@@ -97,7 +97,7 @@ impl Judgement {
         refusal: None,
     };
 
-    fn allowed(rule: &str, name: Option<String>) -> Self {
+    fn allowed(rule: &str, name: Option<Arc<str>>) -> Self {
         Self {
             verdict: Verdict::Allowed,
             rule: Cow::Owned(rule.to_owned()),
@@ -105,7 +105,7 @@ impl Judgement {
             inner: None,
             more_names: Vec::new(),
             runs: true,
-            conditions: Vec::new(),
+            conditions: Conditions::new(),
             shadow: None,
             thing: None,
             spending: SmallVec::new(),
@@ -115,7 +115,7 @@ impl Judgement {
         }
     }
 
-    fn denied(rule: &str, name: Option<String>, refusal: Refusal) -> Self {
+    fn denied(rule: &str, name: Option<Arc<str>>, refusal: Refusal) -> Self {
         Self {
             verdict: Verdict::Denied,
             refusal: Some(refusal),
@@ -135,8 +135,8 @@ impl Judgement {
         self.spending.extend(other.spending);
     }
 
-    /// The same, with what else is recorded of the decision.
-    fn noting(mut self, decision: &Decision<'_>) -> Self {
+    /// Adds what else is recorded of the decision.
+    fn note(&mut self, decision: &Decision<'_>) {
         self.inner = decision.inner().map(shown);
         self.conditions = decision.shared_conditions().collect();
         self.demand = decision.approval().map(Demand::from);
@@ -152,15 +152,12 @@ impl Judgement {
             },
             rule: shadow.rule().to_owned(),
         });
-        self
     }
 
     /// The same of a use that waits for nobody: what has to be approved is refused.
-    fn at_once(self) -> Self {
-        Self {
-            demand: None,
-            ..self
-        }
+    fn at_once(mut self) -> Self {
+        self.demand = None;
+        self
     }
 
     /// The same of a method that the version of the call does not have: if it is
@@ -189,7 +186,7 @@ impl From<Refusal> for Judgement {
             inner: None,
             more_names: Vec::new(),
             runs: false,
-            conditions: Vec::new(),
+            conditions: Conditions::new(),
             shadow: None,
             thing: None,
             spending: SmallVec::new(),
@@ -226,16 +223,15 @@ impl Judge {
     }
 
     /// The same for a client that said this of itself when it began the session.
-    pub(crate) fn of_client(self, client: Option<Arc<str>>) -> Self {
-        Self { client, ..self }
+    pub(crate) fn of_client(mut self, client: Option<Arc<str>>) -> Self {
+        self.client = client;
+        self
     }
 
     /// The same for a client that said then that it can ask its user so.
-    pub(crate) fn of_elicitation(self, elicitation: Elicitation) -> Self {
-        Self {
-            elicitation,
-            ..self
-        }
+    pub(crate) fn of_elicitation(mut self, elicitation: Elicitation) -> Self {
+        self.elicitation = elicitation;
+        self
     }
 
     /// How the client said that it can ask its user, when it began the session.
@@ -244,8 +240,9 @@ impl Judge {
     }
 
     /// The same for a request of this session, which is known to be the caller's.
-    pub(crate) fn in_session(self, session: Option<Arc<str>>) -> Self {
-        Self { session, ..self }
+    pub(crate) fn in_session(mut self, session: Option<Arc<str>>) -> Self {
+        self.session = session;
+        self
     }
 
     /// The session by which the request is counted.
@@ -388,12 +385,13 @@ impl Judge {
             return Judgement::denied(NO_POLICY, None, unknown_method(call));
         }
         let rule = decision.rule();
-        let judgement = if decision.is_allowed() {
+        let mut judgement = if decision.is_allowed() {
             Judgement::allowed(rule, None)
         } else {
             Judgement::denied(rule, None, unknown_method(call))
         };
-        judgement.noting(&decision)
+        judgement.note(&decision);
+        judgement
     }
 
     /// The action with what the call says of its arguments and of the client.
@@ -403,7 +401,10 @@ impl Judge {
         let in_message = params.and_then(|params| params.meta.client_info);
         let in_session = self.client.as_deref().map(str::as_bytes);
         action
-            .with_read_arguments(arguments.unwrap_or_default())
+            .with_read_arguments(
+                arguments.unwrap_or_default(),
+                params.map(Params::long_arguments).unwrap_or_default(),
+            )
             .by(&self.caller)
             .with_read_client(in_message.or(in_session))
             .with_definitions(&self.definitions)
@@ -454,7 +455,7 @@ impl Judge {
         let rule = decision.rule();
         // A dispatcher is refused for what it should call.
         let decisive = decision.inner().unwrap_or(name);
-        let judgement = match decision.outcome() {
+        let mut judgement = match decision.outcome() {
             Outcome::Allow => Judgement::allowed(rule, shown),
             Outcome::Deny | Outcome::Ask => {
                 Judgement::denied(rule, shown, refused(decisive, decision))
@@ -471,10 +472,8 @@ impl Judge {
                 }
             }
         };
-        let mut judgement = Judgement {
-            thing: Some(what),
-            ..judgement.noting(decision)
-        };
+        judgement.thing = Some(what);
+        judgement.note(decision);
         // Somebody is asked about it as about others that the same pattern names.
         let asks = decision.unnamed().and_then(Decision::approval);
         if let (Outcome::Hide, Some(demand)) = (decision.outcome(), asks) {
@@ -666,10 +665,10 @@ fn without_policy(what: Thing, name: &str, id: DecisionId) -> Judgement {
     Judgement::denied(NO_POLICY, Some(shown_thing(what, name)), refusal)
 }
 
-fn shown_thing(what: Thing, name: &str) -> String {
+fn shown_thing(what: Thing, name: &str) -> Arc<str> {
     match what {
-        Thing::Resource => shown_uri(name),
-        Thing::Tool | Thing::Prompt | Thing::Task => shown(name),
+        Thing::Resource => shown_uri(name).into(),
+        Thing::Tool | Thing::Prompt | Thing::Task => (*shown_text(name)).into(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Puts everything in order that a message meets: who may use the session, what
 //! the policy says, and what is recorded of it.
 //!
-//! No HTTP in here, and no JSON: a message comes in, a judgement goes out.
+//! No HTTP in here: a message comes in, a judgement goes out.
 
 mod account;
 mod approve;
@@ -64,7 +64,7 @@ pub(crate) struct Engine {
     rounds: Rounds,
     definitions: SeenDefinitions,
     trail: Trail,
-    /// What the server is called in records.
+    /// What the server is called in records, and in stores that several share.
     server: Option<Arc<str>>,
 }
 

@@ -6,12 +6,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-
 use super::approve::asked_of;
 use super::judge::Judge;
 use super::{Engine, words};
 use crate::approval::{ApprovalId, ApprovalRequest, ApprovalStore, Ruling};
+use crate::audit::Names;
 use crate::clock::Moment;
 use crate::mcp::reply::{self, Thing};
 use crate::mcp::rounds::{Said, answered};
@@ -31,7 +30,7 @@ struct Outlet {
 /// What a client is asked.
 pub(crate) struct Question {
     /// The id of its call, as it was written.
-    pub(crate) call: Bytes,
+    pub(crate) call: Arc<[u8]>,
     pub(crate) message: Vec<u8>,
 }
 
@@ -72,15 +71,15 @@ impl fmt::Debug for ClientStream {
 pub(super) struct Nested {
     pub(super) stream: ClientStream,
     /// The id of the call, as it was written.
-    pub(super) call: Bytes,
+    pub(super) call: Arc<[u8]>,
     pub(super) keys: Arc<RequestStateKeys>,
     pub(super) server: Arc<str>,
     pub(super) caller: Arc<str>,
     pub(super) session: Arc<str>,
     pub(super) now: Moment,
-    pub(super) used: (Thing, String),
+    pub(super) used: (Thing, Arc<str>),
     /// The names of the arguments.
-    pub(super) argument_keys: Vec<String>,
+    pub(super) argument_keys: Names,
 }
 
 impl Nested {
@@ -175,7 +174,7 @@ impl Engine {
         Telling(Box::pin(async move {
             match store {
                 Some(store) => tell(&*store, answer, now).await,
-                None => Err(StoreError::of("there is none")),
+                None => Err(StoreError::of("there is no approval store")),
             }
         }))
     }

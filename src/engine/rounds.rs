@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::judge::Judge;
 use super::{Engine, asked, words};
 use crate::approval::{ApprovalId, ApprovalQuestion, ApprovalRequest, CallDigest};
-use crate::audit::DecisionRecord;
+use crate::audit::{DecisionRecord, Names};
 use crate::clock::Moment;
 use crate::limit::StateId;
 use crate::mcp::message::Call;
@@ -314,7 +314,7 @@ impl Course {
         let same_rule = same.filter(|opened| *opened.state.rule == *call.rule);
         let continues = same_rule.and_then(|opened| match opened.state.step {
             Step::Goes { approved, charged } => Some(Continues {
-                state: StateId::new(opened.nonce),
+                state: StateId::from_bytes(opened.nonce),
                 is_approved: approved,
                 is_charged: charged,
                 is_sure: false,
@@ -401,7 +401,7 @@ impl Course {
         question: &ApprovalQuestion,
         request: &ApprovalRequest,
         place: &Place,
-        (used, keys): ((Thing, &str), &[String]),
+        (used, keys): ((Thing, &str), &Names),
     ) -> Option<Refusal> {
         let page = || self.rounds.page_of(request.id());
         let has_opened = self.has_opened && self.came == Came::Waiting(request.id());
@@ -534,7 +534,7 @@ impl Engine {
         let sealed = state.seal(self.rounds.keys.as_deref()?, parties)?;
         if is_paid {
             self.limits
-                .keep_state(&StateId::new(sealed.nonce), &caller, judge.now());
+                .keep_state(&StateId::from_bytes(sealed.nonce), &caller, judge.now());
         }
         rounds::with_state(answer, &sealed.text).ok()
     }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::approve::Unapproved;
-use crate::audit::UNRECORDED;
+use crate::audit::{Names, UNRECORDED};
 use crate::mcp::message::Call;
 use crate::mcp::method::Kind;
 use crate::mcp::reply::{Place, Refusal, Thing, in_seconds};
@@ -166,19 +166,19 @@ const MOST_KEYS_ASKED: usize = 12;
 
 /// What a user is asked who can approve a call: names only, because the client shows
 /// what it calls with. They are the caller's words, so each is in quotes.
-pub(super) fn allow_once((what, name): (Thing, &str), keys: &[String], reason: &str) -> String {
+pub(super) fn allow_once((what, name): (Thing, &str), keys: &Names, reason: &str) -> String {
     let shown = keys
         .iter()
         .take(MOST_KEYS_ASKED)
         .map(|key| format!("{key:?}"));
     let mut arguments = shown.collect::<Vec<_>>().join(", ");
-    match keys.len().saturating_sub(MOST_KEYS_ASKED) {
+    match keys.iter().skip(MOST_KEYS_ASKED).count() {
         0 => {}
         more => arguments += &format!(" and {more} more"),
     }
-    let with = match keys {
-        [] => "without arguments",
-        _ => "with the arguments ",
+    let with = match keys.is_empty() {
+        true => "without arguments",
+        false => "with the arguments ",
     };
     let noun = noun(what);
     format!("May the {noun} {name:?} be used once, {with}{arguments}? {reason}")
@@ -195,6 +195,13 @@ pub(super) fn waits_alone((what, name): (Thing, &str), rule: &str, decision: Str
 pub(super) fn unasked(decision: String) -> Refusal {
     let reason = "Nobody could be asked for the approval that the call needs, so it was not made. \
                   Try again later, and tell the operator if it goes on.";
+    unavailable(STORE, reason, Some(decision))
+}
+
+/// The refusal of an answer to what somebody was asked while a call waits.
+pub(super) fn untold(decision: String) -> Refusal {
+    let reason = "The answer could not be noted, so nothing comes of it, and the call waits on. \
+                  Tell the operator if it goes on.";
     unavailable(STORE, reason, Some(decision))
 }
 

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::tell::Question;
 use crate::audit::OpenDecision;
 use crate::engine::{Charged, Judge};
-use crate::mcp::message::{Call, Id};
+use crate::mcp::message::{Call, Id, said};
 
 /// What comes beyond pushes out the oldest, and those last that hold a place.
 pub(super) const MOST_AWAITED: usize = 1024;
@@ -17,7 +17,8 @@ pub(super) const MOST_AWAITED: usize = 1024;
 pub(super) struct Awaited {
     requests: VecDeque<Request>,
     /// Whether one was pushed out: from then on an answer may be one to a
-    /// request that is not known any more, and tells of no task.
+    /// request that is not known any more, tells of no task, and is judged by the policy
+    /// that holds.
     has_forgotten: bool,
 }
 
@@ -25,12 +26,14 @@ pub(super) struct Awaited {
 pub(super) struct Request {
     /// As it was written.
     pub(super) id: Box<[u8]>,
+    /// What that says.
+    said: Box<[u8]>,
     /// The call that it makes, if the answer can be told from others.
     pub(super) call: Option<ToolCall>,
     pub(super) open: OpenDecision,
     /// What it holds until it is answered, and what others held that had its id:
     /// nobody can tell which of them an answer is for.
-    pub(super) held: SmallVec<[Charged; 1]>,
+    pub(super) held: SmallVec<[Box<Charged>; 1]>,
     /// What judged it, and judges its answer.
     pub(super) judge: Judge,
     pub(super) question: Question,
@@ -50,7 +53,7 @@ impl Awaited {
         call: &Call<'_>,
         open: OpenDecision,
         judge: Judge,
-        charged: Option<Charged>,
+        charged: Option<Box<Charged>>,
     ) {
         let question = Question::of(call);
         if self.requests.len() >= MOST_AWAITED {
@@ -62,37 +65,47 @@ impl Awaited {
             wants_task: call.wants_task(),
         });
         // Nobody can tell which of two with one id a task was made of.
-        let same_id = |other: &&mut Request| other.has_id(id.raw());
+        let said = id.said();
+        let same_id = |other: &&mut Request| *other.said == *said;
         for other in self.requests.iter_mut().filter(same_id) {
             other.call = None;
             call = None;
         }
         self.requests.push_back(Request {
             id: id.raw().into(),
+            said: said.into(),
             call,
             open,
-            held: charged.filter(Charged::is_under_way).into_iter().collect(),
+            held: charged
+                .filter(|charged| charged.is_under_way())
+                .into_iter()
+                .collect(),
             judge,
             question,
         });
     }
 
     /// What judged the request that an answer with this id answers; `None` if that
-    /// could be one of several.
+    /// could be one of several, or one that is not known any more.
     pub(super) fn judge_of(&self, id: &[u8]) -> Option<&Judge> {
-        let mut requests = self.requests.iter().filter(|request| request.has_id(id));
+        if self.has_forgotten {
+            return None;
+        }
+        let said = said(id);
+        let mut requests = self.requests.iter().filter(|it| *it.said == *said);
         let request = requests.next()?;
         requests.next().is_none().then_some(&request.judge)
     }
 
     /// The request that an answer with this id answers.
     pub(super) fn take(&mut self, id: &[u8]) -> Option<Request> {
-        let index = self
-            .requests
-            .iter()
-            .position(|request| request.has_id(id))?;
+        let said = said(id);
+        let has_id = |request: &Request| *request.said == *said;
+        let index = self.requests.iter().position(has_id)?;
         let mut taken = self.requests.remove(index)?;
-        if let Some(other) = self.with_id(id) {
+        // Those in front of it have another.
+        let mut others = self.requests.iter_mut().skip(index);
+        if let Some(other) = others.find(|it| has_id(it)) {
             other.held.append(&mut taken.held);
         }
         Some(taken)
@@ -101,7 +114,8 @@ impl Awaited {
     /// Nobody waits any more for a request with this id: what it holds, it holds
     /// for a while. Of several all are meant.
     pub(super) fn give_up(&mut self, id: &[u8]) {
-        let same_id = |request: &&mut Request| request.has_id(id);
+        let said = said(id);
+        let same_id = |request: &&mut Request| *request.said == *said;
         for request in self.requests.iter_mut().filter(same_id) {
             request.held.clear();
         }
@@ -114,10 +128,6 @@ impl Awaited {
         self.has_forgotten = true;
     }
 
-    fn with_id(&mut self, id: &[u8]) -> Option<&mut Request> {
-        self.requests.iter_mut().find(|request| request.has_id(id))
-    }
-
     /// All of them, of which none is answered any more.
     pub(super) fn take_all(&mut self) -> impl Iterator<Item = Request> + use<> {
         // One of them may be all the same.
@@ -128,11 +138,5 @@ impl Awaited {
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.requests.len()
-    }
-}
-
-impl Request {
-    fn has_id(&self, raw: &[u8]) -> bool {
-        Id::from_raw(&self.id).is_some_and(|id| id.is_echoed_by(raw))
     }
 }

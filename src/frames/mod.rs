@@ -121,7 +121,9 @@ impl MessageGuard {
         self
     }
 
-    /// What the server is called in records.
+    /// What the server is called in records, and by which it is told apart from others in
+    /// a store that they share; see
+    /// [`PolicyLayer::server_name`](crate::PolicyLayer::server_name).
     #[must_use]
     pub fn server_name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.engine.set_server(name.into());
@@ -205,7 +207,7 @@ impl MessageConnection {
             Err(_) => None,
         };
         let (refusal, runs) = (draft.refusal.clone(), draft.runs);
-        let (open, receipt) = self.engine.decided(draft);
+        let (open, receipt) = self.engine.decided(&draft);
         if let Some(refusal) = &refusal {
             let _ = settled(receipt.and(open.end(Ending::Refused))).await;
             return refuse(refusal, era, id);
@@ -355,8 +357,11 @@ impl MessageConnection {
         };
         let awaited = self.awaited();
         let judge = awaited.judge_of(answer.id)?;
-        let digest = |judge: &Judge| judge.policy().map(|policy| policy.digest().to_owned());
-        (digest(judge) != digest(now)).then(|| judge.clone())
+        let is_same = match (judge.policy(), now.policy()) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (one, other) => one.is_none() && other.is_none(),
+        };
+        (!is_same).then(|| judge.clone())
     }
 
     /// Notes the answer to a request that was awaited.
@@ -398,13 +403,18 @@ impl MessageConnection {
 
     /// Has a message that may go on approved and charged; if it cannot be, it is
     /// refused.
-    async fn pay(&self, judge: &Judge, arrival: Arrival, draft: &mut Draft) -> Option<Charged> {
+    async fn pay(
+        &self,
+        judge: &Judge,
+        arrival: Arrival,
+        draft: &mut Draft,
+    ) -> Option<Box<Charged>> {
         if draft.question().is_some() {
             let charging = self.engine.could_charge(judge, arrival, draft);
             self.settle(charging, draft).await;
         }
         let approved = self.approve(judge, draft).await;
-        let charged = self.charge(judge, arrival, draft).await;
+        let mut charged = self.charge(judge, arrival, draft).await;
         let approved = approved.filter(|_| draft.refusal.is_none());
         if let Some(approved) = approved {
             let used = match self.engine.use_up(judge, approved) {
@@ -416,6 +426,7 @@ impl MessageConnection {
                 return None;
             }
         }
+        draft.refuse_hidden(&mut charged);
         charged
     }
 
@@ -436,12 +447,17 @@ impl MessageConnection {
     }
 
     /// Charges a message that may go on; if it cannot be, it is refused.
-    async fn charge(&self, judge: &Judge, arrival: Arrival, draft: &mut Draft) -> Option<Charged> {
+    async fn charge(
+        &self,
+        judge: &Judge,
+        arrival: Arrival,
+        draft: &mut Draft,
+    ) -> Option<Box<Charged>> {
         let charging = self.engine.charge(judge, arrival, std::iter::once(&*draft));
         self.settle(charging, draft).await
     }
 
-    async fn settle(&self, charging: Charging, draft: &mut Draft) -> Option<Charged> {
+    async fn settle(&self, charging: Charging, draft: &mut Draft) -> Option<Box<Charged>> {
         let bill = match charging {
             Charging::Known(bill) => bill,
             Charging::Awaited(bill) => bill.await,

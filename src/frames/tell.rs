@@ -154,6 +154,7 @@ mod tests {
     use tokio_test::{assert_pending, assert_ready};
 
     use super::MOST_SUBSCRIPTIONS;
+    use crate::frames::awaited::MOST_AWAITED;
     use crate::frames::{FromClient, FromServer, MessageConnection, MessageGuard};
     use crate::{Caller, LivePolicy, Policy};
 
@@ -338,5 +339,37 @@ mod tests {
         live.replace(hides("a"));
         says(&connection, &list(4));
         assert!(shown(4).contains(r#"[{"name":"b"}]"#));
+    }
+
+    /// What holds a place is remembered for longer, and could be taken for it.
+    #[test]
+    fn the_answer_to_what_is_forgotten_is_judged_by_the_policy_that_holds() {
+        let policy = |hidden: &str| -> Policy {
+            let run = r#"{"run":{"max_concurrent":{"max":1}}}"#;
+            let text =
+                format!(r#"{{"version":"1","default":"allow","hide":["{hidden}"],"tools":{run}}}"#);
+            text.parse().unwrap()
+        };
+        let live = LivePolicy::new(policy("a"));
+        let connection = MessageGuard::from_source(live.clone()).connect(Caller::local());
+        let ask = |id: usize, rest: &str| {
+            says(
+                &connection,
+                &format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{rest}}}"#),
+            );
+        };
+        ask(1, r#""tools/call","params":{"name":"run"}"#);
+        live.replace(policy("b"));
+        ask(1, r#""tools/list""#);
+        (2..=MOST_AWAITED).for_each(|id| ask(id, r#""ping""#));
+        let list = br#"{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"a"},{"name":"b"}]}}"#;
+        let FromServer::Replace(shown) = block_on(connection.from_server(list)) else {
+            panic!("nothing is hidden");
+        };
+        assert!(
+            String::from_utf8(shown)
+                .unwrap()
+                .contains(r#"[{"name":"a"}]"#)
+        );
     }
 }

@@ -7,6 +7,7 @@
 pub(crate) mod canonical;
 mod error;
 mod keys;
+mod plain;
 mod reader;
 mod scan;
 mod splice;
@@ -14,5 +15,5 @@ mod string;
 pub(crate) mod tree;
 
 pub(crate) use error::{Error, ErrorKind};
-pub(crate) use reader::{Kind, Profile, Reader};
+pub(crate) use reader::{Kind, Profile, Reader, Utf8};
 pub(crate) use splice::{Edit, splice};

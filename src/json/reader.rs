@@ -8,8 +8,8 @@ use smallvec::SmallVec;
 
 use super::error::{Error, ErrorKind};
 use super::keys::{Key, find_duplicate};
-use super::scan;
 use super::string::{Text, unescape};
+use super::{plain, scan};
 
 /// How much a [`Reader`] tolerates. The grammar is never relaxed.
 #[derive(Clone, Copy, Debug)]
@@ -95,28 +95,50 @@ pub(crate) struct Reader<'a> {
     depth: u32,
     profile: Profile,
     keys: SmallVec<[Key; 24]>,
+    /// Where values stand that were read before and are not read again.
+    long_values: &'a [Range<usize>],
+}
+
+/// A text that is UTF-8 without a byte order mark, and not only white space.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Utf8<'a> {
+    text: &'a str,
+    /// Where its value begins.
+    start: usize,
+}
+
+impl<'a> Utf8<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, Error> {
+        let text = simdutf8::basic::from_utf8(bytes).map_err(|_| not_utf8(bytes))?;
+        if text.starts_with('\u{feff}') {
+            return Err(Error::new(ErrorKind::ByteOrderMark, 0));
+        }
+        let start = scan::space(bytes, 0);
+        if start == bytes.len() {
+            return Err(Error::new(ErrorKind::Empty, start));
+        }
+        Ok(Self { text, start })
+    }
 }
 
 impl<'a> Reader<'a> {
     /// Begins to read `bytes`, which must be UTF-8 without a byte order mark.
     pub(crate) fn new(bytes: &'a [u8], profile: Profile) -> Result<Self, Error> {
-        let text = simdutf8::basic::from_utf8(bytes).map_err(|_| not_utf8(bytes))?;
-        if text.starts_with('\u{feff}') {
-            return Err(Error::new(ErrorKind::ByteOrderMark, 0));
-        }
-        let mut reader = Self {
+        Ok(Self::of(Utf8::new(bytes)?, profile))
+    }
+
+    /// Begins to read a text that can be one. A reader is large, so that it is better not
+    /// moved about: this makes it where it stays.
+    pub(crate) fn of(Utf8 { text, start }: Utf8<'a>, profile: Profile) -> Self {
+        Self {
             text,
-            bytes,
-            position: 0,
+            bytes: text.as_bytes(),
+            position: start,
             depth: 0,
             profile,
             keys: SmallVec::new(),
-        };
-        reader.skip_space();
-        if reader.position == bytes.len() {
-            return Err(reader.error(ErrorKind::Empty));
+            long_values: &[],
         }
-        Ok(reader)
     }
 
     /// Another reader of the same text, which begins where this one stands.
@@ -128,7 +150,14 @@ impl<'a> Reader<'a> {
             depth: self.depth,
             profile: self.profile,
             keys: self.keys.clone(),
+            long_values: self.long_values,
         }
+    }
+
+    /// Of a text that was read before, these are whole values: they are not read again
+    /// where they are only skipped.
+    pub(crate) fn go_past(&mut self, long_values: &'a [Range<usize>]) {
+        self.long_values = long_values;
     }
 
     /// The byte offset that is read next.
@@ -210,11 +239,55 @@ impl<'a> Reader<'a> {
     /// Reads any value and gives its span. Uses no recursion.
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Error> {
         let start = scan::space(self.bytes, self.position);
-        self.position = self.end_of_value(start)?;
+        let known = self.long_values.iter().find(|value| value.start == start);
+        let known = known.map(|value| value.end);
+        self.position = match known.or_else(|| self.plain_end(start)) {
+            Some(end) => end,
+            None => self.end_of_value(start)?,
+        };
         Ok(start..self.position)
     }
 
-    /// Where the value ends that begins here.
+    /// Where the value ends that begins here, if it is plain.
+    fn plain_end(&self, at: usize) -> Option<usize> {
+        // Else names would have to be compared.
+        if self.profile.unique_keys {
+            return None;
+        }
+        plain::value(self.bytes, at, self.bounds())
+    }
+
+    /// Reads an object whose members are plain to see, with names that are short and hold
+    /// no escape sequence. `member` is called with each name, without its quotes, and with
+    /// each value, as they are written. Nothing is read, and `false` given, if the object
+    /// is not like that or `member` gives `false`.
+    pub(crate) fn plain_object(
+        &mut self,
+        mut member: impl FnMut(&'a str, &'a [u8]) -> bool,
+    ) -> bool {
+        if self.profile.unique_keys {
+            return false;
+        }
+        let (bytes, text) = (self.bytes, self.text);
+        let is_liked = |name: Range<usize>, value: Range<usize>| {
+            let written = text.get(name).zip(bytes.get(value));
+            written.is_some_and(|(name, value)| member(name, value))
+        };
+        let start = scan::space(bytes, self.position);
+        let end = plain::members(bytes, start, self.bounds(), is_liked);
+        self.position = end.unwrap_or(self.position);
+        end.is_some()
+    }
+
+    fn bounds(&self) -> plain::Bounds {
+        plain::Bounds {
+            levels: self.profile.max_depth.saturating_sub(self.depth),
+            portable: self.profile.portable_scalars,
+        }
+    }
+
+    /// Where the value ends that begins here. Whatever it is: [`plain_end`](Self::plain_end)
+    /// is only faster.
     fn end_of_value(&mut self, mut at: usize) -> Result<usize, Error> {
         let bytes = self.bytes;
         let portable = self.profile.portable_scalars;

@@ -77,7 +77,7 @@ fn rest_of_string(
 
 /// Where the run of bytes ends that need no attention inside a string: the next quote,
 /// backslash or control character, or the end.
-fn plain_run(bytes: &[u8], start: usize) -> usize {
+pub(super) fn plain_run(bytes: &[u8], start: usize) -> usize {
     let mut at = start;
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let special = special(*chunk);
@@ -94,7 +94,7 @@ fn plain_run(bytes: &[u8], start: usize) -> usize {
 /// Where the first byte stands that needs attention, if it is among the next sixteen, and
 /// there are so many.
 #[inline]
-fn special_in_next(rest: &[u8]) -> Option<usize> {
+pub(super) fn special_in_next(rest: &[u8]) -> Option<usize> {
     let special = special(*rest.first_chunk()?);
     (special != 0).then_some(special.trailing_zeros() as usize)
 }
@@ -110,7 +110,7 @@ fn special(chunk: [u8; 16]) -> i32 {
 
 /// One escape sequence, or two that make up one character, from the backslash.
 #[inline]
-fn escape(bytes: &[u8], start: usize, portable: bool) -> Result<usize, Error> {
+pub(super) fn escape(bytes: &[u8], start: usize, portable: bool) -> Result<usize, Error> {
     let at = start + 1;
     match bytes.get(at) {
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(at + 1),

@@ -1,5 +1,7 @@
 //! What becomes of the inner service's answer.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderName,
@@ -312,15 +314,15 @@ pub(super) fn prepare_events(headers: &mut HeaderMap) {
 
 /// The media type without parameters, in lower case; empty if there is none or
 /// more than one.
-fn media_type(headers: &HeaderMap) -> String {
+fn media_type(headers: &HeaderMap) -> Cow<'_, str> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
-    match (values.next().map(HeaderValue::to_str), values.next()) {
-        (Some(Ok(value)), None) => value
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase(),
-        _ => String::new(),
+    let value = match (values.next().map(HeaderValue::to_str), values.next()) {
+        (Some(Ok(value)), None) => value,
+        _ => return Cow::Borrowed(""),
+    };
+    let essence = value.split_once(';').map_or(value, |(essence, _)| essence);
+    match essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(essence.trim().to_ascii_lowercase()),
+        false => Cow::Borrowed(essence.trim()),
     }
 }

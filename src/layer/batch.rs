@@ -15,7 +15,7 @@ use crate::policy::MOST_CHARGES;
 impl Incoming<'_> {
     /// Judges every message of an array. It goes on whole or not at all: so it
     /// is what was judged, and nothing has to be put together from two sources.
-    pub(super) fn judge_batch(self, unread: Asked, body: &[u8]) -> Judged {
+    pub(super) fn judge_batch(self, unread: Asked, body: &[u8]) -> Box<Judged> {
         let messages = match self.read_batch(body) {
             Ok(messages) => messages,
             Err(refusal) => return self.refuse(unread, refusal),
@@ -65,10 +65,10 @@ impl Incoming<'_> {
     fn check_batch(self, messages: &[Message<'_>]) -> Result<(), Refusal> {
         let mut ids: Vec<Id<'_>> = Vec::new();
         for message in messages {
-            if headers::era_of_message(&self.head.headers, message) == Era::Modern {
+            if self.mirror.era_of(message) == Era::Modern {
                 return Err(Fault::Batch.into());
             }
-            headers::check(&self.head.headers, message)?;
+            headers::check(self.mirror, message)?;
             if let Message::Request(id, call) = message {
                 if call.method == "initialize" {
                     return Err(Refusal::malformed(
@@ -90,7 +90,9 @@ impl Incoming<'_> {
         for message in messages {
             if let Message::Request(id, call) = message {
                 asked.for_list |= call.method.ends_with("/list");
-                asked.calls.extend(self.call_of(*id, call));
+                let tool = self.tool_of(call, None);
+                let call = tool.map(|tool| self.call_of(copy(*id), call, tool));
+                asked.calls.extend(call);
             }
         }
     }

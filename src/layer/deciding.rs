@@ -17,6 +17,7 @@ use crate::engine::{
     Approving, Arrival, AwaitedApproval, AwaitedCharge, Bill, Charging, ClientStream, Held,
     Patience, Resuming, Sessions, Telling, Using,
 };
+use crate::mcp::headers::Mirror;
 use crate::store::StoreError;
 use crate::waiting::Waiting;
 
@@ -34,10 +35,12 @@ pub(super) struct Admission<S> {
 }
 
 impl<S> Admission<S> {
-    pub(super) fn incoming(&self) -> Incoming<'_> {
+    /// With what the headers of this say of its message.
+    pub(super) fn incoming<'r>(&'r self, mirror: &'r Mirror<'r>) -> Incoming<'r> {
         Incoming {
             config: &self.config,
             head: &self.head,
+            mirror,
             arrival: self.arrival,
             sessions: &self.sessions,
             stream: self.stream.as_ref(),
@@ -48,8 +51,8 @@ impl<S> Admission<S> {
 
 /// A request that was judged, and may still have to wait.
 pub(super) struct Undecided<S> {
-    pub(super) judged: Judged,
-    pub(super) admission: Admission<S>,
+    pub(super) judged: Box<Judged>,
+    pub(super) admission: Box<Admission<S>>,
     pub(super) body: Option<Collected>,
 }
 
@@ -142,7 +145,7 @@ impl<S> Undecided<S> {
 
     /// What is left to be judged again: what was decided by the policy of that moment
     /// may be decided otherwise by now.
-    pub(super) fn again(self, patience: Patience) -> (Admission<S>, Option<Collected>) {
+    pub(super) fn again(self, patience: Patience) -> (Box<Admission<S>>, Option<Collected>) {
         let Self {
             judged,
             mut admission,

@@ -20,6 +20,9 @@ const MOST_STREAMS: usize = 10_000;
 /// Segments of a path, and parts of a query, that could name a session.
 const MOST_SEGMENTS: usize = 16;
 
+/// Bytes that the address of a stream may have: a client can hardly POST to a longer one.
+const LONGEST_ADDRESS: usize = 2048;
+
 /// How often something may be escaped.
 const MOST_ROUNDS: usize = 4;
 
@@ -31,13 +34,26 @@ const SHORTEST_ID: usize = 8;
 /// more.
 const MOST_WAITING: usize = 64 << 10;
 
-/// The open streams, by the address that each has announced.
+/// The open streams of this transport, and who has which session in it.
 #[derive(Default)]
 pub(crate) struct Endpoints {
-    streams: Mutex<HashMap<String, Announced>>,
+    streams: Mutex<Streams>,
     /// Who has open streams whose address holds this name of a session.
     owners: Mutex<HashMap<Session, Vec<Caller>>>,
 }
+
+/// The open streams, by the address that each has announced.
+#[derive(Default)]
+struct Streams {
+    by_address: HashMap<String, Announced>,
+    /// Those that share an address, too.
+    count: usize,
+}
+
+/// An address that cannot be remembered, and so must not be told to the client: nobody
+/// would know whose the session in it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Unfit;
 
 enum Announced {
     /// The stream of this caller.
@@ -69,26 +85,45 @@ pub(super) struct Announcement {
 }
 
 impl Endpoints {
-    /// Remembers what an `endpoint` event announced.
+    /// Remembers what an `endpoint` event announced; `None` if there is nothing to
+    /// remember, or too much.
     pub(super) fn announce(
         self: &Arc<Self>,
         address: &[u8],
         caller: &Caller,
-    ) -> Option<Announcement> {
+    ) -> Result<Option<Announcement>, Unfit> {
+        if address.len() > LONGEST_ADDRESS {
+            return Err(Unfit);
+        }
         // It may be relative to the stream's own address.
-        let address = std::str::from_utf8(address).ok()?;
-        let address = address.split('#').next()?;
+        let address = std::str::from_utf8(address).map_err(|_| Unfit)?;
+        let address = address
+            .split_once('#')
+            .map_or(address, |(address, _)| address);
         let (path, query) = address.split_once('?').unwrap_or((address, ""));
-        let key = key(path, query)?.to_owned();
+        if !has_few_parts(&decoded(path), query) {
+            return Err(Unfit);
+        }
+        let Some(key) = key(path, query) else {
+            return Ok(None);
+        };
+        let key = key.to_owned();
         let mailbox = Arc::<Mailbox>::default();
         let mut streams = lock(&self.streams);
-        let announced = match streams.remove(&key) {
-            None if streams.len() >= MOST_STREAMS => return None,
+        if streams.count >= MOST_STREAMS {
+            // There are two with it now, though one is not remembered.
+            if let Some(announced @ Announced::By(..)) = streams.by_address.get_mut(&key) {
+                *announced = Announced::Shared(1);
+            }
+            return Ok(None);
+        }
+        let announced = match streams.by_address.remove(&key) {
             None => Announced::By(Arc::clone(&mailbox), caller.clone()),
             Some(Announced::By(..)) => Announced::Shared(2),
             Some(Announced::Shared(streams)) => Announced::Shared(streams.saturating_add(1)),
         };
-        streams.insert(key.clone(), announced);
+        streams.by_address.insert(key.clone(), announced);
+        streams.count = streams.count.saturating_add(1);
         drop(streams);
         let sessions = sessions_in(path, query);
         let mut owners = lock(&self.owners);
@@ -99,13 +134,13 @@ impl Endpoints {
                 .push(caller.clone());
         }
         drop(owners);
-        Some(Announcement {
+        Ok(Some(Announcement {
             key,
             sessions,
             caller: caller.clone(),
             mailbox,
             endpoints: Arc::clone(self),
-        })
+        }))
     }
 
     /// Sends an event into the stream of this caller that announced the target
@@ -119,7 +154,7 @@ impl Endpoints {
         let Some(key) = key_of(target) else {
             return false;
         };
-        let mailbox = match lock(&self.streams).get(key) {
+        let mailbox = match lock(&self.streams).by_address.get(key) {
             Some(Announced::By(mailbox, owner)) if owner.id() == caller.id() => Arc::clone(mailbox),
             _ => return false,
         };
@@ -142,14 +177,15 @@ impl Endpoints {
     /// Whether this caller may POST to the target: it names no session of a
     /// stream that only others have open, in whatever way it is written.
     pub(super) fn may_post(&self, target: &Uri, caller: &Caller) -> bool {
-        let owners = lock(&self.owners);
-        if owners.is_empty() {
+        if lock(&self.owners).is_empty() {
             return true;
         }
+        // Nobody else waits while it is read.
         let query = target.query().unwrap_or_default();
         let Some(sessions) = asked(target.path(), query) else {
             return false;
         };
+        let owners = lock(&self.owners);
         sessions
             .iter()
             .filter_map(|session| owners.get(session))
@@ -165,10 +201,11 @@ impl Endpoints {
 
     fn forget(&self, announcement: &Announcement) {
         let mut streams = lock(&self.streams);
-        match streams.get_mut(&announcement.key) {
+        streams.count = streams.count.saturating_sub(1);
+        match streams.by_address.get_mut(&announcement.key) {
             Some(Announced::Shared(count)) if *count > 1 => *count = count.saturating_sub(1),
             _ => {
-                streams.remove(&announcement.key);
+                streams.by_address.remove(&announcement.key);
             }
         }
         drop(streams);
@@ -249,12 +286,16 @@ fn asked(path: &str, query: &str) -> Option<Vec<Session>> {
     let is_simple = plain
         .split(SLASHES)
         .all(|segment| !segment.starts_with('.'))
-        && plain.split(SLASHES).count() <= MOST_SEGMENTS
-        && query.split(PAIRS).count() <= MOST_SEGMENTS;
+        && has_few_parts(&plain, query);
     let sessions = named(query)
         .chain(values(query).map(Session::Query))
         .chain(segments(path));
     is_simple.then(|| sessions.collect())
+}
+
+/// Whether few parts of an address, the path of which is decoded, could name a session.
+fn has_few_parts(plain: &str, query: &str) -> bool {
+    plain.split(SLASHES).count() <= MOST_SEGMENTS && query.split(PAIRS).count() <= MOST_SEGMENTS
 }
 
 impl Session {
@@ -358,6 +399,7 @@ mod tests {
         let endpoints = Arc::<Endpoints>::default();
         let stream = endpoints
             .announce(b"/mcp/messages?sessionId=1", &Caller::new("alice"))
+            .unwrap()
             .unwrap();
         assert!(delivers(&endpoints, "/messages?sessionId=1"));
         assert!(!delivers(&endpoints, "/messages?sessionId=2"));
@@ -369,7 +411,7 @@ mod tests {
         assert!(stream.poll(&mut context).is_pending());
         drop(stream);
         assert!(!delivers(&endpoints, "/messages?sessionId=1"));
-        assert!(lock(&endpoints.streams).is_empty());
+        assert!(lock(&endpoints.streams).by_address.is_empty());
     }
 
     #[test]
@@ -467,7 +509,7 @@ mod tests {
         ] {
             let endpoints = Arc::<Endpoints>::default();
             let stream = endpoints.announce(announced.as_bytes(), &Caller::new("alice"));
-            assert!(stream.is_some());
+            assert!(matches!(stream, Ok(Some(_))));
             for target in ["/mcp", "/messages?v=2", "/sse/message?sessionId=bobs", "/m"] {
                 let target = Uri::from_static(target);
                 assert!(
@@ -503,7 +545,7 @@ mod tests {
             let endpoints = Arc::<Endpoints>::default();
             let stream = endpoints.announce(address.as_bytes(), &Caller::new("alice"));
             assert!(
-                stream.is_some() && delivers(&endpoints, "/m?sessionId=1"),
+                matches!(stream, Ok(Some(_))) && delivers(&endpoints, "/m?sessionId=1"),
                 "{address}"
             );
         }
@@ -520,7 +562,7 @@ mod tests {
         streams.push(announce());
         assert!(!delivers(&endpoints, "/messages"));
         drop(streams);
-        assert!(lock(&endpoints.streams).is_empty());
+        assert!(lock(&endpoints.streams).by_address.is_empty());
     }
 
     #[test]
@@ -528,6 +570,7 @@ mod tests {
         let endpoints = Arc::<Endpoints>::default();
         let _stream = endpoints
             .announce(b"/m?s=1", &Caller::new("alice"))
+            .unwrap()
             .unwrap();
         let delivered = (0..10_000)
             .filter(|_| delivers(&endpoints, "/m?s=1"))
@@ -535,6 +578,7 @@ mod tests {
         assert_eq!(delivered, MOST_WAITING / event().len());
         let _stream = endpoints
             .announce(b"/m?s=2", &Caller::new("alice"))
+            .unwrap()
             .unwrap();
         let target = Uri::from_static("/m?s=2");
         let all_of_it = || Bytes::from(vec![b'x'; MOST_WAITING]);
@@ -544,14 +588,60 @@ mod tests {
 
     #[test]
     fn only_so_many_streams_are_remembered() {
+        let different = |number: usize| format!("/m?s={number}");
+        let shared = |_: usize| "/m".to_owned();
+        for address in [&different as &dyn Fn(usize) -> String, &shared] {
+            let endpoints = Arc::<Endpoints>::default();
+            let announce = |number: usize| {
+                let announced =
+                    endpoints.announce(address(number).as_bytes(), &Caller::new("alice"));
+                announced.unwrap()
+            };
+            let mut streams: Vec<_> = (0..MOST_STREAMS).map(announce).collect();
+            assert!(streams.iter().all(Option::is_some));
+            assert!(announce(MOST_STREAMS).is_none());
+            streams.pop();
+            assert!(announce(MOST_STREAMS).is_some());
+        }
+    }
+
+    #[test]
+    fn an_address_is_nobodys_although_not_all_of_its_streams_are_remembered() {
         let endpoints = Arc::<Endpoints>::default();
         let announce = |number: usize| {
-            endpoints.announce(format!("/m?s={number}").as_bytes(), &Caller::new("alice"))
+            let address = format!("/m?s={number}");
+            let announced = endpoints.announce(address.as_bytes(), &Caller::new("alice"));
+            announced.unwrap()
         };
-        let mut streams: Vec<_> = (0..MOST_STREAMS).map(announce).collect();
-        assert!(streams.iter().all(Option::is_some));
-        assert!(announce(MOST_STREAMS).is_none());
-        streams.pop();
-        assert!(announce(MOST_STREAMS).is_some());
+        let streams: Vec<_> = (0..MOST_STREAMS).map(announce).collect();
+        assert!(delivers(&endpoints, "/m?s=0"));
+        assert!(announce(0).is_none());
+        assert!(!delivers(&endpoints, "/m?s=0"));
+        drop(streams);
+        assert!(lock(&endpoints.streams).by_address.is_empty());
+    }
+
+    #[test]
+    fn an_address_that_takes_too_much_to_remember_is_not_told() {
+        let endpoints = Arc::<Endpoints>::default();
+        let is_told = |address: &str| {
+            let announced = endpoints.announce(address.as_bytes(), &Caller::new("alice"));
+            announced.is_ok_and(|announced| announced.is_some())
+        };
+        let long = |bytes: usize| format!("/m?s={}", "x".repeat(bytes - "/m?s=".len()));
+        assert!(is_told(&long(LONGEST_ADDRESS)));
+        assert!(!is_told(&long(LONGEST_ADDRESS + 1)));
+        // A client could not POST to these while anybody has a session.
+        let segments = |count: usize| "/a".repeat(count - 1);
+        let pairs = |count: usize| format!("/m?{}", vec!["a=b"; count].join("&"));
+        assert!(is_told(&segments(MOST_SEGMENTS)) && is_told(&pairs(MOST_SEGMENTS)));
+        assert!(!is_told(&segments(MOST_SEGMENTS + 1)));
+        assert!(!is_told(&segments(MOST_SEGMENTS + 1).replace('/', "%2F")));
+        assert!(!is_told(&pairs(MOST_SEGMENTS + 1)));
+        assert!(
+            endpoints
+                .announce(b"/m?s=\xff", &Caller::new("alice"))
+                .is_err()
+        );
     }
 }

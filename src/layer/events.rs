@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 
 use super::budget::{Hold, Spent};
 use super::collect::Collected;
-use super::endpoints::Announcement;
+use super::endpoints::{Announcement, Unfit};
 use super::exchange::{Exchange, Role};
 use super::tell::{self, Teller};
 use crate::engine::Pending;
@@ -139,20 +139,16 @@ impl Events {
 
     /// Asks what has to be known to judge the events that end here; `None` if
     /// everything is.
-    fn ask_about(&self, chunk: &Bytes) -> Option<Pending> {
-        let sessions = self.exchange.judge.sessions();
+    fn ask_about(&mut self, chunk: &Bytes) -> Option<Pending> {
+        let exchange = &self.exchange;
+        let sessions = exchange.judge.sessions();
         if sessions.answer_at_once() {
             return None;
         }
         let mut ask = |event: Event<'_>| {
-            judge(&self.exchange, event.data);
-            Verdict::Drop
+            judge(exchange, event.data);
         };
-        // What is too large is found out when it is judged.
-        let _ = self
-            .splitter
-            .clone()
-            .push(chunk.clone(), &mut ask, &mut VecDeque::new());
+        self.splitter.look_at(chunk, &mut ask);
         sessions.pending()
     }
 
@@ -182,10 +178,14 @@ impl Events {
             if event.name == b"endpoint" && exchange.asked.opens_stream {
                 // The new one could be the same as the old one.
                 *announcement = None;
-                *announcement = exchange
-                    .config
-                    .endpoints
-                    .announce(event.data, exchange.judge.caller());
+                let endpoints = &exchange.config.endpoints;
+                match endpoints.announce(event.data, exchange.judge.caller()) {
+                    Ok(announced) => *announcement = announced,
+                    Err(Unfit) => {
+                        tracing::warn!(target: "mcp_policy", "the server announces an address that is too long or unreadable; its client does not hear of it");
+                        return Verdict::Drop;
+                    }
+                }
             }
             let (verdict, is_answer) = judge(exchange, event.data);
             let verdict = follow(exchange, event.data, verdict);

@@ -44,16 +44,16 @@ pub(super) enum Waiting {
     /// Nobody who can be told by an id.
     Nobody,
     /// The one message that was sent.
-    One(Bytes),
+    One(Arc<[u8]>),
     /// Those messages of a batch that have an id.
-    Batch(Vec<Bytes>),
+    Batch(Vec<Arc<[u8]>>),
 }
 
 /// A call of a tool, of which the server may make a task.
 #[derive(Clone, Debug)]
 pub(super) struct ToolCall {
     /// The id as it was written.
-    pub(super) id: Bytes,
+    pub(super) id: Arc<[u8]>,
     pub(super) tool: Arc<str>,
     /// Whether the client asks for a task (2025-11-25).
     pub(super) wants_task: bool,
@@ -100,7 +100,7 @@ pub(super) struct Exchange {
     pub(super) judge: Judge,
     pub(super) asked: Asked,
     /// What it was charged; `None` if it uses up nothing.
-    pub(super) charged: Option<Charged>,
+    pub(super) charged: Option<Box<Charged>>,
     /// What has to be known if the server asks for another round.
     pub(super) following: Option<Follow>,
 }
@@ -260,7 +260,7 @@ impl Asked {
         reply::reply(refusal, reply::Asked { era, id })
     }
 
-    fn replies_to(&self, ids: &[Bytes], refusal: &Refusal) -> Vec<Reply> {
+    fn replies_to(&self, ids: &[Arc<[u8]>], refusal: &Refusal) -> Vec<Reply> {
         let ids = ids.iter().filter_map(|id| Id::from_raw(id));
         reply::to_each(refusal, self.era, ids)
     }

@@ -1,29 +1,30 @@
+mod answered;
+
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::response::Parts as ResponseHead;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::answer::{self, Treatment};
+use self::answered::{answer_held, hold, pass_on, receive};
+use super::answer;
 use super::collect::{Collect, CollectError, Collected};
 use super::deciding::{Admission, Deciding, Undecided};
-use super::events::Events;
 use super::exchange::Exchange;
 use super::judged::{Recorded, Refused};
-use super::not_sent::{MayStillRun, NotSent};
 use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
-use super::tell;
 use crate::audit::{
     DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded, note_lost,
 };
 use crate::engine::{self, Pending};
+use crate::mcp::headers::Mirror;
 use crate::mcp::reply::Refusal;
 
 type Answer<R> = Response<ResponseBody<R>>;
@@ -49,7 +50,7 @@ enum State<S, F, B, R, E> {
     /// The request body is being read.
     Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
     /// The request is judged once the session store has answered.
-    Asking(Pending, Option<Box<(Admission<S>, Option<Collected>)>>),
+    Asking(Pending, Option<Box<Unjudged<S>>>),
     /// The request was judged, and waits for what it needs to go on.
     Deciding(Box<Deciding<S>>),
     /// The request may go on, once that is recorded.
@@ -57,7 +58,7 @@ enum State<S, F, B, R, E> {
     /// The inner service has been called.
     Calling(#[pin] F, Option<Box<Called>>),
     /// The session store is told what the answer did to the session.
-    Following(Pending, Option<Box<(Response<R>, Called)>>),
+    Following(Pending, Option<Box<(Response<R>, Box<Called>)>>),
     /// The inner service has been called on a path that is not guarded.
     Around(#[pin] F),
     /// The answer is being held.
@@ -66,11 +67,17 @@ enum State<S, F, B, R, E> {
     Remembering(Pending, Option<Box<(Held, Collected)>>),
 }
 
+/// A request that is judged when more is known.
+struct Unjudged<S> {
+    admission: Box<Admission<S>>,
+    body: Option<Collected>,
+}
+
 /// A request that may go on, and where to.
 struct Permitted<S, B> {
     request: Request<RequestBody<B>>,
     inner: S,
-    called: Called,
+    called: Box<Called>,
     /// Whether something runs by it.
     runs: bool,
 }
@@ -84,7 +91,24 @@ struct Called {
 /// What waits for the answer's body.
 struct Held {
     head: ResponseHead,
-    called: Called,
+    called: Box<Called>,
+}
+
+/// What comes next.
+enum Next<S, F, B, R, E> {
+    /// Something that may have to be waited for.
+    State(State<S, F, B, R, E>),
+    /// The end: an answer, or the error of the inner service.
+    Answer(Result<Answer<R>, E>),
+}
+
+impl<S, F, B, R, E> From<Next<S, F, B, R, E>> for State<S, F, B, R, E> {
+    fn from(next: Next<S, F, B, R, E>) -> Self {
+        match next {
+            Next::State(state) => state,
+            Next::Answer(answer) => Self::Answered(Some(answer.map(Box::new))),
+        }
+    }
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
@@ -99,21 +123,15 @@ where
 
     /// For a request that may not go on.
     pub(super) fn refused(admission: Admission<S>, refusal: Refusal) -> Self {
-        let unread = request::unread(&admission.head);
-        let judged = admission.incoming().refuse(unread, refusal);
         Self {
-            state: settled(Undecided {
-                judged,
-                admission,
-                body: None,
-            }),
+            state: refused(Box::new(admission), refusal).into(),
         }
     }
 
     /// For a request whose body does not count.
     pub(super) fn without_body(admission: Admission<S>) -> Self {
         Self {
-            state: admit(admission, None),
+            state: admit(Box::new(admission), None).into(),
         }
     }
 
@@ -137,29 +155,29 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProject::Answered(answer) => match answer.take() {
-                    Some(answer) => return Poll::Ready(answer.map(|answer| *answer)),
+                    Some(answer) => Next::Answer(answer.map(|answer| *answer)),
                     None => return Poll::Pending,
                 },
                 StateProject::Settling(settling, answer) => {
                     // What was decided and done is not changed by a record that
                     // is lost.
                     note_lost(ready!(Pin::new(settling).poll(context)));
-                    State::Answered(answer.take())
+                    match answer.take() {
+                        Some(answer) => Next::Answer(answer.map(|answer| *answer)),
+                        None => return Poll::Pending,
+                    }
                 }
                 StateProject::Reading(collect, admission) => {
                     let collected = ready!(collect.poll(context));
                     match admission.take() {
-                        Some(admission) => collected_of(*admission, collected),
+                        Some(admission) => collected_of(admission, collected),
                         None => return Poll::Pending,
                     }
                 }
-                StateProject::Asking(pending, admission) => {
+                StateProject::Asking(pending, unjudged) => {
                     ready!(Pin::new(pending).poll(context));
-                    match admission.take() {
-                        Some(admission) => {
-                            let (admission, body) = *admission;
-                            admit(admission, body)
-                        }
+                    match unjudged.take() {
+                        Some(unjudged) => admit(unjudged.admission, unjudged.body),
                         None => return Poll::Pending,
                     }
                 }
@@ -204,7 +222,7 @@ where
                 StateProject::Calling(future, called) => {
                     let answer = ready!(future.poll(context));
                     match (called.take(), answer) {
-                        (Some(called), Ok(answer)) => receive(answer, *called),
+                        (Some(called), Ok(answer)) => receive(answer, called),
                         (Some(called), Err(error)) => {
                             settle(called.open.end(Ending::Failed), Err(error))
                         }
@@ -223,16 +241,22 @@ where
                     }
                 }
             };
-            state.set(next);
+            match next {
+                Next::State(next) => state.set(next),
+                Next::Answer(answer) => {
+                    state.set(State::Answered(None));
+                    return Poll::Ready(answer);
+                }
+            }
         }
     }
 }
 
 /// Judges a request whose body was read, if it could be.
 fn collected_of<S, B, R>(
-    admission: Admission<S>,
+    admission: Box<Admission<S>>,
     collected: Result<Collected, CollectError>,
-) -> State<S, S::Future, B, R, S::Error>
+) -> Next<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -244,26 +268,48 @@ where
         });
     match collected {
         Ok(collected) => admit(admission, Some(collected)),
-        Err(refusal) => ResponseFuture::refused(admission, refusal).state,
+        Err(refusal) => refused(admission, refusal),
     }
+}
+
+/// Refuses a request without reading a message.
+fn refused<S, B, R>(
+    admission: Box<Admission<S>>,
+    refusal: Refusal,
+) -> Next<S, S::Future, B, R, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+{
+    let mirror = Mirror::of(&admission.head.headers);
+    let unread = request::unread(&admission.head, &mirror);
+    let judged = admission.incoming(&mirror).refuse(unread, refusal);
+    settled(Undecided {
+        judged,
+        admission,
+        body: None,
+    })
 }
 
 /// Judges a request, once everything is known of it that has to be.
 fn admit<S, B, R>(
-    admission: Admission<S>,
+    admission: Box<Admission<S>>,
     body: Option<Collected>,
-) -> State<S, S::Future, B, R, S::Error>
+) -> Next<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
-    let unread = request::unread(&admission.head);
-    let incoming = admission.incoming();
+    let mirror = Mirror::of(&admission.head.headers);
+    let unread = request::unread(&admission.head, &mirror);
+    let incoming = admission.incoming(&mirror);
     let judged = match &body {
         Some(body) => incoming.judge(unread, &body.bytes),
         None => incoming.judge_head(unread),
     };
     match admission.sessions.pending() {
-        Some(pending) => State::Asking(pending, Some(Box::new((admission, body)))),
+        Some(pending) => {
+            let unjudged = Box::new(Unjudged { admission, body });
+            Next::State(State::Asking(pending, Some(unjudged)))
+        }
         None => settled(Undecided {
             judged,
             admission,
@@ -273,19 +319,22 @@ where
 }
 
 /// Asks whatever has to be asked of a request that was judged.
-fn settled<S, B, R>(mut undecided: Undecided<S>) -> State<S, S::Future, B, R, S::Error>
+fn settled<S, B, R>(mut undecided: Undecided<S>) -> Next<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
     match undecided.begin() {
-        Some(awaited) => State::Deciding(Box::new(Deciding::new(undecided, awaited))),
+        Some(awaited) => {
+            let deciding = Deciding::new(undecided, awaited);
+            Next::State(State::Deciding(Box::new(deciding)))
+        }
         None => proceed(undecided),
     }
 }
 
 /// Lets a request go on that may, once that is recorded, and answers one that
 /// may not.
-fn proceed<S, B, R>(undecided: Undecided<S>) -> State<S, S::Future, B, R, S::Error>
+fn proceed<S, B, R>(undecided: Undecided<S>) -> Next<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -298,7 +347,7 @@ where
     judged.refuse_hidden();
     let Admission {
         mut head, inner, ..
-    } = admission;
+    } = *admission;
     let body = body.map(|body| match judged.rewritten(&body.bytes) {
         Some(bytes) => {
             request::forget_digests(&mut head.headers);
@@ -322,7 +371,7 @@ where
             let mut answer = answer::refuse(&refused, &head.uri);
             note(&mut answer, open.record());
             let receipt = receipt.and(open.end(ending));
-            return settle(receipt, Ok(Box::new(answer)));
+            return settle(receipt, Ok(answer));
         }
     };
     let length = body.as_ref().map(|body| body.bytes.len());
@@ -333,12 +382,14 @@ where
     let permitted = Permitted {
         request: Request::from_parts(head, body),
         inner,
-        called: Called { exchange, open },
+        called: Box::new(Called { exchange, open }),
         runs,
     };
     match receipt.settle() {
         Settlement::Known(recorded) => forward(permitted, recorded),
-        Settlement::Awaited(settling) => State::Recording(settling, Some(Box::new(permitted))),
+        Settlement::Awaited(settling) => {
+            Next::State(State::Recording(settling, Some(Box::new(permitted))))
+        }
     }
 }
 
@@ -346,7 +397,7 @@ where
 fn forward<S, B, R>(
     permitted: Permitted<S, B>,
     recorded: Result<(), Unrecorded>,
-) -> State<S, S::Future, B, R, S::Error>
+) -> Next<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -357,7 +408,7 @@ where
         runs,
     } = permitted;
     if runs && recorded.is_err() {
-        let Called { exchange, open } = called;
+        let Called { exchange, open } = *called;
         let decision = open.take_back();
         let refused = Refused {
             refusal: engine::unrecorded(),
@@ -368,104 +419,12 @@ where
         };
         let mut answer = answer::refuse(&refused, request.uri());
         note(&mut answer, &decision);
-        return State::Answered(Some(Ok(Box::new(answer))));
+        return Next::Answer(Ok(answer));
     }
     if let Some(charged) = &mut called.exchange.charged {
         charged.sent();
     }
-    State::Calling(inner.call(request), Some(Box::new(called)))
-}
-
-/// Follows what the answer of the inner service does to the session.
-fn receive<S, F, B, R: Body<Data = Bytes>, E>(
-    answer: Response<R>,
-    mut called: Called,
-) -> State<S, F, B, R, E> {
-    let (head, body) = answer.into_parts();
-    request::follow_session(&called.exchange, &head);
-    tell::follow_session(&mut called.exchange, &head);
-    if head.extensions.get::<NotSent>().is_some() {
-        called.exchange.was_not_sent();
-    } else if may_still_run(&head) {
-        called.exchange.has_broken_off();
-    }
-    let pending = called.exchange.judge.sessions().pending();
-    let answer = Response::from_parts(head, body);
-    match pending {
-        Some(pending) => State::Following(pending, Some(Box::new((answer, called)))),
-        None => pass_on(answer, called),
-    }
-}
-
-/// Whether the server may be at work on a request although there is an answer: one of
-/// something between.
-fn may_still_run(head: &ResponseHead) -> bool {
-    let is_gateways = matches!(
-        head.status,
-        StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
-    );
-    is_gateways || head.extensions.get::<MayStillRun>().is_some()
-}
-
-/// Decides how the answer of the inner service goes on.
-fn pass_on<S, F, B, R: Body<Data = Bytes>, E>(
-    answer: Response<R>,
-    mut called: Called,
-) -> State<S, F, B, R, E> {
-    let (mut head, body) = answer.into_parts();
-    called.open.answered_with(head.status.as_u16());
-    let asked = &called.exchange.asked;
-    match answer::treatment(&head) {
-        Treatment::Redirect => {
-            let answer = answer::refuse_redirect(asked, &head);
-            conclude(called.open, Ending::Withheld, answer)
-        }
-        Treatment::Encoded if !body.is_end_stream() => {
-            let answer = answer::refuse_encoded(asked, head);
-            conclude(called.open, Ending::Withheld, answer)
-        }
-        Treatment::Events => {
-            answer::prepare_events(&mut head.headers);
-            let body = ResponseBody::events(Events::new(called.exchange), body);
-            let answer = Response::from_parts(head, body);
-            conclude(called.open, Ending::Streaming, answer)
-        }
-        Treatment::Hold | Treatment::Encoded => {
-            let config = &called.exchange.config;
-            let collect = Collect::new(body, config.max_response_size, &config.responses);
-            State::Holding(collect, Some(Box::new(Held { head, called })))
-        }
-    }
-}
-
-/// Judges an answer that was held whole, once everything is known of it that has
-/// to be.
-fn hold<S, F, B, R, E>(
-    mut held: Held,
-    collected: Result<Collected, CollectError>,
-) -> State<S, F, B, R, E> {
-    let exchange = &mut held.called.exchange;
-    let collected = match collected {
-        Ok(collected) => collected,
-        Err(error) => {
-            exchange.has_broken_off();
-            return answer_held(held, Err(error));
-        }
-    };
-    exchange.has_ended(held.head.status, !collected.bytes.is_empty());
-    match exchange.ask_about(&collected.bytes) {
-        Some(pending) => State::Remembering(pending, Some(Box::new((held, collected)))),
-        None => answer_held(held, Ok(collected)),
-    }
-}
-
-fn answer_held<S, F, B, R, E>(
-    held: Held,
-    collected: Result<Collected, CollectError>,
-) -> State<S, F, B, R, E> {
-    let Held { head, called } = held;
-    let (answer, ending) = answer::judge_held(&called.exchange, head, collected);
-    conclude(called.open, ending, answer)
+    Next::State(State::Calling(inner.call(request), Some(called)))
 }
 
 /// Records how it ended, and answers.
@@ -473,9 +432,9 @@ fn conclude<S, F, B, R, E>(
     open: OpenDecisions,
     ending: Ending,
     mut answer: Answer<R>,
-) -> State<S, F, B, R, E> {
+) -> Next<S, F, B, R, E> {
     note(&mut answer, open.record());
-    settle(open.end(ending), Ok(Box::new(answer)))
+    settle(open.end(ending), Ok(answer))
 }
 
 /// Leaves the decision where a layer above finds it. A refusal by another policy
@@ -492,16 +451,15 @@ fn note<R>(answer: &mut Answer<R>, decision: &DecisionRecord) {
 
 /// Answers once the records are kept: an answer that was seen is one that was
 /// recorded, unless that takes too long, which is told then.
-fn settle<S, F, B, R, E>(
-    receipt: Receipt,
-    answer: Result<Box<Answer<R>>, E>,
-) -> State<S, F, B, R, E> {
+fn settle<S, F, B, R, E>(receipt: Receipt, answer: Result<Answer<R>, E>) -> Next<S, F, B, R, E> {
     match receipt.settle() {
         Settlement::Known(recorded) => {
             note_lost(recorded);
-            State::Answered(Some(answer))
+            Next::Answer(answer)
         }
-        Settlement::Awaited(settling) => State::Settling(settling, Some(answer)),
+        Settlement::Awaited(settling) => {
+            Next::State(State::Settling(settling, Some(answer.map(Box::new))))
+        }
     }
 }
 

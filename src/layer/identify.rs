@@ -1,4 +1,5 @@
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use http::request::Parts;
 
@@ -12,7 +13,7 @@ use crate::caller::Caller;
 /// not be called without authentication is refused by the layer that
 /// authenticates, above.
 ///
-/// If it panics, the request is refused.
+/// It may be called more than once for one request. If it panics, the request is refused.
 pub trait IdentifyCaller: Send + Sync + 'static {
     /// The caller, if this can tell. Must not block.
     fn identify(&self, head: &Parts) -> Option<Caller>;
@@ -24,6 +25,13 @@ where
 {
     fn identify(&self, head: &Parts) -> Option<Caller> {
         self(head)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl<I: IdentifyCaller + ?Sized> IdentifyCaller for Arc<I> {
+    fn identify(&self, head: &Parts) -> Option<Caller> {
+        (**self).identify(head)
     }
 }
 

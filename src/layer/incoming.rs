@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{Method, request};
 
 use super::config::Config;
 use super::exchange::{Asked, Role, SessionStep, ToolCall, Waiting};
 use super::judged::{Judged, Own};
-use super::request::session_id;
 use crate::audit::{DecisionId, MessageKind};
 use crate::caller::Caller;
 use crate::engine::{
@@ -16,7 +14,7 @@ use crate::engine::{
     Sessions,
 };
 use crate::mcp::changed;
-use crate::mcp::headers;
+use crate::mcp::headers::{self, Mirror};
 use crate::mcp::message::{Call, Id, Message};
 use crate::mcp::params::Elicitation;
 use crate::mcp::recover;
@@ -28,6 +26,8 @@ use crate::mcp::version::Era;
 pub(super) struct Incoming<'r> {
     pub(super) config: &'r Arc<Config>,
     pub(super) head: &'r request::Parts,
+    /// What its headers say of its message.
+    pub(super) mirror: &'r Mirror<'r>,
     pub(super) arrival: Arrival,
     /// What the request asks of who has which session and task. Where that is not
     /// known yet, what is judged does not count.
@@ -40,14 +40,14 @@ pub(super) struct Incoming<'r> {
 
 impl Incoming<'_> {
     /// Refuses it for what can be told without reading a message.
-    pub(super) fn refuse(self, asked: Asked, refusal: Refusal) -> Judged {
+    pub(super) fn refuse(self, asked: Asked, refusal: Refusal) -> Box<Judged> {
         let caller = self.config.caller(self.head).ok();
         self.judged((None, None), asked, caller, refusal.into(), None)
     }
 
     /// Judges a request that has no message: one that opens a stream or ends a
     /// session.
-    pub(super) fn judge_head(self, asked: Asked) -> Judged {
+    pub(super) fn judge_head(self, asked: Asked) -> Box<Judged> {
         let asked = Asked {
             role: self.role(asked.era, None),
             ..asked
@@ -61,7 +61,7 @@ impl Incoming<'_> {
     }
 
     /// Judges a whole body. `unread` is what was known before it was read.
-    pub(super) fn judge(self, unread: Asked, body: &[u8]) -> Judged {
+    pub(super) fn judge(self, unread: Asked, body: &[u8]) -> Box<Judged> {
         if self.config.accepts_batches && Message::is_batch(body) {
             return self.judge_batch(unread, body);
         }
@@ -77,7 +77,7 @@ impl Incoming<'_> {
             }
         };
         let caller = self.config.caller(self.head);
-        let era = headers::era_of_message(&self.head.headers, &message);
+        let era = self.mirror.era_of(&message);
         let mut asked = match &message {
             Message::Request(id, call) => Asked {
                 era,
@@ -91,7 +91,7 @@ impl Incoming<'_> {
             },
             Message::Notification(_) | Message::Response => Asked { era, ..unread },
         };
-        let judge = headers::check(&self.head.headers, &message)
+        let judge = headers::check(self.mirror, &message)
             .map_err(Refusal::from)
             .and_then(|()| self.judge_for(&caller, era));
         let engine = &self.config.engine;
@@ -116,8 +116,12 @@ impl Incoming<'_> {
         };
         asked.role = self.role(era, Some((&message, body)));
         // What is refused is not under way.
-        if let (None, Message::Request(id, call)) = (&judgement.refusal, &message) {
-            asked.calls.extend(self.call_of(*id, call));
+        if let (None, Message::Request(_, call), Waiting::One(id)) =
+            (&judgement.refusal, &message, &asked.waiting)
+        {
+            let tool = self.tool_of(call, judgement.name.as_ref());
+            let call = tool.map(|tool| self.call_of(Arc::clone(id), call, tool));
+            asked.calls.extend(call);
         }
         let call = match &message {
             Message::Request(id, _) => Some(*id),
@@ -152,7 +156,7 @@ impl Incoming<'_> {
             _ => return Role::None,
         }
         let opens_stream = self.head.method == Method::GET;
-        match session_id(&self.head.headers) {
+        match self.mirror.session() {
             Ok(Some(session)) if opens_stream || era == Era::Legacy => {
                 Role::Carries(session.to_owned())
             }
@@ -161,17 +165,26 @@ impl Incoming<'_> {
         }
     }
 
-    /// The tool that a request calls.
-    pub(super) fn call_of(self, id: Id<'_>, call: &Call<'_>) -> Option<ToolCall> {
-        let tool = call.tool()?.into();
-        let session = session_id(&self.head.headers).ok().flatten();
-        Some(ToolCall {
-            id: copy(id),
+    /// The tool that a request calls: it is mostly called as it is shown.
+    pub(super) fn tool_of(self, call: &Call<'_>, shown: Option<&Arc<str>>) -> Option<Arc<str>> {
+        let tool = call.tool()?;
+        let shown = shown.filter(|shown| ***shown == *tool);
+        Some(shown.map_or_else(|| tool.into(), Arc::clone))
+    }
+
+    /// The call of a tool by a request with this id.
+    pub(super) fn call_of(self, id: Arc<[u8]>, call: &Call<'_>, tool: Arc<str>) -> ToolCall {
+        let session = self.mirror.session().ok().flatten();
+        let under_way = session.zip(Id::from_raw(&id)).map(|(session, id)| {
+            let call = self.config.calls.begin(session, &id.said());
+            Arc::new(call)
+        });
+        ToolCall {
             tool,
             wants_task: call.wants_task(),
-            under_way: session
-                .map(|session| Arc::new(self.config.calls.begin(session, &id.said()))),
-        })
+            under_way,
+            id,
+        }
     }
 
     /// The judge for this caller, if the session is its own.
@@ -198,7 +211,7 @@ impl Incoming<'_> {
     ///
     /// Gives the session if it is known to be the caller's.
     fn enter_session(self, caller: &Caller) -> Result<Option<OwnSession>, Refusal> {
-        let session = match session_id(&self.head.headers)? {
+        let session = match self.mirror.session()? {
             Some(session) => self.sessions.entered(session, caller)?,
             None => None,
         };
@@ -215,7 +228,7 @@ impl Incoming<'_> {
         caller: Option<Caller>,
         judgement: Judgement,
         judge: Option<Judge>,
-    ) -> Judged {
+    ) -> Box<Judged> {
         let decision = self.arrival.decision;
         let era = asked.era;
         let draft = self.draft(
@@ -250,7 +263,7 @@ impl Incoming<'_> {
         };
         let seen = Seen {
             caller,
-            session: session_id(&self.head.headers).ok().flatten(),
+            session: self.mirror.session().ok().flatten(),
             era,
             kind,
             call: None,
@@ -271,7 +284,7 @@ impl Incoming<'_> {
     /// A call by its id and session. Without a session nobody knows whose id it is, and in
     /// the modern era it is enough to go away.
     fn held_call(self, id: &[u8], era: Era) -> Option<HeldCall> {
-        let session = session_id(&self.head.headers).ok().flatten();
+        let session = self.mirror.session().ok().flatten();
         Some(HeldCall {
             session: session.filter(|_| era == Era::Legacy)?.into(),
             id: Id::from_raw(id)?.said().into(),
@@ -285,7 +298,7 @@ impl Incoming<'_> {
             (Era::Modern, Some(Message::Request(_, call))) => call.elicitation(),
             _ => judge.elicitation(),
         };
-        let version = headers::version(&self.head.headers);
+        let version = self.mirror.version();
         Abilities {
             elicitation,
             knows_pages: version == Some(WITH_PAGES),
@@ -306,6 +319,6 @@ const WITH_PAGES: &str = "2025-11-25";
 const WITH_FORMS: [&str; 2] = ["2025-06-18", "2025-11-25"];
 
 /// A copy: a slice would keep the whole body while the answer lasts.
-pub(super) fn copy(id: Id<'_>) -> Bytes {
-    Bytes::copy_from_slice(id.raw())
+pub(super) fn copy(id: Id<'_>) -> Arc<[u8]> {
+    id.raw().into()
 }

@@ -37,7 +37,7 @@ pub(super) struct Judged {
     stream: Option<ClientStream>,
     /// The approval that it needs, until that is used.
     approved: Option<Approved>,
-    charged: Option<Charged>,
+    charged: Option<Box<Charged>>,
 }
 
 /// What a request is to us and not to the server.
@@ -78,15 +78,16 @@ pub(super) struct Refused {
 const MOST_HELD: usize = 128 * 1024;
 
 impl Judged {
-    /// What `first` says of a request, and of those who sent it.
+    /// What `first` says of a request, and of those who sent it. Boxed from the beginning:
+    /// it goes through many hands.
     pub(super) fn new(
         incoming: Incoming<'_>,
         asked: Asked,
         caller: Option<Caller>,
         judge: Option<Judge>,
         first: Draft,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             config: Arc::clone(incoming.config),
             arrival: incoming.arrival,
             asked,
@@ -99,20 +100,19 @@ impl Judged {
             stream: incoming.stream.cloned(),
             approved: None,
             charged: None,
-        }
+        })
     }
 
     /// The same of one that is this to us.
-    pub(super) fn being(self, own: Own) -> Self {
-        Self { own, ..self }
+    pub(super) fn being(mut self: Box<Self>, own: Own) -> Box<Self> {
+        self.own = own;
+        self
     }
 
     /// The same of a body that is, or should have been, a message.
-    pub(super) fn of_message(self) -> Self {
-        Self {
-            is_message: true,
-            ..self
-        }
+    pub(super) fn of_message(mut self: Box<Self>) -> Box<Self> {
+        self.is_message = true;
+        self
     }
 
     /// Several messages of one caller, which go on together or not at all.
@@ -122,15 +122,12 @@ impl Judged {
         judge: Judge,
         first: Draft,
         others: Vec<Draft>,
-    ) -> Self {
+    ) -> Box<Self> {
         let caller = Some(judge.caller().clone());
-        let mut judged = Self {
-            others,
-            is_message: true,
-            // What waits comes by itself.
-            stream: None,
-            ..Self::new(incoming, asked, caller, Some(judge), first)
-        };
+        let mut judged = Self::new(incoming, asked, caller, Some(judge), first).of_message();
+        judged.others = others;
+        // What waits comes by itself.
+        judged.stream = None;
         judged.drafts_mut().for_each(Draft::refuse_to_wait);
         judged.refuse_together();
         judged
@@ -147,7 +144,7 @@ impl Judged {
     pub(super) fn settle_told(&mut self, told: Result<(), StoreError>) {
         match told {
             Ok(()) => self.first.refusal = Some(Refusal::Taken),
-            Err(_) => self.first.refuse_for(Refusal::Failed),
+            Err(error) => self.first.refuse_untold(&error),
         }
     }
 
@@ -295,7 +292,7 @@ impl Judged {
     }
 
     /// Nobody waits for it any more, while it waits for an approval.
-    pub(super) fn give_up(mut self) {
+    pub(super) fn give_up(mut self: Box<Self>) {
         self.settle_approval(Err(Unapproved::TakenBack));
         let Recorded { open, receipt, .. } = self.record();
         // Nobody waits for the records either.
@@ -304,11 +301,7 @@ impl Judged {
 
     /// It is refused if it is hidden, and has cost what everything else does.
     pub(super) fn refuse_hidden(&mut self) {
-        if self.first.refuse_hidden() {
-            if let Some(mut charged) = self.charged.take() {
-                charged.sent();
-                charged.ended();
-            }
+        if self.first.refuse_hidden(&mut self.charged) {
             self.refuse_together();
         }
     }
@@ -325,7 +318,7 @@ impl Judged {
     }
 
     /// Records what was decided.
-    pub(super) fn record(self) -> Recorded {
+    pub(super) fn record(self: Box<Self>) -> Recorded {
         let refusal = self.refusal();
         let runs = self.drafts().any(|draft| draft.runs);
         let is_charged = self.charged.is_some();
@@ -334,9 +327,9 @@ impl Judged {
             .as_ref()
             .and_then(|judge| self.first.following(judge, is_charged));
         let engine = &self.config.engine;
-        let (open, mut receipt) = engine.decided(self.first);
+        let (open, mut receipt) = engine.decided(&self.first);
         let mut open = OpenDecisions::from(open);
-        for draft in self.others {
+        for draft in &self.others {
             let (other, its_receipt) = engine.decided(draft);
             open.push(other);
             receipt = receipt.and(its_receipt);

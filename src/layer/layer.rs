@@ -109,7 +109,10 @@ impl PolicyLayer {
         self.with(|config| config.engine.set_audit(sink))
     }
 
-    /// What the server behind the layer is called in records.
+    /// What the server behind the layer is called in records, and by which limits,
+    /// approvals and request states are told apart from those of other servers in a store
+    /// that they share: layers without a name, and those with the same one, count as one
+    /// server there.
     #[must_use]
     pub fn server_name(self, name: impl Into<Arc<str>>) -> Self {
         self.with(|config| config.engine.set_server(name.into()))
@@ -273,6 +276,7 @@ impl PolicyLayer {
     ///     .with_held_streams();
     /// # Ok::<(), mcp_policy::LoadError>(())
     /// ```
+    #[must_use]
     pub fn with_held_streams(self) -> HeldStreamsLayer {
         HeldStreamsLayer::new(self)
     }

@@ -1,6 +1,5 @@
 use std::fmt;
-
-use bytes::Bytes;
+use std::sync::Arc;
 
 use crate::audit::DecisionRecord;
 use crate::caller::Caller;
@@ -24,13 +23,17 @@ use crate::caller::Caller;
 /// ```
 #[derive(Clone)]
 pub struct Permit {
-    request_id: Option<Bytes>,
+    request_id: Option<Arc<[u8]>>,
     caller: Caller,
     decision: DecisionRecord,
 }
 
 impl Permit {
-    pub(super) fn new(request_id: Option<Bytes>, caller: Caller, decision: DecisionRecord) -> Self {
+    pub(super) fn new(
+        request_id: Option<Arc<[u8]>>,
+        caller: Caller,
+        decision: DecisionRecord,
+    ) -> Self {
         Self {
             request_id,
             caller,

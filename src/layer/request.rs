@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HeaderName, IF_RANGE,
-    RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, request, response};
 use smallvec::SmallVec;
 
@@ -16,7 +13,7 @@ use super::encoding::is_encoded;
 use super::exchange::{Asked, Exchange, Role, SessionStep, Waiting};
 use super::permit::Permit;
 use crate::audit::DecisionRecord;
-use crate::mcp::headers;
+use crate::mcp::headers::Mirror;
 use crate::mcp::reply::Refusal;
 use crate::session::SessionOwner;
 
@@ -66,15 +63,15 @@ fn is_http2(upgrade: &HeaderValue) -> bool {
 }
 
 /// What is known of a request before its body is read.
-pub(super) fn unread(head: &request::Parts) -> Asked {
+pub(super) fn unread(head: &request::Parts, mirror: &Mirror<'_>) -> Asked {
     Asked {
-        era: headers::era_of(&head.headers),
+        era: mirror.era(),
         waiting: Waiting::Nobody,
         version: head.version,
         for_list: false,
         opens_stream: head.method == Method::GET,
         calls: SmallVec::new(),
-        session: match session_id(&head.headers) {
+        session: match mirror.session() {
             Ok(Some(session)) if head.method == Method::DELETE => {
                 SessionStep::End(session.to_owned())
             }
@@ -133,14 +130,13 @@ pub(super) fn unreadable(config: &Config, error: CollectError) -> Refusal {
     }
 }
 
-/// The session that a request names.
-pub(super) fn session_id(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+/// The session that an answer names, if it names one.
+pub(super) fn session_begun(headers: &HeaderMap) -> Option<&str> {
     let mut ids = headers.get_all(SESSION_ID).iter();
     match (ids.next().map(HeaderValue::to_str), ids.next()) {
-        (None, _) => Ok(None),
-        (Some(Ok(id)), None) => Ok(Some(id)),
-        // Nobody knows which of several a server would take.
-        _ => Err(Refusal::NoSession),
+        (Some(Ok(id)), None) => Some(id),
+        // Nobody knows which of several a client would take.
+        _ => None,
     }
 }
 
@@ -152,7 +148,7 @@ pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
     let sessions = exchange.judge.sessions();
     match &exchange.asked.session {
         SessionStep::Begin(client, elicitation) => {
-            if let Ok(Some(session)) = session_id(&answer.headers) {
+            if let Some(session) = session_begun(&answer.headers) {
                 let owner = SessionOwner::new(exchange.judge.caller());
                 let owner = owner.with_elicitation(*elicitation);
                 sessions.begin(
@@ -183,43 +179,46 @@ pub(super) fn prepare(
     exchange: &Exchange,
     decision: &DecisionRecord,
 ) {
-    const OVERRIDES: [HeaderName; 4] = [
-        HeaderName::from_static("x-http-method-override"),
-        HeaderName::from_static("x-http-method"),
-        HeaderName::from_static("x-method-override"),
-        HeaderName::from_static("http2-settings"),
-    ];
-    let dropped = [
-        CONTENT_ENCODING,
-        CONTENT_LENGTH,
-        TRANSFER_ENCODING,
-        TRAILER,
-        TE,
-        EXPECT,
-        UPGRADE,
-        // Half a list cannot be judged.
-        RANGE,
-        IF_RANGE,
-    ];
     // A request has few headers, and nearly never one of these.
-    let is_dropped = |name: &&HeaderName| dropped.contains(name) || OVERRIDES.contains(name);
-    let present: SmallVec<[HeaderName; 4]> =
-        head.headers.keys().filter(is_dropped).cloned().collect();
-    for header in present {
+    let dropped = head.headers.keys().filter(|name| is_dropped(name));
+    let dropped: SmallVec<[HeaderName; 4]> = dropped.cloned().collect();
+    for header in dropped {
         head.headers.remove(header);
     }
-    if let Some(length) = length {
-        head.headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
+    match length {
+        Some(length) => head
+            .headers
+            .insert(CONTENT_LENGTH, HeaderValue::from(length)),
+        None => head.headers.remove(CONTENT_LENGTH),
+    };
     // What is compressed cannot be judged on its way back.
     head.headers
         .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let caller = exchange.judge.caller().clone();
     let id = match &exchange.asked.waiting {
-        Waiting::One(id) => Some(id.clone()),
+        Waiting::One(id) => Some(Arc::clone(id)),
         Waiting::Nobody | Waiting::Batch(_) => None,
     };
     let permit = Permit::new(id, caller, decision.clone());
     head.extensions.insert(permit);
+}
+
+/// Whether a header does not go on.
+fn is_dropped(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "content-encoding"
+            | "transfer-encoding"
+            | "trailer"
+            | "te"
+            | "expect"
+            | "upgrade"
+            | "http2-settings"
+            // Half a list cannot be judged.
+            | "range"
+            | "if-range"
+            | "x-http-method-override"
+            | "x-http-method"
+            | "x-method-override"
+    )
 }

@@ -41,6 +41,31 @@ impl<B> RequestBody<B> {
     }
 }
 
+/// As a layer passes these bytes on: for a test of a service that names this type.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http_body_util::{BodyExt as _, Full};
+/// use mcp_policy::RequestBody;
+///
+/// let body = RequestBody::<Full<Bytes>>::from(Bytes::from("{}"));
+/// # futures::executor::block_on(async {
+/// assert_eq!(body.collect().await.unwrap().to_bytes(), "{}");
+/// # });
+/// ```
+impl<B> From<Bytes> for RequestBody<B> {
+    fn from(bytes: Bytes) -> Self {
+        Self::judged(bytes)
+    }
+}
+
+/// Empty.
+impl<B> Default for RequestBody<B> {
+    fn default() -> Self {
+        Self::judged(Bytes::new())
+    }
+}
+
 impl<B: Body<Data = Bytes>> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = B::Error;

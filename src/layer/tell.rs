@@ -16,7 +16,7 @@ use http::response;
 
 use super::exchange::{Exchange, Role, SessionStep, Waiting};
 use super::listeners::{Seat, Session};
-use super::request::session_id;
+use super::request::session_begun;
 use crate::engine::{Subscription, Told};
 use crate::mcp::changed::{self, Lists};
 use crate::mcp::sse;
@@ -28,7 +28,7 @@ pub(super) fn follow_session(exchange: &mut Exchange, answer: &response::Parts) 
         return;
     }
     if let Role::Begins(session) = &mut exchange.asked.role {
-        let named = session_id(&answer.headers).ok().flatten();
+        let named = session_begun(&answer.headers);
         *session = named.map(str::to_owned);
     }
     if let SessionStep::End(session) = &exchange.asked.session {

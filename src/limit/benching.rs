@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Charge, Reservation};
-use crate::audit::DecisionId;
 use crate::clock::Moment;
 use crate::policy::{Amount, Period, Quota, Scope};
 
@@ -26,7 +25,7 @@ pub fn call(caller: &Arc<str>, limits: usize, max: u64, at: Moment) -> Reservati
         amount: Amount::ONE,
         enforced: true,
     });
-    Reservation::new(DecisionId::next(), "".into(), charges.collect(), at)
+    Reservation::new("", charges, at)
 }
 
 /// The same call, but of this caller and at this time.

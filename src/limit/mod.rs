@@ -2,9 +2,10 @@
 //!
 //! A call is charged before it is forwarded, for all of its quotas or for none.
 //! What it was charged stays, whatever the answer, unless the server never saw
-//! it. See section 4 of the policy language.
+//! it.
 
 mod asked;
+#[cfg(feature = "_benching")]
 pub(crate) mod benching;
 mod memory;
 #[cfg(feature = "metrics")]
@@ -97,6 +98,7 @@ pub trait LimitStore: Send + Sync + 'static {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
     fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
         (**self).reserve(reservation)
@@ -128,8 +130,9 @@ impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
 pub struct StateId([u8; 24]);
 
 impl StateId {
-    pub(crate) const fn new(number: [u8; 24]) -> Self {
-        Self(number)
+    /// The id that consists of these bytes.
+    pub const fn from_bytes(bytes: [u8; 24]) -> Self {
+        Self(bytes)
     }
 
     /// The bytes that it consists of.
@@ -149,6 +152,32 @@ impl fmt::Debug for StateId {
 const STATE_KEPT: Duration = Duration::from_secs(12 * 60);
 
 /// What one message uses up.
+///
+/// It is the layer that makes them; a test of a store can do so, too:
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use mcp_policy::{
+///     Amount, Charge, LimitStore, MemoryLimitStore, Moment, Period, Quota, Reservation, Reserved,
+///     Scope,
+/// };
+///
+/// let minute = Period::Rolling(Duration::from_secs(60));
+/// let place = "/tools/run/limits/runs";
+/// let quota = Arc::new(Quota::new("team", place, minute, Amount::ONE, Scope::Caller));
+/// let call = || {
+///     let charge = Charge::new(quota.clone(), Amount::ONE).of_caller("alice");
+///     Reservation::new("files", [charge], Moment::now())
+/// };
+/// let store = MemoryLimitStore::default();
+/// # futures::executor::block_on(async {
+/// assert_eq!(store.reserve(&call()).get().await?, Reserved::Admitted { over: None });
+/// let second = store.reserve(&call()).get().await?;
+/// assert!(matches!(second, Reserved::Exceeded { charge: 0, .. }));
+/// # Ok::<(), mcp_policy::StoreError>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug)]
 pub struct Reservation {
     id: DecisionId,
@@ -158,7 +187,21 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    pub(crate) fn new(
+    /// What a message uses up that came to the server of this name (empty if it has
+    /// none) at this time. Its id is one that has never been.
+    ///
+    /// No two of the charges may be for one budget: what a call uses up of it is all in
+    /// one charge.
+    pub fn new(
+        server: impl Into<Arc<str>>,
+        charges: impl IntoIterator<Item = Charge>,
+        at: Moment,
+    ) -> Self {
+        let charges = charges.into_iter().collect();
+        Self::of(DecisionId::next(), server.into(), charges, at)
+    }
+
+    pub(crate) fn of(
         id: DecisionId,
         server: Arc<str>,
         charges: SmallVec<[Charge; 4]>,
@@ -211,6 +254,47 @@ pub struct Charge {
 }
 
 impl Charge {
+    /// So much of this quota, which is enforced: of all callers together, unless it is
+    /// said [of whom](Self::of_caller).
+    pub fn new(quota: Arc<Quota>, amount: Amount) -> Self {
+        Self {
+            quota,
+            caller: None,
+            session: None,
+            amount,
+            enforced: true,
+        }
+    }
+
+    /// The same, of what the caller of this [id](crate::Caller::id) has. A quota has a
+    /// budget for each caller unless its scope is [`Scope::Server`](crate::Scope::Server).
+    #[must_use]
+    pub fn of_caller(self, caller: impl Into<Arc<str>>) -> Self {
+        Self {
+            caller: Some(caller.into()),
+            ..self
+        }
+    }
+
+    /// The same, of what this session of the caller has. A quota has a budget for each
+    /// session if its scope is [`Scope::Session`](crate::Scope::Session).
+    #[must_use]
+    pub fn of_session(self, session: impl Into<Arc<str>>) -> Self {
+        Self {
+            session: Some(session.into()),
+            ..self
+        }
+    }
+
+    /// The same, but only tried: it never refuses.
+    #[must_use]
+    pub fn tried(self) -> Self {
+        Self {
+            enforced: false,
+            ..self
+        }
+    }
+
     /// What is used up.
     pub fn quota(&self) -> &Arc<Quota> {
         &self.quota
@@ -252,6 +336,10 @@ impl fmt::Debug for Charge {
 }
 
 /// What a store says to a [`Reservation`].
+///
+/// Further answers may come, but no further fields: what a store says today it can say
+/// with every later version.
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reserved {
     /// All of it was charged.
@@ -277,6 +365,9 @@ pub enum Reserved {
 }
 
 /// What became of something that was reserved.
+///
+/// That is all there is, and a store has to know all of it: a further one would be a
+/// change that breaks stores, on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Conclusion {
     /// The server was never called: all of it is given back.

@@ -1,5 +1,8 @@
 //! Names from outside, made fit to be shown.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
 
 /// Characters of a name that are shown.
@@ -9,11 +12,31 @@ const SHOWN: usize = 128;
 /// control and format characters (bidirectional ones among them) escaped, so
 /// that it cannot pretend to be something else.
 pub(crate) fn shown(name: &str) -> String {
-    // Nearly all names are of these characters, each of which is shown as it is.
-    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
-    if name.len() <= SHOWN && name.bytes().all(is_plain) {
-        return name.to_owned();
+    shown_text(name).into_owned()
+}
+
+/// The same for whoever does not keep it.
+pub(crate) fn shown_text(name: &str) -> Cow<'_, str> {
+    match is_plain(name) {
+        true => Cow::Borrowed(name),
+        false => Cow::Owned(escaped(name)),
     }
+}
+
+/// The same of a name that is shared, and so is what is shown of it if it can be.
+pub(crate) fn shown_shared(name: &Arc<str>) -> Arc<str> {
+    match is_plain(name) {
+        true => Arc::clone(name),
+        false => escaped(name).into(),
+    }
+}
+
+/// Whether it is shown as it is. Nearly all names are of these characters alone.
+fn is_plain(name: &str) -> bool {
+    name.len() <= SHOWN && name.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+fn escaped(name: &str) -> String {
     let mut shown = String::with_capacity(name.len().min(SHOWN));
     for (index, character) in name.chars().enumerate() {
         if index == SHOWN {

@@ -7,18 +7,13 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
-use http::header::{AsHeaderName, HeaderName};
+use http::{HeaderMap, HeaderValue};
 
 use super::message::{Call, Message};
 use super::method::{self, Subject};
 use super::params::{Name, Param};
 use super::version::Era;
 use crate::json::Kind;
-
-const PROTOCOL_VERSION: HeaderName = HeaderName::from_static("mcp-protocol-version");
-const METHOD: HeaderName = HeaderName::from_static("mcp-method");
-const NAME: HeaderName = HeaderName::from_static("mcp-name");
 
 /// The methods whose `Mcp-Name` header is required, and what it mirrors.
 const NAMED_BY_HEADER: [(&str, Param); 6] = [
@@ -45,41 +40,119 @@ pub(crate) enum HeaderFault {
     Response,
 }
 
-/// The era that the headers alone speak of, for bodies that cannot be read.
-pub(crate) fn era_of(headers: &HeaderMap) -> Era {
-    headers
-        .get_all(PROTOCOL_VERSION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .map(|version| Era::of_version(version.trim()))
-        .find(|era| *era == Era::Modern)
-        .unwrap_or(Era::Legacy)
+/// What the headers of a request say of its message, looked up once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mirror<'h> {
+    era: Era,
+    version: Said<'h>,
+    method: Said<'h>,
+    name: Said<'h>,
+    session: Said<'h>,
 }
 
-/// The version that the headers speak of, if they speak of one.
-pub(crate) fn version(headers: &HeaderMap) -> Option<&str> {
-    single(headers, PROTOCOL_VERSION, "MCP-Protocol-Version").ok()?
+/// What a header says that may stand there once.
+#[derive(Clone, Copy, Debug)]
+enum Said<'h> {
+    Nothing,
+    Text(&'h str),
+    /// It stands there more than once, or is not readable text.
+    Unreadable,
 }
 
-/// The era of a message, from its headers and its `_meta`.
-pub(crate) fn era_of_message(headers: &HeaderMap, message: &Message<'_>) -> Era {
-    match message.era() {
-        Era::Modern => Era::Modern,
-        Era::Legacy => era_of(headers),
+impl<'h> Said<'h> {
+    fn add(&mut self, value: &'h HeaderValue) {
+        *self = match (*self, value.to_str()) {
+            (Self::Nothing, Ok(text)) => Self::Text(text),
+            _ => Self::Unreadable,
+        };
+    }
+
+    /// The value without the white space around it.
+    fn single(self, name: &'static str) -> Result<Option<&'h str>, HeaderFault> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Text(text) => Ok(Some(text.trim_matches([' ', '\t']))),
+            Self::Unreadable => Err(HeaderFault::Unreadable(name)),
+        }
     }
 }
 
-/// Checks that the headers fit the message, in the order of `protocol.md` 2.7.
-pub(crate) fn check(headers: &HeaderMap, message: &Message<'_>) -> Result<(), HeaderFault> {
-    let era = era_of_message(headers, message);
+/// Nobody knows which of several sessions a server would take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnclearSession;
+
+impl<'h> Mirror<'h> {
+    pub(crate) fn of(headers: &'h HeaderMap) -> Self {
+        let mut mirror = Self {
+            era: Era::Legacy,
+            version: Said::Nothing,
+            method: Said::Nothing,
+            name: Said::Nothing,
+            session: Said::Nothing,
+        };
+        for (name, value) in headers {
+            match name.as_str().strip_prefix("mcp-") {
+                Some("protocol-version") => {
+                    mirror.version.add(value);
+                    if is_modern(value) {
+                        mirror.era = Era::Modern;
+                    }
+                }
+                Some("method") => mirror.method.add(value),
+                Some("name") => mirror.name.add(value),
+                Some("session-id") => mirror.session.add(value),
+                _ => {}
+            }
+        }
+        mirror
+    }
+
+    /// The era that the headers alone speak of, for bodies that cannot be read.
+    pub(crate) fn era(&self) -> Era {
+        self.era
+    }
+
+    /// The version that the headers speak of, if they speak of one.
+    pub(crate) fn version(&self) -> Option<&'h str> {
+        self.version.single(VERSION).ok()?
+    }
+
+    /// The session that the request names, as it is written.
+    pub(crate) fn session(&self) -> Result<Option<&'h str>, UnclearSession> {
+        match self.session {
+            Said::Nothing => Ok(None),
+            Said::Text(session) => Ok(Some(session)),
+            Said::Unreadable => Err(UnclearSession),
+        }
+    }
+
+    /// The era of a message, from its headers and its `_meta`.
+    pub(crate) fn era_of(&self, message: &Message<'_>) -> Era {
+        match message.era() {
+            Era::Modern => Era::Modern,
+            Era::Legacy => self.era,
+        }
+    }
+}
+
+fn is_modern(version: &HeaderValue) -> bool {
+    let version = version.to_str().ok();
+    version.is_some_and(|version| Era::of_version(version.trim()) == Era::Modern)
+}
+
+const VERSION: &str = "MCP-Protocol-Version";
+
+/// Checks that the headers fit the message, in the order in which servers have to.
+pub(crate) fn check(mirror: &Mirror<'_>, message: &Message<'_>) -> Result<(), HeaderFault> {
+    let era = mirror.era_of(message);
     if let Message::Request(_, call) = message {
         if era == Era::Modern && !has_required_meta(call) {
             return Err(HeaderFault::MissingMeta);
         }
     }
-    let version = single(headers, PROTOCOL_VERSION, "MCP-Protocol-Version")?;
-    let method = single(headers, METHOD, "Mcp-Method")?;
-    let name = single(headers, NAME, "Mcp-Name")?;
+    let version = mirror.version.single(VERSION)?;
+    let method = mirror.method.single("Mcp-Method")?;
+    let name = mirror.name.single("Mcp-Name")?;
     let (call, is_request) = match message {
         Message::Request(_, call) => (call, true),
         Message::Notification(call) => (call, false),
@@ -111,11 +184,10 @@ fn version_in_meta<'c>(call: &'c Call<'_>) -> Option<&'c Name<'c>> {
 }
 
 fn check_version(header: Option<&str>, call: &Call<'_>) -> Result<(), HeaderFault> {
-    const HEADER: &str = "MCP-Protocol-Version";
     match (header, version_in_meta(call)) {
         (Some(header), Some(Name::Text(version))) if header == version => Ok(()),
-        (None, Some(_)) => Err(HeaderFault::Missing(HEADER)),
-        (Some(_), Some(_)) => Err(HeaderFault::Mismatch(HEADER)),
+        (None, Some(_)) => Err(HeaderFault::Missing(VERSION)),
+        (Some(_), Some(_)) => Err(HeaderFault::Mismatch(VERSION)),
         // A legacy request, or a modern notification without `_meta`.
         (_, None) => Ok(()),
     }
@@ -154,24 +226,6 @@ fn check_name(header: Option<&str>, call: &Call<'_>, required: bool) -> Result<(
         Ok(())
     } else {
         Err(HeaderFault::Mismatch(HEADER))
-    }
-}
-
-/// The value of a header that may stand there once, without the white space
-/// around it.
-fn single<'h>(
-    headers: &'h HeaderMap,
-    header: impl AsHeaderName,
-    name: &'static str,
-) -> Result<Option<&'h str>, HeaderFault> {
-    let mut values = headers.get_all(header).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => match value.to_str() {
-            Ok(text) => Ok(Some(text.trim_matches([' ', '\t']))),
-            Err(_) => Err(HeaderFault::Unreadable(name)),
-        },
-        (Some(_), Some(_)) => Err(HeaderFault::Unreadable(name)),
     }
 }
 
@@ -228,3 +282,62 @@ impl fmt::Display for HeaderFault {
 }
 
 impl std::error::Error for HeaderFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(all: &[(&'static str, &[u8])]) -> HeaderMap {
+        let value = |value: &[u8]| HeaderValue::from_bytes(value).unwrap();
+        let all = all.iter();
+        all.map(|(name, text)| (name.parse().unwrap(), value(text)))
+            .collect()
+    }
+
+    #[test]
+    fn a_session_is_one_that_stands_there_once() {
+        let session = |all: &[(&'static str, &[u8])]| {
+            let headers = headers(all);
+            let session = Mirror::of(&headers).session();
+            session.map(|session| session.map(str::to_owned))
+        };
+        const SESSION: &str = "mcp-session-id";
+        assert_eq!(session(&[("mcp-session", b"s")]), Ok(None));
+        assert_eq!(session(&[(SESSION, b"s ")]), Ok(Some("s ".to_owned())));
+        for unclear in [
+            &[(SESSION, &b"s"[..]), (SESSION, b"s")][..],
+            &[(SESSION, b"s"), (SESSION, b"\xff")],
+            &[(SESSION, b"\xff"), (SESSION, b"s")],
+            &[(SESSION, b"s"), (SESSION, b"t"), (SESSION, b"s")],
+            &[(SESSION, b"\xff")],
+        ] {
+            assert_eq!(session(unclear), Err(UnclearSession), "{unclear:?}");
+        }
+    }
+
+    #[test]
+    fn one_version_of_the_modern_era_is_enough() {
+        const VERSION: &str = "mcp-protocol-version";
+        let modern = b" 2026-07-28";
+        for (all, era, version) in [
+            (&[][..], Era::Legacy, None),
+            (
+                &[(VERSION, &b"2025-06-18\t"[..])],
+                Era::Legacy,
+                Some("2025-06-18"),
+            ),
+            (&[(VERSION, modern)], Era::Modern, Some("2026-07-28")),
+            (
+                &[(VERSION, b"2025-06-18"), (VERSION, modern)],
+                Era::Modern,
+                None,
+            ),
+            (&[(VERSION, modern), (VERSION, b"\xff")], Era::Modern, None),
+            (&[(VERSION, b"\xff")], Era::Legacy, None),
+        ] {
+            let headers = headers(all);
+            let mirror = Mirror::of(&headers);
+            assert_eq!((mirror.era(), mirror.version()), (era, version), "{all:?}");
+        }
+    }
+}

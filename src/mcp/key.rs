@@ -6,8 +6,7 @@ use std::str::Chars;
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Every member name that decides what a message is or what it acts on
-/// (`protocol.md`, row R1).
+/// Every member name that decides what a message is or what it acts on.
 const PROTOCOL_KEYS: &[&str] = &[
     "jsonrpc",
     "id",
@@ -62,7 +61,27 @@ pub(crate) fn is_look_alike_in_meta(key: &str) -> bool {
 }
 
 /// Whether `key` equals one of `names` in the eyes of some reader.
+#[inline]
 pub(crate) fn folds_onto(key: &str, names: &[&str]) -> bool {
+    !begins_otherwise(key, names) && equals_folded(key, names)
+}
+
+/// Whether it is plain to see that a key equals none of the names: by its first letter or
+/// digit, which stays what it is before any other ASCII character.
+#[inline]
+fn begins_otherwise(key: &str, names: &[&str]) -> bool {
+    let mut key = key.bytes();
+    let Some(first) = key.next().filter(u8::is_ascii_alphanumeric) else {
+        return false;
+    };
+    let differs = |own: u8| own.is_ascii_alphanumeric() && !own.eq_ignore_ascii_case(&first);
+    key.next().is_none_or(|second| second.is_ascii())
+        && names
+            .iter()
+            .all(|name| name.bytes().next().is_some_and(differs))
+}
+
+fn equals_folded(key: &str, names: &[&str]) -> bool {
     if key.is_ascii() {
         return names
             .iter()
@@ -91,7 +110,21 @@ fn significant_ascii(text: &str) -> impl Iterator<Item = u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_begins_otherwise_equals_nothing(
+            key in "[nNuU_m\u{e9}\u{303}\u{338}\u{17f}\u{ff4e}\u{200b} a]{0,2}(ame|ri|AME|\\PC{0,3})",
+            names in prop::sample::subsequence(PROTOCOL_KEYS, 0..4),
+        ) {
+            for names in [&names[..], &["name"], &["uri"], PROTOCOL_KEYS] {
+                prop_assert_eq!(folds_onto(&key, names), equals_folded(&key, names));
+            }
+        }
+    }
 
     #[test]
     fn applications_have_names_of_their_own_in_meta() {

@@ -9,7 +9,7 @@ use super::method::{self, Subject};
 use super::params::{Elicitation, Name, Param, Params};
 use super::trace_context::trace_parent;
 use super::version::Era;
-use crate::json::{self, Kind, Profile, Reader};
+use crate::json::{self, Kind, Profile, Reader, Utf8};
 
 /// Bytes that a request id may have, quotes included.
 const LONGEST_ID: usize = 1024;
@@ -47,7 +47,7 @@ pub(crate) struct Id<'a> {
 impl<'a> Message<'a> {
     /// Reads one message strictly, in one pass.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
-        let mut reader = Reader::new(body, Profile::MESSAGE)?;
+        let mut reader = Reader::of(Utf8::new(body)?, Profile::MESSAGE);
         if reader.kind()? == Kind::Array {
             return Err(Fault::Batch);
         }
@@ -212,7 +212,8 @@ impl<'a> Id<'a> {
     }
 }
 
-fn said(raw: &[u8]) -> Cow<'_, [u8]> {
+/// What an id says that is written like this, if it is one.
+pub(crate) fn said(raw: &[u8]) -> Cow<'_, [u8]> {
     match raw {
         [b'"', text @ .., b'"'] if !text.contains(&b'\\') => Cow::Borrowed(text),
         [b'"', ..] => match serde_json::from_slice::<String>(raw) {
@@ -265,7 +266,7 @@ impl<'a> Envelope<'a> {
                     reader.skip()?;
                     return Err(Fault::ParamsNotAnObject);
                 }
-                self.params = Some(Params::read(reader)?);
+                self.params.insert(Params::default()).read(reader)?;
             }
             "result" => {
                 reader.skip()?;
@@ -352,5 +353,27 @@ mod tests {
         ] {
             assert!(Id::from_raw(other.as_bytes()).is_none(), "{other}");
         }
+    }
+
+    #[test]
+    fn where_long_arguments_stand_is_remembered() {
+        let text = format!(r#""{}\"{}""#, "x".repeat(40), "y".repeat(40));
+        let list = format!("[ {} 1 ]", "[2, 3], ".repeat(20));
+        let arguments = format!(r#"{{"a": {text} ,"b":"short", "c" :{list}}}"#);
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"arguments":  {arguments},"name":"t"}}}}"#
+        );
+        let Ok(Message::Request(_, call)) = Message::parse(body.as_bytes()) else {
+            panic!("{body}");
+        };
+        let params = call.params.unwrap();
+        assert_eq!(
+            params.span(Param::Arguments),
+            Some(arguments.as_bytes()),
+            "{body}"
+        );
+        let long = params.long_arguments().iter();
+        let long: Vec<_> = long.map(|place| &arguments[place.clone()]).collect();
+        assert_eq!(long, [&text, &list]);
     }
 }

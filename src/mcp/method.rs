@@ -74,8 +74,7 @@ const fn notification(name: &'static str) -> Method {
     }
 }
 
-/// Every method that the policy language judges or always passes
-/// (policy-language, section 6).
+/// Every method that is judged by what it acts on, or always passes.
 pub(crate) const METHODS: &[Method] = &[
     legacy("initialize", Subject::Nothing),
     legacy("ping", Subject::Nothing),

@@ -22,4 +22,4 @@ mod trace_context;
 pub(crate) mod twin;
 pub(crate) mod version;
 
-pub(crate) use display::{shown, shown_uri};
+pub(crate) use display::{shown, shown_shared, shown_text, shown_uri};

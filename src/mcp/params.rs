@@ -1,6 +1,7 @@
 //! The parameters of a message, as far as the protocol gives them a meaning.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use smallvec::SmallVec;
 
@@ -20,6 +21,8 @@ pub(crate) const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 const LONGEST_CLIENT_INFO: usize = 1024;
 /// Names of arguments that are remembered.
 const MOST_ARGUMENT_KEYS: usize = 64;
+/// Bytes from which it pays to remember where the value of an argument stands.
+const LONG_VALUE: usize = 64;
 
 /// The members of `params` that the protocol knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +65,8 @@ pub(crate) struct Params<'a> {
     uri: Option<Name<'a>>,
     task_id: Option<Name<'a>>,
     argument_keys: SmallVec<[Cow<'a, str>; 8]>,
+    /// Where the long values of these stand in `arguments`.
+    long_arguments: SmallVec<[Range<usize>; 2]>,
     pub(crate) meta: Meta<'a>,
     /// The object `clientInfo` of `initialize`, as it is written in the body.
     pub(crate) client_info: Option<&'a [u8]>,
@@ -101,7 +106,17 @@ pub(crate) struct Capabilities {
     pub(crate) elicitation: Elicitation,
 }
 
-/// How a client can ask its user for something: the capability `elicitation`.
+/// How a client can ask its user for something: the capability `elicitation`. By default
+/// it cannot.
+///
+/// ```
+/// use mcp_policy::Elicitation;
+///
+/// let mut ways = Elicitation::default();
+/// ways.form = true;
+/// assert!(!ways.url);
+/// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Elicitation {
     /// By a form.
@@ -129,14 +144,14 @@ pub(crate) enum Subscriptions<'a> {
 }
 
 impl<'a> Params<'a> {
-    /// Reads the object that comes next.
-    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
-        let mut params = Self::default();
+    /// Reads the object that comes next into what is empty so far: so much is better not
+    /// moved about.
+    pub(super) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), Fault> {
         let mut fault = None;
         let start = reader.position();
         reader.object(|reader, key| {
             let key = reader.decode(key);
-            match params.member(reader, &key) {
+            match self.member(reader, &key) {
                 Err(json @ Fault::Json(_)) => Err(json),
                 Err(other) => {
                     fault.get_or_insert(other);
@@ -145,8 +160,8 @@ impl<'a> Params<'a> {
                 Ok(()) => Ok(()),
             }
         })?;
-        params.raw = reader.raw(&(start..reader.position()));
-        fault.map_or(Ok(params), Err)
+        self.raw = reader.raw(&(start..reader.position()));
+        fault.map_or(Ok(()), Err)
     }
 
     /// The value of a member as it is written in the body.
@@ -175,6 +190,12 @@ impl<'a> Params<'a> {
     /// The names of the arguments, of the first 64.
     pub(crate) fn argument_keys(&self) -> impl Iterator<Item = &str> {
         self.argument_keys.iter().map(|key| &**key)
+    }
+
+    /// Where long values stand in `arguments`, of the first 64: whoever looks for another
+    /// one need not read them again.
+    pub(crate) fn long_arguments(&self) -> &[Range<usize>] {
+        &self.long_arguments
     }
 
     fn member(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), Fault> {
@@ -222,11 +243,18 @@ impl<'a> Params<'a> {
     }
 
     fn read_arguments(&mut self, reader: &mut Reader<'a>) -> Result<(), Fault> {
+        let start = reader.position();
+        let in_arguments = |at: usize| at.saturating_sub(start);
         reader.object(|reader, key| {
-            if self.argument_keys.len() < MOST_ARGUMENT_KEYS {
+            let is_remembered = self.argument_keys.len() < MOST_ARGUMENT_KEYS;
+            if is_remembered {
                 self.argument_keys.push(reader.decode(key));
             }
-            reader.skip()?;
+            let value = reader.skip()?;
+            if is_remembered && value.len() >= LONG_VALUE {
+                let place = in_arguments(value.start)..in_arguments(value.end);
+                self.long_arguments.push(place);
+            }
             Ok(())
         })
     }

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::display::shown;
 use super::fault::Fault;
-use super::headers::HeaderFault;
+use super::headers::{HeaderFault, UnclearSession};
 use super::message::Id;
 use super::params::TASKS_EXTENSION;
 use super::rounds;
@@ -113,6 +113,12 @@ impl From<Fault> for Refusal {
             code: fault.code(),
             text: fault.to_string(),
         }
+    }
+}
+
+impl From<UnclearSession> for Refusal {
+    fn from(_: UnclearSession) -> Self {
+        Self::NoSession
     }
 }
 
@@ -604,6 +610,11 @@ mod tests {
     use super::*;
     use crate::json::Reader;
 
+    const NOBODY: Asked<'_> = Asked {
+        era: Era::Modern,
+        id: None,
+    };
+
     fn place() -> Place {
         Place {
             rule: "/tools/x/action".to_owned(),
@@ -639,8 +650,28 @@ mod tests {
                 malformed(Fault::Batch.code()),
             ),
             (
+                "`params`, or `_meta` in it, that is no object",
+                malformed(Fault::ParamsNotAnObject.code()),
+            ),
+            (
+                "`params`, or `_meta` in it, that is no object",
+                malformed(Fault::MetaNotAnObject.code()),
+            ),
+            (
+                "response of a modern client, whose version has none",
+                HeaderFault::Response.into(),
+            ),
+            (
                 "header missing, repeated, or at odds with the body",
                 HeaderFault::Missing("x").into(),
+            ),
+            (
+                "header missing, repeated, or at odds with the body",
+                HeaderFault::Unreadable("x").into(),
+            ),
+            (
+                "header missing, repeated, or at odds with the body",
+                HeaderFault::Mismatch("x").into(),
             ),
             (
                 "request without the `_meta` of its version",
@@ -768,15 +799,51 @@ mod tests {
             } else {
                 format!("{legacy_code} legacy, {modern_code} modern")
             };
-            let row = format!("| {title} | {legacy_status} | {modern_status} | {code} |\n");
+            let without_id = reply(&refusal, NOBODY).status.as_u16();
+            let row = format!(
+                "| {title} | {legacy_status} | {modern_status} | {code} | {without_id} |\n"
+            );
             assert!(page.contains(&row), "the table lacks {row}");
         }
-        let redirect = "| redirect or protocol switch by the server | 502 | 502 | -32603 |";
+        let redirect = "| redirect or protocol switch by the server | 502 | 502 | -32603 | 502 |";
         let tested_elsewhere = usize::from(page.contains(redirect));
-        let titles = page.lines().filter(|line| line.starts_with("| ")).count() - 1;
+        let rest = page.find("| refusal |").unwrap();
+        let table = page[rest..].split("\n\n").next().unwrap();
+        let titles = table.lines().filter(|line| line.starts_with("| ")).count() - 1;
         let mut known: Vec<_> = rows().into_iter().map(|row| row.0).collect();
         known.dedup();
         assert_eq!(titles, known.len() + tested_elsewhere);
+    }
+
+    #[test]
+    fn every_kind_of_refusal_is_in_the_table_or_told_of_below_it() {
+        let code = include_str!("reply.rs");
+        let begins = code.find("enum Refusal {").unwrap();
+        let kinds = code[begins..].split("\n}\n").next().unwrap().lines();
+        let kinds = kinds.filter_map(|line| line.strip_prefix("    "));
+        let name = |text: &str| {
+            text.split(|c: char| !c.is_alphanumeric())
+                .next()
+                .unwrap()
+                .to_owned()
+        };
+        let kinds: Vec<_> = kinds
+            .filter(|line| line.starts_with(|c: char| c.is_uppercase()))
+            .map(name)
+            .collect();
+        let known: Vec<_> = rows()
+            .iter()
+            .map(|row| name(&format!("{:?}", row.1)))
+            .collect();
+        // Those have no body, or one that is made of others.
+        let told_below = ["Taken", "Unheard", "Batch"];
+        assert!(kinds.len() > 20, "{kinds:?}");
+        for kind in kinds {
+            assert!(
+                known.contains(&kind) || told_below.contains(&&*kind),
+                "{kind}"
+            );
+        }
     }
 
     #[test]

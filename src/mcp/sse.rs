@@ -39,7 +39,7 @@ pub(crate) enum Verdict {
 pub(crate) struct TooLarge;
 
 /// Splits a stream of bytes into events.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Splitter {
     /// The beginning of an event whose end has not come yet.
     held: BytesMut,
@@ -157,6 +157,65 @@ impl Splitter {
         self.held
             .extend_from_slice(chunk.get(start..).unwrap_or_default());
         self.check_limit()
+    }
+
+    /// Shows each event that has data and ends in this chunk, which is still to be
+    /// [pushed](Self::push). What is too large is found out then.
+    pub(crate) fn look_at(&mut self, chunk: &Bytes, look: &mut dyn FnMut(Event<'_>)) {
+        // Nothing ends without a line.
+        if memchr::memchr2(b'\n', b'\r', chunk).is_none() {
+            return;
+        }
+        let mut rest = chunk.clone();
+        let mut behind = Self {
+            at_start: self.at_start,
+            after_return: self.after_return,
+            ..Self::new(self.limit)
+        };
+        if !self.held.is_empty() {
+            let before = self.held.len();
+            let Some((length, after_return)) = self.look_at_held(chunk, look) else {
+                return;
+            };
+            rest = rest.split_off(length.saturating_sub(before));
+            (behind.at_start, behind.after_return) = (false, after_return);
+        }
+        let mut judge = |event: Event<'_>| {
+            look(event);
+            Verdict::Drop
+        };
+        let _ = behind.push(rest, &mut judge, &mut VecDeque::new());
+    }
+
+    /// The same of the event that began in an earlier chunk: it may be large, so it is not
+    /// copied. Gives its length, and what stands behind it if it ended with a CR; `None`
+    /// if it does not end here.
+    fn look_at_held(
+        &mut self,
+        chunk: &Bytes,
+        look: &mut dyn FnMut(Event<'_>),
+    ) -> Option<(usize, Option<bool>)> {
+        let (scanned, line_start) = (self.scanned, self.line_start);
+        let (at_start, after_return) = (self.at_start, self.after_return);
+        let (lines, before) = (self.lines.len(), self.held.len());
+        self.held.extend_from_slice(chunk);
+        let mut held = std::mem::take(&mut self.held);
+        let end = self.scan(&held).ok().flatten();
+        if let Some(piece) = end.and_then(|length| held.get(..length)) {
+            let data = data_of(piece, &self.lines);
+            if let Some(data) = data.as_deref().filter(|data| !data.is_empty()) {
+                let name = name_of(piece, &self.lines);
+                look(Event { name, data });
+            }
+        }
+        let behind = self.after_return;
+        // As if nothing had been seen of it.
+        held.truncate(before);
+        self.held = held;
+        self.lines.truncate(lines);
+        (self.scanned, self.line_start) = (scanned, line_start);
+        (self.at_start, self.after_return) = (at_start, after_return);
+        end.map(|length| (length, behind))
     }
 
     /// Goes on with an event that began in an earlier chunk. Gives what follows
@@ -464,6 +523,62 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Whoever looks ahead sees what is judged then, wherever the stream is cut, and what
+    /// is judged stays the same.
+    #[test]
+    fn what_is_looked_at_is_what_is_judged() {
+        let all: String = STREAMS.iter().map(|(stream, _)| *stream).collect();
+        let ends = ["data: a\r", "\ndata: b\r\r", "\n\ndata: c\n\n"].concat();
+        for stream in STREAMS
+            .iter()
+            .map(|(stream, _)| *stream)
+            .chain([&*all, &*ends])
+        {
+            for length in 1..=stream.len() {
+                let (mut splitter, mut plain) = (Splitter::new(1024), Splitter::new(1024));
+                let (mut out, mut expected) = (VecDeque::new(), VecDeque::new());
+                for chunk in stream.as_bytes().chunks(length).map(Bytes::copy_from_slice) {
+                    let said = |event: Event<'_>| (event.name.to_vec(), event.data.to_vec());
+                    let (mut seen, mut judged) = (Vec::new(), Vec::new());
+                    splitter.look_at(&chunk, &mut |event| seen.push(said(event)));
+                    let mut noted = |event: Event<'_>| {
+                        judged.push(said(event));
+                        judge(event)
+                    };
+                    splitter.push(chunk.clone(), &mut noted, &mut out).unwrap();
+                    plain.push(chunk, &mut judge, &mut expected).unwrap();
+                    assert_eq!(seen, judged, "{stream:?} in pieces of {length}");
+                    assert_eq!(out, expected, "{stream:?} in pieces of {length}");
+                }
+            }
+        }
+    }
+
+    /// However often it is looked at: an event of many chunks would be copied with each.
+    #[test]
+    fn what_is_held_is_not_copied_to_be_looked_at() {
+        let mut splitter = Splitter::new(1 << 20);
+        let push = |splitter: &mut Splitter, chunk: &'static [u8]| {
+            let chunk = Bytes::from_static(chunk);
+            let mut seen = Vec::new();
+            let mut look = |event: Event<'_>| seen.push((event.data.as_ptr(), event.data.len()));
+            splitter.look_at(&chunk, &mut look);
+            splitter
+                .push(chunk, &mut judge, &mut VecDeque::new())
+                .unwrap();
+            seen
+        };
+        assert!(push(&mut splitter, b"data: begins").is_empty());
+        splitter.held.reserve(1024);
+        let held = splitter.held.as_ptr();
+        for _ in 0..10 {
+            assert!(push(&mut splitter, b" and goes on").is_empty());
+        }
+        let data = held.wrapping_add("data: ".len());
+        let length = "begins".len() + 10 * " and goes on".len();
+        assert_eq!(push(&mut splitter, b"\n\n"), [(data, length)]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::ops::Range;
 
 use super::listed::ListedTools;
 use super::pins::{Definitions, Seen};
@@ -42,15 +43,16 @@ pub(super) enum Subject<'a> {
 pub(super) enum Arguments<'a> {
     /// Nothing that could be judged: a rule that looks at anything refuses.
     Unknown,
-    /// As the text of a JSON object or `null`; empty if there are none.
-    Text(&'a [u8]),
+    /// As the text of a JSON object or `null`, empty if there are none; and where values
+    /// stand in it that need not be read again.
+    Text(&'a [u8], &'a [Range<usize>]),
 }
 
 impl fmt::Debug for Arguments<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unknown => "Unknown",
-            Self::Text(_) => "Text(..)",
+            Self::Text(..) => "Text(..)",
         })
     }
 }
@@ -101,7 +103,7 @@ impl<'a> Action<'a> {
     fn of(subject: Subject<'a>) -> Self {
         Self {
             subject,
-            arguments: Arguments::Text(b""),
+            arguments: Arguments::Text(b"", &[]),
             caller: None,
             client: None,
             seen: Seen::default(),
@@ -116,15 +118,20 @@ impl<'a> Action<'a> {
     /// things: the layer refuses such a message before it judges it.
     pub fn with_arguments(self, arguments: &'a str) -> Result<Self, InvalidArguments> {
         if is_object(arguments.as_bytes()) {
-            Ok(self.with_read_arguments(arguments.as_bytes()))
+            Ok(self.with_read_arguments(arguments.as_bytes(), &[]))
         } else {
             Err(InvalidArguments(()))
         }
     }
 
-    /// With arguments of a message that was read.
-    pub(crate) fn with_read_arguments(mut self, arguments: &'a [u8]) -> Self {
-        self.arguments = Arguments::Text(arguments);
+    /// With arguments of a message that was read, and where some of its long values stand
+    /// in them.
+    pub(crate) fn with_read_arguments(
+        mut self,
+        arguments: &'a [u8],
+        long_values: &'a [Range<usize>],
+    ) -> Self {
+        self.arguments = Arguments::Text(arguments, long_values);
         self
     }
 

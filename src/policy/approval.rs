@@ -163,7 +163,7 @@ fn write_canonically(value: &Value, text: &mut String) {
 }
 
 /// What a call waits for that may go on otherwise: one approval, however many rules
-/// ask for one. See section 5 of the policy language, and
+/// ask for one. See [the page on approvals](crate::docs::approvals), and
 /// [`RequireApproval`] for an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApprovalDemand<'p> {

@@ -313,7 +313,7 @@ fn name_of(check: &Check) -> Option<String> {
     let names: Vec<String> = check
         .conditions
         .iter()
-        .map(|condition| format!("{}-{}", condition.path, condition.op.name()))
+        .map(|condition| format!("{}-{}", condition.path, condition.op.as_str()))
         .collect();
     (!names.is_empty()).then(|| names.join("+"))
 }

@@ -1,10 +1,12 @@
-//! What a policy says: the order of section 2 of the policy language.
+//! What a policy says, in the order in which it is asked: the first refusal wins.
 
 mod progress;
+mod said;
 
 use smallvec::SmallVec;
 
 use self::progress::{Demands, Progress};
+use self::said::Said;
 use super::Policy;
 use super::action::{Action, Arguments, Subject};
 use super::approval::{Approval, Asking, Considered};
@@ -13,12 +15,11 @@ use super::compile::{Rules, fold_method, known_method};
 use super::condition::MOST_FOUND;
 use super::decision::{Decision, Outcome};
 use super::document::{DefaultAction, RuleAction};
-use super::fold::Folded;
 use super::index::NameSet;
 use super::pins::{Pinned, Seen};
 use super::risk::Known;
 use super::rule::CompiledRule;
-use super::section::{Entry, Kind, Section, is_ordinary};
+use super::section::{Entry, Kind, Look, Section, is_ordinary};
 use super::unwrap::{DEEPEST, Unwrapping};
 use super::uri;
 
@@ -29,7 +30,7 @@ impl Policy {
     /// counter and no I/O in it. What is used up by an action that is allowed is
     /// told by [`Decision::quotas`]; whether there is so much left is another
     /// question, and so is whether somebody has approved what [`Outcome::Ask`] asks
-    /// about. See sections 1 to 6 of the policy language.
+    /// about. See [the page on policies](crate::docs::policy).
     ///
     /// ```
     /// use mcp_policy::{Action, Outcome, Policy};
@@ -96,7 +97,7 @@ impl Policy {
 
     /// Whether the thing may be seen in a list.
     pub(crate) fn shows(&self, action: &Action<'_>) -> bool {
-        self.inner.rules.decide_name(action).outcome() != Outcome::Hide
+        self.inner.rules.shows(action)
     }
 
     /// What is enforced, with what would be if nothing were in shadow.
@@ -154,7 +155,7 @@ impl Rules {
     ) -> Decision<'r> {
         let (section, name) = match self.section_of(action) {
             Ok(found) => found,
-            Err(_) if names == Names::Patterns => return self.by_default(),
+            Err(_) if names == Names::Patterns => return self.by_default().decision(),
             Err(method) => return self.other_method(method),
         };
         let what = Use {
@@ -174,9 +175,10 @@ impl Rules {
         match self.section_of(action) {
             Ok((section, name)) => {
                 let judge = |names| self.judge_pinned(section, name, names, action.seen);
-                let (decision, rule) = judge(Names::All);
+                let said = judge(Names::All);
+                let (decision, rule) = (said.decision(), said.rule());
                 match decision.outcome() {
-                    Outcome::Hide => decision.like(judge(Names::Patterns).0),
+                    Outcome::Hide => decision.like(judge(Names::Patterns).decision()),
                     Outcome::Allow => {
                         let mut asking = Asking::default();
                         let approvals = self.demands(section.kind, rule).approvals.into_iter();
@@ -194,17 +196,29 @@ impl Rules {
         }
     }
 
+    /// What [`decide_name`](Self::decide_name) comes to, without the words for it.
+    fn shows(&self, action: &Action<'_>) -> bool {
+        match self.section_of(action) {
+            Ok((section, name)) => {
+                let said = self.judge_pinned(section, name, Names::All, action.seen);
+                said.outcome() != Outcome::Hide
+            }
+            // Only what a section names is hidden.
+            Err(_) => true,
+        }
+    }
+
     fn is_conditional(&self, action: &Action<'_>) -> bool {
         let Ok((section, name)) = self.section_of(action) else {
             return false;
         };
-        let (decision, rule) = self.judge_pinned(section, name, Names::All, action.seen);
+        let said = self.judge_pinned(section, name, Names::All, action.seen);
         let all_approval = self.all_approval.as_ref();
         let of_all = self.all_tools.is_some()
             || self.all_limits.is_some()
             || all_approval.is_some_and(Approval::is_conditional);
         let of_all = section.kind == Kind::Tools && of_all;
-        decision.is_allowed() && (of_all || rule.is_some_and(CompiledRule::asks))
+        said.allows() && (of_all || said.rule().is_some_and(CompiledRule::asks))
     }
 
     /// The section that speaks of it, and its name; or the method.
@@ -226,7 +240,8 @@ impl Rules {
         progress: &mut Progress<'r>,
         watch: &mut impl Watch,
     ) -> Decision<'r> {
-        let (decision, rule) = self.judge_pinned(what.section, what.name, names, action.seen);
+        let said = self.judge_pinned(what.section, what.name, names, action.seen);
+        let (decision, rule) = (said.decision(), said.rule());
         watch.named(what.section.kind, what.name, &decision);
         if !decision.is_allowed() {
             let is_hidden = decision.outcome() == Outcome::Hide && names == Names::All;
@@ -299,7 +314,7 @@ impl Rules {
         watch: &mut impl Watch,
     ) -> Option<Decision<'r>> {
         let unreadable = || Some(Decision::of_unwrap(unwrapping.place()));
-        let Arguments::Text(arguments) = what.arguments else {
+        let Arguments::Text(arguments, _) = what.arguments else {
             return unreadable();
         };
         let calls = (what.depth < DEEPEST).then(|| unwrapping.calls(arguments));
@@ -314,7 +329,7 @@ impl Rules {
             let inner = Use {
                 section: &self.tools,
                 name: &call.name,
-                arguments: Arguments::Text(call.arguments.as_deref().unwrap_or_default()),
+                arguments: Arguments::Text(call.arguments.as_deref().unwrap_or_default(), &[]),
                 depth: what.depth + 1,
             };
             let before = progress.before();
@@ -335,47 +350,41 @@ impl Rules {
         name: &str,
         names: Names,
         seen: Seen<'_>,
-    ) -> (Decision<'r>, Option<&'r CompiledRule>) {
-        let (decision, rule) = self.judge(section, name, names, seen);
+    ) -> Said<'r> {
+        let said = self.judge(section, name, names, seen);
         let pins = self.pins.as_ref().filter(|_| section.kind == Kind::Tools);
         let Some(pins) = pins else {
-            return (decision, rule);
+            return said;
         };
         let pinned = match names {
             Names::All => pins.of_tool(name, seen),
             Names::Patterns if pins.pins_tools() => Pinned::New,
             Names::Patterns => Pinned::Fits,
         };
-        let refusal = match pinned {
-            Pinned::Fits => return (decision, rule),
-            _ if pins.hides() => Decision::HIDDEN,
+        match pinned {
+            _ if said.outcome() == Outcome::Hide => said,
+            Pinned::Fits => said,
+            _ if pins.hides() => Said::Hidden,
             // What nothing names is refused for that.
-            _ if !decision.is_allowed() && rule.is_none() => return (decision, rule),
-            Pinned::New => Decision::NOT_PINNED,
-            Pinned::Drifted => Decision::DRIFTED,
-        };
-        match decision.outcome() {
-            Outcome::Hide => (decision, rule),
-            _ => (refusal, None),
+            _ if !said.allows() && said.rule().is_none() => said,
+            Pinned::New => Said::NotPinned,
+            Pinned::Drifted => Said::Drifted,
         }
     }
 
-    /// What the name comes to, and the rule that applies to it.
+    /// What the name comes to.
     pub(super) fn judge<'r>(
         &'r self,
         section: &'r Section,
         name: &str,
         names: Names,
         seen: Seen<'_>,
-    ) -> (Decision<'r>, Option<&'r CompiledRule>) {
+    ) -> Said<'r> {
         let named = self.judge_named(section, name, names);
         named.unwrap_or_else(|| {
             let known = self.known_risk(section, name, names, seen);
             let rule = known.and_then(|known| self.risk.as_ref()?.rule(known));
-            match rule {
-                Some(rule) => (Decision::of_rule(rule), Some(rule)),
-                None => (self.by_default(), None),
-            }
+            rule.map_or(self.by_default(), Said::ByRule)
         })
     }
 
@@ -391,8 +400,7 @@ impl Rules {
         by_risk.map(|_| Known::of(name, names, seen))
     }
 
-    /// What entries and `hide` say of the name, and the rule of the entry that names it;
-    /// `None` if none of them speaks of it.
+    /// What entries and `hide` say of the name; `None` if none of them speaks of it.
     ///
     /// What is hidden comes first, whichever way: else a refusal could tell
     /// that a hidden name is in the document.
@@ -401,12 +409,11 @@ impl Rules {
         section: &'r Section,
         name: &str,
         names: Names,
-    ) -> Option<(Decision<'r>, Option<&'r CompiledRule>)> {
+    ) -> Option<Said<'r>> {
         let name = &*section.kind.spelled(name);
-        let of_entry = |entry: &'r Entry| Some((Decision::of_rule(&entry.rule), Some(&entry.rule)));
-        let nothing = |decision: Decision<'r>| Some((decision, None));
+        let of_entry = |entry: &'r Entry| Some(Said::ByRule(&entry.rule));
         if section.hide.has(name.as_bytes(), names) {
-            return nothing(Decision::HIDDEN);
+            return Some(Said::Hidden);
         }
         if names == Names::All {
             if let Some(entry) = section.entries.exact(name.as_bytes()) {
@@ -414,14 +421,14 @@ impl Rules {
             }
         }
         if section.kind == Kind::Resources && !uri::is_canonical(name) {
-            return nothing(self.not_canonical(section));
+            return Some(self.not_canonical(section));
         }
         let matching = section.entries.patterns(name.as_bytes());
         let pattern = matching
             .max_by_key(|entry| entry.rank())
             .map(|entry| &**entry);
         if pattern.is_some_and(|entry| entry.rule.hides()) {
-            return nothing(Decision::HIDDEN);
+            return Some(Said::Hidden);
         }
         if self.is_free(section) {
             return pattern.and_then(of_entry);
@@ -432,12 +439,12 @@ impl Rules {
             SmallVec::new()
         };
         let hidden = &section.like_hidden;
-        if looks.iter().any(|look| hidden.has(look, names)) {
-            return nothing(Decision::HIDDEN);
+        if looks.iter().any(|look| hidden.has(look.as_ref(), names)) {
+            return Some(Said::Hidden);
         }
         if section.kind != Kind::Resources && !is_ordinary(name) {
-            return nothing(match self.default {
-                DefaultAction::Allow => Decision::NO_SUCH_NAME,
+            return Some(match self.default {
+                DefaultAction::Allow => Said::NoSuchName,
                 DefaultAction::Deny | DefaultAction::Hide => self.by_default(),
             });
         }
@@ -446,8 +453,8 @@ impl Rules {
         }
         match (section.mistaken(name, &looks), pattern) {
             // Nothing names it, so it stays out of lists.
-            (Some(_), None) if self.default == DefaultAction::Hide => nothing(Decision::HIDDEN),
-            (Some(entry), _) => nothing(Decision::of_look_alike(section.kind, &entry.rule)),
+            (Some(_), None) if self.default == DefaultAction::Hide => Some(Said::Hidden),
+            (Some(entry), _) => Some(Said::LookAlike(section.kind, &entry.rule)),
             (None, pattern) => pattern.and_then(of_entry),
         }
     }
@@ -462,10 +469,10 @@ impl Rules {
 
     /// What is said of a URI that no pattern may match. It can be another way
     /// to write any other, so it is hidden if some are.
-    fn not_canonical(&self, section: &Section) -> Decision<'_> {
+    fn not_canonical(&self, section: &Section) -> Said<'_> {
         match self.default {
-            _ if section.hides_any() => Decision::HIDDEN,
-            DefaultAction::Allow if section.restricts_any() => Decision::NOT_CANONICAL,
+            _ if section.hides_any() => Said::Hidden,
+            DefaultAction::Allow if section.restricts_any() => Said::NotCanonical,
             _ => self.by_default(),
         }
     }
@@ -485,11 +492,11 @@ impl Rules {
         Decision::of_method(denied.unwrap_or(others))
     }
 
-    fn by_default(&self) -> Decision<'_> {
+    fn by_default(&self) -> Said<'_> {
         match self.default {
-            DefaultAction::Allow => Decision::allow(self.default_place),
-            DefaultAction::Deny => Decision::DENIED_BY_DEFAULT,
-            DefaultAction::Hide => Decision::HIDDEN,
+            DefaultAction::Allow => Said::Allowed(self.default_place),
+            DefaultAction::Deny => Said::DeniedByDefault,
+            DefaultAction::Hide => Said::Hidden,
         }
     }
 }
@@ -506,9 +513,10 @@ impl<T> NameSet<T> {
 impl Section {
     /// An entry whose name or pattern one of the folded forms is or matches, and
     /// which does not name or match the name itself.
-    fn mistaken(&self, name: &str, looks: &[Folded]) -> Option<&Entry> {
+    fn mistaken(&self, name: &str, looks: &[Look<'_>]) -> Option<&Entry> {
         let like = &self.like_restricted;
         let entry = looks.iter().find_map(|look| {
+            let look = look.as_ref();
             let exact = like.exact(look).filter(|entry| !entry.is_for(name));
             exact.or_else(|| {
                 let patterns = like.patterns(look).filter(|entry| !entry.is_for(name));
@@ -589,6 +597,54 @@ mod tests {
                 [said("d_other"), said("d_secret")],
                 [expected.clone(), expected]
             );
+        }
+    }
+
+    proptest! {
+        /// A list asks only whether a name is hidden, and a call how it is refused.
+        #[test]
+        fn a_list_hides_what_is_refused_as_hidden(
+            hide in prop::collection::vec("[ab]{0,2}[*]?[ab]{1,2}", 0..3),
+            entries in prop::collection::btree_map("[abB]{0,2}[*]?[abB]{1,2}", 0..5_usize, 0..5),
+            risks in prop::collection::btree_map("read|write|unknown", 0..4_usize, 0..3),
+            pins in prop::option::of(prop::sample::select(vec!["deny", "hide"])),
+            default in prop::sample::select(vec!["allow", "deny", "hide"]),
+            name in "[abAB ]{1,4}|get_a|[ab\u{e9}]{1,3}",
+        ) {
+            let rule = |action: usize| match action {
+                0 => serde_json::json!({}),
+                1 => serde_json::json!({ "action": "deny" }),
+                2 => serde_json::json!({ "action": "hide" }),
+                3 => serde_json::json!({ "require": [{ "conditions": [
+                    { "path": "args.a", "op": "lte", "value": 5 }
+                ] }] }),
+                _ => serde_json::json!({ "action": "require_approval" }),
+            };
+            let rules = |of: &std::collections::BTreeMap<String, usize>| {
+                let rules = of.iter().map(|(key, action)| (key.clone(), rule(*action)));
+                rules.collect::<serde_json::Map<_, _>>()
+            };
+            let mut document = serde_json::json!({
+                "version": "1", "default": default, "hide": hide, "tools": rules(&entries),
+            });
+            if !risks.is_empty() {
+                document["risk"] = rules(&risks).into();
+            }
+            if let Some(on_drift) = pins {
+                document["pins"] = serde_json::json!({ "on_drift": on_drift, "tools": {} });
+            }
+            let Ok(policy) = document.to_string().parse::<Policy>() else {
+                return Ok(());
+            };
+            for action in [
+                Action::call_tool(&name),
+                Action::get_prompt(&name),
+                Action::read_resource(&name),
+                Action::other_method(&name),
+            ] {
+                let slow = policy.inner.rules.decide_name(&action).outcome();
+                prop_assert_eq!(policy.shows(&action), slow != Outcome::Hide, "{}", document);
+            }
         }
     }
 

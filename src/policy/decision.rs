@@ -14,8 +14,8 @@ use super::section::Kind;
 
 /// What a policy says to an [`Action`](super::Action), and by which rule.
 ///
-/// See "The rule that fired" in section 2 of the policy language, and
-/// [`Policy::decide`](super::Policy::decide) for an example.
+/// See [`Policy::decide`](super::Policy::decide) for an example, and
+/// [the page on policies](crate::docs::policy#rules).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'p> {
     outcome: Outcome,

@@ -10,8 +10,7 @@ use crate::json::tree::{Node, Value};
 /// meant, and where it stands.
 ///
 /// Serialises to an object with the members `severity`, `message`, `help`,
-/// `pointer`, `line`, `column` and `span`. See section 8 of the policy
-/// language.
+/// `pointer`, `line`, `column` and `span`.
 ///
 /// ```
 /// use mcp_policy::{Policy, Severity};
@@ -90,6 +89,7 @@ impl fmt::Display for Diagnostic {
 }
 
 /// How much a [`Diagnostic`] weighs.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub use self::approval::{Approver, RequireApproval};
 pub use self::limits::{Limit, MaxConcurrent, RateLimit, Reset, Window};
-pub use self::pins::{NoDefinition, OnDrift, Pins};
+pub use self::pins::{DefinitionError, OnDrift, Pins};
 use super::condition::Operator;
 use crate::risk::RiskCategory;
 
@@ -20,8 +20,9 @@ use crate::risk::RiskCategory;
 /// `Policy::try_from`, which checks it like any other document; or look at the
 /// one a policy was made from with [`Policy::document`](super::Policy::document).
 /// Maps are ordered by name, so that the JSON text of a document does not
-/// depend on the order in which it was put together. See section 1 of the
-/// policy language.
+/// depend on the order in which it was put together.
+///
+/// See [the page on policies](crate::docs::policy).
 ///
 /// ```
 /// use mcp_policy::{DefaultAction, Policy, PolicyDocument, Rule};
@@ -173,6 +174,7 @@ impl Serialize for Version {
 }
 
 /// What happens to tools, resources and prompts that no entry names.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -188,8 +190,9 @@ pub enum DefaultAction {
 /// What a policy says about one tool, resource or prompt, or about all that
 /// match a pattern.
 ///
-/// The default rule, `{}` in JSON, allows. See section 2 of the policy
-/// language.
+/// The default rule, `{}` in JSON, allows.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 ///
 /// ```
 /// use mcp_policy::{Rule, RuleAction};
@@ -300,8 +303,10 @@ impl RuleAction {
     }
 }
 
-/// Whether a document or a rule is enforced. See "Shadow" in section 1 of the
-/// policy language.
+/// Whether a document or a rule is enforced.
+///
+/// See [the page on policies](crate::docs::policy).
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -320,7 +325,10 @@ impl Mode {
 }
 
 /// What becomes of the free text for models in the answers to `initialize` and
-/// `server/discover`. See section 7 of the policy language.
+/// `server/discover`.
+///
+/// See [the page on policies](crate::docs::policy).
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -338,8 +346,9 @@ impl Instructions {
     }
 }
 
-/// Conditions that a [`Rule`] looks at together. See section 2 of the policy
-/// language.
+/// Conditions that a [`Rule`] looks at together.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 ///
 /// ```
 /// use mcp_policy::{Action, Check, Condition, DefaultAction, Operator, Policy, PolicyDocument, Rule};
@@ -386,8 +395,10 @@ impl Check {
     }
 }
 
-/// What a value has to be. See section 3 of the policy language, and [`Check`]
-/// for an example.
+/// What a value has to be.
+///
+/// See [the page on policies](crate::docs::policy#conditions), and [`Check`] for an
+/// example.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -411,8 +422,9 @@ impl Condition {
     }
 }
 
-/// Where a dispatcher is told which tool to call, and with what. See section 7
-/// of the policy language.
+/// Where a dispatcher is told which tool to call, and with what.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 ///
 /// ```
 /// use mcp_policy::{Action, Policy};
@@ -431,6 +443,7 @@ impl Condition {
 /// assert_eq!((refused.inner(), refused.rule()), (Some("delete_file"), "(default deny)"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Unwrap {
@@ -440,7 +453,20 @@ pub struct Unwrap {
     pub arguments: String,
 }
 
-/// What `methods` says about one method. See section 6 of the policy language.
+impl Unwrap {
+    /// With the name of the inner tool at one path, and its arguments at the other.
+    pub fn new(name: impl Into<String>, arguments: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            arguments: arguments.into(),
+        }
+    }
+}
+
+/// What `methods` says about one method.
+///
+/// See [the page on what happens to every message](crate::docs::verdicts).
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

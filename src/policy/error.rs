@@ -8,8 +8,7 @@ use super::diagnostic::{Diagnostic, Severity, is_unprintable, printable};
 
 /// Why a policy was not loaded.
 ///
-/// Displays every problem with its line of the document. See section 8 of the
-/// policy language.
+/// Displays every problem with its line of the document.
 ///
 /// ```
 /// use mcp_policy::Policy;

@@ -17,7 +17,6 @@ use super::document::{Approver, Condition, Limit, PolicyDocument, Rule};
 use super::pins::Seen;
 use super::quota::{Amount, CalendarUnit, Period, Quota, Scope};
 use super::section::{Kind, Section};
-use crate::risk::RiskCategory;
 
 impl Policy {
     /// Decides like [`decide`](Self::decide), and tells everything that was
@@ -148,6 +147,7 @@ pub enum Step {
 }
 
 /// One condition of a [`Step::Check`] or a [`Step::Approval`].
+#[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConditionStep {
     /// Its place in the document.
@@ -319,7 +319,7 @@ fn rule_at<'d>(
     match &*section {
         "all_tools" => return document.all_tools.as_ref(),
         "risk" => {
-            let category = RiskCategory::from_name(&tokens.next()?)?;
+            let category = tokens.next()?.parse().ok()?;
             return document.risk.get(&category);
         }
         _ => {}

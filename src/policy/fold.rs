@@ -36,11 +36,21 @@ pub(crate) fn fold(text: &str) -> String {
 /// [`fold`] for names that arrive in requests; a plain ASCII name of ordinary
 /// length costs no allocation.
 pub(super) fn fold_name(name: &str) -> Folded {
-    if name.is_ascii() {
-        fold_ascii(name).map(|c| c as u8).collect()
-    } else {
-        Folded::from_slice(fold(name).as_bytes())
+    if !name.is_ascii() {
+        return Folded::from_slice(fold(name).as_bytes());
     }
+    let mut folded = Folded::from_slice(name.as_bytes());
+    folded.make_ascii_lowercase();
+    if folded.iter().any(is_space) {
+        folded.retain(|byte| !is_space(byte));
+    }
+    folded
+}
+
+/// Whether it is plain to see that a name is its own folded form.
+pub(super) fn is_plainly_folded(name: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b'!'..=b'~') && !byte.is_ascii_uppercase();
+    name.bytes().all(is_plain)
 }
 
 /// Whether a character is one that a reader cannot be relied on to see.
@@ -53,6 +63,11 @@ fn fold_ascii(text: &str) -> impl Iterator<Item = char> {
     text.chars()
         .filter(|c| !c.is_whitespace())
         .map(|c| c.to_ascii_lowercase())
+}
+
+/// Whether an ASCII character is white space, a vertical tab included.
+fn is_space(byte: &u8) -> bool {
+    char::from(*byte).is_whitespace()
 }
 
 fn round(text: &str) -> String {
@@ -122,6 +137,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_plain_names_are_plainly_folded() {
+        for (name, is_plain) in [
+            ("read_file-2.x/y:z~", true),
+            ("", true),
+            ("Read", false),
+            ("re ad", false),
+            ("re\tad", false),
+            ("r\u{e9}ad", false),
+        ] {
+            assert_eq!(is_plainly_folded(name), is_plain, "{name:?}");
+        }
+    }
+
     proptest! {
         #[test]
         fn folding_twice_is_folding_once(text in "\\PC{0,12}") {
@@ -141,6 +170,9 @@ mod tests {
         fn the_short_way_for_ascii_is_the_long_way(text in "[\\x00-\\x7f]{0,20}") {
             let (name, short, long) = (fold_name(&text), fold(&text), round(&text));
             prop_assert_eq!(name.as_slice(), short.as_bytes());
+            if is_plainly_folded(&text) {
+                prop_assert_eq!(&long, &text);
+            }
             prop_assert_eq!(short, long);
         }
     }

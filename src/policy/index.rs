@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::pattern::{Name, Pattern};
 
 /// Names and patterns, each with what belongs to it.
@@ -11,7 +13,8 @@ use super::pattern::{Name, Pattern};
 /// thousands and only those few are tried that could match.
 #[derive(Debug)]
 pub(super) struct NameSet<T> {
-    exact: HashMap<Box<[u8]>, T>,
+    /// All in it is the document's, so nobody else can fill it with names that collide.
+    exact: HashMap<Box<[u8]>, T, RandomState>,
     by_prefix: Trie<T>,
     by_suffix: Trie<T>,
 }
@@ -86,7 +89,7 @@ impl<T> NameSet<T> {
 impl<T> FromIterator<(Name, T)> for NameSet<T> {
     /// Of two equal names the first one stays; patterns all stay.
     fn from_iter<I: IntoIterator<Item = (Name, T)>>(names: I) -> Self {
-        let mut exact = HashMap::new();
+        let mut exact = HashMap::default();
         let mut by_prefix = Vec::new();
         let mut by_suffix = Vec::new();
         for (name, value) in names {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::condition::{Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find};
+use super::condition::{
+    Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find_past,
+};
 use super::diagnostic::{Problem, Problems, join, printable};
 use super::document::{Limit, MaxConcurrent, Mode, PolicyDocument, RateLimit, Reset, Rule, Window};
 use super::quota::{Amount, CalendarUnit, Period, Quota, Spending};
@@ -287,8 +289,9 @@ impl Source {
     /// Each number is rounded up by itself, so that a sum is never too small.
     fn amount(&self, roots: Option<&Roots<'_>>) -> Result<Amount, Why> {
         let roots = roots.ok_or(Why::Unknown)?;
-        let text = roots.text(self.path.root()).ok_or(Why::Unreadable)?;
-        let found = find(&self.path, text);
+        let root = self.path.root();
+        let text = roots.text(root).ok_or(Why::Unreadable)?;
+        let found = find_past(&self.path, text, roots.long_values(root));
         if found.len() > MOST_FOUND {
             return Err(Why::TooMany);
         }

@@ -36,6 +36,7 @@ mod uri;
 mod views;
 mod warn;
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -50,8 +51,8 @@ pub use self::decision::{Decision, Outcome};
 pub(crate) use self::diagnostic::unescape;
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::document::{
-    Approver, Check, Condition, DefaultAction, Instructions, Limit, MaxConcurrent, MethodRule,
-    Mode, NoDefinition, OnDrift, Pins, PolicyDocument, RateLimit, RequireApproval, Reset, Rule,
+    Approver, Check, Condition, DefaultAction, DefinitionError, Instructions, Limit, MaxConcurrent,
+    MethodRule, Mode, OnDrift, Pins, PolicyDocument, RateLimit, RequireApproval, Reset, Rule,
     RuleAction, Unwrap, Window,
 };
 pub use self::error::LoadError;
@@ -92,13 +93,12 @@ use crate::json::tree;
 /// assert!(!policy.decide(&Action::call_tool("delete_flow")).is_allowed());
 /// # Ok::<(), mcp_policy::LoadError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Policy {
     inner: Arc<Inner>,
     is_shut: bool,
 }
 
-#[derive(Debug)]
 struct Inner {
     document: PolicyDocument,
     text: Box<str>,
@@ -118,8 +118,7 @@ impl Policy {
     /// # Errors
     ///
     /// The file cannot be read, or what it holds is not a policy document; the
-    /// error then has every problem, each with its place. See section 8 of the
-    /// policy language.
+    /// error then has every problem, each with its place.
     ///
     /// ```no_run
     /// use mcp_policy::Policy;
@@ -163,9 +162,14 @@ impl Policy {
         }
     }
 
-    /// Whether nothing goes on.
-    pub(crate) fn is_shut(&self) -> bool {
+    /// Whether nothing goes on, because it was [shut](Self::shut).
+    pub fn is_shut(&self) -> bool {
         self.is_shut
+    }
+
+    /// Whether everything that this decides, the other decides as well.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        self.is_shut == other.is_shut && self.digest() == other.digest()
     }
 
     /// The document that the policy was made from.
@@ -182,7 +186,8 @@ impl Policy {
 
     /// Tells the document from all others: `sha256:` and the hexadecimal SHA-256
     /// of its text. Of one that was built in Rust it is that of its
-    /// [JSON text](PolicyDocument::to_json_string).
+    /// [JSON text](PolicyDocument::to_json_string). It does not tell a policy that is
+    /// [shut](Self::is_shut) from one that is not.
     ///
     /// ```
     /// use mcp_policy::Policy;
@@ -266,6 +271,17 @@ impl Policy {
 
     fn hides_by_default(&self) -> bool {
         self.default_action() == DefaultAction::Hide
+    }
+}
+
+/// Which policy it is, and not what it says: that can be very long.
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("name", &self.document().name)
+            .field("digest", &self.digest())
+            .field("is_shut", &self.is_shut)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::condition::Number;
 
 /// How much is counted, in millionths: an exact decimal number that stores can
-/// add as an integer. See section 4 of the policy language.
+/// add as an integer.
 ///
 /// ```
 /// use mcp_policy::Amount;
@@ -102,7 +102,9 @@ impl fmt::Display for Amount {
 }
 
 /// A limit of a policy, as it is counted by a
-/// [`LimitStore`](crate::LimitStore). See section 4 of the policy language.
+/// [`LimitStore`](crate::LimitStore).
+///
+/// See [the page on policies](crate::docs::policy#limits).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     id: QuotaId,
@@ -138,6 +140,10 @@ impl fmt::Display for QuotaId {
 }
 
 /// In which time a quota is counted.
+///
+/// That is all there is, and a store has to know all of it, or
+/// [fail](crate::Answer::failed): a further one would be a change that breaks stores, on
+/// purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Period {
     /// No interval of this length ever holds more than the quota: whole seconds,
@@ -160,7 +166,7 @@ impl Period {
     }
 }
 
-/// A part of the calendar, in UTC.
+/// A part of the calendar, in UTC; like [`Period`] all there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CalendarUnit {
     /// From second 0 to second 59.
@@ -182,8 +188,10 @@ impl CalendarUnit {
     }
 }
 
-/// Whose calls count together. See "Session" and "Caller" in section 4 of the
-/// policy language.
+/// Whose calls count together.
+///
+/// See [the page on policies](crate::docs::policy#limits).
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -199,6 +207,7 @@ pub enum Scope {
 
 /// What becomes of a call that cannot be counted, because the store does not
 /// answer.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -212,8 +221,21 @@ pub enum OnStoreError {
 
 impl Quota {
     /// A quota of the policy of this name (empty if it has none), at this place,
-    /// which ends in the name of the counter.
-    pub(crate) fn new(
+    /// which ends in the name of the counter. A caller has four budgets of sessions at
+    /// most, unless [more or fewer](Self::with_sessions) are given, and what cannot be
+    /// counted is refused.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use mcp_policy::{Amount, Period, Quota, Scope};
+    ///
+    /// let minute = Period::Rolling(Duration::from_secs(60));
+    /// let quota = |max| Quota::new("team", "/tools/run/limits/runs", minute, max, Scope::Caller);
+    /// assert_eq!(quota(Amount::ONE).max(), Amount::ONE);
+    /// // What was counted is kept when more is allowed.
+    /// assert_eq!(quota(Amount::ONE).id(), quota(Amount::from(100)).id());
+    /// ```
+    pub fn new(
         policy: &str,
         place: impl Into<Box<str>>,
         period: Period,
@@ -258,8 +280,9 @@ impl Quota {
         })
     }
 
-    /// With so many budgets of sessions for each caller.
-    pub(crate) fn with_sessions(self, sessions: u32) -> Self {
+    /// With so many [budgets of sessions](Self::sessions) for each caller.
+    #[must_use]
+    pub fn with_sessions(self, sessions: u32) -> Self {
         Self { sessions, ..self }
     }
 

@@ -15,7 +15,7 @@ use crate::risk::{self, RiskCategory};
 
 /// Where the rule of a category stands.
 pub(super) fn place(category: RiskCategory) -> String {
-    join("/risk", category.name())
+    join("/risk", category.as_str())
 }
 
 /// What `risk` of a document says.
@@ -114,19 +114,19 @@ impl Known {
                 "its definition says nothing worse".to_owned()
             }
             SeenRisk::Definition(category) => {
-                format!("its definition says {}", quote(category.name()))
+                format!("its definition says {}", quote(category.as_str()))
             }
             SeenRisk::LookAlike(category) => format!(
                 "no definition of it was seen, but of a tool that it can be mistaken for, which is {}",
-                quote(category.name())
+                quote(category.as_str())
             ),
             SeenRisk::Nothing => "no definition of it was seen".to_owned(),
         };
         format!(
             "nothing names it, and no pattern matches it. Its name says {}{words}, and {seen}: it \
              counts as {}",
-            quote(by_name.name()),
-            quote(self.category().name()),
+            quote(by_name.as_str()),
+            quote(self.category().as_str()),
         )
     }
 }

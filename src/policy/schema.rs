@@ -90,7 +90,7 @@ fn narrow_rules(schema: &mut Value) {
         schema["properties"][section]["additionalProperties"] = refer("RuleWithoutUnwrap");
     }
     let by_risk = &mut schema["properties"]["risk"];
-    let categories = RiskCategory::ALL.map(RiskCategory::name);
+    let categories = RiskCategory::ALL.map(RiskCategory::as_str);
     let categories = categories.map(|name| (name.to_owned(), refer("RuleWithoutUnwrap")));
     by_risk["properties"] = serde_json::Map::from_iter(categories).into();
     by_risk["additionalProperties"] = false.into();

@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 use super::condition::{Regexes, Root};
 use super::diagnostic::{Problem, Problems, join, quote};
 use super::document::{Mode, PolicyDocument, Rule, RuleAction};
-use super::fold::{Folded, fold_name};
+use super::fold::{Folded, fold_name, is_plainly_folded};
 use super::index::NameSet;
 use super::pattern::{Name, NameError, Pattern};
 use super::rule::CompiledRule;
@@ -101,13 +101,14 @@ impl Kind {
     }
 
     /// All that what a caller names could be mistaken for.
-    pub(super) fn looks(self, name: &str) -> SmallVec<[Folded; 1]> {
+    pub(super) fn looks(self, name: &str) -> SmallVec<[Look<'_>; 1]> {
         match self {
             // A longer name is refused for its length; what it looks like is
             // not worth the work that somebody may want to cause.
             Self::Tools | Self::Prompts if name.len() > LONGEST_FOLDED => SmallVec::new(),
-            Self::Tools | Self::Prompts => smallvec![fold_name(name)],
-            Self::Resources => uri::looks(name),
+            Self::Tools | Self::Prompts if is_plainly_folded(name) => smallvec![Look::Itself(name)],
+            Self::Tools | Self::Prompts => smallvec![Look::Folded(fold_name(name))],
+            Self::Resources => uri::looks(name).into_iter().map(Look::Folded).collect(),
         }
     }
 
@@ -128,6 +129,24 @@ impl Kind {
     }
 }
 
+/// What a name could be mistaken for.
+// A folded name is on the stack on purpose, and there is rarely more than one.
+#[allow(clippy::large_enum_variant)]
+pub(super) enum Look<'n> {
+    /// For what it says.
+    Itself(&'n str),
+    Folded(Folded),
+}
+
+impl AsRef<[u8]> for Look<'_> {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Itself(name) => name.as_bytes(),
+            Self::Folded(folded) => folded,
+        }
+    }
+}
+
 /// The most characters that a name has, unless an entry names it exactly.
 pub(super) const LONGEST_NAME: usize = 256;
 
@@ -141,7 +160,7 @@ pub(crate) fn is_ordinary(name: &str) -> bool {
 
 /// Whether names of tools and prompts are made of such bytes.
 pub(super) fn is_ordinary_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_.-/ :".contains(&byte)
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-' | b'/' | b' ' | b':')
 }
 
 /// What one section says; with it, for tools, what `hide` says.

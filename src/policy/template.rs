@@ -29,8 +29,8 @@ impl Rules {
     fn shows_template(&self, template: &str) -> bool {
         let shows = |around: (&str, Option<&str>)| match around {
             (uri, None) => {
-                let (decision, _) = self.judge(&self.resources, uri, Names::All, Seen::default());
-                decision.outcome() != Outcome::Hide
+                let said = self.judge(&self.resources, uri, Names::All, Seen::default());
+                said.outcome() != Outcome::Hide
             }
             (prefix, Some(suffix)) => self.shows_any_between(prefix, suffix),
         };

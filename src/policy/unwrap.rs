@@ -13,7 +13,7 @@ pub(super) const DEEPEST: usize = 4;
 /// Bytes that the name of an inner tool may have; as many as that of a tool.
 const LONGEST_NAME: usize = 1024;
 
-/// Where a dispatcher is told what to call. See section 7 of the policy language.
+/// Where a dispatcher is told what to call.
 #[derive(Debug)]
 pub(super) struct Unwrapping {
     name: Path,

@@ -14,8 +14,8 @@ use crate::source::PolicySource;
 ///
 /// ```
 /// use std::collections::HashMap;
-/// use std::sync::RwLock;
-/// use mcp_policy::{Caller, Policy, PolicyChanges, PolicySource};
+/// use std::sync::{Arc, RwLock};
+/// use mcp_policy::{Caller, Policy, PolicyChanges, PolicyLayer, PolicySource};
 ///
 /// #[derive(Default)]
 /// struct Teams {
@@ -40,6 +40,12 @@ use crate::source::PolicySource;
 ///         Some(self.changes.clone())
 ///     }
 /// }
+///
+/// let teams = Arc::new(Teams::default());
+/// let layer = PolicyLayer::from_source(Arc::clone(&teams));
+/// // At any time.
+/// teams.set("finance", r#"{ "version": "1", "default": "deny" }"#.parse()?);
+/// # Ok::<(), mcp_policy::LoadError>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct PolicyChanges {

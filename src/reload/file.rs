@@ -112,7 +112,7 @@ impl PolicyFile {
         let thread = thread::Builder::new().name("policy-file".to_owned());
         let started = thread.spawn(move || reader.run(&held, &receiver));
         if let Err(error) = started {
-            tracing::error!(%error, "changes of the policy file are not noticed");
+            tracing::error!(target: "mcp_policy", %error, "changes of the policy file are not noticed");
         }
         Ok(Self {
             live,
@@ -152,29 +152,31 @@ fn log(path: &str, reload: Reload<'_>) {
     match reload {
         Reload::Loaded(policy) => {
             tracing::info!(
+                target: "mcp_policy",
                 path,
                 digest = policy.digest(),
                 "the policy was loaded again"
             );
             for warning in policy.warnings() {
-                tracing::warn!(path, "{warning}");
+                tracing::warn!(target: "mcp_policy", path, "{warning}");
             }
         }
         Reload::Failed(error) => {
             for problem in error.diagnostics() {
-                tracing::error!(path, "{problem}");
+                tracing::error!(target: "mcp_policy", path, "{problem}");
             }
             let summary = match error.diagnostics() {
                 [] => error.to_string(),
                 problems => format!("{} problems", problems.len()),
             };
             tracing::error!(
+                target: "mcp_policy",
                 path,
                 "the old policy stays, the file does not load: {summary}"
             );
         }
         Reload::Unwatched(why) => {
-            tracing::error!(path, "changes of the policy file may go unnoticed: {why}");
+            tracing::error!(target: "mcp_policy", path, "changes of the policy file may go unnoticed: {why}");
         }
     }
 }

@@ -51,11 +51,12 @@ impl LivePolicy {
     }
 
     /// Replaces the policy from the next request on. One with the same
-    /// [digest](Policy::digest) is the same, and changes nothing. Whether it did.
+    /// [digest](Policy::digest), and as [open](Policy::is_shut), is the same, and changes
+    /// nothing. Whether it did.
     pub fn replace(&self, policy: Policy) -> bool {
         let held = self.shared.policy.write();
         let mut held = held.unwrap_or_else(PoisonError::into_inner);
-        if held.digest() == policy.digest() {
+        if held.is_same(&policy) {
             return false;
         }
         let old = std::mem::replace(&mut *held, policy);
@@ -105,5 +106,18 @@ mod tests {
         assert!(live.clone().replace(policy("hide")));
         assert_eq!(live.shared.changes.count(), 1);
         assert_eq!(live.current().digest(), policy("hide").digest());
+    }
+
+    /// What is shut has the digest of what is open.
+    #[test]
+    fn the_policy_that_holds_can_be_shut_and_opened_again() {
+        let open: Policy = r#"{"version":"1","default":"allow"}"#.parse().unwrap();
+        let live = LivePolicy::new(open.clone());
+        assert!(live.replace(live.current().shut()));
+        assert!(live.current().is_shut());
+        assert!(!live.replace(open.clone().shut()), "it is shut already");
+        assert!(live.replace(open));
+        assert!(!live.current().is_shut());
+        assert_eq!(live.shared.changes.count(), 2);
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 use redis::{Client, Cmd, Script, ScriptInvocation};
+use rustls::crypto::CryptoProvider;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -23,7 +24,17 @@ const OUTSTANDING: usize = 1_024;
 /// How long they are still told when nobody asks any more.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-const ENDED: StoreError = StoreError::of("the thread of the Redis server has ended");
+const ENDED: StoreError =
+    StoreError::of("the thread that asks the Redis server has ended: start the program again");
+const NO_URL: StoreError = StoreError::of(
+    "this is not the URL of a Redis server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], \
+     the same with rediss: for TLS, or unix:///PATH",
+);
+/// What a script answers that reads what no script of this version has written.
+pub(crate) const SOMETHING_ELSE: StoreError = StoreError::of(
+    "what the Redis server has under mcp-policy:1: was not written by this version: give it a \
+     database of its own",
+);
 
 /// What time it is to scripts: that of the server, so that all who ask it go by the same.
 /// In microseconds since 1970.
@@ -51,12 +62,13 @@ impl Remote {
     /// Begins to connect to the server, and goes on trying. These are the scripts that
     /// it will be asked to run.
     pub(crate) fn open(url: &str, scripts: Vec<&'static Script>) -> Result<Self, StoreError> {
-        if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-            // An error says that the program has chosen a provider itself.
+        let is_encrypted = url.starts_with("rediss:") || url.starts_with("valkeys:");
+        // The program may have chosen one itself.
+        if is_encrypted && CryptoProvider::get_default().is_none() {
+            // An error says that somebody else has just chosen.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let client = Client::open(url)
-            .map_err(|_| StoreError::of("this is not the URL of a Redis server"))?;
+        let client = Client::open(url).map_err(|_| NO_URL)?;
         let no_thread = |_| StoreError::of("no thread can be made for the Redis server");
         // A runtime may not be dropped by everybody, so the thread has to be there first.
         let (give, take) = mpsc::channel::<Runtime>();
@@ -181,6 +193,13 @@ fn evicts(told: &str) -> bool {
 
 /// A question on its way.
 pub(crate) struct Begun<T>(Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>);
+
+impl<T> Begun<T> {
+    /// Whether it was asked at all.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.is_ok()
+    }
+}
 
 impl<T: Send + 'static> Begun<T> {
     /// For those who do not wait for long.

@@ -2,6 +2,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::names::named;
+
 /// What a tool does to the world, from bad to worse.
 ///
 /// What can be undone decides: a change that can is [`Write`](Self::Write), one
@@ -15,6 +17,7 @@ use serde::Serialize;
 /// assert_eq!(RiskCategory::Financial.severity(), RiskSeverity::Critical);
 /// assert_eq!(RiskCategory::Read.to_string(), "read");
 /// ```
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RiskCategory {
@@ -44,7 +47,7 @@ impl RiskCategory {
     ];
 
     /// As it is written in a policy: `"read"`, `"write"`, and so on.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Write => "write",
@@ -53,11 +56,6 @@ impl RiskCategory {
             Self::Financial => "financial",
             Self::Destructive => "destructive",
         }
-    }
-
-    /// The category of that name.
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.name() == name)
     }
 
     /// How much a tool of this category weighs.
@@ -71,14 +69,11 @@ impl RiskCategory {
     }
 }
 
-impl fmt::Display for RiskCategory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+named!(RiskCategory, "category of risk");
 
 /// How much harm a tool can do, from little to much. It follows from the
 /// [`RiskCategory`].
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RiskSeverity {
@@ -94,7 +89,7 @@ pub enum RiskSeverity {
 
 impl RiskSeverity {
     /// `"low"`, `"medium"`, `"high"` or `"critical"`.
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Low => "low",
             Self::Medium => "medium",
@@ -106,6 +101,6 @@ impl RiskSeverity {
 
 impl fmt::Display for RiskSeverity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
     }
 }

@@ -28,6 +28,7 @@ impl Collision {
 }
 
 /// How alike the names of a [`Collision`] are.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CollisionKind {

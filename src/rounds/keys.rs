@@ -32,7 +32,7 @@ const MOST: usize = 8;
 /// let text = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 /// let keys: RequestStateKeys = text.parse()?;
 /// assert!("0001".parse::<RequestStateKeys>().is_err());
-/// # Ok::<(), mcp_policy::NoRequestStateKey>(())
+/// # Ok::<(), mcp_policy::RequestStateKeyError>(())
 /// ```
 ///
 /// [`PolicyLayer::request_state_keys`]: crate::PolicyLayer::request_state_keys
@@ -56,7 +56,7 @@ impl RequestStateKeys {
     /// # Errors
     ///
     /// If the system has no random numbers.
-    pub fn random() -> Result<Self, NoRequestStateKey> {
+    pub fn random() -> Result<Self, RequestStateKeyError> {
         Ok(Self::new(random_key()?))
     }
 
@@ -92,13 +92,13 @@ impl RequestStateKeys {
 }
 
 impl FromStr for RequestStateKeys {
-    type Err = NoRequestStateKey;
+    type Err = RequestStateKeyError;
 
-    fn from_str(text: &str) -> Result<Self, NoRequestStateKey> {
+    fn from_str(text: &str) -> Result<Self, RequestStateKeyError> {
         let keys: Option<Vec<_>> = text.split(',').map(|key| from_hex(key.trim())).collect();
-        let keys = keys.ok_or(NoRequestStateKey("a key is 64 hexadecimal digits"))?;
+        let keys = keys.ok_or(RequestStateKeyError("a key is 64 hexadecimal digits"))?;
         if keys.len() > MOST {
-            return Err(NoRequestStateKey("there are more than 8 keys"));
+            return Err(RequestStateKeyError("there are more than 8 keys"));
         }
         Ok(Self {
             ciphers: keys
@@ -110,9 +110,10 @@ impl FromStr for RequestStateKeys {
 }
 
 /// A key that nobody else has.
-pub(crate) fn random_key() -> Result<[u8; KEY], NoRequestStateKey> {
+pub(crate) fn random_key() -> Result<[u8; KEY], RequestStateKeyError> {
     let mut key = [0; KEY];
-    getrandom::fill(&mut key).map_err(|_| NoRequestStateKey("the system has no random numbers"))?;
+    getrandom::fill(&mut key)
+        .map_err(|_| RequestStateKeyError("the system has no random numbers"))?;
     Ok(key)
 }
 
@@ -127,12 +128,12 @@ impl fmt::Debug for RequestStateKeys {
 
 /// Why there are no [`RequestStateKeys`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRequestStateKey(&'static str);
+pub struct RequestStateKeyError(&'static str);
 
-impl fmt::Display for NoRequestStateKey {
+impl fmt::Display for RequestStateKeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
 }
 
-impl std::error::Error for NoRequestStateKey {}
+impl std::error::Error for RequestStateKeyError {}

@@ -10,5 +10,5 @@ mod state;
 
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 pub(crate) use keys::random_key;
-pub use keys::{NoRequestStateKey, RequestStateKeys};
+pub use keys::{RequestStateKeyError, RequestStateKeys};
 pub(crate) use state::{Opened, Parties, Round, State, Step, is_sealed};

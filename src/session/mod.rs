@@ -70,13 +70,16 @@ pub trait SessionStore: Send + Sync + 'static {
     fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>>;
 
     /// Whether every answer is known at once; one that is not counts as none then.
-    /// Asked once, when the layer gets the store. Where it is `false`, what a server
-    /// sends on an event stream is read twice: to ask, and to judge.
+    /// Asked once, when the layer gets the store. Where it is `false`, everything that
+    /// the store is asked about is read twice, to ask and to judge: requests in a session
+    /// and about tasks, answers, and events. Who calls and which policy holds is asked
+    /// twice then, too.
     fn answers_at_once(&self) -> bool {
         false
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
     fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
         (**self).begin_session(session, owner)
@@ -114,8 +117,25 @@ pub struct SessionOwner {
 impl SessionOwner {
     /// The owner of a session that this caller began.
     pub fn new(caller: &Caller) -> Self {
+        Self::of_id(caller.shared_id())
+    }
+
+    /// The owner of a session that the caller of this [id](Caller::id) began: for a store
+    /// that has kept the id.
+    ///
+    /// ```
+    /// use std::net::Ipv4Addr;
+    /// use mcp_policy::{Caller, SessionOwner};
+    ///
+    /// let caller = Caller::from(std::net::IpAddr::from(Ipv4Addr::new(203, 0, 113, 7)));
+    /// let kept: String = SessionOwner::new(&caller).caller().to_owned();
+    /// assert_eq!(SessionOwner::of_id(kept.as_str()), SessionOwner::new(&caller));
+    /// // Who is only called like an address is somebody else.
+    /// assert_ne!(SessionOwner::of_id(kept.as_str()), SessionOwner::new(&Caller::new(kept)));
+    /// ```
+    pub fn of_id(caller: impl Into<Arc<str>>) -> Self {
         Self {
-            caller: caller.shared_id(),
+            caller: caller.into(),
             client: None,
             elicitation: Elicitation::default(),
         }
@@ -202,8 +222,21 @@ pub struct TaskOwner {
 impl TaskOwner {
     /// The owner of a task that this caller made with this tool.
     pub fn new(caller: &Caller, tool: impl Into<Arc<str>>) -> Self {
+        Self::of_id(caller.shared_id(), tool)
+    }
+
+    /// The owner of a task that the caller of this [id](Caller::id) made with this tool:
+    /// for a store that has kept both.
+    ///
+    /// ```
+    /// use mcp_policy::{Caller, TaskOwner};
+    ///
+    /// let owner = TaskOwner::new(&Caller::anonymous(), "run");
+    /// assert_eq!(TaskOwner::of_id("(anonymous)", "run"), owner);
+    /// ```
+    pub fn of_id(caller: impl Into<Arc<str>>, tool: impl Into<Arc<str>>) -> Self {
         Self {
-            caller: caller.shared_id(),
+            caller: caller.into(),
             tool: tool.into(),
         }
     }

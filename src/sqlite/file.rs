@@ -226,10 +226,12 @@ impl Purpose {
         let noun = self.noun;
         StoreError::new(match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                format!("{noun} is locked by somebody else")
+                format!("{noun} is locked by somebody else; close what has it open")
             }
-            Some(ErrorCode::DiskFull) => format!("there is no room for {noun}"),
-            Some(ErrorCode::ReadOnly) => format!("{noun} cannot be written"),
+            Some(ErrorCode::DiskFull) => format!("there is no room for {noun} on its disk"),
+            Some(ErrorCode::ReadOnly) => {
+                format!("{noun} cannot be written; let this program write it and its directory")
+            }
             Some(ErrorCode::NotADatabase) => {
                 format!("{noun} is no SQLite file; name another")
             }

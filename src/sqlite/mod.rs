@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use failure::{Failure, own};
 pub(crate) use file::{Purpose, empty_log, open, store_error};
-pub(crate) use worker::{Chore, Reply, Task, Worker, roll_back};
+pub(crate) use worker::{Chore, Reply, Task, Worker, no_thread, roll_back};
 
 /// Microseconds, as files hold times; what is before 1970 is taken for it.
 pub(crate) fn since_1970(time: SystemTime) -> i64 {

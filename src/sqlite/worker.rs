@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -29,8 +30,19 @@ const BATCH: usize = 64;
 /// done meanwhile.
 const PAUSE: Duration = Duration::from_secs(1);
 
-const BUSY: StoreError = StoreError::of("there is too much to do for the state file");
-const ENDED: StoreError = StoreError::of("the thread of the state file has ended");
+const BUSY: StoreError = StoreError::of(
+    "too much waits for the state file already: its disk is too slow for so many calls, or \
+     somebody else has locked it",
+);
+const ENDED: StoreError =
+    StoreError::of("the thread of the state file has ended: start the program again");
+
+/// Of a thread that could not be made for this file.
+pub(crate) fn no_thread(whose: &str, error: &io::Error) -> StoreError {
+    StoreError::new(format!(
+        "no thread can be made for {whose}, perhaps because the process may have no more: {error}"
+    ))
+}
 
 /// Something to do with the file, together with others in one transaction.
 pub(crate) trait Task: Send {
@@ -115,7 +127,7 @@ impl Worker {
         thread::Builder::new()
             .name("mcp-policy-sqlite".to_owned())
             .spawn(move || desk.work())
-            .map_err(|error| StoreError::new(format!("there is no thread: {error}")))?;
+            .map_err(|error| no_thread("the state file", &error))?;
         Ok(Self {
             queue,
             queued,
@@ -171,7 +183,10 @@ impl Worker {
             self.queued.fetch_sub(1, Ordering::Relaxed);
             return Err(BUSY);
         }
-        self.queue.send(task).map_err(|_| ENDED)
+        self.queue.send(task).map_err(|_| {
+            self.queued.fetch_sub(1, Ordering::Relaxed);
+            ENDED
+        })
     }
 
     #[cfg(test)]
@@ -366,5 +381,23 @@ pub(crate) fn roll_back(connection: &Connection) -> rusqlite::Result<()> {
     match connection.is_autocommit() {
         true => Ok(()),
         false => connection.execute_batch("ROLLBACK"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However much was asked of it before.
+    #[test]
+    fn a_thread_that_has_ended_is_not_said_to_be_busy() {
+        let worker = Worker {
+            queue: mpsc::channel().0,
+            queued: Arc::default(),
+            chores: Chores::default(),
+        };
+        for _ in 0..=MOST_ASKED {
+            assert_eq!(worker.queue(Box::new(Wake), MOST_ASKED), Err(ENDED));
+        }
     }
 }

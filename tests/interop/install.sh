@@ -49,7 +49,8 @@ install_npm_packages() {
 install_node_packages() {
     install_npm_packages node "$here"
     # Node looks for packages next to the importing file, so our own files go there too.
-    cp "$here"/clients/*.mjs "$here"/servers/*.mjs "$install_directory/node"
+    # Not while another suite reads them.
+    cp --update "$here"/clients/*.mjs "$here"/servers/*.mjs "$install_directory/node"
 }
 
 # install_python_packages NAME: what requirements-NAME.txt says, into a virtual environment of that name.

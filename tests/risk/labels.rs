@@ -57,7 +57,7 @@ fn read(line: &str) -> Label {
         "inputSchema": schema(parameters),
     });
     let mut categories = RiskCategory::ALL.into_iter();
-    let category = categories.find(|known| known.name() == category);
+    let category = categories.find(|known| known.as_str() == category);
     Label {
         server: server.to_owned(),
         tool: ToolDefinition::from_value(&listed).unwrap(),

@@ -37,7 +37,7 @@ fn share_right(told: &BTreeMap<(RiskCategory, RiskCategory), usize>) -> f64 {
 fn print_table(told: &BTreeMap<(RiskCategory, RiskCategory), usize>) {
     print!("{:12}", "is \\ called");
     for called in RiskCategory::ALL {
-        print!("{called:>12}", called = called.name());
+        print!("{called:>12}", called = called.as_str());
     }
     println!();
     for is in RiskCategory::ALL {
@@ -46,7 +46,7 @@ fn print_table(told: &BTreeMap<(RiskCategory, RiskCategory), usize>) {
             .map(|called| told.get(&(is, *called)).copied().unwrap_or_default())
             .collect();
         if row.iter().any(|count| *count > 0) {
-            print!("{:12}", is.name());
+            print!("{:12}", is.as_str());
             row.iter().for_each(|count| print!("{count:>12}"));
             println!();
         }

@@ -17,7 +17,7 @@ use mcp_policy::{
 use serde_json::Value;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
-mod stores;
+pub(crate) mod stores;
 
 use crate::server::{Body, OK, pieces, post};
 
@@ -710,4 +710,32 @@ async fn a_connection_is_told_at_once_and_the_same_call_passes_once() {
     );
     let again = connection.from_client(body.as_bytes()).await;
     assert!(matches!(again, FromClient::Refuse(_)));
+}
+
+/// However it came to the server: what is hidden is approved and charged like what does
+/// not exist, and does not run.
+#[tokio::test]
+async fn what_is_hidden_does_not_run_on_a_connection_after_it_is_approved() {
+    let policy = r#"{ "version": "1", "default": "deny", "hide": ["ask_secret"], "tools": {
+        "ask_*": { "rate_limit": "1/hour", "require_approval": true } } }"#;
+    let store = Arc::new(MemoryApprovalStore::default());
+    let approvals = Approvals::new(store.clone());
+    let guard = MessageGuard::new(policy.parse().unwrap()).approval_store(store);
+    let connection = guard.connect(Caller::local());
+    let ask = async |tool: &str| connection.from_client(call(tool, "{}").as_bytes()).await;
+    let told = |verdict: FromClient| {
+        let FromClient::Refuse(answer) = verdict else {
+            panic!("it goes on: {verdict:?}");
+        };
+        refused(&serde_json::from_slice(&answer).unwrap()).0
+    };
+    let text = told(ask("ask_secret").await);
+    assert!(text.contains("It waits for an approval."), "{text}");
+    let pending = approvals.list(&[ApprovalState::Pending]).await.unwrap();
+    approvals.approve(pending[0].id(), "dora").await.unwrap();
+    let text = told(ask("ask_secret").await);
+    assert!(text.contains("[rule (default deny)]"), "{text}");
+    // It has cost what everything else does.
+    let text = told(ask("ask_others").await);
+    assert!(text.contains("No more than 1 an hour"), "{text}");
 }

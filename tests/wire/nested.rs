@@ -10,12 +10,13 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use mcp_policy::{
-    ApprovalState, Approvals, Caller, HeldStreamsLayer, MemoryApprovalStore, PolicyLayer,
-    RequestBody,
+    ApprovalState, ApprovalStore, Approvals, Caller, HeldStreamsLayer, MemoryApprovalStore,
+    PolicyLayer, RequestBody,
 };
 use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
+use crate::approved::stores::{Odd, Oddity};
 use crate::rounds::Hands;
 use crate::server::{Body, OK, pieces, post};
 
@@ -378,6 +379,37 @@ async fn a_client_that_goes_away_is_not_waited_for() {
     }
     assert_eq!(guarded.in_state(ApprovalState::Pending).await, 1);
     assert_eq!(guarded.ran(), [Value::Null; 0]);
+}
+
+/// The call waits on: it was not heard.
+#[tokio::test]
+async fn an_answer_that_the_store_does_not_hear_is_no_fault_of_the_client() {
+    for (oddity, status, code) in [
+        (Oddity::FailsToDecide, 503, -31503),
+        (Oddity::PanicsAtDecide, 500, -32603),
+    ] {
+        let store = Arc::new(Odd::default());
+        let layer = PolicyLayer::new(POLICY.parse().unwrap()).approval_store(Arc::clone(&store));
+        let guarded = Guarded {
+            layer: layer.with_held_streams(),
+            approvals: Approvals::new(Arc::clone(&store) as Arc<dyn ApprovalStore>),
+            ran: Arc::default(),
+            answer: Arc::new(json_answer),
+        };
+        let (reading, question) = asked(&guarded).await;
+        store.set(oddity);
+        let answer = || in_session(&response(&question, allowed()), "s1");
+        let mut heard = guarded.sends("alice", answer()).await;
+        assert_eq!(heard.status, status);
+        let told = heard.next().await.unwrap();
+        assert_eq!(told["error"]["code"], code, "{told}");
+        assert_eq!(guarded.ran(), [Value::Null; 0]);
+        assert_eq!(guarded.in_state(ApprovalState::Pending).await, 1);
+        store.set(Oddity::None);
+        let heard = guarded.sends("alice", answer()).await;
+        assert_eq!(heard.status, StatusCode::ACCEPTED);
+        drop(reading);
+    }
 }
 
 #[tokio::test]

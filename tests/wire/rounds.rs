@@ -653,7 +653,7 @@ async fn replicas_with_the_same_keys_go_on_with_each_others_calls() {
         let guarded = of(layer().request_state_keys(keys));
         Guarded {
             layer: guarded.layer.approval_store(Arc::clone(&store)),
-            approvals: Approvals::new(Arc::clone(&store) as _),
+            approvals: Approvals::new(Arc::clone(&store)),
             ..guarded
         }
     };

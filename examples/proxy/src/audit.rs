@@ -13,7 +13,7 @@ use std::{
 };
 
 use mcp_policy::{AuditRecord, AuditSink, JsonLines, Receipt, SqliteAuditSink};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::failure::Failure;
 
@@ -54,16 +54,46 @@ impl Place {
     }
 }
 
+/// Where records go. Clones go to the same place.
+#[derive(Clone, Debug)]
+pub(crate) enum Records {
+    Lines(Arc<JsonLines>),
+    Sqlite(Arc<SqliteAuditSink>),
+}
+
+/// How long a disk may take for the last records.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Waits until what is on its way is written, when nothing more is served.
+pub(crate) async fn close(records: Option<Records>) {
+    let closing = async {
+        match records {
+            None => Ok(()),
+            Some(Records::Lines(lines)) => lines.close().await,
+            Some(Records::Sqlite(sink)) => sink.close().await,
+        }
+    };
+    if !matches!(timeout(FAREWELL, closing).await, Ok(Ok(()))) {
+        tracing::error!("the last audit records could not be written");
+    }
+}
+
+impl AuditSink for Records {
+    fn record(&self, record: &AuditRecord) -> Receipt {
+        match self {
+            Self::Lines(lines) => lines.record(record),
+            Self::Sqlite(sink) => sink.record(record),
+        }
+    }
+}
+
 /// Opens it, or says why it cannot be had. What is older than so many days is
 /// forgotten where that can be.
-pub(crate) fn open(
-    place: Option<&Place>,
-    days: Option<u32>,
-) -> Result<Option<Arc<dyn AuditSink>>, Failure> {
+pub(crate) fn open(place: Option<&Place>, days: Option<u32>) -> Result<Option<Records>, Failure> {
     let Some(place) = place else {
         return Ok(None);
     };
-    let sink: Arc<dyn AuditSink> = match place {
+    let records = match place {
         Place::Lines(_) if days.is_some() => {
             return Err(Failure::usage(
                 "--audit-keep is for `--audit sqlite:PATH`: nothing is taken out of a file of \
@@ -72,16 +102,18 @@ pub(crate) fn open(
         }
         Place::Lines(path) => {
             let lines = JsonLines::append_to(path);
-            Arc::new(lines.map_err(|error| unusable("append to", path, error))?)
+            let lines = lines.map_err(|error| unusable("append to", path, error))?;
+            Records::Lines(Arc::new(lines))
         }
         Place::Sqlite(path) => {
             let sink = SqliteAuditSink::open(path);
             let sink = sink.map_err(|error| unusable("write", path, error))?;
             let days = u64::from(days.unwrap_or(DAYS));
-            Arc::new(sink.keep_for(Duration::from_secs(days.saturating_mul(86_400))))
+            let time = Duration::from_secs(days.saturating_mul(86_400));
+            Records::Sqlite(Arc::new(sink.keep_for(time)))
         }
     };
-    Ok(Some(sink))
+    Ok(Some(records))
 }
 
 /// By what a call is refused that could not be recorded.
@@ -97,10 +129,9 @@ pub(crate) struct Lost(Arc<Mutex<Option<Instant>>>);
 
 impl Lost {
     /// A sink that takes note of that, and has everything recorded by this one.
-    pub(crate) fn beside(&self, sink: Option<Arc<dyn AuditSink>>) -> Option<Arc<dyn AuditSink>> {
-        let sink = sink?;
+    pub(crate) fn beside(&self, sink: Arc<dyn AuditSink>) -> Arc<dyn AuditSink> {
         let lost = self.clone();
-        Some(Arc::new(Noting { sink, lost }))
+        Arc::new(Noting { sink, lost })
     }
 
     /// Whether that was a short time ago.

@@ -4,7 +4,7 @@ mod gateway;
 
 use std::{convert::Infallible, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, builder::PossibleValuesParser};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use jiff::Timestamp;
 use mcp_policy::{ApprovalId, ApprovalState, Verdict};
@@ -746,7 +746,7 @@ pub(crate) struct MeantMessages {
     pub(crate) name: Option<String>,
 
     /// With this verdict
-    #[arg(long, value_parser = PossibleValuesParser::new(Verdict::ALL.iter().map(|one| one.as_str())))]
+    #[arg(long, value_parser = Verdict::ALL.map(Verdict::as_str))]
     pub(crate) verdict: Option<String>,
 
     /// Decided by what stands at this place of the policy or below it, such as

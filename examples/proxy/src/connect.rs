@@ -14,7 +14,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier, client::WantsClientCert};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
@@ -47,20 +47,28 @@ pub(crate) struct Connector(HttpsConnector<HttpConnector>);
 
 impl Connector {
     pub(crate) fn new() -> Result<Self, rustls::Error> {
+        Self::trusting(|config| config.with_root_certificates(Arc::clone(&ROOTS)))
+    }
+
+    /// The same, for servers whose certificates are of whom this says.
+    fn trusting(
+        roots: impl FnOnce(
+            ConfigBuilder<ClientConfig, WantsVerifier>,
+        ) -> ConfigBuilder<ClientConfig, WantsClientCert>,
+    ) -> Result<Self, rustls::Error> {
         // Named, because with two providers in a build rustls takes neither.
-        let provider = rustls::crypto::ring::default_provider();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider);
+        let config = roots(config.with_safe_default_protocol_versions()?);
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
-        let config = ClientConfig::builder_with_provider(provider.into())
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(Arc::clone(&ROOTS))
-            .with_no_client_auth();
         Ok(Self(
             HttpsConnectorBuilder::new()
-                .with_tls_config(config)
+                .with_tls_config(config.with_no_client_auth())
                 .https_or_http()
+                // The server chooses one of them (ALPN), HTTP/2 if it can.
                 .enable_http1()
                 .enable_http2()
                 .wrap_connector(tcp),
@@ -99,3 +107,8 @@ impl Service<Uri> for Connector {
         })
     }
 }
+
+// Where it is has to be said, because the benchmark takes this file from elsewhere.
+#[cfg(test)]
+#[path = "connect/tests.rs"]
+pub(crate) mod tests;

@@ -1,15 +1,21 @@
 //! The whole gateway, made of parts that any tower user has.
 
-use std::{convert::Infallible, fmt::Display, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt::Display,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use mcp_policy::{PolicyLayer, RequestBody};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{BoxError, Service, ServiceBuilder};
 use tower_http::{
-    map_request_body::MapRequestBodyLayer, timeout::RequestBodyDeadlineLayer, trace::TraceLayer,
+    map_request_body::MapRequestBodyLayer, trace::TraceLayer,
     validate_request::ValidateRequestHeaderLayer,
 };
 use tracing::Span;
@@ -22,9 +28,52 @@ use crate::{
 /// How long a request body may take to arrive.
 pub(crate) const BODY_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A request body that arrives in time or breaks off. In a box, because the
-/// client needs to be able to move it.
-pub(crate) type Timely = UnsyncBoxBody<Bytes, BoxError>;
+/// A request body that arrives in time or breaks off.
+#[derive(Debug)]
+pub(crate) struct Timely {
+    body: Incoming,
+    begun: Instant,
+    /// Only of one that has been waited for: most are there as soon as their head.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timely {
+    pub(crate) fn new(body: Incoming) -> Self {
+        Self {
+            body,
+            begun: Instant::now(),
+            deadline: None,
+        }
+    }
+}
+
+impl Body for Timely {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
+        }
+        let end = self.begun + BODY_DEADLINE;
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(sleep_until(end)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Some(Err("the request body did not arrive in time".into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
 
 /// Stacks everything in front of the server that is guarded, the first one being the
 /// first to see a request.
@@ -46,13 +95,35 @@ where
     S::Future: Send,
     R: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + 'static,
 {
+    entered(access, guarded(policy, server))
+}
+
+/// The service, for those who may talk to this proxy.
+pub(crate) fn entered<S, R>(
+    access: Access,
+    service: S,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
+    Error = Infallible,
+    Future: Send,
+> + Clone
++ Send
++ 'static
+where
+    S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    R: Body<Data = Bytes, Error: Into<BoxError> + Display>,
+    R: Default + From<Bytes> + Send + 'static,
+{
     let cors = access.cors();
     let service = ServiceBuilder::new()
         .layer(ValidateRequestHeaderLayer::custom(
             move |request: &mut Request<Incoming>| access.admit(request),
         ))
         .option_layer(cors)
-        .service(guarded(policy, server));
+        .service(service);
     traced(service)
 }
 
@@ -84,8 +155,7 @@ where
     ServiceBuilder::new()
         // A body that is announced and never comes would hold its share of the
         // policy layer's memory for ever.
-        .layer(RequestBodyDeadlineLayer::new(BODY_DEADLINE))
-        .layer(MapRequestBodyLayer::new(BodyExt::boxed_unsync))
+        .layer(MapRequestBodyLayer::new(Timely::new))
         .layer(Traced)
         .layer(policy.with_held_streams())
         .map_request(traces::goes_on)
@@ -144,7 +214,7 @@ mod tests {
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
-        time::{self, Instant},
+        time,
     };
 
     /// Bytes of requests that the gateway below holds at once.

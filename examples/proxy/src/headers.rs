@@ -18,23 +18,16 @@ pub(crate) fn bearer(value: &HeaderValue) -> Option<&[u8]> {
 
 /// Takes out what the caller may not tell the upstream.
 pub(crate) fn keep_what_is_the_callers(headers: &mut HeaderMap, pass_authorization: bool) {
-    let refused: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| {
-            let folded;
-            let mut name = name.as_str();
-            // CGI and WSGI servers read `X_Forwarded_For` as `X-Forwarded-For`.
-            if name.contains('_') {
-                folded = name.replace('_', "-");
-                name = &folded;
-            }
-            is_reserved(name) || (!pass_authorization && is_credential(name))
-        })
-        .cloned()
-        .collect();
-    for name in refused {
-        headers.remove(name);
-    }
+    remove_all(headers, |name| {
+        let folded;
+        let mut name = name.as_str();
+        // CGI and WSGI servers read `X_Forwarded_For` as `X-Forwarded-For`.
+        if name.contains('_') {
+            folded = name.replace('_', "-");
+            name = &folded;
+        }
+        is_reserved(name) || (!pass_authorization && is_credential(name))
+    });
     forget_operators(headers);
 }
 
@@ -117,15 +110,16 @@ pub(crate) fn keep_what_is_the_upstreams(headers: &mut HeaderMap) {
         header::REFRESH,
         HeaderName::from_static("x-accel-redirect"),
     ];
-    for name in &ELSEWHERE {
-        headers.remove(name);
-    }
-    let cors: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("access-control-"))
-        .cloned()
-        .collect();
-    for name in cors {
+    remove_all(headers, |name| {
+        ELSEWHERE.contains(name) || name.as_str().starts_with("access-control-")
+    });
+}
+
+/// Removes every header of such a name. Few have one, so that to look at all names once is
+/// less work than to search for each that has to go.
+fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
+    let found: Vec<HeaderName> = headers.keys().filter(|name| goes(name)).cloned().collect();
+    for name in found {
         headers.remove(name);
     }
 }
@@ -141,9 +135,10 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|name| name.trim().parse().ok())
         .filter(|name| !is_end_to_end(name))
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in named {
         headers.remove(name);
     }
+    remove_all(headers, is_hop_by_hop);
 }
 
 /// What the policy layer reads or sets is not to be had removed by naming it

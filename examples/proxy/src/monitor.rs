@@ -387,7 +387,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_comes_and_goes_does_not_have_the_stores_asked_each_time() {
         let store = Arc::new(Slow::default());
-        let approvals = Approvals::new(Arc::new(MemoryApprovalStore::default()));
+        let approvals = Approvals::new(MemoryApprovalStore::default());
         let sessions: Arc<dyn SessionStore> = store.clone();
         let asked = Arc::new(Asked::new(WatchedStores {
             sessions: Some(sessions),

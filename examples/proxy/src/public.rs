@@ -125,7 +125,7 @@ fn told(state: Option<ApprovalState>) -> Response<Full<Bytes>> {
             "The call is not made. Your client is told why, if the operator said so.",
         ),
         Some(ApprovalState::Used) => ("Done", "It was approved, and the call was made."),
-        Some(ApprovalState::Expired | ApprovalState::Cancelled) | None => {
+        _ => {
             let told = Told {
                 state: None,
                 title: "Nothing waits here",
@@ -271,7 +271,7 @@ mod tests {
         let store = Arc::new(Slow::default());
         let url = PublicUrl::parse("https://gateway.example.com").unwrap();
         let access = Access::new("127.0.0.1:1".parse().unwrap());
-        let pages = PublicPages::new(&url, access, Approvals::new(Arc::clone(&store) as _));
+        let pages = PublicPages::new(&url, access, Approvals::new(Arc::clone(&store)));
         let paths: Vec<_> = (0..1_024).map(|id| format!("{PATH}/{id:032x}")).collect();
         let mut open: Vec<_> = paths
             .iter()

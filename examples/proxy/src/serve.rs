@@ -90,10 +90,10 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
         None => None,
     };
     traces::start()?;
-    let audit = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
+    let records = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
     let admin = admin.recording_in(args.audit.audit.as_ref());
     let lost = Lost::default();
-    let audit = admin.shown_beside(lost.beside(audit));
+    let audit = lost.beside(admin.shown_beside(records.clone()));
     let listener = bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
     tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
@@ -132,7 +132,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     }));
     let layer = admin.under(layer).dangerous();
     let layer = layer.sessions_per_minute(args.sessions_per_minute);
-    match target {
+    let ended = match target {
         Some(target) => {
             admin.open(&access).await?;
             let upstream = upstream(target)?;
@@ -148,7 +148,9 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
             let service = gateway(layer, access, bridge.clone());
             guard_command(listener, public::beside(service, pages), bridge).await
         }
-    }
+    };
+    audit::close(records).await;
+    ended
 }
 
 /// A policy is read again whenever its file changes, so whoever asks for that has it

@@ -40,14 +40,14 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     let state = State::parse(&args.state)?;
     let news = admin::News::default();
     let policy = policy::watch(&args.policy, state.keeps(), admin::warn_of_nobody, &news)?;
-    let audit = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
+    let records = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
     let (mut server, stdin, stdout) =
         Server::start(&args.command, Stdio::inherit()).map_err(Failure::Start)?;
     let mut guard = MessageGuard::from_source(policy).server_name(server.name());
-    if let Some(sink) = audit {
-        guard = guard.audit(sink);
+    if let Some(records) = records.clone() {
+        guard = guard.audit(records);
     }
     guard = state.open(server.name(), None).await?.under_guard(guard);
     let guard = Guard {
@@ -61,6 +61,9 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     // Waited for, so that whoever starts the server again finds what it locked.
     server.kill();
     let _ = timeout(GRACE, server.end()).await;
+    // With it end the calls that nobody answers any more.
+    drop(guard);
+    audit::close(records).await;
     ended.map(|()| ExitCode::SUCCESS)
 }
 

@@ -141,15 +141,20 @@ where
     B::Data: Send,
 {
     pub(crate) fn new(target: Target) -> Result<Self, rustls::Error> {
+        Ok(Self::by(Connector::new()?, target))
+    }
+
+    /// The same, if it is connected to in this way.
+    fn by(connector: Connector, target: Target) -> Self {
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(MAX_IDLE)
-            .build(Connector::new()?);
-        Ok(Self {
+            .build(connector);
+        Self {
             client,
             target: Arc::new(target),
-        })
+        }
     }
 }
 
@@ -291,5 +296,85 @@ impl fmt::Display for Causes<'_> {
             cause = error.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connect::tests::{connector, serve};
+
+    use futures_util::future::join_all;
+    use http_body_util::BodyExt;
+    use hyper::service::service_fn;
+    use tokio::sync::Barrier;
+    use tower::ServiceExt;
+
+    /// Calls that are under way together.
+    const TOGETHER: usize = 8;
+
+    /// Answers no call before all are there.
+    fn answering_together() -> impl hyper::service::Service<
+        Request<Incoming>,
+        Response = Response<Full<Bytes>>,
+        Error = Infallible,
+        Future: Send,
+    > + Clone
+    + Send {
+        let all = Arc::new(Barrier::new(TOGETHER));
+        service_fn(move |request: Request<Incoming>| {
+            let all = Arc::clone(&all);
+            async move {
+                if request.method() == Method::POST {
+                    all.wait().await;
+                }
+                let said = format!("{:?} {}", request.version(), request.uri().path());
+                Ok::<_, Infallible>(Response::new(Full::from(said)))
+            }
+        })
+    }
+
+    async fn ask(upstream: Upstream<Full<Bytes>>, method: Method, version: Version) -> String {
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.method_mut() = method;
+        *request.version_mut() = version;
+        let answer = upstream.oneshot(request).await.unwrap();
+        let body = answer.into_body().collect().await.unwrap();
+        String::from_utf8(body.to_bytes().to_vec()).unwrap()
+    }
+
+    /// What calls are told by such a server of these protocols that has been asked before,
+    /// and what its connections speak.
+    async fn asked(protocols: &[&str]) -> (Vec<String>, Vec<Option<Vec<u8>>>) {
+        let (port, mut accepted) = serve(protocols, answering_together()).await;
+        let target = Target::new(&format!("https://localhost:{port}/mcp"), []).unwrap();
+        let upstream = Upstream::by(connector(), target);
+        ask(upstream.clone(), Method::GET, Version::HTTP_11).await;
+        let said = join_all((0..TOGETHER).map(|number| {
+            // Callers come by either protocol.
+            let version = [Version::HTTP_11, Version::HTTP_2][number % 2];
+            ask(upstream.clone(), Method::POST, version)
+        }))
+        .await;
+        let accepted = std::iter::from_fn(|| accepted.try_recv().ok());
+        (said, accepted.collect())
+    }
+
+    #[tokio::test]
+    async fn calls_share_one_connection_to_a_server_that_speaks_http2() {
+        let (said, accepted) = asked(&["h2", "http/1.1"]).await;
+        assert_eq!(said, ["HTTP/2.0 /mcp"; TOGETHER]);
+        assert_eq!(accepted, [Some(b"h2".to_vec())]);
+    }
+
+    #[tokio::test]
+    async fn each_call_has_a_connection_to_a_server_that_speaks_http1() {
+        for protocols in [&["http/1.1"][..], &[]] {
+            let (said, accepted) = asked(protocols).await;
+            assert_eq!(said, ["HTTP/1.1 /mcp"; TOGETHER]);
+            let agreed = protocols.first().map(|name| name.as_bytes().to_vec());
+            assert!(accepted.iter().all(|one| *one == agreed), "{accepted:?}");
+            assert!(accepted.len() >= TOGETHER, "{accepted:?}");
+        }
     }
 }

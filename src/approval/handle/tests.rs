@@ -4,8 +4,7 @@ use futures::{FutureExt as _, StreamExt as _};
 use super::*;
 use crate::approval::testing::{Asking, demand, question};
 use crate::approval::{
-    ApprovalChanges, ApprovalEvent, ApprovalQuestion, Asked, CallDigest, Decider,
-    MemoryApprovalStore, Used,
+    ApprovalEvent, ApprovalQuestion, Asked, CallDigest, Decider, MemoryApprovalStore, Used,
 };
 use crate::limit::testing::ManualClock;
 
@@ -21,7 +20,7 @@ impl Clock for ManualClock {
 fn applications_see_what_waits_and_decide() {
     let store = Arc::new(MemoryApprovalStore::default());
     let clock = ManualClock::at(START);
-    let approvals = Approvals::new(Arc::clone(&store) as Arc<dyn ApprovalStore>).clock(clock);
+    let approvals = Approvals::new(Arc::clone(&store)).clock(clock);
     let mut changes = approvals.changes();
     let calls = ["1", "2"].map(|arguments| question(&demand(), "alice", arguments, clock.now()));
     let [one, other] = calls
@@ -96,13 +95,13 @@ impl ApprovalStore for Broken {
     }
 
     fn changes(&self) -> ApprovalChanges {
-        ApprovalChanges::default()
+        panic!("on purpose");
     }
 }
 
 #[test]
 fn a_store_that_fails_is_an_error() {
-    let approvals = Approvals::new(Arc::new(Broken));
+    let approvals = Approvals::new(Broken);
     let request = ApprovalId::new().unwrap();
     block_on(async {
         let text = |error: ApprovalError| {
@@ -121,4 +120,5 @@ fn a_store_that_fails_is_an_error() {
         let late = text(late.unwrap_err());
         assert_eq!(late, format!("{before}there was no answer in time"));
     });
+    assert_eq!(approvals.changes().next().now_or_never(), None);
 }

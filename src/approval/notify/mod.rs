@@ -7,6 +7,7 @@ mod webhook;
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -51,6 +52,13 @@ where
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
+impl<N: Notifier + ?Sized> Notifier for Arc<N> {
+    fn notify(&self, notice: &ApprovalNotice) {
+        (**self).notify(notice);
+    }
+}
+
 impl Approvals {
     /// Tells somebody of every new request, and of what becomes of it, for as long as
     /// what this returns is polled: an application spawns it. It never ends.
@@ -62,11 +70,10 @@ impl Approvals {
     /// everything.
     ///
     /// ```
-    /// use std::sync::Arc;
     /// use mcp_policy::{ApprovalNotice, Approvals, MemoryApprovalStore};
     ///
     /// # async fn example() {
-    /// let approvals = Approvals::new(Arc::new(MemoryApprovalStore::default()));
+    /// let approvals = Approvals::new(MemoryApprovalStore::default());
     /// let telling = approvals.notify(|notice: &ApprovalNotice| {
     ///     println!("{} of {} is {}", notice.name(), notice.caller(), notice.state());
     /// });

@@ -24,7 +24,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let store = Arc::new(MemoryApprovalStore::default());
-        let approvals = Approvals::new(Arc::clone(&store) as Arc<dyn ApprovalStore>);
+        let approvals = Approvals::new(Arc::clone(&store));
         Self {
             store,
             approvals,

@@ -16,7 +16,7 @@ use crate::approval::request::{ApprovalId, ApprovalRequest, ApprovalState};
 use crate::audit::DecisionId;
 use crate::clock::Moment;
 use crate::limit::since_1970;
-use crate::remote::Link;
+use crate::remote::{Link, SOMETHING_ELSE};
 use crate::store::StoreError;
 
 /// How often it is tried again when a request has changed meanwhile. It cannot change
@@ -26,8 +26,8 @@ const TRIES: usize = 8;
 /// Requests that are told at once: 4 MiB of arguments at most.
 const PAGE: usize = 64;
 
-const TOO_OFTEN: StoreError = StoreError::of("requests change too often");
-const SOMETHING_ELSE: StoreError = StoreError::of("the Redis server answers something else");
+const TOO_OFTEN: StoreError =
+    StoreError::of("others have changed the request again and again meanwhile: try it once more");
 
 /// What [`known`](super::scripts) tells of a request: its text, its arguments, whether it is
 /// in force, and its number.
@@ -286,7 +286,7 @@ impl Requests {
                 self.changes.lose();
                 return Err(SOMETHING_ELSE);
             };
-            if let (Ok(id), Some(state)) = (id.parse(), ApprovalState::of_word(state)) {
+            if let (Ok(id), Ok(state)) = (id.parse(), state.parse()) {
                 if writer != self.writer {
                     self.changes.announce(id, state);
                 }

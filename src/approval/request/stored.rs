@@ -64,8 +64,37 @@ struct StoredShown<'a> {
 }
 
 impl ApprovalRequest {
-    /// All of it but what is shown of the call, as text.
-    pub(in crate::approval) fn stored(&self) -> Result<String, StoreError> {
+    /// All of it but what is shown of the call, as a text for
+    /// [`from_stored`](Self::from_stored) and nobody else: what is in it may be another
+    /// with each version of this crate.
+    ///
+    /// # Errors
+    ///
+    /// If a time in it is before 1970.
+    ///
+    /// ```
+    /// use mcp_policy::{Action, ApprovalQuestion, ApprovalRequest, Caller, Moment, Policy};
+    ///
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny",
+    ///     "tools": { "pay": { "require_approval": true } } }"#.parse()?;
+    /// let decision = policy.decide(&Action::call_tool("pay"));
+    /// let message = r#"{ "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+    ///     "params": { "name": "pay", "arguments": { "to": "bob" } } }"#;
+    /// let demand = decision.approval().unwrap();
+    /// let alice = Caller::new("alice");
+    /// let asked = ApprovalQuestion::of_message("", &alice, message, demand, Moment::now());
+    ///
+    /// let mut request = ApprovalRequest::new(&asked.unwrap())?;
+    /// let (stored, shown) = (request.stored()?, request.stored_shown()?);
+    /// let again = ApprovalRequest::from_stored(&stored, shown.as_deref())?;
+    /// assert_eq!(again.id(), request.id());
+    /// assert_eq!(again.arguments().unwrap().text(), r#"{ "to": "bob" }"#);
+    ///
+    /// request.cancel();
+    /// assert_eq!(request.stored_shown()?, None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stored(&self) -> Result<String, StoreError> {
         let facts = &self.facts;
         let decision = self.decision.as_ref().map(|(ruling, at)| Decision {
             approves: ruling.approves(),
@@ -96,8 +125,14 @@ impl ApprovalRequest {
         written(&stored)
     }
 
-    /// What is shown of the call; `None` once the request has ended.
-    pub(in crate::approval) fn stored_shown(&self) -> Result<Option<String>, StoreError> {
+    /// What is shown of the call to whoever decides, as another text for
+    /// [`from_stored`](Self::from_stored); `None` once the request has ended. It holds
+    /// values of arguments: a store forgets it as soon as it is `None`.
+    ///
+    /// # Errors
+    ///
+    /// None that is known.
+    pub fn stored_shown(&self) -> Result<Option<String>, StoreError> {
         let Some(shown) = &self.shown else {
             return Ok(None);
         };
@@ -122,15 +157,15 @@ impl ApprovalRequest {
         Ok(request)
     }
 
-    /// The request of which these are the texts.
+    /// The request of which [`stored`](Self::stored) and
+    /// [`stored_shown`](Self::stored_shown) gave these texts. Its time may be
+    /// [over](Self::is_over) meanwhile.
     ///
     /// # Errors
     ///
-    /// If that cannot be told with certainty.
-    pub(in crate::approval) fn from_stored(
-        stored: &str,
-        shown: Option<&str>,
-    ) -> Result<Self, StoreError> {
+    /// If that cannot be told with certainty: the texts are not of one request, or of a
+    /// version of this crate that this one does not understand.
+    pub fn from_stored(stored: &str, shown: Option<&str>) -> Result<Self, StoreError> {
         let shown = shown.map(read::<StoredShown<'_>>).transpose()?;
         let request = Self::from_parts(read(stored)?, shown)?;
         match request.state.is_open() == request.shown.is_some() {
@@ -140,7 +175,7 @@ impl ApprovalRequest {
     }
 
     fn from_parts(stored: Stored<'_>, shown: Option<StoredShown<'_>>) -> Result<Self, StoreError> {
-        let state = ApprovalState::of_word(&stored.state).ok_or(UNREADABLE)?;
+        let state: ApprovalState = stored.state.parse().map_err(|_| UNREADABLE)?;
         if stored.version != VERSION {
             return Err(UNREADABLE);
         }

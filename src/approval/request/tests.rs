@@ -33,7 +33,11 @@ fn ids_are_read_as_they_are_written() {
         "000102030405060708090a0b0c0d0e0g",
         "000102030405060708090a0b0c0d0é",
     ] {
-        assert_eq!(text.parse::<ApprovalId>(), Err(NoApprovalId), "{text}");
+        assert_eq!(
+            text.parse::<ApprovalId>(),
+            Err(ApprovalIdError(())),
+            "{text}"
+        );
     }
 }
 

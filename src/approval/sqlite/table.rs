@@ -62,7 +62,10 @@ fn bytes(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Vec<u8>>> {
 }
 
 /// Of a row that does not hold the request that it is kept as.
-const NO_REQUEST: StoreError = StoreError::of("the state file holds something else");
+const NO_REQUEST: StoreError = StoreError::of(
+    "the state file holds a request for approval that this program has not written: restore the \
+     file, or name another",
+);
 
 impl Written {
     fn of(row: &Row<'_>) -> rusqlite::Result<Self> {

@@ -8,7 +8,6 @@ use rusqlite::Connection;
 use super::Shared;
 use super::act::{Act, Done};
 use super::table::Table;
-use crate::approval::request::{ApprovalId, ApprovalState};
 use crate::clock::{Clock as _, Moment, SystemClock};
 use crate::limit::since_1970;
 use crate::sqlite::{Chore, Failure, Task, empty_log, store_error};
@@ -237,8 +236,7 @@ fn warn(error: &rusqlite::Error) {
 
 fn announce(shared: &Shared, changes: &[(String, String)]) {
     for (id, state) in changes {
-        let change = (id.parse::<ApprovalId>(), ApprovalState::of_word(state));
-        if let (Ok(request), Some(state)) = change {
+        if let (Ok(request), Ok(state)) = (id.parse(), state.parse()) {
             shared.changes.note(request, state);
         }
     }

@@ -18,15 +18,6 @@ use crate::policy::Approver;
 
 const START: &str = "2028-02-28T23:59:30Z";
 const MOMENT: Duration = Duration::from_millis(1);
-const ALL: [ApprovalState; 6] = [
-    ApprovalState::Pending,
-    ApprovalState::Approved,
-    ApprovalState::Denied,
-    ApprovalState::Expired,
-    ApprovalState::Used,
-    ApprovalState::Cancelled,
-];
-
 fn pay(clock: &ManualClock, arguments: &str) -> ApprovalQuestion {
     question(&demand(), "alice", arguments, clock.now())
 }
@@ -59,9 +50,9 @@ pub(crate) fn finds_what_was_asked_before(store: &dyn ApprovalStore) {
         let requests = store.list(states, now).into_iter();
         requests.map(|request| request.id()).collect::<Vec<_>>()
     };
-    assert_eq!(listed(&ALL), ids);
+    assert_eq!(listed(&ApprovalState::ALL), ids);
     assert_eq!(listed(&[ApprovalState::Used, ApprovalState::Pending]), ids);
-    assert_eq!(listed(&ALL[1..]), []);
+    assert_eq!(listed(&ApprovalState::ALL[1..]), []);
     assert_eq!(listed(&[]), []);
 }
 
@@ -200,7 +191,10 @@ pub(crate) fn begins_one_request_for_many(store: &dyn ApprovalStore) {
             });
         }
     });
-    assert_eq!(Asking(store).list(&ALL, clock.now()).len(), 1);
+    assert_eq!(
+        Asking(store).list(&ApprovalState::ALL, clock.now()).len(),
+        1
+    );
 }
 
 /// It expires so much later than it was asked for, and so much later than it was
@@ -379,7 +373,7 @@ pub(crate) fn forgets_arguments(store: &dyn ApprovalStore) {
             .is_some()
     );
     clock.pass(EXPIRES);
-    assert_eq!(store.list(&ALL, clock.now()).len(), 5);
+    assert_eq!(store.list(&ApprovalState::ALL, clock.now()).len(), 5);
     for id in ids {
         assert_eq!(store.get(id, clock.now()).unwrap().arguments(), None);
     }

@@ -18,8 +18,8 @@ pub use self::log::{AuditFilter, AuditRow, SqliteAuditLog};
 use self::row::Row;
 use self::writer::{FOR_EVER, Keep, Writer};
 use super::queue::Queue;
-use super::{AuditRecord, AuditSink, Receipt};
-use crate::sqlite::in_microseconds;
+use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
+use crate::sqlite::{in_microseconds, no_thread};
 use crate::store::StoreError;
 
 /// Keeps records in an SQLite file, which [`SqliteAuditLog`] reads.
@@ -27,7 +27,8 @@ use crate::store::StoreError;
 /// A record counts as recorded once the disk has it: it survives the end of this
 /// process, however sudden, and that of the machine. A thread of its own writes, and
 /// what comes while it waits for the disk is written at once. When about 16 MiB wait,
-/// nothing more is taken.
+/// nothing more is taken. A program that is about to end waits for what is on its way
+/// with [`close`](Self::close).
 ///
 /// While the file is locked, cannot be written or is not in its place, nothing is
 /// recorded, and what cannot be recorded is refused; it goes on by itself when it can be
@@ -70,7 +71,7 @@ impl SqliteAuditSink {
         thread::Builder::new()
             .name("mcp-policy-audit".to_owned())
             .spawn(move || writer.work(&other_end))
-            .map_err(|error| StoreError::new(format!("there is no thread: {error}")))?;
+            .map_err(|error| no_thread("the audit file", &error))?;
         Ok(Self { queue, keep })
     }
 
@@ -84,6 +85,17 @@ impl SqliteAuditSink {
         self.keep.store(in_microseconds(time), Ordering::Relaxed);
         self.queue.wake();
         self
+    }
+
+    /// Waits until everything that it was handed is in the file, for a program that is
+    /// about to end. Nothing more is recorded from now on. That takes as long as the
+    /// disk does; to drop it does the same, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// If what was written last could not be.
+    pub async fn close(&self) -> Result<(), Unrecorded> {
+        self.queue.close().await
     }
 }
 
@@ -99,7 +111,7 @@ impl AuditSink for SqliteAuditSink {
 /// What is written already is; the writer ends once it has written the rest.
 impl Drop for SqliteAuditSink {
     fn drop(&mut self) {
-        self.queue.close();
+        drop(self.queue.close());
     }
 }
 

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::Verdict;
 use crate::audit::testing::{decision, decision_with, outcome};
+use crate::audit::{Names, Verdict};
 
 /// In memory where there is such a place: what is written in tests is not to be kept.
 fn directory() -> TempDir {
@@ -81,7 +81,7 @@ fn a_filter_finds_what_is_meant_and_nothing_else() {
     let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
     let records = [
         decision_with("a", |facts| facts.server = Some("other".into())),
-        decision_with("a", |facts| facts.caller = Some("bob".to_owned())),
+        decision_with("a", |facts| facts.caller = Some("bob".into())),
         decision_with("run", |facts| facts.inner = Some("b".to_owned())),
         decision_with("b", |facts| facts.verdict = Verdict::Denied),
         decision_with("c", |facts| facts.rule = Cow::Borrowed("/tools/a/action")),
@@ -210,6 +210,19 @@ fn what_was_handed_over_is_written_when_the_sink_is_dropped() {
     while all(&path).len() < 1_000 {
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+#[test]
+fn what_is_on_its_way_is_written_before_it_is_closed() {
+    let (_directory, path, sink) = fresh();
+    // More than are written at once.
+    for _ in 0..600 {
+        drop(sink.record(&decision("a")));
+    }
+    assert_eq!(block_on(sink.close()), Ok(()));
+    assert_eq!(all(&path).len(), 600);
+    assert!(!keep(&sink, &decision("b")));
+    assert_eq!(block_on(sink.close()), Ok(()));
 }
 
 #[test]
@@ -347,10 +360,10 @@ fn what_it_costs() {
     let message = |number: usize| {
         decision_with(&format!("tool-{}", number % 40), |facts| {
             facts.time = now - Duration::from_secs(u64::try_from(MESSAGES - number).unwrap());
-            facts.caller = Some(format!("caller-{}", number % 100));
+            facts.caller = Some(format!("caller-{}", number % 100).into());
             facts.session = Some("9b1deb4d3b7d4bad".to_owned());
             facts.server = Some("127.0.0.1:8080".into());
-            facts.argument_keys = vec!["flow_id".to_owned(), "namespace".to_owned()];
+            facts.argument_keys = Names::new(["flow_id", "namespace"].into_iter());
             facts.policy = Some(policy.clone());
         })
     };

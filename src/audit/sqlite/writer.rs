@@ -71,9 +71,11 @@ impl Writer {
     fn write_all(&mut self, mut batch: Batch<Vec<Row>>, telling: &mut Telling) {
         loop {
             let rest = batch.split_off(BATCH);
-            let result = self.write(&batch.content);
-            telling.result(&result);
-            batch.settle(result.is_ok());
+            // Who closes the queue waits in a batch, too, but puts nothing into it.
+            if !batch.content.is_empty() {
+                telling.result(&self.write(&batch.content));
+            }
+            batch.settle(!telling.is_failing());
             match rest {
                 Some(rest) => batch = rest,
                 None => return,

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
@@ -48,7 +49,7 @@ struct Waiting<R, E> {
 /// The id of a call, and how the server answered it.
 #[derive(Clone)]
 struct Call {
-    id: Bytes,
+    id: Arc<[u8]>,
     status: StatusCode,
 }
 
@@ -145,6 +146,8 @@ impl<R: Body<Data = Bytes>, E> Body for HeldBody<R, E> {
 /// How the answer goes on.
 fn answered<R, E>(answer: Result<Response<ResponseBody<R>>, E>, call: Call) -> State<R, E> {
     let Ok(answer) = answer else {
+        // The client cannot be told more, and nobody else sees the error.
+        tracing::warn!(target: "mcp_policy", "the service behind a call that was held has failed");
         return State::Last(Some(call.failed("The server did not answer.")));
     };
     let (head, body) = answer.into_parts();

@@ -60,6 +60,23 @@ pub struct HeldStreamsService<S> {
     inner: PolicyService<S>,
 }
 
+impl<S> HeldStreamsService<S> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        self.inner.get_ref()
+    }
+
+    /// The inner service. What it is sent directly is not judged.
+    pub fn get_mut(&mut self) -> &mut S {
+        self.inner.get_mut()
+    }
+
+    /// The inner service, without the policy.
+    pub fn into_inner(self) -> S {
+        self.inner.into_inner()
+    }
+}
+
 impl<S, B, R> Service<Request<B>> for HeldStreamsService<S>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,

@@ -65,7 +65,7 @@ mod tests {
     fn state(number: usize) -> StateId {
         let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&number.to_be_bytes());
-        StateId::new(bytes)
+        StateId::from_bytes(bytes)
     }
 
     fn later() -> Duration {

@@ -28,6 +28,7 @@ pub(super) async fn usage(
     most: usize,
 ) -> Result<Vec<Usage>, StoreError> {
     let mut walk = Walk::new(link, scripts, filter);
+    walk.seen = Some(HashSet::new());
     let looking = async {
         let mut found = Vec::new();
         while let Some((_, budget)) = walk.next().await? {
@@ -59,7 +60,7 @@ pub(super) async fn reset(
     timeout(PATIENCE, resetting).await.unwrap_or(Err(TOO_MUCH))
 }
 
-/// Looks at every budget that is meant, once. What comes or goes meanwhile may be
+/// Looks at every budget that is meant. What comes or goes meanwhile may be
 /// among them or not.
 struct Walk {
     link: Link,
@@ -69,8 +70,8 @@ struct Walk {
     cursor: Option<u64>,
     /// What it has named last.
     keys: Vec<Vec<u8>>,
-    /// What was meant: the server may name a key twice.
-    seen: HashSet<Vec<u8>>,
+    /// What was meant, if it must not come twice: the server may name a key again.
+    seen: Option<HashSet<Vec<u8>>>,
 }
 
 impl Walk {
@@ -81,21 +82,23 @@ impl Walk {
             filter,
             cursor: Some(0),
             keys: Vec::new(),
-            seen: HashSet::new(),
+            seen: None,
         }
     }
 
     async fn next(&mut self) -> Result<Option<(Vec<u8>, Budget)>, StoreError> {
         loop {
             while let Some(key) = self.keys.pop() {
-                if self.seen.contains(&key) {
+                if self.seen.as_ref().is_some_and(|seen| seen.contains(&key)) {
                     continue;
                 }
                 let mut call = self.scripts.usage.prepare_invoke();
                 let answer = self.link.invoke(call.key(&key)).await?;
                 let budget = Budget::read(answer);
                 if let Some(budget) = budget.filter(|budget| budget.is_meant(&self.filter)) {
-                    self.seen.insert(key.clone());
+                    if let Some(seen) = &mut self.seen {
+                        seen.insert(key.clone());
+                    }
                     return Ok(Some((key, budget)));
                 }
             }

@@ -19,7 +19,7 @@ use smallvec::SmallVec;
 use super::usage::{Usage, UsageFilter};
 use super::{Conclusion, LimitStore, Reservation, Reserved, STATE_KEPT, StateId};
 use crate::clock::Moment;
-use crate::remote::{Begun, Link, Remote};
+use crate::remote::{Begun, Link, Remote, SOMETHING_ELSE};
 use crate::rounds::{RequestStateKeys, random_key};
 use crate::store::{Answer, StoreError};
 use part::Part;
@@ -86,6 +86,10 @@ impl RedisLimitStore {
     /// with `rediss:` for TLS, by the certificates that this machine trusts, or
     /// `unix:///PATH`.
     ///
+    /// The first URL with `rediss:` chooses for the whole process what does the
+    /// cryptography of `rustls`: `ring`, unless the program has installed another
+    /// `CryptoProvider` by then. A program that wants another installs it before.
+    ///
     /// # Errors
     ///
     /// If this is no such URL, or no thread can be made.
@@ -123,7 +127,8 @@ impl RedisLimitStore {
     ///
     /// # Errors
     ///
-    /// If the server does not answer, or what is there is no key.
+    /// If the server does not answer, or what is there is no key: whoever deletes it then
+    /// has a new one made.
     pub async fn request_state_keys(&self) -> Result<RequestStateKeys, StoreError> {
         let new = random_key().map_err(|error| StoreError::new(error.to_string()))?;
         let (mut set, mut get) = (Cmd::new(), Cmd::new());
@@ -135,7 +140,7 @@ impl RedisLimitStore {
         };
         let key = self.remote.begin(find).answer().await?;
         let key = key.try_into();
-        let key = key.map_err(|_| StoreError::of("what is there is no key"))?;
+        let key = key.map_err(|_| NO_KEY)?;
         Ok(RequestStateKeys::new(key))
     }
 
@@ -224,13 +229,18 @@ impl RedisLimitStore {
         self.under_way
             .begin(reservation, steps.iter().map(|step| &step.part));
         let (id, under_way) = (reservation.id(), self.under_way.clone());
-        self.remote.begin(async move |link| {
+        let begun = self.remote.begin(async move |link| {
             let reserved = reserve(link, steps).await;
             if !matches!(reserved, Ok(Reserved::Admitted { .. })) {
                 under_way.end(id);
             }
             reserved
-        })
+        });
+        // What fails at once is not concluded either.
+        if !begun.is_asked() {
+            self.under_way.end(id);
+        }
+        begun
     }
 }
 
@@ -279,6 +289,11 @@ impl LimitStore for RedisLimitStore {
         true
     }
 }
+
+const NO_KEY: StoreError = StoreError::of(
+    "what the Redis server has under mcp-policy:1:request-state-key is no key: delete that, and a \
+     new one is made",
+);
 
 /// Where the key is that seals request states.
 const KEY_THAT_SEALS: &str = "mcp-policy:1:request-state-key";
@@ -383,7 +398,7 @@ impl Asked {
             }
             2 => return Err(StoreError::of("it was concluded before it was reserved")),
             3 => return Err(StoreError::of("it was reserved before")),
-            _ => return Err(StoreError::of("the Redis server answers something else")),
+            _ => return Err(SOMETHING_ELSE),
         }
         Ok(())
     }

@@ -52,6 +52,11 @@ impl UnderWay {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
     /// Nothing is left half done under the lock, so a panic spoils nothing.
     fn lock(&self) -> MutexGuard<'_, HashMap<DecisionId, SmallVec<[Part; 2]>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

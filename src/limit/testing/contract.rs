@@ -363,9 +363,7 @@ pub(crate) fn tells_budgets_apart(store: &dyn LimitStore) {
     for server in ["", "s", "se"] {
         for caller in ["", "e", "alice", "alice "] {
             for quota in &quotas {
-                let charges = std::iter::once(charge(quota, caller, 1)).collect();
-                let id = crate::audit::DecisionId::next();
-                let reservation = Reservation::new(id, server.into(), charges, at);
+                let reservation = Reservation::new(server, [charge(quota, caller, 1)], at);
                 assert_eq!(reserve(store, &reservation), ADMITTED);
                 assert_ne!(reserve(store, &reservation), ADMITTED);
             }
@@ -474,14 +472,19 @@ pub(crate) fn uses_each_state_once(stores: &[&dyn LimitStore]) {
     );
     let uses = |number| {
         let used = move |store: &&dyn LimitStore| {
-            block_on(store.use_state(&StateId::new([number; 24])).patiently()).unwrap()
+            block_on(
+                store
+                    .use_state(&StateId::from_bytes([number; 24]))
+                    .patiently(),
+            )
+            .unwrap()
         };
         stores.iter().map(used).filter(|first| *first).count()
     };
     assert_eq!(uses(1), 0);
     for number in [1, 2] {
         for store in stores {
-            store.keep_state(&StateId::new([number; 24]), &alice, now);
+            store.keep_state(&StateId::from_bytes([number; 24]), &alice, now);
         }
         assert_eq!(uses(number), 1);
         assert_eq!(uses(number), 0);

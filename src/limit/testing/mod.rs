@@ -10,7 +10,6 @@ use std::time::{Duration, Instant, SystemTime};
 use futures::executor::block_on;
 
 use super::{Charge, LimitStore, Reservation, Reserved};
-use crate::audit::DecisionId;
 use crate::clock::Moment;
 use crate::policy::{Amount, Period, Quota, Scope};
 
@@ -83,8 +82,7 @@ pub(crate) fn of_session(charge: Charge, session: &str) -> Charge {
 }
 
 pub(crate) fn reservation(at: Moment, charges: impl IntoIterator<Item = Charge>) -> Reservation {
-    let charges = charges.into_iter().collect();
-    Reservation::new(DecisionId::next(), "server".into(), charges, at)
+    Reservation::new("server", charges, at)
 }
 
 pub(crate) fn reserve(store: &dyn LimitStore, reservation: &Reservation) -> Reserved {

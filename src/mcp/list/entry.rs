@@ -73,6 +73,38 @@ pub(super) fn entry_name<'a>(
     reader: &mut Reader<'a>,
     naming: &str,
 ) -> Result<Option<Cow<'a, str>>, json::Error> {
+    match plain_name(reader, naming) {
+        Some(name) => Ok(name.map(Cow::Borrowed)),
+        None => any_name(reader, naming),
+    }
+}
+
+/// The same, if everything in the entry is as it mostly is; else nothing is read.
+fn plain_name<'a>(reader: &mut Reader<'a>, naming: &str) -> Option<Option<&'a str>> {
+    let mut found = None;
+    let is_plain = reader.plain_object(|key, value| {
+        if key != naming {
+            return !key::folds_onto(key, &[naming]);
+        }
+        let is_first = found.is_none();
+        found = plain_text(value).filter(|_| is_first);
+        found.is_some()
+    });
+    is_plain.then_some(found)
+}
+
+/// What a string says that holds no escape sequence.
+fn plain_text(value: &[u8]) -> Option<&str> {
+    let text = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let is_plain = !text.contains(&b'\\');
+    std::str::from_utf8(text).ok().filter(|_| is_plain)
+}
+
+/// The same of any entry.
+fn any_name<'a>(
+    reader: &mut Reader<'a>,
+    naming: &str,
+) -> Result<Option<Cow<'a, str>>, json::Error> {
     if reader.kind()? != Kind::Object {
         reader.skip()?;
         return Ok(None);
@@ -91,4 +123,86 @@ pub(super) fn entry_name<'a>(
         reader.skip().map(drop)
     })?;
     Ok(name.filter(|_| !ambiguous))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::json::Profile;
+
+    fn select(of: &[&'static str]) -> impl Strategy<Value = String> + use<> {
+        prop::sample::select(of.to_vec()).prop_map(str::to_owned)
+    }
+
+    fn entry() -> impl Strategy<Value = String> {
+        let key = select(&[
+            "name",
+            "name",
+            "Name",
+            "na_me",
+            "nam\\u0065",
+            "n\u{e9}",
+            "\u{ff4e}ame",
+            "title",
+            "uri",
+            "inputSchema",
+            "",
+            "a name that is long",
+            "nam",
+            "names",
+            "name\\n",
+        ]);
+        let value = select(&[
+            r#""tool""#,
+            r#""tool""#,
+            r#""to\u006fl""#,
+            r#""a long name of a tool \" here""#,
+            "7",
+            "null",
+            "{}",
+            "[]",
+            r#"{"name":"x"}"#,
+            r#"[{"a":[1,2]}]"#,
+            "1.5e3",
+            "\"\u{e9}\"",
+            "nul",
+            "{",
+            "\"",
+            "0",
+        ]);
+        let space = || select(&["", "", "", " ", "\n\t"]);
+        let member = (space(), key, space(), space(), value).prop_map(
+            |(before, key, after, behind, value)| {
+                format!("{before}\"{key}\"{after}:{behind}{value}{after}")
+            },
+        );
+        let around = select(&["", "", "", " ", "x", "]"]);
+        (around, prop::collection::vec(member, 0..6))
+            .prop_map(|(behind, members)| format!("{{{}}}{behind}", members.join(",")))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2048))]
+
+        #[test]
+        fn a_plain_entry_is_called_what_it_is_called_in_any_case(entry in entry()) {
+            for naming in ["name", "uri"] {
+                let read = || Reader::new(entry.as_bytes(), Profile::ANSWER).unwrap();
+                let (mut fast, mut slow) = (read(), read());
+                let (name, expected) = (plain_name(&mut fast, naming), any_name(&mut slow, naming));
+                match name {
+                    Some(name) => {
+                        prop_assert_eq!(expected, Ok(name.map(Cow::Borrowed)));
+                        prop_assert_eq!(fast.position(), slow.position());
+                    }
+                    None => {
+                        prop_assert_eq!(fast.position(), 0);
+                        prop_assert_eq!(entry_name(&mut fast, naming), expected);
+                    }
+                }
+            }
+        }
+    }
 }

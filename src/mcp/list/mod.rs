@@ -240,7 +240,7 @@ impl<'a> Scan<'_, 'a> {
     /// a notification about a task.
     fn message(&mut self, reader: &mut Reader<'a>) -> Result<(), Unreadable> {
         if !self.is_object(reader)? {
-            self.has_unasked();
+            self.note_unasked();
             return Ok(());
         }
         let mut seen = Seen::default();
@@ -272,7 +272,7 @@ impl<'a> Scan<'_, 'a> {
         })?;
         match (id, &method) {
             (Some(id), None) if is_answer => self.answers.push(Answer { id, task }),
-            _ => self.has_unasked(),
+            _ => self.note_unasked(),
         }
         let tells_of_task = |method: Cow<'_, str>| TASK_NOTIFICATIONS.contains(&&*method);
         if let (true, Some(task)) = (method.is_some_and(tells_of_task), about) {
@@ -282,7 +282,7 @@ impl<'a> Scan<'_, 'a> {
     }
 
     /// A message answers nothing.
-    fn has_unasked(&mut self) {
+    fn note_unasked(&mut self) {
         self.tells_unasked = true;
         self.is_foreign |= self.visibility.hears_only_answers();
     }

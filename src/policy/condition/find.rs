@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::keys::{Keys, Seen};
 use super::path::{Path, Step};
-use crate::json::{Error, Kind, Profile, Reader};
+use crate::json::{Error, Kind, Profile, Reader, Utf8};
 
 /// Items of a list that somebody may want to have.
 pub(in crate::policy) const MOST_FOUND: usize = 1000;
@@ -24,9 +24,19 @@ pub(in crate::policy) enum Found {
 /// text: one thing for a path without `[*]`, and with it one for every item.
 /// Of more than [`MOST_FOUND`] items no more than one beyond.
 pub(in crate::policy) fn find(path: &Path, text: &[u8]) -> Vec<Found> {
+    find_past(path, text, &[])
+}
+
+/// The same in a text in which these values need not be read again.
+pub(in crate::policy) fn find_past(
+    path: &Path,
+    text: &[u8],
+    long_values: &[Range<usize>],
+) -> Vec<Found> {
     let mut found = Vec::new();
     let mut read = || {
-        let mut reader = Reader::new(text, Profile::JUDGED)?;
+        let mut reader = Reader::of(Utf8::new(text)?, Profile::JUDGED);
+        reader.go_past(long_values);
         follow(path.steps(), &mut reader, &mut found)?;
         reader.finish()
     };

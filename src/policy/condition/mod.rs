@@ -10,8 +10,8 @@
 //! puts every value that it meets to the tests that wait for it. Nothing is
 //! collected: each answer is folded into the truth of its condition on the way.
 //!
-//! Nothing here knows HTTP, and nothing here reads a document: see section 3 of
-//! the policy language for what all of this means.
+//! Nothing here knows HTTP, and nothing here reads a document. What all of this means
+//! is said on [the page on policies](crate::docs::policy#conditions).
 
 mod find;
 mod folder;
@@ -32,7 +32,7 @@ mod wanted;
 #[cfg(test)]
 mod table;
 
-pub(in crate::policy) use self::find::{Found, MOST_FOUND, find};
+pub(in crate::policy) use self::find::{Found, MOST_FOUND, find, find_past};
 pub(in crate::policy) use self::number::{InMillionths, Number};
 pub use self::operator::Operator;
 pub(in crate::policy) use self::path::{Path, Root, Step};

@@ -20,7 +20,7 @@ const SAFE_DIGITS: u32 = 15;
 /// The largest magnitude of an integer that is readable however it is spelt.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
-/// An exact decimal number that is readable (section 3 of the policy language).
+/// An exact decimal number that every reader reads alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(in crate::policy) struct Number {
     /// -1, 0 or 1.

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 /// How a condition compares what it finds with its own value.
 ///
-/// Displays and serialises as the word that a document has for it. See section
-/// 3 of the policy language.
+/// Displays and serialises as the word that a document has for it. See
+/// [the page on policies](crate::docs::policy#conditions).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -48,7 +48,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    /// Every operator, in the order of the policy language.
+    /// Every operator, in the order in which they are explained.
     pub(in crate::policy) const ALL: [Self; 17] = [
         Self::Eq,
         Self::Neq,
@@ -70,7 +70,7 @@ impl Operator {
     ];
 
     /// The word for it in a document.
-    pub const fn name(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Eq => "eq",
             Self::Neq => "neq",
@@ -94,13 +94,13 @@ impl Operator {
 
     /// The operator of that name.
     pub(in crate::policy) fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.name() == name)
+        Self::ALL.into_iter().find(|known| known.as_str() == name)
     }
 }
 
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn a_name_is_one_everywhere() {
         for operator in Operator::ALL {
-            let name = operator.name();
+            let name = operator.as_str();
             assert_eq!(Operator::from_name(name), Some(operator));
             assert_eq!(serde_json::to_value(operator).unwrap(), name);
             assert_eq!(operator.to_string(), name);

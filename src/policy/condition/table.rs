@@ -1,13 +1,16 @@
-//! Section 3 of the policy language as a table, and what holds for all of it.
+//! What conditions mean as a table, and what holds for all of it.
 //!
 //! A row is a condition, the arguments, and what it is found to be in
 //! `require`, `deny_if` and `require_approval`: `T`rue, `F`alse or
 //! `U`ndecidable. The rows are written from the page.
 
+use std::ops::Range;
+
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::json::{Error, Profile, Reader};
 
 /// What follows from the path, whatever the operator is.
 const PATHS: &str = r#"
@@ -503,11 +506,24 @@ fn condition(text: &str, usage: Use, regexes: &mut Regexes) -> (Path, Test, Use)
 fn roots(args: &str) -> Roots<'_> {
     Roots {
         args: Some(args.as_bytes()),
+        long_args: &[],
         resource: Some(br#"{"uri": "a:b"}"#),
         caller: Some(br#"{"id": "ann", "claims": {"team": "ops"}}"#),
         tool: Some(br#"{"name": "run"}"#),
         client: None,
     }
+}
+
+/// Where the values of its members stand in the text of an object.
+fn values_in(object: &str) -> Vec<Range<usize>> {
+    let mut values = Vec::new();
+    let mut reader = Reader::new(object.as_bytes(), Profile::JUDGED).unwrap();
+    let read = reader.object(|reader, _| {
+        values.push(reader.skip()?);
+        Ok::<(), Error>(())
+    });
+    read.unwrap();
+    values
 }
 
 fn plan<'c>(conditions: impl IntoIterator<Item = (&'c str, Use)>) -> Plan {
@@ -522,6 +538,22 @@ fn plan<'c>(conditions: impl IntoIterator<Item = (&'c str, Use)>) -> Plan {
 
 fn truths(plan: &Plan, args: &str) -> Vec<Truth> {
     evaluate(&[plan], &roots(args))[0].to_vec()
+}
+
+#[test]
+fn what_was_read_before_is_not_read_again() {
+    let args = r#"{"a":1,"b":what was once a value,"c":2}"#;
+    let value = args.find("what").unwrap()..args.find(",\"c\"").unwrap();
+    let plan = plan([("args.a eq 1", Use::Require), ("args.c eq 2", Use::Require)]);
+    let found = |long_args: &[Range<usize>]| {
+        let roots = Roots {
+            long_args,
+            ..roots(args)
+        };
+        evaluate(&[&plan], &roots)[0].to_vec()
+    };
+    assert_eq!(found(&[value]), [Truth::True; 2]);
+    assert_eq!(found(&[]), [Truth::Undecidable; 2]);
 }
 
 #[test]
@@ -892,6 +924,9 @@ proptest! {
         let both = evaluate(&[&one, &two], &roots(&args));
         let turned = rewrite(&args);
         prop_assert_eq!(&evaluate(&[&one, &two], &roots(&turned)), &both);
+        let long_args = &*values_in(&args);
+        let past_values = Roots { long_args, ..roots(&args) };
+        prop_assert_eq!(&evaluate(&[&one, &two], &past_values), &both);
         for (texts, found) in [(&conditions, &both[0]), (&other, &both[1])] {
             for (text, found) in texts.iter().zip(found.chunks(3)) {
                 let slow = USES.map(|usage| {

@@ -5,7 +5,8 @@ use serde::Serialize;
 /// What a condition is found to be.
 ///
 /// Undecidable never helps the caller: it fails a `require`, fires a `deny_if`
-/// and asks in `require_approval`. See section 3 of the policy language.
+/// and asks in `require_approval`. There is nothing else that it can be. See
+/// [the page on policies](crate::docs::policy#conditions).
 ///
 /// ```
 /// use mcp_policy::Truth;

@@ -9,7 +9,7 @@ use super::path::Root;
 use super::plan::{Condition, Node, Plan};
 use super::truth::Truth;
 use super::wanted::Scalar;
-use crate::json::{Error, Kind, Profile, Reader};
+use crate::json::{Error, Kind, Profile, Reader, Utf8};
 
 /// The truth of every condition of a plan, in the order in which it was given
 /// them.
@@ -21,6 +21,8 @@ pub(in crate::policy) type Truths = SmallVec<[Truth; 8]>;
 pub(in crate::policy) struct Roots<'a> {
     /// Absent and `null` are an empty object.
     pub(in crate::policy) args: Option<&'a [u8]>,
+    /// Where values stand in these that need not be read again.
+    pub(in crate::policy) long_args: &'a [Range<usize>],
     pub(in crate::policy) resource: Option<&'a [u8]>,
     pub(in crate::policy) caller: Option<&'a [u8]>,
     pub(in crate::policy) tool: Option<&'a [u8]>,
@@ -36,6 +38,14 @@ impl<'a> Roots<'a> {
             Root::Caller => self.caller,
             Root::Tool => self.tool,
             Root::Client => self.client,
+        }
+    }
+
+    /// Where values stand in the text of a root that need not be read again.
+    pub(in crate::policy) fn long_values(&self, root: Root) -> &'a [Range<usize>] {
+        match root {
+            Root::Args => self.long_args,
+            _ => &[],
         }
     }
 }
@@ -62,7 +72,7 @@ pub(in crate::policy) fn evaluate(plans: &[&Plan], roots: &Roots<'_>) -> SmallVe
             base += plan.len();
         }
         if !cursors.is_empty() {
-            walk.root(roots.text(root), &cursors);
+            walk.root(roots, root, &cursors);
         }
     }
     walk.results(plans)
@@ -123,14 +133,15 @@ struct Walk {
 }
 
 impl Walk {
-    fn root(&mut self, text: Option<&[u8]>, cursors: &[Cursor<'_>]) {
+    fn root(&mut self, roots: &Roots<'_>, root: Root, cursors: &[Cursor<'_>]) {
         let mut read = |text| {
-            let mut reader = Reader::new(text, Profile::JUDGED)?;
+            let mut reader = Reader::of(Utf8::new(text)?, Profile::JUDGED);
+            reader.go_past(roots.long_values(root));
             let is_object = reader.kind()? == Kind::Object;
             self.value(&mut reader, cursors)?;
             reader.finish().map(|()| is_object)
         };
-        let read = text.map(&mut read);
+        let read = roots.text(root).map(&mut read);
         if !matches!(read, Some(Ok(true))) {
             for cursor in cursors {
                 for truth in self.truths.get_mut(cursor.places()).unwrap_or_default() {

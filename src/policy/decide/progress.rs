@@ -79,7 +79,7 @@ impl<'r> Progress<'r> {
         if demands.is_empty() {
             return None;
         }
-        let Arguments::Text(arguments) = what.arguments else {
+        let Arguments::Text(arguments, long_values) = what.arguments else {
             let first = demands.checks.iter().find_map(|checks| checks.first());
             if first.is_none() {
                 count(demands, None, &mut self.spent, &mut self.uncounted);
@@ -97,6 +97,7 @@ impl<'r> Progress<'r> {
             .then(|| &**caller.get_or_insert_with(|| caller_as_json(action.caller)));
         let roots = Roots {
             args: Some(arguments).filter(|text| !text.is_empty()),
+            long_args: long_values,
             resource: resource.as_deref().map(str::as_bytes),
             caller: caller.map(str::as_bytes),
             tool: tool.as_deref().map(str::as_bytes),

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::Condition;
 
-/// Which calls wait until somebody has approved exactly them, and how. See section
-/// 5 of the policy language.
+/// Which calls wait until somebody has approved exactly them, and how.
+///
+/// See [the page on policies](crate::docs::policy#approval).
 ///
 /// The default, `true` in JSON, asks an operator about every call. What is written
 /// as [`RuleAction::RequireApproval`](super::RuleAction::RequireApproval) is the
@@ -75,6 +76,7 @@ impl RequireApproval {
 }
 
 /// Who may approve a call that waits.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

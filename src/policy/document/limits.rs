@@ -2,7 +2,9 @@ use serde::{Serialize, Serializer};
 
 use super::super::quota::{Amount, OnStoreError, Scope};
 
-/// How much may be used up in a time. See section 4 of the policy language.
+/// How much may be used up in a time.
+///
+/// See [the page on policies](crate::docs::policy#limits).
 ///
 /// ```
 /// use mcp_policy::{
@@ -83,8 +85,9 @@ impl Limit {
 }
 
 /// The short form of a [`Limit`] on calls, whose counter is `rate`: written
-/// `"10/minute"` or `{ "max": 10, "window": 60 }`. See section 2 of the policy
-/// language.
+/// `"10/minute"` or `{ "max": 10, "window": 60 }`.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -112,7 +115,9 @@ impl RateLimit {
     }
 }
 
-/// How many calls may be under way at once. See section 2 of the policy language.
+/// How many calls may be under way at once.
+///
+/// See [the page on policies](crate::docs::policy#rules).
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -202,7 +207,10 @@ impl schemars::JsonSchema for Window {
     }
 }
 
-/// When counting begins anew. See section 4 of the policy language.
+/// When counting begins anew.
+///
+/// See [the page on policies](crate::docs::policy#limits).
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]

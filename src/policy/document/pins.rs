@@ -6,7 +6,9 @@ use serde::Serialize;
 use super::super::pins::digest_of;
 
 /// The definitions of tools, and the server's instructions, as somebody has seen and
-/// approved them. See section 7 of the policy language.
+/// approved them.
+///
+/// See [the page on policies](crate::docs::policy#pins).
 ///
 /// A digest is `sha256:` and the hexadecimal SHA-256 of the whole object of the tool as
 /// `tools/list` tells it, in one form whatever its white space and order: see
@@ -20,7 +22,7 @@ use super::super::pins::digest_of;
 /// pins.tools = Some([("read".to_owned(), Pins::digest_of(tool)?)].into());
 /// let mut document = PolicyDocument::new(DefaultAction::Deny);
 /// document.pins = Some(pins);
-/// # Ok::<(), mcp_policy::NoDefinition>(())
+/// # Ok::<(), mcp_policy::DefinitionError>(())
 /// ```
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -45,13 +47,14 @@ impl Pins {
     /// # Errors
     ///
     /// If it is no JSON, or one that two readers could take for different things.
-    pub fn digest_of(definition: &str) -> Result<String, NoDefinition> {
-        let digest = digest_of(definition.as_bytes()).ok_or(NoDefinition(()))?;
+    pub fn digest_of(definition: &str) -> Result<String, DefinitionError> {
+        let digest = digest_of(definition.as_bytes()).ok_or(DefinitionError(()))?;
         Ok(format!("sha256:{}", crate::digest::hex(&digest)))
     }
 }
 
 /// What becomes of tools whose definition is not the approved one.
+#[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -71,12 +74,12 @@ impl OnDrift {
 
 /// A text is no JSON that has one meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoDefinition(());
+pub struct DefinitionError(());
 
-impl fmt::Display for NoDefinition {
+impl fmt::Display for DefinitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("this is no JSON, or one that readers take for different things")
     }
 }
 
-impl std::error::Error for NoDefinition {}
+impl std::error::Error for DefinitionError {}

@@ -57,7 +57,7 @@ impl Reader<'_> {
         rules: &mut BTreeMap<RiskCategory, Rule>,
     ) {
         for member in self.object(node, place).unwrap_or_default() {
-            let Some(category) = RiskCategory::from_name(&member.key) else {
+            let Ok(category) = member.key.parse::<RiskCategory>() else {
                 self.no_field(&RISK, member, place);
                 continue;
             };
@@ -74,6 +74,6 @@ mod tests {
 
     #[test]
     fn the_fields_are_the_categories() {
-        assert_eq!(RISK.known, RiskCategory::ALL.map(RiskCategory::name));
+        assert_eq!(RISK.known, RiskCategory::ALL.map(RiskCategory::as_str));
     }
 }

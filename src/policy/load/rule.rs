@@ -385,7 +385,7 @@ impl Reader<'_> {
         let operator = Operator::from_name(word);
         if operator.is_none() {
             self.problems.report(|| {
-                let names = Operator::ALL.map(Operator::name);
+                let names = Operator::ALL.map(Operator::as_str);
                 let help = match operator_like(word).or_else(|| nearest(word, names.into_iter())) {
                     Some(known) => format!("did you mean \"{known}\"?"),
                     None => format!("the operators are `{}`", names.join("`, `")),
@@ -445,7 +445,7 @@ pub(super) fn has_one_of(members: &[Member], fields: &[&str]) -> bool {
 /// The operator of that name, or of one that means the same elsewhere.
 fn operator_like(word: &str) -> Option<&'static str> {
     let other = OTHER_NAMES.iter().find(|(other, _)| *other == word);
-    let known = Operator::from_name(word).map(Operator::name);
+    let known = Operator::from_name(word).map(Operator::as_str);
     known.or(other.map(|(_, name)| *name))
 }
 

@@ -31,7 +31,7 @@ impl Policy {
     /// of them matches, a condition on an argument that is not in the
     /// `inputSchema` of the tool, and one that compares it with what it never
     /// is; and limits that count by an argument which is not there, or is no
-    /// number. Rules by risk are compared with the tools that they apply to. See section 8 of the policy language.
+    /// number. Rules by risk are compared with the tools that they apply to.
     ///
     /// Each value is one tool, as in the result of `tools/list`; what is no tool
     /// with a name counts for nothing. What is in shadow is looked at as if it
@@ -106,12 +106,12 @@ impl<'t> Applied<'t> {
         let seen = Seen(listed.map(|listed| listed as &dyn Definitions));
         let mut applied = Self::default();
         for tool in tools {
-            let (decision, rule) = rules.judge(&rules.tools, tool.name, Names::All, seen);
-            if !decision.is_allowed() {
+            let said = rules.judge(&rules.tools, tool.name, Names::All, seen);
+            if !said.allows() {
                 continue;
             }
             applied.all.push(*tool);
-            if let Some(rule) = rule {
+            if let Some(rule) = said.rule() {
                 applied.by_rule.entry(rule.place()).or_default().push(*tool);
             }
         }

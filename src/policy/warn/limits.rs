@@ -50,7 +50,7 @@ fn limit_at(rule: &str, index: usize) -> String {
 impl Policy {
     /// The limits whose windows are an hour or longer, as warnings for a store that
     /// forgets what it counted when the process ends: each restart gives all of it
-    /// again. See section 8 of the policy language.
+    /// again.
     ///
     /// ```
     /// use mcp_policy::Policy;

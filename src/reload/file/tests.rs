@@ -247,10 +247,10 @@ fn whatever_becomes_of_a_file_is_logged() {
     });
     let written = fs::read_to_string(written).unwrap();
     for line in [
-        "INFO mcp_policy::reload::file: the policy was loaded again path=\"p.json\" digest=\"sha256:",
-        "WARN mcp_policy::reload::file: warning",
-        "ERROR mcp_policy::reload::file: error: unknown field `a`",
-        "ERROR mcp_policy::reload::file: error: unknown field `b`",
+        "INFO mcp_policy: the policy was loaded again path=\"p.json\" digest=\"sha256:",
+        "WARN mcp_policy: warning",
+        "ERROR mcp_policy: error: unknown field `a`",
+        "ERROR mcp_policy: error: unknown field `b`",
         "the old policy stays, the file does not load: 2 problems path=\"p.json\"",
         "the old policy stays, the file does not load: cannot read the policy",
         "changes of the policy file may go unnoticed: the disk is full path=\"p.json\"",

@@ -94,7 +94,8 @@ impl RedisSessionStore {
     ///
     /// # Errors
     ///
-    /// If it cannot be connected to, or does not answer within 3 s.
+    /// If it cannot be connected to, does not answer within 3 s, or forgets keys when its
+    /// memory is full.
     pub async fn ready(&self) -> Result<(), StoreError> {
         self.remote.ready().await
     }

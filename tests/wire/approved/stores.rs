@@ -13,14 +13,14 @@ use crate::later::{Later, later};
 
 /// A store that does something else than it should.
 #[derive(Default)]
-struct Odd {
+pub(crate) struct Odd {
     memory: MemoryApprovalStore,
     answers_later: bool,
     oddity: Mutex<Oddity>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Oddity {
+pub(crate) enum Oddity {
     #[default]
     None,
     /// It says this of each use.
@@ -29,6 +29,8 @@ enum Oddity {
     PanicsAtUse,
     FailsToGet,
     PanicsAtGet,
+    FailsToDecide,
+    PanicsAtDecide,
     Forgets,
 }
 
@@ -40,7 +42,7 @@ impl Odd {
         }
     }
 
-    fn set(&self, oddity: Oddity) {
+    pub(crate) fn set(&self, oddity: Oddity) {
         *self.oddity.lock().unwrap_or_else(PoisonError::into_inner) = oddity;
     }
 
@@ -70,7 +72,11 @@ impl ApprovalStore for Odd {
         ruling: &Ruling,
         now: Moment,
     ) -> Answer<Result<ApprovalRequest, NotDecided>> {
-        self.answer(self.memory.decide(request, ruling, now))
+        assert!(!self.is(Oddity::PanicsAtDecide));
+        self.answer(match self.is(Oddity::FailsToDecide) {
+            true => Answer::failed(StoreError::new("down")),
+            false => self.memory.decide(request, ruling, now),
+        })
     }
 
     fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
@@ -102,7 +108,7 @@ fn with(answers_later: bool, layer: PolicyLayer) -> (Arc<Odd>, Guarded) {
     });
     let guarded = Guarded {
         layer: layer.approval_store(Arc::clone(&store)),
-        approvals: Approvals::new(Arc::clone(&store) as Arc<dyn ApprovalStore>),
+        approvals: Approvals::new(Arc::clone(&store)),
         ran: Arc::default(),
     };
     (store, guarded)

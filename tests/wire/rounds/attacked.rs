@@ -76,7 +76,7 @@ fn with_policy(policy: &str) -> PolicyLayer {
 #[tokio::test]
 async fn a_limit_of_an_outer_layer_holds_where_an_inner_one_asks_for_an_approval() {
     let store = Arc::new(MemoryApprovalStore::default());
-    let approvals = Approvals::new(Arc::clone(&store) as _);
+    let approvals = Approvals::new(Arc::clone(&store));
     let outer = with_policy(
         r#"{ "version": "1", "default": "deny",
              "tools": { "ask": { "rate_limit": { "max": 1, "window": 3600 } } } }"#,
@@ -337,7 +337,7 @@ async fn a_call_that_is_cancelled_while_the_store_is_asked_does_not_run() {
     });
     let guarded = Guarded {
         layer: layer().approval_store(Arc::clone(&store)),
-        approvals: Approvals::new(Arc::clone(&store) as _),
+        approvals: Approvals::new(Arc::clone(&store)),
         ..of(layer())
     };
     guarded.sends("alice", initialize(&json!({}))).await;

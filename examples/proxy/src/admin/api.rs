@@ -173,18 +173,17 @@ impl Wanted {
 
 /// Which states are asked for; those that are open unless that is said.
 fn states(query: Option<&str>) -> Result<Vec<ApprovalState>, Refusal> {
-    let (name, states) = match query {
+    let state = match query {
         None | Some("") => {
             return Ok(ApprovalState::ALL
                 .into_iter()
                 .filter(|s| s.is_open())
                 .collect());
         }
-        Some(query) => (query.strip_prefix("state="), ApprovalState::ALL),
+        Some(query) => query
+            .strip_prefix("state=")
+            .and_then(|name| name.parse().ok()),
     };
-    let state = states
-        .into_iter()
-        .find(|state| name == Some(state.as_str()));
     state.map(|state| vec![state]).ok_or_else(|| {
         let names = ApprovalState::ALL.map(ApprovalState::as_str).join(", ");
         let text = format!("The query can only be `state=` and one of: {names}.");

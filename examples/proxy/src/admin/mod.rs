@@ -35,7 +35,11 @@ pub(crate) use self::news::News;
 use self::operators::Operators;
 use self::{known::Known, recent::Recent, running::Running};
 use crate::{
-    access::Access, audit::Place, environment::TOKENS, failure::Failure, serve, server,
+    access::Access,
+    audit::{Place, Records},
+    environment::TOKENS,
+    failure::Failure,
+    serve, server,
     state::Counted,
 };
 
@@ -142,8 +146,8 @@ impl Admin {
     }
 
     /// What records in this sink, and shows it here.
-    pub(crate) fn shown_beside(&self, sink: Option<Arc<dyn AuditSink>>) -> Arc<dyn AuditSink> {
-        self.told.recent.beside(sink)
+    pub(crate) fn shown_beside(&self, records: Option<Records>) -> Arc<dyn AuditSink> {
+        self.told.recent.beside(records)
     }
 
     /// Where it has to be told what changes.
@@ -179,7 +183,7 @@ impl Admin {
 
     /// What waits here.
     pub(crate) fn approvals(&self) -> Approvals {
-        Approvals::new(Arc::clone(&self.store) as _)
+        Approvals::new(Arc::clone(&self.store))
     }
 
     /// Opens it now, if it is needed now; else once it is: for those who name a host by
@@ -230,6 +234,7 @@ impl Admin {
 
     /// The same, and tells nobody but who asked for it.
     pub(crate) fn open_at(&self, listener: TcpListener, callers: &Access) -> Opened {
+        self.told.recent.is_shown();
         let address = listener.local_addr();
         let address = address.unwrap_or_else(|_| self.address.unwrap_or(DEFAULT_ADMIN));
         let mut token = None;

@@ -4,12 +4,17 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use mcp_policy::{AuditRecord, AuditSink, DecisionRecord, Ending, OutcomeRecord, Receipt, Verdict};
 use tokio::sync::watch;
+
+use crate::audit::Records;
 
 /// Messages that are remembered.
 const MOST: usize = 1_000;
@@ -21,6 +26,8 @@ pub(crate) const MINUTES: usize = 24 * 60;
 pub(crate) struct Recent(Arc<Shared>);
 
 struct Shared {
+    /// Whether anybody can look.
+    is_shown: AtomicBool,
     kept: Mutex<Kept>,
     changes: watch::Sender<()>,
 }
@@ -91,6 +98,7 @@ impl Counts {
 impl Default for Recent {
     fn default() -> Self {
         Self(Arc::new(Shared {
+            is_shown: AtomicBool::new(false),
             kept: Mutex::default(),
             changes: watch::Sender::new(()),
         }))
@@ -99,11 +107,17 @@ impl Default for Recent {
 
 impl Recent {
     /// A sink that has everything remembered that this one records.
-    pub(crate) fn beside(&self, sink: Option<Arc<dyn AuditSink>>) -> Arc<dyn AuditSink> {
+    pub(crate) fn beside(&self, records: Option<Records>) -> Arc<dyn AuditSink> {
         Arc::new(Beside {
             recent: self.clone(),
-            sink,
+            records,
         })
+    }
+
+    /// Remembers from now on, because there are pages that show it: until then every call
+    /// would wait for what nobody can look at.
+    pub(crate) fn is_shown(&self) {
+        self.0.is_shown.store(true, Ordering::Relaxed);
     }
 
     /// The last messages, the newest first.
@@ -122,6 +136,9 @@ impl Recent {
     }
 
     fn note(&self, record: &AuditRecord) {
+        if !self.0.is_shown.load(Ordering::Relaxed) {
+            return;
+        }
         let mut kept = self.kept();
         match record {
             AuditRecord::Decision(decision) => kept.decided(decision),
@@ -129,7 +146,10 @@ impl Recent {
             _ => {}
         }
         drop(kept);
-        self.0.changes.send_replace(());
+        // Whoever comes later has seen what is kept.
+        if self.0.changes.receiver_count() > 0 {
+            self.0.changes.send_replace(());
+        }
     }
 
     /// Nothing is left half done under the lock, so a panic of another thread spoils
@@ -215,14 +235,14 @@ pub(crate) fn minute(time: SystemTime) -> u64 {
 
 struct Beside {
     recent: Recent,
-    sink: Option<Arc<dyn AuditSink>>,
+    records: Option<Records>,
 }
 
 impl AuditSink for Beside {
     fn record(&self, record: &AuditRecord) -> Receipt {
         self.recent.note(record);
-        match &self.sink {
-            Some(sink) => sink.record(record),
+        match &self.records {
+            Some(records) => records.record(record),
             None => Receipt::recorded(),
         }
     }
@@ -237,6 +257,14 @@ impl fmt::Debug for Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http::{Request, Response, header::CONTENT_TYPE};
+    use http_body_util::{BodyExt, Full};
+    use mcp_policy::PolicyLayer;
+    use tower::{Layer, ServiceExt, service_fn};
 
     #[test]
     fn minutes_are_counted_apart_and_not_for_ever() {
@@ -272,5 +300,32 @@ mod tests {
         }
         assert_eq!(kept.minutes.len(), MINUTES);
         assert_eq!(kept.minutes[0].number, 100);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_remembered_before_somebody_can_look() {
+        let recent = Recent::default();
+        let policy = r#"{"version":"1","default":"allow"}"#.parse().unwrap();
+        let layer = PolicyLayer::new(policy).audit(recent.beside(None));
+        let server = layer.layer(service_fn(|_| async {
+            let answer = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+            let answer = Response::new(Full::<Bytes>::from(answer));
+            Ok::<_, Infallible>(answer)
+        }));
+        let changes = recent.changes();
+        let ask = async || {
+            let message = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+            let request = Request::post("/mcp").header(CONTENT_TYPE, "application/json");
+            let request = request.body(Full::<Bytes>::from(message)).unwrap();
+            let answer = server.clone().oneshot(request).await.unwrap();
+            answer.into_body().collect().await.unwrap();
+        };
+        ask().await;
+        assert!(recent.messages().is_empty());
+        assert!(!changes.has_changed().unwrap());
+        recent.is_shown();
+        ask().await;
+        assert_eq!(recent.messages().len(), 1);
+        assert!(changes.has_changed().unwrap());
     }
 }

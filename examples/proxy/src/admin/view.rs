@@ -81,6 +81,7 @@ pub(super) fn decider(request: &ApprovalRequest) -> Option<&str> {
     request.decided_by().map(|decider| match decider {
         Decider::Operator(name) => &**name,
         Decider::Caller => request.caller(),
+        _ => "(somebody else)",
     })
 }
 

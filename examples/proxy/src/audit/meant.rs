@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
-use mcp_policy::{AuditFilter, Verdict};
+use mcp_policy::AuditFilter;
 
 use super::message::Message;
 use crate::cli::MeantMessages;
@@ -49,13 +49,7 @@ impl<'a> Meant<'a> {
         if let Some(name) = name.as_deref() {
             filter = filter.name(name);
         }
-        let of_word = |word: &String| {
-            Verdict::ALL
-                .iter()
-                .copied()
-                .find(|one| one.as_str() == word)
-        };
-        if let Some(verdict) = verdict.as_ref().and_then(of_word) {
+        if let Some(Ok(verdict)) = verdict.as_deref().map(str::parse) {
             filter = filter.verdict(verdict);
         }
         if let Some(rule) = rule.as_deref() {

@@ -198,10 +198,10 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
         None => None,
     };
     traces::start()?;
-    let audit = audit::open(config.audit.as_ref(), config.audit_keep)?;
+    let records = audit::open(config.audit.as_ref(), config.audit_keep)?;
     let admin = admin.recording_in(config.audit.as_ref());
     let lost = Lost::default();
-    let audit = admin.shown_beside(lost.beside(audit));
+    let audit = lost.beside(admin.shown_beside(records.clone()));
     let listener = serve::bind(config.listen, "choose another address with `listen`").await?;
     let keys = sealing::read(config.key_file.as_deref())?;
     let stores = state.open_for_many(keys).await?;
@@ -263,7 +263,9 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
         });
         monitor.open(&access, watched);
     }
-    serve_fleet(listener, fleet).await
+    let ended = serve_fleet(listener, fleet).await;
+    audit::close(records).await;
+    ended
 }
 
 /// A layer with these budgets, and any policy.

@@ -1,6 +1,6 @@
 //! The way to the upstream and back.
 
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,6 +10,7 @@ use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioIo},
 };
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::json;
 use tokio::net::TcpListener;
 
@@ -274,21 +275,24 @@ async fn nothing_of_a_caller_or_a_token_is_in_the_most_talkative_log() {
     }
 }
 
-/// A server with a certificate that nobody but this file vouches for.
-async fn of_a_company() -> (SocketAddr, PathBuf) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let names = vec!["127.0.0.1".to_owned()];
-    let certificate = rcgen::CertificateParams::new(names).unwrap();
-    let certificate = certificate.self_signed(&key).unwrap();
-    let authority = file("authority.pem", &certificate.pem());
+/// Vouches for `localhost`, and the world does not know it.
+const AUTHORITY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/localhost/certificate.pem"
+);
+
+/// A server with a certificate that nobody but that file vouches for.
+async fn of_a_company() -> SocketAddr {
+    let certificate = CertificateDer::from_pem_file(AUTHORITY).unwrap();
+    let key = include_bytes!("../localhost/key.pem");
     let provider = rustls::crypto::ring::default_provider();
     let config = rustls::ServerConfig::builder_with_provider(provider.into())
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(
-            vec![certificate.der().clone()],
-            key.serialize_der().try_into().unwrap(),
+            vec![certificate],
+            PrivateKeyDer::from_pem_slice(key).unwrap(),
         )
         .unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
@@ -310,20 +314,20 @@ async fn of_a_company() -> (SocketAddr, PathBuf) {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    (address, authority)
+    address
 }
 
 #[tokio::test]
 async fn a_server_is_trusted_if_the_machine_does_that() {
-    let (address, authority) = of_a_company().await;
+    let address = of_a_company().await;
     let policy = file("policy.json", ALLOW_ALL);
-    let upstream = format!("https://{address}/mcp");
+    let upstream = format!("https://localhost:{}/mcp", address.port());
     let args = ["serve", "--listen", "127.0.0.1:0", "--upstream", &upstream];
     let args = [&args[..], &["--policy", policy.to_str().unwrap()]].concat();
     let proxy = Proxy::start(&args, "info").await;
     assert_eq!(proxy.post(&call(1, "a")).await.status(), 502);
     let mut trusting = command(&args);
-    let proxy = Proxy::spawn(trusting.env("SSL_CERT_FILE", authority)).await;
+    let proxy = Proxy::spawn(trusting.env("SSL_CERT_FILE", AUTHORITY)).await;
     let answer = proxy.post(&call(1, "a")).await;
     assert_eq!(answer.status(), 200, "{}", answer.text);
 }

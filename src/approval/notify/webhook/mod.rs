@@ -68,11 +68,10 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// is dropped. Needs the feature `webhook`.
 ///
 /// ```no_run
-/// use std::sync::Arc;
 /// use mcp_policy::{Approvals, MemoryApprovalStore, Webhook};
 ///
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// let approvals = Approvals::new(Arc::new(MemoryApprovalStore::default()));
+/// let approvals = Approvals::new(MemoryApprovalStore::default());
 /// let secret = std::env::var("WEBHOOK_SECRET")?;
 /// let webhook = Webhook::new("https://ops.example.com/approvals", &secret)?;
 /// tokio::spawn(approvals.notify(webhook));
@@ -137,7 +136,8 @@ impl Webhook {
         })
     }
 
-    /// How many notices were dropped because too many waited.
+    /// How many notices were dropped because too many waited. An `Arc` of a webhook can be
+    /// told of them as well, by whoever wants to ask this later.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

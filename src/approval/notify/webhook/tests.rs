@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::approval::request::{ApprovalId, ApprovalState};
 use crate::approval::testing::{Asking, demand, question};
-use crate::approval::{ApprovalStore, Approvals, MemoryApprovalStore, Ruling};
+use crate::approval::{Approvals, MemoryApprovalStore, Ruling};
 use crate::clock::{Clock as _, SystemClock};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -76,7 +76,7 @@ impl Scene {
 
     /// Tells a webhook of this pace.
     fn tells(&self, pace: Pace) {
-        let approvals = Approvals::new(Arc::clone(&self.store) as Arc<dyn ApprovalStore>);
+        let approvals = Approvals::new(Arc::clone(&self.store));
         tokio::spawn(approvals.notify(self.webhook(pace)));
     }
 

@@ -100,7 +100,8 @@ fn while_it_is_locked_nothing_passes_but_it_can_be_read() {
     let waiting = Asking(&store).pending(&waits).id();
     let other = file_in(directory.path());
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let locked = StoreError::of("the state file is locked by somebody else");
+    let locked =
+        StoreError::of("the state file is locked by somebody else; close what has it open");
     let now = clock.now();
     let use_up = || block_on(store.use_up(id, call.digest(), now).patiently());
     assert_eq!(use_up(), Err(locked.clone()));

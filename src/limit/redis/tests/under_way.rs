@@ -5,6 +5,7 @@ use crate::limit::testing::{
     ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve,
 };
 use crate::policy::Scope;
+use crate::store::Settled;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -145,4 +146,18 @@ fn what_can_be_renewed_is_although_others_cannot() {
     block_on(store.remote.begin(renewing).answer()).unwrap();
     let is_renewed = |record: &&String| server.run::<u64>(&format!("PTTL {record}")) > 200_000;
     assert_eq!(records.iter().filter(is_renewed).count(), 10);
+}
+
+/// Such a call is not concluded, so nobody would say that it is over.
+#[test]
+fn what_could_not_be_asked_is_not_under_way() {
+    let store = RedisLimitStore::connect("redis://127.0.0.1:1").unwrap();
+    let clock = ManualClock::at(START);
+    // From then on it is known that there is no server.
+    block_on(store.ready()).unwrap_err();
+    for _ in 0..100 {
+        let reserved = store.reserve(&call(&clock, Scope::Caller)).settle();
+        assert!(matches!(reserved, Settled::Known(Err(_))));
+    }
+    assert_eq!(store.under_way.len(), 0);
 }

@@ -95,7 +95,7 @@ fn a_state_is_used_once_by_all_who_have_the_file() {
     contract::uses_each_state_once(&[&store]);
     contract::uses_each_state_once(&[&other]);
     let now = ManualClock::at("2026-01-01T00:00:00Z").now();
-    let state = StateId::new([7; 24]);
+    let state = StateId::from_bytes([7; 24]);
     store.keep_state(&state, &"alice".into(), now);
     block_on(store.close()).unwrap();
     let used = |store: &SqliteLimitStore| block_on(store.use_state(&state).patiently()).unwrap();
@@ -109,7 +109,7 @@ fn a_state_is_used_once_by_all_who_have_the_file() {
 fn a_state_is_used_once_although_the_clock_leaps_forth_and_back() {
     let (_directory, store) = fresh();
     let mut clock = ManualClock::at("2026-01-01T00:00:00Z");
-    let state = |number| StateId::new([number; 24]);
+    let state = |number| StateId::from_bytes([number; 24]);
     let keep = |clock: &ManualClock, number| {
         store.keep_state(&state(number), &"alice".into(), clock.now());
     };
@@ -132,7 +132,7 @@ fn one_caller_does_not_fill_the_file_with_states() {
     let state = |number: u64| {
         let mut bytes = [0; 24];
         bytes[..8].copy_from_slice(&number.to_be_bytes());
-        StateId::new(bytes)
+        StateId::from_bytes(bytes)
     };
     for number in 0..=1_000 {
         store.keep_state(&state(number), &"alice".into(), now);

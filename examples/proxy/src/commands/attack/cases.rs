@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::commands::{input, show::shown};
 
 /// The cases that the tests of the library send.
-const OURS: &str = include_str!("../../../../../tests/attacks/cases.json");
+const OURS: &str = include_str!("cases.json");
 
 /// The largest file of cases that is read.
 const LARGEST: usize = 64 << 20;

@@ -156,7 +156,7 @@ pub(crate) fn rule_at<'p>(policy: &'p Policy, place: &str) -> Option<&'p Rule> {
         "tools" => document.tools.get(&key),
         "risk" => {
             let mut rules = document.risk.iter();
-            let found = rules.find(|(category, _)| category.name() == key);
+            let found = rules.find(|(category, _)| category.as_str() == key);
             found.map(|(_, rule)| rule)
         }
         "resources" => document.resources.get(&key),

@@ -74,7 +74,7 @@ fn example(category: RiskCategory) -> &'static str {
         RiskCategory::Execute => "run_some_other_thing",
         RiskCategory::Financial => "pay_some_other_invoice",
         RiskCategory::Destructive => "delete_some_other_thing",
-        RiskCategory::Unknown => OTHER,
+        _ => OTHER,
     }
 }
 

@@ -87,7 +87,7 @@ fn totals(all: &All) -> Value {
         |count: fn(&Inventory) -> Option<usize>| -> usize { all.offered().filter_map(count).sum() };
     let severities = all.severities();
     let severities =
-        severities.map(|(severity, number)| (severity.name().to_owned(), json!(number)));
+        severities.map(|(severity, number)| (severity.as_str().to_owned(), json!(number)));
     json!({
         "servers": all.servers.len(),
         "failed": all.servers.len().saturating_sub(all.offered().count()),

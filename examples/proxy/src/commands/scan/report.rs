@@ -143,8 +143,8 @@ fn table(inventory: &Inventory, has_policy: bool) -> Table {
         let colour = colour_of(tool.found.severity());
         let mut row = vec![
             Cell::plain(shown(&tool.name)),
-            Cell::styled(tool.found.category().name(), colour),
-            Cell::styled(tool.found.severity().name(), colour),
+            Cell::styled(tool.found.category().as_str(), colour),
+            Cell::styled(tool.found.severity().as_str(), colour),
             Cell::plain(words::why(&tool.found)),
             Cell::plain(words::rule(&tool.rule)),
         ];
@@ -168,7 +168,7 @@ fn colour_of(severity: RiskSeverity) -> Style {
         RiskSeverity::Low => AnsiColor::Green,
         RiskSeverity::Medium => AnsiColor::Cyan,
         RiskSeverity::High => AnsiColor::Yellow,
-        RiskSeverity::Critical => AnsiColor::Red,
+        _ => AnsiColor::Red,
     };
     Style::new().fg_color(Some(colour.into()))
 }
@@ -252,6 +252,7 @@ fn collisions(all: &[Collision], look: Look) -> String {
         let kind = match collision.kind() {
             CollisionKind::SameName => "same name",
             CollisionKind::LookAlike => "look alike",
+            _ => "alike",
         };
         text += &look.line("  ", &format!("{kind}: {}", tools.join(", ")));
     }

@@ -220,8 +220,10 @@ impl Said {
             None => Ok(None),
         };
         let verdict = text(&self.verdict);
-        let is_one = |word: &String| Verdict::ALL.iter().any(|one| one.as_str() == word);
-        if verdict.as_ref().is_some_and(|word| !is_one(word)) {
+        if verdict
+            .as_deref()
+            .is_some_and(|word| word.parse::<Verdict>().is_err())
+        {
             return Err("There is no such verdict.".to_owned());
         }
         Ok(MeantMessages {
@@ -237,12 +239,11 @@ impl Said {
     }
 
     fn verdicts(&self) -> Vec<Choice> {
-        let words = Verdict::ALL.iter().map(|one| one.as_str());
-        let choices = words.map(|word| Choice {
+        let choices = Verdict::ALL.map(Verdict::as_str).map(|word| Choice {
             word,
             is_chosen: word == self.verdict,
         });
-        choices.collect()
+        choices.into()
     }
 
     /// Another page of the same.

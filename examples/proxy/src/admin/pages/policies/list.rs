@@ -75,6 +75,7 @@ impl Row {
                     DefaultAction::Deny => "the rest is denied",
                     DefaultAction::Hide => "the rest is hidden",
                     DefaultAction::Allow => "the rest is allowed",
+                    _ => "for the rest see the text",
                 },
             ),
             digest: digest.chars().take(19).collect(),

@@ -176,7 +176,7 @@ fn row(
         },
         risk: one.offered.map(|(risk, ..)| {
             let category = risk.category();
-            (category.name(), category.severity().name())
+            (category.as_str(), category.severity().as_str())
         }),
         said,
         state,
@@ -208,7 +208,7 @@ pub(super) fn general(root: Node<'_>, draft: &Draft) -> Vec<Row> {
     };
     let risks = RiskCategory::ALL.into_iter().map(|category| {
         let name = "Others that are".to_owned();
-        let risk = Some((category.name(), category.severity().name()));
+        let risk = Some((category.as_str(), category.severity().as_str()));
         one(name, "", format!("/risk/{category}"), risk)
     });
     let all = one(

@@ -209,7 +209,7 @@ fn shown(told: &Told, now: &Now, wanted: Wanted) -> Shown {
         choice(kind.name(), kind.words(), is_chosen)
     });
     let risks = RiskCategory::ALL.iter().rev();
-    let risks = risks.map(|risk| choice(risk.name(), risk.name(), wanted.risk == Some(*risk)));
+    let risks = risks.map(|risk| choice(risk.as_str(), risk.as_str(), wanted.risk == Some(*risk)));
     Shown {
         servers: rows_of_servers.collect(),
         more_servers: servers.len().saturating_sub(MOST_SERVERS),
@@ -238,7 +238,7 @@ fn summary(all: &[Found<'_>], left_out: usize) -> Summary {
     ];
     let severities = severities.map(|severity| {
         let number = count(&|tool| tool.risk.severity() == severity);
-        (severity.name(), number)
+        (severity.as_str(), number)
     });
     let verdicts = Kind::ALL.map(|kind| {
         let number = count(&|tool| tool.kinds.contains(&kind));

@@ -248,7 +248,7 @@ fn rules<'d>(document: &'d PolicyDocument, place: &str) -> impl Iterator<Item = 
         "tools" => document.tools.get(&name),
         "risk" => {
             let mut all = RiskCategory::ALL.into_iter();
-            let category = all.find(|category| category.name() == name);
+            let category = all.find(|category| category.as_str() == name);
             category.and_then(|category| document.risk.get(&category))
         }
         _ => None,

@@ -28,7 +28,7 @@ impl Wanted {
         Self {
             server: query.get("server").into_owned(),
             text: query.get("text").trim().chars().take(LONGEST).collect(),
-            risk: RiskCategory::ALL.into_iter().find(|one| one.name() == risk),
+            risk: risk.parse().ok(),
             verdict: Kind::ALL.into_iter().find(|one| one.name() == verdict),
             page: query.get("page").parse().unwrap_or(1).max(1),
         }
@@ -58,7 +58,7 @@ impl Wanted {
         let fields = [
             ("server", &*self.server),
             ("text", &*self.text),
-            ("risk", self.risk.map_or("", RiskCategory::name)),
+            ("risk", self.risk.map_or("", RiskCategory::as_str)),
             ("verdict", self.verdict.map_or("", Kind::name)),
             ("page", &*page),
         ];

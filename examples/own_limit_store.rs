@@ -1,0 +1,150 @@
+//! What limits count, kept in a store of one's own: here a list in memory, which could as
+//! well be a table of a database. It only has rolling windows, and refuses to count in
+//! any other way.
+//!
+//! ```text
+//! cargo run --example own_limit_store
+//! ```
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use mcp_policy::{
+    Answer, Caller, Charge, Conclusion, DecisionId, FromClient, LimitStore, MessageGuard, Moment,
+    Period, Policy, QuotaId, Reservation, Reserved, StoreError,
+};
+
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+const POLICY: &str = r#"{ "version": "1", "default": "deny", "tools": { "refund": { "limits": [
+    { "counter": "spend", "window": "day", "max": 100, "increment_from": "args.amount" }
+] } } }"#;
+
+/// Rows that are kept: nobody may fill the memory. What comes too late is refused.
+const MOST_ROWS: usize = 100_000;
+
+/// What was charged.
+#[derive(Debug)]
+struct Row {
+    charged_by: DecisionId,
+    /// What counts together. Sessions have no budget of their own here, which is stricter
+    /// than policies ask for.
+    budget: (QuotaId, Arc<str>, Option<Arc<str>>),
+    millionths: u128,
+    until: SystemTime,
+}
+
+impl Row {
+    /// `None` if this cannot be counted here.
+    fn of(reservation: &Reservation, charge: &Charge) -> Option<Self> {
+        let Period::Rolling(window) = charge.quota().period() else {
+            return None;
+        };
+        let (server, caller) = (reservation.server().clone(), charge.caller().cloned());
+        Some(Self {
+            charged_by: reservation.id(),
+            budget: (charge.quota().id(), server, caller),
+            millionths: charge.amount().millionths().into(),
+            until: reservation.at().system + window,
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Ledger(Mutex<Vec<Row>>);
+
+impl Ledger {
+    /// One after the other, as in a transaction.
+    fn with<T>(&self, work: impl FnOnce(&mut Vec<Row>) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl LimitStore for Ledger {
+    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+        let (now, charges) = (reservation.at().system, reservation.charges());
+        let new = charges.iter().map(|charge| Row::of(reservation, charge));
+        let Some(new) = new.collect::<Option<Vec<_>>>() else {
+            return Answer::failed(StoreError::new("only rolling windows are counted here"));
+        };
+        Answer::known(self.with(|rows| {
+            rows.retain(|row| row.until > now);
+            if rows.len() + new.len() > MOST_ROWS {
+                return Reserved::Full;
+            }
+            let said = judge(rows, &new, charges, now);
+            if matches!(said, Reserved::Admitted { .. }) {
+                rows.extend(new);
+            }
+            said
+        }))
+    }
+
+    // What was reserved is known at once, so nothing is concluded before.
+    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, _: Moment) {
+        if conclusion == Conclusion::NotSent {
+            self.with(|rows| rows.retain(|row| row.charged_by != reservation.id()));
+        }
+    }
+}
+
+/// Whether all of it fits, and if not, when it would.
+fn judge(rows: &[Row], new: &[Row], charges: &[Charge], now: SystemTime) -> Reserved {
+    let (mut over, mut exceeded, mut retry_after) = (None, None, Some(Duration::ZERO));
+    for (place, (charge, new)) in charges.iter().zip(new).enumerate() {
+        let mut counted: Vec<&Row> = rows.iter().filter(|row| row.budget == new.budget).collect();
+        let mut used = new.millionths + counted.iter().map(|row| row.millionths).sum::<u128>();
+        let max = charge.quota().max().millionths().into();
+        if used > max && charge.is_enforced() {
+            exceeded.get_or_insert(place);
+            counted.sort_unstable_by_key(|row| row.until);
+            let fits = counted.iter().find(|row| {
+                used -= row.millionths;
+                used <= max
+            });
+            let wait = fits.and_then(|row| row.until.duration_since(now).ok());
+            retry_after = retry_after.zip(wait).map(|(one, other)| one.max(other));
+        } else if used > max {
+            over.get_or_insert(place);
+        }
+    }
+    match exceeded {
+        Some(charge) => Reserved::Exceeded {
+            charge,
+            retry_after,
+        },
+        None => Reserved::Admitted { over },
+    }
+}
+
+/// Refunds by two callers, as lines that say what became of each.
+pub(crate) async fn run() -> Result<Vec<String>, Error> {
+    let ledger = Arc::new(Ledger::default());
+    let guard = MessageGuard::new(POLICY.parse::<Policy>()?).limit_store(Arc::clone(&ledger));
+    let mut lines = Vec::new();
+    for (caller, amount) in [("alice", 60), ("alice", 50), ("bob", 50), ("alice", 40)] {
+        let call = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"refund","arguments":{{"amount":{amount}}}}}}}"#
+        );
+        let connection = guard.connect(Caller::new(caller));
+        let became = match connection.from_client(call.as_bytes()).await {
+            FromClient::Forward => "goes on".to_owned(),
+            FromClient::Refuse(answer) => String::from_utf8(answer)?,
+            other => format!("{other:?}"),
+        };
+        lines.push(format!("{caller} refunds {amount}: {became}"));
+    }
+    lines.push(format!(
+        "rows in the ledger: {}",
+        ledger.with(|rows| rows.len())
+    ));
+    Ok(lines)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    for line in run().await? {
+        println!("{line}");
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! What the gateway is measured with, by the script `run` beside it.
+
+// Modules of the proxy, of which not everything is needed here.
+#[path = "../../src/access.rs"]
+#[allow(dead_code)]
+mod access;
+#[path = "../../src/connect.rs"]
+#[allow(dead_code)]
+mod connect;
+#[path = "../../src/gateway.rs"]
+#[allow(dead_code)]
+mod gateway;
+#[path = "../../src/headers.rs"]
+#[allow(dead_code)]
+mod headers;
+#[path = "../../src/message.rs"]
+#[allow(dead_code)]
+mod message;
+#[path = "../../src/server.rs"]
+#[allow(dead_code)]
+mod server;
+#[path = "../../src/stream.rs"]
+mod stream;
+#[path = "../../src/traces.rs"]
+#[allow(dead_code)]
+mod traces;
+#[path = "../../src/upstream.rs"]
+#[allow(dead_code)]
+mod upstream;
+
+mod answering;
+mod soak;
+mod without_policy;
+
+use std::process::ExitCode;
+
+use tower::BoxError;
+
+/// What the modules of the proxy need of its own module of this name.
+mod failure {
+    #[derive(Debug)]
+    pub(crate) struct Failure;
+
+    impl Failure {
+        pub(crate) fn start(_: impl Into<String>) -> Self {
+            Self
+        }
+    }
+}
+
+const USAGE: &str = "usage: answering ADDRESS BYTES | without-policy ADDRESS URL \
+    | soak URL PROCESS CALLS STREAMS";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let ended = match *arguments {
+        ["answering", address, bytes] => answering::run(address, bytes),
+        ["without-policy", address, url] => without_policy::run(address, url),
+        ["soak", url, process, calls, streams] => soak::run(url, process, calls, streams),
+        _ => Err(USAGE.into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err::<_, BoxError>(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -20,6 +20,9 @@ const PANICS: &str = "mcp_policy_seam_panics_total";
 /// Records that are not written yet.
 const WAITING: &str = "mcp_policy_audit_waiting_records";
 
+/// Answers that went out before their outcome was recorded.
+const LOST: &str = "mcp_policy_audit_late_outcomes_total";
+
 /// Different tools and rules that get a label of their own in the life of a process:
 /// policies come and go, and what is counted once stays.
 const MOST_LABELS: usize = 2_000;
@@ -64,6 +67,11 @@ pub(super) fn waits() {
 pub(super) fn settled(records: usize) {
     // Exact, as there are fewer than 2^53 of them.
     gauge!(WAITING).decrement(records as f64);
+}
+
+/// An answer goes out before its outcome is recorded.
+pub(super) fn lost() {
+    counter!(LOST).increment(1);
 }
 
 pub(super) fn panicked(seam: &'static str) {

@@ -2,10 +2,11 @@ use std::cell::LazyCell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use super::record::{AuditRecord, DecisionOf, DecisionRecord, Ending, OutcomeRecord};
-use super::{AuditSink, Receipt};
+use super::{AuditSink, Receipt, Unrecorded};
 
 /// The target of what is logged.
 const LOG: &str = "mcp_policy";
@@ -60,6 +61,24 @@ pub(crate) fn seam_panicked(seam: &'static str) {
     tracing::error!(target: LOG, seam, "panicked; what it was asked is refused");
     #[cfg(feature = "metrics")]
     super::metrics::panicked(seam);
+}
+
+/// Tells that an answer goes out although what came of its message is not recorded yet,
+/// and perhaps never will be: nothing is refused for that, so nobody else would say it.
+pub(crate) fn note_lost(recorded: Result<(), Unrecorded>) {
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+    if recorded.is_ok() {
+        return;
+    }
+    #[cfg(feature = "metrics")]
+    super::metrics::lost();
+    if !IS_TOLD.swap(true, Ordering::Relaxed) {
+        tracing::warn!(
+            target: LOG,
+            "an outcome was not recorded in time, and its answer went out all the same; this is \
+             said once"
+        );
+    }
 }
 
 /// The fields are only worked out where somebody listens.

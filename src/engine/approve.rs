@@ -10,7 +10,7 @@ use futures_core::Stream as _;
 use futures_timer::Delay;
 
 use super::holds::{HeldCall, Hold, Holds};
-use super::nested::Nested;
+use super::nested::{ClientStream, Nested};
 use super::rounds::{AtOnce, Came};
 use super::{answer_of, asked};
 use crate::approval::{
@@ -71,6 +71,7 @@ impl Approvals {
             listening,
             at_once,
             nested,
+            asked: None,
             stage: Stage::Ended,
         };
         match (decided, came) {
@@ -186,6 +187,8 @@ pub(crate) struct AwaitedApproval {
     at_once: AtOnce,
     /// `None` once the client is asked, or if it is not.
     nested: Option<Nested>,
+    /// Where the client was asked.
+    asked: Option<ClientStream>,
     stage: Stage,
 }
 
@@ -301,11 +304,10 @@ impl AwaitedApproval {
                 }));
             }
             Ok(Asked::Pending(request)) if self.holds(&request) => {
-                if let Some(nested) = self.nested {
-                    nested.ask(&request);
-                }
+                let asked = self.nested.map(|nested| nested.ask(&request));
                 return Approving::Awaited(Box::new(Self {
                     nested: None,
+                    asked,
                     stage: Stage::Pending(request),
                     ..self
                 }));
@@ -342,6 +344,7 @@ impl AwaitedApproval {
             listening: self.listening.take(),
             at_once: self.at_once,
             nested: self.nested.take(),
+            asked: self.asked.take(),
             stage: Stage::Ended,
         }
     }
@@ -358,6 +361,10 @@ impl AwaitedApproval {
         loop {
             let event = match Pin::new(&mut listening.changes).poll_next(context) {
                 Poll::Ready(event) => event,
+                // Whoever takes the question polls again: it goes out before the time is over.
+                Poll::Pending if self.asked.as_ref().is_some_and(ClientStream::is_asking) => {
+                    return Poll::Pending;
+                }
                 Poll::Pending => {
                     ready!(Pin::new(&mut listening.patience.time).poll(context));
                     return Poll::Ready(None);

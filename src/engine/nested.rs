@@ -44,6 +44,11 @@ impl ClientStream {
         }
     }
 
+    /// Whether what is asked has not been taken yet.
+    pub(super) fn is_asking(&self) -> bool {
+        self.lock().question.is_some()
+    }
+
     /// What is to be asked now.
     pub(crate) fn take(&self) -> Option<Question> {
         self.lock().question.take()
@@ -78,9 +83,9 @@ pub(super) struct Nested {
 }
 
 impl Nested {
-    /// Asks it about this request. Where that cannot be, the call waits for somebody
-    /// else.
-    pub(super) fn ask(self, request: &ApprovalRequest) {
+    /// Asks it about this request, where this gives. Where that cannot be, the call waits
+    /// for somebody else.
+    pub(super) fn ask(self, request: &ApprovalRequest) -> ClientStream {
         let state = State {
             step: Step::Waits {
                 approval: request.id(),
@@ -106,6 +111,7 @@ impl Nested {
             let call = self.call;
             self.stream.ask(Question { call, message });
         }
+        self.stream
     }
 }
 

@@ -21,7 +21,7 @@ use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
 use crate::audit::{
-    DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded,
+    DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded, note_lost,
 };
 use crate::engine::{self, Pending};
 use crate::mcp::headers::Mirror;
@@ -161,7 +161,7 @@ where
                 StateProject::Settling(settling, answer) => {
                     // What was decided and done is not changed by a record that
                     // is lost.
-                    let _ = ready!(Pin::new(settling).poll(context));
+                    note_lost(ready!(Pin::new(settling).poll(context)));
                     match answer.take() {
                         Some(answer) => Next::Answer(answer.map(|answer| *answer)),
                         None => return Poll::Pending,
@@ -450,10 +450,13 @@ fn note<R>(answer: &mut Answer<R>, decision: &DecisionRecord) {
 }
 
 /// Answers once the records are kept: an answer that was seen is one that was
-/// recorded.
+/// recorded, unless that takes too long, which is told then.
 fn settle<S, F, B, R, E>(receipt: Receipt, answer: Result<Answer<R>, E>) -> Next<S, F, B, R, E> {
     match receipt.settle() {
-        Settlement::Known(_) => Next::Answer(answer),
+        Settlement::Known(recorded) => {
+            note_lost(recorded);
+            Next::Answer(answer)
+        }
         Settlement::Awaited(settling) => {
             Next::State(State::Settling(settling, Some(answer.map(Box::new))))
         }

@@ -22,7 +22,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::headers;
 
-/// The one path that is served.
+/// The path of what is guarded.
 pub(crate) const ENDPOINT: &str = "/mcp";
 
 /// Decides who is admitted; cheap to clone.
@@ -52,11 +52,11 @@ impl Foreign {
         let message = match self {
             Self::Host => {
                 "The Host header names no host that this proxy serves. Call it by a loopback \
-                 name, or have its operator add the name with --allowed-host."
+                 name, or have its operator allow the name."
             }
             Self::Origin => {
-                "Web pages of this origin may not call this proxy. Its operator can add the \
-                 origin with --allowed-origin."
+                "Web pages of this origin may not call this proxy. Its operator can allow the \
+                 origin."
             }
         };
         refused(StatusCode::FORBIDDEN, message)

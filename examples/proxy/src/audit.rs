@@ -8,12 +8,12 @@ use std::{
     ffi::OsString,
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use mcp_policy::{AuditRecord, AuditSink, JsonLines, Receipt, SqliteAuditSink};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::failure::Failure;
 
@@ -114,6 +114,53 @@ pub(crate) fn open(place: Option<&Place>, days: Option<u32>) -> Result<Option<Re
         }
     };
     Ok(Some(records))
+}
+
+/// By what a call is refused that could not be recorded.
+const UNRECORDED: &str = "(audit)";
+
+/// For how long calls are taken to be lost after one was. Then somebody has to try again:
+/// nobody knows whether records can be written but by writing one.
+const LOST_FOR: Duration = Duration::from_secs(30);
+
+/// When a call was refused the last time because it could not be recorded; clones share it.
+#[derive(Clone, Default)]
+pub(crate) struct Lost(Arc<Mutex<Option<Instant>>>);
+
+impl Lost {
+    /// A sink that takes note of that, and has everything recorded by this one.
+    pub(crate) fn beside(&self, sink: Arc<dyn AuditSink>) -> Arc<dyn AuditSink> {
+        let lost = self.clone();
+        Arc::new(Noting { sink, lost })
+    }
+
+    /// Whether that was a short time ago.
+    pub(crate) fn is_recent(&self) -> bool {
+        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < LOST_FOR)
+    }
+
+    fn note(&self) {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(Instant::now());
+    }
+}
+
+struct Noting {
+    sink: Arc<dyn AuditSink>,
+    lost: Lost,
+}
+
+impl AuditSink for Noting {
+    fn record(&self, record: &AuditRecord) -> Receipt {
+        // Only how it ended says that a decision was taken back.
+        if let AuditRecord::Outcome(outcome) = record
+            && outcome.decision().rule() == UNRECORDED
+        {
+            self.lost.note();
+        }
+        self.sink.record(record)
+    }
 }
 
 fn unusable(what: &str, path: &Path, error: impl fmt::Display) -> Failure {

@@ -12,10 +12,7 @@ use process_wrap::tokio::ProcessGroup;
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::{
-    admin::{TOKEN, TOKENS},
-    cli::Secret,
-};
+use crate::{cli::Secret, environment::SECRETS};
 
 /// What is started, and in which environment.
 #[derive(Clone, PartialEq)]
@@ -23,7 +20,8 @@ pub(crate) struct Program {
     pub(crate) command: Vec<OsString>,
     /// Variables besides those of this program.
     pub(crate) environment: Vec<(String, Secret)>,
-    /// Variables of this program that are not the server's business.
+    /// Variables of this program that are not the server's business, besides those that
+    /// are no server's.
     pub(crate) hidden: Vec<String>,
     /// Where it is started, instead of where this program was.
     pub(crate) folder: Option<PathBuf>,
@@ -71,11 +69,10 @@ impl Server {
         };
         let name = program.to_string_lossy().into_owned();
         let mut command = CommandWrap::with_new(program, |command| {
-            command
-                .args(arguments)
-                // Whoever has one of these decides about what the server is asked for.
-                .env_remove(TOKENS)
-                .env_remove(TOKEN);
+            command.args(arguments);
+            for name in SECRETS {
+                command.env_remove(name);
+            }
             for name in &started.hidden {
                 command.env_remove(name);
             }
@@ -96,7 +93,12 @@ impl Server {
             _ if started.folder.as_ref().is_some_and(|own| !own.is_dir()) => {
                 format!("there is no folder of that name to start `{name}` in")
             }
-            ErrorKind::NotFound => format!("there is no command `{name}` to start"),
+            ErrorKind::NotFound if name.contains('/') => {
+                format!("there is no command `{name}` to start")
+            }
+            ErrorKind::NotFound => format!(
+                "there is no command `{name}` to start: PATH has none, so give its whole path"
+            ),
             _ => format!("cannot start `{name}`: {error}"),
         })?;
         let mut server = Self { child, name };

@@ -15,6 +15,7 @@ pub(crate) use self::gateway::{
 use crate::{
     admin::DEFAULT_ADMIN,
     audit::{Place, meant::moment},
+    environment::STATE,
     failure::Failure,
 };
 
@@ -123,7 +124,7 @@ pub(crate) enum Command {
     Log(LogArgs),
     /// Show what limits have counted, or have it forgotten
     ///
-    /// Where the proxy keeps it has to be said as it was to the proxy, with --state.
+    /// Where the proxy keeps it has to be said as it was to the proxy, with --state, or as its configuration has it.
     /// Exit code 0: done; 1: it cannot be reached.
     #[command(subcommand)]
     Limits(LimitsCommand),
@@ -305,9 +306,6 @@ pub(crate) struct Meant {
     pub(crate) caller: Option<String>,
 }
 
-/// The environment variable for `--state`: a command line can be seen by others.
-const STATE: &str = "MCP_POLICY_STATE";
-
 /// The options of the demo.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
@@ -321,7 +319,7 @@ pub(crate) struct DemoArgs {
 }
 
 /// What a configuration says in place of the command line.
-const OF_ONE_SERVER: [&str; 15] = [
+const OF_ONE_SERVER: [&str; 17] = [
     "policy",
     "listen",
     "headers",
@@ -329,10 +327,12 @@ const OF_ONE_SERVER: [&str; 15] = [
     "allowed_origins",
     "allow_unauthenticated",
     "admin",
+    "metrics",
     "public_url",
     "key_file",
     "webhook",
     "audit",
+    "audit_keep",
     "server_name",
     "sessions_per_minute",
     "show_server_stderr",
@@ -863,16 +863,59 @@ mod tests {
             Cli::try_parse_from(start.iter().chain(more)).is_ok()
         };
         assert!(config(&[]) && config(&["--state=memory"]));
-        for option in [
-            "--policy=p",
-            "--listen=127.0.0.1:1",
-            "--upstream=u",
-            "--audit=a",
-        ] {
-            assert!(!config(&[option]), "{option}");
-        }
         for option in ["--header=a: b", "--pass-authorization"] {
             assert!(parse(&[option, "--", "npx"]).is_err(), "{option}");
         }
+    }
+
+    #[test]
+    fn nothing_is_said_beside_a_configuration_that_would_not_be_heard() {
+        let cli = Cli::command();
+        let serve = cli.find_subcommand("serve").unwrap();
+        let mut asked = 0;
+        for option in serve.get_opts() {
+            let name = option.get_long().unwrap();
+            if ["config", "state", "json", "help"].contains(&name) {
+                continue;
+            }
+            let value = match name {
+                "listen" | "admin" | "metrics" => "127.0.0.1:1",
+                _ => "1",
+            };
+            let typed = match option.get_action().takes_values() {
+                true => format!("--{name}={value}"),
+                false => format!("--{name}"),
+            };
+            let start = ["mcp-policy-proxy", "serve", "--config=g.toml", &typed];
+            let error = Cli::try_parse_from(start).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                clap::error::ErrorKind::ArgumentConflict,
+                "{typed}"
+            );
+            asked += 1;
+        }
+        assert!(asked > 15, "{asked}");
+    }
+
+    #[test]
+    fn what_the_environment_says_and_help_does_not_show_is_kept_from_servers() {
+        let mut commands = vec![Cli::command()];
+        let mut found = 0;
+        while let Some(command) = commands.pop() {
+            for option in command
+                .get_arguments()
+                .filter(|one| one.is_hide_env_values_set())
+            {
+                let variable = option.get_env().unwrap().to_str().unwrap();
+                assert!(
+                    crate::environment::SECRETS.contains(&variable),
+                    "{variable}"
+                );
+                found += 1;
+            }
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert!(found > 1, "{found}");
     }
 }

@@ -2,19 +2,19 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll},
     time::Duration,
 };
 
 use http::Uri;
 use hyper::body::Body;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use rustls::{ClientConfig, ConfigBuilder, WantsVerifier, client::WantsClientCert};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, WantsVerifier, client::WantsClientCert};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 
@@ -26,13 +26,28 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// so that a stream to a server that lost its power does not hang for hours.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
+/// Who may vouch for a server: everybody whom the world trusts, so that an image with
+/// nothing but this program needs no list; and whom this machine trusts besides, or
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` name, such as the authority of a company.
+static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let own = rustls_native_certs::load_native_certs();
+    for error in own.errors {
+        tracing::warn!(%error, "cannot read some of the certificates that this machine trusts");
+    }
+    roots.add_parsable_certificates(own.certs);
+    Arc::new(roots)
+});
+
 /// Connects by HTTP or HTTPS, within a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector(HttpsConnector<HttpConnector>);
 
 impl Connector {
     pub(crate) fn new() -> Result<Self, rustls::Error> {
-        Self::trusting(ConfigBuilderExt::with_webpki_roots)
+        Self::trusting(|config| config.with_root_certificates(Arc::clone(&ROOTS)))
     }
 
     /// The same, for servers whose certificates are of whom this says.

@@ -5,8 +5,8 @@ use http::{
     header::{self, CONNECTION},
 };
 
-/// How the names of cookies of operators begin.
-pub(crate) const OPERATORS: &str = "mcp_policy_";
+/// How the names of the cookies of the console begin.
+pub(crate) const CONSOLE_COOKIE: &str = "mcp_policy_";
 
 /// The token that `Authorization` holds, if it is of this kind (RFC 6750, 2.1).
 pub(crate) fn bearer(value: &HeaderValue) -> Option<&[u8]> {
@@ -35,7 +35,8 @@ pub(crate) fn keep_what_is_the_callers(headers: &mut HeaderMap, pass_authorizati
 fn forget_operators(headers: &mut HeaderMap) {
     let kept = |cookies: &HeaderValue| {
         let others = cookies.as_bytes().split(|byte| *byte == b';');
-        let others = others.filter(|cookie| !cookie.trim_ascii().starts_with(OPERATORS.as_bytes()));
+        let others =
+            others.filter(|cookie| !cookie.trim_ascii().starts_with(CONSOLE_COOKIE.as_bytes()));
         let others = others.collect::<Vec<_>>().join(&b';');
         HeaderValue::from_bytes(others.trim_ascii()).ok()
     };

@@ -6,19 +6,21 @@
 //! headers go on, [`upstream`] and [`connect`] how the server behind is asked,
 //! [`server`] and [`shutdown`] how connections are accepted and let go,
 //! [`diagnostics`] and [`failure`] how the program says why it does not start,
-//! [`policy`] how it goes on when the policy changes, [`state`] where it is kept
-//! what limits count,
-//! [`admin`] where somebody approves calls that wait for that, and [`json_text`] how
-//! their arguments are shown, [`mod@pointer`] how a place in such a text is written,
-//! [`webhook`] who is told of them,
-//! [`monitor`] and [`traces`] what monitoring is told,
-//! [`public`] what callers see of that, and [`page`] how a browser gets pages,
-//! [`config`] which servers there are and for whom, and [`fleet`] how many are served,
-//! [`serve`] and [`demo`] what there is to start. [`stdio`] is the same policy
-//! without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the
-//! server that they start, [`lines`] how messages are told apart, [`message`]
-//! what has to be known of one to carry it. [`commands`] are about policies alone,
-//! and guard nothing.
+//! [`environment`] which variables hold secrets,
+//! [`policy`] how it goes on when the policy changes, [`state`] where it is kept what
+//! limits count, [`audit`] where it is recorded what is decided, [`sealing`] with which
+//! keys rounds are sealed, [`admin`] where somebody approves calls that wait for that, and
+//! [`json_text`] how their arguments are shown, [`mod@pointer`] how a place in such a text
+//! is written, [`webhook`] who is told of them, [`monitor`] and [`traces`] what monitoring
+//! is told, [`throttle`] what is not said too often, [`public`] what callers see of that,
+//! and [`page`] how a browser gets pages, [`config`] which servers there are and for whom,
+//! [`jwt`] what tokens of issuers prove, and [`fleet`] how many are served, [`serve`] and
+//! [`demo`] what there is to start. [`stdio`] is the same policy without HTTP, and
+//! [`bridge`] with HTTP on one side only: [`child`] is the server that they start,
+//! [`lines`] how messages are told apart, [`message`] what has to be known of one to carry
+//! it, [`stream`] which answers are streams. [`commands`] guard nothing: they are about
+//! policies, about what a proxy has recorded, counted and asked, about grants and lockdown,
+//! and attack gateways.
 
 mod access;
 mod admin;
@@ -31,13 +33,13 @@ mod config;
 mod connect;
 mod demo;
 mod diagnostics;
+mod environment;
 mod failure;
 mod fleet;
 mod gateway;
 mod headers;
 mod json_text;
 mod jwt;
-mod keys;
 mod lines;
 mod message;
 mod monitor;
@@ -45,12 +47,14 @@ mod page;
 mod pointer;
 mod policy;
 mod public;
+mod sealing;
 mod serve;
 mod server;
 mod shutdown;
 mod state;
 mod stdio;
 mod stream;
+mod throttle;
 mod traces;
 mod upstream;
 mod webhook;

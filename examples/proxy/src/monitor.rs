@@ -25,7 +25,7 @@ use tokio::{
 };
 use tower::service_fn;
 
-use crate::{access::Access, failure::Failure, serve, server};
+use crate::{access::Access, audit::Lost, failure::Failure, serve, server, shutdown::is_stopping};
 
 /// The path of the counts, as Prometheus asks for them.
 const METRICS: &str = "/metrics";
@@ -62,9 +62,13 @@ pub(crate) struct Monitor {
 impl Monitor {
     /// Takes the address, and counts everything from now on.
     pub(crate) async fn new(address: SocketAddr) -> Result<Self, Failure> {
-        let listener = serve::bind(address, "choose another address with --metrics").await?;
+        let listener = {
+            let otherwise = "choose another address for monitoring, with --metrics or `metrics` \
+                             in the configuration";
+            serve::bind(address, otherwise).await?
+        };
         let cannot = |error: &dyn std::fmt::Display| {
-            Failure::start(format!("cannot count for --metrics: {error}"))
+            Failure::start(format!("cannot count for monitoring: {error}"))
         };
         let address = listener.local_addr().map_err(|error| cannot(&error))?;
         let counts = PrometheusBuilder::new()
@@ -82,7 +86,7 @@ impl Monitor {
 
     /// Answers until the program ends, to those who call this address by a name that is
     /// its own.
-    pub(crate) fn open(self, callers: &Access, stores: Watched) {
+    pub(crate) fn open(self, callers: &Access, watched: Watched) {
         let said = format!("metrics are at http://{}{METRICS}\n", self.address);
         // Other programs read it.
         let _ = io::stderr().write_all(said.as_bytes());
@@ -98,7 +102,8 @@ impl Monitor {
         let site = Arc::new(Site {
             access: callers.at(self.address),
             counts: self.counts,
-            stores: Arc::new(Asked::new(stores)),
+            obstacles: watched.obstacles,
+            stores: Arc::new(Asked::new(watched.stores)),
         });
         let service = service_fn(move |request: Request<Incoming>| {
             let site = Arc::clone(&site);
@@ -110,21 +115,54 @@ impl Monitor {
     }
 }
 
-/// What has to answer for calls to go through.
+/// What has to be so for calls to go through.
 pub(crate) struct Watched {
+    pub(crate) stores: WatchedStores,
+    /// What else can be in their way.
+    pub(crate) obstacles: Vec<Obstacle>,
+}
+
+/// What has to answer.
+pub(crate) struct WatchedStores {
     pub(crate) sessions: Option<Arc<dyn SessionStore>>,
     pub(crate) approvals: Approvals,
+}
+
+/// What can be in the way of calls.
+pub(crate) struct Obstacle {
+    /// What is said of it.
+    pub(crate) said: &'static str,
+    /// Whether it is there now.
+    pub(crate) is_there: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Watched {
+    /// These stores, this program, and where it records.
+    pub(crate) fn new(stores: WatchedStores, lost: Lost) -> Self {
+        let obstacles = vec![
+            Obstacle {
+                said: "it is stopping",
+                is_there: Box::new(is_stopping),
+            },
+            Obstacle {
+                said: "calls were refused because they could not be recorded",
+                is_there: Box::new(move || lost.is_recent()),
+            },
+        ];
+        Self { stores, obstacles }
+    }
 }
 
 struct Site {
     access: Access,
     counts: PrometheusHandle,
+    obstacles: Vec<Obstacle>,
     stores: Arc<Asked>,
 }
 
 /// Stores, and what they answered last, and when.
 struct Asked {
-    stores: Watched,
+    stores: WatchedStores,
     known: Mutex<Option<(Instant, Found)>>,
 }
 
@@ -142,8 +180,13 @@ impl Found {
         waiting: None,
     };
 
-    fn is_ready(self) -> bool {
-        self.state_answers && self.waiting.is_some()
+    /// What keeps calls from going through.
+    fn missing(self) -> Option<&'static str> {
+        match (self.state_answers, self.waiting) {
+            (false, _) => Some("where state is kept does not answer"),
+            (true, None) => Some("what waits for an approval is not known"),
+            (true, Some(_)) => None,
+        }
     }
 }
 
@@ -162,12 +205,9 @@ impl Site {
         }
         match path {
             HEALTH => answer(StatusCode::OK, TEXT, "ok\n"),
-            READINESS => match Asked::found(&self.stores).await {
-                found if found.is_ready() => answer(StatusCode::OK, TEXT, "ready\n"),
-                found => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, not_ready(found)),
-            },
+            READINESS => self.readiness().await,
             _ if !self.may_read(request) => {
-                let text = "Ask by the address, or by a name that --allowed-host adds.\n";
+                let text = "Ask by the address, or by a name that callers may use.\n";
                 answer(StatusCode::FORBIDDEN, TEXT, text)
             }
             _ => {
@@ -184,6 +224,20 @@ impl Site {
         }
     }
 
+    /// Whether calls go through, and else everything that is in their way.
+    async fn readiness(&self) -> Response<Full<Bytes>> {
+        let there = self.obstacles.iter().filter(|one| (one.is_there)());
+        let mut missing: Vec<_> = there.map(|one| one.said).collect();
+        missing.extend(Asked::found(&self.stores).await.missing());
+        match missing.as_slice() {
+            [] => answer(StatusCode::OK, TEXT, "ready\n"),
+            missing => {
+                let text = format!("not ready: {}\n", missing.join("; "));
+                answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, text)
+            }
+        }
+    }
+
     /// A page of a stranger's cannot make a browser ask by an address, only by a name.
     fn may_read<B>(&self, request: &Request<B>) -> bool {
         let by_address = || {
@@ -196,7 +250,7 @@ impl Site {
 }
 
 impl Asked {
-    fn new(stores: Watched) -> Self {
+    fn new(stores: WatchedStores) -> Self {
         let known = Mutex::new(None);
         Self { stores, known }
     }
@@ -218,7 +272,7 @@ impl Asked {
     }
 }
 
-impl Watched {
+impl WatchedStores {
     async fn ask(&self) -> Found {
         let nobody = Caller::local();
         let owner = self
@@ -234,13 +288,6 @@ impl Watched {
             state_answers,
             waiting: waiting.ok().map(|waiting| waiting.len()),
         }
-    }
-}
-
-fn not_ready(found: Found) -> &'static str {
-    match found.state_answers {
-        false => "not ready: where --state says does not answer\n",
-        true => "not ready: what waits for an approval is not known\n",
     }
 }
 
@@ -273,13 +320,20 @@ fn describe() {
         "mcp_policy_audit_waiting_records",
         "Records that wait to be written"
     );
+    describe_counter!(
+        "mcp_policy_audit_late_outcomes_total",
+        "Answers that went out before their outcome was recorded"
+    );
     describe_gauge!(
         "mcp_policy_limit_budgets",
         "Budgets in the memory of this process"
     );
     describe_histogram!(LATENCY, Unit::Seconds, "Time from a message to its answer");
     describe_gauge!(WAITING, "Calls that wait for an approval");
-    describe_gauge!(STATE_READY, "Whether --state answers: 1 if it does");
+    describe_gauge!(
+        STATE_READY,
+        "Whether the place where state is kept answers: 1 if it does"
+    );
     describe_gauge!(
         STARTED,
         Unit::Seconds,
@@ -335,7 +389,7 @@ mod tests {
         let store = Arc::new(Slow::default());
         let approvals = Approvals::new(MemoryApprovalStore::default());
         let sessions: Arc<dyn SessionStore> = store.clone();
-        let asked = Arc::new(Asked::new(Watched {
+        let asked = Arc::new(Asked::new(WatchedStores {
             sessions: Some(sessions),
             approvals,
         }));
@@ -343,10 +397,10 @@ mod tests {
             assert!(Asked::found(&asked).now_or_never().is_none());
             tokio::task::yield_now().await;
         }
-        assert!(Asked::found(&asked).await.is_ready());
+        assert_eq!(Asked::found(&asked).await.missing(), None);
         assert_eq!(store.0.load(Ordering::Relaxed), 1);
         tokio::time::advance(KNOWN_FOR).await;
-        assert!(Asked::found(&asked).await.is_ready());
+        assert_eq!(Asked::found(&asked).await.missing(), None);
         assert_eq!(store.0.load(Ordering::Relaxed), 2);
     }
 }

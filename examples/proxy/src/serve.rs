@@ -23,18 +23,18 @@ use crate::{
         Admin,
         running::{Now, PolicyNow, Reach, Running, ServerNow, Use},
     },
-    audit,
+    audit::{self, Lost},
     bridge::Bridge,
     cli::{Secret, ServeArgs},
     failure::Failure,
     fleet,
     gateway::gateway,
-    keys,
-    monitor::{Monitor, Watched},
+    monitor::{Monitor, Watched, WatchedStores},
     policy,
     public::{self, PublicPages, PublicUrl},
+    sealing,
     server::{self, DRAIN_TIMEOUT, Ended},
-    shutdown::Signals,
+    shutdown::{Hangups, Signals},
     state::{State, Stores},
     traces,
     upstream::{Target, Upstream},
@@ -83,6 +83,8 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
         );
     }
 
+    take_hangups()?;
+
     let monitor = match args.metrics {
         Some(address) => Some(Monitor::new(address).await?),
         None => None,
@@ -90,25 +92,31 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     traces::start()?;
     let records = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
     let admin = admin.recording_in(args.audit.audit.as_ref());
-    let audit = admin.shown_beside(records.clone());
+    let lost = Lost::default();
+    let audit = lost.beside(admin.shown_beside(records.clone()));
     let listener = bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
     tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
     let stores = state
-        .open(&name, keys::read(args.key_file.as_deref())?)
+        .open(&name, sealing::read(args.key_file.as_deref())?)
         .await?;
     let admin = admin.keeping_in(stores.approvals());
     let admin = admin.counting_in(stores.counted());
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
     }
-    if let Some(monitor) = monitor {
-        let watched = Watched {
-            sessions: stores.sessions(),
-            approvals: admin.approvals(),
-        };
-        monitor.open(&access, watched);
-    }
+    let watched = WatchedStores {
+        sessions: stores.sessions(),
+        approvals: admin.approvals(),
+    };
+    let watched = Watched::new(watched, lost);
+    let monitor = monitor.map(|monitor| (monitor, access.clone(), watched));
+    // Once there is nothing any more that could keep it from serving.
+    let monitor = move || {
+        if let Some((monitor, access, watched)) = monitor {
+            monitor.open(&access, watched);
+        }
+    };
     let pages = public
         .as_ref()
         .map(|url| PublicPages::new(url, access.clone(), admin.approvals()));
@@ -128,6 +136,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
         Some(target) => {
             admin.open(&access).await?;
             let upstream = upstream(target)?;
+            monitor();
             let service = public::beside(gateway(layer, access, upstream), pages);
             serve_until_stopped(listener, service, &alone(), |_| ()).await
         }
@@ -135,12 +144,27 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
             let command = args.server.command.clone();
             let bridge = Bridge::new(command, policy, args.show_server_stderr);
             admin.open(&access).await?;
+            monitor();
             let service = gateway(layer, access, bridge.clone());
             guard_command(listener, public::beside(service, pages), bridge).await
         }
     };
     audit::close(records).await;
     ended
+}
+
+/// A policy is read again whenever its file changes, so whoever asks for that has it
+/// already, and does not end what is open.
+fn take_hangups() -> Result<(), Failure> {
+    let mut hangups = Hangups::listen()
+        .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
+    tokio::spawn(async move {
+        loop {
+            hangups.next().await;
+            tracing::info!("SIGHUP changes nothing: the policy is read whenever its file changes");
+        }
+    });
+    Ok(())
 }
 
 /// What the server is called: its host and port, or its program, unless it has a name.
@@ -293,6 +317,12 @@ pub(crate) async fn bind(listen: SocketAddr, otherwise: &str) -> Result<TcpListe
         Failure::start(match error.kind() {
             ErrorKind::AddrInUse => {
                 format!("{listen} is taken by another program: stop it, or {otherwise}")
+            }
+            ErrorKind::AddrNotAvailable => {
+                format!("{listen} is no address of this machine: {otherwise}")
+            }
+            ErrorKind::PermissionDenied => {
+                format!("this user may not listen on {listen}: {otherwise}")
             }
             _ => format!("cannot listen on {listen}: {error}"),
         })

@@ -210,14 +210,16 @@ async fn redis(url: &Secret) -> Result<RedisLimitStore, Failure> {
 }
 
 fn failed(error: &StoreError) -> Failure {
-    Failure::start(format!("cannot use what --state says: {error}"))
+    Failure::start(format!(
+        "cannot use what --state, or `state` in the configuration, says: {error}"
+    ))
 }
 
 fn in_another_process() -> Failure {
     Failure::usage(
         "what is counted in memory is known to the proxy alone: its console shows it, at `/limits` \
-         of the admin address; or start it with `--state sqlite:PATH` or the URL of a Redis \
-         server, and say the same here",
+         of the admin address; or have it counted in `sqlite:PATH` or at the URL of a Redis \
+         server, with --state or `state` in its configuration, and say the same here",
     )
 }
 

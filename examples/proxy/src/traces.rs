@@ -112,7 +112,8 @@ pub(crate) fn start() -> Result<(), Failure> {
 /// Whether spans can be sent to this URL. The error repeats nothing of it: whoever gives
 /// a password there would find it in errors and logs.
 fn is_usable(url: &str) -> Result<(), &'static str> {
-    let url = Uri::try_from(url).map_err(|_| "is not a URL that can be used")?;
+    let url = Uri::try_from(url)
+        .map_err(|_| "is not a URL that can be used, as http://localhost:4318 is")?;
     let holds_a_user = |authority: &Authority| authority.as_str().contains('@');
     if url.authority().is_some_and(holds_a_user) {
         return Err("holds a user name or password: give them in OTEL_EXPORTER_OTLP_HEADERS");

@@ -93,10 +93,9 @@ fn endpoint(url: &str) -> Result<Uri, String> {
         .iter()
         .any(|scheme| uri.scheme() == Some(scheme));
     match uri.authority() {
-        Some(authority) if authority.as_str().contains('@') => Err(
-            "holds a user name or password: give them as a header, as --header 'Authorization: …' does"
-                .to_owned(),
-        ),
+        Some(authority) if authority.as_str().contains('@') => {
+            Err("holds a user name or password: give them in the header `Authorization`".to_owned())
+        }
         Some(authority) if by_http && !authority.host().is_empty() => Ok(uri),
         _ => Err("has to begin with http:// or https:// and a host".to_owned()),
     }
@@ -254,7 +253,7 @@ impl Future for Answer {
                 if error.is_connect() {
                     let mut response = self.bad_gateway(
                         "The MCP server behind this proxy cannot be reached, so the call was not \
-                         made. Start the server, or correct the proxy's --upstream, and try again.",
+                         made. Try again later; the operator finds in the proxy's log why.",
                     );
                     response.extensions_mut().insert(NotSent);
                     response

@@ -5,10 +5,7 @@ use std::env;
 use http::{Uri, uri::Scheme};
 use mcp_policy::{Webhook, WebhookError};
 
-use crate::{access, cli::Secret, failure::Failure};
-
-/// The environment variable with the secret: a command line can be seen by others.
-const SECRET: &str = "MCP_POLICY_WEBHOOK_SECRET";
+use crate::{access, cli::Secret, environment::WEBHOOK_SECRET, failure::Failure};
 
 /// What a secret reads like, and how to get one.
 const READS_LIKE: &str = "whsec_ and 24 to 64 random bytes in base64, as \
@@ -16,23 +13,25 @@ const READS_LIKE: &str = "whsec_ and 24 to 64 random bytes in base64, as \
 
 /// Begins to send to this URL. The errors repeat neither it nor the secret.
 pub(crate) fn open(url: &Secret) -> Result<Webhook, Failure> {
-    let secret = env::var_os(SECRET).ok_or_else(|| {
+    let secret = env::var_os(WEBHOOK_SECRET).ok_or_else(|| {
         Failure::usage(format!(
-            "--webhook needs the secret that its receiver checks, in the environment variable \
-             {SECRET}: {READS_LIKE}"
+            "a webhook needs the secret that its receiver checks, in the environment variable \
+             {WEBHOOK_SECRET}: {READS_LIKE}"
         ))
     })?;
     let secret = secret.to_str().unwrap_or_default();
     let webhook = Webhook::new(url.expose(), secret).map_err(|error| match error {
         WebhookError::Url => Failure::usage(
-            "`--webhook` has to begin with http:// or https:// and a host, without a user name or \
-             password",
+            "the URL of the webhook has to begin with http:// or https:// and a host, without a user \
+             name or password",
         ),
-        WebhookError::Secret => Failure::usage(format!("{SECRET} has to read like {READS_LIKE}")),
+        WebhookError::Secret => {
+            Failure::usage(format!("{WEBHOOK_SECRET} has to read like {READS_LIKE}"))
+        }
         error => Failure::start(error.to_string()),
     })?;
     if goes_in_the_clear(url.expose()) {
-        tracing::warn!("what waits is told to --webhook unencrypted: https:// would not");
+        tracing::warn!("what waits is told to the webhook unencrypted: https:// would not");
     }
     Ok(webhook)
 }

@@ -8,6 +8,7 @@ use mcp_policy::{
     CallDigest, LimitStore, MemoryLimitStore, NotDecided, Reservation, Reserved, Ruling, StateId,
     StoreError, Used,
 };
+use tokio::sync::watch;
 
 use super::*;
 
@@ -286,19 +287,19 @@ async fn a_call_of_2026_07_28_is_not_cancelled_by_a_notification_of_an_older_cli
     passed(&answer);
 }
 
-/// An approval store that takes its time over `ask`.
-#[derive(Debug, Default)]
+/// An approval store that answers `ask` while its gate is open.
+#[derive(Debug)]
 struct Slow {
     store: MemoryApprovalStore,
-    time: Duration,
+    is_open: watch::Sender<bool>,
 }
 
 impl ApprovalStore for Slow {
     fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
         let asked = self.store.ask(question);
-        let time = self.time;
+        let mut is_open = self.is_open.subscribe();
         Answer::pending(async move {
-            tokio::time::sleep(time).await;
+            let _ = is_open.wait_for(|is_open| *is_open).await;
             asked.get().await
         })
     }
@@ -331,8 +332,8 @@ impl ApprovalStore for Slow {
 #[tokio::test]
 async fn a_call_that_is_cancelled_while_the_store_is_asked_does_not_run() {
     let store = Arc::new(Slow {
-        time: Duration::from_millis(60),
-        ..Slow::default()
+        store: MemoryApprovalStore::default(),
+        is_open: watch::Sender::new(true),
     });
     let guarded = Guarded {
         layer: layer().approval_store(Arc::clone(&store)),
@@ -343,12 +344,15 @@ async fn a_call_that_is_cancelled_while_the_store_is_asked_does_not_run() {
     guarded.sends("alice", legacy(1, "ask", "s1")).await;
     guarded.approve_pending().await;
     guarded.ran();
+    store.is_open.send_replace(false);
+    // The call is begun first, and stands at the gate.
     let cancel = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
         guarded
             .sends("alice", of_session(&cancelled(&json!(2)), "s1"))
             .await;
-        guarded.ran().len()
+        let heard = guarded.ran().len();
+        store.is_open.send_replace(true);
+        heard
     };
     let (_, heard) = tokio::join!(guarded.sends("alice", legacy(2, "ask", "s1")), cancel);
     let ran = guarded.ran().len();

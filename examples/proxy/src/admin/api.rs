@@ -24,7 +24,7 @@ use super::{
     roles::{Power, Role},
     view,
 };
-use crate::json_text;
+use crate::{json_text, throttle::Throttle};
 
 /// Bytes of a request body, unless it is for something longer.
 pub(super) const LONGEST_BODY: usize = 16 * 1024;
@@ -33,6 +33,8 @@ pub(super) struct Api {
     operators: Operators,
     approvals: Approvals,
     status: Option<Status>,
+    /// Of those who have no right token.
+    refused: Throttle,
 }
 
 impl fmt::Debug for Api {
@@ -47,6 +49,7 @@ impl Api {
             operators,
             approvals,
             status,
+            refused: Throttle::default(),
         }
     }
 
@@ -98,7 +101,12 @@ impl Api {
     /// Who asks.
     fn admit<B>(&self, request: &Request<B>) -> Result<&Operator, Refusal> {
         self.operators.who(request.headers()).ok_or_else(|| {
-            tracing::warn!("refused whoever called the admin address without a right token");
+            if let Some(others) = self.refused.due() {
+                tracing::warn!(
+                    others,
+                    "refused whoever called the admin address without a right token"
+                );
+            }
             Refusal::new(
                 StatusCode::UNAUTHORIZED,
                 "Send the token of an operator, as `Authorization: Bearer TOKEN`.",

@@ -31,15 +31,13 @@ use mcp_policy::{
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::watch};
 
+pub(crate) use self::news::News;
 use self::operators::Operators;
 use self::{known::Known, recent::Recent, running::Running};
-pub(crate) use self::{
-    news::News,
-    operators::{TOKEN, TOKENS},
-};
 use crate::{
     access::Access,
     audit::{Place, Records},
+    environment::TOKENS,
     failure::Failure,
     serve, server,
     state::Counted,
@@ -90,12 +88,12 @@ impl Admin {
         if let Some(address) = address.filter(|address| !address.ip().is_loopback()) {
             if operators.is_none() {
                 return Err(Failure::usage(format!(
-                    "--admin {address} can be reached from other machines: name the operators and \
-                     their tokens in {TOKENS}, or use a loopback address such as {DEFAULT_ADMIN}"
+                    "operators at {address} can be reached from other machines: name them and their \
+                     tokens in {TOKENS}, or use a loopback address such as {DEFAULT_ADMIN}"
                 )));
             }
             tracing::warn!(
-                "tokens and arguments go to and from --admin unencrypted: put TLS in front of it"
+                "tokens and arguments go to and from operators unencrypted: put TLS in front of their address"
             );
         }
         Ok(Self {
@@ -217,7 +215,9 @@ impl Admin {
 
     async fn bind(&self) -> Result<TcpListener, Failure> {
         let address = self.address.unwrap_or(DEFAULT_ADMIN);
-        serve::bind(address, "choose another address for approvals with --admin").await
+        let otherwise = "choose another address for operators, with --admin or `admin` in the \
+                         configuration";
+        serve::bind(address, otherwise).await
     }
 
     /// Serves until the program ends: calls that are still open then may wait for it.

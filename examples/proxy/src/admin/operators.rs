@@ -7,17 +7,10 @@ use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use super::roles::{Power, Role};
-use crate::{failure::Failure, headers};
-
-/// The environment variable with the operators of `serve`: a command line can be seen
-/// by others.
-pub(crate) const TOKENS: &str = "MCP_POLICY_ADMIN_TOKENS";
+use crate::{environment::TOKENS, failure::Failure, headers};
 
 /// The environment variable with the roles of the operators. Without it all are admins.
 pub(crate) const ROLES: &str = "MCP_POLICY_ADMIN_ROLES";
-
-/// The environment variable with the token of whoever types a command.
-pub(crate) const TOKEN: &str = "MCP_POLICY_ADMIN_TOKEN";
 
 /// Characters that a token has at least: fewer could be guessed.
 const SHORTEST_TOKEN: usize = 16;

@@ -30,6 +30,8 @@ pub(crate) struct Now {
     pub(crate) endpoint: Option<String>,
     /// Why what was read last is not used.
     pub(crate) trouble: Option<String>,
+    /// Whether nobody is let in because of that; else what was read before still holds.
+    pub(crate) lets_nobody_in: bool,
     /// What is locked down, and the file that says so.
     pub(crate) lockdown: Option<(PathBuf, Locks)>,
     /// In the order of their names.

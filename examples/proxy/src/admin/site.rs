@@ -77,7 +77,7 @@ fn refused(foreign: Foreign) -> Refusal {
     let text = match foreign {
         Foreign::Host => {
             "The Host header names no host that is served here. Use a loopback name or the \
-             address that --admin names, or have the name added with --allowed-host."
+             address that the console has, or have the name allowed as one of the proxy's."
         }
         Foreign::Origin => "Web pages of other origins may not call this.",
     };

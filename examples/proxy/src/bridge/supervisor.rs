@@ -188,7 +188,10 @@ async fn live(
             .map(|status| status.to_string());
         tracing::warn!(server = server.name(), status, "the server ended");
         if logging.is_none() {
-            tracing::info!("what a server says of its end is shown with --show-server-stderr");
+            tracing::info!(
+                "what a server says of its end is shown with --show-server-stderr, or \
+                 `show_stderr` in the configuration"
+            );
         }
     }
     if let Some(mut logging) = logging {

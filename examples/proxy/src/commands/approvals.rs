@@ -4,7 +4,7 @@
 use std::{env, net::SocketAddr, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header::AUTHORIZATION};
+use http::{HeaderValue, Method, Request, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use mcp_policy::ApprovalId;
@@ -14,8 +14,9 @@ use tokio::time::timeout;
 
 use super::show::{print, shown, table};
 use crate::{
-    admin::{PATH, TOKEN},
+    admin::PATH,
     cli::{ApprovalsCommand, DecideArgs},
+    environment::TOKEN,
     failure::Failure,
     json_text::{indented, one_line, visible},
     upstream::Causes,
@@ -116,7 +117,7 @@ async fn ask(
         let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         match status.is_success() {
             true => Ok(text),
-            false => Err(refused(status.as_u16(), &text)),
+            false => Err(refused(admin, status, &text)),
         }
     };
     timeout(PATIENCE, answering).await.unwrap_or_else(|_| {
@@ -128,16 +129,21 @@ async fn ask(
 }
 
 /// What the proxy says why not.
-fn refused(status: u16, text: &str) -> Failure {
+fn refused(admin: SocketAddr, status: StatusCode, text: &str) -> Failure {
     #[derive(Deserialize)]
     struct Said {
         error: String,
     }
 
     match serde_json::from_str::<Said>(text) {
+        // What it says to that is for those who send it by themselves.
+        Ok(_) if status == StatusCode::UNAUTHORIZED => Failure::start(format!(
+            "the proxy at {admin} does not know the token in {TOKEN}"
+        )),
         Ok(Said { error }) => Failure::start(visible(&error)),
         Err(_) => Failure::start(format!(
-            "what answers with status {status} there is not the admin address of a proxy"
+            "what answers with status {} there is not the admin address of a proxy",
+            status.as_u16()
         )),
     }
 }

@@ -228,7 +228,7 @@ impl Turn {
             }
         }
         Err(io::Error::other(
-            "somebody else is changing something beside it",
+            "somebody else is changing something beside it: try again",
         ))
     }
 
@@ -275,12 +275,27 @@ pub(crate) fn write_like(path: &Path, text: &str, model: &Path) -> io::Result<()
         }
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&new, &path)
+        fs::rename(&new, &path)?;
+        sync_folder(&path)
     })();
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }
     written
+}
+
+/// Waits until the disk has the name of a file: else the file from before, with what was
+/// revoked in it, can be back after a power loss.
+#[cfg(unix)]
+pub(crate) fn sync_folder(file: &Path) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// A folder cannot be opened here.
+#[cfg(not(unix))]
+pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// A new file, which nobody else reads before it has the permissions of the old one.

@@ -1,9 +1,9 @@
 //! `gateway.toml`: which servers the proxy guards, and for whom.
 //!
 //! Everything that is wrong with it is said at once, by [`reader`]; [`servers`] and
-//! [`grants`] are its tables, [`issued`] what tokens of an issuer have to be, [`value`] what may stand elsewhere because it is
-//! secret, [`token`] what is kept of the tokens of grants, [`granting`] how grants are changed, and [`files`] whether what
-//! was read is still there.
+//! [`grants`] are its tables, [`issued`] what tokens of an issuer have to be, [`value`] what
+//! may stand elsewhere because it is secret, [`token`] what is kept of the tokens of grants,
+//! [`granting`] how grants are changed, and [`files`] whether what was read is still there.
 
 pub(crate) mod files;
 pub(crate) mod granting;

@@ -69,7 +69,7 @@ impl Guarded {
         settled: &Settled,
     ) -> Result<Arc<Self>, Failure> {
         let hidden = match &server.behind {
-            Behind::Command(_) => settled.hidden(config),
+            Behind::Command(_) => config.hidden.clone(),
             // It has no environment.
             Behind::Upstream(_) => Vec::new(),
         };

@@ -6,8 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    sync::Arc,
 };
 
 use bytes::Bytes;
@@ -22,6 +21,7 @@ use crate::{
     access,
     config::{Grant, token::TokenHash},
     headers,
+    throttle::Throttle,
 };
 
 /// The grants, by what is kept of their tokens.
@@ -171,36 +171,20 @@ impl Unknown {
     }
 }
 
-/// How often the log says that somebody was refused. They decide how often they call.
-const SAID_EVERY: Duration = Duration::from_secs(1);
-
-/// Who was refused, of which the log says no more than it can hold.
+/// Who was refused, of which the log says no more than it can hold: they decide how often
+/// they call.
 #[derive(Default)]
-pub(super) struct Refused(Mutex<Unsaid>);
+pub(super) struct RefusalLog(Throttle);
 
-#[derive(Default)]
-struct Unsaid {
-    /// When it was said the last time.
-    said: Option<Instant>,
-    /// How many were refused since.
-    others: u64,
-}
-
-impl Refused {
+impl RefusalLog {
     pub(super) fn say(&self, server: &str, why: &str) {
-        let mut unsaid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if unsaid.said.is_some_and(|said| said.elapsed() < SAID_EVERY) {
-            unsaid.others = unsaid.others.saturating_add(1);
-            return;
+        if let Some(others) = self.0.due() {
+            tracing::warn!(
+                server,
+                why,
+                others,
+                "refused whoever called without a right token"
+            );
         }
-        let others = std::mem::take(&mut unsaid.others);
-        unsaid.said = Some(Instant::now());
-        drop(unsaid);
-        tracing::warn!(
-            server,
-            why,
-            others,
-            "refused whoever called without a right token"
-        );
     }
 }

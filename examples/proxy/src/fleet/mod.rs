@@ -4,9 +4,8 @@
 //! What runs is replaced as a whole when the configuration changes ([`reload`]): a
 //! request is answered by what ran when it came. [`guarded`] is one server, [`policies`]
 //! what holds for whom in front of it, [`identify`] who calls, [`issued`] the same by
-//! tokens of others, [`lockdown`] what the
-//! operator has locked, [`life`] how streams end when what they are for is gone, and
-//! [`shown`] what operators see of all that.
+//! tokens of others, [`lockdown`] what the operator has locked, [`life`] how streams end
+//! when what they are for is gone, and [`shown`] what operators see of all that.
 
 mod guarded;
 mod identify;
@@ -42,7 +41,7 @@ use tower_http::cors::CorsLayer;
 
 use self::{
     guarded::{Body, Guarded},
-    identify::{Grants, Known, Refused, Unknown},
+    identify::{Grants, Known, RefusalLog, Unknown},
     life::Life,
     lockdown::Lockdown,
     policies::Table,
@@ -50,7 +49,7 @@ use self::{
 use crate::{
     access::{self, Access, ENDPOINT},
     admin::{Admin, News, running::Now},
-    audit::{self, Place},
+    audit::{self, Lost, Place},
     cli::Secret,
     config::{
         Config, KeptPolicy, Limits,
@@ -60,21 +59,13 @@ use crate::{
     failure::Failure,
     gateway, headers,
     jwt::Expiry,
-    keys,
-    monitor::{Monitor, Watched},
+    monitor::{Monitor, Obstacle, Watched, WatchedStores},
     public::{PublicPages, PublicUrl},
-    serve,
+    sealing, serve,
     state::{Keeps, ManyStores, State},
     stream::only_listens,
     traces, webhook,
 };
-
-/// Variables of the environment that hold what no server has to know.
-const HIDDEN: [&str; 3] = [
-    "MCP_POLICY_KEY",
-    "MCP_POLICY_STATE",
-    "MCP_POLICY_WEBHOOK_SECRET",
-];
 
 /// How long a configuration that is being read is waited for at the end.
 const READ: Duration = Duration::from_secs(5);
@@ -89,12 +80,14 @@ pub(crate) struct Fleet {
     /// Servers that are gone, whose commands still have to end.
     ending: Mutex<JoinSet<()>>,
     /// How often somebody was refused.
-    refused: Refused,
+    refused: RefusalLog,
 }
 
 /// What only another start changes.
 struct Settled {
     start: Start,
+    /// Where it listens, with the port that was free if it was to be any.
+    address: SocketAddr,
     keeps: Keeps,
     stores: ManyStores,
     approvals: Arc<dyn ApprovalStore>,
@@ -191,14 +184,6 @@ impl Start {
     }
 }
 
-impl Settled {
-    /// Variables of the environment that are kept from servers.
-    fn hidden(&self, config: &Config) -> Vec<String> {
-        let named = config.hidden.iter().cloned();
-        named.chain(HIDDEN.map(str::to_owned)).collect()
-    }
-}
-
 /// Serves what the configuration says until a signal stops it.
 pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure> {
     let config = Config::load(path).map_err(Failure::Config)?;
@@ -215,22 +200,21 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     traces::start()?;
     let records = audit::open(config.audit.as_ref(), config.audit_keep)?;
     let admin = admin.recording_in(config.audit.as_ref());
-    let audit = admin.shown_beside(records.clone());
+    let lost = Lost::default();
+    let audit = lost.beside(admin.shown_beside(records.clone()));
     let listener = serve::bind(config.listen, "choose another address with `listen`").await?;
-    let keys = keys::read(config.key_file.as_deref())?;
+    let keys = sealing::read(config.key_file.as_deref())?;
     let stores = state.open_for_many(keys).await?;
     let admin = admin.keeping_in(stores.approvals());
     let admin = admin.counting_in(Some(stores.counted()));
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
     }
-    if let Some(monitor) = monitor {
-        let watched = Watched {
-            sessions: Some(stores.sessions("(ready)")?),
-            approvals: admin.approvals(),
-        };
-        monitor.open(&config.access, watched);
-    }
+    let watched = WatchedStores {
+        sessions: Some(stores.sessions("(ready)")?),
+        approvals: admin.approvals(),
+    };
+    let mut watched = Watched::new(watched, lost);
     if config.listen.ip().is_unspecified() && !config.names_hosts {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use in `allowed_hosts`"
@@ -242,7 +226,9 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
         .public_url
         .as_ref()
         .map(|url| PublicPages::new(url, config.access.clone(), admin.approvals()));
+    let address = listener.local_addr();
     let settled = Settled {
+        address: address.unwrap_or(config.listen),
         start: Start::of(&config),
         keeps: state.keeps(),
         stores,
@@ -265,6 +251,18 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     });
     admin.open(&access).await?;
     Fleet::attend(&fleet)?;
+    if let Some(monitor) = monitor {
+        let fleet = Arc::downgrade(&fleet);
+        let is_unreadable = move || {
+            let fleet = fleet.upgrade();
+            fleet.is_none_or(|fleet| fleet.running().is_unreadable())
+        };
+        watched.obstacles.push(Obstacle {
+            said: "the configuration cannot be read, so nobody is let in",
+            is_there: Box::new(is_unreadable),
+        });
+        monitor.open(&access, watched);
+    }
     let ended = serve_fleet(listener, fleet).await;
     audit::close(records).await;
     ended
@@ -328,7 +326,7 @@ impl Fleet {
             settled,
             reading: tokio::sync::Mutex::default(),
             ending: Mutex::default(),
-            refused: Refused::default(),
+            refused: RefusalLog::default(),
         })
     }
 
@@ -475,7 +473,7 @@ impl Fleet {
         let path = request.uri().path().strip_prefix(issued::METADATA)?;
         let public = self.settled.start.public_url.as_ref()?;
         // Something in front may have taken its own part away.
-        let path = path.strip_prefix(public.path()).unwrap_or(path);
+        let path = path.strip_prefix(&**public.path()).unwrap_or(path);
         let name = path.strip_prefix(ENDPOINT)?.strip_prefix('/')?;
         let issued = running.servers.get(name)?.issued.as_ref()?;
         Some(match *request.method() {

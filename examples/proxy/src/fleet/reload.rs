@@ -22,6 +22,7 @@ use crate::{
     },
     diagnostics,
     failure::Failure,
+    shutdown::Hangups,
 };
 
 /// How often it is looked whether something has changed, while nobody calls.
@@ -85,9 +86,9 @@ impl Fleet {
                 let standing = standing.collect();
                 self.settled.lockdown.follow_too(&config.lockdown);
                 let trouble = Trouble::Unloadable(why.clone());
-                self.narrow(Files::of(config.files), trouble, Some(&standing));
+                self.narrow(Files::of(config.files), trouble.clone(), Some(&standing));
                 tracing::error!(why, "not loaded again: what was loaded before still holds");
-                self.tell_of_trouble();
+                self.tell_of_trouble(&trouble);
                 return;
             }
         };
@@ -144,7 +145,7 @@ impl Fleet {
         if !is_news {
             return;
         }
-        self.tell_of_trouble();
+        self.tell_of_trouble(&trouble);
         let _ = writeln!(io::stderr(), "{said}");
         match trouble {
             Trouble::Unloadable(_) => tracing::error!(
@@ -198,8 +199,13 @@ impl Fleet {
         news.policies_are(&config.policies());
     }
 
-    fn tell_of_trouble(&self) {
-        let text = "The configuration does not load: the overview says why";
+    fn tell_of_trouble(&self, trouble: &Trouble) {
+        let text = match trouble {
+            Trouble::Unloadable(_) => "The configuration does not load: the overview says why",
+            Trouble::Unreadable(_) => {
+                "The configuration cannot be read, so nobody is let in: the overview says why"
+            }
+        };
         self.settled.news.tell(text);
     }
 
@@ -238,7 +244,7 @@ impl Fleet {
     /// Looks for changes from time to time, and reads everything again when a SIGHUP
     /// comes, until the fleet is gone.
     pub(super) fn attend(fleet: &Arc<Self>) -> Result<(), Failure> {
-        let mut hangups = hangups()
+        let mut hangups = Hangups::listen()
             .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
         let fleet = Arc::downgrade(fleet);
         tokio::spawn(async move {
@@ -297,39 +303,5 @@ impl Running {
             trouble: Some(trouble),
             ..self.clone()
         }
-    }
-}
-
-#[cfg(unix)]
-struct Hangups(tokio::signal::unix::Signal);
-
-#[cfg(unix)]
-fn hangups() -> io::Result<Hangups> {
-    use tokio::signal::unix::{SignalKind, signal};
-    Ok(Hangups(signal(SignalKind::hangup())?))
-}
-
-#[cfg(unix)]
-impl Hangups {
-    async fn next(&mut self) {
-        if self.0.recv().await.is_none() {
-            std::future::pending().await
-        }
-    }
-}
-
-/// There is no such signal here.
-#[cfg(not(unix))]
-struct Hangups;
-
-#[cfg(not(unix))]
-fn hangups() -> io::Result<Hangups> {
-    Ok(Hangups)
-}
-
-#[cfg(not(unix))]
-impl Hangups {
-    async fn next(&mut self) {
-        std::future::pending().await
     }
 }

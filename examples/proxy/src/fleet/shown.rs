@@ -11,14 +11,14 @@ use crate::{
 impl Fleet {
     /// With what the URLs of all servers begin.
     fn endpoint(&self) -> String {
-        let start = &self.settled.start;
-        match &start.public_url {
+        let address = self.settled.address;
+        match &self.settled.start.public_url {
             Some(url) => url.at(""),
             // Which of its names others know it by, nobody has said.
-            None if start.listen.ip().is_unspecified() => {
-                format!("http://HOST:{}", start.listen.port())
+            None if address.ip().is_unspecified() => {
+                format!("http://HOST:{}", address.port())
             }
-            None => format!("http://{}", start.listen),
+            None => format!("http://{address}"),
         }
     }
 
@@ -54,6 +54,7 @@ impl Fleet {
                 .trouble
                 .as_ref()
                 .map(|trouble| Trouble::text(trouble).to_owned()),
+            lets_nobody_in: running.is_unreadable(),
             lockdown: Some(self.settled.lockdown.now()),
             servers: servers.collect(),
             policies,

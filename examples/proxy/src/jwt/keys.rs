@@ -3,7 +3,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -95,6 +98,8 @@ struct Shared {
     known: RwLock<Arc<Known>>,
     /// When the issuer was asked last. Whoever asks holds it.
     asked: Arc<Mutex<Option<Instant>>>,
+    /// Whether that was in vain.
+    has_failed: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -214,6 +219,7 @@ impl Keys {
             client,
             known: RwLock::default(),
             asked: Arc::default(),
+            has_failed: AtomicBool::new(false),
         })))
     }
 
@@ -230,15 +236,20 @@ impl Keys {
         if is_known && known.is_younger_than(FRESH) {
             return Ok(found);
         }
+        // What is known still counts while an issuer is away, so not every call waits for it.
+        let waits = !is_known || !self.0.has_failed.load(Ordering::Relaxed);
         match Arc::clone(&self.0.asked).try_lock_owned() {
             Ok(turn) => {
                 // On its own: that somebody goes away keeps nobody from getting keys.
                 let shared = Arc::clone(&self.0);
                 let asking = tokio::spawn(async move { shared.ask(turn).await });
-                let _ = timeout(PATIENCE, asking).await;
+                if waits {
+                    let _ = timeout(PATIENCE, asking).await;
+                }
             }
             // Somebody is asking.
-            Err(_) => drop(timeout(PATIENCE, self.0.asked.lock()).await),
+            Err(_) if waits => drop(timeout(PATIENCE, self.0.asked.lock()).await),
+            Err(_) => {}
         }
         let known = self.0.known();
         match known.is_younger_than(LONGEST_KEPT) {
@@ -262,7 +273,9 @@ impl Shared {
         }
         let late = || Err("it does not answer in 5 s".into());
         let keys = timeout(PATIENCE, self.keys()).await;
-        match keys.unwrap_or_else(|_| late()) {
+        let keys = keys.unwrap_or_else(|_| late());
+        self.has_failed.store(keys.is_err(), Ordering::Relaxed);
+        match keys {
             Ok(set) => {
                 let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
                 *known = Arc::new(Known::of(set));

@@ -444,6 +444,7 @@ async fn an_issuer_that_hangs_keeps_everybody_for_so_long_only() {
         metadata: METADATA,
         keys: Arc::default(),
         asked: Arc::default(),
+        hangs: Arc::default(),
     };
     let verifier = Arc::new(issuer.verifier(&[]));
     let token = key.sign(&issuer.claims());
@@ -457,6 +458,27 @@ async fn an_issuer_that_hangs_keeps_everybody_for_so_long_only() {
     }
     // Two of them, one after another, would take as long again.
     assert!(before.elapsed() < Duration::from_secs(8));
+}
+
+/// Only the first of them waits to hear that it does not answer.
+#[tokio::test]
+async fn an_issuer_that_hangs_keeps_nobody_whose_key_is_known() {
+    let key = Signer::ec("a");
+    let issuer = issuer(&[&key]).await;
+    let verifier = issuer.verifier(&[]);
+    let token = key.sign(&issuer.claims());
+    assert!(verifier.verify(&token).await.is_ok());
+    issuer.hangs.store(true, Ordering::Relaxed);
+    later(16 * 60).await;
+    // From here on time passes where everybody waits.
+    tokio::time::pause();
+    assert!(verifier.verify(&token).await.is_ok());
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_secs(11)).await;
+        let before = tokio::time::Instant::now();
+        assert!(verifier.verify(&token).await.is_ok());
+        assert_eq!(before.elapsed(), Duration::ZERO);
+    }
 }
 
 #[test]

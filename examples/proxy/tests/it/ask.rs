@@ -173,7 +173,7 @@ async fn a_server_that_cannot_be_asked_says_why() {
             "401 Unauthorized",
             json,
             r#"{"error":"hunter2"}"#,
-            "--header 'Authorization: …'",
+            "in the header `Authorization`",
         ),
         (
             "500 Internal Server Error",

@@ -561,6 +561,7 @@ async fn a_flood_waits_for_its_reader_but_not_the_others_for_it() {
     let slow = client.listens().await;
     let mut events = client.opens(&with(1, "flood", json!(200_000))).await;
     // 200 MB, of which pipes and buffers take little.
+    proxy.logs("flood 0").await;
     within("the flood stands still", async {
         let mut before = String::new();
         loop {
@@ -575,7 +576,7 @@ async fn a_flood_waits_for_its_reader_but_not_the_others_for_it() {
     })
     .await;
     let count = proxy.log().matches("flood").count();
-    assert!(count < 20_000, "{count} KiB were taken");
+    assert!((1..20_000).contains(&count), "{count} KiB were taken");
     // The one who does not read loses the stream; the call's own goes on.
     assert!(events.next().await.is_some());
     drop(slow);

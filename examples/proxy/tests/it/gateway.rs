@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fake::Upstream,
-    support::{ALLOW_ALL, Answer, Proxy, body, call, command, file, put, send, within},
+    support::{ALLOW_ALL, Answer, Proxy, body, call, command, file, pause, put, send, within},
 };
 
 pub(crate) const READERS: &str = r#"{
@@ -208,6 +208,7 @@ pub(crate) async fn one_that_waits(proxy: &Proxy) -> String {
             if let Some(id) = waiting(proxy).await[0]["id"].as_str() {
                 break id.to_owned();
             }
+            pause().await;
         }
     })
     .await

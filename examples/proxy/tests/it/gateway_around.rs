@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     gateway::{Folder, Recording, outcome, post, request},
-    support::{body, call, send, within},
+    support::{body, call, pause, send, within},
 };
 
 #[tokio::test]
@@ -175,7 +175,9 @@ async fn what_is_held_is_bounded_for_all_servers_together() {
     .await;
     drop(held);
     within("a budget that is free", async {
-        while outcome(&proxy, "two", "", "a").await != "allowed" {}
+        while outcome(&proxy, "two", "", "a").await != "allowed" {
+            pause().await;
+        }
     })
     .await;
 }

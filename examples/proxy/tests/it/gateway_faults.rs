@@ -177,6 +177,11 @@ async fn calls_go_on_after_a_server_was_away_and_only_what_may_have_run_is_count
                 passed += ran;
             }
             Some(error) => {
+                // Where the machine is busy, the state takes longer than a call waits for it.
+                if error.contains("could not be counted, so it was not made") {
+                    assert_eq!(ran, 0);
+                    continue;
+                }
                 let may_have_run = error.contains("may have run");
                 assert!(
                     may_have_run || error.contains("cannot be reached"),

@@ -12,7 +12,7 @@ use crate::{
         waiting as operators_see,
     },
     state::Redis,
-    support::{body, call, send, within},
+    support::{body, call, pause, send, within},
 };
 
 const POLICY: &str = r#"{
@@ -67,6 +67,7 @@ async fn share(state: &str) {
             if listed.len() == 2 {
                 break listed;
             }
+            pause().await;
         }
     })
     .await;

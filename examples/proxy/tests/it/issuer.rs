@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -63,6 +63,8 @@ pub(crate) struct Issuer {
     pub(crate) keys: Arc<Mutex<Option<Value>>>,
     /// How often it was asked for them.
     pub(crate) asked: Arc<AtomicUsize>,
+    /// Whether it does not answer.
+    pub(crate) hangs: Arc<AtomicBool>,
 }
 
 impl Issuer {
@@ -73,6 +75,7 @@ impl Issuer {
             metadata,
             keys: Arc::default(),
             asked: Arc::default(),
+            hangs: Arc::default(),
         };
         issuer.publish(keys);
         let answering = issuer.clone();
@@ -81,7 +84,13 @@ impl Issuer {
                 let issuer = answering.clone();
                 let service = service_fn(move |request: Request<Incoming>| {
                     let answer = issuer.answer(request.uri().path());
-                    async move { Ok::<_, Infallible>(answer) }
+                    let hangs = issuer.hangs.load(Ordering::Relaxed);
+                    async move {
+                        if hangs {
+                            std::future::pending::<()>().await;
+                        }
+                        Ok::<_, Infallible>(answer)
+                    }
                 });
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }

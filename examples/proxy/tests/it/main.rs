@@ -38,6 +38,7 @@ mod public;
 mod recorded;
 mod reload;
 mod scan;
+mod secrets;
 mod shutdown;
 mod start;
 mod state;

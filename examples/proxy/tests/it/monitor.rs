@@ -6,8 +6,10 @@ use http::Request;
 use http_body_util::Full;
 
 use crate::{
+    fake::Upstream,
+    gateway::{Folder, Recording, outcome},
     limits::answering,
-    support::{ALLOW_ALL, Answer, Proxy, body, call, client, file, run, send, within},
+    support::{ALLOW_ALL, Answer, Proxy, body, call, client, file, pause, run, send, within},
 };
 
 const POLICY: &str = r#"{
@@ -74,6 +76,7 @@ async fn decisions_and_what_waits_are_counted_for_prometheus() {
             {
                 break counts;
             }
+            pause().await;
         }
     });
     let counts = counts.await;
@@ -122,6 +125,62 @@ async fn it_is_told_that_the_program_lives_and_can_work() {
         (refused.status(), refused.header("allow")),
         (405, Some("GET, HEAD"))
     );
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn where_nothing_can_be_recorded_it_is_not_ready() {
+    let upstream = answering().await;
+    let proxy = monitored(upstream, ALLOW_ALL, &["--audit", "/dev/full"]).await;
+    let address = address(&proxy).await;
+    assert_eq!(get(address, "/readyz", &[]).await.text, "ready\n");
+    proxy.post(&call(1, "a")).await;
+    let text = "not ready: calls were refused because they could not be recorded\n";
+    let answer = get(address, "/readyz", &[]).await;
+    assert_eq!((answer.status(), &*answer.text), (503, text));
+}
+
+#[tokio::test]
+async fn where_nobody_is_let_in_it_is_not_ready() {
+    let server = Recording::start().await;
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n[servers.one]\nurl = {:?}\npolicy = \"all.json\"\n",
+        server.url
+    ));
+    let proxy = folder.serve().await;
+    let address = address(&proxy).await;
+    assert_eq!(get(address, "/readyz", &[]).await.text, "ready\n");
+    let text = folder.text();
+    std::fs::remove_file(folder.config()).unwrap();
+    assert_eq!(outcome(&proxy, "one", "", "a").await, "503");
+    let answer = get(address, "/readyz", &[]).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.text.contains("cannot be read"), "{}", answer.text);
+    std::fs::write(folder.config(), text).unwrap();
+    assert_eq!(outcome(&proxy, "one", "", "a").await, "allowed");
+    assert_eq!(get(address, "/readyz", &[]).await.text, "ready\n");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn while_it_finishes_what_is_open_it_is_not_ready() {
+    let upstream = Upstream::bind().await;
+    let proxy = monitored(upstream.address(), ALLOW_ALL, &[]).await;
+    let address = address(&proxy).await;
+    let asking = proxy.request().body(body(&call(1, "a"))).unwrap();
+    let asking = tokio::spawn(send(asking));
+    let mut asked = upstream.asked().await;
+    proxy.signal("TERM").await;
+    proxy
+        .logs("stopping once the open calls are answered")
+        .await;
+    let answer = get(address, "/readyz", &[]).await;
+    assert_eq!(
+        (answer.status(), &*answer.text),
+        (503, "not ready: it is stopping\n")
+    );
+    asked.answer("").await;
+    assert_eq!(asking.await.unwrap().status(), 200);
 }
 
 #[tokio::test]

@@ -26,6 +26,18 @@ async fn sigterm_finishes_an_open_call() {
     assert_eq!(proxy.end().await.code(), Some(0));
 }
 
+/// As a service manager sends it for another policy, which is read anyway.
+#[tokio::test]
+async fn sighup_ends_nothing() {
+    let upstream = Upstream::bind().await;
+    let proxy = Proxy::serve(upstream.address(), &[]).await;
+    proxy.signal("HUP").await;
+    proxy.logs("SIGHUP changes nothing").await;
+    let call = call(1, "a");
+    let (_, answer) = tokio::join!(upstream.answers(), proxy.post(&call));
+    assert_eq!(answer.status(), 200);
+}
+
 #[tokio::test]
 async fn an_idle_proxy_ends_at_once() {
     let upstream = Upstream::bind().await;

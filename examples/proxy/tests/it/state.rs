@@ -28,7 +28,7 @@ use tokio::{
 use crate::{
     limits::{answering, guard},
     monitor,
-    support::{Proxy, call, client, command, file, run, within},
+    support::{Proxy, call, client, command, file, pause, run, within},
 };
 
 const RULE: &str = r#"{ "limits": [ { "counter": "calls", "window": "day", "max": 10 } ] }"#;
@@ -255,6 +255,7 @@ async fn request_in(proxy: &Proxy, state: &str) -> Value {
             if let Some(first) = list.as_array().unwrap().first() {
                 return first.clone();
             }
+            pause().await;
         }
     })
     .await

@@ -24,10 +24,17 @@ use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
     sync::Notify,
+    task::JoinHandle,
 };
 
 /// Longer than anything here takes, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Lets others work before something is looked at again: else whoever looks keeps those
+/// from it who are waited for.
+pub(crate) async fn pause() {
+    tokio::time::sleep(Duration::from_millis(10)).await;
+}
 
 /// Waits, but not forever.
 pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
@@ -37,16 +44,16 @@ pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     }
 }
 
+/// What programs need to be found and to run.
+const NEEDED: [&str; 4] = ["PATH", "SYSTEMROOT", "TEMP", "TMPDIR"];
+
 pub(crate) fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-policy-proxy"));
     command
         .args(args)
-        .env_remove("RUST_LOG")
-        .env_remove("MCP_POLICY_ADMIN_TOKENS")
-        .env_remove("MCP_POLICY_ADMIN_TOKEN")
-        .env_remove("MCP_POLICY_WEBHOOK_SECRET")
-        .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
-        .env_remove("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+        // What a developer has set is no part of a test.
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| NEEDED.iter().any(|needed| name == needed)))
         .env("NO_COLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -126,6 +133,8 @@ pub(crate) struct Proxy {
     stdout: Lines<BufReader<ChildStdout>>,
     log: Arc<Mutex<String>>,
     log_grew: Arc<Notify>,
+    /// Done once there is no more of the log.
+    logging: JoinHandle<()>,
 }
 
 impl Proxy {
@@ -166,7 +175,7 @@ impl Proxy {
         let log = Arc::new(Mutex::new(seen));
         let log_grew = Arc::new(Notify::new());
         let (text, grew) = (Arc::clone(&log), Arc::clone(&log_grew));
-        tokio::spawn(async move {
+        let logging = tokio::spawn(async move {
             while let Ok(Some(line)) = stderr.next_line().await {
                 *text.lock().unwrap() += &(line + "\n");
                 grew.notify_one();
@@ -178,6 +187,7 @@ impl Proxy {
             stdout,
             log,
             log_grew,
+            logging,
         }
     }
 
@@ -196,6 +206,14 @@ impl Proxy {
     /// What was logged so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Everything that was logged, once it has ended.
+    pub(crate) async fn whole_log(&mut self) -> String {
+        within("the end of the log", &mut self.logging)
+            .await
+            .unwrap();
+        self.log()
     }
 
     /// Waits until `text` is in the log.

@@ -1,13 +1,23 @@
 //! The way to the upstream and back.
 
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+
 use bytes::Bytes;
-use http::Request;
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioIo},
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::json;
+use tokio::net::TcpListener;
 
 use crate::fake::Upstream;
-use crate::support::{ALLOW_ALL, Proxy, body, call, client, file, open, reads, send, within};
+use crate::support::{
+    ALLOW_ALL, Proxy, body, call, client, command, file, open, reads, send, within,
+};
 
 #[tokio::test]
 async fn a_call_goes_through_unchanged() {
@@ -85,7 +95,8 @@ async fn an_upstream_that_is_down_is_a_clear_error() {
     assert_eq!(body["error"]["code"], -32603);
     let message = body["error"]["message"].as_str().unwrap();
     assert!(message.contains("cannot be reached"), "{message}");
-    assert!(message.contains("--upstream"), "{message}");
+    // Whoever calls can do nothing about how the proxy was started.
+    assert!(!message.contains("--"), "{message}");
     proxy.logs("no answer from the upstream").await;
 }
 
@@ -262,4 +273,61 @@ async fn nothing_of_a_caller_or_a_token_is_in_the_most_talkative_log() {
     ] {
         assert!(!log.contains(secret), "{secret} in\n{log}");
     }
+}
+
+/// Vouches for `localhost`, and the world does not know it.
+const AUTHORITY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/tests/localhost/certificate.pem"
+);
+
+/// A server with a certificate that nobody but that file vouches for.
+async fn of_a_company() -> SocketAddr {
+    let certificate = CertificateDer::from_pem_file(AUTHORITY).unwrap();
+    let key = include_bytes!("../localhost/key.pem");
+    let provider = rustls::crypto::ring::default_provider();
+    let config = rustls::ServerConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate],
+            PrivateKeyDer::from_pem_slice(key).unwrap(),
+        )
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            // Whoever does not trust it goes away.
+            let Ok(stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let service = service_fn(async |_: Request<Incoming>| {
+                let answer = json!({ "jsonrpc": "2.0", "id": 1, "result": { "content": [] } });
+                let answer = Response::builder()
+                    .header("content-type", "application/json")
+                    .body(Full::<Bytes>::from(answer.to_string()));
+                Ok::<_, Infallible>(answer.unwrap())
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_server_is_trusted_if_the_machine_does_that() {
+    let address = of_a_company().await;
+    let policy = file("policy.json", ALLOW_ALL);
+    let upstream = format!("https://localhost:{}/mcp", address.port());
+    let args = ["serve", "--listen", "127.0.0.1:0", "--upstream", &upstream];
+    let args = [&args[..], &["--policy", policy.to_str().unwrap()]].concat();
+    let proxy = Proxy::start(&args, "info").await;
+    assert_eq!(proxy.post(&call(1, "a")).await.status(), 502);
+    let mut trusting = command(&args);
+    let proxy = Proxy::spawn(trusting.env("SSL_CERT_FILE", AUTHORITY)).await;
+    let answer = proxy.post(&call(1, "a")).await;
+    assert_eq!(answer.status(), 200, "{}", answer.text);
 }

@@ -55,7 +55,7 @@ use super::{
     running::Now,
     site::Answer,
 };
-use crate::page;
+use crate::{page, throttle::Throttle};
 
 const SCRIPT: &str = "/assets/console.js";
 const POLICIES_SCRIPT: &str = "/assets/policies.js";
@@ -106,6 +106,8 @@ pub(super) struct Pages {
     begun: SystemTime,
     changing: Arc<Semaphore>,
     looking: Arc<Semaphore>,
+    /// Of those who have no right token.
+    refused: Throttle,
 }
 
 impl fmt::Debug for Pages {
@@ -141,6 +143,7 @@ impl Pages {
             begun: SystemTime::now(),
             changing: Arc::new(Semaphore::new(MOST_CHANGING)),
             looking: Arc::new(Semaphore::new(MOST_LOOKING)),
+            refused: Throttle::default(),
         }
     }
 
@@ -275,7 +278,12 @@ impl Pages {
         let next = form.get("next");
         let next = if is_page(&next) { &*next } else { "/" };
         let Some(operator) = self.operators.whose(form.get("token").trim().as_bytes()) else {
-            tracing::warn!("refused whoever signed in on the admin address without a right token");
+            if let Some(others) = self.refused.due() {
+                tracing::warn!(
+                    others,
+                    "refused whoever signed in on the admin address without a right token"
+                );
+            }
             let is_wrong = true;
             let login = Login { next, is_wrong };
             return Ok(page::html(StatusCode::UNAUTHORIZED, &login));

@@ -1,6 +1,9 @@
 //! What there is, what happens, and what has changed.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use askama::Template;
 use form_urlencoded::byte_serialize;
@@ -45,6 +48,9 @@ struct Overview<'a> {
     frame: Frame<'a>,
     config: Option<String>,
     trouble: Option<String>,
+    lets_nobody_in: bool,
+    /// The command that ends a lockdown.
+    unlock: String,
     /// What is locked, and the file that says so.
     locked: Option<(String, String)>,
     waiting: usize,
@@ -134,6 +140,8 @@ impl Pages {
                 .as_ref()
                 .map(|path| visible(&path.to_string_lossy())),
             trouble: trouble.map(|text| beginning_in_lines(text, TROUBLE)),
+            lets_nobody_in: now.lets_nobody_in,
+            unlock: unlock(now.config.as_deref()),
             locked: locks
                 .map(|(path, locks)| (visible(&locks.told()), visible(&path.to_string_lossy()))),
             waiting: waiting.len(),
@@ -201,6 +209,18 @@ impl Pages {
             access: access(server, now),
         }
     }
+}
+
+/// The command that ends a lockdown of everything.
+fn unlock(config: Option<&Path>) -> String {
+    let path = config.map(|path| visible(&path.to_string_lossy()));
+    let path = path.unwrap_or_else(|| "FILE".to_owned());
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-".contains(letter);
+    let path = match path.chars().all(is_plain) {
+        true => path,
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    };
+    format!("mcp-policy-proxy lockdown off --config {path}")
 }
 
 /// Who may use a server.
@@ -320,6 +340,19 @@ fn clock(time: SystemTime) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_on_a_page_is_one_that_there_is() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates");
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(!text.contains("mcp-policy "), "{}", path.display());
+        }
+        let command = unlock(Some(Path::new("/etc/it's mine/g.toml")));
+        let expected = r"mcp-policy-proxy lockdown off --config '/etc/it'\''s mine/g.toml'";
+        assert_eq!(command, expected);
+    }
 
     #[test]
     fn a_chart_covers_its_time_and_nothing_more() {

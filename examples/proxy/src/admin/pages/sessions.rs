@@ -16,7 +16,7 @@ use super::super::{
     operators::Operator,
     roles::{Power, Role},
 };
-use crate::headers::OPERATORS;
+use crate::headers::CONSOLE_COOKIE;
 
 /// How long somebody stays signed in.
 const LIFETIME: Duration = Duration::from_secs(8 * 3600);
@@ -76,7 +76,7 @@ impl Default for Sessions {
     fn default() -> Self {
         Self {
             all: Mutex::default(),
-            cookie: format!("{OPERATORS}{}", &new_id()[..8]),
+            cookie: format!("{CONSOLE_COOKIE}{}", &new_id()[..8]),
         }
     }
 }

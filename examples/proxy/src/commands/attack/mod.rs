@@ -18,7 +18,12 @@ mod careless;
 #[path = "../../../../../tests/attacks/loose_json.rs"]
 mod loose_json;
 
-use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write as _},
+    process::ExitCode,
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 
@@ -55,7 +60,8 @@ pub(crate) async fn run(args: &AttackArgs, json: bool) -> Result<ExitCode, Failu
         .await
         .map_err(|failure| Failure::input(failure.text()))?;
     let recorder = Recorder::start(listener).map_err(Failure::input)?;
-    eprintln!("the recording server is http://{}/mcp", recorder.address);
+    let address = recorder.address;
+    let _ = writeln!(io::stderr(), "the recording server is http://{address}/mcp");
     let of_policy: Vec<_> = cases.of_policy(&args.policy).collect();
     let mut attack = Attack {
         gateway,

@@ -138,7 +138,7 @@ impl Connection {
         match Answer::read(&received.bytes) {
             Some(answer) if answer.answers(self.last_id) => Ok(answer),
             _ if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN => {
-                let help = "give it a credential with --header 'Authorization: …'";
+                let help = "give it a credential in the header `Authorization`";
                 Err(broken(format!("it answers {status}: {help}")))
             }
             // A server that could not read the request does not know its id.

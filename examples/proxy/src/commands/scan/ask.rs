@@ -13,7 +13,6 @@ use super::{
         client::{self, Offer},
         show::shown,
     },
-    config,
     sources::{Source, Way},
     table,
 };
@@ -47,13 +46,7 @@ pub(super) async fn all(sources: Vec<Source>) -> Vec<Answered> {
 
 async fn one(source: Source) -> Result<Offer, String> {
     match source.way {
-        Way::Http(target) => {
-            let offer = client::everything_of_upstream(*target).await;
-            match source.is_in_a_file {
-                true => offer.map_err(|reason| config::in_a_file(&reason)),
-                false => offer,
-            }
-        }
+        Way::Http(target) => client::everything_of_upstream(*target).await,
         Way::Stdio(start) => {
             let stderr = if start.is_heard {
                 Stdio::inherit()

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -14,7 +15,12 @@ use super::{
     super::input,
     sources::{Source, Start, Way},
 };
-use crate::{child::Program, cli::Secret, failure::Failure, upstream::Target};
+use crate::{
+    child::Program,
+    cli::Secret,
+    failure::Failure,
+    upstream::{self, Target},
+};
 
 /// The largest configuration: some clients keep much else in theirs.
 const LARGEST: usize = 16 << 20;
@@ -64,11 +70,7 @@ pub(super) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
             // The error would repeat a value.
             Err(_) => Way::None("what the configuration says of it cannot be read".to_owned()),
         };
-        Some(Source {
-            name,
-            way,
-            is_in_a_file: true,
-        })
+        Some(Source { name, way })
     });
     Ok(sources.collect())
 }
@@ -105,13 +107,14 @@ fn way(entry: Entry, variable: &dyn Fn(&str) -> Option<String>) -> Result<Way, S
                 .to_owned(),
         ),
         (Some(url), None) => {
-            let headers = entry.headers.iter();
-            let headers: Result<Vec<String>, String> = headers
-                .map(|(name, value)| Ok(format!("{name}: {}", filled(value)?)))
-                .collect();
-            let headers = headers?;
-            let target = Target::new(&filled(url)?, headers.iter().map(String::as_str));
-            let target = target.map_err(|error| in_a_file(&error))?;
+            let mut headers = HeaderMap::new();
+            for (name, value) in &entry.headers {
+                let header = upstream::header(name, &filled(value)?);
+                let (name, value) = header.map_err(|what| format!("`headers`: {what}"))?;
+                headers.append(name, value);
+            }
+            let target = Target::with(&filled(url)?, headers);
+            let target = target.map_err(|what| format!("`url` {what}"))?;
             Ok(Way::Http(Box::new(target)))
         }
         (None, Some(command)) => {
@@ -141,13 +144,6 @@ fn way(entry: Entry, variable: &dyn Fn(&str) -> Option<String>) -> Result<Way, S
         }
         _ => Err("the configuration gives neither a `command` alone nor a `url` alone".to_owned()),
     }
-}
-
-/// The same of what stands in a file, not on the command line.
-pub(super) fn in_a_file(error: &str) -> String {
-    error
-        .replace("--upstream", "url")
-        .replace("--header", "headers")
 }
 
 /// A text with the environment variables that it names as clients do: `${NAME}`,

@@ -14,7 +14,7 @@ use super::{
     approved::{Approved, beside},
     inventory::{All, Inventory},
 };
-use crate::{cli::ScanArgs, failure::Failure};
+use crate::{cli::ScanArgs, config::files::sync_folder, failure::Failure};
 
 /// Characters of the name of a server that become that of a file.
 const LONGEST_STEM: usize = 64;
@@ -224,9 +224,7 @@ fn put(path: &Path, text: &str, force: bool) -> io::Result<()> {
     } else {
         file.persist_noclobber(&target)?;
     }
-    #[cfg(unix)]
-    fs::File::open(folder)?.sync_all()?;
-    Ok(())
+    sync_folder(&target)
 }
 
 #[cfg(test)]

@@ -18,8 +18,6 @@ pub(super) struct Source {
     /// What it is called in everything that is said of it.
     pub(super) name: String,
     pub(super) way: Way,
-    /// Whether it is told of in a file, and not on the command line.
-    pub(super) is_in_a_file: bool,
 }
 
 /// How a server is asked.
@@ -62,7 +60,6 @@ pub(super) fn of(args: &ScanArgs) -> Result<Vec<Source>, Failure> {
         sources.push(Source {
             name: target.authority().to_owned(),
             way: Way::Http(Box::new(target)),
-            is_in_a_file: false,
         });
     }
     if let Some(program) = servers.command.first() {
@@ -74,7 +71,6 @@ pub(super) fn of(args: &ScanArgs) -> Result<Vec<Source>, Failure> {
         sources.push(Source {
             name: program_name(program),
             way: Way::Stdio(Box::new(start)),
-            is_in_a_file: false,
         });
     }
     sources.extend(config::sources(&servers.client_configs)?);
@@ -116,7 +112,6 @@ mod tests {
         let mut sources = ["a", "a", "a (2)", "b"].map(|name| Source {
             name: name.to_owned(),
             way: Way::None(String::new()),
-            is_in_a_file: true,
         });
         name_apart(&mut sources);
         let names = sources.map(|source| source.name);

@@ -68,7 +68,8 @@ async fn a_grant_works_at_the_next_call_and_its_token_is_shown_once() {
     assert_eq!(added.status(), 200, "{}", added.text);
     assert_eq!(added.header("cache-control"), Some("no-store"));
     let ada = token(&added.text);
-    assert!(added.text.contains("mcpServers") && added.text.contains("/mcp/one"));
+    let url = format!("http://{}/mcp/one", proxy.address);
+    assert!(added.text.contains("mcpServers") && added.text.contains(&url));
     assert_eq!(outcome(proxy, "one", &ada, "run").await, "allowed");
     assert_eq!(outcome(proxy, "two", &ada, "run").await, "401");
     let page = alice.gets("/grants").await.text;

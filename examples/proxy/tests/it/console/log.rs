@@ -208,7 +208,7 @@ async fn without_a_file_the_last_messages_are_shown() {
     console.calls("wipe").await;
     let viewer = console.signed_in(CAROL).await;
     let page = viewer.gets("/log").await.text;
-    assert!(page.contains("--audit sqlite:PATH"), "{page}");
+    assert!(page.contains("audit in <code>sqlite:PATH"), "{page}");
     let (all, pages) = all_ids(&viewer, "").await;
     assert_eq!((all.len(), pages), (131, 2));
     let second = viewer.gets(&linked(&page, "next").unwrap()).await.text;

@@ -351,7 +351,8 @@ async fn each_grant_has_its_verdict_and_equal_ones_are_told_together() {
     assert!(locked.contains("it is locked down"), "{write}");
     let overview = viewer.gets("/").await.text;
     assert!(
-        overview.contains("Locked down: the grants bob"),
+        overview.contains("Locked down: the grants bob")
+            && overview.contains("mcp-policy-proxy lockdown off --config "),
         "{overview}"
     );
 }
@@ -649,6 +650,19 @@ async fn the_overview_shows_what_happens_and_what_has_changed() {
     })
     .await;
     assert!(page.contains("policy.json"), "{page}");
+    assert!(
+        page.contains("What was loaded before still holds"),
+        "{page}"
+    );
+    std::fs::remove_file(console.folder.config()).unwrap();
+    let page = page_with(&viewer, "/", |page| {
+        page.contains("The configuration cannot be read</h2>")
+    })
+    .await;
+    assert!(page.contains("Nobody is let in until it can be"), "{page}");
+    assert!(!page.contains("still holds"), "{page}");
+    let changes = page.split_once("Changed last").unwrap().1;
+    assert!(changes.contains("so nobody is let in"), "{changes}");
 }
 
 /// Where nothing can be recorded, nothing is let through.

@@ -51,7 +51,7 @@ async fn all_servers_of_a_client_are_asked_and_one_that_fails_is_told() {
         ("web", Some(4)),
     ];
     assert_eq!(told, expected);
-    let reason = "there is no command `no-such-command-here` to start";
+    let reason = "there is no command `no-such-command-here` to start: PATH has none, so give its whole path";
     assert_eq!(servers[0]["error"], reason);
     let reason = "the environment variable `NOT_SET_ANYWHERE` is not set";
     assert_eq!(servers[2]["error"], reason);
@@ -63,7 +63,7 @@ async fn all_servers_of_a_client_are_asked_and_one_that_fails_is_told() {
     let ended = run(&args).await;
     assert_eq!((ended.code, &*ended.stderr), (Some(1), ""));
     for expected in [
-        "broken: could not be asked: there is no command `no-such-command-here` to start\n",
+        "broken: could not be asked: there is no command `no-such-command-here` to start: PATH has none",
         "\nstarted: 3 tools, 0 prompts, ",
         "4 servers, 7 tools: ",
     ] {

@@ -102,8 +102,8 @@ impl Pages {
             let text = match self.records.are_in_a_file() {
                 true => "There is no decision with this id, or it is not kept any more.",
                 false => {
-                    "There is no decision with this id among the last 1000: `--audit sqlite:PATH` \
-                     keeps more."
+                    "There is no decision with this id among the last 1000: an audit in \
+                     `sqlite:PATH` keeps more."
                 }
             };
             return Err(Refusal::new(StatusCode::NOT_FOUND, text));

@@ -18,6 +18,12 @@ const DEEPEST: usize = 16;
 /// Bytes of a value that is written.
 const LONGEST_VALUE: usize = 256 * 1024;
 
+pub(super) const NOT_JSON: Stuck = Stuck("the text is not JSON");
+const TOO_LONG: Stuck = Stuck("the value is longer than 256 KiB");
+const NOT_THERE: Stuck = Stuck("what should be changed is not there any more");
+const NO_NUMBER: Stuck = Stuck("there is a list where an object was expected");
+const NO_PARTS: Stuck = Stuck("there is a plain value where an object or a list was expected");
+
 /// A text that cannot be changed so, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stuck(pub(super) &'static str);
@@ -190,7 +196,6 @@ pub(super) fn remove(whole: &str, place: &[&str]) -> Result<String, Stuck> {
     Ok(splice(whole, cut, ""))
 }
 
-pub(super) const NOT_JSON: Stuck = Stuck("the text is not JSON");
 /// The text laid out anew. Only its blanks are others, and the escapes in its keys.
 pub(super) fn laid_out(whole: &str) -> Result<String, Stuck> {
     let root = Node::of(whole).ok_or(NOT_JSON)?;
@@ -201,11 +206,6 @@ pub(super) fn laid_out(whole: &str) -> Result<String, Stuck> {
     };
     Ok(layout.parts(root, 0) + "\n")
 }
-
-const TOO_LONG: Stuck = Stuck("the value is longer than 256 KiB");
-const NOT_THERE: Stuck = Stuck("what should be changed is not there any more");
-const NO_NUMBER: Stuck = Stuck("there is a list where an object was expected");
-const NO_PARTS: Stuck = Stuck("there is a plain value where an object or a list was expected");
 
 /// A string as JSON.
 pub(super) fn quoted(text: &str) -> String {

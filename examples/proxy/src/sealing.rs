@@ -4,10 +4,7 @@ use std::{env, ffi::OsString, fs, path::Path};
 
 use mcp_policy::RequestStateKeys;
 
-use crate::failure::Failure;
-
-/// The environment variable that they can be in.
-const KEY: &str = "MCP_POLICY_KEY";
+use crate::{environment::KEY, failure::Failure};
 
 /// Those in the file, or else in the environment; `None` if they are in neither.
 pub(crate) fn read(file: Option<&Path>) -> Result<Option<RequestStateKeys>, Failure> {
@@ -15,11 +12,11 @@ pub(crate) fn read(file: Option<&Path>) -> Result<Option<RequestStateKeys>, Fail
         (Some(file), _) => {
             let text = fs::read_to_string(file).map_err(|error| {
                 Failure::start(format!(
-                    "cannot read --key-file {}: {error}",
+                    "cannot read the key file {}: {error}",
                     file.display()
                 ))
             })?;
-            (text, "--key-file")
+            (text, "the key file")
         }
         (None, Some(text)) => (into_text(text)?, KEY),
         (None, None) => return Ok(None),
@@ -34,6 +31,9 @@ pub(crate) fn read(file: Option<&Path>) -> Result<Option<RequestStateKeys>, Fail
 }
 
 fn into_text(text: OsString) -> Result<String, Failure> {
-    text.into_string()
-        .map_err(|_| Failure::usage(format!("{KEY} is no text")))
+    text.into_string().map_err(|_| {
+        Failure::usage(format!(
+            "{KEY} is no text: `openssl rand -hex 32` makes what it has to be"
+        ))
+    })
 }

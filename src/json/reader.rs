@@ -95,7 +95,7 @@ pub(crate) struct Reader<'a> {
     depth: u32,
     profile: Profile,
     keys: SmallVec<[Key; 24]>,
-    /// Where values stand that were read before and are not read again.
+    /// Where values stand that were read before and are not read again, in their order.
     long_values: &'a [Range<usize>],
 }
 
@@ -154,8 +154,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Of a text that was read before, these are whole values: they are not read again
-    /// where they are only skipped.
+    /// Of a text that was read before, these are whole values, in the order of the text:
+    /// they are not read again where they are only skipped.
     pub(crate) fn go_past(&mut self, long_values: &'a [Range<usize>]) {
         self.long_values = long_values;
     }
@@ -239,13 +239,20 @@ impl<'a> Reader<'a> {
     /// Reads any value and gives its span. Uses no recursion.
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Error> {
         let start = scan::space(self.bytes, self.position);
-        let known = self.long_values.iter().find(|value| value.start == start);
-        let known = known.map(|value| value.end);
-        self.position = match known.or_else(|| self.plain_end(start)) {
+        self.position = match self.known_end(start).or_else(|| self.plain_end(start)) {
             Some(end) => end,
             None => self.end_of_value(start)?,
         };
         Ok(start..self.position)
+    }
+
+    /// Where the value ends that begins here, if it was read before. That is asked of every
+    /// item of a long list, so it must not take long where there are many long values.
+    #[inline]
+    fn known_end(&self, start: usize) -> Option<usize> {
+        let known = self.long_values;
+        let index = known.binary_search_by_key(&start, |value| value.start);
+        known.get(index.ok()?).map(|value| value.end)
     }
 
     /// Where the value ends that begins here, if it is plain.

@@ -234,7 +234,7 @@ fn integer(bytes: &[u8], at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{ErrorKind, Profile, Reader};
+    use super::super::{Error, ErrorKind, Profile, Reader};
     use super::*;
 
     fn end(text: &[u8], levels: u32, portable: bool) -> Option<usize> {
@@ -268,6 +268,37 @@ mod tests {
         let deepest = nested(1024);
         assert_eq!(skipped(&deepest), Ok(deepest.len()));
         assert_eq!(skipped(&nested(1025)), Err(ErrorKind::TooDeep));
+    }
+
+    #[test]
+    fn what_stands_around_a_value_counts_for_its_depth() {
+        for around in 1..=3_usize {
+            for levels in 60..=66 {
+                let (open, close) = ("[".repeat(around), "]".repeat(around));
+                let inside = String::from_utf8(nested(levels)).unwrap();
+                // Short names are only told where something follows.
+                let entry = format!(r#"{{"a":{inside}}}{}"#, " ".repeat(16));
+                for (text, deepest) in [(&inside, around + levels), (&entry, around + levels + 1)] {
+                    let is_entry = deepest > around + levels;
+                    let text = format!("{open}{text}{close}");
+                    let mut reader = Reader::new(text.as_bytes(), Profile::JUDGED).unwrap();
+                    let read = into(&mut reader, around, is_entry);
+                    let expected = (deepest <= 64).then_some(()).ok_or(ErrorKind::TooDeep);
+                    assert_eq!(read.map_err(|error| error.kind()), expected, "{text}");
+                }
+            }
+        }
+    }
+
+    /// Reads what stands in so many arrays.
+    fn into(reader: &mut Reader<'_>, around: usize, is_entry: bool) -> Result<(), Error> {
+        if around > 0 {
+            return reader.array(|reader| into(reader, around - 1, is_entry));
+        }
+        if is_entry && reader.plain_object(|_, _| true) {
+            return Ok(());
+        }
+        reader.skip().map(drop)
     }
 
     #[test]

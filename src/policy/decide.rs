@@ -532,6 +532,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::mcp::message::Message;
+    use crate::mcp::params::Param;
 
     /// Where a pattern lets unknown names pass, and counts them.
     #[test]
@@ -597,6 +599,79 @@ mod tests {
                 [said("d_other"), said("d_secret")],
                 [expected.clone(), expected]
             );
+        }
+    }
+
+    fn value_of_an_argument() -> impl Strategy<Value = String> {
+        let short = prop::sample::select(vec!["1", "-7.5", "null", "[]", r#""x""#, r#"{"c":2}"#]);
+        let text = "(\\\\[\"n\\\\]|[a-c{}\\[\\]:, \u{e9}]){30,80}";
+        let text = text.prop_map(|text| format!("\"{text}\""));
+        let leaf = prop_oneof![2 => short.prop_map(str::to_owned), 1 => text];
+        leaf.prop_recursive(3, 40, 12, |inner| {
+            let member = (key_of_an_argument(), inner.clone());
+            let member = member.prop_map(|(key, value)| format!("\"{key}\" :{value}"));
+            let list = prop::collection::vec(inner, 0..12);
+            prop_oneof![
+                list.prop_map(|items| format!("[ {} ]", items.join(" ,"))),
+                prop::collection::vec(member, 0..4)
+                    .prop_map(|members| format!("{{{}}}", members.join(", "))),
+            ]
+        })
+    }
+
+    fn key_of_an_argument() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "a", "\\u0061", "A", "b", "c", "d", "", "calls", "tool", "input",
+        ])
+    }
+
+    proptest! {
+        /// Its long values are not read again then.
+        #[test]
+        fn what_was_read_in_a_message_is_judged_like_what_is_read_first(
+            members in prop::collection::vec((key_of_an_argument(), value_of_an_argument()), 0..6),
+            calls in prop::collection::vec(value_of_an_argument(), 0..4),
+            space in prop::sample::select(vec!["", " ", "\n\t"]),
+            name in prop::sample::select(vec!["run", "each"]),
+        ) {
+            let policy: Policy = r#"{"version": "1", "default": "deny", "tools": {
+                "run": {
+                    "require": [{ "conditions": [
+                        { "path": "args.a", "op": "exists", "value": true },
+                        { "path": "args.b[*].c", "op": "lte", "value": 5 },
+                        { "path": "args.d", "op": "contains", "value": 1 }
+                    ] }],
+                    "limits": [{ "counter": "n", "window": 1, "max": 9, "increment_from": "args.c" }]
+                },
+                "each": {
+                    "limits": [{ "counter": "n", "window": 1, "max": 9, "increment_from": "args.b[*]" }],
+                    "unwrap": { "name": "args.calls[*].tool", "arguments": "args.calls[*].input" }
+                }
+            }}"#
+            .parse()
+            .unwrap();
+            let calls = calls.iter().map(|input| {
+                format!(r#"{{"tool": "run", "input": {{"a":1,"b":{input},"d":[1],"c":2}}}}"#)
+            });
+            let calls = calls.collect::<Vec<_>>().join(",");
+            let members = members.iter().map(|(key, value)| {
+                format!("{space}\"{key}\"{space}:{space}{value}{space}")
+            });
+            let calls = (name == "each").then(|| format!("\"calls\":[{calls}]"));
+            let members = members.chain(calls).collect::<Vec<_>>().join(",");
+            let body = format!(
+                r#"{space}{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"arguments":{space}{{{members}}}{space},"name":"{name}"}}}}"#
+            );
+            // A name may stand there twice.
+            let Ok(Message::Request(_, call)) = Message::parse(body.as_bytes()) else {
+                return Ok(());
+            };
+            let params = call.params.unwrap();
+            let arguments = params.span(Param::Arguments).unwrap();
+            let text = std::str::from_utf8(arguments).unwrap();
+            let first = Action::call_tool(name).with_arguments(text).unwrap();
+            let again = Action::call_tool(name).with_read_arguments(arguments, params.long_arguments());
+            prop_assert_eq!(policy.decide(&again), policy.decide(&first), "{}", text);
         }
     }
 

@@ -104,6 +104,7 @@ impl fmt::Debug for JsonLines {
 }
 
 fn write_all(queue: &Queue<Vec<u8>>, log: &mut LogFile) {
+    let _taker = queue.taker();
     let mut telling = Telling::default();
     while let Taken::Batch(batch) = queue.take(None) {
         // Who closes the queue waits in a batch, too, but puts nothing into it.

@@ -33,8 +33,8 @@ struct State<C> {
     bytes: usize,
     is_woken: bool,
     is_closed: bool,
-    /// Whether whoever takes was told that it is closed.
-    has_ended: bool,
+    /// Once whoever takes has ended: whether that was because there was nothing any more.
+    ended: Option<Result<(), Unrecorded>>,
 }
 
 /// What is written at once, and who waits for that.
@@ -97,7 +97,7 @@ impl<C: Default> Queue<C> {
                 Taken::Batch(std::mem::take(&mut state.batch))
             }
             (true, true) => {
-                state.has_ended = true;
+                state.ended = Some(Ok(()));
                 Taken::Closed
             }
             (true, false) => Taken::Nothing,
@@ -116,21 +116,43 @@ impl<C: Default> Queue<C> {
     pub(super) fn close(&self) -> impl Future<Output = Result<(), Unrecorded>> + use<C> {
         let mut state = self.lock();
         state.is_closed = true;
-        let written = (!state.has_ended).then(|| state.batch.wait());
+        let closing = match state.ended {
+            Some(ended) => Err(ended),
+            None => Ok(state.batch.wait()),
+        };
         drop(state);
         self.filled.notify_one();
         async {
-            match written {
-                Some(written) => known(written).await,
-                None => Ok(()),
+            match closing {
+                Ok(written) => known(written).await,
+                Err(ended) => ended,
             }
         }
+    }
+
+    /// For whoever takes to hold: when that ends, by a panic as well, nobody waits for it.
+    pub(super) fn taker(&self) -> Taker<'_, C> {
+        Taker(self)
     }
 
     /// Nothing is left half done under the lock, so a panic of another thread
     /// spoils nothing.
     fn lock(&self) -> MutexGuard<'_, State<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See [`Queue::taker`].
+pub(super) struct Taker<'q, C: Default>(&'q Queue<C>);
+
+impl<C: Default> Drop for Taker<'_, C> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_closed = true;
+        state.ended.get_or_insert(Err(Unrecorded));
+        let batch = std::mem::take(&mut state.batch);
+        drop(state);
+        batch.settle(false);
     }
 }
 
@@ -227,6 +249,21 @@ mod tests {
         assert!(matches!(queue.take(None), Taken::Closed));
         // Nobody is there any more who could answer.
         assert_ready_eq!(task::spawn(queue.close()).poll(), Ok(()));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_writer_that_has_panicked() {
+        let queue = Queue::<Vec<u8>>::default();
+        drop(queue.push(1, |lines| lines.push(b'1')));
+        let mut before = task::spawn(queue.close());
+        assert_pending!(before.poll());
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _taker = queue.taker();
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err());
+        assert_ready_eq!(before.poll(), Err(Unrecorded));
+        assert_ready_eq!(task::spawn(queue.close()).poll(), Err(Unrecorded));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -14,9 +14,12 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Either;
-use hyper::body::{Body, Incoming};
+use hyper::{
+    body::{Body, Incoming},
+    rt::Executor,
+};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
@@ -24,6 +27,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::watch,
+    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
@@ -42,6 +46,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long open calls get to finish once the server was told to stop.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long those that are cut off get to let go of what they hold.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// How serving ended.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Ended {
@@ -55,7 +62,8 @@ pub(crate) enum Ended {
 
 /// Serves HTTP/1.1, and HTTP/2 to those who know (h2c), until `stop` is done;
 /// then ends the streams on which no answer is due, and finishes the open calls,
-/// for [`DRAIN_TIMEOUT`] or until `stop`, asked once more, is done again.
+/// for [`DRAIN_TIMEOUT`] or until `stop`, asked once more, is done again. Nothing of a call
+/// is left then: whoever closes what its end is recorded in has heard of it.
 pub(crate) async fn serve<S, B>(
     listener: TcpListener,
     service: S,
@@ -67,7 +75,8 @@ where
     S::Error: Into<BoxError>,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let mut http = auto::Builder::new(TokioExecutor::new());
+    let tasks = Tasks::default();
+    let mut http = auto::Builder::new(tasks.clone());
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT);
@@ -99,7 +108,7 @@ where
                     TowerToHyperService::new(service),
                 )
                 .into_owned();
-            tokio::spawn(drive(open.watch(connection), asked));
+            tasks.execute(drive(open.watch(connection), asked));
         }
     }
     // New callers are refused at once, rather than left in the queue.
@@ -109,10 +118,35 @@ where
         connections = open.count(),
         "stopping once the open calls are answered"
     );
-    tokio::select! {
+    let ended = tokio::select! {
         () = open.shutdown() => Ended::Drained,
         () = stop() => Ended::Interrupted,
         () = sleep(DRAIN_TIMEOUT) => Ended::CutOff,
+    };
+    tasks.end().await;
+    ended
+}
+
+/// The connections, and the calls that come together on one.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<JoinSet<()>>>);
+
+impl Tasks {
+    /// Cuts off those that are left.
+    async fn end(self) {
+        let mut tasks = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        if timeout(FAREWELL, tasks.shutdown()).await.is_err() {
+            tracing::warn!("a call does not let go of what it holds");
+        }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that are done already would be kept until somebody asks.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
     }
 }
 
@@ -196,6 +230,7 @@ async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 mod tests {
     use super::*;
     use http_body_util::Full;
+    use hyper_util::rt::TokioExecutor;
     use std::{convert::Infallible, future::pending};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -262,6 +297,57 @@ mod tests {
     impl Drop for Held {
         fn drop(&mut self) {
             self.1.notify_one();
+        }
+    }
+
+    /// What becomes of them is recorded when they are let go.
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_left_of_a_call_that_is_cut_off() {
+        for is_http2 in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let (asked, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+            let held = Arc::new(());
+            let call = (Arc::clone(&asked), Arc::clone(&held));
+            let service = tower::service_fn(move |_: Request<Incoming>| {
+                let (asked, held) = call.clone();
+                async move {
+                    asked.notify_one();
+                    pending::<()>().await;
+                    drop(held);
+                    Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+                }
+            });
+            let told = Arc::clone(&stop);
+            let serving = tokio::spawn(serve(listener, service, async move || {
+                told.notified().await;
+            }));
+            let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+            let request = Request::post("http://localhost/mcp");
+            let request = request.body(Full::<Bytes>::default()).unwrap();
+            let calling = match is_http2 {
+                true => {
+                    let shaken =
+                        hyper::client::conn::http2::handshake(TokioExecutor::new(), stream);
+                    let (mut client, connection) = shaken.await.unwrap();
+                    tokio::spawn(async move { drop(connection.await) });
+                    tokio::spawn(async move { drop(client.send_request(request).await) })
+                }
+                false => {
+                    let shaken = hyper::client::conn::http1::handshake(stream);
+                    let (mut client, connection) = shaken.await.unwrap();
+                    tokio::spawn(async move { drop(connection.await) });
+                    tokio::spawn(async move { drop(client.send_request(request).await) })
+                }
+            };
+            asked.notified().await;
+            stop.notify_one();
+            tokio::task::yield_now().await;
+            stop.notify_one();
+            let ended = serving.await.unwrap();
+            assert_ne!(ended, Ended::Drained);
+            assert_eq!(Arc::strong_count(&held), 1, "by HTTP/2: {is_http2}");
+            drop(calling);
         }
     }
 

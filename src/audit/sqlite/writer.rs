@@ -52,6 +52,7 @@ impl Writer {
     }
 
     pub(super) fn work(mut self, queue: &Queue<Vec<Row>>) {
+        let _taker = queue.taker();
         let mut telling = Telling::default();
         let mut look_at = Instant::now();
         loop {

@@ -3,10 +3,7 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -37,6 +34,9 @@ const FRESH: Duration = Duration::from_secs(15 * 60);
 const LONGEST_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 /// The issuer is asked no more often, whatever tokens name.
 const PAUSE: Duration = Duration::from_secs(10);
+/// For so long after it was asked in vain an issuer is taken to be away. Then somebody waits
+/// for it again: meanwhile it may have taken a key back.
+const AWAY: Duration = Duration::from_secs(60);
 /// All that the issuer is asked at once; and whoever waits for that.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_ANSWER: usize = 256 << 10;
@@ -98,8 +98,8 @@ struct Shared {
     known: RwLock<Arc<Known>>,
     /// When the issuer was asked last. Whoever asks holds it.
     asked: Arc<Mutex<Option<Instant>>>,
-    /// Whether that was in vain.
-    has_failed: AtomicBool,
+    /// When that was, if it was in vain.
+    failed: RwLock<Option<Instant>>,
 }
 
 #[derive(Debug, Default)]
@@ -219,7 +219,7 @@ impl Keys {
             client,
             known: RwLock::default(),
             asked: Arc::default(),
-            has_failed: AtomicBool::new(false),
+            failed: RwLock::default(),
         })))
     }
 
@@ -237,7 +237,7 @@ impl Keys {
             return Ok(found);
         }
         // What is known still counts while an issuer is away, so not every call waits for it.
-        let waits = !is_known || !self.0.has_failed.load(Ordering::Relaxed);
+        let waits = !is_known || !self.0.is_away();
         match Arc::clone(&self.0.asked).try_lock_owned() {
             Ok(turn) => {
                 // On its own: that somebody goes away keeps nobody from getting keys.
@@ -266,6 +266,12 @@ impl Shared {
         Arc::clone(&known)
     }
 
+    /// Whether it was asked in vain a short time ago.
+    fn is_away(&self) -> bool {
+        let failed = self.failed.read().unwrap_or_else(PoisonError::into_inner);
+        failed.is_some_and(|when| when.elapsed() < AWAY)
+    }
+
     /// Asks the issuer, unless somebody just did.
     async fn ask(&self, mut asked: OwnedMutexGuard<Option<Instant>>) {
         if asked.is_some_and(|when| when.elapsed() < PAUSE) {
@@ -274,7 +280,8 @@ impl Shared {
         let late = || Err("it does not answer in 5 s".into());
         let keys = timeout(PATIENCE, self.keys()).await;
         let keys = keys.unwrap_or_else(|_| late());
-        self.has_failed.store(keys.is_err(), Ordering::Relaxed);
+        *self.failed.write().unwrap_or_else(PoisonError::into_inner) =
+            keys.is_err().then(Instant::now);
         match keys {
             Ok(set) => {
                 let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);

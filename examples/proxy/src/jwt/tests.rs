@@ -387,6 +387,24 @@ async fn an_issuer_that_is_away_is_missed_only_after_a_day() {
     assert_eq!(denied, Denied::Unavailable);
 }
 
+/// However long nobody called since.
+#[tokio::test]
+async fn an_issuer_that_was_away_is_heard_before_a_key_that_it_has_taken_back_counts() {
+    let (old, new) = (Signer::ec("old"), Signer::ec("new"));
+    let issuer = issuer(&[&old]).await;
+    let verifier = issuer.verifier(&[]);
+    let tokens = [&old, &new].map(|key| key.sign(&issuer.claims()));
+    let [by_old, by_new] = &tokens;
+    assert!(verifier.verify(by_old).await.is_ok());
+    *issuer.keys.lock().unwrap() = None;
+    later(16 * 60).await;
+    assert!(verifier.verify(by_old).await.is_ok());
+    issuer.publish(&[&new]);
+    later(60 * 60).await;
+    assert!(verifier.verify(by_old).await.is_err());
+    assert!(verifier.verify(by_new).await.is_ok());
+}
+
 #[tokio::test]
 async fn a_key_that_is_for_something_else_verifies_nothing() {
     let key = Signer::ec("a");

@@ -646,7 +646,7 @@ async fn the_overview_shows_what_happens_and_what_has_changed() {
         .await;
     console.folder.put("policy.json", "{ \"version\": \"<b>\"");
     let page = page_with(&viewer, "/", |page| {
-        page.contains("The configuration does not load")
+        page.contains("The configuration does not load</h2>")
     })
     .await;
     assert!(page.contains("policy.json"), "{page}");

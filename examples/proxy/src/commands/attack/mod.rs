@@ -7,16 +7,13 @@
 //! How a server is talked into executing something is in [`careless`] and
 //! [`loose_json`], which the tests of the library share.
 
+mod careless;
 mod cases;
 mod connection;
 mod gateway;
+mod loose_json;
 mod recorder;
 mod report;
-
-#[path = "../../../../../tests/attacks/careless.rs"]
-mod careless;
-#[path = "../../../../../tests/attacks/loose_json.rs"]
-mod loose_json;
 
 use std::{
     collections::BTreeSet,

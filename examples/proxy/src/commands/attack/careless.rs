@@ -1,0 +1,1 @@
+../../../../../tests/attacks/careless.rs

@@ -1,0 +1,1 @@
+../../../../../tests/attacks/loose_json.rs

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use super::request::{ApprovalId, ApprovalState};
-use crate::reload::{PolicyChanges, Watch};
+use crate::bell::{Bell, Watch};
 
 /// Changes that are remembered for those who have not heard of them yet.
 const REMEMBERED: usize = 256;
@@ -29,7 +29,7 @@ pub struct ApprovalChanges {
 struct Board {
     recent: Mutex<Recent>,
     /// Wakes whoever listens.
-    bell: PolicyChanges,
+    bell: Bell,
     /// How many listen.
     listeners: AtomicUsize,
     /// Told when somebody begins to listen where nobody did.
@@ -71,7 +71,7 @@ impl ApprovalChanges {
 
     /// And this one behind them, because it wakes others.
     pub(super) fn ring(&self) {
-        self.board.bell.announce();
+        self.board.bell.ring();
     }
 
     /// Something was missed by everybody who listens.

@@ -15,8 +15,6 @@ use crate::policy::unescape;
 const DECISIONS: &str = "mcp_policy_decisions_total";
 /// How long messages took, in seconds, by `server` and `ending`.
 const LATENCY: &str = "mcp_policy_latency_seconds";
-/// Panics of what the embedder brought, by `seam`.
-const PANICS: &str = "mcp_policy_seam_panics_total";
 /// Records that are not written yet.
 const WAITING: &str = "mcp_policy_audit_waiting_records";
 
@@ -72,10 +70,6 @@ pub(super) fn settled(records: usize) {
 /// An answer goes out before its outcome is recorded.
 pub(super) fn lost() {
     counter!(LOST).increment(1);
-}
-
-pub(super) fn panicked(seam: &'static str) {
-    counter!(PANICS, "seam" => seam).increment(1);
 }
 
 fn server(record: &DecisionRecord) -> SharedString {

@@ -25,7 +25,7 @@ pub use record::{
 pub(crate) use record::{Conditions, Facts, MOST_KEYS, Shadow, UNRECORDED, session_digest};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{AuditFilter, AuditRow, SqliteAuditLog, SqliteAuditSink};
-pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, note_lost, seam_panicked};
+pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, note_lost};
 
 /// Takes what is recorded; see [`PolicyLayer::audit`](crate::PolicyLayer::audit).
 ///

@@ -1,9 +1,6 @@
 use std::borrow::Cow;
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
@@ -11,7 +8,7 @@ use serde::{Serialize, Serializer};
 use smallvec::SmallVec;
 
 use super::names::Names;
-use crate::digest::sha256;
+use crate::digest::{sha256, unique};
 use crate::names::named;
 use crate::policy::{Policy, Truth};
 
@@ -365,10 +362,7 @@ pub struct DecisionId([u64; 2]);
 
 impl DecisionId {
     pub(crate) fn next() -> Self {
-        static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        Self(KEYS.each_ref().map(|key| key.hash_one(number)))
+        Self(unique())
     }
 
     #[cfg(feature = "sqlite")]

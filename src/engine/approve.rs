@@ -9,16 +9,16 @@ use std::time::Duration;
 use futures_core::Stream as _;
 use futures_timer::Delay;
 
+use super::asked;
 use super::holds::{HeldCall, Hold, Holds};
 use super::nested::{ClientStream, Nested};
 use super::rounds::{AtOnce, Came};
-use super::{answer_of, asked};
 use crate::approval::{
     ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
     ApprovalStore, Asked, CallDigest, NotDecided, Ruling, Used,
 };
 use crate::clock::Moment;
-use crate::store::{Answer, Settled, StoreError};
+use crate::store::{Answer, Settled, StoreError, answer_of};
 use crate::waiting::Waiting;
 
 /// Where approvals are asked for; `None` if nobody can give any.

@@ -2,7 +2,6 @@
 //! not.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +10,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{SESSION, answer_of, asked};
-use crate::audit::{DecisionId, seam_panicked, session_digest};
+use super::{SESSION, asked};
+use crate::audit::{DecisionId, session_digest};
 use crate::caller::Caller;
 use crate::clock::{Clock, Moment, SystemClock};
 use crate::limit::{
@@ -20,7 +19,8 @@ use crate::limit::{
 };
 use crate::mcp::reply::Refusal;
 use crate::policy::{Amount, MOST_CHARGES, OnStoreError, Period, Quota, Scope, Spending};
-use crate::store::{Answer, Settled, StoreError};
+use crate::seam;
+use crate::store::{Answer, Settled, StoreError, answer_of};
 use crate::waiting::Waiting;
 
 /// Counts what is used up.
@@ -482,13 +482,11 @@ impl Charged {
 
     fn conclude(&mut self, conclusion: Conclusion) {
         self.stage = Stage::Concluded;
-        let told = catch_unwind(AssertUnwindSafe(|| {
+        // Nobody is told if it fails.
+        let _ = seam::asked("limit store", || {
             let now = self.clock.now();
             self.store.conclude(&self.reservation, conclusion, now);
-        }));
-        if told.is_err() {
-            seam_panicked("limit store");
-        }
+        });
     }
 }
 

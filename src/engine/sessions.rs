@@ -11,13 +11,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use super::answer_of;
 use super::words::unlooked_up;
 use crate::caller::Caller;
 use crate::mcp::params::Elicitation;
 use crate::mcp::reply::Refusal;
 use crate::session::{SessionOwner, SessionStore, TaskOwner, folded};
-use crate::store::{Answer, Settled, StoreError};
+use crate::store::{Answer, Settled, StoreError, answer_of};
 use crate::waiting::Waiting;
 
 /// A [`SessionStore`] for one request, with what it has answered so far.

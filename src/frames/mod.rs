@@ -22,8 +22,8 @@ use crate::mcp::recover::{self, Unread};
 use crate::mcp::reply::{Asked, Refusal, reply};
 use crate::mcp::version::Era;
 use crate::policy::Policy;
+use crate::reload::PolicySource;
 use crate::session::{SessionStore, TaskOwner};
-use crate::source::PolicySource;
 
 /// Judges bare JSON-RPC messages: for stdio and other transports that are not
 /// HTTP.

@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::bell::{Bell, Watch};
 use crate::caller::Caller;
 use crate::engine::{Engine, Told};
 use crate::mcp::changed::Lists;
-use crate::reload::{PolicyChanges, Watch};
 use crate::session::folded;
 use crate::session::table::{Bounds, Table};
 
@@ -107,7 +107,7 @@ impl Session {
 pub(super) struct Seat {
     pub(super) session: Arc<Session>,
     rank: Rank,
-    changes: PolicyChanges,
+    bell: Bell,
 }
 
 impl Seat {
@@ -123,7 +123,7 @@ impl Seat {
         Some(Self {
             session,
             rank,
-            changes: watch.changes().clone(),
+            bell: watch.bell().clone(),
         })
     }
 
@@ -142,11 +142,11 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut known = lock(&self.session.0);
         known.streams.remove(&self.rank);
-        let is_up_to_date = known.told.is_up_to_date(self.changes.count());
+        let is_up_to_date = known.told.is_up_to_date(self.bell.count());
         let has_heir = !known.streams.is_empty();
         drop(known);
         if has_heir && !is_up_to_date {
-            self.changes.wake();
+            self.bell.wake();
         }
     }
 }

@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventHandler, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
+use super::PolicySource;
 use super::changes::PolicyChanges;
 use super::live::LivePolicy;
 use super::trail::trail;
 use crate::caller::Caller;
-use crate::engine::asked;
 use crate::policy::{LoadError, Policy};
-use crate::source::PolicySource;
+use crate::seam::asked;
 
 /// A file is read when nothing has happened to it for this long: whoever writes
 /// it is probably done then.

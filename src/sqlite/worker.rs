@@ -14,7 +14,7 @@ use futures_channel::oneshot;
 use rusqlite::Connection;
 
 use super::file::store_error;
-use crate::audit::seam_panicked;
+use crate::seam::seam_panicked;
 use crate::store::{Answer, StoreError};
 
 /// Questions that may wait. It takes about 100 ms to answer as many.

@@ -13,9 +13,8 @@ use crate::approval::Asked;
 use crate::approval::changes::ApprovalChanges;
 use crate::approval::question::ApprovalQuestion;
 use crate::approval::request::{ApprovalId, ApprovalRequest, ApprovalState};
-use crate::audit::DecisionId;
-use crate::clock::Moment;
-use crate::limit::since_1970;
+use crate::clock::{Moment, since_1970};
+use crate::digest::random_name;
 use crate::remote::{Link, SOMETHING_ELSE};
 use crate::store::StoreError;
 
@@ -64,7 +63,7 @@ impl Requests {
     pub(super) fn new(scripts: &'static Scripts) -> Self {
         Self {
             prefix: Mutex::new(prefix("")),
-            writer: DecisionId::next().to_string(),
+            writer: random_name(),
             changes: ApprovalChanges::default(),
             heard: Mutex::default(),
             scripts,

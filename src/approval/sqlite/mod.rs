@@ -16,8 +16,8 @@ use super::question::ApprovalQuestion;
 use super::request::{ApprovalId, ApprovalRequest, ApprovalState, Used};
 use super::ruling::{NotDecided, Ruling};
 use super::{ApprovalStore, Asked};
-use crate::audit::DecisionId;
 use crate::clock::Moment;
+use crate::digest::random_name;
 use crate::sqlite::{Failure, Worker};
 use crate::store::Answer;
 use act::Act;
@@ -76,7 +76,7 @@ impl SqliteApprovalStore {
     pub(crate) fn new(worker: &Arc<Worker>, server: Arc<str>) -> Self {
         let shared = Arc::new(Shared {
             server,
-            writer: DecisionId::next().to_string(),
+            writer: random_name(),
             changes: ApprovalChanges::default(),
             upkeep: Mutex::default(),
         });

@@ -15,9 +15,9 @@ use std::time::Instant;
 use smallvec::SmallVec;
 
 use super::usage::{Usage, UsageFilter};
-use super::window::{Reading, micros, since_1970};
+use super::window::Reading;
 use super::{Charge, Conclusion, LimitStore, Reservation, Reserved, StateId};
-use crate::clock::Moment;
+use crate::clock::{Moment, micros, since_1970};
 use crate::policy::Period;
 use crate::store::Answer;
 use locked::Locked;

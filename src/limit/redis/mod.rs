@@ -211,7 +211,7 @@ impl RedisLimitStore {
     #[cfg(test)]
     fn turn_clock(&self, call: &mut ScriptInvocation<'static>, now: Moment) {
         if std::ptr::eq(self.scripts, &*scripts::BY_HAND) {
-            call.arg(super::window::since_1970(now.system));
+            call.arg(crate::clock::since_1970(now.system));
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
-use crate::limit::window::micros;
+use crate::clock::micros;
 use crate::limit::{Charge, Reservation};
 use crate::policy::Period;
 

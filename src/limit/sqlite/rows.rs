@@ -7,7 +7,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::Failure;
-use crate::limit::window::{Budget, Reading, micros};
+use crate::clock::micros;
+use crate::limit::window::{Budget, Reading};
 use crate::limit::{Charge, Reservation};
 use crate::policy::{Amount, CalendarUnit, Period, Quota, Scope};
 use crate::store::StoreError;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::Conclusion;
 use super::rolling::Rolling;
-use super::{Conclusion, micros};
+use crate::clock::micros;
 
 /// How long something counts as under way that did not come to its end.
 const LEASE: Duration = Duration::from_secs(60);

@@ -21,6 +21,7 @@ pub mod fuzzing;
 mod json;
 mod layer;
 mod limit;
+mod lock;
 mod mcp;
 mod names;
 mod policy;

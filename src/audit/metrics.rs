@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use metrics::{SharedString, counter, gauge, histogram};
 
 use super::record::{DecisionRecord, Ending};
+use crate::lock::lock;
 use crate::mcp::method;
 use crate::policy::unescape;
 
@@ -110,8 +111,7 @@ struct Labels(Mutex<HashSet<Arc<str>>>);
 impl Labels {
     /// This one, or [`OTHER`] once there are too many.
     fn get(&self, label: Cow<'_, str>) -> SharedString {
-        // Nothing is left half done under the lock.
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         if let Some(label) = all.get(&*label) {
             return SharedString::from_shared(Arc::clone(label));
         }

@@ -476,20 +476,12 @@ pub(crate) struct Approved {
 }
 
 /// What became of using an approval.
-#[derive(Debug)]
-pub(crate) enum Using {
-    Known(Result<Used, StoreError>),
-    Awaited(Waiting<Used, StoreError>),
-}
+pub(crate) type Using = Settled<Used>;
 
 impl Approved {
     /// Uses it up, and cannot give it back.
     pub(super) fn use_up(self, now: Moment) -> Using {
-        let used = asked_of(|| self.store.use_up(self.request.id(), &self.call, now));
-        match used.settle() {
-            Settled::Known(used) => Using::Known(used),
-            Settled::Awaited(waiting) => Using::Awaited(waiting),
-        }
+        asked_of(|| self.store.use_up(self.request.id(), &self.call, now)).settle()
     }
 }
 

@@ -119,10 +119,7 @@ impl Limits {
 
     /// Uses a state up, and asks whether it was remembered.
     pub(super) fn use_state(&self, state: &StateId) -> Resuming {
-        match answer_of("limit store", || self.store.use_state(state)).settle() {
-            Settled::Known(first) => Resuming::Known(first),
-            Settled::Awaited(waiting) => Resuming::Awaited(waiting),
-        }
+        answer_of("limit store", || self.store.use_state(state)).settle()
     }
 
     /// Whether all of this would be admitted now; nothing is charged.
@@ -235,11 +232,7 @@ impl Payer<'_> {
 }
 
 /// Whether a call goes on, or begins anew because its state was used before.
-#[derive(Debug)]
-pub(crate) enum Resuming {
-    Known(Result<bool, StoreError>),
-    Awaited(Waiting<bool, StoreError>),
-}
+pub(crate) type Resuming = Settled<bool>;
 
 /// What became of charging a message.
 pub(crate) type Bill = Result<Paid, Shortage>;

@@ -2,7 +2,7 @@ mod awaited;
 mod tell;
 
 use std::future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use self::awaited::Awaited;
 use self::tell::News;
@@ -15,6 +15,7 @@ use crate::engine::{
     Seen, Sessions, Unapproved, Using, unused,
 };
 use crate::limit::LimitStore;
+use crate::lock::lock;
 use crate::mcp::changed;
 use crate::mcp::list::{self, Answer, Filtered, Unreadable};
 use crate::mcp::message::{Id, Message};
@@ -496,12 +497,6 @@ impl MessageConnection {
         };
         FromServer::Replace(reply(refusal, asked).body)
     }
-}
-
-/// Nothing is left half done under a lock, so a panic of another thread spoils
-/// nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn parse(frame: &[u8]) -> Result<Message<'_>, Refusal> {

@@ -4,11 +4,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::bell::{Bell, Watch};
 use crate::caller::Caller;
 use crate::engine::{Engine, Told};
+use crate::lock::lock;
 use crate::mcp::changed::Lists;
 use crate::session::folded;
 use crate::session::table::{Bounds, Table};
@@ -149,12 +150,6 @@ impl Drop for Seat {
             self.bell.wake();
         }
     }
-}
-
-/// Nothing is left half done under these locks, so a panic of another thread
-/// spoils nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Listeners {

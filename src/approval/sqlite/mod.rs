@@ -8,7 +8,7 @@ mod tests;
 mod upkeep;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::changes::ApprovalChanges;
 use super::digest::CallDigest;
@@ -18,6 +18,7 @@ use super::ruling::{NotDecided, Ruling};
 use super::{ApprovalStore, Asked};
 use crate::clock::Moment;
 use crate::digest::random_name;
+use crate::lock::lock;
 use crate::sqlite::{Failure, Worker};
 use crate::store::Answer;
 use act::Act;
@@ -68,7 +69,7 @@ impl Shared {
     /// Only the thread locks it. What a panic left behind in it is no worse than what
     /// it knew before.
     fn upkeep(&self) -> MutexGuard<'_, Upkeep> {
-        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.upkeep)
     }
 }
 

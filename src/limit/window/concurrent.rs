@@ -7,7 +7,7 @@ use super::rolling::Rolling;
 use crate::clock::micros;
 
 /// How long something counts as under way that did not come to its end.
-const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
 /// Calls that are under way, and those of which nobody knows whether they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -18,7 +18,11 @@ use std::time::Duration;
 
 use super::{Charge, Conclusion};
 use crate::policy::{Amount, Quota, Scope};
+#[cfg(feature = "redis")]
+pub(crate) use concurrent::LEASE;
 pub(crate) use counter::Counter;
+#[cfg(feature = "sqlite")]
+pub(crate) use encoding::UNREADABLE;
 use sessions::Sessions;
 
 /// A reading of the clocks that budgets are counted by, in microseconds.

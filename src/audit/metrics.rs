@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use metrics::{SharedString, counter, gauge, histogram};
 
-use super::record::{DecisionRecord, Ending};
+use super::kinds::Ending;
+use super::record::DecisionRecord;
 use crate::lock::lock;
 use crate::mcp::method;
 use crate::policy::unescape;

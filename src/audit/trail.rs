@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use super::record::{AuditRecord, DecisionOf, DecisionRecord, Ending, OutcomeRecord};
+use super::kinds::Ending;
+use super::record::{AuditRecord, DecisionOf, DecisionRecord, OutcomeRecord};
 use super::{AuditSink, Receipt, Unrecorded};
 use crate::seam::asked;
 

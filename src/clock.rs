@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A reading of the clock. There are these two clocks and no others, so that a [`Clock`]
 /// of one's own can make it.
@@ -54,4 +54,14 @@ impl Clock for SystemClock {
             system: SystemTime::now(),
         }
     }
+}
+
+/// Microseconds; what is before 1970 is taken for it.
+pub(crate) fn since_1970(system: SystemTime) -> u64 {
+    let since = system.duration_since(SystemTime::UNIX_EPOCH);
+    micros(since.unwrap_or_default())
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,10 @@
-//! SHA-256, and bytes as hexadecimal digits.
+//! SHA-256, bytes as hexadecimal digits, and names that nobody else has.
 
+use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
+use std::hash::BuildHasher as _;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
@@ -29,4 +33,20 @@ pub(crate) fn from_hex(digits: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     }
     Some(bytes)
+}
+
+/// 128 bits that differ from all others, of this process and of others, and tell nothing
+/// of how many there were.
+pub(crate) fn unique() -> [u64; 2] {
+    static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    KEYS.each_ref().map(|key| key.hash_one(number))
+}
+
+/// A name that nobody else has: 32 hexadecimal digits.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+pub(crate) fn random_name() -> String {
+    let [first, second] = unique();
+    format!("{first:016x}{second:016x}")
 }

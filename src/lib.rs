@@ -5,6 +5,7 @@
 
 mod approval;
 mod audit;
+mod bell;
 #[cfg(feature = "_benching")]
 #[doc(hidden)]
 pub mod benching;
@@ -12,6 +13,7 @@ mod caller;
 mod clock;
 mod digest;
 mod engine;
+mod fold;
 mod frames;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -19,6 +21,7 @@ pub mod fuzzing;
 mod json;
 mod layer;
 mod limit;
+mod lock;
 mod mcp;
 mod names;
 mod policy;
@@ -27,8 +30,8 @@ mod reload;
 mod remote;
 mod risk;
 mod rounds;
+mod seam;
 mod session;
-mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod store;
@@ -76,15 +79,15 @@ pub use policy::{
     InvalidArguments, Limit, ListedTools, LoadError, MaxConcurrent, MethodRule, Mode, OnDrift,
     OnStoreError, Operator, Outcome, Period, Pins, Policy, PolicyDocument, Quota, QuotaId,
     RateLimit, RequireApproval, Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap,
-    Window,
+    Window, recommend,
 };
-pub use reload::{LivePolicy, PolicyChanges};
+pub use reload::{LivePolicy, PolicyChanges, PolicySource};
 #[cfg(feature = "watch")]
 pub use reload::{PolicyFile, Reload};
 pub use risk::{
     ActionRisk, Assessment, Collision, CollisionKind, Confidence, DefinitionWarning,
     DefinitionWarningKind, Evidence, EvidencePlace, RiskCategory, RiskSeverity, Siblings,
-    ToolDefinition, ToolOfServer, classify, collisions, definition_warnings, recommend,
+    ToolDefinition, ToolOfServer, classify, collisions, definition_warnings,
 };
 pub use rounds::{RequestStateKeyError, RequestStateKeys};
 #[cfg(feature = "redis")]
@@ -92,7 +95,6 @@ pub use session::RedisSessionStore;
 #[cfg(feature = "sqlite")]
 pub use session::SqliteSessionStore;
 pub use session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner};
-pub use source::PolicySource;
 pub use store::{Answer, StoreError};
 
 /// Pages about the crate.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use crate::audit::seam_panicked;
+use crate::seam::{asked, seam_panicked};
 use crate::waiting::{Otherwise, Waiting, Work};
 
 /// The answer of a [`LimitStore`](crate::LimitStore), a
@@ -113,6 +113,11 @@ fn otherwise(late: StoreError) -> Otherwise<StoreError> {
         panicked: StoreError::PANICKED,
         report: || seam_panicked("store"),
     }
+}
+
+/// Asks a store, of which a panic is an answer as well.
+pub(crate) fn answer_of<T>(store: &'static str, question: impl FnOnce() -> Answer<T>) -> Answer<T> {
+    asked(store, question).unwrap_or_else(|_| Answer::failed(StoreError::PANICKED))
 }
 
 impl<T: fmt::Debug> fmt::Debug for Answer<T> {

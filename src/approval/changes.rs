@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
 use super::request::{ApprovalId, ApprovalState};
-use crate::reload::{PolicyChanges, Watch};
+use crate::bell::{Bell, Watch};
+use crate::lock::lock;
 
 /// Changes that are remembered for those who have not heard of them yet.
 const REMEMBERED: usize = 256;
@@ -29,7 +30,7 @@ pub struct ApprovalChanges {
 struct Board {
     recent: Mutex<Recent>,
     /// Wakes whoever listens.
-    bell: PolicyChanges,
+    bell: Bell,
     /// How many listen.
     listeners: AtomicUsize,
     /// Told when somebody begins to listen where nobody did.
@@ -71,7 +72,7 @@ impl ApprovalChanges {
 
     /// And this one behind them, because it wakes others.
     pub(super) fn ring(&self) {
-        self.board.bell.announce();
+        self.board.bell.ring();
     }
 
     /// Something was missed by everybody who listens.
@@ -116,10 +117,8 @@ impl ApprovalChanges {
 }
 
 impl Board {
-    /// Nothing is left half done under this lock, so a panic of another thread spoils
-    /// nothing.
     fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.recent)
     }
 }
 

@@ -1,7 +1,6 @@
 //! What applications see of approvals.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +8,9 @@ use super::ApprovalStore;
 use super::changes::{ApprovalChanges, ApprovalEvents};
 use super::request::{ApprovalId, ApprovalRequest, ApprovalState};
 use super::ruling::{NotDecided, Ruling};
-use crate::audit::seam_panicked;
 use crate::clock::{Clock, Moment, SystemClock};
-use crate::store::{Answer, StoreError};
+use crate::seam;
+use crate::store::{Answer, StoreError, answer_of};
 
 /// How long an operator waits for a store: longer than a call, as all that waits can be
 /// a lot.
@@ -158,21 +157,14 @@ impl Approvals {
     /// # }
     /// ```
     pub fn changes(&self) -> ApprovalEvents {
-        let changes = catch_unwind(AssertUnwindSafe(|| self.store.changes()));
-        let changes = changes.unwrap_or_else(|_| {
-            seam_panicked("store");
-            ApprovalChanges::default()
-        });
+        let changes = seam::asked("store", || self.store.changes());
+        let changes = changes.unwrap_or_else(|_| ApprovalChanges::default());
         changes.listen()
     }
 
     /// Asks the store, and survives its panics.
     fn asked<T>(&self, ask: impl FnOnce(&dyn ApprovalStore, Moment) -> Answer<T>) -> Answer<T> {
-        let ask = || ask(&*self.store, self.clock.now());
-        catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
-            seam_panicked("store");
-            Answer::failed(StoreError::PANICKED)
-        })
+        answer_of("store", || ask(&*self.store, self.clock.now()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::request::ApprovalState;
 use crate::caller::{Caller, names_by_issuers};
-use crate::policy::fold;
+use crate::fold::fold;
 
 /// Characters of a note that are kept.
 const LONGEST_NOTE: usize = 1_000;

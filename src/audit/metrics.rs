@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use metrics::{SharedString, counter, gauge, histogram};
 
-use super::record::{DecisionRecord, Ending};
+use super::kinds::Ending;
+use super::record::DecisionRecord;
+use crate::lock::lock;
 use crate::mcp::method;
 use crate::policy::unescape;
 
@@ -15,8 +17,6 @@ use crate::policy::unescape;
 const DECISIONS: &str = "mcp_policy_decisions_total";
 /// How long messages took, in seconds, by `server` and `ending`.
 const LATENCY: &str = "mcp_policy_latency_seconds";
-/// Panics of what the embedder brought, by `seam`.
-const PANICS: &str = "mcp_policy_seam_panics_total";
 /// Records that are not written yet.
 const WAITING: &str = "mcp_policy_audit_waiting_records";
 
@@ -74,10 +74,6 @@ pub(super) fn lost() {
     counter!(LOST).increment(1);
 }
 
-pub(super) fn panicked(seam: &'static str) {
-    counter!(PANICS, "seam" => seam).increment(1);
-}
-
 fn server(record: &DecisionRecord) -> SharedString {
     record
         .shared_server()
@@ -116,8 +112,7 @@ struct Labels(Mutex<HashSet<Arc<str>>>);
 impl Labels {
     /// This one, or [`OTHER`] once there are too many.
     fn get(&self, label: Cow<'_, str>) -> SharedString {
-        // Nothing is left half done under the lock.
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         if let Some(label) = all.get(&*label) {
             return SharedString::from_shared(Arc::clone(label));
         }

@@ -1,6 +1,7 @@
 //! What is recorded of every message: who sent it, what it named, what was
 //! decided by which rule, and what came of it. Never a value.
 
+mod kinds;
 mod lines;
 #[cfg(feature = "metrics")]
 mod metrics;
@@ -15,17 +16,16 @@ mod sqlite;
 mod testing;
 mod trail;
 
+pub use kinds::{Ending, MessageKind, Verdict};
 pub use lines::JsonLines;
 pub(crate) use names::Names;
 pub use receipt::{Receipt, Unrecorded};
 pub(crate) use receipt::{Settlement, Settling};
-pub use record::{
-    AuditRecord, DecisionId, DecisionRecord, Ending, MessageKind, OutcomeRecord, Verdict,
-};
+pub use record::{AuditRecord, DecisionId, DecisionRecord, OutcomeRecord};
 pub(crate) use record::{Conditions, Facts, MOST_KEYS, Shadow, UNRECORDED, session_digest};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{AuditFilter, AuditRow, SqliteAuditLog, SqliteAuditSink};
-pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, note_lost, seam_panicked};
+pub(crate) use trail::{OpenDecision, OpenDecisions, Trail, note_lost};
 
 /// Takes what is recorded; see [`PolicyLayer::audit`](crate::PolicyLayer::audit).
 ///

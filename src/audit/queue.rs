@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_channel::oneshot;
 
 use super::{Receipt, Unrecorded};
+use crate::lock::lock;
 
 /// Bytes that may wait to be written.
 const MOST_WAITING: usize = 16 << 20;
@@ -135,10 +136,8 @@ impl<C: Default> Queue<C> {
         Taker(self)
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread
-    /// spoils nothing.
     fn lock(&self) -> MutexGuard<'_, State<C>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::trail::seam_panicked;
+use crate::seam::seam_panicked;
 use crate::waiting::{Otherwise, Waiting, Work};
 
 /// What became of a record that a sink was handed.

@@ -7,10 +7,12 @@ use std::time::SystemTime;
 
 use smallvec::SmallVec;
 
-use super::names::Names;
-use super::record::{AuditRecord, DecisionId, DecisionRecord, Facts, MessageKind, Verdict};
 #[cfg(feature = "sqlite")]
-use super::record::{DecisionOf, Ending, OutcomeRecord};
+use super::kinds::Ending;
+use super::kinds::{MessageKind, Verdict};
+use super::names::Names;
+use super::record::{AuditRecord, DecisionId, DecisionRecord, Facts};
+use super::record::{DecisionOf, OutcomeRecord};
 
 /// Of a call of this tool, which is allowed.
 pub(super) fn decision(tool: &str) -> AuditRecord {

@@ -1,12 +1,13 @@
 use std::cell::LazyCell;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
-use super::record::{AuditRecord, DecisionOf, DecisionRecord, Ending, OutcomeRecord};
+use super::kinds::Ending;
+use super::record::{AuditRecord, DecisionOf, DecisionRecord, OutcomeRecord};
 use super::{AuditSink, Receipt, Unrecorded};
+use crate::seam::asked;
 
 /// The target of what is logged.
 const LOG: &str = "mcp_policy";
@@ -48,19 +49,8 @@ impl Trail {
             return Receipt::recorded();
         };
         let record = record();
-        catch_unwind(AssertUnwindSafe(|| sink.record(&record))).unwrap_or_else(|_| {
-            seam_panicked("audit sink");
-            Receipt::unrecorded()
-        })
+        asked("audit sink", || sink.record(&record)).unwrap_or_else(|_| Receipt::unrecorded())
     }
-}
-
-/// Something that the embedder brought has failed: whatever it was asked is
-/// refused.
-pub(crate) fn seam_panicked(seam: &'static str) {
-    tracing::error!(target: LOG, seam, "panicked; what it was asked is refused");
-    #[cfg(feature = "metrics")]
-    super::metrics::panicked(seam);
 }
 
 /// Tells that an answer goes out although what came of its message is not recorded yet,

@@ -9,16 +9,16 @@ use std::time::Duration;
 use futures_core::Stream as _;
 use futures_timer::Delay;
 
+use super::asked;
 use super::holds::{HeldCall, Hold, Holds};
 use super::nested::{ClientStream, Nested};
 use super::rounds::{AtOnce, Came};
-use super::{answer_of, asked};
 use crate::approval::{
     ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
     ApprovalStore, Asked, CallDigest, NotDecided, Ruling, Used,
 };
 use crate::clock::Moment;
-use crate::store::{Answer, Settled, StoreError};
+use crate::store::{Answer, Settled, StoreError, answer_of};
 use crate::waiting::Waiting;
 
 /// Where approvals are asked for; `None` if nobody can give any.
@@ -476,20 +476,12 @@ pub(crate) struct Approved {
 }
 
 /// What became of using an approval.
-#[derive(Debug)]
-pub(crate) enum Using {
-    Known(Result<Used, StoreError>),
-    Awaited(Waiting<Used, StoreError>),
-}
+pub(crate) type Using = Settled<Used>;
 
 impl Approved {
     /// Uses it up, and cannot give it back.
     pub(super) fn use_up(self, now: Moment) -> Using {
-        let used = asked_of(|| self.store.use_up(self.request.id(), &self.call, now));
-        match used.settle() {
-            Settled::Known(used) => Using::Known(used),
-            Settled::Awaited(waiting) => Using::Awaited(waiting),
-        }
+        asked_of(|| self.store.use_up(self.request.id(), &self.call, now)).settle()
     }
 }
 

@@ -2,7 +2,6 @@
 //! not.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,8 +10,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::{SESSION, answer_of, asked};
-use crate::audit::{DecisionId, seam_panicked, session_digest};
+use super::{SESSION, asked};
+use crate::audit::{DecisionId, session_digest};
 use crate::caller::Caller;
 use crate::clock::{Clock, Moment, SystemClock};
 use crate::limit::{
@@ -20,7 +19,8 @@ use crate::limit::{
 };
 use crate::mcp::reply::Refusal;
 use crate::policy::{Amount, MOST_CHARGES, OnStoreError, Period, Quota, Scope, Spending};
-use crate::store::{Answer, Settled, StoreError};
+use crate::seam;
+use crate::store::{Answer, Settled, StoreError, answer_of};
 use crate::waiting::Waiting;
 
 /// Counts what is used up.
@@ -119,10 +119,7 @@ impl Limits {
 
     /// Uses a state up, and asks whether it was remembered.
     pub(super) fn use_state(&self, state: &StateId) -> Resuming {
-        match answer_of("limit store", || self.store.use_state(state)).settle() {
-            Settled::Known(first) => Resuming::Known(first),
-            Settled::Awaited(waiting) => Resuming::Awaited(waiting),
-        }
+        answer_of("limit store", || self.store.use_state(state)).settle()
     }
 
     /// Whether all of this would be admitted now; nothing is charged.
@@ -235,11 +232,7 @@ impl Payer<'_> {
 }
 
 /// Whether a call goes on, or begins anew because its state was used before.
-#[derive(Debug)]
-pub(crate) enum Resuming {
-    Known(Result<bool, StoreError>),
-    Awaited(Waiting<bool, StoreError>),
-}
+pub(crate) type Resuming = Settled<bool>;
 
 /// What became of charging a message.
 pub(crate) type Bill = Result<Paid, Shortage>;
@@ -482,13 +475,11 @@ impl Charged {
 
     fn conclude(&mut self, conclusion: Conclusion) {
         self.stage = Stage::Concluded;
-        let told = catch_unwind(AssertUnwindSafe(|| {
+        // Nobody is told if it fails.
+        let _ = seam::asked("limit store", || {
             let now = self.clock.now();
             self.store.conclude(&self.reservation, conclusion, now);
-        }));
-        if told.is_err() {
-            seam_panicked("limit store");
-        }
+        });
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::lock::lock;
 use crate::policy::{
     DefinitionDigest, Definitions, ListedTool, ListedTools, Policy, SeenRisk, Wants, text_digest,
 };
@@ -59,10 +60,8 @@ impl SeenDefinitions {
         tool
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread spoils
-    /// nothing.
     fn lock(&self) -> MutexGuard<'_, ListedTools> {
-        self.0.tools.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.tools)
     }
 }
 

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
+
+use crate::lock::lock;
 
 use futures_channel::oneshot;
 
@@ -89,10 +91,8 @@ impl Holds {
         !ended.is_empty()
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread spoils
-    /// nothing.
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

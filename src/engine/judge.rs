@@ -1,25 +1,26 @@
-use std::borrow::Cow;
+mod judgement;
+mod visibility;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+pub(crate) use self::judgement::Judgement;
 use super::definitions::SeenDefinitions;
 use super::words::{
-    Again, NO_POLICY, STORE, by_default, refused, unapproved, unknown, unknown_method, wrong_kind,
+    Again, NO_POLICY, by_default, refused, unapproved, unknown, unknown_method, wrong_kind,
 };
 use super::{SESSION, Sessions};
-use crate::approval::Demand;
-use crate::audit::{Conditions, DecisionId, MOST_KEYS, Shadow, Verdict};
+use crate::audit::{DecisionId, Verdict};
 use crate::caller::Caller;
 use crate::clock::Moment;
-use crate::mcp::list::{List, Visibility};
 use crate::mcp::message::{Call, Message};
 use crate::mcp::method::{self, Kind, Subject};
 use crate::mcp::params::{Elicitation, Name, Param, Params, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::version::Era;
-use crate::mcp::{shown, shown_text, shown_uri};
-use crate::policy::{Action, Decision, DefaultAction, ListEntry, Outcome, Policy, Spending};
+use crate::mcp::{shown_text, shown_uri};
+use crate::policy::{Action, Decision, DefaultAction, Outcome, Policy};
 
 /// The rule by which what the protocol itself decides is decided.
 const PROTOCOL: &str = "(protocol)";
@@ -46,155 +47,6 @@ pub(crate) struct Judge {
     /// Whether nothing unasked goes on to the client, whatever the policy was.
     only_answers: bool,
     now: Moment,
-}
-
-/// What is to become of a message, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Judgement {
-    pub(crate) verdict: Verdict,
-    pub(crate) rule: Cow<'static, str>,
-    /// What the message names, as it may be shown.
-    pub(crate) name: Option<Arc<str>>,
-    /// The tool that decided, if a dispatcher should call it.
-    pub(crate) inner: Option<String>,
-    /// What else it names.
-    pub(crate) more_names: Vec<Arc<str>>,
-    /// Whether something runs by it.
-    pub(crate) runs: bool,
-    /// The conditions that were looked at.
-    pub(crate) conditions: Conditions,
-    /// What would be decided if nothing in the policy were in shadow.
-    pub(crate) shadow: Option<Shadow>,
-    /// What kind of thing it uses.
-    pub(crate) thing: Option<Thing>,
-    /// What it uses up, if it may go on.
-    pub(crate) spending: SmallVec<[Spending; 4]>,
-    /// What has to be approved first, if it can wait for that. Where nobody can be
-    /// asked it is refused.
-    pub(crate) demand: Option<Demand>,
-    /// How it is refused all the same once it is approved: what is hidden waits like
-    /// what does not exist.
-    pub(crate) approved: Option<Refusal>,
-    /// How it is refused; `None` if it may go on.
-    pub(crate) refusal: Option<Refusal>,
-}
-
-impl Judgement {
-    /// For what always passes: nothing runs by it.
-    pub(crate) const PASSES: Self = Self {
-        verdict: Verdict::Allowed,
-        rule: Cow::Borrowed(PROTOCOL),
-        name: None,
-        inner: None,
-        more_names: Vec::new(),
-        runs: false,
-        conditions: Conditions::new_const(),
-        shadow: None,
-        thing: None,
-        spending: SmallVec::new_const(),
-        demand: None,
-        approved: None,
-        refusal: None,
-    };
-
-    fn allowed(rule: &str, name: Option<Arc<str>>) -> Self {
-        Self {
-            verdict: Verdict::Allowed,
-            rule: Cow::Owned(rule.to_owned()),
-            name,
-            inner: None,
-            more_names: Vec::new(),
-            runs: true,
-            conditions: Conditions::new(),
-            shadow: None,
-            thing: None,
-            spending: SmallVec::new(),
-            demand: None,
-            approved: None,
-            refusal: None,
-        }
-    }
-
-    fn denied(rule: &str, name: Option<Arc<str>>, refusal: Refusal) -> Self {
-        Self {
-            verdict: Verdict::Denied,
-            refusal: Some(refusal),
-            ..Self::allowed(rule, name)
-        }
-    }
-
-    /// Of a message that names another thing, too, which may be used as well.
-    fn join(&mut self, other: Self) {
-        let room = |held: usize| MOST_KEYS.saturating_sub(held);
-        let names = other.name.into_iter().take(room(self.more_names.len()));
-        self.more_names.extend(names);
-        let conditions = other.conditions.into_iter();
-        let conditions = conditions.take(room(self.conditions.len()));
-        self.conditions.extend(conditions);
-        self.shadow = self.shadow.take().or(other.shadow);
-        self.spending.extend(other.spending);
-    }
-
-    /// Adds what else is recorded of the decision.
-    fn note(&mut self, decision: &Decision<'_>) {
-        self.inner = decision.inner().map(shown);
-        self.conditions = decision.shared_conditions().collect();
-        self.demand = decision.approval().map(Demand::from);
-        if self.refusal.is_none() || self.demand.is_some() {
-            self.spending = decision.spending().iter().cloned().collect();
-        }
-        self.shadow = decision.shadow().map(|shadow| Shadow {
-            verdict: match shadow.outcome() {
-                Outcome::Allow => Verdict::Allowed,
-                Outcome::Hide => Verdict::Hidden,
-                // Nobody can be asked here.
-                Outcome::Deny | Outcome::Ask => Verdict::Denied,
-            },
-            rule: shadow.rule().to_owned(),
-        });
-    }
-
-    /// The same of a use that waits for nobody: what has to be approved is refused.
-    fn at_once(mut self) -> Self {
-        self.demand = None;
-        self
-    }
-
-    /// The same of a method that the version of the call does not have: if it is
-    /// refused, then like one that nobody has.
-    fn of_no_method(mut self, call: &Call<'_>) -> Self {
-        if self.refusal.is_some() && self.verdict != Verdict::Unavailable {
-            self.refusal = Some(unknown_method(call));
-        }
-        self
-    }
-}
-
-impl From<Refusal> for Judgement {
-    /// For what no policy refuses, but the protocol, or a fault of ours.
-    fn from(refusal: Refusal) -> Self {
-        let (verdict, rule) = match &refusal {
-            Refusal::NoSession => (Verdict::Denied, SESSION),
-            Refusal::Failed | Refusal::Unavailable { .. } => (Verdict::Unavailable, STORE),
-            Refusal::Busy => (Verdict::Unavailable, PROTOCOL),
-            _ => (Verdict::Invalid, PROTOCOL),
-        };
-        Self {
-            verdict,
-            rule: Cow::Borrowed(rule),
-            name: None,
-            inner: None,
-            more_names: Vec::new(),
-            runs: false,
-            conditions: Conditions::new(),
-            shadow: None,
-            thing: None,
-            spending: SmallVec::new(),
-            demand: None,
-            approved: None,
-            refusal: Some(refusal),
-        }
-    }
 }
 
 impl Judge {
@@ -577,77 +429,6 @@ impl Judge {
             }
         }
         Ok(all.unwrap_or(Judgement::PASSES))
-    }
-}
-
-impl Visibility for Judge {
-    fn may_hide(&self, list: List) -> bool {
-        let Some(policy) = self.shown_policy().filter(|_| !self.per_caller) else {
-            return true;
-        };
-        match list {
-            List::Tools => policy.can_hide_tools() || self.definitions.are_wanted(),
-            List::Prompts => policy.can_hide_prompts(),
-            List::Resources | List::ResourceTemplates => policy.can_hide_resources(),
-            // Whose a task is does not depend on the policy.
-            List::Tasks => true,
-        }
-    }
-
-    fn shows(&self, list: List, name: &str) -> bool {
-        let shows = |action: &Action<'_>| {
-            let policy = self.shown_policy();
-            policy.is_some_and(|policy| policy.shows(action))
-        };
-        match list {
-            List::Tools => shows(&self.call_of(name)),
-            List::Prompts => shows(&Action::get_prompt(name)),
-            List::Resources => shows(&Action::read_resource(name)),
-            List::ResourceTemplates => {
-                let policy = self.shown_policy();
-                policy.is_some_and(|policy| policy.shows_template(name))
-            }
-            List::Tasks => {
-                let tool = self.sessions.tool_of(name, &self.caller);
-                matches!(tool, Ok(Some(tool)) if shows(&self.call_of(&tool)))
-            }
-        }
-    }
-
-    fn may_hear_of(&self, task: &str) -> bool {
-        let tool = self.sessions.tool_of(task, &self.caller);
-        let may_call = |tool: &str| {
-            let policy = self.shown_policy();
-            let action = self.call_of(tool);
-            policy.is_some_and(|policy| policy.decide_name(&action).approved().is_allowed())
-        };
-        matches!(tool, Ok(Some(tool)) if may_call(&tool))
-    }
-
-    fn shows_entry(&self, list: List, name: &str, entry: &[u8]) -> bool {
-        if list == List::Tools && self.definitions.are_wanted() {
-            let policy = self.shown_policy();
-            let is_pinned = policy.is_some_and(|policy| policy.pins(name));
-            let tool = self.definitions.see(name, entry, is_pinned);
-            // Whatever is seen of it elsewhere meanwhile: this is what is shown.
-            let entry = ListEntry { name, tool };
-            let action = Action::call_tool(name).with_definitions(&entry);
-            return policy.is_some_and(|policy| policy.shows(&action));
-        }
-        self.shows(list, name)
-    }
-
-    fn hears_only_answers(&self) -> bool {
-        self.only_answers || self.is_shut()
-    }
-
-    fn judges_instructions(&self) -> bool {
-        self.shown_policy().is_none_or(Policy::judges_instructions)
-    }
-
-    fn shows_instructions(&self, text: &[u8]) -> bool {
-        let policy = self.shown_policy();
-        policy.is_some_and(|policy| policy.shows_instructions(text))
     }
 }
 

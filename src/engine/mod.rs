@@ -16,7 +16,6 @@ mod told;
 mod words;
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 pub(crate) use account::{Arrival, Draft, Seen};
@@ -37,16 +36,16 @@ use self::charge::Limits;
 use self::definitions::SeenDefinitions;
 use self::rounds::Rounds;
 use crate::approval::{ApprovalId, ApprovalStore};
-use crate::audit::{AuditSink, Trail, seam_panicked};
+use crate::audit::{AuditSink, Trail};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::limit::LimitStore;
 use crate::mcp::reply::Refusal;
 use crate::reload::PolicyChanges;
+use crate::reload::PolicySource;
 use crate::rounds::RequestStateKeys;
+use crate::seam;
 use crate::session::{MemorySessionStore, SessionStore};
-use crate::source::PolicySource;
-use crate::store::{Answer, StoreError};
 
 /// The rule that refuses sessions and tasks that are not the caller's, and sessions
 /// beyond those that a caller may begin.
@@ -166,13 +165,5 @@ impl fmt::Debug for Engine {
 
 /// Asks something that the embedder brought. If it panics, nothing is decided.
 pub(crate) fn asked<T>(whom: &'static str, question: impl FnOnce() -> T) -> Result<T, Refusal> {
-    catch_unwind(AssertUnwindSafe(question)).map_err(|_| {
-        seam_panicked(whom);
-        Refusal::Failed
-    })
-}
-
-/// The same of a store, of which a panic is an answer as well.
-fn answer_of<T>(store: &'static str, question: impl FnOnce() -> Answer<T>) -> Answer<T> {
-    asked(store, question).unwrap_or_else(|_| Answer::failed(StoreError::PANICKED))
+    seam::asked(whom, question).map_err(|_| Refusal::Failed)
 }

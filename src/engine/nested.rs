@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 
 use super::approve::asked_of;
@@ -12,6 +12,7 @@ use super::{Engine, words};
 use crate::approval::{ApprovalId, ApprovalRequest, ApprovalStore, Ruling};
 use crate::audit::Names;
 use crate::clock::Moment;
+use crate::lock::lock;
 use crate::mcp::reply::{self, Thing};
 use crate::mcp::rounds::{Said, answered};
 use crate::rounds::{Parties, RequestStateKeys, Round, State, Step, is_sealed};
@@ -54,10 +55,8 @@ impl ClientStream {
         self.lock().question.take()
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread spoils
-    /// nothing.
     fn lock(&self) -> MutexGuard<'_, Outlet> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -8,16 +8,16 @@ use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use super::answer_of;
 use super::words::unlooked_up;
 use crate::caller::Caller;
+use crate::lock::lock;
 use crate::mcp::params::Elicitation;
 use crate::mcp::reply::Refusal;
 use crate::session::{SessionOwner, SessionStore, TaskOwner, folded};
-use crate::store::{Answer, Settled, StoreError};
+use crate::store::{Answer, Settled, StoreError, answer_of};
 use crate::waiting::Waiting;
 
 /// A [`SessionStore`] for one request, with what it has answered so far.
@@ -254,12 +254,6 @@ impl Sessions {
             }
         }
     }
-}
-
-/// Nothing is left half done under the lock, so a panic of another thread spoils
-/// nothing.
-fn lock(memo: &Mutex<Memo>) -> MutexGuard<'_, Memo> {
-    memo.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How a message is refused that cannot be judged without the answer.

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
+use crate::bell::Watch;
 use crate::caller::Caller;
 use crate::engine::{Engine, Judge, Subscription, Told};
 use crate::mcp::changed::{self, Lists};
 use crate::mcp::message::{Call, Id};
-use crate::reload::Watch;
 
 /// Subscriptions of one connection that are told of anything.
 const MOST_SUBSCRIPTIONS: usize = 64;
@@ -96,7 +96,7 @@ impl News {
             Question::Other => return,
         }
         // What changed in the meantime is due now.
-        self.watch.changes().wake();
+        self.watch.bell().wake();
     }
 
     /// Something that answers nothing goes on to the client.
@@ -113,7 +113,7 @@ impl News {
         let acknowledged = |it: &&mut Subscription| !it.is_acknowledged() && is_same(it.id(), id);
         if let Some(subscription) = self.subscriptions.iter_mut().find(acknowledged) {
             subscription.acknowledge(&agreed, self.declared);
-            self.watch.changes().wake();
+            self.watch.bell().wake();
         }
     }
 

@@ -4,8 +4,9 @@
 //! only the id tells whose it is. Of two with one id nobody can tell.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
+use crate::lock::lock;
 use crate::session::folded;
 
 /// The calls under way, by session and id.
@@ -45,10 +46,8 @@ impl Calls {
         }
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread
-    /// spoils nothing.
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, UnderWay>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.table)
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use http::Uri;
 use percent_encoding::percent_decode_str;
 
 use crate::caller::Caller;
+use crate::lock::lock;
 
 /// Streams that are remembered; those beyond it get their refusals with the
 /// POST, like those of later transports.
@@ -362,12 +363,6 @@ fn decoded(text: &str) -> String {
 
 fn key_of(target: &Uri) -> Option<&str> {
     key(target.path(), target.query().unwrap_or_default())
-}
-
-/// Nothing is ever left half done under these locks, so a panic of another
-/// thread spoils nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Endpoints {

@@ -16,9 +16,9 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::limit::LimitStore;
 use crate::policy::Policy;
+use crate::reload::PolicySource;
 use crate::rounds::RequestStateKeys;
 use crate::session::SessionStore;
-use crate::source::PolicySource;
 
 /// Puts a policy in front of an MCP server.
 ///

@@ -4,12 +4,13 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::bell::{Bell, Watch};
 use crate::caller::Caller;
 use crate::engine::{Engine, Told};
+use crate::lock::lock;
 use crate::mcp::changed::Lists;
-use crate::reload::{PolicyChanges, Watch};
 use crate::session::folded;
 use crate::session::table::{Bounds, Table};
 
@@ -107,7 +108,7 @@ impl Session {
 pub(super) struct Seat {
     pub(super) session: Arc<Session>,
     rank: Rank,
-    changes: PolicyChanges,
+    bell: Bell,
 }
 
 impl Seat {
@@ -123,7 +124,7 @@ impl Seat {
         Some(Self {
             session,
             rank,
-            changes: watch.changes().clone(),
+            bell: watch.bell().clone(),
         })
     }
 
@@ -142,19 +143,13 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut known = lock(&self.session.0);
         known.streams.remove(&self.rank);
-        let is_up_to_date = known.told.is_up_to_date(self.changes.count());
+        let is_up_to_date = known.told.is_up_to_date(self.bell.count());
         let has_heir = !known.streams.is_empty();
         drop(known);
         if has_heir && !is_up_to_date {
-            self.changes.wake();
+            self.bell.wake();
         }
     }
-}
-
-/// Nothing is left half done under these locks, so a panic of another thread
-/// spoils nothing.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Listeners {

@@ -17,10 +17,10 @@ use http::response;
 use super::exchange::{Exchange, Role, SessionStep, Waiting};
 use super::listeners::{Seat, Session};
 use super::request::session_begun;
+use crate::bell::Watch;
 use crate::engine::{Subscription, Told};
 use crate::mcp::changed::{self, Lists};
 use crate::mcp::sse;
-use crate::reload::Watch;
 
 /// Notes which session an answer begins or ends.
 pub(super) fn follow_session(exchange: &mut Exchange, answer: &response::Parts) {

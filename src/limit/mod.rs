@@ -39,8 +39,6 @@ use crate::policy::{Amount, Quota};
 use crate::store::Answer;
 
 pub use usage::{Usage, UsageFilter};
-#[cfg(any(feature = "redis", feature = "sqlite"))]
-pub(crate) use window::since_1970;
 
 /// Counts what is used up; see
 /// [`PolicyLayer::limit_store`](crate::PolicyLayer::limit_store). The default is

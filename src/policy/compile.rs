@@ -8,11 +8,11 @@ use super::check::Checks;
 use super::condition::Regexes;
 use super::diagnostic::{Problem, Problems, join, quote};
 use super::document::{DefaultAction, MethodRule, Mode, PolicyDocument};
-use super::fold::fold;
 use super::limits::Limits;
 use super::pins;
 use super::risk;
 use super::section::{Kind, Section, View};
+use crate::fold::fold;
 use crate::mcp::method::{self, Subject};
 
 /// A document, ready to decide.

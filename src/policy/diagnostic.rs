@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::fold::is_format;
+use crate::fold::is_format;
 use crate::json::tree::{Node, Value};
 
 /// One thing that is wrong with a policy document, or that is probably not

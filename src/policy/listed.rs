@@ -6,10 +6,10 @@ use std::fmt;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::fold::fold;
 use super::pins::{DefinitionDigest, Definitions, digest_of};
 use super::risk::{SeenRisk, by_name};
 use super::section::LONGEST_FOLDED;
+use crate::fold::fold;
 use crate::risk::{self, RiskCategory, ToolDefinition};
 
 /// The tools of a server as it lists them, by which `pins` and `risk` of a policy judge

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fold::fold;
+use crate::fold::fold;
 
 /// What a key of the document stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,10 +7,10 @@ use super::condition::Regexes;
 use super::decide::Names;
 use super::diagnostic::{Problems, join, quote};
 use super::document::PolicyDocument;
-use super::fold::fold;
 use super::pins::Seen;
 use super::rule::CompiledRule;
 use super::section::{Kind, View};
+use crate::fold::fold;
 use crate::risk::{self, RiskCategory};
 
 /// Where the rule of a category stands.

@@ -9,12 +9,12 @@ use smallvec::{SmallVec, smallvec};
 use super::condition::{Regexes, Root};
 use super::diagnostic::{Problem, Problems, join, quote};
 use super::document::{Mode, PolicyDocument, Rule, RuleAction};
-use super::fold::{Folded, fold_name, is_plainly_folded};
 use super::index::NameSet;
 use super::pattern::{Name, NameError, Pattern};
 use super::rule::CompiledRule;
 use super::tie::ties;
 use super::uri;
+use crate::fold::{Folded, fold_name, is_plainly_folded};
 
 /// How a document with parts in shadow is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

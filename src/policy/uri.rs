@@ -10,8 +10,8 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use super::fold::{Folded, fold, fold_name};
 use super::pattern::{Name, Pattern};
+use crate::fold::{Folded, fold, fold_name};
 
 /// The most bytes that a URI has, unless an entry names it exactly. Matching
 /// and folding a longer one is not worth the work that somebody may want to

@@ -5,20 +5,21 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventHandler, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
+use super::PolicySource;
 use super::changes::PolicyChanges;
 use super::live::LivePolicy;
 use super::trail::trail;
 use crate::caller::Caller;
-use crate::engine::asked;
+use crate::lock::lock;
 use crate::policy::{LoadError, Policy};
-use crate::source::PolicySource;
+use crate::seam::asked;
 
 /// A file is read when nothing has happened to it for this long: whoever writes
 /// it is probably done then.
@@ -203,12 +204,6 @@ impl Noticed {
         event.need_rescan()
             || is_change && (event.paths.is_empty() || event.paths.iter().any(is_ours))
     }
-}
-
-/// Nothing is left half done under the lock, so a panic of another thread spoils
-/// nothing.
-fn lock(noticed: &Mutex<Noticed>) -> MutexGuard<'_, Noticed> {
-    noticed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the watcher calls. Only that something has happened is passed on, and of

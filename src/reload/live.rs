@@ -1,10 +1,10 @@
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::PolicySource;
 use super::changes::PolicyChanges;
 use crate::caller::Caller;
 use crate::policy::Policy;
-use crate::source::PolicySource;
 
 /// A policy that can be replaced while requests are judged by it.
 ///

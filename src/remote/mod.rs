@@ -9,9 +9,12 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_channel::oneshot;
 use redis::{Client, Cmd, Script, ScriptInvocation};
 use rustls::crypto::CryptoProvider;
+use sha2::{Digest as _, Sha256};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -35,6 +38,19 @@ pub(crate) const SOMETHING_ELSE: StoreError = StoreError::of(
     "what the Redis server has under mcp-policy:1: was not written by this version: give it a \
      database of its own",
 );
+
+/// What stands for a name in keys: names can be long, and should not be where everybody
+/// can read them who lists the keys. An id of a session is as good as a password for some
+/// servers.
+pub(crate) fn short_digest(name: &str) -> String {
+    shortened(Sha256::new_with_prefix(name))
+}
+
+/// Half of a digest, in base64.
+pub(crate) fn shortened(digest: Sha256) -> String {
+    let digest: [u8; 32] = digest.finalize().into();
+    URL_SAFE_NO_PAD.encode(digest.split_at(16).0)
+}
 
 /// What time it is to scripts: that of the server, so that all who ask it go by the same.
 /// In microseconds since 1970.

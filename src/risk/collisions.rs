@@ -6,7 +6,7 @@ use serde::Serialize;
 use unicode_security::skeleton;
 
 use super::definition::{self, ToolDefinition};
-use crate::policy::fold;
+use crate::fold::fold;
 
 /// Tools that have one name, or names that look alike: see [`collisions`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

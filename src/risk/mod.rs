@@ -14,7 +14,6 @@ mod collisions;
 mod definition;
 mod lexicon;
 mod name;
-mod recommend;
 mod schema;
 mod siblings;
 #[cfg(test)]
@@ -29,6 +28,5 @@ pub use self::category::{RiskCategory, RiskSeverity};
 pub use self::classify::classify;
 pub use self::collisions::{Collision, CollisionKind, ToolOfServer, collisions};
 pub use self::definition::ToolDefinition;
-pub use self::recommend::recommend;
 pub use self::siblings::Siblings;
 pub use self::warnings::{DefinitionWarning, DefinitionWarningKind, definition_warnings};

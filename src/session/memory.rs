@@ -1,9 +1,10 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::table::{Bounds, Table};
 use super::{SessionOwner, SessionStore, TaskOwner};
 use crate::caller::Caller;
+use crate::lock::lock;
 use crate::mcp::params::Elicitation;
 use crate::store::Answer;
 
@@ -77,10 +78,4 @@ impl fmt::Debug for MemorySessionStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemorySessionStore").finish_non_exhaustive()
     }
-}
-
-/// Nothing is left half done under a lock, so a panic of another thread spoils
-/// nothing.
-fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
 }

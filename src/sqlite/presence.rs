@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use super::file::{make, store_error};
-use crate::audit::DecisionId;
+use crate::digest::random_name;
 use crate::store::StoreError;
 
 /// Holds the lock of this process on a file of its own, beside the state file.
@@ -29,7 +29,7 @@ pub(crate) struct Presence {
 impl Presence {
     /// Tells all others that this process is there.
     pub(crate) fn announce(connection: &Connection, state: &Path) -> Result<Self, StoreError> {
-        let name = DecisionId::next().to_string();
+        let name = random_name();
         let file = file_of(state, &name);
         make(&file)?;
         let lock = lock(&file).map_err(|error| store_error(&error))?;

@@ -6,7 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,8 @@ use futures_channel::oneshot;
 use rusqlite::Connection;
 
 use super::file::store_error;
-use crate::audit::seam_panicked;
+use crate::lock::lock;
+use crate::seam::seam_panicked;
 use crate::store::{Answer, StoreError};
 
 /// Questions that may wait. It takes about 100 ms to answer as many.
@@ -166,7 +167,7 @@ impl Worker {
 
     /// Does this now and then from now on.
     pub(crate) fn attend_to(&self, chore: impl Chore + 'static) {
-        let mut chores = self.chores.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chores = lock(&self.chores);
         chores.push(Box::new(chore));
         drop(chores);
         self.wake();
@@ -246,7 +247,7 @@ impl Desk {
     }
 
     fn chores(&self) -> MutexGuard<'_, Vec<Box<dyn Chore>>> {
-        self.chores.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.chores)
     }
 
     /// How long it is until something is due, if anything is.

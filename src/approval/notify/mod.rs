@@ -5,7 +5,6 @@ mod notice;
 mod webhook;
 
 use std::collections::{HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,7 +16,7 @@ use futures_timer::Delay;
 use super::changes::{ApprovalEvent, ApprovalEvents};
 use super::handle::{ApprovalError, Approvals};
 use super::request::{ApprovalId, ApprovalRequest, ApprovalState};
-use crate::audit::seam_panicked;
+use crate::seam;
 
 pub use notice::ApprovalNotice;
 #[cfg(feature = "webhook")]
@@ -195,10 +194,8 @@ impl<N: Notifier> Telling<N> {
     fn tell(&mut self, request: &ApprovalRequest, state: ApprovalState) {
         self.told.insert(request.id(), state);
         let notice = ApprovalNotice::new(request, state);
-        let tell = AssertUnwindSafe(|| self.notifier.notify(&notice));
-        if catch_unwind(tell).is_err() {
-            seam_panicked("notifier");
-        }
+        // What comes next is still told.
+        let _ = seam::asked("notifier", || self.notifier.notify(&notice));
     }
 }
 

@@ -1,22 +1,19 @@
 //! The requests of one server, and what is asked of the Redis server about them.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::{FromRedisValue, Script};
-use sha2::{Digest as _, Sha256};
 
 use super::scripts::Scripts;
 use crate::approval::Asked;
 use crate::approval::changes::ApprovalChanges;
 use crate::approval::question::ApprovalQuestion;
 use crate::approval::request::{ApprovalId, ApprovalRequest, ApprovalState};
-use crate::audit::DecisionId;
-use crate::clock::Moment;
-use crate::limit::since_1970;
-use crate::remote::{Link, SOMETHING_ELSE};
+use crate::clock::{Moment, since_1970};
+use crate::digest::random_name;
+use crate::lock::lock;
+use crate::remote::{Link, SOMETHING_ELSE, short_digest};
 use crate::store::StoreError;
 
 /// How often it is tried again when a request has changed meanwhile. It cannot change
@@ -64,7 +61,7 @@ impl Requests {
     pub(super) fn new(scripts: &'static Scripts) -> Self {
         Self {
             prefix: Mutex::new(prefix("")),
-            writer: DecisionId::next().to_string(),
+            writer: random_name(),
             changes: ApprovalChanges::default(),
             heard: Mutex::default(),
             scripts,
@@ -72,7 +69,7 @@ impl Requests {
     }
 
     pub(super) fn set_server(&self, name: &str) {
-        *self.prefix.lock().unwrap_or_else(PoisonError::into_inner) = prefix(name);
+        *lock(&self.prefix) = prefix(name);
     }
 
     /// What is known of the call, or else it begins something, if there is room.
@@ -213,7 +210,7 @@ impl Requests {
         let arguments = vec![
             new.id().to_string(),
             new.digest().to_string(),
-            digest(new.caller()),
+            short_digest(new.caller()),
             new.stored()?,
             new.stored_shown()?.unwrap_or_default(),
             new.shown_bytes().to_string(),
@@ -262,7 +259,7 @@ impl Requests {
     }
 
     async fn try_to_hear(&self, link: &Link) -> Result<(), StoreError> {
-        let before = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *lock(&self.heard);
         let arguments = vec![before.unwrap_or_default().to_string()];
         // By hand it is a time at which nothing is over.
         let at = Moment {
@@ -271,7 +268,7 @@ impl Requests {
         };
         let (last, first, changes): (u64, u64, Vec<String>) =
             self.invoke(link, &self.scripts.hear, arguments, at).await?;
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(last);
+        *lock(&self.heard) = Some(last);
         let is_whole = before.is_some_and(|before| {
             before == last || (before < last && first != 0 && first <= before.saturating_add(1))
         });
@@ -303,7 +300,7 @@ impl Requests {
         #[cfg_attr(not(test), expect(unused_variables, reason = "the server has a clock"))]
         at: Moment,
     ) -> Result<T, StoreError> {
-        let prefix = Arc::clone(&self.prefix.lock().unwrap_or_else(PoisonError::into_inner));
+        let prefix = Arc::clone(&lock(&self.prefix));
         let mut call = script.prepare_invoke();
         // It tells a cluster which of its nodes is meant.
         call.key(format!("{prefix}c"));
@@ -351,11 +348,5 @@ fn time(micros: u64) -> Result<SystemTime, StoreError> {
 
 /// All is in one place, as one step can be about all of it.
 fn prefix(server: &str) -> Arc<str> {
-    format!("mcp-policy:1:{{{}}}:a:", digest(server)).into()
-}
-
-/// Names can be long, and should not be where everybody can read them who lists the keys.
-fn digest(name: &str) -> String {
-    let digest: [u8; 32] = Sha256::digest(name).into();
-    URL_SAFE_NO_PAD.encode(digest.split_at(16).0)
+    format!("mcp-policy:1:{{{}}}:a:", short_digest(server)).into()
 }

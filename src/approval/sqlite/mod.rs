@@ -8,7 +8,7 @@ mod tests;
 mod upkeep;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::changes::ApprovalChanges;
 use super::digest::CallDigest;
@@ -16,8 +16,9 @@ use super::question::ApprovalQuestion;
 use super::request::{ApprovalId, ApprovalRequest, ApprovalState, Used};
 use super::ruling::{NotDecided, Ruling};
 use super::{ApprovalStore, Asked};
-use crate::audit::DecisionId;
 use crate::clock::Moment;
+use crate::digest::random_name;
+use crate::lock::lock;
 use crate::sqlite::{Failure, Worker};
 use crate::store::Answer;
 use act::Act;
@@ -68,7 +69,7 @@ impl Shared {
     /// Only the thread locks it. What a panic left behind in it is no worse than what
     /// it knew before.
     fn upkeep(&self) -> MutexGuard<'_, Upkeep> {
-        self.upkeep.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.upkeep)
     }
 }
 
@@ -76,7 +77,7 @@ impl SqliteApprovalStore {
     pub(crate) fn new(worker: &Arc<Worker>, server: Arc<str>) -> Self {
         let shared = Arc::new(Shared {
             server,
-            writer: DecisionId::next().to_string(),
+            writer: random_name(),
             changes: ApprovalChanges::default(),
             upkeep: Mutex::default(),
         });

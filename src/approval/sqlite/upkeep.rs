@@ -8,8 +8,7 @@ use rusqlite::Connection;
 use super::Shared;
 use super::act::{Act, Done};
 use super::table::Table;
-use crate::clock::{Clock as _, Moment, SystemClock};
-use crate::limit::since_1970;
+use crate::clock::{Clock as _, Moment, SystemClock, since_1970};
 use crate::sqlite::{Chore, Failure, Task, empty_log, store_error};
 
 /// How often it is looked for what other processes changed, while somebody listens.

@@ -1,7 +1,7 @@
 //! Those parts of a store that something needs, locked together.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use smallvec::SmallVec;
 
@@ -10,6 +10,7 @@ use super::shard::{Key, Shard};
 use crate::limit::Charge;
 use crate::limit::asked::Asked;
 use crate::limit::window::Reading;
+use crate::lock::lock;
 
 /// Some shards. When they are let go of, all budgets are accounted for.
 pub(super) struct Locked<'a> {
@@ -150,10 +151,4 @@ impl Drop for Locked<'_> {
 
 fn place(key: &Key<'_>) -> usize {
     key.spread() % SHARDS
-}
-
-/// Nothing is left half done under a lock, so a panic of another thread spoils
-/// nothing.
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

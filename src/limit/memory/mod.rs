@@ -9,15 +9,16 @@ mod tests;
 use std::fmt;
 use std::hash::RandomState;
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
 
 use smallvec::SmallVec;
 
 use super::usage::{Usage, UsageFilter};
-use super::window::{Reading, micros, since_1970};
+use super::window::Reading;
 use super::{Charge, Conclusion, LimitStore, Reservation, Reserved, StateId};
-use crate::clock::Moment;
+use crate::clock::{Moment, micros, since_1970};
+use crate::lock::lock;
 use crate::policy::Period;
 use crate::store::Answer;
 use locked::Locked;
@@ -127,10 +128,8 @@ impl MemoryLimitStore {
         }
     }
 
-    /// Nothing is left half done under this lock, so a panic of another thread spoils
-    /// nothing.
     fn states(&self) -> MutexGuard<'_, Once> {
-        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.states)
     }
 
     fn ask_now(&self, reservation: &Reservation) -> Reserved {

@@ -17,6 +17,7 @@ use redis::{Cmd, Script, ScriptInvocation};
 use smallvec::SmallVec;
 
 use super::usage::{Usage, UsageFilter};
+use super::window::LEASE;
 use super::{Conclusion, LimitStore, Reservation, Reserved, STATE_KEPT, StateId};
 use crate::clock::Moment;
 use crate::remote::{Begun, Link, Remote, SOMETHING_ELSE};
@@ -26,9 +27,7 @@ use part::Part;
 use scripts::{SCRIPTS, Scripts};
 use under_way::UnderWay;
 
-/// For so long something counts as under way after it was said to be.
-const LEASE: Duration = Duration::from_secs(60);
-/// How often that is said in that time.
+/// How often it is said of something under way that it is, before the lease is over.
 const RENEWALS: u32 = 4;
 
 /// A [`LimitStore`] on a Redis server, from version 7, or a Valkey server: what
@@ -211,7 +210,7 @@ impl RedisLimitStore {
     #[cfg(test)]
     fn turn_clock(&self, call: &mut ScriptInvocation<'static>, now: Moment) {
         if std::ptr::eq(self.scripts, &*scripts::BY_HAND) {
-            call.arg(super::window::since_1970(now.system));
+            call.arg(crate::clock::since_1970(now.system));
         }
     }
 

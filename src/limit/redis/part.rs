@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
-use crate::limit::window::micros;
+use crate::clock::micros;
 use crate::limit::{Charge, Reservation};
 use crate::policy::Period;
+use crate::remote::shortened;
 
 /// What the names of all keys begin with. The number is that of what they hold.
 pub(super) const PREFIX: &str = "mcp-policy:1:";
@@ -132,6 +133,5 @@ fn tag(server: &str, caller: Option<&str>) -> String {
         digest.update("/");
         digest.update(caller);
     }
-    let digest: [u8; 32] = digest.finalize().into();
-    URL_SAFE_NO_PAD.encode(digest.split_at(16).0)
+    shortened(digest)
 }

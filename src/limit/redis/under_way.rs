@@ -1,7 +1,7 @@
 //! What this process has under way, which has to be said again and again.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use smallvec::SmallVec;
 
@@ -9,6 +9,7 @@ use super::part::Part;
 use super::scripts::Scripts;
 use crate::audit::DecisionId;
 use crate::limit::Reservation;
+use crate::lock::lock;
 use crate::policy::Period;
 use crate::remote::Link;
 
@@ -57,8 +58,7 @@ impl UnderWay {
         self.lock().len()
     }
 
-    /// Nothing is left half done under the lock, so a panic spoils nothing.
     fn lock(&self) -> MutexGuard<'_, HashMap<DecisionId, SmallVec<[Part; 2]>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

@@ -8,9 +8,9 @@ use smallvec::SmallVec;
 
 use super::rows::{Entry, Key, Whose, load_quota, settle, stored, sweep, total, total_of};
 use super::{Bounds, Failure};
-use crate::clock::Moment;
+use crate::clock::{Moment, since_1970};
 use crate::limit::asked::Asked;
-use crate::limit::window::{Reading, TooMuch, since_1970};
+use crate::limit::window::{Reading, TooMuch};
 use crate::limit::{Charge, Conclusion, Reservation, Reserved};
 use crate::policy::{Amount, Period};
 use crate::sqlite::presence::Presence;

@@ -11,10 +11,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::usage::{Usage, UsageFilter};
-use super::window::since_1970;
 use super::{Conclusion, LimitStore, Reservation, Reserved, StateId};
 use crate::approval::SqliteApprovalStore;
-use crate::clock::Moment;
+use crate::clock::{Moment, since_1970};
 use crate::rounds::{RequestStateKeys, random_key};
 use crate::session::SqliteSessionStore;
 use crate::sqlite::presence::Presence;

@@ -7,7 +7,8 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::Failure;
-use crate::limit::window::{Budget, Reading, micros};
+use crate::clock::micros;
+use crate::limit::window::{Budget, Reading, UNREADABLE};
 use crate::limit::{Charge, Reservation};
 use crate::policy::{Amount, CalendarUnit, Period, Quota, Scope};
 use crate::store::StoreError;
@@ -323,9 +324,6 @@ pub(super) fn page(file: &Connection, behind: &Key, most: i64) -> Result<Vec<Fou
     }
     Ok(found)
 }
-
-pub(super) const UNREADABLE: StoreError =
-    StoreError::of("what is stored of a limit cannot be read; reset the limit");
 
 fn save_quota(file: &Connection, quota: &Quota, max: i64) -> rusqlite::Result<()> {
     let period = match quota.period() {

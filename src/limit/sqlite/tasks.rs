@@ -1,6 +1,6 @@
 //! What the thread of the file is told.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::Connection;
 
@@ -22,7 +22,7 @@ type Shared = Arc<Mutex<Ledger>>;
 /// Only the thread locks it. What a panic left behind in it is no worse than what
 /// it knew before.
 fn lock(ledger: &Shared) -> MutexGuard<'_, Ledger> {
-    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    crate::lock::lock(ledger)
 }
 
 pub(super) struct Reserve {

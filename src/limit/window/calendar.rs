@@ -2,7 +2,7 @@
 
 use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 
-use super::micros;
+use crate::clock::micros;
 use crate::policy::CalendarUnit;
 
 /// What was charged in one minute, hour or day.

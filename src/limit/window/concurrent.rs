@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use super::Conclusion;
 use super::rolling::Rolling;
-use super::{Conclusion, micros};
+use crate::clock::micros;
 
 /// How long something counts as under way that did not come to its end.
-const LEASE: Duration = Duration::from_secs(60);
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 
 /// Calls that are under way, and those of which nobody knows whether they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::calendar::Calendar;
 use super::concurrent::Concurrent;
 use super::rolling::Rolling;
-use super::{Reading, TooMuch, micros};
+use super::{Reading, TooMuch};
+use crate::clock::micros;
 use crate::limit::Conclusion;
 use crate::policy::{Amount, Period, Quota};
 

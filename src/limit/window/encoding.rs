@@ -15,7 +15,8 @@ use crate::store::StoreError;
 const VERSION: u8 = 1;
 
 /// What is stored is no budget of this quota, or of another version.
-const UNREADABLE: &str = "what is stored of a limit cannot be read; reset the limit";
+pub(crate) const UNREADABLE: StoreError =
+    StoreError::of("what is stored of a limit cannot be read; reset the limit");
 
 const ALIKE: u8 = b'a';
 const VARIOUS: u8 = b'v';
@@ -44,7 +45,7 @@ impl Budget {
         let mut rest = bytes;
         read_budget(quota, &mut rest)
             .filter(|_| rest.is_empty())
-            .ok_or_else(|| StoreError::new(UNREADABLE))
+            .ok_or(UNREADABLE)
     }
 }
 

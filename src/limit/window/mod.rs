@@ -14,11 +14,15 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::{Charge, Conclusion};
 use crate::policy::{Amount, Quota, Scope};
+#[cfg(feature = "redis")]
+pub(crate) use concurrent::LEASE;
 pub(crate) use counter::Counter;
+#[cfg(feature = "sqlite")]
+pub(crate) use encoding::UNREADABLE;
 use sessions::Sessions;
 
 /// A reading of the clocks that budgets are counted by, in microseconds.
@@ -44,16 +48,6 @@ impl Reading {
             system: micros,
         }
     }
-}
-
-/// Microseconds; what is before 1970 is taken for it.
-pub(crate) fn since_1970(system: SystemTime) -> u64 {
-    let since = system.duration_since(SystemTime::UNIX_EPOCH);
-    micros(since.unwrap_or_default())
-}
-
-pub(crate) fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Why something is not admitted.

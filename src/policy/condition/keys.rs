@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use smallvec::SmallVec;
 
-use crate::policy::fold::fold;
+use crate::fold::fold;
 
 /// Folding text that is not ASCII can make it longer by an order of magnitude.
 const LONGEST_FOLDED: usize = 4 << 10;

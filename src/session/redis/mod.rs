@@ -6,15 +6,12 @@ mod tests;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::{Script, ScriptInvocation};
-use sha2::{Digest as _, Sha256};
 
 use super::table::LONGEST_ID;
 use super::{SessionOwner, SessionStore, TaskOwner};
 use crate::caller::Caller;
-use crate::remote::Remote;
+use crate::remote::{Remote, short_digest};
 use crate::store::{Answer, StoreError};
 
 /// A [`SessionStore`] on a Redis server, from version 7, or a Valkey server: several
@@ -110,10 +107,10 @@ impl RedisSessionStore {
                 "{}o{}:{}",
                 self.prefix,
                 kind.letter(),
-                digest(owner)
+                short_digest(owner)
             ))
             .arg(self.keys(kind))
-            .arg(digest(id))
+            .arg(short_digest(id))
             .arg(owner)
             .arg(known);
         self.call(call)
@@ -147,7 +144,7 @@ impl RedisSessionStore {
     }
 
     fn key(&self, kind: Kind, id: &str) -> String {
-        self.keys(kind) + &digest(id)
+        self.keys(kind) + &short_digest(id)
     }
 }
 
@@ -162,13 +159,7 @@ impl Kind {
 
 /// All is in one place, as sessions push each other out.
 fn prefix(server: &str) -> String {
-    format!("mcp-policy:1:{{{}}}:", digest(server))
-}
-
-/// An id of a session is as good as a password for some servers.
-fn digest(name: &str) -> String {
-    let digest: [u8; 32] = Sha256::digest(name).into();
-    URL_SAFE_NO_PAD.encode(digest.split_at(16).0)
+    format!("mcp-policy:1:{{{}}}:", short_digest(server))
 }
 
 impl SessionStore for RedisSessionStore {

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
+#[cfg(doc)]
+use super::LivePolicy;
+use super::PolicyChanges;
 use crate::caller::Caller;
 use crate::policy::Policy;
-#[cfg(doc)]
-use crate::reload::LivePolicy;
-use crate::reload::PolicyChanges;
 
 /// Where the policy for a request comes from; see
 /// [`PolicyLayer::from_source`](crate::PolicyLayer::from_source).

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::assessment::{ActionRisk, Assessment, EvidencePlace};
-use super::category::RiskCategory;
-use super::classify::classify;
-use super::definition::ToolDefinition;
-use super::siblings::Siblings;
-use crate::policy::{
+use super::{
     Amount, Check, Condition, DefaultAction, Operator, PolicyDocument, RateLimit, RequireApproval,
     Rule, RuleAction, Window, is_ordinary,
+};
+use crate::risk::{
+    ActionRisk, Assessment, EvidencePlace, RiskCategory, Siblings, ToolDefinition, classify,
 };
 
 /// Calls of a tool that writes, in a minute.

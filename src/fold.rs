@@ -7,7 +7,7 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
 /// A folded name that lives on the stack when the name is an ordinary one.
-pub(super) type Folded = SmallVec<[u8; 256]>;
+pub(crate) type Folded = SmallVec<[u8; 256]>;
 
 /// NFKC and full case folding, without format characters and white space.
 ///
@@ -35,7 +35,7 @@ pub(crate) fn fold(text: &str) -> String {
 
 /// [`fold`] for names that arrive in requests; a plain ASCII name of ordinary
 /// length costs no allocation.
-pub(super) fn fold_name(name: &str) -> Folded {
+pub(crate) fn fold_name(name: &str) -> Folded {
     if !name.is_ascii() {
         return Folded::from_slice(fold(name).as_bytes());
     }
@@ -48,13 +48,13 @@ pub(super) fn fold_name(name: &str) -> Folded {
 }
 
 /// Whether it is plain to see that a name is its own folded form.
-pub(super) fn is_plainly_folded(name: &str) -> bool {
+pub(crate) fn is_plainly_folded(name: &str) -> bool {
     let is_plain = |byte: u8| matches!(byte, b'!'..=b'~') && !byte.is_ascii_uppercase();
     name.bytes().all(is_plain)
 }
 
 /// Whether a character is one that a reader cannot be relied on to see.
-pub(super) fn is_format(c: char) -> bool {
+pub(crate) fn is_format(c: char) -> bool {
     !c.is_ascii() && c.general_category() == GeneralCategory::Format
 }
 

@@ -1,0 +1,27 @@
+//! What the embedder brought is asked here, and may panic.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Panics of what the embedder brought, by `seam`.
+#[cfg(feature = "metrics")]
+const PANICS: &str = "mcp_policy_seam_panics_total";
+
+/// What was asked has panicked instead of answering.
+#[derive(Debug)]
+pub(crate) struct Panicked;
+
+/// Asks something that the embedder brought, and tells if it panics.
+pub(crate) fn asked<T>(whom: &'static str, question: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(question)).map_err(|_| {
+        seam_panicked(whom);
+        Panicked
+    })
+}
+
+/// Something that the embedder brought has failed: whatever it was asked is
+/// refused.
+pub(crate) fn seam_panicked(seam: &'static str) {
+    tracing::error!(target: "mcp_policy", seam, "panicked; what it was asked is refused");
+    #[cfg(feature = "metrics")]
+    metrics::counter!(PANICS, "seam" => seam).increment(1);
+}

@@ -16,7 +16,7 @@ use mcp_policy::{
 };
 
 pub(crate) use self::counted::{Counted, order};
-use crate::{cli::Secret, failure::Failure};
+use crate::{failure::Failure, secret::Secret};
 
 /// What `--state` says.
 #[derive(Clone, Debug, PartialEq)]

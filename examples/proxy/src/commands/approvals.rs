@@ -12,13 +12,14 @@ use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use tokio::time::timeout;
 
-use super::show::{print, shown, table};
+use super::show::{print, table};
 use crate::{
     admin::PATH,
     cli::{ApprovalsCommand, DecideArgs},
     environment::TOKEN,
     failure::Failure,
     json_text::{indented, one_line, visible},
+    names::shown,
     upstream::Causes,
 };
 

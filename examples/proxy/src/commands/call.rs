@@ -6,7 +6,7 @@ use mcp_policy::{Action, Caller};
 use serde_json::value::RawValue;
 
 use super::members::{Members, kind};
-use super::show::shown;
+use crate::names::shown;
 
 /// What is called, and with what. The arguments are as they were written,
 /// because a policy judges texts.

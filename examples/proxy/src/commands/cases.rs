@@ -9,8 +9,8 @@ use super::{
     call::{Call, caller_of},
     input,
     members::{self, Members},
-    show::{count, shown},
 };
+use crate::names::{count, shown};
 
 /// The largest file of cases that is read.
 const LARGEST: usize = 64 << 20;

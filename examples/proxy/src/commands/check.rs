@@ -12,9 +12,15 @@ use serde_json::{Value, json};
 use super::{
     cases::word,
     offered,
-    show::{count, print, print_json, shown, table},
+    show::{print, print_json, table},
 };
-use crate::{cli::CheckArgs, config::Config, diagnostics, failure::Failure};
+use crate::{
+    cli::CheckArgs,
+    config::Config,
+    diagnostics,
+    failure::Failure,
+    names::{count, shown},
+};
 
 pub(crate) async fn run(args: &CheckArgs, json: bool) -> Result<ExitCode, Failure> {
     if args.policy.extension().is_some_and(|kind| kind == "toml") {

@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use mcp_policy::{Usage, UsageFilter};
 use serde_json::{Value, json};
 
-use super::show::{count, print, print_json, shown, table};
+use super::show::{print, print_json, table};
 use crate::{
     cli::{LimitsCommand, Meant},
     failure::Failure,
+    names::{count, shown},
     state::{State, order},
 };
 

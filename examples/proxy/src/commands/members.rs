@@ -11,7 +11,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::show::shown;
+use crate::names::shown;
 
 /// The members of an object in their order, each of them known and once there.
 #[derive(Debug)]

@@ -8,9 +8,13 @@ use serde_json::{Value, json};
 use super::{
     cases::{self, Case, word},
     load, offered,
-    show::{count, print, print_json, shown},
+    show::{print, print_json},
 };
-use crate::{cli::TestArgs, failure::Failure};
+use crate::{
+    cli::TestArgs,
+    failure::Failure,
+    names::{count, shown},
+};
 
 pub(crate) fn run(args: &TestArgs, json: bool) -> Result<ExitCode, Failure> {
     let policy = load(&args.policy)?;

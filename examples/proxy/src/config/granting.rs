@@ -12,7 +12,7 @@ use super::{
     files::{self, Seen, Turn},
     token::{self, TokenHash},
 };
-use crate::{commands::shown, failure::Failure};
+use crate::{failure::Failure, names::shown};
 
 /// A grant that there is to be.
 pub(crate) struct NewGrant<'a> {

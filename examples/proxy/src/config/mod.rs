@@ -44,10 +44,7 @@ pub(crate) use self::{
     servers::{Behind, Command, Server},
 };
 use crate::{
-    access::Access,
-    audit::Place,
-    cli::{DEFAULT_LISTEN, Secret},
-    public::PublicUrl,
+    access::Access, audit::Place, listening::DEFAULT_LISTEN, public::PublicUrl, secret::Secret,
     state::State,
 };
 

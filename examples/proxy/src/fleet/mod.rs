@@ -4,14 +4,13 @@
 //! What runs is replaced as a whole when the configuration changes ([`reload`]): a
 //! request is answered by what ran when it came. [`guarded`] is one server, [`policies`]
 //! what holds for whom in front of it, [`identify`] who calls, [`issued`] the same by
-//! tokens of others, [`lockdown`] what the operator has locked, [`life`] how streams end
-//! when what they are for is gone, and [`shown`] what operators see of all that.
+//! tokens of others, [`life`] how streams end when what they are for is gone, and [`shown`]
+//! what operators see of all that.
 
 mod guarded;
 mod identify;
 mod issued;
 mod life;
-pub(crate) mod lockdown;
 mod policies;
 mod reload;
 mod shown;
@@ -43,14 +42,12 @@ use self::{
     guarded::{Body, Guarded},
     identify::{Grants, Known, RefusalLog, Unknown},
     life::Life,
-    lockdown::Lockdown,
     policies::Table,
 };
 use crate::{
     access::{self, Access, ENDPOINT},
-    admin::{Admin, News, running::Now},
+    admin::{Admin, News},
     audit::{self, Lost, Place},
-    cli::Secret,
     config::{
         Config, KeptPolicy, Limits,
         files::{Files, Seen},
@@ -59,9 +56,13 @@ use crate::{
     failure::Failure,
     gateway, headers,
     jwt::Expiry,
+    listening,
+    lockdown::Lockdown,
     monitor::{Monitor, Obstacle, Watched, WatchedStores},
     public::{PublicPages, PublicUrl},
-    sealing, serve,
+    running::Now,
+    sealing,
+    secret::Secret,
     state::{Keeps, ManyStores, State},
     stream::only_listens,
     traces, webhook,
@@ -202,7 +203,7 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     let admin = admin.recording_in(config.audit.as_ref());
     let lost = Lost::default();
     let audit = lost.beside(admin.shown_beside(records.clone()));
-    let listener = serve::bind(config.listen, "choose another address with `listen`").await?;
+    let listener = listening::bind(config.listen, "choose another address with `listen`").await?;
     let keys = sealing::read(config.key_file.as_deref())?;
     let stores = state.open_for_many(keys).await?;
     let admin = admin.keeping_in(stores.approvals());
@@ -297,7 +298,7 @@ async fn serve_fleet(
         async move { Ok::<_, Infallible>(front.answer(request).await) }
     });
     let service = gateway::traced(service);
-    let ended = serve::serve_until_stopped(listener, service, &endpoints, |_| ()).await;
+    let ended = listening::serve_until_stopped(listener, service, &endpoints, |_| ()).await;
     fleet.end().await;
     ended
 }

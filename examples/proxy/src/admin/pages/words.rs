@@ -4,8 +4,7 @@ use std::path::Path;
 
 use form_urlencoded::Serializer;
 
-use super::super::running::policy_id;
-use crate::json_text::visible;
+use crate::{json_text::visible, running::policy_id};
 
 /// Characters of a name that are shown.
 const SHORT: usize = 200;

@@ -5,8 +5,8 @@ use std::fmt;
 use mcp_policy::{Action, ApprovalDemand, Approver, Decision, ListedTools, Policy, Rule};
 use serde_json::{Value, json};
 
-use super::super::{call::Target, cases::word, show::shown};
-use crate::pointer::unescape;
+use super::super::{call::Target, cases::word};
+use crate::{names::shown, pointer::unescape};
 
 /// The policy as it was, and as it is to be.
 #[derive(Clone, Copy)]

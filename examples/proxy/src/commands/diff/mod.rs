@@ -16,9 +16,13 @@ pub(crate) use self::compare::{Known, rule_at};
 pub(crate) use self::replay::run as replay;
 use super::{
     cases, load, offered,
-    show::{count, print, print_json, shown},
+    show::{print, print_json},
 };
-use crate::{cli::DiffArgs, failure::Failure};
+use crate::{
+    cli::DiffArgs,
+    failure::Failure,
+    names::{count, shown},
+};
 
 pub(crate) fn run(args: &DiffArgs, json: bool) -> Result<ExitCode, Failure> {
     let (old, new) = (load(&args.old)?, load(&args.new)?);

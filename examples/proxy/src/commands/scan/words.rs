@@ -3,7 +3,7 @@
 use mcp_policy::{Assessment, Condition, Rule, RuleAction, Window};
 use serde_json::Value;
 
-use super::super::show::{count, shown};
+use crate::names::{count, shown};
 
 /// Findings that are told in the table; all of them are in the JSON.
 const FINDINGS: usize = 2;

@@ -16,13 +16,12 @@ use mcp_policy::Caller;
 use tokio::task::spawn_blocking;
 use tower::BoxError;
 
+use super::super::{
+    api::{self, Refusal},
+    recent::Recent,
+    roles::Power,
+};
 use super::{
-    super::{
-        api::{self, Refusal},
-        recent::Recent,
-        roles::Power,
-        running::Now,
-    },
     Page, Pages,
     frame::{Frame, Here},
     sessions::Visitor,
@@ -34,9 +33,10 @@ use crate::{
         is_name,
     },
     failure::Failure,
-    fleet::lockdown::Locks,
     json_text::{beginning_in_lines, visible},
+    lockdown::Locks,
     page,
+    running::Now,
 };
 
 const PATH: &str = "/grants";

@@ -5,8 +5,9 @@ use similar::{ChangeTag, TextDiff};
 
 use super::{Draft, Subject, recorded::Recorded};
 use crate::{
-    commands::{Known, Said, between, rule_at, shown},
+    commands::{Known, Said, between, rule_at},
     json_text::visible,
+    names::shown,
 };
 
 /// Lines of a difference that are shown.

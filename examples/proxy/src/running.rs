@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mcp_policy::Policy;
 use sha2::{Digest as _, Sha256};
 
-use crate::{child::Program, fleet::lockdown::Locks, upstream::Target};
+use crate::{child::Program, lockdown::Locks, upstream::Target};
 
 /// Tells what runs now.
 pub(crate) trait Running: Send + Sync + 'static {
@@ -108,4 +108,28 @@ pub(crate) struct GrantNow {
     pub(crate) label: String,
     pub(crate) server: String,
     pub(crate) is_revoked: bool,
+}
+
+/// What runs if there is one policy, which is this now, in front of one server.
+pub(crate) fn alone_is(
+    name: String,
+    reach: Reach,
+    policy: impl Fn() -> PolicyNow + Send + Sync + 'static,
+) -> impl Running {
+    move || {
+        let mut policy = policy();
+        policy.uses = vec![Use {
+            server: name.clone(),
+            grant: None,
+        }];
+        Now {
+            servers: vec![ServerNow {
+                name: name.clone(),
+                reach: reach.clone(),
+                is_issued: false,
+            }],
+            policies: vec![policy],
+            ..Now::default()
+        }
+    }
 }

@@ -1,19 +1,19 @@
 //! The `serve` command: one policy in front of one server; or, in [`fleet`],
 //! many.
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, process::ExitCode};
+use std::{convert::Infallible, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use mcp_policy::PolicyLayer;
+use mcp_policy::{AuditSink, PolicyFile, PolicyLayer, Webhook};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service};
 
 use crate::{
     access::{Access, ENDPOINT},
     admin::Admin,
-    audit::{self, Lost},
+    audit::{self, Lost, Records},
     bridge::Bridge,
     cli::ServeArgs,
     failure::Failure,
@@ -28,7 +28,7 @@ use crate::{
     secret::Secret,
     shutdown::Hangups,
     stack,
-    state::State,
+    state::{State, Stores},
     traces,
     upstream::Target,
     webhook,
@@ -46,21 +46,11 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 
 /// One policy in front of one server.
 async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Failure> {
-    if !args.listen.ip().is_loopback() && !args.allow_unauthenticated {
-        return Err(exposed(args.listen));
-    }
-    let public = args.public_url.as_deref().map(PublicUrl::parse);
-    let wrong = |what| Failure::usage(format!("`--public-url` {what}"));
-    let public = public.transpose().map_err(wrong)?;
-    let mut hosts = args.allowed_hosts.clone();
-    hosts.extend(public.as_ref().map(|url| url.authority().to_owned()));
-    let access = Access::with(
-        args.listen,
-        &hosts,
-        &args.allowed_origins,
-        args.pass_authorization,
-    )
-    .map_err(Failure::Usage)?;
+    let Entry {
+        public,
+        access,
+        names_hosts,
+    } = Entry::of(args)?;
     let headers = args.headers.iter().map(Secret::expose);
     let target = match &args.server.upstream {
         Some(url) => Some(Target::new(url.expose(), headers).map_err(Failure::Usage)?),
@@ -70,85 +60,149 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     let webhook = args.webhook.as_ref().map(webhook::open).transpose()?;
     let admin = Admin::new(args.admin)?;
     let policy = policy::watch(policy_file, state.keeps(), admin.follows(), admin.news())?;
-    if args.listen.ip().is_unspecified() && hosts.is_empty() {
+    if args.listen.ip().is_unspecified() && !names_hosts {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use with --allowed-host"
         );
     }
-
     take_hangups()?;
-
-    let monitor = match args.metrics {
-        Some(address) => Some(Monitor::new(address).await?),
-        None => None,
-    };
-    traces::start()?;
-    let records = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
-    let admin = admin.recording_in(args.audit.audit.as_ref());
-    let lost = Lost::default();
-    let audit = lost.beside(admin.shown_beside(records.clone()));
-    let listener = listening::bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
-    tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
-    let stores = state
-        .open(&name, sealing::read(args.key_file.as_deref())?)
-        .await?;
-    let admin = admin.keeping_in(stores.approvals());
-    let admin = admin.counting_in(stores.counted());
-    if let Some(webhook) = webhook {
-        tokio::spawn(admin.approvals().notify(webhook));
-    }
-    let watched = WatchedStores {
-        sessions: stores.sessions(),
-        approvals: admin.approvals(),
-    };
-    let watched = Watched::new(watched, lost);
-    let monitor = monitor.map(|monitor| (monitor, access.clone(), watched));
-    // Once there is nothing any more that could keep it from serving.
-    let monitor = move || {
-        if let Some((monitor, access, watched)) = monitor {
-            monitor.open(&access, watched);
-        }
-    };
+    let loaded = || tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
+    let around = Around::open(args, admin, webhook, (&state, &name), loaded).await?;
     let pages = public
         .as_ref()
-        .map(|url| PublicPages::new(url, access.clone(), admin.approvals()));
-    let layer = stack::told_of(
-        public,
-        stack::layer(policy.clone(), &name, Some(audit), stores),
-    );
-    let (file, path) = (policy.clone(), policy_file.to_owned());
-    let admin = admin.showing(running::alone_is(
-        name,
-        reach(args, target.as_ref()),
-        move || PolicyNow {
-            path: path.clone(),
-            is_in_file: true,
-            policy: file.current(),
-            uses: Vec::new(),
-        },
-    ));
+        .map(|url| PublicPages::new(url, access.clone(), around.admin.approvals()));
+    let layer = stack::layer(policy.clone(), &name, Some(around.audit), around.stores);
+    let layer = stack::told_of(public, layer);
+    let shown = shown(policy_file, &policy);
+    let reach = reach(args, target.as_ref());
+    let admin = around.admin.showing(running::alone_is(name, reach, shown));
     let layer = admin.under(layer).dangerous();
     let layer = layer.sessions_per_minute(args.sessions_per_minute);
     let ended = match target {
         Some(target) => {
             admin.open(&access).await?;
             let upstream = stack::upstream(target)?;
-            monitor();
+            open(around.monitor, &access);
             let service = public::beside(gateway(layer, access, upstream), pages);
-            listening::serve_until_stopped(listener, service, &alone(), |_| ()).await
+            listening::serve_until_stopped(around.listener, service, &alone(), |_| ()).await
         }
         None => {
             let command = args.server.command.clone();
             let bridge = Bridge::new(command, policy, args.show_server_stderr);
             admin.open(&access).await?;
-            monitor();
+            open(around.monitor, &access);
             let service = gateway(layer, access, bridge.clone());
-            guard_command(listener, public::beside(service, pages), bridge).await
+            guard_command(around.listener, public::beside(service, pages), bridge).await
         }
     };
-    audit::close(records).await;
+    audit::close(around.records).await;
     ended
+}
+
+/// Who may come in, and by which name.
+struct Entry {
+    public: Option<PublicUrl>,
+    access: Access,
+    /// Whether there is a name besides those that always work.
+    names_hosts: bool,
+}
+
+impl Entry {
+    fn of(args: &ServeArgs) -> Result<Self, Failure> {
+        if !args.listen.ip().is_loopback() && !args.allow_unauthenticated {
+            return Err(exposed(args.listen));
+        }
+        let public = args.public_url.as_deref().map(PublicUrl::parse);
+        let wrong = |what| Failure::usage(format!("`--public-url` {what}"));
+        let public = public.transpose().map_err(wrong)?;
+        let mut hosts = args.allowed_hosts.clone();
+        hosts.extend(public.as_ref().map(|url| url.authority().to_owned()));
+        let access = Access::with(
+            args.listen,
+            &hosts,
+            &args.allowed_origins,
+            args.pass_authorization,
+        );
+        Ok(Self {
+            public,
+            access: access.map_err(Failure::Usage)?,
+            names_hosts: !hosts.is_empty(),
+        })
+    }
+}
+
+/// What there is around the layer.
+struct Around {
+    admin: Admin,
+    monitor: Option<(Monitor, Watched)>,
+    records: Option<Records>,
+    audit: Arc<dyn AuditSink>,
+    listener: TcpListener,
+    stores: Stores,
+}
+
+impl Around {
+    /// Opens it in the order in which it may fail; `loaded` is called once the address is
+    /// taken.
+    async fn open(
+        args: &ServeArgs,
+        admin: Admin,
+        webhook: Option<Webhook>,
+        (state, name): (&State, &str),
+        loaded: impl FnOnce(),
+    ) -> Result<Self, Failure> {
+        let monitor = match args.metrics {
+            Some(address) => Some(Monitor::new(address).await?),
+            None => None,
+        };
+        traces::start()?;
+        let records = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
+        let admin = admin.recording_in(args.audit.audit.as_ref());
+        let lost = Lost::default();
+        let audit = lost.beside(admin.shown_beside(records.clone()));
+        let otherwise = "choose another address with --listen";
+        let listener = listening::bind(args.listen, otherwise).await?;
+        loaded();
+        let key = sealing::read(args.key_file.as_deref())?;
+        let stores = state.open(name, key).await?;
+        let admin = admin.keeping_in(stores.approvals());
+        let admin = admin.counting_in(stores.counted());
+        if let Some(webhook) = webhook {
+            tokio::spawn(admin.approvals().notify(webhook));
+        }
+        let watched = WatchedStores {
+            sessions: stores.sessions(),
+            approvals: admin.approvals(),
+        };
+        let watched = Watched::new(watched, lost);
+        Ok(Self {
+            admin,
+            monitor: monitor.map(|monitor| (monitor, watched)),
+            records,
+            audit,
+            listener,
+            stores,
+        })
+    }
+}
+
+/// Tells monitoring, once there is nothing any more that could keep it from serving.
+fn open(monitor: Option<(Monitor, Watched)>, access: &Access) {
+    if let Some((monitor, watched)) = monitor {
+        monitor.open(access, watched);
+    }
+}
+
+/// The policy as it is now, of this file.
+fn shown(path: &Path, policy: &PolicyFile) -> impl Fn() -> PolicyNow + Send + Sync + 'static {
+    let (file, path) = (policy.clone(), path.to_owned());
+    move || PolicyNow {
+        path: path.clone(),
+        is_in_file: true,
+        policy: file.current(),
+        uses: Vec::new(),
+    }
 }
 
 /// A policy is read again whenever its file changes, so whoever asks for that has it

@@ -66,9 +66,13 @@ fn configuration(args: &CheckArgs, json: bool) -> Result<ExitCode, Failure> {
         Ok(config) => config,
         Err(error) => {
             if json {
-                print_json(&json!({ "ok": false, "diagnostics": error.json() }));
+                print_json(&json!({ "ok": false, "diagnostics": error.report.json() }));
             } else {
-                print(&error.text(diagnostics::colours(io::stdout().is_terminal())));
+                print(
+                    &error
+                        .report
+                        .text(diagnostics::colours(io::stdout().is_terminal())),
+                );
             }
             return Ok(ExitCode::FAILURE);
         }

@@ -20,13 +20,16 @@
 //! policy without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the server
 //! that they start, [`lines`] how messages are told apart, [`message`] what has to be known
 //! of one to carry it, [`stream`] which answers are streams. [`client`] asks servers what
-//! they offer. [`commands`] guard nothing: they are about policies, about what a proxy has
-//! recorded, counted and asked, about grants and lockdown, and attack gateways.
+//! they offer, [`called`] is what can be called, [`recorded`] reads what was recorded and
+//! [`members`] what people write in JSON, and [`verdicts`] are what policies say of that.
+//! [`commands`] guard nothing: they are about policies, about what a proxy has recorded,
+//! counted and asked, about grants and lockdown, and attack gateways.
 
 mod access;
 mod admin;
 mod audit;
 mod bridge;
+mod called;
 mod child;
 mod cli;
 mod client;
@@ -45,6 +48,7 @@ mod jwt;
 mod lines;
 mod listening;
 mod lockdown;
+mod members;
 mod message;
 mod monitor;
 mod names;
@@ -52,6 +56,7 @@ mod page;
 mod pointer;
 mod policy;
 mod public;
+mod recorded;
 mod running;
 mod sealing;
 mod secret;
@@ -65,6 +70,7 @@ mod stream;
 mod throttle;
 mod traces;
 mod upstream;
+mod verdicts;
 mod webhook;
 
 use std::{

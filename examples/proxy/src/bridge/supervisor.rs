@@ -121,15 +121,19 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
         is_ready: false,
         _stop: stop,
     });
-    let mut servers = session.shared.servers();
-    // Those that have ended need not be remembered.
-    while servers.try_join_next().is_some() {}
-    servers.spawn(async move {
+    remember(session, async move {
         life.await;
         drop(counted);
     });
-    drop(servers);
     Ok((input, answer, number))
+}
+
+/// Sees to it that it is waited for at the end.
+fn remember(session: &Session, life: impl Future<Output = ()> + Send + 'static) {
+    let mut servers = session.shared.servers();
+    // Those that have ended need not be remembered.
+    while servers.try_join_next().is_some() {}
+    servers.spawn(life);
 }
 
 /// Servers write arguments there, and those are nobody's business.

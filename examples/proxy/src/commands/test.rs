@@ -6,7 +6,7 @@ use mcp_policy::{Decision, ListedTools, Outcome, Policy};
 use serde_json::{Value, json};
 
 use super::{
-    cases::{self, Case, word},
+    cases::{self, Case},
     load, offered,
     show::{print, print_json},
 };
@@ -14,6 +14,7 @@ use crate::{
     cli::TestArgs,
     failure::Failure,
     names::{count, shown},
+    verdicts::word,
 };
 
 pub(crate) fn run(args: &TestArgs, json: bool) -> Result<ExitCode, Failure> {

@@ -96,20 +96,15 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     warn_of_names(&config);
     let lockdown = Lockdown::new(&config.lockdown);
     let lockdown = lockdown.map_err(|error| Failure::start(error.to_string()))?;
-    let pages = config
-        .public_url
-        .as_ref()
-        .map(|url| PublicPages::new(url, config.access.clone(), admin.approvals()));
-    let address = listener.local_addr();
     let settled = Settled {
-        address: address.unwrap_or(config.listen),
+        address: listener.local_addr().unwrap_or(config.listen),
         start: Start::of(&config),
         keeps: state.keeps(),
         stores,
         approvals: admin.store(),
         budgets: budgets(&config.limits, lockdown.for_all()),
         audit,
-        pages,
+        pages: pages(&config, &admin),
         lockdown: Arc::new(lockdown),
         news: admin.news().clone(),
         follows: Box::new(admin.follows_all()),
@@ -126,6 +121,13 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     let ended = serve_fleet(listener, fleet).await;
     audit::close(records).await;
     ended
+}
+
+/// What callers see of what waits, if it is known where.
+fn pages(config: &Config, admin: &Admin) -> Option<PublicPages> {
+    let url = config.public_url.as_ref()?;
+    let access = config.access.clone();
+    Some(PublicPages::new(url, access, admin.approvals()))
 }
 
 /// Who listens everywhere is reached by names that have to be known.

@@ -24,7 +24,6 @@ use std::{
     process::ExitCode,
 };
 
-pub(crate) use self::words::conditions;
 use self::{approved::Approved, files::Places, inventory::Judged, report::Report};
 use super::show::{print, print_json};
 use crate::{cli::ScanArgs, diagnostics, failure::Failure, names::shown, shutdown::Signals};

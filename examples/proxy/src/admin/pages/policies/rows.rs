@@ -11,7 +11,7 @@ use super::{
     key_of,
     rule::State,
 };
-use crate::{commands::Said, json_text::visible, names::shown};
+use crate::{json_text::visible, names::shown, verdicts::Said};
 
 /// Tools in one part of the list.
 pub(super) const IN_PART: usize = 100;

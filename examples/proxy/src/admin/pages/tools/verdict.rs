@@ -6,10 +6,10 @@ use mcp_policy::{
 };
 
 use crate::{
-    commands::conditions,
     json_text::beginning,
     lockdown::Somebody,
     running::{Now, policy_id},
+    verdicts::conditions,
 };
 
 /// Policies of one server that are asked.

@@ -24,6 +24,14 @@ pub(crate) fn shown(name: &str) -> String {
     shown
 }
 
+/// The beginning of a text that is longer than that.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// `1 case`, `2 cases`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     match number {

@@ -15,7 +15,7 @@ use mcp_policy::{
     StoreError, SystemClock, Usage, UsageFilter,
 };
 
-pub(crate) use self::counted::{Counted, order};
+pub(crate) use self::counted::{Counted, MeantBudgets, order};
 use crate::{failure::Failure, secret::Secret};
 
 /// What `--state` says.

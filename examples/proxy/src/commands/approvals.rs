@@ -19,7 +19,7 @@ use crate::{
     environment::TOKEN,
     failure::Failure,
     json_text::{indented, one_line, visible},
-    names::shown,
+    names::{cut, shown},
     upstream::Causes,
 };
 
@@ -176,14 +176,10 @@ struct Waiting {
 
 impl Waiting {
     fn row(&self) -> [String; 7] {
-        let arguments = self.arguments.as_ref().map(|arguments| {
-            let line = one_line(arguments.get());
-            let mut cut: String = line.chars().take(SHOWN).collect();
-            if cut.len() < line.len() {
-                cut.push('…');
-            }
-            cut
-        });
+        let arguments = self
+            .arguments
+            .as_ref()
+            .map(|arguments| cut(&one_line(arguments.get()), SHOWN));
         [
             shown(&self.id),
             shown(&self.state),

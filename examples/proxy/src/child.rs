@@ -12,7 +12,7 @@ use process_wrap::tokio::ProcessGroup;
 use process_wrap::tokio::{ChildWrapper, CommandWrap};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
-use crate::{cli::Secret, environment::SECRETS};
+use crate::{environment::SECRETS, secret::Secret};
 
 /// What is started, and in which environment.
 #[derive(Clone, PartialEq)]

@@ -30,13 +30,12 @@ use tower::ServiceExt;
 
 use crate::{
     access::Access,
-    admin::{
-        self, Admin,
-        running::{PolicyNow, Reach},
-    },
-    cli::{DEFAULT_LISTEN, DemoArgs},
+    admin::{self, Admin},
+    cli::DemoArgs,
     failure::Failure,
-    policy, serve, server,
+    listening, policy,
+    running::{self, PolicyNow, Reach},
+    serve, server, stack,
     state::{Keeps, Stores},
     upstream::Target,
 };
@@ -49,7 +48,7 @@ const NAME: &str = "demo";
 
 /// Starts the server, the gateway in front of it, and says what to try.
 pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
-    let listen = args.listen.unwrap_or(DEFAULT_LISTEN);
+    let listen = args.listen.unwrap_or(listening::DEFAULT_LISTEN);
     if !listen.ip().is_loopback() {
         return Err(Failure::usage(
             "the demo listens on a loopback address only, such as 127.0.0.1:0",
@@ -70,7 +69,7 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
             .map_err(|error| Failure::policy(path, error))?,
     };
     let tools: Arc<[Entry]> = serde_json::from_str(TOOLS).map_err(|error| failed(error.into()))?;
-    let listener = serve::bind(
+    let listener = listening::bind(
         listen,
         "start the demo with --listen 127.0.0.1:0 to have a free port picked",
     )
@@ -80,19 +79,21 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let access = Access::new(listen);
     let recorded = Some(admin.shown_beside(None));
     let layer = match &file {
-        Some(file) => serve::layer(file.clone(), NAME, recorded, Stores::default()),
-        None => serve::layer(policy.clone(), NAME, recorded, Stores::default()),
+        Some(file) => stack::layer(file.clone(), NAME, recorded, Stores::default()),
+        None => stack::layer(policy.clone(), NAME, recorded, Stores::default()),
     };
     let layer = admin.under(layer);
     let reach = Reach::Upstream(Box::new(target.clone()));
     let (own, own_path) = (policy.clone(), path.to_owned());
-    let admin = admin.showing(serve::alone_is(NAME.to_owned(), reach, move || PolicyNow {
-        path: own_path.clone(),
-        is_in_file: file.is_some(),
-        policy: file
-            .as_ref()
-            .map_or_else(|| own.clone(), PolicyFile::current),
-        uses: Vec::new(),
+    let admin = admin.showing(running::alone_is(NAME.to_owned(), reach, move || {
+        PolicyNow {
+            path: own_path.clone(),
+            is_in_file: file.is_some(),
+            policy: file
+                .as_ref()
+                .map_or_else(|| own.clone(), PolicyFile::current),
+            uses: Vec::new(),
+        }
     }));
     let console = admin.open_at(bind_console(listen).await?, &access);
     serve::guard(listener, layer, access, target, |address| {
@@ -113,7 +114,7 @@ async fn bind_console(listen: SocketAddr) -> Result<TcpListener, Failure> {
     {
         return Ok(listener);
     }
-    serve::bind(any, "end a program that listens there").await
+    listening::bind(any, "end a program that listens there").await
 }
 
 fn failed(error: io::Error) -> Failure {

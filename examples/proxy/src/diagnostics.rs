@@ -1,17 +1,15 @@
 //! Shows what is wrong with a policy, the way rustc shows what is wrong with
 //! a program.
 
-use std::{
-    io::{self, IsTerminal, Write},
-    ops::Range,
-    path::Path,
-};
+mod report;
+
+use std::{ops::Range, path::Path};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use mcp_policy::{Diagnostic, LoadError, Policy, Severity};
 use serde_json::{Value, json};
 
-use crate::state::Keeps;
+pub(crate) use self::report::{Problem, Report};
 
 /// Bytes of lines that are shown with a problem.
 const LONGEST: usize = 16 << 10;
@@ -54,19 +52,6 @@ pub(crate) fn json(error: &LoadError) -> Value {
         // The file could not be read, so that there is no place to name.
         [] => json!([{ "severity": "error", "message": error.to_string() }]),
         found => json!(found),
-    }
-}
-
-/// Shows on stderr what is doubtful in a policy that is enforced now.
-pub(crate) fn warn(path: &Path, policy: &Policy, keeps: Keeps) {
-    let colour = colours(io::stderr().is_terminal());
-    let forgotten = match keeps {
-        Keeps::UntilItEnds => policy.check_forgetful_store(),
-        Keeps::ForLonger => Vec::new(),
-    };
-    for found in [policy.warnings(), &forgotten] {
-        let text = warnings(path, policy, found, colour);
-        let _ = write!(io::stderr(), "{text}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use mcp_policy::LoadError;
 
-use crate::{config::Unloadable, diagnostics};
+use crate::diagnostics::{self, Report};
 
 /// What kept a command from doing what it is for.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) enum Failure {
         error: Box<LoadError>,
     },
     /// The configuration does not load: exit code 2.
-    Config(Box<Unloadable>),
+    Config(Box<Report>),
     /// What the command is given besides the policy cannot be used: exit code 2.
     Input(String),
     /// Anything else: exit code 1.

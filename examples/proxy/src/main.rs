@@ -2,32 +2,37 @@
 //! does not have to trust, link or restart.
 //!
 //! Each file tells one story: [`cli`] what may be typed, [`gateway`] how the
-//! layers are stacked, [`access`] who may talk to the proxy, [`headers`] which
-//! headers go on, [`upstream`] and [`connect`] how the server behind is asked,
-//! [`server`] and [`shutdown`] how connections are accepted and let go,
-//! [`diagnostics`] and [`failure`] how the program says why it does not start,
-//! [`environment`] which variables hold secrets,
+//! layers are stacked, [`stack`] what they are made of, [`access`] who may talk to the
+//! proxy, [`headers`] which headers go on, [`upstream`] and [`connect`] how the server
+//! behind is asked, [`listening`], [`server`] and [`shutdown`] how connections are accepted
+//! and let go, [`diagnostics`] and [`failure`] how the program says why it does not start,
+//! [`environment`] which variables hold secrets, and [`secret`] what else may,
 //! [`policy`] how it goes on when the policy changes, [`state`] where it is kept what
 //! limits count, [`audit`] where it is recorded what is decided, [`sealing`] with which
-//! keys rounds are sealed, [`admin`] where somebody approves calls that wait for that, and
-//! [`json_text`] how their arguments are shown, [`mod@pointer`] how a place in such a text
-//! is written, [`webhook`] who is told of them, [`monitor`] and [`traces`] what monitoring
+//! keys rounds are sealed, [`admin`] where somebody approves calls that wait for that,
+//! [`running`] what they see of what runs, [`json_text`] how arguments are shown and
+//! [`names`] how names are, [`mod@pointer`] how a place in such a text is written,
+//! [`webhook`] who is told of what waits, [`monitor`] and [`traces`] what monitoring
 //! is told, [`throttle`] what is not said too often, [`public`] what callers see of that,
 //! and [`page`] how a browser gets pages, [`config`] which servers there are and for whom,
-//! [`jwt`] what tokens of issuers prove, and [`fleet`] how many are served, [`serve`] and
-//! [`demo`] what there is to start. [`stdio`] is the same policy without HTTP, and
-//! [`bridge`] with HTTP on one side only: [`child`] is the server that they start,
-//! [`lines`] how messages are told apart, [`message`] what has to be known of one to carry
-//! it, [`stream`] which answers are streams. [`commands`] guard nothing: they are about
-//! policies, about what a proxy has recorded, counted and asked, about grants and lockdown,
-//! and attack gateways.
+//! [`lockdown`] what of that is locked, [`jwt`] what tokens of issuers prove, and [`fleet`]
+//! how many are served, [`serve`] and [`demo`] what there is to start. [`stdio`] is the same
+//! policy without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the server
+//! that they start, [`lines`] how messages are told apart, [`message`] what has to be known
+//! of one to carry it, [`stream`] which answers are streams. [`client`] asks servers what
+//! they offer, [`called`] is what can be called, [`recorded`] reads what was recorded and
+//! [`members`] what people write in JSON, and [`verdicts`] are what policies say of that.
+//! [`commands`] guard nothing: they are about policies, about what a proxy has recorded,
+//! counted and asked, about grants and lockdown, and attack gateways.
 
 mod access;
 mod admin;
 mod audit;
 mod bridge;
+mod called;
 mod child;
 mod cli;
+mod client;
 mod commands;
 mod config;
 mod connect;
@@ -41,22 +46,31 @@ mod headers;
 mod json_text;
 mod jwt;
 mod lines;
+mod listening;
+mod lockdown;
+mod members;
 mod message;
 mod monitor;
+mod names;
 mod page;
 mod pointer;
 mod policy;
 mod public;
+mod recorded;
+mod running;
 mod sealing;
+mod secret;
 mod serve;
 mod server;
 mod shutdown;
+mod stack;
 mod state;
 mod stdio;
 mod stream;
 mod throttle;
 mod traces;
 mod upstream;
+mod verdicts;
 mod webhook;
 
 use std::{

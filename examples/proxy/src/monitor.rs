@@ -25,7 +25,9 @@ use tokio::{
 };
 use tower::service_fn;
 
-use crate::{access::Access, audit::Lost, failure::Failure, serve, server, shutdown::is_stopping};
+use crate::{
+    access::Access, audit::Lost, failure::Failure, listening, server, shutdown::is_stopping,
+};
 
 /// The path of the counts, as Prometheus asks for them.
 const METRICS: &str = "/metrics";
@@ -65,7 +67,7 @@ impl Monitor {
         let listener = {
             let otherwise = "choose another address for monitoring, with --metrics or `metrics` \
                              in the configuration";
-            serve::bind(address, otherwise).await?
+            listening::bind(address, otherwise).await?
         };
         let cannot = |error: &dyn std::fmt::Display| {
             Failure::start(format!("cannot count for monitoring: {error}"))

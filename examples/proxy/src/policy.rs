@@ -38,7 +38,7 @@ pub(crate) fn watch(
     })
     .map_err(|error| Failure::policy(path, error))?;
     let policy = file.current();
-    diagnostics::warn(path, &policy, keeps);
+    warn(path, &policy, keeps);
     follows(&policy);
     news.policies_are(&[(path, &policy)].into());
     Ok(file)
@@ -49,7 +49,7 @@ fn say(path: &Path, keeps: Keeps, reload: Reload<'_>) {
     let name = path.display();
     match reload {
         Reload::Loaded(policy) => {
-            diagnostics::warn(path, policy, keeps);
+            warn(path, policy, keeps);
             tracing::info!(policy = %name, digest = policy.digest(), "loaded again");
         }
         Reload::Failed(error) => {
@@ -62,5 +62,18 @@ fn say(path: &Path, keeps: Keeps, reload: Reload<'_>) {
             tracing::error!(policy = %name, why, "changes of the policy may go unnoticed: restart after one");
         }
         other => tracing::warn!(policy = %name, ?other, "something became of the policy"),
+    }
+}
+
+/// Shows on stderr what is doubtful in a policy that is enforced now.
+pub(crate) fn warn(path: &Path, policy: &Policy, keeps: Keeps) {
+    let colour = diagnostics::colours(io::stderr().is_terminal());
+    let forgotten = match keeps {
+        Keeps::UntilItEnds => policy.check_forgetful_store(),
+        Keeps::ForLonger => Vec::new(),
+    };
+    for found in [policy.warnings(), &forgotten] {
+        let text = diagnostics::warnings(path, policy, found, colour);
+        let _ = write!(io::stderr(), "{text}");
     }
 }

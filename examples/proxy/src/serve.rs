@@ -1,43 +1,36 @@
 //! The `serve` command: one policy in front of one server; or, in [`fleet`],
 //! many.
 
-use std::{
-    convert::Infallible,
-    io::{self, ErrorKind, Write},
-    net::SocketAddr,
-    path::Path,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{convert::Infallible, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use mcp_policy::{AuditSink, PolicyLayer, PolicySource};
+use mcp_policy::{AuditSink, PolicyFile, PolicyLayer, Webhook};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service};
 
 use crate::{
     access::{Access, ENDPOINT},
-    admin::{
-        Admin,
-        running::{Now, PolicyNow, Reach, Running, ServerNow, Use},
-    },
-    audit::{self, Lost},
+    admin::Admin,
+    audit::{self, Lost, Records},
     bridge::Bridge,
-    cli::{Secret, ServeArgs},
+    cli::ServeArgs,
     failure::Failure,
     fleet,
     gateway::gateway,
+    listening,
     monitor::{Monitor, Watched, WatchedStores},
     policy,
     public::{self, PublicPages, PublicUrl},
+    running::{self, PolicyNow, Reach},
     sealing,
-    server::{self, DRAIN_TIMEOUT, Ended},
-    shutdown::{Hangups, Signals},
+    secret::Secret,
+    shutdown::Hangups,
+    stack,
     state::{State, Stores},
     traces,
-    upstream::{Target, Upstream},
+    upstream::Target,
     webhook,
 };
 
@@ -53,21 +46,11 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
 
 /// One policy in front of one server.
 async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Failure> {
-    if !args.listen.ip().is_loopback() && !args.allow_unauthenticated {
-        return Err(exposed(args.listen));
-    }
-    let public = args.public_url.as_deref().map(PublicUrl::parse);
-    let wrong = |what| Failure::usage(format!("`--public-url` {what}"));
-    let public = public.transpose().map_err(wrong)?;
-    let mut hosts = args.allowed_hosts.clone();
-    hosts.extend(public.as_ref().map(|url| url.authority().to_owned()));
-    let access = Access::with(
-        args.listen,
-        &hosts,
-        &args.allowed_origins,
-        args.pass_authorization,
-    )
-    .map_err(Failure::Usage)?;
+    let Entry {
+        public,
+        access,
+        names_hosts,
+    } = Entry::of(args)?;
     let headers = args.headers.iter().map(Secret::expose);
     let target = match &args.server.upstream {
         Some(url) => Some(Target::new(url.expose(), headers).map_err(Failure::Usage)?),
@@ -77,80 +60,149 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     let webhook = args.webhook.as_ref().map(webhook::open).transpose()?;
     let admin = Admin::new(args.admin)?;
     let policy = policy::watch(policy_file, state.keeps(), admin.follows(), admin.news())?;
-    if args.listen.ip().is_unspecified() && hosts.is_empty() {
+    if args.listen.ip().is_unspecified() && !names_hosts {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use with --allowed-host"
         );
     }
-
     take_hangups()?;
-
-    let monitor = match args.metrics {
-        Some(address) => Some(Monitor::new(address).await?),
-        None => None,
-    };
-    traces::start()?;
-    let records = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
-    let admin = admin.recording_in(args.audit.audit.as_ref());
-    let lost = Lost::default();
-    let audit = lost.beside(admin.shown_beside(records.clone()));
-    let listener = bind(args.listen, "choose another address with --listen").await?;
     let name = name_of(args, target.as_ref());
-    tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
-    let stores = state
-        .open(&name, sealing::read(args.key_file.as_deref())?)
-        .await?;
-    let admin = admin.keeping_in(stores.approvals());
-    let admin = admin.counting_in(stores.counted());
-    if let Some(webhook) = webhook {
-        tokio::spawn(admin.approvals().notify(webhook));
-    }
-    let watched = WatchedStores {
-        sessions: stores.sessions(),
-        approvals: admin.approvals(),
-    };
-    let watched = Watched::new(watched, lost);
-    let monitor = monitor.map(|monitor| (monitor, access.clone(), watched));
-    // Once there is nothing any more that could keep it from serving.
-    let monitor = move || {
-        if let Some((monitor, access, watched)) = monitor {
-            monitor.open(&access, watched);
-        }
-    };
+    let loaded = || tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
+    let around = Around::open(args, admin, webhook, (&state, &name), loaded).await?;
     let pages = public
         .as_ref()
-        .map(|url| PublicPages::new(url, access.clone(), admin.approvals()));
-    let layer = told_of(public, layer(policy.clone(), &name, Some(audit), stores));
-    let (file, path) = (policy.clone(), policy_file.to_owned());
-    let admin = admin.showing(alone_is(name, reach(args, target.as_ref()), move || {
-        PolicyNow {
-            path: path.clone(),
-            is_in_file: true,
-            policy: file.current(),
-            uses: Vec::new(),
-        }
-    }));
+        .map(|url| PublicPages::new(url, access.clone(), around.admin.approvals()));
+    let layer = stack::layer(policy.clone(), &name, Some(around.audit), around.stores);
+    let layer = stack::told_of(public, layer);
+    let shown = shown(policy_file, &policy);
+    let reach = reach(args, target.as_ref());
+    let admin = around.admin.showing(running::alone_is(name, reach, shown));
     let layer = admin.under(layer).dangerous();
     let layer = layer.sessions_per_minute(args.sessions_per_minute);
     let ended = match target {
         Some(target) => {
             admin.open(&access).await?;
-            let upstream = upstream(target)?;
-            monitor();
+            let upstream = stack::upstream(target)?;
+            open(around.monitor, &access);
             let service = public::beside(gateway(layer, access, upstream), pages);
-            serve_until_stopped(listener, service, &alone(), |_| ()).await
+            listening::serve_until_stopped(around.listener, service, &alone(), |_| ()).await
         }
         None => {
             let command = args.server.command.clone();
             let bridge = Bridge::new(command, policy, args.show_server_stderr);
             admin.open(&access).await?;
-            monitor();
+            open(around.monitor, &access);
             let service = gateway(layer, access, bridge.clone());
-            guard_command(listener, public::beside(service, pages), bridge).await
+            guard_command(around.listener, public::beside(service, pages), bridge).await
         }
     };
-    audit::close(records).await;
+    audit::close(around.records).await;
     ended
+}
+
+/// Who may come in, and by which name.
+struct Entry {
+    public: Option<PublicUrl>,
+    access: Access,
+    /// Whether there is a name besides those that always work.
+    names_hosts: bool,
+}
+
+impl Entry {
+    fn of(args: &ServeArgs) -> Result<Self, Failure> {
+        if !args.listen.ip().is_loopback() && !args.allow_unauthenticated {
+            return Err(exposed(args.listen));
+        }
+        let public = args.public_url.as_deref().map(PublicUrl::parse);
+        let wrong = |what| Failure::usage(format!("`--public-url` {what}"));
+        let public = public.transpose().map_err(wrong)?;
+        let mut hosts = args.allowed_hosts.clone();
+        hosts.extend(public.as_ref().map(|url| url.authority().to_owned()));
+        let access = Access::with(
+            args.listen,
+            &hosts,
+            &args.allowed_origins,
+            args.pass_authorization,
+        );
+        Ok(Self {
+            public,
+            access: access.map_err(Failure::Usage)?,
+            names_hosts: !hosts.is_empty(),
+        })
+    }
+}
+
+/// What there is around the layer.
+struct Around {
+    admin: Admin,
+    monitor: Option<(Monitor, Watched)>,
+    records: Option<Records>,
+    audit: Arc<dyn AuditSink>,
+    listener: TcpListener,
+    stores: Stores,
+}
+
+impl Around {
+    /// Opens it in the order in which it may fail; `loaded` is called once the address is
+    /// taken.
+    async fn open(
+        args: &ServeArgs,
+        admin: Admin,
+        webhook: Option<Webhook>,
+        (state, name): (&State, &str),
+        loaded: impl FnOnce(),
+    ) -> Result<Self, Failure> {
+        let monitor = match args.metrics {
+            Some(address) => Some(Monitor::new(address).await?),
+            None => None,
+        };
+        traces::start()?;
+        let records = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
+        let admin = admin.recording_in(args.audit.audit.as_ref());
+        let lost = Lost::default();
+        let audit = lost.beside(admin.shown_beside(records.clone()));
+        let otherwise = "choose another address with --listen";
+        let listener = listening::bind(args.listen, otherwise).await?;
+        loaded();
+        let key = sealing::read(args.key_file.as_deref())?;
+        let stores = state.open(name, key).await?;
+        let admin = admin.keeping_in(stores.approvals());
+        let admin = admin.counting_in(stores.counted());
+        if let Some(webhook) = webhook {
+            tokio::spawn(admin.approvals().notify(webhook));
+        }
+        let watched = WatchedStores {
+            sessions: stores.sessions(),
+            approvals: admin.approvals(),
+        };
+        let watched = Watched::new(watched, lost);
+        Ok(Self {
+            admin,
+            monitor: monitor.map(|monitor| (monitor, watched)),
+            records,
+            audit,
+            listener,
+            stores,
+        })
+    }
+}
+
+/// Tells monitoring, once there is nothing any more that could keep it from serving.
+fn open(monitor: Option<(Monitor, Watched)>, access: &Access) {
+    if let Some((monitor, watched)) = monitor {
+        monitor.open(access, watched);
+    }
+}
+
+/// The policy as it is now, of this file.
+fn shown(path: &Path, policy: &PolicyFile) -> impl Fn() -> PolicyNow + Send + Sync + 'static {
+    let (file, path) = (policy.clone(), path.to_owned());
+    move || PolicyNow {
+        path: path.clone(),
+        is_in_file: true,
+        policy: file.current(),
+        uses: Vec::new(),
+    }
 }
 
 /// A policy is read again whenever its file changes, so whoever asks for that has it
@@ -173,59 +225,11 @@ fn name_of(args: &ServeArgs, target: Option<&Target>) -> String {
     name.unwrap_or_else(|| reach(args, target).told())
 }
 
-/// The layer, whose clients are told of the pages on which they can follow what waits.
-pub(crate) fn told_of(public: Option<PublicUrl>, layer: PolicyLayer) -> PolicyLayer {
-    match public {
-        Some(url) => layer.approval_page(move |request| url.page_of(request)),
-        None => layer,
-    }
-}
-
-/// The policy in front of the server of this name, where it is recorded, and where
-/// it is kept what is counted.
-pub(crate) fn layer(
-    policy: impl PolicySource,
-    server: &str,
-    audit: Option<Arc<dyn AuditSink>>,
-    stores: Stores,
-) -> PolicyLayer {
-    let layer = PolicyLayer::from_source(policy).server_name(server);
-    let layer = stores.under(layer);
-    match audit {
-        Some(sink) => layer.audit(sink),
-        None => layer,
-    }
-}
-
 /// How the only server is asked.
 fn reach(args: &ServeArgs, target: Option<&Target>) -> Reach {
     match target {
         Some(target) => Reach::Upstream(Box::new(target.clone())),
         None => Reach::Command(Box::new(args.server.command.clone().into())),
-    }
-}
-
-/// What runs if there is one policy, which is this now, in front of one server.
-pub(crate) fn alone_is(
-    name: String,
-    reach: Reach,
-    policy: impl Fn() -> PolicyNow + Send + Sync + 'static,
-) -> impl Running {
-    move || {
-        let mut policy = policy();
-        policy.uses = vec![Use {
-            server: name.clone(),
-            grant: None,
-        }];
-        Now {
-            servers: vec![ServerNow {
-                name: name.clone(),
-                reach: reach.clone(),
-                is_issued: false,
-            }],
-            policies: vec![policy],
-            ..Now::default()
-        }
     }
 }
 
@@ -247,7 +251,7 @@ where
     S::Future: Send,
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let ended = serve_until_stopped(listener, service, &alone(), |_| ()).await;
+    let ended = listening::serve_until_stopped(listener, service, &alone(), |_| ()).await;
     bridge.end().await;
     ended
 }
@@ -260,73 +264,8 @@ pub(crate) async fn guard(
     target: Target,
     ready: impl FnOnce(SocketAddr),
 ) -> Result<ExitCode, Failure> {
-    let service = gateway(policy, access, upstream(target)?);
-    serve_until_stopped(listener, service, &alone(), ready).await
-}
-
-pub(crate) fn upstream<B>(target: Target) -> Result<Upstream<B>, Failure>
-where
-    B: Body + Send,
-    B::Data: Send,
-{
-    Upstream::new(target).map_err(|error| Failure::start(format!("cannot set up TLS: {error}")))
-}
-
-/// Serves until the first signal, and finishes what is open then.
-pub(crate) async fn serve_until_stopped<S, B>(
-    listener: TcpListener,
-    service: S,
-    endpoints: &[String],
-    ready: impl FnOnce(SocketAddr),
-) -> Result<ExitCode, Failure>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    let mut signals = Signals::listen()
-        .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| Failure::start(format!("cannot tell the own address: {error}")))?;
-    // Other programs wait for these lines and read the address out of them.
-    for endpoint in endpoints {
-        let _ = writeln!(io::stderr(), "listening on http://{address}{endpoint}");
-    }
-    ready(address);
-    let ended = server::serve(listener, service, async || signals.next().await).await;
-    traces::end().await;
-    Ok(match ended {
-        Ended::Drained => ExitCode::SUCCESS,
-        Ended::CutOff => {
-            tracing::warn!(
-                after = DRAIN_TIMEOUT.as_secs(),
-                "stopped with calls or streams still open"
-            );
-            ExitCode::SUCCESS
-        }
-        // What a shell reports for a program that ctrl-c ended.
-        Ended::Interrupted => ExitCode::from(130),
-    })
-}
-
-/// Takes the address, or says what to do about it.
-pub(crate) async fn bind(listen: SocketAddr, otherwise: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(listen).await.map_err(|error| {
-        Failure::start(match error.kind() {
-            ErrorKind::AddrInUse => {
-                format!("{listen} is taken by another program: stop it, or {otherwise}")
-            }
-            ErrorKind::AddrNotAvailable => {
-                format!("{listen} is no address of this machine: {otherwise}")
-            }
-            ErrorKind::PermissionDenied => {
-                format!("this user may not listen on {listen}: {otherwise}")
-            }
-            _ => format!("cannot listen on {listen}: {error}"),
-        })
-    })
+    let service = gateway(policy, access, stack::upstream(target)?);
+    listening::serve_until_stopped(listener, service, &alone(), ready).await
 }
 
 /// Why an address that others reach is refused.

@@ -76,14 +76,7 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let tasks = Tasks::default();
-    let mut http = auto::Builder::new(tasks.clone());
-    http.http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
-    // Notices a peer that went without a word, and with it ends its streams.
-    http.http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(HEAD_TIMEOUT);
+    let http = protocols(&tasks);
     let open = GracefulShutdown::new();
     let stopping = watch::Sender::new(false);
     {
@@ -125,6 +118,19 @@ where
     };
     tasks.end().await;
     ended
+}
+
+/// Both versions of HTTP, for peers that may be slow or gone.
+fn protocols(tasks: &Tasks) -> auto::Builder<Tasks> {
+    let mut http = auto::Builder::new(tasks.clone());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    // Notices a peer that went without a word, and with it ends its streams.
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HEAD_TIMEOUT);
+    http
 }
 
 /// The connections, and the calls that come together on one.

@@ -15,8 +15,8 @@ use mcp_policy::{
     StoreError, SystemClock, Usage, UsageFilter,
 };
 
-pub(crate) use self::counted::{Counted, order};
-use crate::{cli::Secret, failure::Failure};
+pub(crate) use self::counted::{Counted, MeantBudgets, order};
+use crate::{failure::Failure, secret::Secret};
 
 /// What `--state` says.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,7 +5,7 @@ use std::env;
 use http::{Uri, uri::Scheme};
 use mcp_policy::{Webhook, WebhookError};
 
-use crate::{access, cli::Secret, environment::WEBHOOK_SECRET, failure::Failure};
+use crate::{access, environment::WEBHOOK_SECRET, failure::Failure, secret::Secret};
 
 /// What a secret reads like, and how to get one.
 const READS_LIKE: &str = "whsec_ and 24 to 64 random bytes in base64, as \

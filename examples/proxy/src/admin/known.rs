@@ -21,10 +21,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::running::{Reach, ServerNow};
-use crate::commands::{
-    Definitions,
-    client::{self, Offer},
+use crate::{
+    client::{self, Definitions, Offer},
+    running::{Reach, ServerNow},
 };
 
 /// How long a server may take, even one that has to be downloaded and started.

@@ -2,7 +2,7 @@
 //! address of its own, which no caller needs to reach.
 //!
 //! [`site`] is what is served there: an [`api`] and [`pages`]. [`operators`] is who is let
-//! in, and [`roles`] what they may do; [`running`], [`recent`] and [`news`] are what is shown
+//! in, and [`roles`] what they may do; [`crate::running`], [`recent`] and [`news`] are what is shown
 //! of what runs, was decided and has changed, [`known`] is what the servers offer, and
 //! [`view`] shows a request.
 
@@ -13,7 +13,6 @@ mod operators;
 mod pages;
 mod recent;
 mod roles;
-pub(crate) mod running;
 mod site;
 mod view;
 
@@ -33,13 +32,15 @@ use tokio::{net::TcpListener, sync::watch};
 
 pub(crate) use self::news::News;
 use self::operators::Operators;
-use self::{known::Known, recent::Recent, running::Running};
+use self::{known::Known, recent::Recent};
 use crate::{
     access::Access,
     audit::{Place, Records},
     environment::TOKENS,
     failure::Failure,
-    serve, server,
+    listening,
+    running::{Now, Running},
+    server,
     state::Counted,
 };
 
@@ -103,7 +104,7 @@ impl Admin {
             asks: watch::Sender::new(false),
             told: Told {
                 status: None,
-                running: Arc::new(running::Now::default),
+                running: Arc::new(Now::default),
                 recent: Recent::default(),
                 news: News::default(),
                 known: Known::default(),
@@ -217,7 +218,7 @@ impl Admin {
         let address = self.address.unwrap_or(DEFAULT_ADMIN);
         let otherwise = "choose another address for operators, with --admin or `admin` in the \
                          configuration";
-        serve::bind(address, otherwise).await
+        listening::bind(address, otherwise).await
     }
 
     /// Serves until the program ends: calls that are still open then may wait for it.

@@ -220,11 +220,15 @@ impl Kept {
 }
 
 fn is_counted(decision: &DecisionRecord) -> bool {
-    let runs = matches!(
+    runs_something(decision) || !decision.is_allowed()
+}
+
+/// Whether it is about a call, and not about what is done around calls.
+pub(super) fn runs_something(decision: &DecisionRecord) -> bool {
+    matches!(
         decision.method(),
         Some("tools/call" | "prompts/get" | "resources/read")
-    );
-    runs || !decision.is_allowed()
+    )
 }
 
 /// Which minute since 1970 a time is in.

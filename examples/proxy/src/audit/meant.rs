@@ -2,11 +2,49 @@
 
 use std::time::SystemTime;
 
+use clap::Args;
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
-use mcp_policy::AuditFilter;
+use mcp_policy::{AuditFilter, Verdict};
 
 use super::message::Message;
-use crate::cli::MeantMessages;
+
+/// Which recorded messages are meant: those of which all that is said is true.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct MeantMessages {
+    /// To the server of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server: Option<String>,
+
+    /// Of this caller
+    #[arg(long, value_name = "ID")]
+    pub(crate) caller: Option<String>,
+
+    /// About this tool, prompt or resource
+    #[arg(long, visible_alias = "tool", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+
+    /// With this verdict
+    #[arg(long, value_parser = Verdict::ALL.map(Verdict::as_str))]
+    pub(crate) verdict: Option<String>,
+
+    /// Decided by what stands at this place of the policy or below it, such as
+    /// `/tools/send`, or by what is called so, such as `(default deny)`
+    #[arg(long, value_name = "PLACE")]
+    pub(crate) rule: Option<String>,
+
+    /// The one with this id, which refusals carry as `decisionId`
+    #[arg(long, value_name = "ID")]
+    pub(crate) decision: Option<String>,
+
+    /// Decided at this time or later: `2026-11-24T22:10:00Z`, the day `2026-11-24`, or how
+    /// long ago, like `15m`, `2h` or `7d`
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) since: Option<Timestamp>,
+
+    /// Decided before this time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(crate) until: Option<Timestamp>,
+}
 
 /// The same as an [`AuditFilter`], for lines.
 pub(crate) struct Meant<'a>(&'a MeantMessages);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use mcp_policy::AuditRow;
 use serde::Deserialize;
 
-use crate::commands::shown;
+use crate::names::shown;
 
 /// What was decided, and what came of it.
 pub(crate) struct Message {

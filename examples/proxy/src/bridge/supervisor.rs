@@ -84,12 +84,7 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
         ));
     };
     let started = Instant::now();
-    // Servers write arguments there, and those are nobody's business.
-    let stderr = match session.shared.shows_stderr {
-        true => Stdio::piped(),
-        false => Stdio::null(),
-    };
-    let process = Server::start_program(&session.shared.program, stderr);
+    let process = Server::start_program(&session.shared.program, stderr_of(session));
     let mut state = session.state();
     let (server, stdin, stdout) = match process {
         Ok(_) if state.closed => return Err(not_made("the session was ended")),
@@ -119,10 +114,6 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
         lines,
     };
     let life = live(Arc::clone(session), number, server, pipes, stopped);
-    let life = async move {
-        life.await;
-        drop(counted);
-    };
     state.running = Some(Running {
         number,
         started,
@@ -130,12 +121,27 @@ fn spawn(session: &Arc<Session>) -> Result<(mpsc::Sender<Bytes>, Inlet, u64), Re
         is_ready: false,
         _stop: stop,
     });
+    remember(session, async move {
+        life.await;
+        drop(counted);
+    });
+    Ok((input, answer, number))
+}
+
+/// Sees to it that it is waited for at the end.
+fn remember(session: &Session, life: impl Future<Output = ()> + Send + 'static) {
     let mut servers = session.shared.servers();
     // Those that have ended need not be remembered.
     while servers.try_join_next().is_some() {}
     servers.spawn(life);
-    drop(servers);
-    Ok((input, answer, number))
+}
+
+/// Servers write arguments there, and those are nobody's business.
+fn stderr_of(session: &Session) -> Stdio {
+    match session.shared.shows_stderr {
+        true => Stdio::piped(),
+        false => Stdio::null(),
+    }
 }
 
 struct Pipes {

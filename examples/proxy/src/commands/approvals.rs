@@ -12,13 +12,14 @@ use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use tokio::time::timeout;
 
-use super::show::{print, shown, table};
+use super::show::{print, table};
 use crate::{
     admin::PATH,
     cli::{ApprovalsCommand, DecideArgs},
     environment::TOKEN,
     failure::Failure,
     json_text::{indented, one_line, visible},
+    names::{cut, shown},
     upstream::Causes,
 };
 
@@ -175,14 +176,10 @@ struct Waiting {
 
 impl Waiting {
     fn row(&self) -> [String; 7] {
-        let arguments = self.arguments.as_ref().map(|arguments| {
-            let line = one_line(arguments.get());
-            let mut cut: String = line.chars().take(SHOWN).collect();
-            if cut.len() < line.len() {
-                cut.push('…');
-            }
-            cut
-        });
+        let arguments = self
+            .arguments
+            .as_ref()
+            .map(|arguments| cut(&one_line(arguments.get()), SHOWN));
         [
             shown(&self.id),
             shown(&self.state),

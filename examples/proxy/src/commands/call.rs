@@ -5,8 +5,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use mcp_policy::{Action, Caller};
 use serde_json::value::RawValue;
 
-use super::members::{Members, kind};
-use super::show::shown;
+use crate::{
+    called::Target,
+    members::{Members, kind},
+    names::shown,
+};
 
 /// What is called, and with what. The arguments are as they were written,
 /// because a policy judges texts.
@@ -15,48 +18,6 @@ pub(super) struct Call<'a> {
     pub(super) target: Target,
     pub(super) name: String,
     arguments: Option<&'a str>,
-}
-
-/// What can be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Target {
-    Tool,
-    Prompt,
-    Resource,
-    Method,
-}
-
-impl Target {
-    pub(super) fn noun(self) -> &'static str {
-        match self {
-            Self::Tool => "tool",
-            Self::Prompt => "prompt",
-            Self::Resource => "resource",
-            Self::Method => "method",
-        }
-    }
-
-    /// Doing the usual with what has this name.
-    pub(super) fn action(self, name: &str) -> Action<'_> {
-        match self {
-            Self::Tool => Action::call_tool(name),
-            Self::Prompt => Action::get_prompt(name),
-            Self::Resource => Action::read_resource(name),
-            Self::Method => Action::other_method(name),
-        }
-    }
-
-    /// The member by which a call names it.
-    const MEMBERS: [(&'static str, Self); 4] = [
-        ("name", Self::Tool),
-        ("prompt", Self::Prompt),
-        ("uri", Self::Resource),
-        ("method", Self::Method),
-    ];
-
-    fn takes_arguments(self) -> bool {
-        matches!(self, Self::Tool | Self::Prompt)
-    }
 }
 
 impl<'a> Call<'a> {

@@ -8,8 +8,10 @@ use serde_json::value::RawValue;
 use super::{
     call::{Call, caller_of},
     input,
+};
+use crate::{
     members::{self, Members},
-    show::{count, shown},
+    names::{count, shown},
 };
 
 /// The largest file of cases that is read.
@@ -147,16 +149,5 @@ fn outcome(word: &str) -> Result<Outcome, String> {
             "`expect`: found \"{}\", expected \"allow\", \"deny\", \"hide\" or \"ask\"",
             shown(word)
         )),
-    }
-}
-
-/// The word for an outcome.
-pub(super) fn word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Allow => "allow",
-        Outcome::Hide => "hide",
-        Outcome::Ask => "ask",
-        // Whatever else there may be some day refuses.
-        _ => "deny",
     }
 }

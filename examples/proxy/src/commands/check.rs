@@ -6,15 +6,16 @@ use std::{
     process::ExitCode,
 };
 
-use mcp_policy::{Action, Decision, Diagnostic, ListedTools, LoadError, Policy};
+use mcp_policy::{Diagnostic, ListedTools, LoadError, Policy};
 use serde_json::{Value, json};
 
 use super::{
-    cases::word,
     offered,
-    show::{count, print, print_json, shown, table},
+    show::{print, print_json, table},
 };
-use crate::{cli::CheckArgs, config::Config, diagnostics, failure::Failure};
+use crate::{
+    cli::CheckArgs, config::Config, diagnostics, failure::Failure, names::count, verdicts::Said,
+};
 
 pub(crate) async fn run(args: &CheckArgs, json: bool) -> Result<ExitCode, Failure> {
     if args.policy.extension().is_some_and(|kind| kind == "toml") {
@@ -60,9 +61,13 @@ fn configuration(args: &CheckArgs, json: bool) -> Result<ExitCode, Failure> {
         Ok(config) => config,
         Err(error) => {
             if json {
-                print_json(&json!({ "ok": false, "diagnostics": error.json() }));
+                print_json(&json!({ "ok": false, "diagnostics": error.report.json() }));
             } else {
-                print(&error.text(diagnostics::colours(io::stdout().is_terminal())));
+                print(
+                    &error
+                        .report
+                        .text(diagnostics::colours(io::stdout().is_terminal())),
+                );
             }
             return Ok(ExitCode::FAILURE);
         }
@@ -154,13 +159,6 @@ struct Verdicts<'p> {
     nameless: usize,
 }
 
-/// What the policy says of one tool.
-pub(crate) struct Said<'p> {
-    name: &'p str,
-    decision: Decision<'p>,
-    is_conditional: bool,
-}
-
 impl<'p> Verdicts<'p> {
     fn of(policy: &'p Policy, tools: &'p [Value], listed: &ListedTools) -> Self {
         let names = || tools.iter().map(|tool| tool.get("name")?.as_str());
@@ -171,48 +169,5 @@ impl<'p> Verdicts<'p> {
                 .collect(),
             nameless: names().filter(Option::is_none).count(),
         }
-    }
-}
-
-impl<'p> Said<'p> {
-    /// Of a tool, of which the server says what is listed.
-    pub(crate) fn of(policy: &'p Policy, name: &'p str, listed: &ListedTools) -> Self {
-        let call = Action::call_tool(name).with_tools(listed);
-        Self {
-            name,
-            decision: policy.decide_name(&call),
-            is_conditional: policy.is_conditional(&call),
-        }
-    }
-
-    pub(crate) fn rule(&self) -> &'p str {
-        self.decision.rule()
-    }
-
-    pub(crate) fn outcome(&self) -> &'static str {
-        if self.is_conditional {
-            "conditions"
-        } else {
-            word(self.decision.outcome())
-        }
-    }
-
-    fn as_row(&self) -> [String; 3] {
-        let mut rule = shown(self.decision.rule());
-        if let Some(shadow) = self.decision.shadow() {
-            let (outcome, place) = (word(shadow.outcome()), shown(shadow.rule()));
-            rule += &format!(" (without shadow: {outcome}, {place})");
-        }
-        [shown(self.name), self.outcome().to_owned(), rule]
-    }
-
-    fn as_json(&self) -> Value {
-        let mut said = json!({
-            "name": self.name, "outcome": self.outcome(), "rule": self.decision.rule(),
-        });
-        if let (Some(shadow), Some(members)) = (self.decision.shadow(), said.as_object_mut()) {
-            members.insert("shadow".to_owned(), json!(shadow));
-        }
-        said
     }
 }

@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::{
     call::{Call, caller_of},
-    load, members, offered,
+    load, offered,
     show::{print, print_json},
 };
-use crate::{cli::ExplainArgs, failure::Failure};
+use crate::{cli::ExplainArgs, failure::Failure, members};
 
 pub(crate) fn run(args: &ExplainArgs, json: bool) -> Result<ExitCode, Failure> {
     let policy = load(&args.policy)?;

@@ -7,11 +7,12 @@ use std::{
 
 use serde_json::json;
 
-use super::show::{print, print_json, shown, table};
+use super::show::{print, print_json, table};
 use crate::{
     cli::{GrantAddArgs, GrantCommand, GrantListArgs, GrantOneArgs},
     config::granting::{self, Made, NewGrant},
     failure::Failure,
+    names::shown,
 };
 
 pub(crate) fn run(command: &GrantCommand, json: bool) -> Result<ExitCode, Failure> {

@@ -6,11 +6,12 @@ use std::process::ExitCode;
 use mcp_policy::{Usage, UsageFilter};
 use serde_json::{Value, json};
 
-use super::show::{count, print, print_json, shown, table};
+use super::show::{print, print_json, table};
 use crate::{
     cli::{LimitsCommand, Meant},
     failure::Failure,
-    state::{State, order},
+    names::{count, shown},
+    state::{MeantBudgets, State, order},
 };
 
 /// More is not shown.
@@ -65,20 +66,13 @@ async fn list(meant: &Meant, json: bool) -> Result<(), Failure> {
 }
 
 fn filter(meant: &Meant) -> UsageFilter {
-    let mut filter = UsageFilter::default();
-    if let Some(server) = &meant.server {
-        filter = filter.server(&**server);
+    MeantBudgets {
+        server: meant.server.as_deref(),
+        policy: meant.policy.as_deref(),
+        rule: meant.rule.as_deref(),
+        caller: meant.caller.as_deref(),
     }
-    if let Some(policy) = &meant.policy {
-        filter = filter.policy(&**policy);
-    }
-    if let Some(rule) = &meant.rule {
-        filter = filter.place(&**rule);
-    }
-    if let Some(caller) = &meant.caller {
-        filter = filter.caller(&**caller);
-    }
-    filter
+    .as_filter()
 }
 
 fn as_json(usage: &Usage) -> Value {

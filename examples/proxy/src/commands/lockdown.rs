@@ -2,14 +2,15 @@
 
 use std::process::ExitCode;
 
-use super::show::{print, print_json, shown};
+use super::show::{print, print_json};
 use crate::{
     cli::{LockdownArgs, LockdownCommand},
     failure::Failure,
-    fleet::lockdown::{
+    lockdown::{
         Locks,
         change::{What, change},
     },
+    names::shown,
 };
 
 pub(crate) fn run(command: &LockdownCommand, json: bool) -> Result<ExitCode, Failure> {

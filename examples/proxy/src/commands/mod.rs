@@ -3,22 +3,17 @@
 //! [`mod@check`] shows what is wrong with one, [`mod@explain`] what it says of a call,
 //! [`mod@test`] whether it says what was expected, and [`mod@diff`] what changes from one
 //! to another, or from what was recorded. What they are given is read by [`input`],
-//! [`members`], [`call`] and [`cases`]; the tools of a server come from [`offered`],
-//! which asks one through [`client`], as [`mod@scan`] does, which shows how dangerous they
-//! are; [`definitions`] are its tools as it defines them, and [`recorded`] is what was
-//! recorded.
-//! [`mod@log`] shows that, [`mod@limits`] is about what was counted by them, and
-//! [`mod@approvals`] about what waits at a proxy; [`mod@grants`] and [`mod@lockdown`] are
-//! about who may use one that has a configuration. [`mod@attack`] asks whether a gateway of
-//! any make keeps a policy.
+//! [`call`] and [`cases`]; the tools of a server come from [`offered`], and [`mod@scan`]
+//! shows how dangerous they are. [`mod@log`] shows what was recorded, [`mod@limits`] is
+//! about what was counted, and [`mod@approvals`] about what waits at a proxy;
+//! [`mod@grants`] and [`mod@lockdown`] are about who may use one that has a configuration.
+//! [`mod@attack`] asks whether a gateway of any make keeps a policy.
 
 mod approvals;
 mod attack;
 mod call;
 mod cases;
 mod check;
-pub(crate) mod client;
-mod definitions;
 mod diff;
 mod explain;
 mod grants;
@@ -26,9 +21,7 @@ mod input;
 mod limits;
 mod lockdown;
 mod log;
-pub(crate) mod members;
 mod offered;
-mod recorded;
 mod scan;
 mod show;
 mod test;
@@ -40,16 +33,14 @@ use mcp_policy::Policy;
 pub(crate) use self::{
     approvals::run as approvals,
     attack::run as attack,
-    check::{Said, run as check},
-    definitions::Definitions,
-    diff::{Known, between, replay, rule_at, run as diff},
+    check::run as check,
+    diff::{replay, run as diff},
     explain::run as explain,
     grants::run as grants,
     limits::run as limits,
     lockdown::run as lockdown,
     log::run as log,
-    scan::{conditions, run as scan},
-    show::{count, shown},
+    scan::run as scan,
     test::run as test,
 };
 use crate::failure::Failure;

@@ -5,12 +5,8 @@ use std::path::Path;
 use mcp_policy::ListedTools;
 use serde_json::Value;
 
-use super::{client, input};
-use crate::{
-    cli::{CheckArgs, Secret},
-    failure::Failure,
-    upstream::Target,
-};
+use super::input;
+use crate::{cli::CheckArgs, client, failure::Failure, secret::Secret, upstream::Target};
 
 /// The largest file with a list of tools, as large as the library's largest answer.
 const LARGEST: usize = 32 << 20;

@@ -6,11 +6,16 @@ use mcp_policy::{Decision, ListedTools, Outcome, Policy};
 use serde_json::{Value, json};
 
 use super::{
-    cases::{self, Case, word},
+    cases::{self, Case},
     load, offered,
-    show::{count, print, print_json, shown},
+    show::{print, print_json},
 };
-use crate::{cli::TestArgs, failure::Failure};
+use crate::{
+    cli::TestArgs,
+    failure::Failure,
+    names::{count, shown},
+    verdicts::word,
+};
 
 pub(crate) fn run(args: &TestArgs, json: bool) -> Result<ExitCode, Failure> {
     let policy = load(&args.policy)?;

@@ -12,7 +12,7 @@ use super::{
     files::{self, Seen, Turn},
     token::{self, TokenHash},
 };
-use crate::{commands::shown, failure::Failure};
+use crate::{failure::Failure, names::shown};
 
 /// A grant that there is to be.
 pub(crate) struct NewGrant<'a> {
@@ -73,7 +73,7 @@ pub(crate) fn add(config: &Path, new: &NewGrant<'_>) -> Result<Made, Failure> {
     open.push(grant)?;
     // Nothing is written that would not load; what is secret is not looked up for that,
     // because it may be known to the proxy alone.
-    Config::read(open.seen.clone(), &open.document.to_string(), false).map_err(Failure::Config)?;
+    Config::read(open.seen.clone(), &open.document.to_string(), false)?;
     open.write()?;
     let server = new.server.to_owned();
     Ok(Made { server, token })
@@ -168,7 +168,7 @@ impl Open {
             }),
             // It says where.
             Err(_) => Err(match Config::read(seen, &text, false) {
-                Err(error) => Failure::Config(error),
+                Err(error) => error.into(),
                 Ok(_) => cannot("it cannot be changed"),
             }),
         }

@@ -40,15 +40,11 @@ pub(crate) use self::{
     grants::Grant,
     issued::Issued,
     problems::Unloadable,
-    reader::Problem,
     servers::{Behind, Command, Server},
 };
 use crate::{
-    access::Access,
-    audit::Place,
-    cli::{DEFAULT_LISTEN, Secret},
-    public::PublicUrl,
-    state::State,
+    access::Access, audit::Place, diagnostics::Report, listening::DEFAULT_LISTEN,
+    public::PublicUrl, secret::Secret, state::State,
 };
 
 /// What a document can say.
@@ -201,9 +197,13 @@ impl Config {
         }
         Err(Box::new(Unloadable {
             files: reading.files.into_inner(),
-            shown: reader::covered(text, table),
-            problems,
-            policies,
+            report: Report {
+                path: seen.path().to_owned(),
+                shown: reader::covered(text, table),
+                shows_lines: true,
+                problems,
+                policies,
+            },
             standing: Some(grants::standing(table)),
             lockdown: lockdown_of(seen.path(), table),
         }))

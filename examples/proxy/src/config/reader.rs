@@ -5,17 +5,10 @@ use std::{cell::RefCell, fmt::Display, ops::Range, path::PathBuf};
 use toml_edit::{Array, Item, TableLike, Value};
 
 use super::Reading;
+use crate::diagnostics::Problem;
 
 /// Problems that are shown.
 pub(super) const MOST: usize = 100;
-
-/// Something that is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub(crate) span: Range<usize>,
-    pub(crate) message: String,
-    pub(crate) help: Option<String>,
-}
 
 /// Everything that is wrong so far.
 #[derive(Debug, Default)]

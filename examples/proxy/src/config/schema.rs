@@ -69,7 +69,7 @@ fn every_field_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gateway.toml");
         std::fs::write(&path, &document).unwrap();
-        let error = super::Config::load(&path).unwrap_err().json();
+        let error = super::Config::load(&path).unwrap_err().report.json();
         let found = error.as_array().unwrap().iter();
         let mut said = found.map(|found| found["message"].as_str().unwrap().to_owned());
         said.any(|said| said.contains("has to be"))

@@ -16,7 +16,7 @@ use super::{
     reader::{Fields, Spanned},
     value::secret,
 };
-use crate::{cli::Secret, upstream::Target};
+use crate::{secret::Secret, upstream::Target};
 
 /// The fields of a server.
 pub(super) const FIELDS: [&str; 7] = [

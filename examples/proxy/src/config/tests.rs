@@ -23,7 +23,7 @@ fn load(text: &str) -> (Result<Config, Box<Unloadable>>, tempfile::TempDir) {
 /// What is said of each problem, with its line.
 fn problems(text: &str) -> Vec<(usize, String)> {
     let (config, _folder) = load(text);
-    let found = config.unwrap_err().json();
+    let found = config.unwrap_err().report.json();
     let found = found.as_array().unwrap().iter();
     let found = found.filter(|found| found["file"].as_str().unwrap().ends_with(".toml"));
     found
@@ -62,7 +62,7 @@ claims = {{ team = "ops", level = 3, groups = ["a"], nested = {{ x = true }} }}
 "#
     );
     let (config, folder) = load(&text);
-    let config = config.unwrap_or_else(|error| panic!("{}", error.text(false)));
+    let config = config.unwrap_or_else(|error| panic!("{}", error.report.text(false)));
     let base = folder.path();
     assert_eq!(config.lockdown, base.join("gateway.lockdown"));
     assert_eq!(config.audit, Some(Place::Sqlite(base.join("audit.db"))));
@@ -168,7 +168,7 @@ policy = "absent.json"
         );
     }
     let (config, _folder) = load(&text);
-    let text = config.unwrap_err().text(false);
+    let text = config.unwrap_err().report.text(false);
     assert!(text.contains("did you mean `listen`?"), "{text}");
     assert!(text.contains("because of the 21 errors above"), "{text}");
     // What is wrong with the policies, too.
@@ -198,21 +198,21 @@ unknown = ["hunter2"]
 "#;
     let (config, _folder) = load(secrets);
     let error = config.unwrap_err();
-    for text in [error.text(false), error.json().to_string()] {
+    for text in [error.report.text(false), error.report.json().to_string()] {
         assert!(!text.contains("hunter2"), "{text}");
     }
-    assert!(error.text(false).contains("unknown = \"*******\""));
+    assert!(error.report.text(false).contains("unknown = \"*******\""));
     // Nobody knows what in a line is secret that is no TOML.
     for broken in ["state = \"hunter2", "a = 1\nhunter2 =", "a = hunter2"] {
         let (config, _folder) = load(broken);
         let error = config.unwrap_err();
-        for text in [error.text(false), error.json().to_string()] {
+        for text in [error.report.text(false), error.report.json().to_string()] {
             assert!(!text.contains("hunter2"), "{text}");
             assert!(text.contains("this is no TOML"), "{text}");
         }
     }
     let (config, _folder) = load("listen = \"127.0.0.1:1\"\n\nx = 1 2");
-    let text = config.unwrap_err().text(false);
+    let text = config.unwrap_err().report.text(false);
     assert!(text.contains("gateway.toml:3:"), "{text}");
 }
 
@@ -270,7 +270,7 @@ fn what_the_documentation_shows_loads() {
         }
         let seen = Seen::now(&folder.path().join("gateway.toml"));
         let config = Config::read(seen, shown, false);
-        config.unwrap_or_else(|error| panic!("{}", error.text(false)));
+        config.unwrap_or_else(|error| panic!("{}", error.report.text(false)));
     }
 }
 
@@ -295,16 +295,16 @@ server = 1 # canary
     let (config, _folder) = load(text);
     let error = config.unwrap_err();
     for said in [
-        error.text(false),
-        error.json().to_string(),
+        error.report.text(false),
+        error.report.json().to_string(),
         format!("{error:?}"),
     ] {
         assert!(!said.contains("canary"), "{said}");
     }
-    let said = error.text(false);
+    let said = error.report.text(false);
     for shown in ["\"a#b\"", "a b # shown", "[servers.b]", "`plicy`"] {
         assert!(
-            error.shown.contains(shown) || said.contains(shown),
+            error.report.shown.contains(shown) || said.contains(shown),
             "{shown} in {said}"
         );
     }

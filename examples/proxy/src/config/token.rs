@@ -46,7 +46,8 @@ pub(crate) fn generate() -> Result<String, getrandom::Error> {
     Ok(PREFIX.to_owned() + &hexadecimal(&bytes))
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
+/// The digits of bytes, two of each.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -7,7 +7,7 @@ use super::{
     Reading, files,
     reader::{Fields, Spanned},
 };
-use crate::cli::Secret;
+use crate::secret::Secret;
 
 /// How such a value reads.
 pub(super) const READS_LIKE: &str = "a string, { env = \"NAME\" } or { file = \"PATH\" }";

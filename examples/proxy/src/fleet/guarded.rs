@@ -17,14 +17,15 @@ use super::{
 };
 use crate::{
     access::{self, ENDPOINT},
-    admin::running::Reach,
     bridge::Bridge,
     child::Program,
     config::{Behind, Command, Config, Limits, Server},
     failure::Failure,
     gateway::{Timely, guarded},
     jwt::{EXPIRED, Expiry},
-    message, serve,
+    message,
+    running::Reach,
+    stack,
     upstream::Upstream,
 };
 
@@ -93,7 +94,7 @@ impl Guarded {
         let back = match (same, &server.behind) {
             (Some(same), _) => same.back.clone(),
             (None, Behind::Upstream(target)) => {
-                Back::Upstream(Box::new(serve::upstream(target.clone())?))
+                Back::Upstream(Box::new(stack::upstream(target.clone())?))
             }
             (None, Behind::Command(command)) => {
                 let program = program(command, hidden.clone());
@@ -265,13 +266,13 @@ fn layer(
     settled: &Settled,
 ) -> PolicyLayer {
     let stores = settled.stores.with(Arc::clone(sessions));
-    let layer = serve::layer(
+    let layer = stack::layer(
         policies.clone(),
         name,
         Some(Arc::clone(&settled.audit)),
         stores,
     );
-    let layer = serve::told_of(settled.start.public_url.clone(), layer);
+    let layer = stack::told_of(settled.start.public_url.clone(), layer);
     let mut layer = layer.approval_store(Arc::clone(&settled.approvals));
     if let Some(bytes) = limits.max_body_size {
         layer = layer.max_body_size(bytes);

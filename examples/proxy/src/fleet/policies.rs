@@ -7,8 +7,10 @@ use std::{
 
 use mcp_policy::{Caller, Policy, PolicyChanges, PolicySource};
 
-use super::lockdown::{Lockdown, Somebody};
-use crate::config::{Grant, Server};
+use crate::{
+    config::{Grant, Server},
+    lockdown::{Lockdown, Somebody},
+};
 
 /// The policies in front of one server; clones share them.
 #[derive(Clone)]

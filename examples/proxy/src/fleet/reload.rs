@@ -22,6 +22,7 @@ use crate::{
     },
     diagnostics,
     failure::Failure,
+    policy,
     shutdown::Hangups,
 };
 
@@ -126,9 +127,9 @@ impl Fleet {
     fn keep(&self, unloadable: Unloadable) {
         let old = self.running();
         // Pages show it, too, and there without colours.
-        let text = unloadable.text(false);
+        let text = unloadable.report.text(false);
         let colours = diagnostics::colours(io::stderr().is_terminal());
-        let said = unloadable.text(colours);
+        let said = unloadable.report.text(colours);
         let config = self.path.display();
         let trouble = match unloadable.is_unreadable() {
             true => Trouble::Unreadable(text),
@@ -213,7 +214,7 @@ impl Fleet {
     fn say(&self, old: &Running, config: &Config) {
         for (path, policy) in config.policies() {
             if !old.files.get(path).is_some_and(Seen::is_current) {
-                diagnostics::warn(path, policy, self.settled.keeps);
+                policy::warn(path, policy, self.settled.keeps);
                 tracing::info!(policy = %path.display(), digest = policy.digest(), "loaded");
             }
         }

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{Fleet, Trouble};
 use crate::{
-    admin::running::{GrantNow, Now, PolicyNow, ServerNow, Use},
     config::KeptPolicy,
+    running::{GrantNow, Now, PolicyNow, ServerNow, Use},
 };
 
 impl Fleet {

@@ -15,6 +15,34 @@ pub(crate) enum Counted {
     Redis(Arc<RedisLimitStore>),
 }
 
+/// Which budgets are meant: those of which all that is said is true.
+#[derive(Clone, Copy)]
+pub(crate) struct MeantBudgets<'a> {
+    pub(crate) server: Option<&'a str>,
+    pub(crate) policy: Option<&'a str>,
+    pub(crate) rule: Option<&'a str>,
+    pub(crate) caller: Option<&'a str>,
+}
+
+impl MeantBudgets<'_> {
+    pub(crate) fn as_filter(self) -> UsageFilter {
+        let mut filter = UsageFilter::default();
+        if let Some(server) = self.server {
+            filter = filter.server(server);
+        }
+        if let Some(policy) = self.policy {
+            filter = filter.policy(policy);
+        }
+        if let Some(rule) = self.rule {
+            filter = filter.place(rule);
+        }
+        if let Some(caller) = self.caller {
+            filter = filter.caller(caller);
+        }
+        filter
+    }
+}
+
 impl Counted {
     /// The same for those who count.
     pub(super) fn store(&self) -> Arc<dyn LimitStore> {

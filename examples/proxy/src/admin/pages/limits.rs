@@ -10,11 +10,11 @@ use mcp_policy::{Amount, StoreError, Usage, UsageFilter};
 use tokio::time::timeout;
 use tower::BoxError;
 
+use super::super::{
+    api::{self, Refusal},
+    roles::Power,
+};
 use super::{
-    super::{
-        api::{self, Refusal},
-        roles::Power,
-    },
     Page, Pages,
     form::Form,
     frame::{Frame, Here},
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     json_text::{one_line, visible},
     page,
-    state::{Counted, order},
+    state::{Counted, MeantBudgets, order},
 };
 
 const PATH: &str = "/limits";
@@ -250,20 +250,13 @@ impl Said {
     }
 
     fn filter(&self) -> UsageFilter {
-        let mut filter = UsageFilter::default();
-        if let Some(server) = self.server.as_deref() {
-            filter = filter.server(server);
+        MeantBudgets {
+            server: self.server.as_deref(),
+            policy: self.policy.as_deref(),
+            rule: self.rule.as_deref(),
+            caller: self.caller.as_deref(),
         }
-        if let Some(policy) = self.policy.as_deref() {
-            filter = filter.policy(policy);
-        }
-        if let Some(rule) = self.rule.as_deref() {
-            filter = filter.place(rule);
-        }
-        if let Some(caller) = self.caller.as_deref() {
-            filter = filter.caller(caller);
-        }
-        filter
+        .as_filter()
     }
 
     /// The page on which that is shown.

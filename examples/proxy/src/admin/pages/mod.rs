@@ -52,10 +52,9 @@ use super::{
     api::{self, LONGEST_BODY, Refusal, Wanted},
     operators::Operators,
     roles::Power,
-    running::Now,
     site::Answer,
 };
-use crate::{page, throttle::Throttle};
+use crate::{page, running::Now, throttle::Throttle};
 
 const SCRIPT: &str = "/assets/console.js";
 const POLICIES_SCRIPT: &str = "/assets/policies.js";

@@ -11,13 +11,12 @@ use http::StatusCode;
 use jiff::Timestamp;
 use mcp_policy::{ApprovalState, Verdict};
 
+use super::super::{
+    api::Refusal,
+    news::Event,
+    recent::{Counts, Message, Minute, minute},
+};
 use super::{
-    super::{
-        api::Refusal,
-        news::Event,
-        recent::{Counts, Message, Minute, minute},
-        running::{Now, PolicyNow, ServerNow, policy_id},
-    },
     Page, Pages,
     card::Time,
     chart::{Chart, Series, Span},
@@ -28,6 +27,7 @@ use super::{
 use crate::{
     json_text::{beginning, beginning_in_lines, visible},
     page,
+    running::{Now, PolicyNow, ServerNow, policy_id},
 };
 
 /// Servers, refusals and changes that are shown.

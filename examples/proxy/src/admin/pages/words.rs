@@ -4,8 +4,7 @@ use std::path::Path;
 
 use form_urlencoded::Serializer;
 
-use super::super::running::policy_id;
-use crate::json_text::visible;
+use crate::{json_text::visible, names::cut, running::policy_id};
 
 /// Characters of a name that are shown.
 const SHORT: usize = 200;
@@ -13,14 +12,6 @@ const SHORT: usize = 200;
 /// A name without anything in it that could fool a reader, and not too long.
 pub(super) fn short(name: &str) -> String {
     cut(&visible(name), SHORT)
-}
-
-/// The beginning of a text that is longer than that.
-pub(super) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
-    }
 }
 
 /// A path with these fields behind it, without those that are empty.

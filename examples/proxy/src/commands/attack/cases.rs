@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, de::Error as _};
 use serde_json::{Value, json};
 
-use crate::commands::{input, show::shown};
+use crate::{commands::input, names::shown};
 
 /// The cases that the tests of the library send.
 const OURS: &str = include_str!("cases.json");

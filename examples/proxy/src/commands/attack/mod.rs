@@ -32,7 +32,7 @@ use self::{
     report::{Tried, Verdict},
 };
 use super::show::{print, print_json};
-use crate::{cli::AttackArgs, failure::Failure, serve};
+use crate::{cli::AttackArgs, failure::Failure, listening};
 
 /// How long to wait between two looks at a gateway that is not there yet.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: &AttackArgs, json: bool) -> Result<ExitCode, Failu
     };
     let headers = args.headers.iter().map(|header| header.expose());
     let gateway = Gateway::new(url.expose(), headers).map_err(Failure::usage)?;
-    let listener = serve::bind(args.listen, "choose another address with --listen")
+    let listener = listening::bind(args.listen, "choose another address with --listen")
         .await
         .map_err(|failure| Failure::input(failure.text()))?;
     let recorder = Recorder::start(listener).map_err(Failure::input)?;

@@ -6,7 +6,10 @@ use super::{
     cases::{Case, Era},
     connection::Summary,
 };
-use crate::commands::show::{count, shown, table};
+use crate::{
+    commands::show::table,
+    names::{count, shown},
+};
 
 /// Names that are shown of what one case executed.
 const MOST_NAMES: usize = 4;

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use mcp_policy::{ListedTools, PolicyDocument, RiskCategory};
 use serde_json::json;
 
-use super::super::call::Target;
-use super::{
-    Difference,
-    compare::{Compared, Pair},
-    label,
+use crate::{
+    called::Target,
+    verdicts::{
+        Difference,
+        compare::{Compared, Pair},
+        label,
+    },
 };
 
 /// Stands for all names that neither policy mentions.

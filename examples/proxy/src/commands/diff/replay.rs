@@ -4,18 +4,20 @@ use std::process::ExitCode;
 
 use mcp_policy::{Decision, ListedTools, Policy};
 
-use super::super::{
-    call::Target,
-    cases::word,
-    load, offered,
+use super::super::{load, offered};
+use super::report;
+use crate::{
+    called::Target,
+    cli::ReplayArgs,
+    failure::Failure,
     recorded::call::{Call, Decided},
+    verdicts::{
+        Difference,
+        calls::{Calls, label_of},
+        compare::{Certainty, Compared, Said, is_by_name},
+        word,
+    },
 };
-use super::{
-    Difference,
-    compare::{Compared, Known, Said, is_by_name},
-    log::{Calls, label_of},
-};
-use crate::{cli::ReplayArgs, failure::Failure};
 
 pub(crate) fn run(args: &ReplayArgs, json: bool) -> Result<ExitCode, Failure> {
     let new = load(&args.policy)?;
@@ -52,7 +54,7 @@ pub(crate) fn run(args: &ReplayArgs, json: bool) -> Result<ExitCode, Failure> {
         skipped: calls.skipped,
         note: has_limits.then_some("limits are not replayed: they may refuse some of these calls"),
     };
-    Ok(difference.report(json))
+    Ok(report(&difference, json))
 }
 
 /// What recorded calls have in common that are counted together.
@@ -89,13 +91,13 @@ impl Key {
             false => (new.decide_name(&action), new.is_conditional(&action)),
         };
         let known = if self.by_the_same {
-            Known::Same
+            Certainty::Same
         } else if asks || self.call.is_altered() || server.is_wanted(new, &self.call, &decision) {
-            Known::NeedsArguments
+            Certainty::NeedsArguments
         } else if self.outcome == word(decision.outcome()) {
-            Known::Same
+            Certainty::Same
         } else {
-            Known::Changed
+            Certainty::Changed
         };
         Compared {
             label: label_of(&self.call),

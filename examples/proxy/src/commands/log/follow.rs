@@ -9,13 +9,13 @@ use std::{
 
 use mcp_policy::{AuditFilter, SqliteAuditLog};
 
-use super::super::{
+use super::super::show::try_print;
+use crate::{
+    audit::{
+        meant::Meant,
+        message::{self, Message},
+    },
     recorded::lines::{Line, Lines},
-    show::try_print,
-};
-use crate::audit::{
-    meant::Meant,
-    message::{self, Message},
 };
 
 /// How often it is looked for something new.

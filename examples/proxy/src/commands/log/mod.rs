@@ -11,13 +11,7 @@ use std::{
 use mcp_policy::{AuditFilter, SqliteAuditLog, StoreError};
 
 use self::follow::{Source, follow};
-use super::{
-    recorded::{
-        lines::{Line, Lines},
-        unreadable,
-    },
-    show::try_print,
-};
+use super::show::try_print;
 use crate::{
     audit::{
         Place,
@@ -26,6 +20,10 @@ use crate::{
     },
     cli::LogArgs,
     failure::Failure,
+    recorded::{
+        lines::{Line, Lines},
+        unreadable,
+    },
 };
 
 pub(crate) fn run(args: &LogArgs, json: bool) -> Result<ExitCode, Failure> {

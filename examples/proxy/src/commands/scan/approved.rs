@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use mcp_policy::{ListedTools, OnDrift, Pins, Policy};
 use serde_json::{Value, value::RawValue};
 
+use super::super::{input, load};
 use super::{
-    super::{check::Said, input, load, members::Members},
     changes::{self, Change},
     seen::{Definition, Kept, Seen},
 };
-use crate::failure::Failure;
+use crate::{failure::Failure, members::Members, verdicts::Said};
 
 /// The largest file with definitions: as many as are read from a server.
 const LARGEST: usize = 64 << 20;

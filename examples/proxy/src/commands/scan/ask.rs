@@ -9,12 +9,12 @@ use std::{
 use futures_util::{StreamExt as _, stream};
 
 use super::{
-    super::{
-        client::{self, Offer},
-        show::shown,
-    },
     sources::{Source, Way},
     table,
+};
+use crate::{
+    client::{self, Offer},
+    names::shown,
 };
 
 /// So many servers are asked at once: each may be a program that is being downloaded.

@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::super::show::shown;
-use crate::pointer::escape;
+use crate::{names::shown, pointer::escape};
 
 /// The most changes of one definition that are told.
 const MOST_CHANGES: usize = 64;

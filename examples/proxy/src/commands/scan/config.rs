@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     child::Program,
-    cli::Secret,
     failure::Failure,
+    secret::Secret,
     upstream::{self, Target},
 };
 

@@ -8,14 +8,8 @@ use mcp_policy::{
 };
 use serde_json::{Value, json, value::RawValue};
 
-use super::{
-    super::{client::Offer, definitions::Definitions},
-    Approved,
-    approved::State,
-    ask::Answered,
-    changes::Change,
-    seen::Seen,
-};
+use super::{Approved, approved::State, ask::Answered, changes::Change, seen::Seen};
+use crate::client::{Definitions, Offer};
 
 /// All servers that were asked.
 pub(super) struct All {

@@ -24,10 +24,9 @@ use std::{
     process::ExitCode,
 };
 
-pub(crate) use self::words::conditions;
 use self::{approved::Approved, files::Places, inventory::Judged, report::Report};
-use super::show::{print, print_json, shown};
-use crate::{cli::ScanArgs, diagnostics, failure::Failure, shutdown::Signals};
+use super::show::{print, print_json};
+use crate::{cli::ScanArgs, diagnostics, failure::Failure, names::shown, shutdown::Signals};
 
 pub(crate) async fn run(args: &ScanArgs, json: bool) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen().map_err(|error| Failure::start(error.to_string()))?;

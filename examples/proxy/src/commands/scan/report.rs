@@ -6,14 +6,16 @@ use anstyle::{AnsiColor, Style};
 use mcp_policy::{Collision, CollisionKind, DefinitionWarning, RiskSeverity};
 
 use super::{
-    super::show::{count, shown},
     approved::State,
     changes::{Change, Kind},
     inventory::{All, Inventory, Judged, Tool},
     table::{Cell, Table, wrapped},
     words,
 };
-use crate::json_text::{indented, visible};
+use crate::{
+    json_text::{indented, visible},
+    names::{count, shown},
+};
 
 /// Collisions, and tools in one, that are told; all of them are in the JSON.
 const COLLISIONS: usize = 50;

@@ -3,12 +3,7 @@
 use std::{ffi::OsStr, path::Path};
 
 use super::config;
-use crate::{
-    child::Program,
-    cli::{ScanArgs, Secret},
-    failure::Failure,
-    upstream::Target,
-};
+use crate::{child::Program, cli::ScanArgs, failure::Failure, secret::Secret, upstream::Target};
 
 /// The most servers in one go.
 const MOST_SERVERS: usize = 256;

@@ -1,15 +1,11 @@
 //! Rules, findings and numbers in few words.
 
-use mcp_policy::{Assessment, Condition, Rule, RuleAction, Window};
-use serde_json::Value;
+use mcp_policy::{Assessment, Rule, RuleAction, Window};
 
-use super::super::show::{count, shown};
+use crate::{names::count, verdicts::conditions};
 
 /// Findings that are told in the table; all of them are in the JSON.
 const FINDINGS: usize = 2;
-/// Values of a condition that are told.
-const VALUES: usize = 12;
-
 /// Why a tool is what it is.
 pub(super) fn why(found: &Assessment) -> String {
     let category = found.category();
@@ -55,36 +51,6 @@ pub(super) fn rule(rule: &Rule) -> String {
     parts.join(", ")
 }
 
-/// What all of them ask.
-pub(crate) fn conditions(conditions: &[Condition]) -> String {
-    let one = |condition: &Condition| {
-        let path = shown(&condition.path);
-        let value = match &condition.value {
-            Value::Array(values) => {
-                let told: Vec<String> = values.iter().take(VALUES).map(plain).collect();
-                let more = values.len().saturating_sub(VALUES);
-                let behind = if more > 0 {
-                    format!(" and {more} more")
-                } else {
-                    String::new()
-                };
-                format!("[{}{behind}]", told.join(", "))
-            }
-            value => plain(value),
-        };
-        format!("{path} {} {value}", condition.op)
-    };
-    let all: Vec<String> = conditions.iter().map(one).collect();
-    all.join(" and ")
-}
-
-fn plain(value: &Value) -> String {
-    match value {
-        Value::String(text) => shown(text),
-        other => shown(&other.to_string()),
-    }
-}
-
 /// `2 prompts`, or that there is no telling.
 pub(super) fn counted(number: Option<usize>, noun: &str) -> String {
     match number {
@@ -96,7 +62,7 @@ pub(super) fn counted(number: Option<usize>, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use mcp_policy::{Siblings, ToolDefinition, classify, recommend};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -151,16 +117,5 @@ mod tests {
             let why = why(&classify(&definition, &Siblings::of(&tools)));
             assert!(why.starts_with(expected_why), "{why}");
         }
-    }
-
-    #[test]
-    fn of_many_values_some_are_told() {
-        let values: Vec<String> = (0..100).map(|number| number.to_string()).collect();
-        let condition = Condition::new("args.a\u{202e}", mcp_policy::Operator::In, values);
-        let told = conditions(&[condition]);
-        assert_eq!(
-            told,
-            "args.a\\u{202e} in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 88 more]"
-        );
     }
 }

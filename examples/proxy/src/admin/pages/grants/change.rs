@@ -25,8 +25,8 @@ use crate::{
         is_name,
     },
     failure::Failure,
-    fleet::lockdown::change::{What, change},
     json_text::visible,
+    lockdown::change::{What, change},
     page,
 };
 

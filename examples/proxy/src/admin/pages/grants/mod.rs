@@ -16,13 +16,12 @@ use mcp_policy::Caller;
 use tokio::task::spawn_blocking;
 use tower::BoxError;
 
+use super::super::{
+    api::{self, Refusal},
+    recent::{Recent, runs_something},
+    roles::Power,
+};
 use super::{
-    super::{
-        api::{self, Refusal},
-        recent::Recent,
-        roles::Power,
-        running::Now,
-    },
     Page, Pages,
     frame::{Frame, Here},
     sessions::Visitor,
@@ -34,9 +33,10 @@ use crate::{
         is_name,
     },
     failure::Failure,
-    fleet::lockdown::Locks,
     json_text::{beginning_in_lines, visible},
+    lockdown::Locks,
     page,
+    running::Now,
 };
 
 const PATH: &str = "/grants";
@@ -244,11 +244,7 @@ fn lately(recent: &Recent) -> HashMap<String, Calls> {
     let mut all: HashMap<String, Calls> = HashMap::new();
     for message in recent.messages() {
         let decision = &message.decision;
-        let runs = matches!(
-            decision.method(),
-            Some("tools/call" | "prompts/get" | "resources/read")
-        );
-        if let (Some(caller), true) = (decision.caller(), runs) {
+        if let (Some(caller), true) = (decision.caller(), runs_something(decision)) {
             let calls = all.entry(caller.to_owned()).or_default();
             calls.all = calls.all.saturating_add(1);
             let refused = usize::from(!decision.is_allowed());

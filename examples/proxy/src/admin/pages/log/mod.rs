@@ -20,7 +20,7 @@ use super::{
     sessions::Visitor,
     words::{link, short},
 };
-use crate::{audit::meant::moment, cli::MeantMessages, json_text::visible, page};
+use crate::{audit::meant::MeantMessages, audit::meant::moment, json_text::visible, page};
 
 const PATH: &str = "/log";
 

@@ -6,22 +6,25 @@ use askama::Template;
 use http::StatusCode;
 use mcp_policy::{Action, ApprovalId, Caller, DefaultAction, Policy, RuleAction, Step};
 
+use super::super::super::api::Refusal;
+use super::super::{
+    Page, Pages, could_not_be_made,
+    frame::{Frame, Here},
+    sessions::Visitor,
+    words::{link, of_policy, short},
+};
 use super::{
-    super::{
-        super::{
-            api::Refusal,
-            running::{Now, PolicyNow},
-        },
-        Page, Pages, could_not_be_made,
-        frame::{Frame, Here},
-        sessions::Visitor,
-        words::{link, of_policy, short},
-    },
     Line, PATH,
     place::{self, Part},
     records::{Found, Row},
 };
-use crate::{audit::message::Message, fleet::lockdown, json_text::visible, page, pointer::escape};
+use crate::{
+    audit::message::Message,
+    json_text::visible,
+    lockdown, page,
+    pointer::escape,
+    running::{Now, PolicyNow},
+};
 
 /// Places that hide something, of which is shown what stands there.
 const MOST_HIDING: usize = 5;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use mcp_policy::Policy;
 use serde_json::{Value, value::RawValue};
 
-use super::super::words::cut;
 use crate::{
     json_text::{beginning_in_lines, indented, one_line, visible},
+    names::cut,
     pointer::{escape, unescape},
 };
 

@@ -18,8 +18,8 @@ use super::super::super::{
     recent::{self, Recent},
 };
 use crate::{
+    audit::meant::MeantMessages,
     audit::{Place, meant::Meant, message::Message},
-    cli::MeantMessages,
 };
 
 /// Pages that are searched for at once.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::value::RawValue;
 
 pub(super) use crate::pointer::escape as step;
-use crate::{commands::members::AsWritten, pointer::unescape};
+use crate::{members::AsWritten, pointer::unescape};
 
 /// The longest value that is written into one line, if nothing is nested in it.
 const LONGEST_LINE: usize = 72;

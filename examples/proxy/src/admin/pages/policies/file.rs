@@ -7,13 +7,14 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use crate::config::files::{self, Turn, linked};
+use crate::config::{
+    files::{self, Turn, linked},
+    token::hexadecimal,
+};
 
 /// Tells a text from all others, as a policy says it of its own.
 pub(super) fn digest(text: &str) -> String {
-    let bytes = Sha256::digest(text.as_bytes());
-    let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-    format!("sha256:{}", digits.collect::<String>())
+    format!("sha256:{}", hexadecimal(&Sha256::digest(text.as_bytes())))
 }
 
 /// Where the text is kept that was there before the last one that was saved here.

@@ -3,7 +3,7 @@
 use mcp_policy::{Diagnostic, Policy, Severity};
 
 use super::Subject;
-use crate::{commands::shown, json_text::visible};
+use crate::{json_text::visible, names::shown};
 
 /// Findings that are shown.
 const MOST: usize = 100;

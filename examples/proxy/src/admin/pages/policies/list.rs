@@ -4,19 +4,19 @@ use askama::Template;
 use http::StatusCode;
 use mcp_policy::DefaultAction;
 
-use super::{
-    super::{
-        super::{
-            api::Refusal,
-            running::{PolicyNow, policy_id},
-        },
-        Page, Pages,
-        frame::{Frame, Here},
-        sessions::Visitor,
-    },
-    failed, file, told,
+use super::super::super::api::Refusal;
+use super::super::{
+    Page, Pages,
+    frame::{Frame, Here},
+    sessions::Visitor,
 };
-use crate::{config::files, json_text::visible, page};
+use super::{failed, file, told};
+use crate::{
+    config::files,
+    json_text::visible,
+    page,
+    running::{PolicyNow, policy_id},
+};
 
 /// A policy in the list.
 struct Row {

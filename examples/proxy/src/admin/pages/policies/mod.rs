@@ -40,19 +40,23 @@ use self::{
     rows::Rows,
     rule::Opened,
 };
+use super::super::{
+    api::{self, Refusal},
+    known::Offered,
+    roles::Power,
+};
 use super::{
-    super::{
-        api::{self, Refusal},
-        known::Offered,
-        roles::Power,
-        running::{Now, PolicyNow, Use, policy_id},
-    },
     Page, Pages,
     form::Form,
     frame::{Frame, Here},
     sessions::Visitor,
 };
-use crate::{config::files, json_text::visible, page};
+use crate::{
+    config::files,
+    json_text::visible,
+    page,
+    running::{Now, PolicyNow, Use, policy_id},
+};
 
 const PATH: &str = "/policies";
 

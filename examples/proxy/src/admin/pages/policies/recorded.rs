@@ -11,8 +11,8 @@ use std::{
 use mcp_policy::{AuditFilter, AuditRecord, Caller, SqliteAuditLog};
 use serde::Deserialize;
 
-use super::super::super::{recent::Recent, running::Use};
-use crate::audit::Place;
+use super::super::super::recent::Recent;
+use crate::{audit::Place, running::Use};
 
 /// Messages that are looked at.
 const MOST: usize = 10_000;

@@ -5,8 +5,9 @@ use similar::{ChangeTag, TextDiff};
 
 use super::{Draft, Subject, recorded::Recorded};
 use crate::{
-    commands::{Known, Said, between, rule_at, shown},
     json_text::visible,
+    names::shown,
+    verdicts::{Certainty, Said, between, rule_at},
 };
 
 /// Lines of a difference that are shown.
@@ -214,9 +215,9 @@ impl Calls {
             _ => None,
         };
         let difference = between(old, new, tools, &recorded.lines);
-        let rows = [Known::Changed, Known::NeedsArguments].into_iter();
+        let rows = [Certainty::Changed, Certainty::NeedsArguments].into_iter();
         let rows = rows.flat_map(|known| {
-            let is_certain = known == Known::Changed;
+            let is_certain = known == Certainty::Changed;
             difference.all(known).map(move |compared| Call {
                 is_certain,
                 label: compared.label.clone(),
@@ -229,9 +230,9 @@ impl Calls {
             source: recorded.source,
             is_cut: recorded.is_cut,
             rows: rows.take(MOST_ROWS).collect(),
-            changed: difference.count(Known::Changed),
-            unclear: difference.count(Known::NeedsArguments),
-            same: difference.count(Known::Same),
+            changed: difference.count(Certainty::Changed),
+            unclear: difference.count(Certainty::NeedsArguments),
+            same: difference.count(Certainty::Same),
             skipped: difference
                 .skipped()
                 .map(|(what, times)| format!("{times} {what}"))

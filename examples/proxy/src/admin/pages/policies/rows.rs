@@ -11,10 +11,7 @@ use super::{
     key_of,
     rule::State,
 };
-use crate::{
-    commands::{Said, shown},
-    json_text::visible,
-};
+use crate::{json_text::visible, names::shown, verdicts::Said};
 
 /// Tools in one part of the list.
 pub(super) const IN_PART: usize = 100;

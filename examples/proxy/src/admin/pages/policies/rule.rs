@@ -8,7 +8,7 @@ use super::{
     field::Field,
     schema::{self, Property},
 };
-use crate::{commands::shown, json_text::visible};
+use crate::{json_text::visible, names::shown};
 
 /// Conditions and limits that can be changed with fields.
 const MOST: usize = 100;

@@ -23,14 +23,13 @@ use self::{
     verdict::{Front, Kind},
     wanted::Wanted,
 };
+use super::super::{
+    Told,
+    api::{self, Refusal},
+    known::{Answered, Offered, Standing},
+    roles::Power,
+};
 use super::{
-    super::{
-        Told,
-        api::{self, Refusal},
-        known::{Answered, Offered, Standing},
-        roles::Power,
-        running::{Now, ServerNow},
-    },
     Page, Pages,
     card::Time,
     could_not_be_made,
@@ -39,7 +38,12 @@ use super::{
     see,
     sessions::Visitor,
 };
-use crate::{commands::count, json_text::beginning, page};
+use crate::{
+    json_text::beginning,
+    names::count,
+    page,
+    running::{Now, ServerNow},
+};
 
 const PATH: &str = "/tools";
 const ASK: &str = "/tools/ask";

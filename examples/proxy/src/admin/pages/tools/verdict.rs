@@ -5,8 +5,12 @@ use mcp_policy::{
     Rule, RuleAction, Step,
 };
 
-use super::super::super::running::{Now, policy_id};
-use crate::{commands::conditions, fleet::lockdown::Somebody, json_text::beginning};
+use crate::{
+    json_text::beginning,
+    lockdown::Somebody,
+    running::{Now, policy_id},
+    verdicts::conditions,
+};
 
 /// Policies of one server that are asked.
 pub(super) const MOST_POLICIES: usize = 20;

@@ -11,15 +11,15 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::show::shown;
+use crate::names::shown;
 
 /// The members of an object in their order, each of them known and once there.
 #[derive(Debug)]
-pub(super) struct Members<'a>(Vec<(String, &'a RawValue)>);
+pub(crate) struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
     /// Reads an object that may have these members.
-    pub(super) fn read(raw: &'a RawValue, known: &[&str]) -> Result<Self, String> {
+    pub(crate) fn read(raw: &'a RawValue, known: &[&str]) -> Result<Self, String> {
         if kind(raw) != "an object" {
             return Err(format!("found {}, expected an object", kind(raw)));
         }
@@ -41,23 +41,23 @@ impl<'a> Members<'a> {
     }
 
     /// Reads an object that may have any members, also twice.
-    pub(super) fn any(raw: &'a RawValue) -> Option<Self> {
+    pub(crate) fn any(raw: &'a RawValue) -> Option<Self> {
         let AsWritten(members) = serde_json::from_str(raw.get()).ok()?;
         Some(Self(members))
     }
 
     /// The member that is written last.
-    pub(super) fn last(&self) -> Option<&'a RawValue> {
+    pub(crate) fn last(&self) -> Option<&'a RawValue> {
         self.0.last().map(|(_, value)| *value)
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         let member = self.0.iter().find(|(own, _)| own == name)?;
         Some(member.1)
     }
 
     /// A member that is a text, if it is there.
-    pub(super) fn text(&self, name: &str) -> Result<Option<String>, String> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<String>, String> {
         let Some(raw) = self.get(name) else {
             return Ok(None);
         };
@@ -70,7 +70,7 @@ impl<'a> Members<'a> {
     }
 
     /// A member that is an object, if it is there, as it is written.
-    pub(super) fn object(&self, name: &str) -> Result<Option<&'a str>, String> {
+    pub(crate) fn object(&self, name: &str) -> Result<Option<&'a str>, String> {
         match self.get(name) {
             Some(raw) if kind(raw) == "an object" => Ok(Some(raw.get())),
             Some(raw) => Err(format!("`{name}`: found {}, expected an object", kind(raw))),
@@ -80,13 +80,13 @@ impl<'a> Members<'a> {
 }
 
 /// Reads a whole text, which can hold any value.
-pub(super) fn parse(text: &str) -> Result<&RawValue, String> {
+pub(crate) fn parse(text: &str) -> Result<&RawValue, String> {
     // Says where it goes wrong, and repeats nothing.
     serde_json::from_str(text).map_err(|error| format!("this is not JSON: {error}"))
 }
 
 /// What kind of value it is.
-pub(super) fn kind(raw: &RawValue) -> &'static str {
+pub(crate) fn kind(raw: &RawValue) -> &'static str {
     match raw.get().trim_start().as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "a list",

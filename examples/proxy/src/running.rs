@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use mcp_policy::Policy;
 use sha2::{Digest as _, Sha256};
 
-use crate::{child::Program, fleet::lockdown::Locks, upstream::Target};
+use crate::{child::Program, config::token::hexadecimal, lockdown::Locks, upstream::Target};
 
 /// Tells what runs now.
 pub(crate) trait Running: Send + Sync + 'static {
@@ -73,11 +73,9 @@ pub(crate) struct PolicyNow {
 /// What a policy is called in the URLs of pages: by its path, which can hold anything.
 pub(crate) fn policy_id(path: &Path) -> String {
     let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
-    digest
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    let mut digits = hexadecimal(&digest);
+    digits.truncate(16);
+    digits
 }
 
 impl Reach {
@@ -108,4 +106,28 @@ pub(crate) struct GrantNow {
     pub(crate) label: String,
     pub(crate) server: String,
     pub(crate) is_revoked: bool,
+}
+
+/// What runs if there is one policy, which is this now, in front of one server.
+pub(crate) fn alone_is(
+    name: String,
+    reach: Reach,
+    policy: impl Fn() -> PolicyNow + Send + Sync + 'static,
+) -> impl Running {
+    move || {
+        let mut policy = policy();
+        policy.uses = vec![Use {
+            server: name.clone(),
+            grant: None,
+        }];
+        Now {
+            servers: vec![ServerNow {
+                name: name.clone(),
+                reach: reach.clone(),
+                is_issued: false,
+            }],
+            policies: vec![policy],
+            ..Now::default()
+        }
+    }
 }

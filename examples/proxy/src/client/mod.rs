@@ -6,6 +6,7 @@
 //! said: a number, or a key that is there twice, would be another one once it is read.
 
 mod answer;
+mod definitions;
 mod http;
 mod stdio;
 
@@ -15,8 +16,8 @@ use serde_json::{Map, Value, json, value::RawValue};
 use tokio::time::timeout;
 
 use self::answer::{Answer, Hello, Page};
-use super::show::shown;
-use crate::{child::Program, upstream::Target};
+pub(crate) use self::definitions::Definitions;
+use crate::{child::Program, names::shown, upstream::Target};
 
 /// For its tools: a server may have to be downloaded and started first.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,13 +48,13 @@ pub(crate) struct Offer {
 }
 
 /// The tools of a server that speaks streamable HTTP.
-pub(super) async fn ask_upstream(target: Target) -> Result<Vec<Value>, String> {
+pub(crate) async fn ask_upstream(target: Target) -> Result<Vec<Value>, String> {
     let name = target.authority().to_owned();
     tools_of(Client::over_http(target)?, &name).await
 }
 
 /// The tools of a server that is started for it and speaks stdio.
-pub(super) async fn ask_command(command: &[OsString]) -> Result<Vec<Value>, String> {
+pub(crate) async fn ask_command(command: &[OsString]) -> Result<Vec<Value>, String> {
     let connection = stdio::Connection::start(&command.to_vec().into(), Stdio::inherit())?;
     let name = connection.name().to_owned();
     tools_of(Client::Stdio(Box::new(connection)), &name).await

@@ -5,27 +5,27 @@ use std::borrow::Cow;
 use mcp_policy::{Action, Outcome};
 use serde::Deserialize;
 
-use super::super::call::Target;
+use crate::called::Target;
 
 /// What is called, and whether only a completion was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::commands) struct Call {
-    pub(in crate::commands) target: Target,
-    pub(in crate::commands) name: String,
+pub(crate) struct Call {
+    pub(crate) target: Target,
+    pub(crate) name: String,
     completes: bool,
 }
 
 /// What was decided about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::commands) struct Decided {
+pub(crate) struct Decided {
     /// `None` if a limit refused it.
-    pub(in crate::commands) outcome: Option<Outcome>,
-    pub(in crate::commands) rule: String,
-    pub(in crate::commands) policy_digest: Option<String>,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) rule: String,
+    pub(crate) policy_digest: Option<String>,
 }
 
 /// What a line records.
-pub(in crate::commands) enum Row {
+pub(crate) enum Row {
     Call(Call, Decided),
     /// What came of a message that another line is about.
     Outcome,
@@ -34,7 +34,7 @@ pub(in crate::commands) enum Row {
 }
 
 impl Call {
-    pub(in crate::commands) fn action(&self) -> Action<'_> {
+    pub(crate) fn action(&self) -> Action<'_> {
         match (self.target, self.completes) {
             (Target::Prompt, true) => Action::complete_prompt(&self.name),
             _ => self.target.action(&self.name),
@@ -42,12 +42,12 @@ impl Call {
     }
 
     /// Whether nothing but the name is looked at, whatever the rule asks for else.
-    pub(in crate::commands) fn is_by_name(&self) -> bool {
+    pub(crate) fn is_by_name(&self) -> bool {
         self.completes && self.target == Target::Prompt
     }
 
     /// Whether what was called had a name that this only resembles.
-    pub(in crate::commands) fn is_altered(&self) -> bool {
+    pub(crate) fn is_altered(&self) -> bool {
         self.name.ends_with('…') || self.name.contains("\\u{")
     }
 }
@@ -102,7 +102,7 @@ impl Record<'_> {
 }
 
 /// `None` if it is no record.
-pub(in crate::commands) fn read(line: &[u8]) -> Option<Row> {
+pub(crate) fn read(line: &[u8]) -> Option<Row> {
     let record: Record<'_> = serde_json::from_slice(line).ok()?;
     match &*record.event {
         "outcome" => return Some(Row::Outcome),

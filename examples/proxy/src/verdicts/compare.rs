@@ -5,23 +5,23 @@ use std::fmt;
 use mcp_policy::{Action, ApprovalDemand, Approver, Decision, ListedTools, Policy, Rule};
 use serde_json::{Value, json};
 
-use super::super::{call::Target, cases::word, show::shown};
-use crate::pointer::unescape;
+use super::word;
+use crate::{called::Target, names::shown, pointer::unescape};
 
 /// The policy as it was, and as it is to be.
 #[derive(Clone, Copy)]
-pub(super) struct Pair<'p> {
-    pub(super) old: &'p Policy,
-    pub(super) new: &'p Policy,
+pub(crate) struct Pair<'p> {
+    pub(crate) old: &'p Policy,
+    pub(crate) new: &'p Policy,
     /// What is known of the server.
-    pub(super) tools: &'p ListedTools,
+    pub(crate) tools: &'p ListedTools,
     /// Whether nothing more could be known of it that matters.
-    pub(super) knows_tools: bool,
+    pub(crate) knows_tools: bool,
 }
 
 /// What is known of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum Certainty {
     Same,
     Changed,
     /// One of the policies looks at more than is known.
@@ -33,7 +33,7 @@ pub(crate) struct Compared {
     pub(crate) label: String,
     pub(crate) old: Said,
     pub(crate) new: Said,
-    pub(crate) known: Known,
+    pub(crate) known: Certainty,
     /// How often it was there.
     pub(crate) times: usize,
 }
@@ -46,7 +46,7 @@ pub(crate) struct Said {
 
 impl Pair<'_> {
     /// The same, to be asked about one of these: only tools have definitions.
-    pub(super) fn about(self, target: Target) -> Self {
+    pub(crate) fn about(self, target: Target) -> Self {
         Self {
             knows_tools: self.knows_tools || target != Target::Tool,
             ..self
@@ -54,13 +54,13 @@ impl Pair<'_> {
     }
 
     /// By everything that there is to know.
-    pub(super) fn decide(self, action: &Action<'_>, label: String) -> Compared {
+    pub(crate) fn decide(self, action: &Action<'_>, label: String) -> Compared {
         let action = &action.clone().with_tools(self.tools);
         let (old, new) = (self.old.decide(action), self.new.decide(action));
         let known = if is_same(&old, &new) {
             self.same(&old, &new)
         } else {
-            Known::Changed
+            Certainty::Changed
         };
         Compared {
             label,
@@ -72,7 +72,7 @@ impl Pair<'_> {
     }
 
     /// By the name alone, as far as that goes.
-    pub(super) fn decide_name(self, action: &Action<'_>, label: String) -> Compared {
+    pub(crate) fn decide_name(self, action: &Action<'_>, label: String) -> Compared {
         let action = &action.clone().with_tools(self.tools);
         let (old, new) = (self.old.decide_name(action), self.new.decide_name(action));
         let old_asks = self.old.is_conditional(action);
@@ -81,12 +81,12 @@ impl Pair<'_> {
             if self.asks_the_same(old.rule(), new.rule()) {
                 self.same(&old, &new)
             } else {
-                Known::NeedsArguments
+                Certainty::NeedsArguments
             }
         } else if is_same(&old, &new) {
             self.same(&old, &new)
         } else {
-            Known::Changed
+            Certainty::Changed
         };
         Compared {
             label,
@@ -100,7 +100,7 @@ impl Pair<'_> {
     /// Of what both say the same of: a tool of whose definition nothing is known counts
     /// as unknown in both, and may be something of which they do not say the same. So may
     /// one that is pinned.
-    fn same(self, old: &Decision<'_>, new: &Decision<'_>) -> Known {
+    fn same(self, old: &Decision<'_>, new: &Decision<'_>) -> Certainty {
         let [one, other] = [self.old, self.new].map(Policy::document);
         let pins_differ = one.pins != other.pins;
         let judges_by_risk = !(one.risk.is_empty() && other.risk.is_empty());
@@ -110,8 +110,8 @@ impl Pair<'_> {
                 || one.default != other.default);
         let differ = pins_differ || risks_differ && !(is_by_name(old) && is_by_name(new));
         match differ && !self.knows_tools {
-            true => Known::NeedsArguments,
-            false => Known::Same,
+            true => Certainty::NeedsArguments,
+            false => Certainty::Same,
         }
     }
 
@@ -134,7 +134,7 @@ impl Pair<'_> {
 }
 
 /// Whether an entry for the tool itself has decided, whatever the server says of it.
-pub(super) fn is_by_name(decision: &Decision<'_>) -> bool {
+pub(crate) fn is_by_name(decision: &Decision<'_>) -> bool {
     decision.inner().is_none() && decision.rule().starts_with("/tools/")
 }
 
@@ -167,11 +167,11 @@ pub(crate) fn rule_at<'p>(policy: &'p Policy, place: &str) -> Option<&'p Rule> {
 
 impl Said {
     /// What some policy has said.
-    pub(super) fn recorded(outcome: &'static str, rule: String) -> Self {
+    pub(crate) fn recorded(outcome: &'static str, rule: String) -> Self {
         Self { outcome, rule }
     }
 
-    pub(super) fn new(decision: &Decision<'_>, is_conditional: bool) -> Self {
+    pub(crate) fn new(decision: &Decision<'_>, is_conditional: bool) -> Self {
         Self {
             outcome: match approver(decision) {
                 _ if is_conditional => "conditions",
@@ -194,7 +194,7 @@ impl fmt::Display for Said {
 }
 
 impl Compared {
-    pub(super) fn as_json(&self) -> Value {
+    pub(crate) fn as_json(&self) -> Value {
         json!({
             "what": self.label,
             "times": self.times,

@@ -20,7 +20,7 @@ use toml_edit::{DocumentMut, Item, Value, value};
 use crate::config::files::{self, Seen};
 
 /// What callers of something that is locked have.
-const POLICY: &str = include_str!("lockdown.json");
+const POLICY: &str = include_str!("lockdown/lockdown.json");
 
 /// What is locked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

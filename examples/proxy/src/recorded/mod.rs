@@ -1,8 +1,8 @@
 //! What was recorded with `--audit`: lines of JSON, in a file of their own or in the
 //! rows of an SQLite file.
 
-pub(super) mod call;
-pub(super) mod lines;
+pub(crate) mod call;
+pub(crate) mod lines;
 
 use std::{fmt, path::Path};
 
@@ -16,7 +16,7 @@ const PAGE: usize = 1_000;
 
 /// Visits every record, the oldest first, however many there are; in place of a line
 /// that is too long comes nothing.
-pub(super) fn each(place: &Place, mut visit: impl FnMut(Option<&[u8]>)) -> Result<(), Failure> {
+pub(crate) fn each(place: &Place, mut visit: impl FnMut(Option<&[u8]>)) -> Result<(), Failure> {
     match place {
         Place::Lines(path) => {
             let mut lines = Lines::open(path).map_err(|error| unreadable(path, error))?;
@@ -49,6 +49,6 @@ pub(super) fn each(place: &Place, mut visit: impl FnMut(Option<&[u8]>)) -> Resul
     Ok(())
 }
 
-pub(super) fn unreadable(path: &Path, error: impl fmt::Display) -> Failure {
+pub(crate) fn unreadable(path: &Path, error: impl fmt::Display) -> Failure {
     Failure::input(format!("cannot read {}: {error}", path.display()))
 }

@@ -2,31 +2,34 @@
 
 use std::{collections::BTreeMap, convert::Infallible};
 
-use super::super::recorded::{
-    self,
-    call::{Call, Decided, Row},
-};
 use super::{
     Difference,
-    compare::{Compared, Known, Pair},
+    compare::{Certainty, Compared, Pair},
     label,
 };
-use crate::{audit::Place, failure::Failure};
+use crate::{
+    audit::Place,
+    failure::Failure,
+    recorded::{
+        self,
+        call::{Call, Decided, Row},
+    },
+};
 
 /// The most names that are told apart. Whoever calls can make them up.
 const MOST_NAMES: usize = 100_000;
 
 /// Calls that were recorded, and how often each was there.
-pub(super) struct Calls<K> {
-    pub(super) times: BTreeMap<K, usize>,
+pub(crate) struct Calls<K> {
+    pub(crate) times: BTreeMap<K, usize>,
     /// What is not among them, and how many of these there were.
-    pub(super) skipped: Vec<(&'static str, usize)>,
+    pub(crate) skipped: Vec<(&'static str, usize)>,
 }
 
 impl<K: Ord> Calls<K> {
     /// Reads all of it. Calls of the same key are counted together; those without one
     /// are not looked at.
-    pub(super) fn read(
+    pub(crate) fn read(
         place: &Place,
         key: impl FnMut(Call, Decided) -> Result<K, &'static str>,
     ) -> Result<Self, Failure> {
@@ -73,12 +76,12 @@ impl<K: Ord> Calls<K> {
 }
 
 /// Which of them two policies decide otherwise.
-pub(super) fn compare(place: &Place, pair: Pair<'_>) -> Result<Difference, Failure> {
+pub(crate) fn compare(place: &Place, pair: Pair<'_>) -> Result<Difference, Failure> {
     Ok(compared(Calls::read(place, |call, _| Ok(call))?, pair))
 }
 
 /// The same of these lines.
-pub(super) fn compare_lines(lines: &[Vec<u8>], pair: Pair<'_>) -> Difference {
+pub(crate) fn compare_lines(lines: &[Vec<u8>], pair: Pair<'_>) -> Difference {
     let each = |visit: &mut dyn FnMut(Option<&[u8]>)| -> Result<(), Infallible> {
         lines.iter().for_each(|line| visit(Some(line)));
         Ok(())
@@ -109,13 +112,13 @@ fn one(pair: Pair<'_>, call: &Call, times: usize) -> Compared {
         false => pair.decide_name(&call.action(), label),
     };
     if call.is_altered() {
-        compared.known = Known::NeedsArguments;
+        compared.known = Certainty::NeedsArguments;
     }
     compared.times = times;
     compared
 }
 
-pub(super) fn label_of(call: &Call) -> String {
+pub(crate) fn label_of(call: &Call) -> String {
     let label = label(call.target, &call.name);
     match call.is_by_name() {
         true => format!("completion of {label}"),

@@ -9,7 +9,7 @@ use std::{
 /// The longest line that is read; the records that the proxy writes are shorter.
 const LONGEST_LINE: u64 = 1 << 20;
 
-pub(in crate::commands) struct Lines {
+pub(crate) struct Lines {
     path: PathBuf,
     file: BufReader<File>,
     /// The one that has come in its place.
@@ -20,13 +20,13 @@ pub(in crate::commands) struct Lines {
 }
 
 /// A line, without its end.
-pub(in crate::commands) enum Line {
+pub(crate) enum Line {
     Whole(Vec<u8>),
     TooLong,
 }
 
 impl Lines {
-    pub(in crate::commands) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             file: BufReader::new(File::open(path)?),
@@ -37,7 +37,7 @@ impl Lines {
     }
 
     /// The next line that is there as a whole; perhaps there are more later.
-    pub(in crate::commands) fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             let room = LONGEST_LINE.saturating_sub(self.begun.len() as u64);
             let taken = (&mut self.file)
@@ -61,13 +61,13 @@ impl Lines {
     }
 
     /// What stands behind the last whole line.
-    pub(in crate::commands) fn rest(&self) -> Option<&[u8]> {
+    pub(crate) fn rest(&self) -> Option<&[u8]> {
         (!self.begun.is_empty() || self.is_too_long).then_some(&self.begun)
     }
 
     /// Goes on with the file that is at the path now, if it is another one or was cut
     /// off, and tells whether there may be more to read.
-    pub(in crate::commands) fn follow(&mut self) -> io::Result<bool> {
+    pub(crate) fn follow(&mut self) -> io::Result<bool> {
         if let Some(newer) = self.newer.take() {
             self.go_on_with(newer);
             return Ok(true);

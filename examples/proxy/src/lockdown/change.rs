@@ -9,12 +9,12 @@ use toml_edit::{DocumentMut, Item};
 
 use super::{Locks, Unknown, write};
 use crate::{
-    commands::shown,
     config::{
         self,
         files::{self, Turn},
     },
     failure::Failure,
+    names::shown,
 };
 
 /// What is locked, or is not any more.

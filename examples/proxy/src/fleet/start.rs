@@ -1,0 +1,195 @@
+//! Starts everything that a configuration says, in the order in which it may fail.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, Weak},
+};
+
+use mcp_policy::{Policy, PolicyLayer};
+use serde_json::Value;
+use tokio::net::TcpListener;
+
+use super::{Fleet, Settled};
+use crate::{
+    access::ENDPOINT,
+    admin::Admin,
+    audit::{self, Lost, Place},
+    config::{Config, Limits},
+    failure::Failure,
+    gateway, listening,
+    lockdown::Lockdown,
+    monitor::{Monitor, Obstacle, Watched, WatchedStores},
+    public::{PublicPages, PublicUrl},
+    running::Now,
+    sealing,
+    secret::Secret,
+    state::State,
+    traces, webhook,
+};
+
+/// What a configuration said of that.
+#[derive(Debug, PartialEq)]
+pub(super) struct Start {
+    pub(super) listen: SocketAddr,
+    pub(super) admin: Option<SocketAddr>,
+    pub(super) public_url: Option<PublicUrl>,
+    pub(super) state: Option<State>,
+    pub(super) key_file: Option<PathBuf>,
+    pub(super) audit: Option<Place>,
+    pub(super) audit_keep: Option<u32>,
+    pub(super) metrics: Option<SocketAddr>,
+    pub(super) webhook: Option<Secret>,
+    pub(super) budgets: [Option<usize>; 2],
+}
+
+impl Start {
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listen,
+            admin: config.admin,
+            public_url: config.public_url.clone(),
+            state: config.state.clone(),
+            key_file: config.key_file.clone(),
+            audit: config.audit.clone(),
+            audit_keep: config.audit_keep,
+            metrics: config.metrics,
+            webhook: config.webhook.clone(),
+            budgets: [config.limits.request_budget, config.limits.response_budget],
+        }
+    }
+}
+
+/// Serves what the configuration says until a signal stops it.
+pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure> {
+    let config = Config::load(path)?;
+    let state = match &config.state {
+        Some(state) => state.clone(),
+        None => State::parse(state)?,
+    };
+    let webhook = config.webhook.as_ref().map(webhook::open).transpose()?;
+    let admin = Admin::new(config.admin)?;
+    let monitor = match config.metrics {
+        Some(address) => Some(Monitor::new(address).await?),
+        None => None,
+    };
+    traces::start()?;
+    let records = audit::open(config.audit.as_ref(), config.audit_keep)?;
+    let admin = admin.recording_in(config.audit.as_ref());
+    let lost = Lost::default();
+    let audit = lost.beside(admin.shown_beside(records.clone()));
+    let listener = listening::bind(config.listen, "choose another address with `listen`").await?;
+    let keys = sealing::read(config.key_file.as_deref())?;
+    let stores = state.open_for_many(keys).await?;
+    let admin = admin.keeping_in(stores.approvals());
+    let admin = admin.counting_in(Some(stores.counted()));
+    if let Some(webhook) = webhook {
+        tokio::spawn(admin.approvals().notify(webhook));
+    }
+    let watched = WatchedStores {
+        sessions: Some(stores.sessions("(ready)")?),
+        approvals: admin.approvals(),
+    };
+    let mut watched = Watched::new(watched, lost);
+    warn_of_names(&config);
+    let lockdown = Lockdown::new(&config.lockdown);
+    let lockdown = lockdown.map_err(|error| Failure::start(error.to_string()))?;
+    let settled = Settled {
+        address: listener.local_addr().unwrap_or(config.listen),
+        start: Start::of(&config),
+        keeps: state.keeps(),
+        stores,
+        approvals: admin.store(),
+        budgets: budgets(&config.limits, lockdown.for_all()),
+        audit,
+        pages: pages(&config, &admin),
+        lockdown: Arc::new(lockdown),
+        news: admin.news().clone(),
+        follows: Box::new(admin.follows_all()),
+    };
+    let access = config.access.clone();
+    let fleet = Arc::new(Fleet::new(path, config, settled)?);
+    let admin = told_of(admin, &fleet);
+    admin.open(&access).await?;
+    Fleet::attend(&fleet)?;
+    if let Some(monitor) = monitor {
+        watched.obstacles.push(unreadable(&fleet));
+        monitor.open(&access, watched);
+    }
+    let ended = serve_fleet(listener, fleet).await;
+    audit::close(records).await;
+    ended
+}
+
+/// What callers see of what waits, if it is known where.
+fn pages(config: &Config, admin: &Admin) -> Option<PublicPages> {
+    let url = config.public_url.as_ref()?;
+    let access = config.access.clone();
+    Some(PublicPages::new(url, access, admin.approvals()))
+}
+
+/// Who listens everywhere is reached by names that have to be known.
+fn warn_of_names(config: &Config) {
+    if config.listen.ip().is_unspecified() && !config.names_hosts {
+        tracing::warn!(
+            "callers have to use a loopback name: name the host that others use in `allowed_hosts`"
+        );
+    }
+}
+
+/// The console, told of everything that is served.
+fn told_of(admin: Admin, fleet: &Arc<Fleet>) -> Admin {
+    let told = Arc::downgrade(fleet);
+    let shown = Weak::clone(&told);
+    let status = move || told.upgrade().map_or(Value::Null, |fleet| fleet.status());
+    admin.telling(Arc::new(status)).showing(move || {
+        let fleet = shown.upgrade();
+        fleet.map_or_else(Now::default, |fleet| fleet.now())
+    })
+}
+
+/// Why monitoring is told that nobody is served, while that is so.
+fn unreadable(fleet: &Arc<Fleet>) -> Obstacle {
+    let fleet = Arc::downgrade(fleet);
+    let is_unreadable = move || {
+        let fleet = fleet.upgrade();
+        fleet.is_none_or(|fleet| fleet.running().is_unreadable())
+    };
+    Obstacle {
+        said: "the configuration cannot be read, so nobody is let in",
+        is_there: Box::new(is_unreadable),
+    }
+}
+
+/// A layer with these budgets, and any policy.
+fn budgets(limits: &Limits, policy: Policy) -> PolicyLayer {
+    let mut layer = PolicyLayer::new(policy);
+    if let Some(bytes) = limits.request_budget {
+        layer = layer.request_budget(bytes);
+    }
+    if let Some(bytes) = limits.response_budget {
+        layer = layer.response_budget(bytes);
+    }
+    layer
+}
+
+async fn serve_fleet(listener: TcpListener, fleet: Arc<Fleet>) -> Result<ExitCode, Failure> {
+    let running = fleet.running();
+    let endpoints = running
+        .servers
+        .keys()
+        .map(|name| format!("{ENDPOINT}/{name}"));
+    let endpoints: Vec<_> = endpoints.collect();
+    drop(running);
+    let front = Arc::clone(&fleet);
+    let service = tower::service_fn(move |request| {
+        let front = Arc::clone(&front);
+        async move { Ok::<_, Infallible>(front.answer(request).await) }
+    });
+    let service = gateway::traced(service);
+    let ended = listening::serve_until_stopped(listener, service, &endpoints, |_| ()).await;
+    fleet.end().await;
+    ended
+}

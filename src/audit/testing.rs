@@ -12,6 +12,7 @@ use super::kinds::Ending;
 use super::kinds::{MessageKind, Verdict};
 use super::names::Names;
 use super::record::{AuditRecord, DecisionId, DecisionRecord, Facts};
+#[cfg(feature = "sqlite")]
 use super::record::{DecisionOf, OutcomeRecord};
 
 /// Of a call of this tool, which is allowed.

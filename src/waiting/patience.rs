@@ -4,16 +4,16 @@
 //! call whose record is written. So those who begin to wait at about the same time share
 //! one.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use crate::lock::lock;
-
 use futures_timer::Delay;
+
+use crate::bell::{Bell, Watch};
+use crate::lock::lock;
 
 /// How long anything waits for a sink or a store, at most.
 const LONGEST: Duration = Duration::from_millis(100);
@@ -24,8 +24,8 @@ const STEP: Duration = Duration::from_millis(10);
 /// Ready once it has been waited for long enough.
 pub(super) struct Patience {
     timer: Arc<Timer>,
-    /// Under which number the timer knows whom to wake.
-    number: Option<u64>,
+    /// Who is woken, once somebody waits.
+    watch: Option<Watch>,
 }
 
 impl Patience {
@@ -50,8 +50,8 @@ impl Patience {
     }
 
     fn by(timer: Arc<Timer>) -> Self {
-        let number = None;
-        Self { timer, number }
+        let watch = None;
+        Self { timer, watch }
     }
 }
 
@@ -59,29 +59,14 @@ impl Future for Patience {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let waker = context.waker().clone();
-        let mut state = lock(&self.timer.state);
-        if state.is_over {
+        let Self { timer, watch } = &mut *self;
+        if timer.bell.count() > 0 {
             return Poll::Ready(());
         }
-        let number = self.number.unwrap_or(state.next);
-        state.next = state.next.max(number.saturating_add(1));
-        let before = state.waiting.insert(number, waker);
-        drop(state);
-        // Not under the lock: it may be the last to hold a task that waits here, too.
-        drop(before);
-        self.number = Some(number);
-        Poll::Pending
-    }
-}
-
-/// Nobody is woken who waits no more.
-impl Drop for Patience {
-    fn drop(&mut self) {
-        if let Some(number) = self.number {
-            let waker = lock(&self.timer.state).waiting.remove(&number);
-            // As above.
-            drop(waker);
+        let watch = watch.get_or_insert_with(|| timer.bell.watch());
+        match watch.poll(context) {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
         }
     }
 }
@@ -89,56 +74,41 @@ impl Drop for Patience {
 /// When those who share it have waited for long enough.
 struct Timer {
     end: Instant,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    is_over: bool,
-    /// Whom to wake.
-    waiting: BTreeMap<u64, Waker>,
-    next: u64,
+    /// Rung then.
+    bell: Bell,
     /// What wakes this timer, until then.
-    delay: Option<Delay>,
+    delay: Mutex<Option<Delay>>,
 }
 
 impl Timer {
     fn start(now: Instant, time: Duration) -> Arc<Self> {
         let timer = Arc::new(Self {
             end: now + time,
-            state: Mutex::default(),
+            bell: Bell::default(),
+            delay: Mutex::default(),
         });
-        let mut delay = Delay::new(time);
-        let waker = Waker::from(Arc::clone(&timer));
-        match Pin::new(&mut delay).poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(()) => timer.ring(),
-            Poll::Pending => lock(&timer.state).delay = Some(delay),
-        }
+        timer.look(Delay::new(time));
         timer
     }
 
-    /// Wakes all who wait.
-    fn ring(&self) {
-        let mut state = lock(&self.state);
-        state.is_over = true;
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        waiting.into_values().for_each(Waker::wake);
+    /// Rings if the time is over, and looks again when it is.
+    fn look(self: &Arc<Self>, mut delay: Delay) {
+        let waker = Waker::from(Arc::clone(self));
+        match Pin::new(&mut delay).poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(()) => self.bell.ring(),
+            Poll::Pending => *lock(&self.delay) = Some(delay),
+        }
     }
 }
 
 impl Wake for Timer {
     fn wake(self: Arc<Self>) {
-        let delay = lock(&self.state).delay.take();
-        if let Some(mut delay) = delay {
-            let waker = Waker::from(Arc::clone(&self));
-            let looked = Pin::new(&mut delay).poll(&mut Context::from_waker(&waker));
-            if looked.is_pending() {
-                lock(&self.state).delay = Some(delay);
-                return;
-            }
+        let delay = lock(&self.delay).take();
+        match delay {
+            Some(delay) => self.look(delay),
+            // It was over before anybody could look again.
+            None => self.bell.ring(),
         }
-        self.ring();
     }
 }
 
@@ -207,7 +177,7 @@ mod tests {
         let mut left = Patience::by(Arc::clone(&timer));
         assert!(is_pending(&mut left, &gone));
         drop(left);
-        timer.ring();
+        timer.bell.ring();
         assert_eq!(woken.0.load(Ordering::SeqCst), 2);
         assert_eq!(gone.0.load(Ordering::SeqCst), 0);
         assert!(waiting.iter_mut().all(|one| !is_pending(one, &woken)));

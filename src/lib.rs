@@ -108,6 +108,9 @@ pub mod docs {
     #[doc = include_str!("docs/audit.md")]
     pub mod audit {}
 
+    #[doc = include_str!("docs/command_line.md")]
+    pub mod command_line {}
+
     #[doc = include_str!("docs/console.md")]
     pub mod console {}
 

@@ -15,6 +15,7 @@ mod ask;
 mod attack;
 mod audit;
 mod bridge;
+mod command_line;
 mod commands;
 mod console;
 mod demo;

@@ -74,7 +74,9 @@ impl PolicyLayer {
         }
     }
 
-    /// Finds out who calls. Where it gives `None`, it is as [`Caller`] says.
+    /// Finds out who calls, before a [`Caller`] in the extensions of the request is looked
+    /// at. Where it gives `None`, it is as [`Caller`] says. If it panics, the request is
+    /// refused.
     ///
     /// ```
     /// use http::request::Parts;
@@ -156,7 +158,8 @@ impl PolicyLayer {
     }
 
     /// How long a call is held that somebody has to approve; 25 s unless it is set.
-    /// It has to be less than the time after which clients give up a call.
+    /// It has to be less than the time after which clients give up a call. With no time at
+    /// all every such call is told at once that it waits.
     #[must_use]
     pub fn approval_wait(self, time: Duration) -> Self {
         self.with(|config| config.approval_wait = time)
@@ -215,7 +218,9 @@ impl PolicyLayer {
 
     /// Bytes of request bodies that are held at once by everything made from
     /// this layer; 256 MiB unless it is set. When they are used up, requests
-    /// are refused with 503 and `Retry-After`.
+    /// are refused with 503 and `Retry-After`. It has to be several times
+    /// [`max_body_size`](Self::max_body_size): a body that is larger than all of it is
+    /// refused however often it is sent.
     #[must_use]
     pub fn request_budget(self, bytes: usize) -> Self {
         self.with(|config| config.requests = Budget::new(bytes))
@@ -298,7 +303,19 @@ impl Dangerous {
     /// too: a health check, or a gRPC method that is served beside MCP.
     ///
     /// The path is compared as the layer sees it, byte by byte, without the
-    /// query. Routers may have removed the prefix of a nested service.
+    /// query. Routers may have removed the prefix of a nested service:
+    ///
+    /// ```
+    /// use axum::Router;
+    /// use mcp_policy::{Policy, PolicyLayer};
+    /// use tower::Layer;
+    ///
+    /// let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse()?;
+    /// // From outside it is `/mcp/healthz`.
+    /// let layer = PolicyLayer::new(policy).dangerous().unguarded_path("/healthz");
+    /// let app: Router = Router::new().nest_service("/mcp", layer.layer(Router::new()));
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
     #[must_use]
     pub fn unguarded_path(self, path: impl Into<String>) -> PolicyLayer {
         let path = path.into();
@@ -308,8 +325,9 @@ impl Dangerous {
     /// Lets every caller begin so many sessions in a minute, instead of 60: where
     /// many come through something that makes them one caller, such as one address.
     ///
-    /// How much can be used up does not depend on it: limits that count by session
-    /// have a bound of their own.
+    /// Those beyond are refused by the rule `(session)`; with 0 nobody begins one. How
+    /// much can be used up does not depend on it: limits that count by session have a
+    /// bound of their own.
     #[must_use]
     pub fn sessions_per_minute(self, most: u32) -> PolicyLayer {
         self.layer

@@ -18,6 +18,11 @@ use crate::engine::{Arrival, ClientStream};
 /// Judges the messages of an MCP endpoint before `S` sees them, and filters
 /// what `S` answers. Made by [`PolicyLayer`](crate::PolicyLayer).
 ///
+/// `S` is a service of HTTP that can be cloned: from a `Request<RequestBody<B>>`, where `B` is
+/// the body that the server in front makes, to a `Response<R>`. Both bodies are of [`Bytes`].
+/// What the compiler says where that is not so is on [the page about
+/// layers](crate::docs::layers).
+///
 /// # Readiness
 ///
 /// [`poll_ready`](Service::poll_ready) is that of `S`. While a body is being

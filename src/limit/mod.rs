@@ -42,7 +42,7 @@ pub use usage::{Usage, UsageFilter};
 
 /// Counts what is used up; see
 /// [`PolicyLayer::limit_store`](crate::PolicyLayer::limit_store). The default is
-/// [`MemoryLimitStore`].
+/// [`MemoryLimitStore`]; the example `own_limit_store` is a whole one.
 ///
 /// Budgets are told apart by [`Charge::quota`] (its [id](Quota::id)), by
 /// [`Reservation::server`] and by [`Charge::caller`]; inside of a budget with

@@ -76,7 +76,7 @@ impl SqliteAuditSink {
     }
 
     /// Forgets what was decided longer ago, a little at a time and within about a
-    /// minute. By default nothing is forgotten.
+    /// minute. By default nothing is forgotten (by the gateway, after 90 days).
     ///
     /// It goes by the clock of the world. The file does not get smaller, but has room
     /// for as much again. Of processes that write one file the shortest time counts.

@@ -64,7 +64,7 @@ mod tests {
 
     fn state(number: usize) -> StateId {
         let mut bytes = [0; 24];
-        bytes[..8].copy_from_slice(&number.to_be_bytes());
+        bytes[..size_of_val(&number)].copy_from_slice(&number.to_be_bytes());
         StateId::from_bytes(bytes)
     }
 

@@ -1,13 +1,19 @@
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
-use super::place::is_in_place;
+use super::place::{FileId, id_of};
 use super::queue::{Queue, Taken, Telling};
 use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
+
+/// So many wait without others being waited for.
+const FEW: usize = 2;
+/// See [`gathering`].
+const GATHERING: Duration = Duration::from_micros(200);
 
 /// Appends records to a file, one JSON object in each line.
 ///
@@ -111,14 +117,33 @@ fn write_all(queue: &Queue<Vec<u8>>, log: &mut LogFile) {
         if !batch.content.is_empty() {
             telling.result(&log.append(&batch.content));
         }
+        // Before anybody is told, who may come again at once.
+        let together = batch.waiting().saturating_add(queue.waiting());
         batch.settle(!telling.is_failing());
+        if let Some(time) = gathering(together) {
+            thread::sleep(time);
+        }
     }
+}
+
+/// How long others may come before what there is by then is written, after so many have
+/// waited at the same time.
+///
+/// To wake this thread, and to wake whoever waits for it, costs more than to write. Where
+/// many wait, a moment more is little to each of them, and there are fewer batches. Who
+/// calls alone has two records under way at most, if the call is refused, and is never held
+/// back.
+fn gathering(together: usize) -> Option<Duration> {
+    (together > FEW).then_some(GATHERING)
 }
 
 /// A file that is only appended to, and may be moved away.
 struct LogFile {
     path: PathBuf,
     file: File,
+    id: FileId,
+    /// How long it was left, if it was.
+    left: Option<u64>,
 }
 
 impl LogFile {
@@ -133,31 +158,54 @@ impl LogFile {
             .read(true)
             .open(&path)
             .or_else(|_| options.open(&path))?;
-        Ok(Self { path, file })
+        let id = id_of(&file.metadata()?);
+        Ok(Self {
+            path,
+            file,
+            id,
+            left: None,
+        })
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if !self.is_in_place() {
-            *self = Self::open(self.path.clone())?;
-        }
+        let found = match self.in_place() {
+            Some(found) => found,
+            None => {
+                *self = Self::open(self.path.clone())?;
+                self.file.metadata()?
+            }
+        };
         // What was torn off, by whomever, stays a line of its own.
-        if self.ends_within_a_line() {
+        let is_torn = self.is_changed(&found) && self.ends_within_a_line();
+        if is_torn {
             self.file.write_all(b"\n")?;
         }
-        self.file.write_all(lines)
+        self.file.write_all(lines)?;
+        // If that fails half way, it has another length than it was left with.
+        let added = u64::from(is_torn).saturating_add(lines.len() as u64);
+        self.left = Some(found.len().saturating_add(added));
+        Ok(())
     }
 
-    /// Whether the path still leads to this file. If that cannot be told, it
+    /// What is known of this file, if the path still leads to it. If that cannot be told, it
     /// has to be opened again. Only on Unix can an open file be moved.
-    fn is_in_place(&self) -> bool {
-        !cfg!(unix) || is_in_place(&self.file, &self.path)
+    fn in_place(&self) -> Option<Metadata> {
+        let found = match cfg!(unix) {
+            true => fs::metadata(&self.path),
+            false => self.file.metadata(),
+        };
+        found.ok().filter(|found| id_of(found) == self.id)
     }
 
-    /// Whether a regular file ends in the middle of a line, as one does of which
-    /// a writer was killed. One that cannot be read is taken for whole.
+    /// Whether somebody else may have torn off a line of a regular file since it was left.
+    fn is_changed(&self, found: &Metadata) -> bool {
+        found.is_file() && self.left != Some(found.len())
+    }
+
+    /// Whether it ends in the middle of a line, as one does of which a writer was killed. One
+    /// that cannot be read is taken for whole.
     fn ends_within_a_line(&mut self) -> bool {
-        let is_file = self.file.metadata().is_ok_and(|file| file.is_file());
-        if !is_file || self.file.seek(SeekFrom::End(-1)).is_err() {
+        if self.file.seek(SeekFrom::End(-1)).is_err() {
             return false;
         }
         let mut last = [0];
@@ -167,7 +215,6 @@ impl LogFile {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::path::Path;
 
     use futures::executor::block_on;
@@ -247,11 +294,46 @@ mod tests {
         let lines = JsonLines::append_to(&path).unwrap();
         assert!(keep(&lines));
         assert_eq!(ids(&path).len(), 1);
-        // Another process was killed while it wrote.
-        let torn = OpenOptions::new().append(true).open(&path);
-        torn.unwrap().write_all(b"{\"event\":").unwrap();
-        assert!(keep(&lines));
-        assert_eq!(ids(&path).len(), 2);
+        // Another process was killed while it wrote, and again later.
+        for kept in 2..4 {
+            let torn = OpenOptions::new().append(true).open(&path);
+            torn.unwrap().write_all(b"{\"event\":").unwrap();
+            assert!(keep(&lines));
+            assert_eq!(ids(&path).len(), kept);
+        }
+        // Or somebody cut the file in the middle of a line.
+        let cut = OpenOptions::new().write(true).open(&path).unwrap();
+        let length = cut.metadata().unwrap().len();
+        cut.set_len(length - 10).unwrap();
+        assert!(keep(&lines) && keep(&lines));
+        assert_eq!(ids(&path).len(), 4);
+    }
+
+    #[test]
+    fn only_a_file_that_others_have_changed_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let mut log = LogFile::open(path.clone()).unwrap();
+        let is_changed = |log: &LogFile| log.is_changed(&log.in_place().unwrap());
+        fs::write(&path, "torn").unwrap();
+        for line in ["one\n", "two\n"] {
+            assert!(is_changed(&log));
+            log.append(line.as_bytes()).unwrap();
+            assert!(!is_changed(&log));
+            log.append(line.as_bytes()).unwrap();
+            assert!(!is_changed(&log));
+            let mut other = OpenOptions::new().append(true).open(&path).unwrap();
+            other.write_all(b"other").unwrap();
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "torn\none\none\nother\ntwo\ntwo\nother");
+    }
+
+    #[test]
+    fn who_calls_alone_is_never_held_back() {
+        // A decision, and how it ended if it was refused.
+        assert_eq!((gathering(1), gathering(2)), (None, None));
+        assert_eq!(gathering(3), Some(GATHERING));
     }
 
     #[cfg(unix)]

@@ -3,6 +3,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -10,10 +11,11 @@ use super::place::{FileId, id_of};
 use super::queue::{Queue, Taken, Telling};
 use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
 
-/// So many wait without others being waited for.
-const FEW: usize = 2;
-/// See [`gathering`].
-const GATHERING: Duration = Duration::from_micros(200);
+/// So many calls may be under way without any being held back. With eight at once, to gather
+/// neither saved nor cost anything, and with four it cost.
+const FEW: isize = 8;
+/// See [`gathering`]. A longer time saved no more.
+const GATHERING: Duration = Duration::from_micros(100);
 
 /// Appends records to a file, one JSON object in each line.
 ///
@@ -36,8 +38,16 @@ const GATHERING: Duration = Duration::from_micros(200);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct JsonLines {
-    /// Lines on their way to the writer.
-    queue: Arc<Queue<Vec<u8>>>,
+    way: Arc<Way>,
+}
+
+/// The way to the writer.
+#[derive(Default)]
+struct Way {
+    /// Lines that are on it.
+    queue: Queue<Vec<u8>>,
+    /// Calls that are decided and have not ended. It need not be exact.
+    calls: AtomicIsize,
 }
 
 impl JsonLines {
@@ -48,12 +58,12 @@ impl JsonLines {
     /// The file cannot be opened, or no thread can be started.
     pub fn append_to(path: impl Into<PathBuf>) -> io::Result<Self> {
         let mut log = LogFile::open(path.into())?;
-        let queue = Arc::<Queue<Vec<u8>>>::default();
-        let other_end = Arc::clone(&queue);
+        let way = Arc::<Way>::default();
+        let other_end = Arc::clone(&way);
         thread::Builder::new()
             .name("mcp-policy-audit".to_owned())
             .spawn(move || write_all(&other_end, &mut log))?;
-        Ok(Self { queue })
+        Ok(Self { way })
     }
 
     /// Waits until everything that it was handed is in the file, for a program that is
@@ -81,7 +91,7 @@ impl JsonLines {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn close(&self) -> Result<(), Unrecorded> {
-        self.queue.close().await
+        self.way.queue.close().await
     }
 }
 
@@ -91,7 +101,9 @@ impl AuditSink for JsonLines {
             return Receipt::unrecorded();
         };
         line.push(b'\n');
-        self.queue
+        self.way.count(record);
+        self.way
+            .queue
             .push(line.len(), |lines| lines.extend_from_slice(&line))
     }
 }
@@ -99,7 +111,7 @@ impl AuditSink for JsonLines {
 /// What is written already is; the writer ends once it has written the rest.
 impl Drop for JsonLines {
     fn drop(&mut self) {
-        drop(self.queue.close());
+        drop(self.way.queue.close());
     }
 }
 
@@ -109,32 +121,38 @@ impl fmt::Debug for JsonLines {
     }
 }
 
-fn write_all(queue: &Queue<Vec<u8>>, log: &mut LogFile) {
-    let _taker = queue.taker();
+impl Way {
+    fn count(&self, record: &AuditRecord) {
+        let change = match record {
+            AuditRecord::Decision(_) => 1,
+            AuditRecord::Outcome(_) => -1,
+        };
+        self.calls.fetch_add(change, Ordering::Relaxed);
+    }
+}
+
+fn write_all(way: &Way, log: &mut LogFile) {
+    let _taker = way.queue.taker();
     let mut telling = Telling::default();
-    while let Taken::Batch(batch) = queue.take(None) {
+    while let Taken::Batch(batch) = way.queue.take(None) {
         // Who closes the queue waits in a batch, too, but puts nothing into it.
         if !batch.content.is_empty() {
             telling.result(&log.append(&batch.content));
         }
-        // Before anybody is told, who may come again at once.
-        let together = batch.waiting().saturating_add(queue.waiting());
         batch.settle(!telling.is_failing());
-        if let Some(time) = gathering(together) {
+        if let Some(time) = gathering(way.calls.load(Ordering::Relaxed)) {
             thread::sleep(time);
         }
     }
 }
 
-/// How long others may come before what there is by then is written, after so many have
-/// waited at the same time.
+/// How long records may come before the next are written, if so many calls are under way.
 ///
 /// To wake this thread, and to wake whoever waits for it, costs more than to write. Where
-/// many wait, a moment more is little to each of them, and there are fewer batches. Who
-/// calls alone has two records under way at most, if the call is refused, and is never held
-/// back.
-fn gathering(together: usize) -> Option<Duration> {
-    (together > FEW).then_some(GATHERING)
+/// many call at once, a moment more is little to each of them, and far fewer are woken one by
+/// one. Who calls alone is never held back.
+fn gathering(calls: isize) -> Option<Duration> {
+    (calls > FEW).then_some(GATHERING)
 }
 
 /// A file that is only appended to, and may be moved away.
@@ -220,7 +238,7 @@ mod tests {
     use futures::executor::block_on;
 
     use super::*;
-    use crate::audit::testing::decision;
+    use crate::audit::testing::{decision, outcome};
 
     fn record() -> AuditRecord {
         decision("a\"\n")
@@ -331,9 +349,24 @@ mod tests {
 
     #[test]
     fn who_calls_alone_is_never_held_back() {
-        // A decision, and how it ended if it was refused.
-        assert_eq!((gathering(1), gathering(2)), (None, None));
-        assert_eq!(gathering(3), Some(GATHERING));
+        let folder = tempfile::tempdir().unwrap();
+        let lines = JsonLines::append_to(folder.path().join("audit.jsonl")).unwrap();
+        let held = || gathering(lines.way.calls.load(Ordering::Relaxed));
+        let calls: Vec<_> = (0..=FEW).map(|_| record()).collect();
+        // One after the other.
+        for call in &calls {
+            drop(lines.record(call));
+            assert_eq!(held(), None);
+            drop(lines.record(&outcome(call)));
+        }
+        // At the same time.
+        let (last, others) = calls.split_last().unwrap();
+        others.iter().for_each(|call| drop(lines.record(call)));
+        assert_eq!(held(), None);
+        drop(lines.record(last));
+        assert_eq!(held(), Some(GATHERING));
+        drop(lines.record(&outcome(last)));
+        assert_eq!(held(), None);
     }
 
     #[cfg(unix)]

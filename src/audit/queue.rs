@@ -144,11 +144,6 @@ impl<C: Default> Queue<C> {
         }
     }
 
-    /// How many wait for what is not taken yet.
-    pub(super) fn waiting(&self) -> usize {
-        self.lock().batch.waiting()
-    }
-
     /// For whoever takes to hold: when that ends, by a panic as well, nobody waits for it.
     pub(super) fn taker(&self) -> Taker<'_, C> {
         Taker(self)
@@ -174,11 +169,6 @@ impl<C: Default> Drop for Taker<'_, C> {
 }
 
 impl<C> Batch<C> {
-    /// How many wait for it.
-    pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
     /// Waits until all that is in it is written, or known not to be.
     fn wait(&mut self) -> Outcome {
         let (written, outcome) = oneshot::channel();

@@ -1,13 +1,21 @@
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use super::place::is_in_place;
+use super::place::{FileId, id_of};
 use super::queue::{Queue, Taken, Telling};
 use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
+
+/// So many calls may be under way without any being held back. With eight at once, to gather
+/// neither saved nor cost anything, and with four it cost.
+const FEW: isize = 8;
+/// See [`gathering`]. A longer time saved no more.
+const GATHERING: Duration = Duration::from_micros(100);
 
 /// Appends records to a file, one JSON object in each line.
 ///
@@ -30,8 +38,16 @@ use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct JsonLines {
-    /// Lines on their way to the writer.
-    queue: Arc<Queue<Vec<u8>>>,
+    way: Arc<Way>,
+}
+
+/// The way to the writer.
+#[derive(Default)]
+struct Way {
+    /// Lines that are on it.
+    queue: Queue<Vec<u8>>,
+    /// Calls that are decided and have not ended. It need not be exact.
+    calls: AtomicIsize,
 }
 
 impl JsonLines {
@@ -42,12 +58,12 @@ impl JsonLines {
     /// The file cannot be opened, or no thread can be started.
     pub fn append_to(path: impl Into<PathBuf>) -> io::Result<Self> {
         let mut log = LogFile::open(path.into())?;
-        let queue = Arc::<Queue<Vec<u8>>>::default();
-        let other_end = Arc::clone(&queue);
+        let way = Arc::<Way>::default();
+        let other_end = Arc::clone(&way);
         thread::Builder::new()
             .name("mcp-policy-audit".to_owned())
             .spawn(move || write_all(&other_end, &mut log))?;
-        Ok(Self { queue })
+        Ok(Self { way })
     }
 
     /// Waits until everything that it was handed is in the file, for a program that is
@@ -75,7 +91,7 @@ impl JsonLines {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn close(&self) -> Result<(), Unrecorded> {
-        self.queue.close().await
+        self.way.queue.close().await
     }
 }
 
@@ -85,7 +101,9 @@ impl AuditSink for JsonLines {
             return Receipt::unrecorded();
         };
         line.push(b'\n');
-        self.queue
+        self.way.count(record);
+        self.way
+            .queue
             .push(line.len(), |lines| lines.extend_from_slice(&line))
     }
 }
@@ -93,7 +111,7 @@ impl AuditSink for JsonLines {
 /// What is written already is; the writer ends once it has written the rest.
 impl Drop for JsonLines {
     fn drop(&mut self) {
-        drop(self.queue.close());
+        drop(self.way.queue.close());
     }
 }
 
@@ -103,22 +121,47 @@ impl fmt::Debug for JsonLines {
     }
 }
 
-fn write_all(queue: &Queue<Vec<u8>>, log: &mut LogFile) {
-    let _taker = queue.taker();
+impl Way {
+    fn count(&self, record: &AuditRecord) {
+        let change = match record {
+            AuditRecord::Decision(_) => 1,
+            AuditRecord::Outcome(_) => -1,
+        };
+        self.calls.fetch_add(change, Ordering::Relaxed);
+    }
+}
+
+fn write_all(way: &Way, log: &mut LogFile) {
+    let _taker = way.queue.taker();
     let mut telling = Telling::default();
-    while let Taken::Batch(batch) = queue.take(None) {
+    while let Taken::Batch(batch) = way.queue.take(None) {
         // Who closes the queue waits in a batch, too, but puts nothing into it.
         if !batch.content.is_empty() {
             telling.result(&log.append(&batch.content));
         }
         batch.settle(!telling.is_failing());
+        if let Some(time) = gathering(way.calls.load(Ordering::Relaxed)) {
+            thread::sleep(time);
+        }
     }
+}
+
+/// How long records may come before the next are written, if so many calls are under way.
+///
+/// To wake this thread, and to wake whoever waits for it, costs more than to write. Where
+/// many call at once, a moment more is little to each of them, and far fewer are woken one by
+/// one. Who calls alone is never held back.
+fn gathering(calls: isize) -> Option<Duration> {
+    (calls > FEW).then_some(GATHERING)
 }
 
 /// A file that is only appended to, and may be moved away.
 struct LogFile {
     path: PathBuf,
     file: File,
+    id: FileId,
+    /// How long it was left, if it was.
+    left: Option<u64>,
 }
 
 impl LogFile {
@@ -133,31 +176,54 @@ impl LogFile {
             .read(true)
             .open(&path)
             .or_else(|_| options.open(&path))?;
-        Ok(Self { path, file })
+        let id = id_of(&file.metadata()?);
+        Ok(Self {
+            path,
+            file,
+            id,
+            left: None,
+        })
     }
 
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if !self.is_in_place() {
-            *self = Self::open(self.path.clone())?;
-        }
+        let found = match self.in_place() {
+            Some(found) => found,
+            None => {
+                *self = Self::open(self.path.clone())?;
+                self.file.metadata()?
+            }
+        };
         // What was torn off, by whomever, stays a line of its own.
-        if self.ends_within_a_line() {
+        let is_torn = self.is_changed(&found) && self.ends_within_a_line();
+        if is_torn {
             self.file.write_all(b"\n")?;
         }
-        self.file.write_all(lines)
+        self.file.write_all(lines)?;
+        // If that fails half way, it has another length than it was left with.
+        let added = u64::from(is_torn).saturating_add(lines.len() as u64);
+        self.left = Some(found.len().saturating_add(added));
+        Ok(())
     }
 
-    /// Whether the path still leads to this file. If that cannot be told, it
+    /// What is known of this file, if the path still leads to it. If that cannot be told, it
     /// has to be opened again. Only on Unix can an open file be moved.
-    fn is_in_place(&self) -> bool {
-        !cfg!(unix) || is_in_place(&self.file, &self.path)
+    fn in_place(&self) -> Option<Metadata> {
+        let found = match cfg!(unix) {
+            true => fs::metadata(&self.path),
+            false => self.file.metadata(),
+        };
+        found.ok().filter(|found| id_of(found) == self.id)
     }
 
-    /// Whether a regular file ends in the middle of a line, as one does of which
-    /// a writer was killed. One that cannot be read is taken for whole.
+    /// Whether somebody else may have torn off a line of a regular file since it was left.
+    fn is_changed(&self, found: &Metadata) -> bool {
+        found.is_file() && self.left != Some(found.len())
+    }
+
+    /// Whether it ends in the middle of a line, as one does of which a writer was killed. One
+    /// that cannot be read is taken for whole.
     fn ends_within_a_line(&mut self) -> bool {
-        let is_file = self.file.metadata().is_ok_and(|file| file.is_file());
-        if !is_file || self.file.seek(SeekFrom::End(-1)).is_err() {
+        if self.file.seek(SeekFrom::End(-1)).is_err() {
             return false;
         }
         let mut last = [0];
@@ -167,13 +233,12 @@ impl LogFile {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::path::Path;
 
     use futures::executor::block_on;
 
     use super::*;
-    use crate::audit::testing::decision;
+    use crate::audit::testing::{decision, outcome};
 
     fn record() -> AuditRecord {
         decision("a\"\n")
@@ -247,11 +312,61 @@ mod tests {
         let lines = JsonLines::append_to(&path).unwrap();
         assert!(keep(&lines));
         assert_eq!(ids(&path).len(), 1);
-        // Another process was killed while it wrote.
-        let torn = OpenOptions::new().append(true).open(&path);
-        torn.unwrap().write_all(b"{\"event\":").unwrap();
-        assert!(keep(&lines));
-        assert_eq!(ids(&path).len(), 2);
+        // Another process was killed while it wrote, and again later.
+        for kept in 2..4 {
+            let torn = OpenOptions::new().append(true).open(&path);
+            torn.unwrap().write_all(b"{\"event\":").unwrap();
+            assert!(keep(&lines));
+            assert_eq!(ids(&path).len(), kept);
+        }
+        // Or somebody cut the file in the middle of a line.
+        let cut = OpenOptions::new().write(true).open(&path).unwrap();
+        let length = cut.metadata().unwrap().len();
+        cut.set_len(length - 10).unwrap();
+        assert!(keep(&lines) && keep(&lines));
+        assert_eq!(ids(&path).len(), 4);
+    }
+
+    #[test]
+    fn only_a_file_that_others_have_changed_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let mut log = LogFile::open(path.clone()).unwrap();
+        let is_changed = |log: &LogFile| log.is_changed(&log.in_place().unwrap());
+        fs::write(&path, "torn").unwrap();
+        for line in ["one\n", "two\n"] {
+            assert!(is_changed(&log));
+            log.append(line.as_bytes()).unwrap();
+            assert!(!is_changed(&log));
+            log.append(line.as_bytes()).unwrap();
+            assert!(!is_changed(&log));
+            let mut other = OpenOptions::new().append(true).open(&path).unwrap();
+            other.write_all(b"other").unwrap();
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "torn\none\none\nother\ntwo\ntwo\nother");
+    }
+
+    #[test]
+    fn who_calls_alone_is_never_held_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let lines = JsonLines::append_to(folder.path().join("audit.jsonl")).unwrap();
+        let held = || gathering(lines.way.calls.load(Ordering::Relaxed));
+        let calls: Vec<_> = (0..=FEW).map(|_| record()).collect();
+        // One after the other.
+        for call in &calls {
+            drop(lines.record(call));
+            assert_eq!(held(), None);
+            drop(lines.record(&outcome(call)));
+        }
+        // At the same time.
+        let (last, others) = calls.split_last().unwrap();
+        others.iter().for_each(|call| drop(lines.record(call)));
+        assert_eq!(held(), None);
+        drop(lines.record(last));
+        assert_eq!(held(), Some(GATHERING));
+        drop(lines.record(&outcome(last)));
+        assert_eq!(held(), None);
     }
 
     #[cfg(unix)]

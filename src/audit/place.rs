@@ -1,6 +1,6 @@
 //! Whether a path still leads to the same file.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::path::Path;
 
@@ -24,16 +24,10 @@ pub(super) fn file_id(_: &Path) -> io::Result<FileId> {
 }
 
 #[cfg(unix)]
-fn id_of(file: &Metadata) -> FileId {
+pub(super) fn id_of(file: &Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt as _;
     (file.dev(), file.ino())
 }
 
 #[cfg(not(unix))]
-fn id_of(_: &Metadata) -> FileId {}
-
-/// Whether the path leads to this file. If that cannot be told, it does not.
-pub(super) fn is_in_place(file: &File, path: &Path) -> bool {
-    let own = file.metadata().map(|file| id_of(&file));
-    matches!((own, file_id(path)), (Ok(own), Ok(found)) if own == found)
-}
+pub(super) fn id_of(_: &Metadata) -> FileId {}

@@ -34,6 +34,8 @@ struct State<C> {
     bytes: usize,
     is_woken: bool,
     is_closed: bool,
+    /// Whether whoever takes has to be woken.
+    is_awaited: bool,
     /// Once whoever takes has ended: whether that was because there was nothing any more.
     ended: Option<Result<(), Unrecorded>>,
 }
@@ -69,15 +71,16 @@ impl<C: Default> Queue<C> {
         state.bytes = bytes;
         add(&mut state.batch.content);
         let written = state.batch.wait();
-        drop(state);
-        self.filled.notify_one();
+        self.call(state);
         Receipt::pending(known(written))
     }
 
     /// Everything that waits, as soon as there is something, or after so long.
     pub(super) fn take(&self, patience: Option<Duration>) -> Taken<C> {
         let is_idle = |state: &mut State<C>| {
-            state.batch.waiting.is_empty() && !state.is_woken && !state.is_closed
+            let is_idle = state.batch.waiting.is_empty() && !state.is_woken && !state.is_closed;
+            state.is_awaited = is_idle;
+            is_idle
         };
         let mut state = match patience {
             Some(patience) => {
@@ -92,6 +95,7 @@ impl<C: Default> Queue<C> {
             }
         };
         state.is_woken = false;
+        state.is_awaited = false;
         match (state.batch.waiting.is_empty(), state.is_closed) {
             (false, _) => {
                 state.bytes = 0;
@@ -108,8 +112,9 @@ impl<C: Default> Queue<C> {
     /// Whoever takes looks up, although there may be nothing.
     #[cfg(feature = "sqlite")]
     pub(super) fn wake(&self) {
-        self.lock().is_woken = true;
-        self.filled.notify_one();
+        let mut state = self.lock();
+        state.is_woken = true;
+        self.call(state);
     }
 
     /// Nothing more comes. What this returns waits until what came is written, or known
@@ -121,13 +126,21 @@ impl<C: Default> Queue<C> {
             Some(ended) => Err(ended),
             None => Ok(state.batch.wait()),
         };
-        drop(state);
-        self.filled.notify_one();
+        self.call(state);
         async {
             match closing {
                 Ok(written) => known(written).await,
                 Err(ended) => ended,
             }
+        }
+    }
+
+    /// Wakes whoever takes, if that has to be: to wake nobody costs as much.
+    fn call(&self, mut state: MutexGuard<'_, State<C>>) {
+        let is_awaited = std::mem::take(&mut state.is_awaited);
+        drop(state);
+        if is_awaited {
+            self.filled.notify_one();
         }
     }
 

@@ -1,19 +1,13 @@
 //! Records for tests.
 
 use std::borrow::Cow;
-#[cfg(feature = "sqlite")]
-use std::time::Duration;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use smallvec::SmallVec;
 
-#[cfg(feature = "sqlite")]
-use super::kinds::Ending;
-use super::kinds::{MessageKind, Verdict};
+use super::kinds::{Ending, MessageKind, Verdict};
 use super::names::Names;
-use super::record::{AuditRecord, DecisionId, DecisionRecord, Facts};
-#[cfg(feature = "sqlite")]
-use super::record::{DecisionOf, OutcomeRecord};
+use super::record::{AuditRecord, DecisionId, DecisionOf, DecisionRecord, Facts, OutcomeRecord};
 
 /// Of a call of this tool, which is allowed.
 pub(super) fn decision(tool: &str) -> AuditRecord {
@@ -49,7 +43,6 @@ pub(super) fn decision_with(tool: &str, change: impl FnOnce(&mut Facts)) -> Audi
 }
 
 /// What came of it.
-#[cfg(feature = "sqlite")]
 pub(super) fn outcome(decision: &AuditRecord) -> AuditRecord {
     AuditRecord::Outcome(OutcomeRecord {
         time: SystemTime::UNIX_EPOCH,

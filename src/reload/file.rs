@@ -26,6 +26,10 @@ use crate::seam::asked;
 const QUIET: Duration = Duration::from_millis(100);
 /// It is read after this long, even if things go on happening to it.
 const LONGEST_UNREST: Duration = Duration::from_secs(1);
+/// What happens to other files is left alone for this long.
+const REST: Duration = Duration::from_millis(10);
+/// And then looked at for this long, however much there is: far more than comes meanwhile.
+const ROUND: Duration = Duration::from_millis(1);
 /// How often directories are looked for that disappear at the same time.
 const TRIES: u32 = 3;
 
@@ -208,9 +212,38 @@ impl Noticed {
 
 /// What the watcher calls. Only that something has happened is passed on, and of
 /// that once is enough.
+///
+/// A file of records is often in the same directory, and on Linux each time that one is
+/// written would wake the watcher. While it rests, the operating system makes one event of
+/// many, and says so if there are too many to keep.
 struct Listener {
     noticed: Arc<Mutex<Noticed>>,
     sender: SyncSender<()>,
+    /// Until when it does not rest again.
+    awake: Option<Instant>,
+}
+
+impl Listener {
+    fn new(noticed: Arc<Mutex<Noticed>>, sender: SyncSender<()>) -> Self {
+        Self {
+            noticed,
+            sender,
+            awake: None,
+        }
+    }
+
+    /// Whether it may rest after an event that does not matter. Not after each of many, or
+    /// what matters would have to wait for all of them.
+    fn may_rest(&self, now: Instant) -> bool {
+        cfg!(target_os = "linux") && self.awake.is_none_or(|until| until <= now)
+    }
+
+    fn rest(&mut self) {
+        if self.may_rest(Instant::now()) {
+            thread::sleep(REST);
+            self.awake = Some(Instant::now() + ROUND);
+        }
+    }
 }
 
 impl EventHandler for Listener {
@@ -218,7 +251,11 @@ impl EventHandler for Listener {
         let mut noticed = lock(&self.noticed);
         match event {
             Ok(event) if noticed.concerns(&event) => {}
-            Ok(_) => return,
+            Ok(_) => {
+                drop(noticed);
+                self.rest();
+                return;
+            }
             Err(error) => noticed.trouble = Some(error.to_string()),
         }
         drop(noticed);
@@ -285,10 +322,7 @@ impl Reader {
 
     /// Begins to watch.
     fn listen(&mut self, sender: &SyncSender<()>) {
-        let listener = Listener {
-            noticed: Arc::clone(&self.noticed),
-            sender: sender.clone(),
-        };
+        let listener = Listener::new(Arc::clone(&self.noticed), sender.clone());
         match notify::recommended_watcher(listener) {
             Ok(watcher) => {
                 self.watcher = Some(watcher);

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::row::{Row, forget};
 use super::schema::AUDIT;
-use crate::audit::place::{FileId, file_id, is_in_place};
+use crate::audit::place::{FileId, file_id, id_of};
 use crate::audit::queue::{Batch, Queue, Taken, Telling};
 use crate::sqlite::{roll_back, since_1970};
 use crate::store::StoreError;
@@ -178,6 +178,7 @@ fn may_pass(error: &rusqlite::Error) -> bool {
 struct Open {
     connection: Connection,
     log: File,
+    log_id: FileId,
     log_path: PathBuf,
 }
 
@@ -194,15 +195,17 @@ impl Open {
         // As long as the connection is open, it stays the same file.
         let log = OpenOptions::new().read(true).write(true).open(&log_path);
         let log = log.map_err(|error| not_used(&error))?;
+        let found = log.metadata().map_err(|error| not_used(&error))?;
         Ok(Self {
             connection,
             log,
+            log_id: id_of(&found),
             log_path,
         })
     }
 
     fn is_log_in_place(&self) -> bool {
-        is_in_place(&self.log, &self.log_path)
+        file_id(&self.log_path).is_ok_and(|found| found == self.log_id)
     }
 
     fn is_log_gone(&self) -> bool {

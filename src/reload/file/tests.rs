@@ -297,14 +297,25 @@ fn other_files_and_reads_are_no_change() {
     assert!(noticed.concerns(&Event::new(EventKind::Any)));
 
     let (sender, happened) = mpsc::sync_channel(1);
-    let mut listener = Listener {
-        noticed: Arc::new(Mutex::new(noticed)),
-        sender,
-    };
+    let mut listener = Listener::new(Arc::new(Mutex::new(noticed)), sender);
     listener.handle_event(Ok(event(written, "/a/audit.jsonl")));
     assert!(happened.try_recv().is_err());
     listener.handle_event(Ok(event(written, "/a/policy.json")));
     assert!(happened.try_recv().is_ok());
+}
+
+/// What matters waits behind them.
+#[cfg(target_os = "linux")]
+#[test]
+fn other_files_let_the_watcher_rest_but_not_after_each_of_many_events() {
+    let (sender, _happened) = mpsc::sync_channel(1);
+    let mut listener = Listener::new(Arc::default(), sender);
+    assert!(listener.may_rest(Instant::now()));
+    let other = Event::new(EventKind::Any).add_path("/a/audit.jsonl".into());
+    listener.handle_event(Ok(other));
+    let awake = listener.awake.unwrap();
+    assert!(!listener.may_rest(awake - ROUND));
+    assert!(listener.may_rest(awake));
 }
 
 #[test]

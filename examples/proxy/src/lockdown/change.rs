@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -36,23 +37,37 @@ pub(crate) fn change(config: &Path, what: &What, is_on: bool) -> Result<Locks, F
     if is_on {
         names_something(what, document.as_ref())?;
     }
-    // Who cannot wait for others can still stop everything.
-    let _turn = Turn::at(&path).ok();
+    change_at(&path, what, is_on, Turn::at(&path))
+}
+
+/// The same in this file. Without its turn only what stops everything goes on: anything else
+/// could undo what somebody locks at the same time.
+fn change_at(
+    path: &Path,
+    what: &What,
+    is_on: bool,
+    turn: io::Result<Turn>,
+) -> Result<Locks, Failure> {
+    let cannot = |error| Failure::start(format!("cannot write {}: {error}", path.display()));
+    let _turn = match turn {
+        Ok(turn) => Some(turn),
+        Err(_) if is_on && *what == What::Everything => None,
+        Err(error) => return Err(cannot(error)),
+    };
     let locks = match what {
         // Whatever is in the file.
         What::Everything => Locks {
             everything: is_on,
             ..match is_on {
-                true => Locks::read(&path).unwrap_or_default(),
+                true => Locks::read(path).unwrap_or_default(),
                 false => Locks::default(),
             }
         },
-        What::Server(name) => put(&path, |locks| &mut locks.servers, name, is_on)?,
-        What::Grant(label) => put(&path, |locks| &mut locks.grants, label, is_on)?,
-        What::Caller(name) => put(&path, |locks| &mut locks.callers, name, is_on)?,
+        What::Server(name) => put(path, |locks| &mut locks.servers, name, is_on)?,
+        What::Grant(label) => put(path, |locks| &mut locks.grants, label, is_on)?,
+        What::Caller(name) => put(path, |locks| &mut locks.callers, name, is_on)?,
     };
-    write(&path, &locks)
-        .map_err(|error| Failure::start(format!("cannot write {}: {error}", path.display())))?;
+    write(path, &locks).map_err(cannot)?;
     Ok(locks)
 }
 
@@ -124,5 +139,38 @@ fn names_something(what: &What, document: Option<&DocumentMut>) -> Result<(), Fa
             "there is no {noun} `{}`",
             shown(name)
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alice() -> What {
+        What::Caller("alice".to_owned())
+    }
+
+    #[test]
+    fn without_its_turn_only_what_stops_everything_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lockdown.toml");
+        let change = |what: &What, is_on| {
+            let taken = io::Error::other("somebody else is changing something");
+            change_at(&path, what, is_on, Err(taken))
+        };
+        let is_refused = |what: &What, is_on| match change(what, is_on) {
+            Err(Failure::Start(why)) => why.contains("somebody else is changing something"),
+            _ => false,
+        };
+        assert!(is_refused(&alice(), true) && !path.exists());
+        let locks = change_at(&path, &alice(), true, Turn::at(&path)).unwrap();
+        assert!(is_refused(&alice(), false) && is_refused(&What::Everything, false));
+        assert_eq!(Locks::read(&path), Ok(locks.clone()));
+        let everything = Locks {
+            everything: true,
+            ..locks
+        };
+        assert_eq!(change(&What::Everything, true).unwrap(), everything);
+        assert_eq!(Locks::read(&path), Ok(everything));
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     lines::{self, Line, LineWriter},
     message::{Message, method},
     policy,
+    running::Reach,
     shutdown::Signals,
     state::State,
 };
@@ -45,11 +46,15 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
     let (mut server, stdin, stdout) =
         Server::start(&args.command, Stdio::inherit()).map_err(Failure::Start)?;
-    let mut guard = MessageGuard::from_source(policy).server_name(server.name());
+    let name = match &args.server_name {
+        Some(name) => name.clone(),
+        None => Reach::Command(Box::new(args.command.clone().into())).told(),
+    };
+    let mut guard = MessageGuard::from_source(policy).server_name(name.as_str());
     if let Some(records) = records.clone() {
         guard = guard.audit(records);
     }
-    guard = state.open(server.name(), None).await?.under_guard(guard);
+    guard = state.open(&name, None).await?.under_guard(guard);
     let guard = Guard {
         connection: guard.connect(Caller::local()),
         client: LineWriter::new(tokio::io::stdout()),

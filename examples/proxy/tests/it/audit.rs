@@ -386,6 +386,9 @@ async fn stdio_is_recorded_too() {
         HashMap::from([("echo", "answered"), ("secret", "refused")])
     );
     assert!(decisions.values().all(|row| row["caller"] == "(local)"));
+    // Not the whole path, as `serve` has it: both count together then.
+    let name = server.file_name().unwrap().to_str().unwrap();
+    assert!(decisions.values().all(|row| row["server"] == name));
     assert!(
         !fs::read_to_string(&audit)
             .unwrap()

@@ -36,6 +36,9 @@ const SERVER_LINE: u64 = 32 << 20;
 /// How long the server may take to end, once nobody talks to it any more.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// What somebody can do about a server that does not go on.
+const SEE_WHY: &str = "what it wrote to stderr is above; run its command by itself to see more";
+
 /// Runs until one side ends it, or a signal.
 pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     let state = State::parse(&args.state)?;
@@ -115,7 +118,10 @@ async fn session(
         ))),
         (Done::Server, Err(_)) => Err(match timeout(Duration::ZERO, server.end()).await {
             Ok(Ok(status)) => ended_early(server, status),
-            _ => Failure::start(format!("`{}` no longer talks to the client", server.name())),
+            _ => Failure::start(format!(
+                "`{}` no longer talks to the client: {SEE_WHY}",
+                server.name()
+            )),
         }),
     }
 }
@@ -130,7 +136,10 @@ enum Done {
 }
 
 fn ended_early(server: &Server, status: ExitStatus) -> Failure {
-    Failure::start(format!("the server `{}` ended: {status}", server.name()))
+    Failure::start(format!(
+        "the server `{}` ended: {status}; {SEE_WHY}",
+        server.name()
+    ))
 }
 
 /// Judges what comes from either side.

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use toml_edit::{DocumentMut, Item};
+use toml_edit::{DocumentMut, Item, TableLike};
 
 use super::{Locks, Unknown, write};
 use crate::{
@@ -17,6 +17,9 @@ use crate::{
     failure::Failure,
     names::shown,
 };
+
+/// So many servers are named to somebody who names none of them.
+const MOST_NAMED: usize = 20;
 
 /// What is locked, or is not any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,15 @@ pub(crate) fn change(config: &Path, what: &What, is_on: bool) -> Result<Locks, F
         names_something(what, document.as_ref())?;
     }
     change_at(&path, what, is_on, Turn::at(&path))
+}
+
+/// What the file that belongs to a configuration locks: everything, if nobody knows. Blocks.
+pub(crate) fn now(config: &Path) -> Result<Locks, Failure> {
+    let (path, _) = file(config)?;
+    Ok(Locks::read(&path).unwrap_or(Locks {
+        everything: true,
+        ..Locks::default()
+    }))
 }
 
 /// The same in this file. Without its turn only what stops everything goes on: anything else
@@ -119,27 +131,33 @@ fn names_something(what: &What, document: Option<&DocumentMut>) -> Result<(), Fa
     let Some(document) = document else {
         return Ok(());
     };
-    let (is_there, noun, name) = match what {
-        What::Everything => return Ok(()),
+    let missing = match what {
+        What::Everything => None,
         // Who an issuer knows is not known here, but nobody is called nothing.
-        What::Caller(name) => (!name.is_empty(), "caller", name),
+        What::Caller(name) => name
+            .is_empty()
+            .then(|| "nobody is called nothing: give the name of the caller".to_owned()),
         What::Server(name) => {
             let servers = document.get("servers").and_then(Item::as_table_like);
             let is_there = servers.is_some_and(|servers| servers.contains_key(name));
-            (is_there, "server", name)
+            (!is_there).then(|| {
+                let all = servers.into_iter().flat_map(TableLike::iter);
+                let all: Vec<_> = all.take(MOST_NAMED).map(|(name, _)| shown(name)).collect();
+                let there = match all.is_empty() {
+                    true => "none".to_owned(),
+                    false => all.join(", "),
+                };
+                format!("there is no server `{}`: there is {there}", shown(name))
+            })
         }
-        What::Grant(label) => {
-            let is_there = config::has_grant(document.as_table(), label);
-            (is_there, "grant", label)
-        }
+        What::Grant(label) => (!config::has_grant(document.as_table(), label)).then(|| {
+            format!(
+                "there is no grant with the label `{}`: see `grant list`",
+                shown(label)
+            )
+        }),
     };
-    match is_there {
-        true => Ok(()),
-        false => Err(Failure::input(format!(
-            "there is no {noun} `{}`",
-            shown(name)
-        ))),
-    }
+    missing.map_or(Ok(()), |why| Err(Failure::input(why)))
 }
 
 #[cfg(test)]

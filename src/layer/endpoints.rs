@@ -14,9 +14,13 @@ use percent_encoding::percent_decode_str;
 use crate::caller::Caller;
 use crate::lock::lock;
 
-/// Streams that are remembered; those beyond it get their refusals with the
-/// POST, like those of later transports.
+/// Streams that are remembered. Of those beyond it nobody would know whose session they
+/// are, so they begin none; where no session is in the address, they get their refusals
+/// with the POST, like those of later transports.
 const MOST_STREAMS: usize = 10_000;
+
+/// Of them those of one caller, who takes none of the others' room.
+const MOST_OF_ONE: usize = 1_000;
 
 /// Segments of a path, and parts of a query, that could name a session.
 const MOST_SEGMENTS: usize = 16;
@@ -49,12 +53,19 @@ struct Streams {
     by_address: HashMap<String, Announced>,
     /// Those that share an address, too.
     count: usize,
+    /// Of them those of each caller.
+    of_caller: HashMap<Arc<str>, usize>,
 }
 
-/// An address that cannot be remembered, and so must not be told to the client: nobody
+/// Why an address cannot be remembered, and so must not be told to the client: nobody
 /// would know whose the session in it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Unfit;
+pub(super) enum Unfit {
+    /// It is too long or cannot be read.
+    Address,
+    /// The caller, or all of them together, have too many open streams.
+    NoRoom,
+}
 
 enum Announced {
     /// The stream of this caller.
@@ -86,32 +97,35 @@ pub(super) struct Announcement {
 }
 
 impl Endpoints {
-    /// Remembers what an `endpoint` event announced; `None` if there is nothing to
-    /// remember, or too much.
+    /// Remembers what an `endpoint` event announced; `None` if nothing in it is anybody's.
     pub(super) fn announce(
         self: &Arc<Self>,
         address: &[u8],
         caller: &Caller,
     ) -> Result<Option<Announcement>, Unfit> {
         if address.len() > LONGEST_ADDRESS {
-            return Err(Unfit);
+            return Err(Unfit::Address);
         }
         // It may be relative to the stream's own address.
-        let address = std::str::from_utf8(address).map_err(|_| Unfit)?;
+        let address = std::str::from_utf8(address).map_err(|_| Unfit::Address)?;
         let address = address
             .split_once('#')
             .map_or(address, |(address, _)| address);
         let (path, query) = address.split_once('?').unwrap_or((address, ""));
         if !has_few_parts(&decoded(path), query) {
-            return Err(Unfit);
+            return Err(Unfit::Address);
         }
         let Some(key) = key(path, query) else {
             return Ok(None);
         };
         let key = key.to_owned();
         let mailbox = Arc::<Mailbox>::default();
+        let sessions = sessions_in(path, query);
         let mut streams = lock(&self.streams);
-        if streams.count >= MOST_STREAMS {
+        if !streams.has_room_for(caller) {
+            if !sessions.is_empty() {
+                return Err(Unfit::NoRoom);
+            }
             // There are two with it now, though one is not remembered.
             if let Some(announced @ Announced::By(..)) = streams.by_address.get_mut(&key) {
                 *announced = Announced::Shared(1);
@@ -124,9 +138,8 @@ impl Endpoints {
             Some(Announced::Shared(streams)) => Announced::Shared(streams.saturating_add(1)),
         };
         streams.by_address.insert(key.clone(), announced);
-        streams.count = streams.count.saturating_add(1);
+        streams.begin(caller);
         drop(streams);
-        let sessions = sessions_in(path, query);
         let mut owners = lock(&self.owners);
         for session in &sessions {
             owners
@@ -202,7 +215,7 @@ impl Endpoints {
 
     fn forget(&self, announcement: &Announcement) {
         let mut streams = lock(&self.streams);
-        streams.count = streams.count.saturating_sub(1);
+        streams.end(&announcement.caller);
         match streams.by_address.get_mut(&announcement.key) {
             Some(Announced::Shared(count)) if *count > 1 => *count = count.saturating_sub(1),
             _ => {
@@ -221,6 +234,41 @@ impl Endpoints {
             }
             if callers.is_empty() {
                 owners.remove(session);
+            }
+        }
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Address => "the server announces an address that is too long or unreadable",
+            Self::NoRoom => {
+                "the server announces an address to a caller who has 1000 such streams open, or \
+                 there are 10000 of them"
+            }
+        })
+    }
+}
+
+impl Streams {
+    fn has_room_for(&self, caller: &Caller) -> bool {
+        let own = self.of_caller.get(caller.id());
+        self.count < MOST_STREAMS && own.is_none_or(|own| *own < MOST_OF_ONE)
+    }
+
+    fn begin(&mut self, caller: &Caller) {
+        self.count = self.count.saturating_add(1);
+        let own = self.of_caller.entry(caller.shared_id()).or_default();
+        *own = own.saturating_add(1);
+    }
+
+    fn end(&mut self, caller: &Caller) {
+        self.count = self.count.saturating_sub(1);
+        match self.of_caller.get_mut(caller.id()) {
+            Some(own) if *own > 1 => *own = own.saturating_sub(1),
+            _ => {
+                self.of_caller.remove(caller.id());
             }
         }
     }
@@ -383,6 +431,15 @@ mod tests {
 
     fn event() -> Bytes {
         Bytes::from_static(b"data: x\n\n")
+    }
+
+    /// One of so many callers that none of them has more streams than one may have; the
+    /// first is alice.
+    fn one_of(number: usize) -> Caller {
+        match number % (MOST_STREAMS / MOST_OF_ONE + 1) {
+            0 => Caller::new("alice"),
+            other => Caller::new(&other.to_string()),
+        }
     }
 
     fn delivers(endpoints: &Endpoints, target: &'static str) -> bool {
@@ -588,8 +645,7 @@ mod tests {
         for address in [&different as &dyn Fn(usize) -> String, &shared] {
             let endpoints = Arc::<Endpoints>::default();
             let announce = |number: usize| {
-                let announced =
-                    endpoints.announce(address(number).as_bytes(), &Caller::new("alice"));
+                let announced = endpoints.announce(address(number).as_bytes(), &one_of(number));
                 announced.unwrap()
             };
             let mut streams: Vec<_> = (0..MOST_STREAMS).map(announce).collect();
@@ -605,7 +661,7 @@ mod tests {
         let endpoints = Arc::<Endpoints>::default();
         let announce = |number: usize| {
             let address = format!("/m?s={number}");
-            let announced = endpoints.announce(address.as_bytes(), &Caller::new("alice"));
+            let announced = endpoints.announce(address.as_bytes(), &one_of(number));
             announced.unwrap()
         };
         let streams: Vec<_> = (0..MOST_STREAMS).map(announce).collect();
@@ -614,6 +670,37 @@ mod tests {
         assert!(!delivers(&endpoints, "/m?s=0"));
         drop(streams);
         assert!(lock(&endpoints.streams).by_address.is_empty());
+        assert!(lock(&endpoints.streams).of_caller.is_empty());
+    }
+
+    #[test]
+    fn who_has_too_many_streams_keeps_nobody_from_owning_a_session() {
+        let endpoints = Arc::<Endpoints>::default();
+        let announce = |number: usize, caller: &Caller| {
+            endpoints.announce(format!("/m?sessionId={number}").as_bytes(), caller)
+        };
+        let [alice, bob] = ["alice", "bob"].map(Caller::new);
+        let mut streams: Vec<_> = (0..MOST_OF_ONE).map(|of| announce(of, &alice)).collect();
+        assert!(streams.iter().all(Result::is_ok));
+        // A session of hers that is not told to her is none that others could POST to.
+        assert_eq!(announce(MOST_OF_ONE, &alice).err(), Some(Unfit::NoRoom));
+        let of_bob = announce(usize::MAX, &bob).unwrap();
+        let target = format!("/m?sessionId={}", usize::MAX).parse().unwrap();
+        assert!(of_bob.is_some() && !endpoints.may_post(&target, &alice));
+        streams.pop();
+        assert!(announce(MOST_OF_ONE, &alice).is_ok());
+    }
+
+    #[test]
+    fn a_session_that_nobody_could_own_is_not_told() {
+        let endpoints = Arc::<Endpoints>::default();
+        let announce = |number: usize| {
+            let address = format!("/m?sessionId={number}");
+            endpoints.announce(address.as_bytes(), &one_of(number))
+        };
+        let streams: Vec<_> = (0..MOST_STREAMS).map(announce).collect();
+        assert!(streams.iter().all(Result::is_ok));
+        assert_eq!(announce(MOST_STREAMS).err(), Some(Unfit::NoRoom));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 
 use super::budget::{Hold, Spent};
 use super::collect::Collected;
-use super::endpoints::{Announcement, Unfit};
+use super::endpoints::Announcement;
 use super::exchange::{Exchange, Role};
 use super::tell::{self, Teller};
 use crate::engine::Pending;
@@ -181,8 +181,8 @@ impl Events {
                 let endpoints = &exchange.config.endpoints;
                 match endpoints.announce(event.data, exchange.judge.caller()) {
                     Ok(announced) => *announcement = announced,
-                    Err(Unfit) => {
-                        tracing::warn!(target: "mcp_policy", "the server announces an address that is too long or unreadable; its client does not hear of it");
+                    Err(unfit) => {
+                        tracing::warn!(target: "mcp_policy", "{unfit}; its client does not hear of it");
                         return Verdict::Drop;
                     }
                 }

@@ -196,10 +196,14 @@ async fn answered<T>(
         }
         Err(_) => {
             broken.notify_one();
-            Err(StoreError::of("the Redis server does not answer"))
+            Err(SILENT)
         }
     }
 }
+
+const SILENT: StoreError = StoreError::of(
+    "the Redis server does not answer: it may be too busy, or cannot be reached from here",
+);
 
 /// Connects, and has the server learn the scripts: if everybody found out that it does
 /// not know them, it would be taught each by everybody.
@@ -222,7 +226,7 @@ async fn connect(
     };
     match timeout(PATIENCE, connecting).await {
         Ok(connected) => connected.map_err(|error: RedisError| error_of(&error)),
-        Err(_) => Err(StoreError::of("the Redis server does not answer")),
+        Err(_) => Err(SILENT),
     }
 }
 

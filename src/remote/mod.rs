@@ -85,7 +85,11 @@ impl Remote {
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let client = Client::open(url).map_err(|_| NO_URL)?;
-        let no_thread = |_| StoreError::of("no thread can be made for the Redis server");
+        let no_thread = |_| {
+            StoreError::of(
+                "no thread can be made for the Redis server: this process may have no more of them",
+            )
+        };
         // A runtime may not be dropped by everybody, so the thread has to be there first.
         let (give, take) = mpsc::channel::<Runtime>();
         let link = Link::default();
@@ -136,7 +140,11 @@ impl Remote {
     {
         self.link.check()?;
         let permit = Arc::clone(&self.outstanding).try_acquire_owned();
-        let permit = permit.map_err(|_| StoreError::of("too many questions wait already"))?;
+        let permit = permit.map_err(|_| {
+            StoreError::of(
+                "too many questions wait for the Redis server already: it is too slow for what it is asked",
+            )
+        })?;
         let (sender, answer) = oneshot::channel();
         let link = self.link.clone();
         self.runtime.spawn(async move {

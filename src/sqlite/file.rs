@@ -111,7 +111,10 @@ impl Purpose {
     pub(crate) fn open_to_read(&self, path: &Path) -> Result<Connection, StoreError> {
         let (connection, _) = self.connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
         match self.is_found_new(&connection)? {
-            true => Err(StoreError::new(format!("{} is empty", self.noun))),
+            true => Err(StoreError::new(format!(
+                "{} is empty: nothing was written there yet, or it is another one",
+                self.noun
+            ))),
             false => Ok(connection),
         }
     }
@@ -129,7 +132,10 @@ impl Purpose {
     }
 
     fn not_opened(&self, error: &std::io::Error) -> StoreError {
-        StoreError::new(format!("{} cannot be opened: {error}", self.noun))
+        StoreError::new(format!(
+            "{} cannot be opened: {error}; see that its folder is there, and that this user may use it",
+            self.noun
+        ))
     }
 
     fn prepare(&self, connection: &Connection) -> Result<(), StoreError> {

@@ -328,7 +328,7 @@ async fn a_client_that_can_open_pages_is_sent_to_one_at_once_and_held_when_it_co
     let accepted = json!({ OURS: {"action": "accept"}, "other": {"action": "accept"} });
     let second = again(&first, &state, Some(accepted));
     let operator = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::task::yield_now().await;
         assert_eq!(guarded.ran(), [Value::Null; 0]);
         guarded.approve_pending().await;
     };
@@ -878,7 +878,7 @@ async fn a_client_of_2025_11_25_that_can_open_pages_gets_the_error_for_it() {
         .unwrap();
     // The same call is held, because it has the address already.
     let operator = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::task::yield_now().await;
         guarded.approve_pending().await;
     };
     let (answer, ()) = tokio::join!(guarded.sends("alice", legacy(2, "ask", "s1")), operator);
@@ -933,7 +933,7 @@ async fn a_call_that_is_cancelled_is_not_held_and_the_server_hears_of_neither() 
     guarded.sends("alice", initialize(&json!({}))).await;
     guarded.ran();
     let cancel = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::task::yield_now().await;
         // Another call, another session and another caller's are none of it.
         for (caller, id, session) in [
             ("alice", json!(7), "s1"),
@@ -1015,7 +1015,7 @@ async fn what_is_for_us_and_not_for_the_server_is_recorded_as_answered() {
     let guarded = of(PolicyLayer::new(POLICY.parse().unwrap()).audit(kept.clone()));
     guarded.sends("alice", initialize(&json!({}))).await;
     let cancel = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::task::yield_now().await;
         kept.0.lock().unwrap().clear();
         guarded
             .sends("alice", of_session(&cancelled(&json!(1)), "s1"))

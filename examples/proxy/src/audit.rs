@@ -165,7 +165,8 @@ impl AuditSink for Noting {
 
 fn unusable(what: &str, path: &Path, error: impl fmt::Display) -> Failure {
     Failure::start(format!(
-        "cannot {what} the audit file {}: {error}",
+        "cannot {what} the audit file {}: {error}; say another with --audit, or `audit` in the \
+         configuration",
         path.display()
     ))
 }

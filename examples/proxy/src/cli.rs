@@ -84,7 +84,8 @@ pub(crate) enum Command {
     /// With the tools of a server, from a file or asked of the server itself, it
     /// also shows where the policy does not fit them, and what it says of each.
     /// Exit code 0: nothing found, or warnings only; 1: errors, or the server
-    /// could not be asked; 2: warnings, with --strict.
+    /// could not be asked; 2: warnings, with --strict. A wrong command line ends with 2,
+    /// too, and with nothing on stdout.
     Check(CheckArgs),
     /// Show everything that an agent can call, how dangerous it is and why, and a policy
     /// to begin with

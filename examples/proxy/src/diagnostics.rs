@@ -3,7 +3,12 @@
 
 mod report;
 
-use std::{ops::Range, path::Path};
+use std::{
+    error::Error as _,
+    io::{self, ErrorKind},
+    ops::Range,
+    path::Path,
+};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use mcp_policy::{Diagnostic, LoadError, Policy, Severity};
@@ -28,7 +33,7 @@ pub(crate) fn sentence(text: &str, colour: bool) -> String {
 pub(crate) fn text(path: &Path, error: &LoadError, colour: bool) -> String {
     let found = error.diagnostics();
     if found.is_empty() {
-        return sentence(&format!("{}: {error}", path.display()), colour);
+        return sentence(&unread(path, error), colour);
     }
     let mut out = String::new();
     for diagnostic in found {
@@ -46,11 +51,24 @@ pub(crate) fn text(path: &Path, error: &LoadError, colour: bool) -> String {
     out + &sentence(&summary, colour)
 }
 
+/// Why a policy could not be read, and how there could be one. The most frequent mistake of
+/// all is that it is somewhere else.
+fn unread(path: &Path, error: &LoadError) -> String {
+    let said = format!("{}: {error}", path.display());
+    let cause = error
+        .source()
+        .and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.is_some_and(|cause| cause.kind() == ErrorKind::NotFound) {
+        true => format!("{said}: name another file, or have `scan --write` write a policy there"),
+        false => said,
+    }
+}
+
 /// The same as a JSON array; never empty.
-pub(crate) fn json(error: &LoadError) -> Value {
+pub(crate) fn json(path: &Path, error: &LoadError) -> Value {
     match error.diagnostics() {
         // The file could not be read, so that there is no place to name.
-        [] => json!([{ "severity": "error", "message": error.to_string() }]),
+        [] => json!([{ "severity": "error", "message": unread(path, error) }]),
         found => json!(found),
     }
 }

@@ -70,8 +70,8 @@ impl Failure {
             Self::Usage(text) | Self::Input(text) | Self::Start(text) => {
                 writeln!(io::stderr(), "{}", diagnostics::sentence(text, colour))
             }
-            Self::Policy { error, .. } if json => {
-                writeln!(io::stdout(), "{}", diagnostics::json(error))
+            Self::Policy { path, error } if json => {
+                writeln!(io::stdout(), "{}", diagnostics::json(path, error))
             }
             Self::Config(error) if json => writeln!(io::stdout(), "{}", error.json()),
             Self::Config(error) => writeln!(io::stderr(), "{}", error.text(colour)),

@@ -16,7 +16,8 @@
 //! is told, [`throttle`] what is not said too often, [`public`] what callers see of that,
 //! and [`page`] how a browser gets pages, [`config`] which servers there are and for whom,
 //! [`lockdown`] what of that is locked, [`jwt`] what tokens of issuers prove, and [`fleet`]
-//! how many are served, [`serve`] and [`demo`] what there is to start. [`stdio`] is the same
+//! how many are served, [`serve`] and [`demo`] what there is to start, and
+//! [`around`] what comes with it. [`stdio`] is the same
 //! policy without HTTP, and [`bridge`] with HTTP on one side only: [`child`] is the server
 //! that they start, [`lines`] how messages are told apart, [`message`] what has to be known
 //! of one to carry it, [`stream`] which answers are streams. [`client`] asks servers what
@@ -27,6 +28,7 @@
 
 mod access;
 mod admin;
+mod around;
 mod audit;
 mod bridge;
 mod called;

@@ -1,27 +1,25 @@
 //! The `serve` command: one policy in front of one server; or, in [`fleet`],
 //! many.
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, path::Path, process::ExitCode};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
-use mcp_policy::{AuditSink, PolicyFile, PolicyLayer, Webhook};
+use mcp_policy::{PolicyFile, PolicyLayer};
 use tokio::net::TcpListener;
 use tower::{BoxError, Service};
 
 use crate::{
     access::{Access, ENDPOINT},
     admin::Admin,
-    audit::{self, Lost, Records},
+    around::{self, Kept, Wanted},
     bridge::Bridge,
     cli::ServeArgs,
     failure::Failure,
     fleet,
     gateway::gateway,
-    listening,
-    monitor::{Monitor, Watched, WatchedStores},
-    policy,
+    listening, policy,
     public::{self, PublicPages, PublicUrl},
     running::{self, PolicyNow, Reach},
     sealing,
@@ -29,7 +27,6 @@ use crate::{
     shutdown::Hangups,
     stack,
     state::{State, Stores},
-    traces,
     upstream::Target,
     webhook,
 };
@@ -67,12 +64,22 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     }
     take_hangups()?;
     let name = name_of(args, target.as_ref());
-    let loaded = || tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
-    let around = Around::open(args, admin, webhook, (&state, &name), loaded).await?;
+    let wanted = Wanted {
+        listen: args.listen,
+        otherwise: "choose another address with --listen",
+        metrics: args.metrics,
+        audit: args.audit.audit.as_ref(),
+        audit_keep: args.audit.audit_keep,
+    };
+    let begun = around::begin(&wanted, admin).await?;
+    tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
+    let key = sealing::read(args.key_file.as_deref())?;
+    let stores = state.open(&name, key).await?;
+    let around = begun.keeping_in(kept(&stores), webhook);
     let pages = public
         .as_ref()
         .map(|url| PublicPages::new(url, access.clone(), around.admin.approvals()));
-    let layer = stack::layer(policy.clone(), &name, Some(around.audit), around.stores);
+    let layer = stack::layer(policy.clone(), &name, Some(around.audit), stores);
     let layer = stack::told_of(public, layer);
     let shown = shown(policy_file, &policy);
     let reach = reach(args, target.as_ref());
@@ -83,7 +90,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
         Some(target) => {
             admin.open(&access).await?;
             let upstream = stack::upstream(target)?;
-            open(around.monitor, &access);
+            around.monitoring.open(&access);
             let service = public::beside(gateway(layer, access, upstream), pages);
             listening::serve_until_stopped(around.listener, service, &alone(), |_| ()).await
         }
@@ -91,12 +98,12 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
             let command = args.server.command.clone();
             let bridge = Bridge::new(command, policy, args.show_server_stderr);
             admin.open(&access).await?;
-            open(around.monitor, &access);
+            around.monitoring.open(&access);
             let service = gateway(layer, access, bridge.clone());
             guard_command(around.listener, public::beside(service, pages), bridge).await
         }
     };
-    audit::close(around.records).await;
+    around.ending.end().await;
     ended
 }
 
@@ -132,65 +139,12 @@ impl Entry {
     }
 }
 
-/// What there is around the layer.
-struct Around {
-    admin: Admin,
-    monitor: Option<(Monitor, Watched)>,
-    records: Option<Records>,
-    audit: Arc<dyn AuditSink>,
-    listener: TcpListener,
-    stores: Stores,
-}
-
-impl Around {
-    /// Opens it in the order in which it may fail; `loaded` is called once the address is
-    /// taken.
-    async fn open(
-        args: &ServeArgs,
-        admin: Admin,
-        webhook: Option<Webhook>,
-        (state, name): (&State, &str),
-        loaded: impl FnOnce(),
-    ) -> Result<Self, Failure> {
-        let monitor = match args.metrics {
-            Some(address) => Some(Monitor::new(address).await?),
-            None => None,
-        };
-        traces::start()?;
-        let records = audit::open(args.audit.audit.as_ref(), args.audit.audit_keep)?;
-        let admin = admin.recording_in(args.audit.audit.as_ref());
-        let lost = Lost::default();
-        let audit = lost.beside(admin.shown_beside(records.clone()));
-        let otherwise = "choose another address with --listen";
-        let listener = listening::bind(args.listen, otherwise).await?;
-        loaded();
-        let key = sealing::read(args.key_file.as_deref())?;
-        let stores = state.open(name, key).await?;
-        let admin = admin.keeping_in(stores.approvals());
-        let admin = admin.counting_in(stores.counted());
-        if let Some(webhook) = webhook {
-            tokio::spawn(admin.approvals().notify(webhook));
-        }
-        let watched = WatchedStores {
-            sessions: stores.sessions(),
-            approvals: admin.approvals(),
-        };
-        let watched = Watched::new(watched, lost);
-        Ok(Self {
-            admin,
-            monitor: monitor.map(|monitor| (monitor, watched)),
-            records,
-            audit,
-            listener,
-            stores,
-        })
-    }
-}
-
-/// Tells monitoring, once there is nothing any more that could keep it from serving.
-fn open(monitor: Option<(Monitor, Watched)>, access: &Access) {
-    if let Some((monitor, watched)) = monitor {
-        monitor.open(access, watched);
+/// Where state is kept in front of one server.
+fn kept(stores: &Stores) -> Kept {
+    Kept {
+        approvals: stores.approvals(),
+        counted: stores.counted(),
+        sessions: stores.sessions(),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
     lines::{self, Line, LineWriter},
     message::{Message, method},
     policy,
+    running::Reach,
     shutdown::Signals,
     state::State,
 };
@@ -35,6 +36,9 @@ const SERVER_LINE: u64 = 32 << 20;
 /// How long the server may take to end, once nobody talks to it any more.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// What somebody can do about a server that does not go on.
+const SEE_WHY: &str = "what it wrote to stderr is above; run its command by itself to see more";
+
 /// Runs until one side ends it, or a signal.
 pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     let state = State::parse(&args.state)?;
@@ -45,11 +49,15 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
     let (mut server, stdin, stdout) =
         Server::start(&args.command, Stdio::inherit()).map_err(Failure::Start)?;
-    let mut guard = MessageGuard::from_source(policy).server_name(server.name());
+    let name = match &args.server_name {
+        Some(name) => name.clone(),
+        None => Reach::Command(Box::new(args.command.clone().into())).told(),
+    };
+    let mut guard = MessageGuard::from_source(policy).server_name(name.as_str());
     if let Some(records) = records.clone() {
         guard = guard.audit(records);
     }
-    guard = state.open(server.name(), None).await?.under_guard(guard);
+    guard = state.open(&name, None).await?.under_guard(guard);
     let guard = Guard {
         connection: guard.connect(Caller::local()),
         client: LineWriter::new(tokio::io::stdout()),
@@ -110,7 +118,10 @@ async fn session(
         ))),
         (Done::Server, Err(_)) => Err(match timeout(Duration::ZERO, server.end()).await {
             Ok(Ok(status)) => ended_early(server, status),
-            _ => Failure::start(format!("`{}` no longer talks to the client", server.name())),
+            _ => Failure::start(format!(
+                "`{}` no longer talks to the client: {SEE_WHY}",
+                server.name()
+            )),
         }),
     }
 }
@@ -125,7 +136,10 @@ enum Done {
 }
 
 fn ended_early(server: &Server, status: ExitStatus) -> Failure {
-    Failure::start(format!("the server `{}` ended: {status}", server.name()))
+    Failure::start(format!(
+        "the server `{}` ended: {status}; {SEE_WHY}",
+        server.name()
+    ))
 }
 
 /// Judges what comes from either side.

@@ -81,7 +81,8 @@ pub(crate) fn start() -> Result<(), Failure> {
     }
     let cannot = |why: &dyn std::fmt::Display| {
         Failure::start(format!(
-            "cannot send traces where OTEL_EXPORTER_OTLP_… says: {why}"
+            "cannot send traces where OTEL_EXPORTER_OTLP_… says: {why}; without that variable none \
+             are sent"
         ))
     };
     let client = Collector::new().map_err(|error| cannot(&error))?;

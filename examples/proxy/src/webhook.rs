@@ -1,15 +1,41 @@
 //! Who is told of what waits for an approval, with `--webhook`.
 
-use std::env;
+use std::{env, sync::Arc, time::Duration};
 
 use http::{Uri, uri::Scheme};
-use mcp_policy::{Webhook, WebhookError};
+use mcp_policy::{Approvals, Webhook, WebhookError};
+use tokio::time::{sleep, timeout};
 
 use crate::{access, environment::WEBHOOK_SECRET, failure::Failure, secret::Secret};
 
 /// What a secret reads like, and how to get one.
 const READS_LIKE: &str = "whsec_ and 24 to 64 random bytes in base64, as \
                           `echo whsec_$(openssl rand -base64 32)` prints it";
+
+/// How long it may take until what happened last is known where it is told.
+const SETTLING: Duration = Duration::from_millis(500);
+/// How long the last notices may take at the end.
+const LAST: Duration = Duration::from_secs(5);
+
+/// Somebody who is told of what waits.
+pub(crate) struct Told(Arc<Webhook>);
+
+/// Tells of what waits there, and of what becomes of it, until the program ends.
+pub(crate) fn tell(webhook: Webhook, approvals: &Approvals) -> Told {
+    let webhook = Arc::new(webhook);
+    tokio::spawn(approvals.notify(Arc::clone(&webhook)));
+    Told(webhook)
+}
+
+impl Told {
+    /// Sends what is left, when nothing more is served.
+    pub(crate) async fn end(self) {
+        sleep(SETTLING).await;
+        if timeout(LAST, self.0.flush()).await.is_err() {
+            tracing::warn!("the webhook does not take the last notices of what waits");
+        }
+    }
+}
 
 /// Begins to send to this URL. The errors repeat neither it nor the secret.
 pub(crate) fn open(url: &Secret) -> Result<Webhook, Failure> {

@@ -21,8 +21,10 @@ use crate::store::StoreError;
 const VERSION: u8 = 1;
 
 /// Without a reason: that could repeat an argument.
-const UNREADABLE: StoreError =
-    StoreError::of("a request for approval cannot be read: nobody knows what it asks for");
+const UNREADABLE: StoreError = StoreError::of(
+    "a request for approval cannot be read, as if a later version or somebody else had written \
+         it: nobody knows what it asks for",
+);
 
 /// All but what is shown.
 #[derive(Serialize, Deserialize)]

@@ -18,7 +18,10 @@ const AT_ONCE: usize = 500;
 
 /// How long it may take to look through everything.
 const PATIENCE: Duration = Duration::from_secs(30);
-const TOO_MUCH: StoreError = StoreError::of("the Redis server holds too much to look through");
+const TOO_MUCH: StoreError = StoreError::of(
+    "the Redis server holds too much to look through: a database of its own, as in \
+     redis://HOST/1, holds nothing else",
+);
 
 /// What is counted, of what is meant; no more than so many.
 pub(super) async fn usage(

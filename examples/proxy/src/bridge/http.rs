@@ -96,7 +96,7 @@ impl Bridge {
             matches!(&message.kind, Kind::Request { method, .. } if method == "initialize");
         if begins && !asked.head.headers.contains_key(SESSION_ID) {
             if body.len() > HANDSHAKE {
-                let text = "The handshake is longer than 64 KiB.";
+                let text = "The handshake is longer than 64 KiB. Declare less in `initialize`.";
                 return asked.refuse(StatusCode::OK, INVALID_REQUEST, text);
             }
             return self.begin(asked, copy(&body)).await;

@@ -420,7 +420,8 @@ impl Session {
         });
         starting.await.unwrap_or_else(|_| {
             Err(Refused::new(
-                "The MCP server behind this proxy could not be started, so the call was not made.",
+                "The MCP server behind this proxy could not be started, so the call was not made. Its \
+                 operator finds out why in the log.",
             ))
         })
     }

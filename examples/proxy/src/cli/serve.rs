@@ -180,6 +180,13 @@ pub(crate) struct StdioArgs {
     #[arg(long, value_name = "STATE", env = STATE, hide_env_values = true, default_value = "memory")]
     pub(crate) state: Secret,
 
+    /// What the server is called in records and where it is counted
+    ///
+    /// Servers that are different and share a --state need different names
+    /// [default: its program].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) server_name: Option<String>,
+
     /// The server to start, and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub(crate) command: Vec<OsString>,
@@ -191,6 +198,7 @@ impl fmt::Debug for StdioArgs {
         f.debug_struct("StdioArgs")
             .field("policy", &self.policy)
             .field("audit", &self.audit)
+            .field("server_name", &self.server_name)
             .field("command", &self.command.first())
             .finish_non_exhaustive()
     }

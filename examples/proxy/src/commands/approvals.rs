@@ -16,7 +16,7 @@ use super::show::{print, table};
 use crate::{
     admin::PATH,
     cli::{ApprovalsCommand, DecideArgs},
-    environment::TOKEN,
+    environment::{TOKEN, TOKENS},
     failure::Failure,
     json_text::{indented, one_line, visible},
     names::{cut, shown},
@@ -124,7 +124,8 @@ async fn ask(
     timeout(PATIENCE, answering).await.unwrap_or_else(|_| {
         let seconds = PATIENCE.as_secs();
         Err(Failure::start(format!(
-            "no answer from {admin} in {seconds} s"
+            "no answer from {admin} in {seconds} s: say another address with --admin, if it is not \
+             that of the proxy's approvals"
         )))
     })
 }
@@ -139,11 +140,13 @@ fn refused(admin: SocketAddr, status: StatusCode, text: &str) -> Failure {
     match serde_json::from_str::<Said>(text) {
         // What it says to that is for those who send it by themselves.
         Ok(_) if status == StatusCode::UNAUTHORIZED => Failure::start(format!(
-            "the proxy at {admin} does not know the token in {TOKEN}"
+            "the proxy at {admin} does not know the token in {TOKEN}: it prints one when it starts, \
+             unless its own {TOKENS} names operators and theirs"
         )),
         Ok(Said { error }) => Failure::start(visible(&error)),
         Err(_) => Failure::start(format!(
-            "what answers with status {} there is not the admin address of a proxy",
+            "what answers with status {} there is not the admin address of a proxy: say another with \
+             --admin",
             status.as_u16()
         )),
     }
@@ -151,7 +154,9 @@ fn refused(admin: SocketAddr, status: StatusCode, text: &str) -> Failure {
 
 fn read<'a, T: Deserialize<'a>>(answer: &'a str) -> Result<T, Failure> {
     serde_json::from_str(answer).map_err(|_| {
-        Failure::start("what answers there is not the admin address of a proxy".to_owned())
+        Failure::start(
+            "what answers there is not the admin address of a proxy: say another with --admin",
+        )
     })
 }
 

@@ -109,7 +109,7 @@ fn configuration(args: &CheckArgs, json: bool) -> Result<ExitCode, Failure> {
 
 fn show_errors(args: &CheckArgs, error: &LoadError, json: bool) {
     if json {
-        print_json(&json!({ "ok": false, "diagnostics": diagnostics::json(error) }));
+        print_json(&json!({ "ok": false, "diagnostics": diagnostics::json(&args.policy, error) }));
     } else {
         let colour = diagnostics::colours(io::stdout().is_terminal());
         print(&diagnostics::text(&args.policy, error, colour));

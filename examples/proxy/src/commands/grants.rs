@@ -10,8 +10,9 @@ use serde_json::json;
 use super::show::{print, print_json, table};
 use crate::{
     cli::{GrantAddArgs, GrantCommand, GrantListArgs, GrantOneArgs},
-    config::granting::{self, Made, NewGrant},
+    config::granting::{self, Listed, Made, NewGrant},
     failure::Failure,
+    lockdown::{Somebody, change},
     names::shown,
 };
 
@@ -38,13 +39,24 @@ fn add(args: &GrantAddArgs, json: bool) -> Result<(), Failure> {
 
 fn list(args: &GrantListArgs, json: bool) -> Result<(), Failure> {
     let grants = granting::list(&args.config)?;
+    let locks = change::now(&args.config)?;
+    let is_locked = |grant: &Listed| {
+        let label = grant.label.as_deref();
+        let who = Somebody {
+            grant: label,
+            caller: label.unwrap_or_default(),
+        };
+        locks.concerns(grant.server.as_deref().unwrap_or_default(), who)
+    };
     if json {
         let grants = grants.iter().map(|grant| {
             json!({
                 "label": grant.label,
                 "server": grant.server,
                 "policy": grant.policy,
+                "claims": grant.claims,
                 "revoked": grant.is_revoked,
+                "locked": is_locked(grant),
             })
         });
         print_json(&grants.collect());
@@ -54,19 +66,23 @@ fn list(args: &GrantListArgs, json: bool) -> Result<(), Failure> {
         .iter()
         .map(|grant| {
             let cell = |text: &Option<String>| shown(text.as_deref().unwrap_or_default());
-            let state = match grant.is_revoked {
-                true => "revoked",
-                false => "",
+            let state = match (grant.is_revoked, is_locked(grant)) {
+                (true, true) => "revoked, locked",
+                (true, false) => "revoked",
+                (false, true) => "locked",
+                (false, false) => "",
             };
+            let claims: Vec<_> = grant.claims.iter().map(|name| shown(name)).collect();
             [
                 cell(&grant.label),
                 cell(&grant.server),
                 cell(&grant.policy),
+                claims.join(", "),
                 state.to_owned(),
             ]
         })
         .collect();
-    print(table(["LABEL", "SERVER", "POLICY", "STATE"], &rows).trim_end());
+    print(table(["LABEL", "SERVER", "POLICY", "CLAIMS", "STATE"], &rows).trim_end());
     Ok(())
 }
 

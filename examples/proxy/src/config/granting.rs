@@ -214,7 +214,12 @@ impl Open {
         match grants.or_insert(Item::ArrayOfTables(ArrayOfTables::new())) {
             Item::ArrayOfTables(tables) => tables.push(grant),
             Item::Value(Value::Array(list)) => list.push(grant.into_inline_table()),
-            _ => return Err(Failure::input("`grants` is no list of tables")),
+            _ => {
+                return Err(Failure::input(format!(
+                    "{}: `grants` has to be a list: write each grant as `[[grants]]`",
+                    self.seen.path().display()
+                )));
+            }
         }
         Ok(())
     }

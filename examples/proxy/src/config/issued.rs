@@ -66,7 +66,8 @@ pub(super) fn read(
     };
     let scopes = fields.texts("scopes");
     for scope in scopes.iter().filter(|scope| !is_scope(scope.value)) {
-        problems.say(&scope.span, "this is no scope of OAuth");
+        let help = "one is printable ASCII without blanks, quotes and backslashes";
+        problems.advise(&scope.span, "this is no scope of OAuth", help);
     }
     let (audience, caller) = (named("audience"), named("caller"));
     Some(Issued {

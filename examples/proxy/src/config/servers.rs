@@ -97,7 +97,8 @@ pub(super) fn read(root: &Fields<'_>) -> BTreeMap<String, Server> {
         }
         let Some(fields) = item.as_table_like() else {
             let message = format!("`servers.{name}` has to be a table");
-            reading.problems.say(&key, message);
+            let help = "write its settings below `[servers.NAME]`";
+            reading.problems.advise(&key, message, help);
             continue;
         };
         if let Some(server) = one(name, fields, key, reading) {
@@ -183,7 +184,8 @@ fn headers(fields: &Fields<'_>, table: &Spanned<&dyn TableLike>) -> HeaderMap {
         match crate::upstream::header(name, secret.expose()) {
             Ok((name, _)) if all.contains_key(&name) => {
                 let message = format!("the header `{name}` is there twice");
-                fields.reading.problems.say(&span, message);
+                let help = "leave one out: upper and lower case are the same";
+                fields.reading.problems.advise(&span, message, help);
             }
             Ok((name, value)) => {
                 let name: HeaderName = name;
@@ -240,7 +242,8 @@ fn command(fields: &Fields<'_>) -> Option<Command> {
         for (name, value) in members(fields, &table) {
             if name.is_empty() || name.contains(['=', '\0']) {
                 let message = format!("`{}` cannot be the name of a variable", shown(name));
-                problems.say(&value.span, message);
+                let help = "it has a name, without `=` and NUL";
+                problems.advise(&value.span, message, help);
                 continue;
             }
             match secret(fields.reading, &shown(name), &value) {

@@ -95,7 +95,7 @@ impl Report {
             found
         });
         let policies = self.policies.iter().flat_map(|(path, error)| {
-            let found = super::json(error);
+            let found = super::json(path, error);
             let found = found.as_array().cloned().unwrap_or_default();
             found.into_iter().map(|mut found| {
                 if let Some(members) = found.as_object_mut() {

@@ -16,18 +16,19 @@ use super::{Fleet, Settled};
 use crate::{
     access::ENDPOINT,
     admin::Admin,
-    audit::{self, Lost, Place},
+    around::{self, Kept, Wanted},
+    audit::Place,
     config::{Config, Limits},
     failure::Failure,
     gateway, listening,
     lockdown::Lockdown,
-    monitor::{Monitor, Obstacle, Watched, WatchedStores},
+    monitor::Obstacle,
     public::{PublicPages, PublicUrl},
     running::Now,
     sealing,
     secret::Secret,
     state::State,
-    traces, webhook,
+    webhook,
 };
 
 /// What a configuration said of that.
@@ -71,39 +72,34 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     };
     let webhook = config.webhook.as_ref().map(webhook::open).transpose()?;
     let admin = Admin::new(config.admin)?;
-    let monitor = match config.metrics {
-        Some(address) => Some(Monitor::new(address).await?),
-        None => None,
+    let wanted = Wanted {
+        listen: config.listen,
+        otherwise: "choose another address with `listen`",
+        metrics: config.metrics,
+        audit: config.audit.as_ref(),
+        audit_keep: config.audit_keep,
     };
-    traces::start()?;
-    let records = audit::open(config.audit.as_ref(), config.audit_keep)?;
-    let admin = admin.recording_in(config.audit.as_ref());
-    let lost = Lost::default();
-    let audit = lost.beside(admin.shown_beside(records.clone()));
-    let listener = listening::bind(config.listen, "choose another address with `listen`").await?;
+    let begun = around::begin(&wanted, admin).await?;
     let keys = sealing::read(config.key_file.as_deref())?;
     let stores = state.open_for_many(keys).await?;
-    let admin = admin.keeping_in(stores.approvals());
-    let admin = admin.counting_in(Some(stores.counted()));
-    if let Some(webhook) = webhook {
-        tokio::spawn(admin.approvals().notify(webhook));
-    }
-    let watched = WatchedStores {
+    let kept = Kept {
+        approvals: stores.approvals(),
+        counted: Some(stores.counted()),
         sessions: Some(stores.sessions("(ready)")?),
-        approvals: admin.approvals(),
     };
-    let mut watched = Watched::new(watched, lost);
+    let around = begun.keeping_in(kept, webhook);
+    let admin = around.admin;
     warn_of_names(&config);
     let lockdown = Lockdown::new(&config.lockdown);
     let lockdown = lockdown.map_err(|error| Failure::start(error.to_string()))?;
     let settled = Settled {
-        address: listener.local_addr().unwrap_or(config.listen),
+        address: around.listener.local_addr().unwrap_or(config.listen),
         start: Start::of(&config),
         keeps: state.keeps(),
         stores,
         approvals: admin.store(),
         budgets: budgets(&config.limits, lockdown.for_all()),
-        audit,
+        audit: around.audit,
         pages: pages(&config, &admin),
         lockdown: Arc::new(lockdown),
         news: admin.news().clone(),
@@ -114,12 +110,10 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     let admin = told_of(admin, &fleet);
     admin.open(&access).await?;
     Fleet::attend(&fleet)?;
-    if let Some(monitor) = monitor {
-        watched.obstacles.push(unreadable(&fleet));
-        monitor.open(&access, watched);
-    }
-    let ended = serve_fleet(listener, fleet).await;
-    audit::close(records).await;
+    let monitoring = around.monitoring.watching(unreadable(&fleet));
+    monitoring.open(&access);
+    let ended = serve_fleet(around.listener, fleet).await;
+    around.ending.end().await;
     ended
 }
 

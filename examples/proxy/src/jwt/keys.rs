@@ -236,20 +236,19 @@ impl Keys {
         if is_known && known.is_younger_than(FRESH) {
             return Ok(found);
         }
-        // What is known still counts while an issuer is away, so not every call waits for it.
-        let waits = !is_known || !self.0.is_away();
         match Arc::clone(&self.0.asked).try_lock_owned() {
             Ok(turn) => {
                 // On its own: that somebody goes away keeps nobody from getting keys.
                 let shared = Arc::clone(&self.0);
                 let asking = tokio::spawn(async move { shared.ask(turn).await });
-                if waits {
+                // What is known still counts while an issuer is away.
+                if !is_known || !self.0.is_away() {
                     let _ = timeout(PATIENCE, asking).await;
                 }
             }
-            // Somebody is asking.
-            Err(_) if waits => drop(timeout(PATIENCE, self.0.asked.lock()).await),
-            Err(_) => {}
+            // Somebody is asking, and waits for that in place of all whose keys are known.
+            Err(_) if is_known => {}
+            Err(_) => drop(timeout(PATIENCE, self.0.asked.lock()).await),
         }
         let known = self.0.known();
         match known.is_younger_than(LONGEST_KEPT) {

@@ -478,19 +478,30 @@ async fn an_issuer_that_hangs_keeps_everybody_for_so_long_only() {
     assert!(before.elapsed() < Duration::from_secs(8));
 }
 
-/// Only the first of them waits to hear that it does not answer.
+/// Only the first of them waits to hear that it does not answer, and whoever comes meanwhile
+/// does not.
 #[tokio::test]
 async fn an_issuer_that_hangs_keeps_nobody_whose_key_is_known() {
     let key = Signer::ec("a");
     let issuer = issuer(&[&key]).await;
-    let verifier = issuer.verifier(&[]);
+    let verifier = Arc::new(issuer.verifier(&[]));
     let token = key.sign(&issuer.claims());
     assert!(verifier.verify(&token).await.is_ok());
     issuer.hangs.store(true, Ordering::Relaxed);
     later(16 * 60).await;
     // From here on time passes where everybody waits.
     tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let first = tokio::spawn({
+        let (verifier, token) = (Arc::clone(&verifier), token.clone());
+        async move { verifier.verify(&token).await }
+    });
+    tokio::task::yield_now().await;
     assert!(verifier.verify(&token).await.is_ok());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(!first.is_finished());
+    assert!(first.await.unwrap().is_ok());
+    assert!(began.elapsed() >= Duration::from_secs(5));
     for _ in 0..3 {
         tokio::time::advance(Duration::from_secs(11)).await;
         let before = tokio::time::Instant::now();

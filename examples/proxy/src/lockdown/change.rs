@@ -2,10 +2,11 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
 };
 
-use toml_edit::{DocumentMut, Item};
+use toml_edit::{DocumentMut, Item, TableLike};
 
 use super::{Locks, Unknown, write};
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
     failure::Failure,
     names::shown,
 };
+
+/// So many servers are named to somebody who names none of them.
+const MOST_NAMED: usize = 20;
 
 /// What is locked, or is not any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,23 +40,46 @@ pub(crate) fn change(config: &Path, what: &What, is_on: bool) -> Result<Locks, F
     if is_on {
         names_something(what, document.as_ref())?;
     }
-    // Who cannot wait for others can still stop everything.
-    let _turn = Turn::at(&path).ok();
+    change_at(&path, what, is_on, Turn::at(&path))
+}
+
+/// What the file that belongs to a configuration locks: everything, if nobody knows. Blocks.
+pub(crate) fn now(config: &Path) -> Result<Locks, Failure> {
+    let (path, _) = file(config)?;
+    Ok(Locks::read(&path).unwrap_or(Locks {
+        everything: true,
+        ..Locks::default()
+    }))
+}
+
+/// The same in this file. Without its turn only what stops everything goes on: anything else
+/// could undo what somebody locks at the same time.
+fn change_at(
+    path: &Path,
+    what: &What,
+    is_on: bool,
+    turn: io::Result<Turn>,
+) -> Result<Locks, Failure> {
+    let cannot = |error| Failure::start(format!("cannot write {}: {error}", path.display()));
+    let _turn = match turn {
+        Ok(turn) => Some(turn),
+        Err(_) if is_on && *what == What::Everything => None,
+        Err(error) => return Err(cannot(error)),
+    };
     let locks = match what {
         // Whatever is in the file.
         What::Everything => Locks {
             everything: is_on,
             ..match is_on {
-                true => Locks::read(&path).unwrap_or_default(),
+                true => Locks::read(path).unwrap_or_default(),
                 false => Locks::default(),
             }
         },
-        What::Server(name) => put(&path, |locks| &mut locks.servers, name, is_on)?,
-        What::Grant(label) => put(&path, |locks| &mut locks.grants, label, is_on)?,
-        What::Caller(name) => put(&path, |locks| &mut locks.callers, name, is_on)?,
+        What::Server(name) => put(path, |locks| &mut locks.servers, name, is_on)?,
+        What::Grant(label) => put(path, |locks| &mut locks.grants, label, is_on)?,
+        What::Caller(name) => put(path, |locks| &mut locks.callers, name, is_on)?,
     };
-    write(&path, &locks)
-        .map_err(|error| Failure::start(format!("cannot write {}: {error}", path.display())))?;
+    write(path, &locks).map_err(cannot)?;
     Ok(locks)
 }
 
@@ -104,25 +131,64 @@ fn names_something(what: &What, document: Option<&DocumentMut>) -> Result<(), Fa
     let Some(document) = document else {
         return Ok(());
     };
-    let (is_there, noun, name) = match what {
-        What::Everything => return Ok(()),
+    let missing = match what {
+        What::Everything => None,
         // Who an issuer knows is not known here, but nobody is called nothing.
-        What::Caller(name) => (!name.is_empty(), "caller", name),
+        What::Caller(name) => name
+            .is_empty()
+            .then(|| "nobody is called nothing: give the name of the caller".to_owned()),
         What::Server(name) => {
             let servers = document.get("servers").and_then(Item::as_table_like);
             let is_there = servers.is_some_and(|servers| servers.contains_key(name));
-            (is_there, "server", name)
+            (!is_there).then(|| {
+                let all = servers.into_iter().flat_map(TableLike::iter);
+                let all: Vec<_> = all.take(MOST_NAMED).map(|(name, _)| shown(name)).collect();
+                let there = match all.is_empty() {
+                    true => "none".to_owned(),
+                    false => all.join(", "),
+                };
+                format!("there is no server `{}`: there is {there}", shown(name))
+            })
         }
-        What::Grant(label) => {
-            let is_there = config::has_grant(document.as_table(), label);
-            (is_there, "grant", label)
-        }
+        What::Grant(label) => (!config::has_grant(document.as_table(), label)).then(|| {
+            format!(
+                "there is no grant with the label `{}`: see `grant list`",
+                shown(label)
+            )
+        }),
     };
-    match is_there {
-        true => Ok(()),
-        false => Err(Failure::input(format!(
-            "there is no {noun} `{}`",
-            shown(name)
-        ))),
+    missing.map_or(Ok(()), |why| Err(Failure::input(why)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alice() -> What {
+        What::Caller("alice".to_owned())
+    }
+
+    #[test]
+    fn without_its_turn_only_what_stops_everything_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lockdown.toml");
+        let change = |what: &What, is_on| {
+            let taken = io::Error::other("somebody else is changing something");
+            change_at(&path, what, is_on, Err(taken))
+        };
+        let is_refused = |what: &What, is_on| match change(what, is_on) {
+            Err(Failure::Start(why)) => why.contains("somebody else is changing something"),
+            _ => false,
+        };
+        assert!(is_refused(&alice(), true) && !path.exists());
+        let locks = change_at(&path, &alice(), true, Turn::at(&path)).unwrap();
+        assert!(is_refused(&alice(), false) && is_refused(&What::Everything, false));
+        assert_eq!(Locks::read(&path), Ok(locks.clone()));
+        let everything = Locks {
+            everything: true,
+            ..locks
+        };
+        assert_eq!(change(&What::Everything, true).unwrap(), everything);
+        assert_eq!(Locks::read(&path), Ok(everything));
     }
 }

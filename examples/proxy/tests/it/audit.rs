@@ -243,11 +243,8 @@ async fn what_was_answered_before_a_kill_is_recorded() {
         .filter(|(id, _)| outcomes.contains_key(*id));
     let ended: HashSet<_> = ended.map(|(_, row)| named(row)).collect();
     let lost = answered.names.iter().filter(|name| !ended.contains(*name));
-    assert!(
-        answered.has_lost || lost.clone().count() == 0,
-        "{:?}",
-        lost.collect::<Vec<_>>()
-    );
+    let lost: Vec<_> = lost.collect();
+    assert!(lost.len() <= answered.may_be_lost(), "{lost:?}");
 }
 
 /// What came of a load.
@@ -256,7 +253,18 @@ pub(crate) struct Loaded {
     pub(crate) names: HashSet<String>,
     /// Whether the proxy said that some of their outcomes may not be recorded, because
     /// that took too long.
-    pub(crate) has_lost: bool,
+    has_lost: bool,
+}
+
+impl Loaded {
+    /// How many of their outcomes may be missing: none but on a machine that is too slow, and
+    /// there most of them are recorded all the same.
+    pub(crate) fn may_be_lost(&self) -> usize {
+        match self.has_lost {
+            true => self.names.len() / 4,
+            false => 0,
+        }
+    }
 }
 
 /// Loads a proxy until it is sent this signal in the middle of it.
@@ -386,6 +394,9 @@ async fn stdio_is_recorded_too() {
         HashMap::from([("echo", "answered"), ("secret", "refused")])
     );
     assert!(decisions.values().all(|row| row["caller"] == "(local)"));
+    // Not the whole path, as `serve` has it: both count together then.
+    let name = server.file_name().unwrap().to_str().unwrap();
+    assert!(decisions.values().all(|row| row["server"] == name));
     assert!(
         !fs::read_to_string(&audit)
             .unwrap()

@@ -168,6 +168,19 @@ mod check {
         assert_eq!(found["diagnostics"][0]["pointer"], "/hide/0");
         assert_eq!(found["diagnostics"][0]["severity"], "warning");
         assert_eq!(found["diagnostics"].as_array().unwrap().len(), 3);
+        // What is wrong with the command line ends with 2 as well, and is told apart by stdout.
+        let wrong = run(&[&args[..], &["--strict", "--jsno"]].concat()).await;
+        assert_eq!((wrong.code, &*wrong.stdout), (Some(2), ""));
+    }
+
+    #[tokio::test]
+    async fn a_policy_that_is_not_there_can_be_written() {
+        let nowhere = policy().with_file_name("nowhere.json");
+        for more in [&[][..], &["--json"]] {
+            let ended = run(&[&["check", text(&nowhere)], more].concat()).await;
+            assert_eq!(ended.code, Some(1));
+            assert!(ended.stdout.contains("`scan --write`"), "{}", ended.stdout);
+        }
     }
 
     #[tokio::test]

@@ -48,15 +48,27 @@ async fn a_grant_is_added_listed_rotated_and_revoked_without_losing_comments() {
     let none = folder.runs(&["grant", "revoke", "zoe"]).await;
     assert_eq!(none.status.code(), Some(2));
     let listed = folder.succeeds(&["grant", "list", "--json"]).await;
-    let expected =
-        json!([{ "label": "alice", "server": "one", "policy": "all.json", "revoked": false }]);
+    let expected = json!([{ "label": "alice", "server": "one", "policy": "all.json", "claims": ["team"],
+        "revoked": false, "locked": false }]);
     assert_eq!(serde_json::from_str::<Value>(&listed).unwrap(), expected);
+    for more in [&["--server", "one"][..], &["--grant", "alice"], &[]] {
+        folder.succeeds(&[&["lockdown", "on"], more].concat()).await;
+        let listed = folder.succeeds(&["grant", "list"]).await;
+        let expected = "alice  one     all.json  team    locked\n";
+        assert!(listed.contains(expected), "{more:?}: {listed}");
+        folder.succeeds(&["lockdown", "off"]).await;
+    }
+    // It reads no lock, so nobody knows what it locks.
+    folder.put("gateway.lockdown", "everyhting = true");
+    let listed = folder.succeeds(&["grant", "list", "--json"]).await;
+    assert!(listed.contains("\"locked\": true"), "{listed}");
+    folder.succeeds(&["lockdown", "off"]).await;
     let other = folder.succeeds(&["grant", "rotate", "alice"]).await;
     assert_ne!(other, token);
     folder.succeeds(&["grant", "revoke", "alice"]).await;
     let listed = folder.succeeds(&["grant", "list"]).await;
     assert!(
-        listed.contains("alice  one     all.json  revoked"),
+        listed.contains("alice  one     all.json  team    revoked"),
         "{listed}"
     );
     assert_eq!(

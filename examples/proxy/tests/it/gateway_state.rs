@@ -11,8 +11,8 @@ use crate::{
         Folder, Recording, approve, one_that_waits, outcome, post, request,
         waiting as operators_see,
     },
-    state::Redis,
-    support::{body, call, pause, send, within},
+    state::{Redis, StateFile},
+    support::{body, call, pause, run, send, within},
 };
 
 const POLICY: &str = r#"{
@@ -104,28 +104,20 @@ async fn share(state: &str) {
     for proxy in [&here, &there] {
         assert_eq!(outcome(proxy, "one", &mallory, "run").await, "401");
     }
-    let limits = folder_limits(state, &folder).await;
+    let args = [
+        "limits", "list", "--server", "one", "--json", "--state", state,
+    ];
+    let output = run(&args).await;
+    let limits: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(
         limits.to_string().contains("\"caller\":\"alice\""),
         "{limits}"
     );
 }
 
-async fn folder_limits(state: &str, folder: &Folder) -> Value {
-    let state = match state.strip_prefix("sqlite:") {
-        Some(path) => format!("sqlite:{}", folder.path(path).display()),
-        None => state.to_owned(),
-    };
-    let args = [
-        "limits", "list", "--server", "one", "--json", "--state", &state,
-    ];
-    let output = crate::support::run(&args).await;
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
 #[tokio::test]
 async fn two_gateways_on_one_file_have_everything_together() {
-    share("sqlite:state.db").await;
+    share(&StateFile::new()).await;
 }
 
 #[tokio::test]

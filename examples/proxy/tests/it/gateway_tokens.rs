@@ -2,17 +2,19 @@
 
 use std::time::Duration;
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    fake::Upstream,
+    fake::{Asked, Upstream},
     gateway::{ASKS, Folder, Recording, approve, one_that_waits, outcome, request},
     issuer::{self, Signer},
-    support::{Answer, Proxy, body, call, open, send, within},
+    support::{Answer, Proxy, body, call, open, read, send, within},
 };
 
 /// As RFC 8414 has it, which is asked for first.
@@ -189,29 +191,50 @@ async fn a_stream_ends_with_the_token_that_it_was_opened_with() {
     let url = format!("http://{}/mcp", upstream.address());
     let folder = issuer.gateway(&url, &url);
     let proxy = folder.serve().await;
-    let now = Timestamp::now().as_second();
-    let token = issuer.token("first", &json!({ "exp": now - 26 }));
-    let url = format!("http://{}/mcp/first", proxy.address);
-    let opening = Request::get(url)
-        .header("accept", "text/event-stream")
-        .header("authorization", format!("Bearer {token}"));
-    let streaming = async {
-        let mut asked = upstream.asked().await;
-        asked.stream().await;
-        asked
-    };
-    let (stream, _asked) = tokio::join!(open(opening.body(Full::default()).unwrap()), streaming);
+    let opening = |token: &str| opening(&proxy, token);
+    let (mut asked, expires, stream) = in_time(&issuer, &upstream, opening).await;
+    asked.stream().await;
+    let stream = within("the stream", stream).await.unwrap();
     assert_eq!(stream.status(), 200);
     let _ = within("the end of the stream", stream.into_body().collect()).await;
-    let passed = Timestamp::now().as_second() - now;
-    assert!((2..15).contains(&passed), "{passed} s");
+    let now = Timestamp::now();
+    assert!(now > expires - Duration::from_secs(1), "{now} {expires}");
 }
 
-/// A token that expires soon, and when that is.
-fn short_lived(issuer: &Issuer) -> (String, Timestamp) {
-    let exp = Timestamp::now().as_second() - 24;
+/// For how many seconds tokens last: whoever is too slow for one gets another one.
+const LASTING: [i64; 3] = [4, 8, 16];
+
+/// A token that lasts for so many seconds, and when it expires: 30 s later than it says.
+fn lasting(issuer: &Issuer, seconds: i64) -> (String, Timestamp) {
+    let exp = Timestamp::now().as_second() + seconds - 30;
     let expires = Timestamp::from_second(exp + 30).unwrap();
     (issuer.token("first", &json!({ "exp": exp })), expires)
+}
+
+fn opening(proxy: &Proxy, token: &str) -> Request<Full<Bytes>> {
+    let mut opening = request(proxy, "first", token)
+        .body(Full::default())
+        .unwrap();
+    *opening.method_mut() = http::Method::GET;
+    opening
+}
+
+/// What came to the upstream with a token that expires soon, when that is, and who waits for
+/// the answer.
+async fn in_time(
+    issuer: &Issuer,
+    upstream: &Upstream,
+    asks: impl Fn(&str) -> Request<Full<Bytes>>,
+) -> (Asked, Timestamp, JoinHandle<Response<Incoming>>) {
+    for seconds in LASTING {
+        let (token, expires) = lasting(issuer, seconds);
+        let mut answering = tokio::spawn(open(asks(&token)));
+        tokio::select! {
+            asked = upstream.asked() => return (asked, expires, answering),
+            answer = &mut answering => assert_eq!(answer.unwrap().status(), 401),
+        }
+    }
+    panic!("no token lasts long enough");
 }
 
 async fn is_over(expires: Timestamp) {
@@ -227,19 +250,12 @@ async fn a_stream_that_opens_after_its_token_has_expired_carries_nothing() {
     let url = format!("http://{}/mcp", upstream.address());
     let folder = issuer.gateway(&url, &url);
     let proxy = folder.serve().await;
-    let (token, expires) = short_lived(&issuer);
-    let mut opening = request(&proxy, "first", &token)
-        .body(Full::default())
-        .unwrap();
-    *opening.method_mut() = http::Method::GET;
-    let opens_late = async {
-        let mut asked = upstream.asked().await;
-        is_over(expires).await;
-        asked.stream().await;
-        asked.chunk("event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n").await;
-        asked
-    };
-    let (answer, _asked) = tokio::join!(send(opening), opens_late);
+    let opening = |token: &str| opening(&proxy, token);
+    let (mut asked, expires, stream) = in_time(&issuer, &upstream, opening).await;
+    is_over(expires).await;
+    asked.stream().await;
+    asked.chunk("event: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n").await;
+    let answer = read(within("the stream", stream).await.unwrap()).await;
     assert_eq!((answer.status(), &*answer.text), (200, ""));
 }
 
@@ -250,16 +266,20 @@ async fn a_call_that_was_made_in_time_is_answered_after_its_token_has_expired() 
     let url = format!("http://{}/mcp", upstream.address());
     let folder = issuer.gateway(&url, &url);
     let proxy = folder.serve().await;
-    let (token, expires) = short_lived(&issuer);
-    let calling = request(&proxy, "first", &token).body(body(&call(7, "write")));
-    let answers_late = async {
-        let mut asked = upstream.asked().await;
-        asked.stream().await;
-        is_over(expires).await;
-        asked.chunk("event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"content\":[]}}\n\n").await;
-        asked.write("0\r\n\r\n").await;
+    let calling = |token: &str| {
+        let calling = request(&proxy, "first", token).body(body(&call(7, "write")));
+        calling.unwrap()
     };
-    let (answer, ()) = tokio::join!(send(calling.unwrap()), answers_late);
+    let (mut asked, expires, answer) = in_time(&issuer, &upstream, calling).await;
+    asked.stream().await;
+    is_over(expires).await;
+    asked
+        .chunk(
+            "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"content\":[]}}\n\n",
+        )
+        .await;
+    asked.write("0\r\n\r\n").await;
+    let answer = read(within("the answer", answer).await.unwrap()).await;
     assert!(answer.text.contains("\"id\":7"), "{}", answer.text);
 }
 
@@ -273,10 +293,16 @@ async fn a_call_that_is_approved_after_its_token_has_expired_is_not_made() {
         &format!("admin = \"127.0.0.1:0\"\n{}", folder.text()),
     );
     let proxy = folder.serve_operated().await;
-    let (token, expires) = short_lived(&issuer);
-    let held = request(&proxy, "first", &token).body(body(&call(7, "pay")));
-    let held = tokio::spawn(send(held.unwrap()));
-    let waiting = one_that_waits(&proxy).await;
+    let mut lasting = LASTING.iter().map(|seconds| lasting(&issuer, *seconds));
+    let (waiting, expires, held) = loop {
+        let (token, expires) = lasting.next().expect("no token lasts long enough");
+        let held = request(&proxy, "first", &token).body(body(&call(7, "pay")));
+        let mut held = tokio::spawn(send(held.unwrap()));
+        tokio::select! {
+            waiting = one_that_waits(&proxy) => break (waiting, expires, held),
+            answer = &mut held => assert_eq!(answer.unwrap().status(), 401),
+        }
+    };
     is_over(expires).await;
     approve(&proxy, &waiting).await;
     let answer = held.await.unwrap();
@@ -344,8 +370,6 @@ async fn other_tokens_are_asked_for_from_the_next_call_on() {
     let proxy = folder.serve().await;
     let token = issuer.token("first", &json!({}));
     assert_eq!(outcome(&proxy, "first", &token, "write").await, "allowed");
-    // What a file system keeps of a time may be coarse.
-    tokio::time::sleep(Duration::from_millis(20)).await;
     let stricter = folder
         .text()
         .replace("scopes = [\"use\"]", "scopes = [\"use\", \"more\"]");

@@ -77,7 +77,7 @@ async fn what_was_answered_before_a_signal_is_in_the_file() {
         are_decided(&called.lock().unwrap(), &path);
         let recorded = ended(&path).into_keys().collect();
         let lost: Vec<_> = answered.names.difference(&recorded).collect();
-        assert!(answered.has_lost || lost.is_empty(), "{signal}: {lost:?}");
+        assert!(lost.len() <= answered.may_be_lost(), "{signal}: {lost:?}");
         for file in std::fs::read_dir(folder.path()).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             let secret = SECRET.as_bytes();
@@ -98,18 +98,15 @@ async fn two_proxies_write_one_file() {
         answered_until(&mut other, "KILL")
     );
     are_decided(&called.lock().unwrap(), &path);
-    if one.has_lost || other.has_lost {
-        return;
-    }
     let times = ended(&path);
+    let may_be_lost = one.may_be_lost() + other.may_be_lost();
     let (one, other) = (one.names, other.names);
-    for name in one.union(&other) {
-        let expected = usize::from(one.contains(name)) + usize::from(other.contains(name));
-        assert!(
-            times.get(name).is_some_and(|times| *times >= expected),
-            "{name}"
-        );
-    }
+    let lost = one.union(&other).filter(|name| {
+        let expected = usize::from(one.contains(*name)) + usize::from(other.contains(*name));
+        times.get(*name).is_none_or(|times| *times < expected)
+    });
+    let lost: Vec<_> = lost.collect();
+    assert!(lost.len() <= may_be_lost, "{lost:?}");
 }
 
 /// A disk that takes no more is played by a limit on the size of files.

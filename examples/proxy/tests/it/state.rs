@@ -3,6 +3,7 @@
 
 use std::{
     net::SocketAddr,
+    ops::Deref,
     path::{Path, PathBuf},
     process::Stdio,
     sync::{
@@ -20,6 +21,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{
     net::TcpListener,
     process::{Child, Command},
@@ -27,17 +29,36 @@ use tokio::{
 
 use crate::{
     limits::{answering, guard},
-    monitor,
+    monitor, recorded,
     support::{Proxy, call, client, command, file, pause, run, within},
 };
 
 const RULE: &str = r#"{ "limits": [ { "counter": "calls", "window": "day", "max": 10 } ] }"#;
 const PLACE: &str = "/tools/run/limits/calls";
 
-/// A state that only this test has.
-fn in_a_file() -> String {
-    let path = file("state", "");
-    format!("sqlite:{}", path.with_file_name("state.db").display())
+/// A state in a file that only this test has, in memory where there is such a place: a disk
+/// that is busy refuses calls.
+pub(crate) struct StateFile {
+    state: String,
+    _folder: TempDir,
+}
+
+impl StateFile {
+    pub(crate) fn new() -> Self {
+        let folder = recorded::folder();
+        Self {
+            state: format!("sqlite:{}", folder.path().join("state.db").display()),
+            _folder: folder,
+        }
+    }
+}
+
+impl Deref for StateFile {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.state
+    }
 }
 
 /// A Redis server, which is killed when this is dropped.
@@ -317,18 +338,18 @@ async fn approve_together(state: &str) {
 
 #[tokio::test]
 async fn proxies_on_one_file_approve_together_and_over_restarts() {
-    approve_together(&in_a_file()).await;
+    approve_together(&StateFile::new()).await;
 }
 
 #[tokio::test]
 async fn proxies_on_one_file_count_together_and_over_restarts() {
-    count_together(&in_a_file()).await;
+    count_together(&StateFile::new()).await;
 }
 
 /// Two addresses of one server, and another server.
 #[tokio::test]
 async fn what_is_called_the_same_is_counted_together() {
-    let state = in_a_file();
+    let state = StateFile::new();
     let named = async |name: &str| {
         let more = ["--state", &state, "--server-name", name];
         guard(answering().await, RULE, &more).await
@@ -349,7 +370,7 @@ async fn what_is_called_the_same_is_counted_together() {
 
 #[tokio::test]
 async fn nothing_is_gained_by_killing_a_proxy_with_a_file() {
-    count_what_ran_when_killed(&in_a_file()).await;
+    count_what_ran_when_killed(&StateFile::new()).await;
 }
 
 #[tokio::test]
@@ -448,7 +469,7 @@ async fn a_state_that_cannot_be_used_is_said_at_the_start() {
         "{error}"
     );
     assert_eq!(output.status.code(), Some(2));
-    let state = in_a_file();
+    let state = StateFile::new();
     let output = run(&["limits", "reset", "--state", &state]).await;
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(error.contains("--all"), "{error}");
@@ -465,7 +486,7 @@ async fn a_state_that_cannot_be_used_is_said_at_the_start() {
 
 #[tokio::test]
 async fn the_list_of_limits_can_be_read() {
-    let state = in_a_file();
+    let state = StateFile::new();
     let proxy = guarding(answering().await, &state).await;
     assert!(passes(&proxy).await);
     let list = async |more: &[&str]| {

@@ -34,7 +34,7 @@ async fn a_receiver_is_told_and_no_call_waits_for_it() {
         .env("RUST_LOG", "trace")
         .env("MCP_POLICY_WEBHOOK_SECRET", SECRET)
         .env("MCP_POLICY_ADMIN_TOKENS", format!("alice:{ALICE}"));
-    let proxy = Proxy::spawn(&mut command).await;
+    let mut proxy = Proxy::spawn(&mut command).await;
     let message = paying(r#"{"to":"hunter3"}"#);
     let call = send(proxy.request().body(Full::from(message)).unwrap());
     let operator = async {
@@ -53,13 +53,16 @@ async fn a_receiver_is_told_and_no_call_waits_for_it() {
     // It hangs from here on.
     let (answer, mut hangs, _) = tokio::join!(call, operator, upstream.answers());
     assert!(answer.json()["error"].is_null(), "{}", answer.text);
+    // What became of it is told even if it ends now.
+    proxy.signal("TERM").await;
     hangs.write("HTTP/1.1 204 No Content\r\n\r\n").await;
     for state in ["approval.approved", "approval.used"] {
         let mut asked = receiver.asked().await;
         assert_eq!(told(&asked)["type"], state);
         asked.write("HTTP/1.1 204 No Content\r\n\r\n").await;
     }
-    let log = proxy.log();
+    assert_eq!(proxy.end().await.code(), Some(0));
+    let log = proxy.whole_log().await;
     for secret in ["hunter2", "hunter3", SECRET] {
         assert!(!log.contains(secret), "{secret} is in {log}");
     }

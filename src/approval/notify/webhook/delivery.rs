@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_channel::oneshot;
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{Request, StatusCode, Uri};
 use http_body_util::Full;
@@ -30,6 +31,13 @@ impl Default for Pace {
             pauses: [1, 5, 25, 125].map(Duration::from_secs),
         }
     }
+}
+
+/// What comes one after the other.
+pub(super) enum Queued {
+    Letter(Letter),
+    /// Somebody who wants to know when everything before it is done.
+    Asked(oneshot::Sender<()>),
 }
 
 /// Where letters go.
@@ -63,9 +71,13 @@ impl Receiver {
     }
 
     /// Sends one after the other, until no more can come.
-    pub(super) async fn send_all(&self, letters: &mut mpsc::Receiver<Letter>) {
-        while let Some(letter) = letters.recv().await {
-            self.send(&letter).await;
+    pub(super) async fn send_all(&self, queue: &mut mpsc::Receiver<Queued>) {
+        while let Some(next) = queue.recv().await {
+            match next {
+                Queued::Letter(letter) => self.send(&letter).await,
+                // Whoever asked may have gone away.
+                Queued::Asked(tell) => _ = tell.send(()),
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::{ApprovalNotice, Notifier};
-use delivery::{Pace, Receiver};
+use delivery::{Pace, Queued, Receiver};
 use letter::Letter;
 use secret::Secret;
 
@@ -79,7 +79,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// # }
 /// ```
 pub struct Webhook {
-    queue: mpsc::Sender<Letter>,
+    queue: mpsc::Sender<Queued>,
     dropped: AtomicU64,
     /// Host and port, without what may hold a key.
     authority: String,
@@ -104,7 +104,7 @@ impl Webhook {
         let authority = uri.authority().ok_or(WebhookError::Url)?.to_string();
         let secret = Secret::read(secret).ok_or(WebhookError::Secret)?;
         let receiver = Receiver::new(uri, secret, pace)?;
-        let (queue, mut letters) = mpsc::channel(QUEUE);
+        let (queue, mut queued) = mpsc::channel(QUEUE);
         let (ends, ended) = oneshot::channel();
         let (tell, told) = threads::channel();
         // The runtime is made there, because not everybody may drop one.
@@ -113,7 +113,7 @@ impl Webhook {
             let _ = tell.send(runtime.is_ok());
             let Ok(runtime) = runtime else { return };
             runtime.block_on(async {
-                let mut sending = std::pin::pin!(receiver.send_all(&mut letters));
+                let mut sending = std::pin::pin!(receiver.send_all(&mut queued));
                 tokio::select! {
                     () = &mut sending => {}
                     _ = ended => {
@@ -136,6 +136,31 @@ impl Webhook {
         })
     }
 
+    /// Waits until every notice of which it was told before is taken or given up. With a
+    /// receiver that does not answer that takes minutes: whoever ends waits only so long.
+    ///
+    /// ```no_run
+    /// use std::sync::Arc;
+    /// use std::time::Duration;
+    /// use mcp_policy::{Approvals, MemoryApprovalStore, Webhook};
+    ///
+    /// # async fn example(secret: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let approvals = Approvals::new(MemoryApprovalStore::default());
+    /// let webhook = Arc::new(Webhook::new("https://ops.example.com/approvals", secret)?);
+    /// tokio::spawn(approvals.notify(Arc::clone(&webhook)));
+    /// // And when the program has stopped serving:
+    /// tokio::time::timeout(Duration::from_secs(5), webhook.flush()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn flush(&self) {
+        let (tell, told) = oneshot::channel();
+        // Without its thread nothing is sent any more.
+        if self.queue.send(Queued::Asked(tell)).await.is_ok() {
+            let _ = told.await;
+        }
+    }
+
     /// How many notices were dropped because too many waited. An `Arc` of a webhook can be
     /// told of them as well, by whoever wants to ask this later.
     pub fn dropped(&self) -> u64 {
@@ -145,7 +170,11 @@ impl Webhook {
 
 impl Notifier for Webhook {
     fn notify(&self, notice: &ApprovalNotice) {
-        if self.queue.try_send(Letter::of(notice)).is_err() {
+        if self
+            .queue
+            .try_send(Queued::Letter(Letter::of(notice)))
+            .is_err()
+        {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 target: "mcp_policy", approval = %notice.id(), state = %notice.state(),

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use futures::FutureExt as _;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -242,6 +243,22 @@ async fn a_receiver_that_hangs_holds_nothing_up_and_little_waits_for_it() {
     }
     assert_eq!(webhook.dropped(), 3);
     drop(webhook);
+}
+
+#[tokio::test]
+async fn whoever_ends_can_wait_for_what_was_told() {
+    let scene = Scene::new().await;
+    let webhook = scene.webhook(AT_ONCE);
+    webhook.notify(&scene.notice("1"));
+    webhook.notify(&scene.notice("2"));
+    let mut flushed = std::pin::pin!(webhook.flush());
+    let mut is_flushed = || flushed.as_mut().now_or_never().is_some();
+    for _ in 0..2 {
+        let arrived = scene.arrives().await;
+        assert!(!is_flushed());
+        arrived.answer("204 No Content").await;
+    }
+    assert!(timeout(BUSY, flushed).await.is_ok());
 }
 
 #[tokio::test]

@@ -76,7 +76,10 @@ impl Places {
         for file in files.flat_map(|policy| [Some(policy.clone()), self.kept(policy)]) {
             let Some(file) = file else { continue };
             if file.is_dir() {
-                return Err(Failure::usage(format!("{} is a folder", file.display())));
+                return Err(Failure::usage(format!(
+                    "{} is a folder: name a file in it",
+                    file.display()
+                )));
             }
             // Also a link that leads nowhere.
             if !self.force && file.symlink_metadata().is_ok() {

@@ -71,7 +71,7 @@ pub(super) fn of(args: &ScanArgs) -> Result<Vec<Source>, Failure> {
     sources.extend(config::sources(&servers.client_configs)?);
     if sources.len() > MOST_SERVERS {
         return Err(Failure::input(format!(
-            "these are more than {MOST_SERVERS} servers"
+            "these are more than {MOST_SERVERS} servers: scan fewer at a time"
         )));
     }
     name_apart(&mut sources);

@@ -153,95 +153,7 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let next = match state.as_mut().project() {
-                StateProject::Answered(answer) => match answer.take() {
-                    Some(answer) => Next::Answer(answer.map(|answer| *answer)),
-                    None => return Poll::Pending,
-                },
-                StateProject::Settling(settling, answer) => {
-                    // What was decided and done is not changed by a record that
-                    // is lost.
-                    note_lost(ready!(Pin::new(settling).poll(context)));
-                    match answer.take() {
-                        Some(answer) => Next::Answer(answer.map(|answer| *answer)),
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Reading(collect, admission) => {
-                    let collected = ready!(collect.poll(context));
-                    match admission.take() {
-                        Some(admission) => collected_of(admission, collected),
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Asking(pending, unjudged) => {
-                    ready!(Pin::new(pending).poll(context));
-                    match unjudged.take() {
-                        Some(unjudged) => admit(unjudged.admission, unjudged.body),
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Following(pending, called) => {
-                    ready!(Pin::new(pending).poll(context));
-                    match called.take() {
-                        Some(called) => {
-                            let (answer, called) = *called;
-                            pass_on(answer, called)
-                        }
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Remembering(pending, held) => {
-                    ready!(Pin::new(pending).poll(context));
-                    match held.take() {
-                        Some(held) => {
-                            let (held, collected) = *held;
-                            answer_held(held, Ok(collected))
-                        }
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Deciding(deciding) => {
-                    let patience = ready!(deciding.poll(context));
-                    match (deciding.take(), patience) {
-                        (Some(undecided), None) => proceed(undecided),
-                        (Some(undecided), Some(patience)) => {
-                            let (admission, body) = undecided.again(patience);
-                            admit(admission, body)
-                        }
-                        (None, _) => return Poll::Pending,
-                    }
-                }
-                StateProject::Recording(settling, permitted) => {
-                    let recorded = ready!(Pin::new(settling).poll(context));
-                    match permitted.take() {
-                        Some(permitted) => forward(*permitted, recorded),
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Calling(future, called) => {
-                    let answer = ready!(future.poll(context));
-                    match (called.take(), answer) {
-                        (Some(called), Ok(answer)) => receive(answer, called),
-                        (Some(called), Err(error)) => {
-                            settle(called.open.end(Ending::Failed), Err(error))
-                        }
-                        (None, _) => return Poll::Pending,
-                    }
-                }
-                StateProject::Around(future) => {
-                    let answer = ready!(future.poll(context))?;
-                    return Poll::Ready(Ok(answer.map(ResponseBody::untouched)));
-                }
-                StateProject::Holding(collect, held) => {
-                    let collected = ready!(collect.poll(context));
-                    match held.take() {
-                        Some(held) => hold(*held, collected),
-                        None => return Poll::Pending,
-                    }
-                }
-            };
-            match next {
+            match ready!(state.as_mut().poll_next(context)) {
                 Next::State(next) => state.set(next),
                 Next::Answer(answer) => {
                     state.set(State::Answered(None));
@@ -250,6 +162,87 @@ where
             }
         }
     }
+}
+
+impl<S, B, R> State<S, S::Future, B, R, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+    B: Body<Data = Bytes>,
+    R: Body<Data = Bytes>,
+{
+    /// Waits for what this waits for, and tells what comes of it.
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Next<S, S::Future, B, R, S::Error>> {
+        Poll::Ready(match self.project() {
+            StateProject::Answered(answer) => unbox(ready!(taken(answer))),
+            StateProject::Settling(settling, answer) => {
+                // What was decided and done is not changed by a record that is lost.
+                note_lost(ready!(Pin::new(settling).poll(context)));
+                unbox(ready!(taken(answer)))
+            }
+            StateProject::Reading(collect, admission) => {
+                let collected = ready!(collect.poll(context));
+                collected_of(ready!(taken(admission)), collected)
+            }
+            StateProject::Asking(pending, unjudged) => {
+                ready!(Pin::new(pending).poll(context));
+                let unjudged = ready!(taken(unjudged));
+                admit(unjudged.admission, unjudged.body)
+            }
+            StateProject::Deciding(deciding) => {
+                let patience = ready!(deciding.poll(context));
+                match (deciding.take(), patience) {
+                    (Some(undecided), None) => proceed(undecided),
+                    (Some(undecided), Some(patience)) => {
+                        let (admission, body) = undecided.again(patience);
+                        admit(admission, body)
+                    }
+                    (None, _) => return Poll::Pending,
+                }
+            }
+            StateProject::Recording(settling, permitted) => {
+                let recorded = ready!(Pin::new(settling).poll(context));
+                forward(*ready!(taken(permitted)), recorded)
+            }
+            StateProject::Calling(future, called) => {
+                let answer = ready!(future.poll(context));
+                let called = ready!(taken(called));
+                match answer {
+                    Ok(answer) => receive(answer, called),
+                    Err(error) => settle(called.open.end(Ending::Failed), Err(error)),
+                }
+            }
+            StateProject::Following(pending, called) => {
+                ready!(Pin::new(pending).poll(context));
+                let (answer, called) = *ready!(taken(called));
+                pass_on(answer, called)
+            }
+            StateProject::Around(future) => {
+                let answer = ready!(future.poll(context));
+                Next::Answer(answer.map(|answer| answer.map(ResponseBody::untouched)))
+            }
+            StateProject::Holding(collect, held) => {
+                let collected = ready!(collect.poll(context));
+                hold(*ready!(taken(held)), collected)
+            }
+            StateProject::Remembering(pending, held) => {
+                ready!(Pin::new(pending).poll(context));
+                let (held, collected) = *ready!(taken(held));
+                answer_held(held, Ok(collected))
+            }
+        })
+    }
+}
+
+/// What waits, once: who asks again after that never hears anything.
+fn taken<T>(waits: &mut Option<T>) -> Poll<T> {
+    waits.take().map_or(Poll::Pending, Poll::Ready)
+}
+
+fn unbox<S, F, B, R, E>(answer: Result<Box<Answer<R>>, E>) -> Next<S, F, B, R, E> {
+    Next::Answer(answer.map(|answer| *answer))
 }
 
 /// Judges a request whose body was read, if it could be.

@@ -6,12 +6,12 @@ use http::{Method, request};
 
 use super::config::Config;
 use super::exchange::{Asked, Role, SessionStep, ToolCall, Waiting};
-use super::judged::{Judged, Own};
+use super::judged::Judged;
 use crate::audit::{DecisionId, MessageKind};
 use crate::caller::Caller;
 use crate::engine::{
-    Abilities, Arrival, Brought, ClientStream, Draft, HeldCall, Judge, Judgement, OwnSession, Seen,
-    Sessions,
+    Abilities, Arrival, Brought, ClientStream, Draft, HeldCall, Judge, Judgement, Own, OwnSession,
+    Seen, Sessions,
 };
 use crate::mcp::changed;
 use crate::mcp::headers::{self, Mirror};

@@ -23,8 +23,8 @@ pub(crate) use account::{Arrival, Draft, Seen};
 pub(crate) use admission::{
     Admission, Admitted, Admitting, AwaitedAdmission, Ended, Entrant, Holding, Own, Recorded, admit,
 };
-pub(crate) use approve::{Approved, Approving, Held, Patience, Unapproved, Using, unused};
-pub(crate) use charge::{Charged, Charging};
+pub(crate) use approve::Patience;
+pub(crate) use charge::Charged;
 pub(crate) use holds::HeldCall;
 pub(crate) use judge::{Judge, Judgement};
 pub(crate) use nested::{ClientStream, Question};

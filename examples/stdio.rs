@@ -91,6 +91,7 @@ pub(crate) async fn serve(
                 let Some(message) = message.transpose()? else { break };
                 match guard.from_client(message.as_bytes()).await {
                     FromClient::Forward => to_server.send(message).await?,
+                    FromClient::Replace(message) => to_server.send(String::from_utf8(message)?).await?,
                     FromClient::Refuse(answer) => to_client.send(String::from_utf8(answer)?).await?,
                     // Nobody waits for an answer to it.
                     _ => {}

@@ -161,6 +161,11 @@ impl Draft {
         }
     }
 
+    /// Whether somebody has to approve it, unless that was done with an earlier round.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.question.is_some()
+    }
+
     /// Whether its client wants to do without it.
     pub(crate) fn is_taken_back(&self) -> bool {
         let course = self.course.as_ref();
@@ -262,7 +267,7 @@ impl Draft {
         judge: &Judge,
         patience: Option<Patience>,
         call: Option<HeldCall>,
-        stream: Option<(&ClientStream, &Arc<[u8]>)>,
+        stream: Option<&(ClientStream, Arc<[u8]>)>,
     ) -> Wait {
         let course = self.course.as_deref();
         Wait {

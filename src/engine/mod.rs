@@ -4,6 +4,7 @@
 //! No HTTP in here: a message comes in, a judgement goes out.
 
 mod account;
+mod admission;
 mod approve;
 mod charge;
 mod definitions;
@@ -19,13 +20,14 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use account::{Arrival, Draft, Seen};
-pub(crate) use approve::{
-    Approved, Approving, AwaitedApproval, Held, Patience, Unapproved, Using, unused,
+pub(crate) use admission::{
+    Admission, Admitted, Admitting, AwaitedAdmission, Ended, Entrant, Holding, Own, Recorded, admit,
 };
-pub(crate) use charge::{AwaitedCharge, Bill, Charged, Charging, Resuming, Shortage};
+pub(crate) use approve::Patience;
+pub(crate) use charge::Charged;
 pub(crate) use holds::HeldCall;
 pub(crate) use judge::{Judge, Judgement};
-pub(crate) use nested::{ClientStream, OwnAnswer, Question, Telling};
+pub(crate) use nested::{ClientStream, Question};
 pub(crate) use rounds::{Abilities, Brought, Following};
 pub(crate) use sessions::{OwnSession, Pending, Sessions};
 pub(crate) use told::{Subscription, Told};

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::tell::Question;
-use crate::audit::OpenDecision;
-use crate::engine::{Charged, Judge};
+use crate::audit::OpenDecisions;
+use crate::engine::{Charged, Following, Judge};
 use crate::mcp::message::{Call, Id, said};
 
 /// What comes beyond pushes out the oldest, and those last that hold a place.
@@ -30,13 +30,25 @@ pub(super) struct Request {
     said: Box<[u8]>,
     /// The call that it makes, if the answer can be told from others.
     pub(super) call: Option<ToolCall>,
-    pub(super) open: OpenDecision,
+    pub(super) open: OpenDecisions,
     /// What it holds until it is answered, and what others held that had its id:
     /// nobody can tell which of them an answer is for.
     pub(super) held: SmallVec<[Box<Charged>; 1]>,
     /// What judged it, and judges its answer.
     pub(super) judge: Judge,
     pub(super) question: Question,
+    /// What has to be known if the server asks for another round.
+    pub(super) following: Option<Following>,
+}
+
+/// What is known of a request that goes on to the server.
+#[derive(Debug)]
+pub(super) struct Going {
+    pub(super) open: OpenDecisions,
+    pub(super) judge: Judge,
+    /// What it was charged; `None` if it uses up nothing.
+    pub(super) charged: Option<Box<Charged>>,
+    pub(super) following: Option<Following>,
 }
 
 #[derive(Debug)]
@@ -47,14 +59,13 @@ pub(super) struct ToolCall {
 }
 
 impl Awaited {
-    pub(super) fn add(
-        &mut self,
-        id: Id<'_>,
-        call: &Call<'_>,
-        open: OpenDecision,
-        judge: Judge,
-        charged: Option<Box<Charged>>,
-    ) {
+    pub(super) fn add(&mut self, id: Id<'_>, call: &Call<'_>, going: Going) {
+        let Going {
+            open,
+            judge,
+            charged,
+            following,
+        } = going;
         let question = Question::of(call);
         if self.requests.len() >= MOST_AWAITED {
             self.push_out();
@@ -82,6 +93,7 @@ impl Awaited {
                 .collect(),
             judge,
             question,
+            following,
         });
     }
 

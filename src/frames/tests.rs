@@ -2,7 +2,7 @@ use futures::executor::block_on;
 
 use super::awaited::MOST_AWAITED;
 use super::*;
-use crate::audit::AuditRecord;
+use crate::audit::{AuditRecord, Ending};
 
 fn connection() -> MessageConnection {
     let policy = r#"{"version":"1","default":"deny","hide":["wipe"],"tools":{"read":{}}}"#;

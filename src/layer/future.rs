@@ -13,8 +13,8 @@ use tower_service::Service;
 
 use self::answered::{answer_held, hold, pass_on, receive};
 use super::answer;
+use super::candidate::{Candidate, Undecided};
 use super::collect::{Collect, CollectError, Collected};
-use super::deciding::{Admission, Deciding, Undecided};
 use super::exchange::Exchange;
 use super::judged::{Recorded, Refused};
 use super::request;
@@ -23,7 +23,7 @@ use super::response_body::ResponseBody;
 use crate::audit::{
     DecisionRecord, Ending, OpenDecisions, Receipt, Settlement, Settling, Unrecorded, note_lost,
 };
-use crate::engine::{self, Pending};
+use crate::engine::{self, Admitting, AwaitedAdmission, Ended, Pending};
 use crate::mcp::headers::Mirror;
 use crate::mcp::reply::Refusal;
 
@@ -48,11 +48,11 @@ enum State<S, F, B, R, E> {
     /// There is an answer, of which the records are being kept.
     Settling(Settling, Option<Result<Box<Answer<R>>, E>>),
     /// The request body is being read.
-    Reading(#[pin] Collect<B>, Option<Box<Admission<S>>>),
+    Reading(#[pin] Collect<B>, Option<Box<Candidate<S>>>),
     /// The request is judged once the session store has answered.
     Asking(Pending, Option<Box<Unjudged<S>>>),
     /// The request was judged, and waits for what it needs to go on.
-    Deciding(Box<Deciding<S>>),
+    Deciding(Box<AwaitedAdmission<Undecided<S>>>),
     /// The request may go on, once that is recorded.
     Recording(Settling, Option<Box<Permitted<S, B>>>),
     /// The inner service has been called.
@@ -69,7 +69,7 @@ enum State<S, F, B, R, E> {
 
 /// A request that is judged when more is known.
 struct Unjudged<S> {
-    admission: Box<Admission<S>>,
+    candidate: Box<Candidate<S>>,
     body: Option<Collected>,
 }
 
@@ -122,22 +122,22 @@ where
     }
 
     /// For a request that may not go on.
-    pub(super) fn refused(admission: Admission<S>, refusal: Refusal) -> Self {
+    pub(super) fn refused(candidate: Candidate<S>, refusal: Refusal) -> Self {
         Self {
-            state: refused(Box::new(admission), refusal).into(),
+            state: refused(Box::new(candidate), refusal).into(),
         }
     }
 
     /// For a request whose body does not count.
-    pub(super) fn without_body(admission: Admission<S>) -> Self {
+    pub(super) fn without_body(candidate: Candidate<S>) -> Self {
         Self {
-            state: admit(Box::new(admission), None).into(),
+            state: admit(Box::new(candidate), None).into(),
         }
     }
 
-    pub(super) fn reading(collect: Collect<B>, admission: Admission<S>) -> Self {
+    pub(super) fn reading(collect: Collect<B>, candidate: Candidate<S>) -> Self {
         Self {
-            state: State::Reading(collect, Some(Box::new(admission))),
+            state: State::Reading(collect, Some(Box::new(candidate))),
         }
     }
 }
@@ -153,95 +153,7 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let next = match state.as_mut().project() {
-                StateProject::Answered(answer) => match answer.take() {
-                    Some(answer) => Next::Answer(answer.map(|answer| *answer)),
-                    None => return Poll::Pending,
-                },
-                StateProject::Settling(settling, answer) => {
-                    // What was decided and done is not changed by a record that
-                    // is lost.
-                    note_lost(ready!(Pin::new(settling).poll(context)));
-                    match answer.take() {
-                        Some(answer) => Next::Answer(answer.map(|answer| *answer)),
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Reading(collect, admission) => {
-                    let collected = ready!(collect.poll(context));
-                    match admission.take() {
-                        Some(admission) => collected_of(admission, collected),
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Asking(pending, unjudged) => {
-                    ready!(Pin::new(pending).poll(context));
-                    match unjudged.take() {
-                        Some(unjudged) => admit(unjudged.admission, unjudged.body),
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Following(pending, called) => {
-                    ready!(Pin::new(pending).poll(context));
-                    match called.take() {
-                        Some(called) => {
-                            let (answer, called) = *called;
-                            pass_on(answer, called)
-                        }
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Remembering(pending, held) => {
-                    ready!(Pin::new(pending).poll(context));
-                    match held.take() {
-                        Some(held) => {
-                            let (held, collected) = *held;
-                            answer_held(held, Ok(collected))
-                        }
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Deciding(deciding) => {
-                    let patience = ready!(deciding.poll(context));
-                    match (deciding.take(), patience) {
-                        (Some(undecided), None) => proceed(undecided),
-                        (Some(undecided), Some(patience)) => {
-                            let (admission, body) = undecided.again(patience);
-                            admit(admission, body)
-                        }
-                        (None, _) => return Poll::Pending,
-                    }
-                }
-                StateProject::Recording(settling, permitted) => {
-                    let recorded = ready!(Pin::new(settling).poll(context));
-                    match permitted.take() {
-                        Some(permitted) => forward(*permitted, recorded),
-                        None => return Poll::Pending,
-                    }
-                }
-                StateProject::Calling(future, called) => {
-                    let answer = ready!(future.poll(context));
-                    match (called.take(), answer) {
-                        (Some(called), Ok(answer)) => receive(answer, called),
-                        (Some(called), Err(error)) => {
-                            settle(called.open.end(Ending::Failed), Err(error))
-                        }
-                        (None, _) => return Poll::Pending,
-                    }
-                }
-                StateProject::Around(future) => {
-                    let answer = ready!(future.poll(context))?;
-                    return Poll::Ready(Ok(answer.map(ResponseBody::untouched)));
-                }
-                StateProject::Holding(collect, held) => {
-                    let collected = ready!(collect.poll(context));
-                    match held.take() {
-                        Some(held) => hold(*held, collected),
-                        None => return Poll::Pending,
-                    }
-                }
-            };
-            match next {
+            match ready!(state.as_mut().poll_next(context)) {
                 Next::State(next) => state.set(next),
                 Next::Answer(answer) => {
                     state.set(State::Answered(None));
@@ -252,83 +164,149 @@ where
     }
 }
 
+impl<S, B, R> State<S, S::Future, B, R, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+    B: Body<Data = Bytes>,
+    R: Body<Data = Bytes>,
+{
+    /// Waits for what this waits for, and tells what comes of it.
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Next<S, S::Future, B, R, S::Error>> {
+        Poll::Ready(match self.project() {
+            StateProject::Answered(answer) => unbox(ready!(taken(answer))),
+            StateProject::Settling(settling, answer) => {
+                // What was decided and done is not changed by a record that is lost.
+                note_lost(ready!(Pin::new(settling).poll(context)));
+                unbox(ready!(taken(answer)))
+            }
+            StateProject::Reading(collect, candidate) => {
+                let collected = ready!(collect.poll(context));
+                collected_of(ready!(taken(candidate)), collected)
+            }
+            StateProject::Asking(pending, unjudged) => {
+                ready!(Pin::new(pending).poll(context));
+                let unjudged = ready!(taken(unjudged));
+                admit(unjudged.candidate, unjudged.body)
+            }
+            StateProject::Deciding(awaited) => match ready!(awaited.poll(context)) {
+                Ended::Settled(undecided) => proceed(undecided),
+                Ended::Again(undecided, patience) => {
+                    let (candidate, body) = undecided.again(patience);
+                    admit(candidate, body)
+                }
+            },
+            StateProject::Recording(settling, permitted) => {
+                let recorded = ready!(Pin::new(settling).poll(context));
+                forward(*ready!(taken(permitted)), recorded)
+            }
+            StateProject::Calling(future, called) => {
+                let answer = ready!(future.poll(context));
+                let called = ready!(taken(called));
+                match answer {
+                    Ok(answer) => receive(answer, called),
+                    Err(error) => settle(called.open.end(Ending::Failed), Err(error)),
+                }
+            }
+            StateProject::Following(pending, called) => {
+                ready!(Pin::new(pending).poll(context));
+                let (answer, called) = *ready!(taken(called));
+                pass_on(answer, called)
+            }
+            StateProject::Around(future) => {
+                let answer = ready!(future.poll(context));
+                Next::Answer(answer.map(|answer| answer.map(ResponseBody::untouched)))
+            }
+            StateProject::Holding(collect, held) => {
+                let collected = ready!(collect.poll(context));
+                hold(*ready!(taken(held)), collected)
+            }
+            StateProject::Remembering(pending, held) => {
+                ready!(Pin::new(pending).poll(context));
+                let (held, collected) = *ready!(taken(held));
+                answer_held(held, Ok(collected))
+            }
+        })
+    }
+}
+
+/// What waits, once: who asks again after that never hears anything.
+fn taken<T>(waits: &mut Option<T>) -> Poll<T> {
+    waits.take().map_or(Poll::Pending, Poll::Ready)
+}
+
+fn unbox<S, F, B, R, E>(answer: Result<Box<Answer<R>>, E>) -> Next<S, F, B, R, E> {
+    Next::Answer(answer.map(|answer| *answer))
+}
+
 /// Judges a request whose body was read, if it could be.
 fn collected_of<S, B, R>(
-    admission: Box<Admission<S>>,
+    candidate: Box<Candidate<S>>,
     collected: Result<Collected, CollectError>,
 ) -> Next<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
     let collected = collected
-        .map_err(|error| request::unreadable(&admission.config, error))
+        .map_err(|error| request::unreadable(&candidate.config, error))
         .and_then(|collected| {
-            request::check_media_type(&admission.head.headers)?;
+            request::check_media_type(&candidate.head.headers)?;
             Ok(collected)
         });
     match collected {
-        Ok(collected) => admit(admission, Some(collected)),
-        Err(refusal) => refused(admission, refusal),
+        Ok(collected) => admit(candidate, Some(collected)),
+        Err(refusal) => refused(candidate, refusal),
     }
 }
 
 /// Refuses a request without reading a message.
 fn refused<S, B, R>(
-    admission: Box<Admission<S>>,
+    candidate: Box<Candidate<S>>,
     refusal: Refusal,
 ) -> Next<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
-    let mirror = Mirror::of(&admission.head.headers);
-    let unread = request::unread(&admission.head, &mirror);
-    let judged = admission.incoming(&mirror).refuse(unread, refusal);
-    settled(Undecided {
-        judged,
-        admission,
-        body: None,
-    })
+    let mirror = Mirror::of(&candidate.head.headers);
+    let unread = request::unread(&candidate.head, &mirror);
+    let judged = candidate.incoming(&mirror).refuse(unread, refusal);
+    settled(Undecided::new(judged, candidate, None))
 }
 
 /// Judges a request, once everything is known of it that has to be.
 fn admit<S, B, R>(
-    admission: Box<Admission<S>>,
+    candidate: Box<Candidate<S>>,
     body: Option<Collected>,
 ) -> Next<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
-    let mirror = Mirror::of(&admission.head.headers);
-    let unread = request::unread(&admission.head, &mirror);
-    let incoming = admission.incoming(&mirror);
+    let mirror = Mirror::of(&candidate.head.headers);
+    let unread = request::unread(&candidate.head, &mirror);
+    let incoming = candidate.incoming(&mirror);
     let judged = match &body {
         Some(body) => incoming.judge(unread, &body.bytes),
         None => incoming.judge_head(unread),
     };
-    match admission.sessions.pending() {
+    match candidate.sessions.pending() {
         Some(pending) => {
-            let unjudged = Box::new(Unjudged { admission, body });
+            let unjudged = Box::new(Unjudged { candidate, body });
             Next::State(State::Asking(pending, Some(unjudged)))
         }
-        None => settled(Undecided {
-            judged,
-            admission,
-            body,
-        }),
+        None => settled(Undecided::new(judged, candidate, body)),
     }
 }
 
 /// Asks whatever has to be asked of a request that was judged.
-fn settled<S, B, R>(mut undecided: Undecided<S>) -> Next<S, S::Future, B, R, S::Error>
+fn settled<S, B, R>(undecided: Undecided<S>) -> Next<S, S::Future, B, R, S::Error>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
-    match undecided.begin() {
-        Some(awaited) => {
-            let deciding = Deciding::new(undecided, awaited);
-            Next::State(State::Deciding(Box::new(deciding)))
-        }
-        None => proceed(undecided),
+    match engine::admit(undecided) {
+        Admitting::Known(undecided) => proceed(undecided),
+        Admitting::Awaited(awaited) => Next::State(State::Deciding(awaited)),
     }
 }
 
@@ -340,14 +318,12 @@ where
 {
     let Undecided {
         mut judged,
-        admission,
+        candidate,
         body,
     } = undecided;
-    judged.take_ours();
-    judged.refuse_hidden();
-    let Admission {
+    let Candidate {
         mut head, inner, ..
-    } = *admission;
+    } = *candidate;
     let body = body.map(|body| match judged.rewritten(&body.bytes) {
         Some(bytes) => {
             request::forget_digests(&mut head.headers);

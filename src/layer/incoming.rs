@@ -6,12 +6,12 @@ use http::{Method, request};
 
 use super::config::Config;
 use super::exchange::{Asked, Role, SessionStep, ToolCall, Waiting};
-use super::judged::{Judged, Own};
+use super::judged::Judged;
 use crate::audit::{DecisionId, MessageKind};
 use crate::caller::Caller;
 use crate::engine::{
-    Abilities, Arrival, Brought, ClientStream, Draft, HeldCall, Judge, Judgement, OwnSession, Seen,
-    Sessions,
+    Abilities, Arrival, Brought, ClientStream, Draft, HeldCall, Judge, Judgement, Own, OwnSession,
+    Seen, Sessions,
 };
 use crate::mcp::changed;
 use crate::mcp::headers::{self, Mirror};
@@ -78,43 +78,22 @@ impl Incoming<'_> {
         };
         let caller = self.config.caller(self.head);
         let era = self.mirror.era_of(&message);
-        let mut asked = match &message {
-            Message::Request(id, call) => Asked {
-                era,
-                waiting: Waiting::One(copy(*id)),
-                for_list: call.method.ends_with("/list"),
-                session: match &*call.method {
-                    "initialize" => SessionStep::Begin(call.introduction(), call.elicitation()),
-                    _ => SessionStep::None,
-                },
-                ..unread
-            },
-            Message::Notification(_) | Message::Response => Asked { era, ..unread },
-        };
-        let judge = headers::check(self.mirror, &message)
-            .map_err(Refusal::from)
-            .and_then(|()| self.judge_for(&caller, era));
-        let engine = &self.config.engine;
-        let mut answers = None;
-        let brought = judge.and_then(|judge| {
-            let brought = match &message {
-                Message::Request(_, call) => engine.brought(call, era, (&judge, self.is_again))?,
-                Message::Notification(_) => None,
-                Message::Response => {
-                    answers = engine.own_answer(body, &judge);
-                    None
-                }
-            };
-            Ok((judge, brought))
-        });
-        let (judgement, judge, brought) = match brought {
+        let mut own = self.own(&message, body, era);
+        let known = self.known_of(&message, &caller, era);
+        let (judgement, judge, brought) = match known {
             Ok((judge, brought)) => {
+                if let Message::Response = message {
+                    own.answers = self.config.engine.own_answer(body, &judge);
+                }
                 let judgement = judge.judge(&message, self.arrival.decision);
                 (judgement, Some(judge), brought)
             }
             Err(refusal) => (refusal.into(), None, None),
         };
-        asked.role = self.role(era, Some((&message, body)));
+        let mut asked = Asked {
+            role: self.role(era, Some((&message, body))),
+            ..asked_by(&message, era, unread)
+        };
         // What is refused is not under way.
         if let (None, Message::Request(_, call), Waiting::One(id)) =
             (&judgement.refusal, &message, &asked.waiting)
@@ -123,21 +102,43 @@ impl Incoming<'_> {
             let call = tool.map(|tool| self.call_of(Arc::clone(id), call, tool));
             asked.calls.extend(call);
         }
-        let call = match &message {
-            Message::Request(id, _) => Some(*id),
-            Message::Notification(_) | Message::Response => None,
-        };
-        let cancels = match &message {
-            Message::Notification(call) if call.method == CANCELLED => changed::cancelled(body),
-            _ => None,
-        };
         let message = (Some(&message), brought);
         let judged = self.judged(message, asked, caller.ok(), judgement, judge);
-        judged.being(Own {
-            cancels: cancels.and_then(|id| self.held_call(&id, era)),
-            call: call.and_then(|id| self.held_call(id.raw(), era)),
-            answers,
-        })
+        judged.being(own)
+    }
+
+    /// Whom a message is judged for, and what it brings back of earlier rounds.
+    fn known_of(
+        self,
+        message: &Message<'_>,
+        caller: &Result<Caller, Refusal>,
+        era: Era,
+    ) -> Result<(Judge, Option<Box<Brought>>), Refusal> {
+        headers::check(self.mirror, message)?;
+        let judge = self.judge_for(caller, era)?;
+        let engine = &self.config.engine;
+        let brought = match message {
+            Message::Request(_, call) => engine.brought(call, era, (&judge, self.is_again))?,
+            Message::Notification(_) | Message::Response => None,
+        };
+        Ok((judge, brought))
+    }
+
+    /// What a message is to us, beside what it answers.
+    fn own(self, message: &Message<'_>, body: &[u8], era: Era) -> Own {
+        let (call, cancels) = match message {
+            Message::Request(id, _) => (self.held_call(id.raw(), era), None),
+            Message::Notification(call) if call.method == CANCELLED => {
+                let cancelled = changed::cancelled(body);
+                (None, cancelled.and_then(|id| self.held_call(&id, era)))
+            }
+            Message::Notification(_) | Message::Response => (None, None),
+        };
+        Own {
+            cancels,
+            call,
+            answers: None,
+        }
     }
 
     /// What the answer will mean.
@@ -306,6 +307,23 @@ impl Incoming<'_> {
                 && judge.session().is_some()
                 && version.is_some_and(|version| WITH_FORMS.contains(&version)),
         }
+    }
+}
+
+/// What is asked with a message, beside what was `unread` of it.
+fn asked_by(message: &Message<'_>, era: Era, unread: Asked) -> Asked {
+    let Message::Request(id, call) = message else {
+        return Asked { era, ..unread };
+    };
+    Asked {
+        era,
+        waiting: Waiting::One(copy(*id)),
+        for_list: call.method.ends_with("/list"),
+        session: match &*call.method {
+            "initialize" => SessionStep::Begin(call.introduction(), call.elicitation()),
+            _ => SessionStep::None,
+        },
+        ..unread
     }
 }
 

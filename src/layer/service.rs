@@ -6,9 +6,9 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use super::candidate::Candidate;
 use super::collect::Collect;
 use super::config::Config;
-use super::deciding::Admission;
 use super::future::ResponseFuture;
 use super::request::{self, Route};
 use super::request_body::RequestBody;
@@ -88,7 +88,7 @@ where
         // and with it a permit or slot that it may hold.
         let clone = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, clone);
-        let admission = Admission {
+        let candidate = Candidate {
             patience: None,
             // Another layer of the same kind behind this one has none.
             stream: head.extensions.remove::<ClientStream>(),
@@ -99,8 +99,8 @@ where
             arrival,
         };
         match route {
-            Err(refusal) => ResponseFuture::refused(admission, refusal),
-            Ok(Route::Pass | Route::Around) => ResponseFuture::without_body(admission),
+            Err(refusal) => ResponseFuture::refused(candidate, refusal),
+            Ok(Route::Pass | Route::Around) => ResponseFuture::without_body(candidate),
             Ok(Route::Judge) => {
                 let Config {
                     max_body_size,
@@ -108,7 +108,7 @@ where
                     ..
                 } = &*self.config;
                 let collect = Collect::new(body, *max_body_size, requests);
-                ResponseFuture::reading(collect, admission)
+                ResponseFuture::reading(collect, candidate)
             }
         }
     }

@@ -53,28 +53,71 @@ pub(crate) struct Asked<'a> {
 /// In the legacy era a request that can be told by its id is always answered
 /// with 200, because some clients end their session on anything else.
 pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
-    let legacy_request = asked.era == Era::Legacy && asked.id.is_some();
-    let per_call = |modern| match asked {
-        _ if legacy_request => StatusCode::OK,
-        Asked { id: Some(_), .. } => modern,
-        Asked { id: None, .. } => StatusCode::BAD_REQUEST,
-    };
-    // Faults of ours or of the server's, not of the request.
-    let or_without_id = |status| match asked.id {
-        Some(_) => StatusCode::OK,
-        None => status,
-    };
     let (status, body) = match refusal {
+        Refusal::Tool { text, place } => match asked.id {
+            Some(id) => (StatusCode::OK, tool_error(id, asked.era, text, place)),
+            None => denied(asked, DENIED, text, place),
+        },
+        Refusal::Denied { text, place } => denied(asked, DENIED, text, place),
+        Refusal::Limited { text, place } => denied(asked, LIMITED, text, place),
+        Refusal::Waits { text, place } => denied(asked, WAITS, text, place),
+        Refusal::MoreAsked(more) => match asked.id {
+            Some(id) => (StatusCode::OK, more_asked(id, more)),
+            None => denied(asked, WAITS, &more.place.reason, &more.place),
+        },
+        Refusal::OpenPage { url, place } => (
+            asked.status_or(StatusCode::OK),
+            open_page(asked, url, place),
+        ),
+        Refusal::Taken | Refusal::Unheard => (StatusCode::ACCEPTED, Vec::new()),
+        Refusal::Batch { replies } => return in_array(replies),
+        other => fault(other, asked),
+    };
+    Reply { status, body }
+}
+
+impl Asked<'_> {
+    /// The status of what is said to this message, if it is `modern` to a request of the
+    /// modern era.
+    fn status_or(&self, modern: StatusCode) -> StatusCode {
+        match (self.id, self.era) {
+            (Some(_), Era::Legacy) => StatusCode::OK,
+            (Some(_), Era::Modern) => modern,
+            (None, _) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The status of a fault of ours or of the server's, not of the message.
+    fn status_without_id(&self, status: StatusCode) -> StatusCode {
+        match self.id {
+            Some(_) => StatusCode::OK,
+            None => status,
+        }
+    }
+}
+
+/// What a policy says to a message.
+fn denied(asked: Asked<'_>, code: i32, text: &str, place: &Place) -> (StatusCode, Vec<u8>) {
+    let status = asked.status_or(StatusCode::OK);
+    (status, error(asked, code, text, Some(place)))
+}
+
+/// What is said where no policy refuses: a fault of the message, of ours, or of the server's.
+fn fault(refusal: &Refusal, asked: Asked<'_>) -> (StatusCode, Vec<u8>) {
+    match refusal {
         Refusal::Malformed { code, text } => (
-            per_call(StatusCode::BAD_REQUEST),
+            asked.status_or(StatusCode::BAD_REQUEST),
             error(asked, *code, text, None),
         ),
         Refusal::Headers { code, text } => {
             (StatusCode::BAD_REQUEST, error(asked, *code, text, None))
         }
-        Refusal::Params { text } => (per_call(StatusCode::OK), error(asked, -32602, text, None)),
+        Refusal::Params { text } => (
+            asked.status_or(StatusCode::OK),
+            error(asked, -32602, text, None),
+        ),
         Refusal::UnknownMethod { method } => (
-            per_call(StatusCode::NOT_FOUND),
+            asked.status_or(StatusCode::NOT_FOUND),
             error(
                 asked,
                 -32601,
@@ -84,10 +127,13 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
         ),
         Refusal::Unknown { what, name } => {
             let (code, text) = unknown(*what, name, asked.era);
-            (per_call(StatusCode::OK), error(asked, code, &text, None))
+            (
+                asked.status_or(StatusCode::OK),
+                error(asked, code, &text, None),
+            )
         }
         Refusal::TasksUndeclared => (
-            per_call(StatusCode::BAD_REQUEST),
+            asked.status_or(StatusCode::BAD_REQUEST),
             error_with(
                 asked,
                 MISSING_CAPABILITY,
@@ -97,38 +143,8 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
                 })),
             ),
         ),
-        Refusal::Tool { text, place } => match asked.id {
-            Some(id) => (StatusCode::OK, tool_error(id, asked.era, text, place)),
-            None => (
-                per_call(StatusCode::OK),
-                error(asked, DENIED, text, Some(place)),
-            ),
-        },
-        Refusal::Denied { text, place } => (
-            per_call(StatusCode::OK),
-            error(asked, DENIED, text, Some(place)),
-        ),
-        Refusal::Limited { text, place } => (
-            per_call(StatusCode::OK),
-            error(asked, LIMITED, text, Some(place)),
-        ),
-        Refusal::Waits { text, place } => (
-            per_call(StatusCode::OK),
-            error(asked, WAITS, text, Some(place)),
-        ),
-        Refusal::MoreAsked(more) => match asked.id {
-            Some(id) => (StatusCode::OK, more_asked(id, more)),
-            None => (
-                StatusCode::BAD_REQUEST,
-                error(asked, WAITS, &more.place.reason, Some(&more.place)),
-            ),
-        },
-        Refusal::OpenPage { url, place } => {
-            (per_call(StatusCode::OK), open_page(asked, url, place))
-        }
-        Refusal::Taken | Refusal::Unheard => (StatusCode::ACCEPTED, Vec::new()),
         Refusal::Failed => (
-            or_without_id(StatusCode::INTERNAL_SERVER_ERROR),
+            asked.status_without_id(StatusCode::INTERNAL_SERVER_ERROR),
             error(
                 asked,
                 INTERNAL,
@@ -137,20 +153,18 @@ pub(crate) fn reply(refusal: &Refusal, asked: Asked<'_>) -> Reply {
             ),
         ),
         Refusal::Unavailable { place } => (
-            or_without_id(StatusCode::SERVICE_UNAVAILABLE),
+            asked.status_without_id(StatusCode::SERVICE_UNAVAILABLE),
             error(asked, UNAVAILABLE, &place.reason, Some(place)),
         ),
-        Refusal::Batch { replies } => return in_array(replies),
         Refusal::BadAnswer { text } => (
-            or_without_id(StatusCode::BAD_GATEWAY),
+            asked.status_without_id(StatusCode::BAD_GATEWAY),
             error(asked, INTERNAL, text, None),
         ),
         other => {
             let (status, code, text) = http_fault(other);
             (status, error(asked, code, &text, None))
         }
-    };
-    Reply { status, body }
+    }
 }
 
 /// The refusal of a batch of whose messages each is told something of its own;

@@ -5,13 +5,14 @@
 //! URI is mistaken for more than it folds to ([`looks`]). None of this resolves
 //! anything: what is not canonical is refused, not mended.
 
+mod looks;
+
 use std::borrow::Cow;
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
-use super::pattern::{Name, Pattern};
-use crate::fold::{Folded, fold, fold_name};
+pub(super) use self::looks::{folded, folded_pattern, look_around, looks};
+use super::pattern::Pattern;
+use crate::fold::fold;
 
 /// The most bytes that a URI has, unless an entry names it exactly. Matching
 /// and folding a longer one is not worth the work that somebody may want to
@@ -321,176 +322,6 @@ fn is_text(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(char::is_control))
 }
 
-/// The forms of a canonical URI that are compared with folded entries.
-///
-/// A server can take a URI for another one: because it resolves escapes, does
-/// not care for a trailing slash, for what follows a semicolon, for the query or
-/// for user information, knows the port that a scheme has, or takes the host for
-/// the first segment of the path. So there is a form with and without each.
-pub(super) fn looks(uri: &str) -> SmallVec<[Folded; 1]> {
-    let mut looks = SmallVec::new();
-    looks.push(look(uri));
-    let Some(parts) = Parts::of(uri) else {
-        return looks;
-    };
-    let others = parts
-        .authority
-        .map(|authority| same_authority(&parts, authority));
-    let starts = others.iter().flatten().map(String::as_str);
-    for start in std::iter::once(parts.start).chain(starts) {
-        for path in [
-            parts.path,
-            without_slash(parts.path),
-            without_rest(parts.path),
-        ] {
-            for query in once_or_twice(parts.query, None) {
-                for uri in other_slashes(parts.scheme, joined(start, path, query)) {
-                    let look = look(&uri);
-                    if !looks.contains(&look) {
-                        looks.push(look);
-                    }
-                }
-            }
-        }
-    }
-    looks
-}
-
-/// A path up to what some readers take for its end: a semicolon, or an escaped
-/// question mark or number sign.
-fn without_rest(path: &str) -> &str {
-    let ends = path.char_indices().find_map(|(at, c)| {
-        let rest = path.get(at..)?;
-        let escaped = ["%3b", "%3f", "%23"].iter().any(|escape| {
-            rest.get(..3)
-                .is_some_and(|it| it.eq_ignore_ascii_case(escape))
-        });
-        (c == ';' || escaped).then_some(at)
-    });
-    path.get(..ends.unwrap_or(path.len())).unwrap_or(path)
-}
-
-/// The URI with every number of slashes behind its scheme that there can be:
-/// some servers cut the scheme off and take the rest for a path. Of files there
-/// is only one canonical form.
-fn other_slashes(scheme: &str, uri: String) -> SmallVec<[String; 4]> {
-    let mut uris = SmallVec::new();
-    if scheme != "file" {
-        let rest = uri.get(scheme.len() + 1..).unwrap_or_default();
-        let rest = rest.trim_start_matches('/');
-        for slashes in ["", "/", "//", "///"] {
-            let other = format!("{scheme}:{slashes}{rest}");
-            if other != uri {
-                uris.push(other);
-            }
-        }
-    }
-    uris.insert(0, uri);
-    uris
-}
-
-fn once_or_twice<T: PartialEq>(one: T, other: T) -> impl Iterator<Item = T> {
-    let other = (one != other).then_some(other);
-    std::iter::once(one).chain(other)
-}
-
-fn look(text: &str) -> Folded {
-    if text.contains('%') {
-        fold_name(&String::from_utf8_lossy(&decode(text)))
-    } else {
-        fold_name(text)
-    }
-}
-
-fn joined(start: &str, path: &str, query: Option<&str>) -> String {
-    match query {
-        Some(query) => format!("{start}{path}?{query}"),
-        None => format!("{start}{path}"),
-    }
-}
-
-fn without_slash(path: &str) -> &str {
-    path.strip_suffix('/').unwrap_or(path)
-}
-
-/// What a URI could as well start with: without user information and the dot
-/// behind the host; without and with the port that goes without saying.
-fn same_authority(parts: &Parts<'_>, authority: &str) -> SmallVec<[String; 2]> {
-    let usual = match parts.scheme {
-        "http" | "ws" => Some(80),
-        "https" | "wss" => Some(443),
-        "ftp" => Some(21),
-        _ => None,
-    };
-    let host = after_userinfo(authority);
-    let (host, port) = match host.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port),
-        _ => (host, ""),
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let port: Option<u16> = port.parse().ok().or(usual);
-    let mut starts = SmallVec::new();
-    // Without a usual port, a port is nothing that a server would look at.
-    if port == usual || usual.is_none() {
-        starts.push(format!("{}://{host}", parts.scheme));
-    }
-    if let Some(port) = port {
-        starts.push(format!("{}://{host}:{port}", parts.scheme));
-    }
-    starts.retain(|start| start != parts.start);
-    starts
-}
-
-/// The name or pattern of an entry that [`looks`] are compared with.
-pub(super) fn folded(name: &Name) -> Name {
-    match name {
-        Name::Exact(uri) => {
-            let text = match Parts::of(uri).filter(|_| !uri.contains('#')) {
-                Some(parts) => joined(parts.start, without_slash(parts.path), parts.query),
-                None => uri.clone(),
-            };
-            Name::Exact(fold(&String::from_utf8_lossy(&decode(&text))))
-        }
-        Name::Pattern(pattern) => Name::Pattern(folded_pattern(pattern)),
-    }
-}
-
-/// The same of a pattern. Escapes of which a star cuts off a part can stand for
-/// anything here.
-pub(super) fn folded_pattern(pattern: &Pattern) -> Pattern {
-    let mut runs = Vec::new();
-    for run in pattern.runs() {
-        let bytes = decode(run);
-        let mut text = String::new();
-        for chunk in bytes.utf8_chunks() {
-            text.push_str(chunk.valid());
-            if !chunk.invalid().is_empty() {
-                runs.push(fold(&std::mem::take(&mut text)));
-            }
-        }
-        runs.push(fold(&text));
-    }
-    if let Some(suffix) = runs.last_mut() {
-        let bare = suffix.strip_suffix('/').filter(|bare| !bare.is_empty());
-        if let Some(bare) = bare.map(str::len) {
-            suffix.truncate(bare);
-        }
-    }
-    Pattern::from_runs(runs)
-}
-
-/// The look of how a URI begins and ends, as far as it does not depend on what
-/// is between: characters can compose, but none does so with a slash.
-pub(super) fn look_around(prefix: &str, suffix: &str) -> Pattern {
-    let prefix = prefix.rfind('/').and_then(|slash| prefix.get(..=slash));
-    let suffix = suffix.find('/').and_then(|slash| suffix.get(slash..));
-    let fold = |text: &str| fold(&String::from_utf8_lossy(&decode(text)));
-    Pattern::between(
-        fold(prefix.unwrap_or_default()),
-        fold(suffix.unwrap_or_default()),
-    )
-}
-
 /// Escapes what no URI holds, as RFC 6570 does with the text of a template.
 pub(super) fn escaped(text: &str) -> Cow<'_, str> {
     let holds = |c: char| c.is_ascii_graphic() && !r#""<>\^`{|}"#.contains(c);
@@ -511,63 +342,4 @@ pub(super) fn escaped(text: &str) -> Cow<'_, str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_read_in_two_ways_where_its_first_star_hides_the_host() {
-        for (key, first, second) in [
-            ("HTTP://A/B", "http://a/B", None),
-            ("HTTP://A/*B", "http://a/*B", None),
-            ("HTTP://A*B/C", "http://a*B/C", Some("http://a*b/C")),
-            ("HTTP://AA*B/C", "http://aa*B/C", Some("http://aa*b/C")),
-            (r"HTTP://A\*B*C", r"http://a\*b*C", Some(r"http://a\*b*c")),
-            (r"HTTP://A\\*C", r"http://a\\*C", Some(r"http://a\\*c")),
-        ] {
-            let (one, other) = spelled_key(key);
-            assert_eq!((&*one, other.as_deref()), (first, second), "{key}");
-        }
-    }
-
-    #[test]
-    fn a_longer_text_is_in_no_uri() {
-        assert!(!is_never_inside(&"a".repeat(LONGEST)));
-        for length in [LONGEST + 1, LONGEST + 2] {
-            assert!(is_never_inside(&"a".repeat(length)));
-        }
-    }
-
-    #[test]
-    fn the_usual_port_goes_without_saying() {
-        for (uri, same) in [
-            ("http://h/a", "http://h:80/a"),
-            ("https://h/a", "https://h:443/a"),
-            ("wss://h/a", "wss://h:443/a"),
-            ("ftp://h/a", "ftp://h:21/a"),
-            ("http://[::1]/a", "http://[::1]:80/a"),
-        ] {
-            for (one, other) in [(uri, same), (same, uri)] {
-                assert!(looks(one).contains(&look(other)), "{one} {other}");
-            }
-        }
-        assert!(!looks("x://h/a").contains(&look("x://h:80/a")));
-    }
-
-    #[test]
-    fn a_slash_at_the_end_counts_for_nothing() {
-        let folded = |text: &str| match Name::parse(text) {
-            Ok(Name::Pattern(pattern)) => folded_pattern(&pattern),
-            other => panic!("{text:?} is no pattern: {other:?}"),
-        };
-        assert_eq!(folded("x:*/a/"), folded("x:*/a"));
-        // All of it is one slash: nothing would be left to tell by.
-        assert_ne!(folded("x:*/"), folded("x:*"));
-    }
-
-    #[test]
-    fn what_no_uri_holds_is_escaped() {
-        let plain = "a:/b?c=%20&d[0]~";
-        assert!(matches!(escaped(plain), Cow::Borrowed(text) if text == plain));
-        assert_eq!(escaped("a{b} \u{e9}\"<\n"), "a%7Bb%7D%20%C3%A9%22%3C%0A");
-    }
-}
+mod tests;

@@ -1,12 +1,20 @@
 //! Messages of connections that are not HTTP, dropped while they are judged.
 
-use mcp_policy::{Caller, Ending, FromClient, FromServer, MessageConnection, MessageGuard};
+use std::sync::{Arc, Mutex};
+
+use mcp_policy::{
+    Answer, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
+    ApprovalStore, Approvals, Asked, AuditRecord, AuditSink, CallDigest, Caller, Conclusion,
+    Ending, FromClient, FromServer, LimitStore, MemoryApprovalStore, MemoryLimitStore,
+    MessageConnection, MessageGuard, Moment, NotDecided, Receipt, Reservation, Reserved, Ruling,
+    Used, Verdict,
+};
 use tokio_test::assert_pending;
 use tokio_test::task::spawn;
 
-use super::finish;
 use super::records::SlowSink;
 use super::support::{POLICY, call, list};
+use super::{finish, wait};
 
 const ANSWER: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"secret"}]}}"#;
 const SHOWN: &str = r#"{"jsonrpc":"2.0","id":7,"result":{"tools":[]}}"#;
@@ -104,5 +112,163 @@ fn a_message_of_the_server_is_dropped() {
             assert!(endings.iter().all(known), "{endings:?}");
             assert_eq!(endings.contains(&answered), k > 0, "after {k} polls");
         }
+    }
+}
+
+/// Does what another store does, and takes a few polls to say so.
+struct Slow<S>(Arc<S>);
+
+fn slowly<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
+    Answer::pending(async {
+        wait(3).await;
+        answer.get().await
+    })
+}
+
+impl LimitStore for Slow<MemoryLimitStore> {
+    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+        slowly(self.0.reserve(reservation))
+    }
+
+    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+        slowly(self.0.ask(reservation))
+    }
+
+    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+        self.0.conclude(reservation, conclusion, now);
+    }
+}
+
+impl ApprovalStore for Slow<MemoryApprovalStore> {
+    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+        slowly(self.0.ask(question))
+    }
+
+    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+        slowly(self.0.use_up(request, call, now))
+    }
+
+    fn decide(
+        &self,
+        request: ApprovalId,
+        ruling: &Ruling,
+        now: Moment,
+    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+        slowly(self.0.decide(request, ruling, now))
+    }
+
+    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+        slowly(self.0.cancel(request, now))
+    }
+
+    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+        slowly(self.0.get(request, now))
+    }
+
+    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+        self.0.list(states, now)
+    }
+
+    fn changes(&self) -> ApprovalChanges {
+        self.0.changes()
+    }
+}
+
+/// What was recorded of messages that have ended.
+#[derive(Clone, Default)]
+struct Recorded(Arc<Mutex<Vec<(Verdict, Ending)>>>);
+
+impl AuditSink for Recorded {
+    fn record(&self, record: &AuditRecord) -> Receipt {
+        if let AuditRecord::Outcome(outcome) = record {
+            let ended = (outcome.decision().verdict(), outcome.ending());
+            self.0.lock().unwrap().push(ended);
+        }
+        Receipt::recorded()
+    }
+}
+
+impl Recorded {
+    fn take(&self) -> Vec<(Verdict, Ending)> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
+/// A connection whose stores are slow, before a tool that has to be approved and another,
+/// of which together one call may go on.
+fn charging() -> (MessageConnection, Approvals, Recorded) {
+    let policy = r#"{ "version": "1", "default": "deny",
+        "all_tools": { "limits": [ { "counter": "all", "window": 3600, "max": 1 } ] },
+        "tools": { "pay": { "require_approval": true }, "look": {} } }"#;
+    let approvals = Arc::new(MemoryApprovalStore::default());
+    let sink = Recorded::default();
+    let connection = MessageGuard::new(policy.parse().unwrap())
+        .limit_store(Slow(Arc::new(MemoryLimitStore::default())))
+        .approval_store(Slow(Arc::clone(&approvals)))
+        .audit(sink.clone())
+        .connect(Caller::new("alice"));
+    (connection, Approvals::new(approvals), sink)
+}
+
+fn asks(connection: &MessageConnection, tool: &str) -> (FromClient, usize) {
+    finish(connection.from_client(call(tool).to_string().as_bytes()))
+}
+
+fn pending(approvals: &Approvals) -> Vec<ApprovalRequest> {
+    let (pending, _) = finish(approvals.list(&[ApprovalState::Pending]));
+    pending.unwrap()
+}
+
+/// As with HTTP: somebody may have seen the request.
+#[test]
+fn that_somebody_was_asked_about_a_message_is_recorded_although_it_is_dropped() {
+    let mut was_asked = 0;
+    let (_, polls) = asks(&charging().0, "pay");
+    for k in 0..=polls {
+        let (connection, approvals, sink) = charging();
+        let frame = call("pay").to_string();
+        let mut future = spawn(connection.from_client(frame.as_bytes()));
+        for _ in 0..k {
+            assert_pending!(future.poll());
+        }
+        drop(future);
+        let is_asked = !pending(&approvals).is_empty();
+        let expected = is_asked.then_some((Verdict::Waiting, Ending::Cancelled));
+        assert_eq!(sink.take(), Vec::from_iter(expected), "after {k} polls");
+        was_asked += usize::from(is_asked);
+        // The request stays, and nothing was charged.
+        let (told, _) = asks(&connection, "pay");
+        assert!(matches!(told, FromClient::Refuse(_)));
+        assert_eq!(pending(&approvals).len(), 1);
+        assert_eq!(asks(&connection, "look").0, FromClient::Forward);
+    }
+    assert!(was_asked > 2, "{was_asked}");
+}
+
+#[test]
+fn a_message_that_was_approved_is_dropped_and_costs_nothing() {
+    let approved = || {
+        let (connection, approvals, sink) = charging();
+        asks(&connection, "pay");
+        let (decided, _) = finish(approvals.approve(pending(&approvals)[0].id(), "dora"));
+        decided.unwrap();
+        (connection, sink)
+    };
+    let (connection, _) = approved();
+    let (verdict, polls) = asks(&connection, "pay");
+    assert_eq!(verdict, FromClient::Forward);
+    assert!(matches!(asks(&connection, "look").0, FromClient::Refuse(_)));
+    // Whether it could be charged, that it is approved, the charge, and its use.
+    assert!(polls >= 12, "{polls}");
+    for k in 0..=polls {
+        let (connection, _sink) = approved();
+        let frame = call("pay").to_string();
+        let mut future = spawn(connection.from_client(frame.as_bytes()));
+        for _ in 0..k {
+            assert_pending!(future.poll());
+        }
+        drop(future);
+        let (verdict, _) = asks(&connection, "look");
+        assert_eq!(verdict, FromClient::Forward, "after {k} polls");
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 
 mod attacked;
+mod connection;
 
 use crate::server::{Body, OK, pieces, post};
 

@@ -170,20 +170,24 @@ impl Guard {
                 }
                 Some(Line::Whole(message)) => message,
             };
-            match self.connection.from_client(&message).await {
-                FromClient::Forward => {
-                    if server.write(message).await.is_err() {
-                        return Ok(Done::Server);
-                    }
-                }
+            let message = match self.connection.from_client(&message).await {
+                FromClient::Forward => message,
+                FromClient::Replace(message) => message,
                 FromClient::Refuse(answer) => {
                     tracing::debug!(method = method(&message), "answered in the server's place");
                     self.tell_client(answer).await?;
+                    continue;
                 }
-                _ => tracing::warn!(
-                    method = method(&message),
-                    "a message of the client's is not allowed or not MCP and was dropped"
-                ),
+                _ => {
+                    tracing::warn!(
+                        method = method(&message),
+                        "a message of the client's is not allowed or not MCP and was dropped"
+                    );
+                    continue;
+                }
+            };
+            if server.write(message).await.is_err() {
+                return Ok(Done::Server);
             }
         }
     }

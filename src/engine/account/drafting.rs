@@ -28,19 +28,15 @@ fn shown_method(name: &str) -> Cow<'static, str> {
 }
 
 impl Engine {
-    /// What is to be recorded of a message.
+    /// A message that was judged so.
     pub(crate) fn draft(
         &self,
         arrival: Arrival,
         seen: Seen<'_, '_>,
-        judgement: Judgement,
+        mut judgement: Judgement,
         judge: Option<&Judge>,
         brought: Option<Box<Brought>>,
     ) -> Draft {
-        let keys = seen
-            .call
-            .and_then(|call| call.params.as_ref())
-            .map(|params| Names::new(params.argument_keys()));
         let question = judgement
             .demand
             .as_ref()
@@ -59,12 +55,44 @@ impl Engine {
                 brought,
             )
         });
-        let (verdict, refusal) = match &question {
-            Some(_) if judgement.approved.is_some() => (judgement.verdict, None),
-            Some(_) => (Verdict::Allowed, None),
-            None => (judgement.verdict, judgement.refusal),
-        };
-        let facts = Facts {
+        let approved = judgement.approved.take();
+        let mut refusal = judgement.refusal.take();
+        if question.is_some() {
+            refusal = None;
+            // What is hidden is recorded as that, whatever it waits for.
+            if approved.is_none() {
+                judgement.verdict = Verdict::Allowed;
+            }
+        }
+        let mut spending = std::mem::take(&mut judgement.spending);
+        if seen.begins_session() {
+            spending.push(self.limits.of_session_begun());
+        }
+        Draft {
+            since: arrival.since,
+            runs: judgement.runs,
+            thing: judgement.thing,
+            facts: self.facts(arrival, &seen, judgement, judge),
+            spending,
+            question,
+            course,
+            digest,
+            approved,
+            refusal,
+        }
+    }
+
+    /// What is to be recorded of a message that was judged so.
+    fn facts(
+        &self,
+        arrival: Arrival,
+        seen: &Seen<'_, '_>,
+        judgement: Judgement,
+        judge: Option<&Judge>,
+    ) -> Arc<Facts> {
+        let params = seen.call.and_then(|call| call.params.as_ref());
+        let keys = params.map(|params| Names::new(params.argument_keys()));
+        Arc::new(Facts {
             time: judge.map_or_else(SystemTime::now, |judge| judge.now().system),
             id: arrival.decision,
             caller: seen.caller.map(|caller| shown_shared(&caller.shared_id())),
@@ -82,29 +110,13 @@ impl Engine {
             argument_keys: keys.unwrap_or_default(),
             trace_parent: seen.call.and_then(Call::trace_parent).map(str::to_owned),
             policy: judge.and_then(Judge::policy).cloned(),
-            verdict,
+            verdict: judgement.verdict,
             rule: judgement.rule,
             conditions: judgement.conditions,
             shadow: judgement.shadow,
             approval: None,
             decided_by: None,
-        };
-        let mut spending = judgement.spending;
-        if seen.begins_session() {
-            spending.push(self.limits.of_session_begun());
-        }
-        Draft {
-            facts: Arc::new(facts),
-            since: arrival.since,
-            runs: judgement.runs,
-            thing: judgement.thing,
-            spending,
-            question,
-            course,
-            digest,
-            approved: judgement.approved,
-            refusal,
-        }
+        })
     }
 
     /// What is to be asked of whoever approves; `None` if nobody can be asked.

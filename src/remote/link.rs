@@ -176,7 +176,11 @@ impl Link {
     /// Waits until nothing waits to be told.
     pub(super) async fn all_told(&self) {
         // It is never closed.
-        let _ = self.untold.subscribe().wait_for(|untold| *untold == 0).await;
+        let _ = self
+            .untold
+            .subscribe()
+            .wait_for(|untold| *untold == 0)
+            .await;
     }
 }
 
@@ -197,7 +201,8 @@ impl Untold {
 
 impl Drop for Untold {
     fn drop(&mut self) {
-        self.0.send_modify(|untold| *untold = untold.saturating_sub(1));
+        self.0
+            .send_modify(|untold| *untold = untold.saturating_sub(1));
     }
 }
 

@@ -212,6 +212,19 @@ impl Remote {
         });
     }
 
+    /// Whether nothing waits to be told.
+    #[cfg(test)]
+    pub(crate) fn is_told(&self) -> bool {
+        use futures::FutureExt as _;
+        self.link.all_told().now_or_never().is_some()
+    }
+
+    /// How much its thread has to do.
+    #[cfg(test)]
+    pub(crate) fn tasks(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
+    }
+
     /// Waits until everything was told that has to be.
     #[cfg(test)]
     pub(crate) fn wait_until_told(&self) {

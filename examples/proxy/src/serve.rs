@@ -56,10 +56,10 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
         Some(url) => Some(Target::new(url.expose(), headers).map_err(Failure::Usage)?),
         None => None,
     };
-    let state = State::parse(&args.state)?;
+    let kept = State::parse(&args.state)?;
     let webhook = args.webhook.as_ref().map(webhook::open).transpose()?;
     let admin = Admin::new(args.admin)?;
-    let policy = policy::watch(policy_file, state.keeps(), admin.follows(), admin.news())?;
+    let policy = policy::watch(policy_file, kept.keeps(), admin.follows(), admin.news())?;
     if args.listen.ip().is_unspecified() && !names_hosts {
         tracing::warn!(
             "callers have to use a loopback name: name the host that others use with --allowed-host"
@@ -68,10 +68,11 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
     take_hangups()?;
     let name = name_of(args, target.as_ref());
     let loaded = || tracing::info!(policy = %policy_file.display(), server = &*name, "loaded");
-    let around = Around::open(args, admin, webhook, (&state, &name), loaded).await?;
+    let around = Around::open(args, admin, webhook, (&kept, &name), loaded).await?;
     let pages = public
         .as_ref()
         .map(|url| PublicPages::new(url, access.clone(), around.admin.approvals()));
+    let state = around.stores.opened();
     let layer = stack::layer(policy.clone(), &name, Some(around.audit), around.stores);
     let layer = stack::told_of(public, layer);
     let shown = shown(policy_file, &policy);
@@ -97,6 +98,7 @@ async fn guard_one(args: &ServeArgs, policy_file: &Path) -> Result<ExitCode, Fai
         }
     };
     audit::close(around.records).await;
+    state.close().await;
     ended
 }
 

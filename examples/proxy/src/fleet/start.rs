@@ -83,13 +83,14 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     let listener = listening::bind(config.listen, "choose another address with `listen`").await?;
     let keys = sealing::read(config.key_file.as_deref())?;
     let stores = state.open_for_many(keys).await?;
+    let opened = stores.opened();
     let admin = admin.keeping_in(stores.approvals());
     let admin = admin.counting_in(Some(stores.counted()));
     if let Some(webhook) = webhook {
         tokio::spawn(admin.approvals().notify(webhook));
     }
     let watched = WatchedStores {
-        sessions: Some(stores.sessions("(ready)")?),
+        sessions: Some(stores.sessions("(ready)")),
         approvals: admin.approvals(),
     };
     let mut watched = Watched::new(watched, lost);
@@ -120,6 +121,7 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     }
     let ended = serve_fleet(listener, fleet).await;
     audit::close(records).await;
+    opened.close().await;
     ended
 }
 

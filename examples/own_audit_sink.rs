@@ -52,7 +52,7 @@ impl AuditSink for Writer {
         let (written, done) = oneshot::channel();
         // This must not block: where there is no room, nothing is recorded.
         match self.0.try_send((line, written)) {
-            Ok(()) => Receipt::pending(async { done.await.map_err(|_| Unrecorded) }),
+            Ok(()) => Receipt::pending(async { done.await.map_err(|_| Unrecorded::new()) }),
             Err(_) => Receipt::unrecorded(),
         }
     }

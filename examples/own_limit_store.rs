@@ -6,12 +6,13 @@
 //! cargo run --example own_limit_store
 //! ```
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mcp_policy::{
-    Answer, Caller, Charge, Conclusion, DecisionId, FromClient, LimitStore, MessageGuard, Moment,
-    Period, Policy, QuotaId, Reservation, Reserved, StoreError,
+    Amount, Answer, Caller, Charge, Conclusion, DecisionId, FromClient, LimitStore, MessageGuard,
+    Moment, Period, Policy, Quota, QuotaId, Reservation, Reserved, StoreError, Usage, UsageFilter,
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -23,13 +24,17 @@ const POLICY: &str = r#"{ "version": "1", "default": "deny", "tools": { "refund"
 /// Rows that are kept: nobody may fill the memory. What comes too late is refused.
 const MOST_ROWS: usize = 100_000;
 
+/// Of one limit, on one server, and of one caller or all.
+type Budget = (QuotaId, Arc<str>, Option<Arc<str>>);
+
 /// What was charged.
 #[derive(Debug)]
 struct Row {
     charged_by: DecisionId,
     /// What counts together. Sessions have no budget of their own here, which is stricter
     /// than policies ask for.
-    budget: (QuotaId, Arc<str>, Option<Arc<str>>),
+    budget: Budget,
+    quota: Arc<Quota>,
     millionths: u128,
     until: SystemTime,
 }
@@ -44,6 +49,7 @@ impl Row {
         Some(Self {
             charged_by: reservation.id(),
             budget: (charge.quota().id(), server, caller),
+            quota: charge.quota().clone(),
             millionths: charge.amount().millionths().into(),
             until: reservation.at().system + window,
         })
@@ -86,6 +92,39 @@ impl LimitStore for Ledger {
             self.with(|rows| rows.retain(|row| row.charged_by != reservation.id()));
         }
     }
+
+    fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Answer<Vec<Usage>> {
+        Answer::known(self.with(|rows| {
+            let mut budgets: HashMap<&Budget, Vec<&Row>> = HashMap::new();
+            for row in rows.iter().filter(|row| row.until > now.system) {
+                budgets.entry(&row.budget).or_default().push(row);
+            }
+            let used = budgets.into_values().filter_map(|rows| used(&rows, now));
+            used.filter(|used| filter.includes(used))
+                .take(most)
+                .collect()
+        }))
+    }
+
+    fn reset(&self, filter: &UsageFilter, now: Moment) -> Answer<()> {
+        self.with(|rows| {
+            rows.retain(|row| !used(&[row], now).is_some_and(|used| filter.includes(&used)));
+        });
+        Answer::known(())
+    }
+}
+
+/// What these rows, which are of one budget, say to an operator.
+fn used(rows: &[&Row], now: Moment) -> Option<Usage> {
+    let (_, server, caller) = &rows.first()?.budget;
+    let millionths = rows.iter().map(|row| row.millionths).sum::<u128>();
+    let amount = Amount::from_millionths(millionths.try_into().ok()?);
+    let mut used = Usage::new(&**server, &rows.first()?.quota, amount);
+    if let Some(caller) = caller {
+        used = used.of_caller(&**caller);
+    }
+    let until = rows.iter().map(|row| row.until).max()?;
+    Some(used.until_free(until.duration_since(now.system).unwrap_or_default()))
 }
 
 /// Whether all of it fits, and if not, when it would.
@@ -134,8 +173,23 @@ pub(crate) async fn run() -> Result<Vec<String>, Error> {
         };
         lines.push(format!("{caller} refunds {amount}: {became}"));
     }
+    let all = UsageFilter::default();
+    let mut used = ledger.usage(&all, Moment::now(), 10).get().await?;
+    used.sort_by(|one, other| one.caller().cmp(&other.caller()));
+    for used in used {
+        let caller = used.caller().unwrap_or("everybody");
+        lines.push(format!(
+            "{caller} has used {} of {}",
+            used.used(),
+            used.max()
+        ));
+    }
+    ledger
+        .reset(&all.caller("alice"), Moment::now())
+        .get()
+        .await?;
     lines.push(format!(
-        "rows in the ledger: {}",
+        "rows in the ledger, without those of alice: {}",
         ledger.with(|rows| rows.len())
     ));
     Ok(lines)

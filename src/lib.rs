@@ -34,6 +34,8 @@ mod seam;
 mod session;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+mod state;
 mod store;
 mod waiting;
 
@@ -95,6 +97,10 @@ pub use session::RedisSessionStore;
 #[cfg(feature = "sqlite")]
 pub use session::SqliteSessionStore;
 pub use session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner};
+#[cfg(feature = "redis")]
+pub use state::RedisState;
+#[cfg(feature = "sqlite")]
+pub use state::SqliteState;
 pub use store::{Answer, StoreError};
 
 /// Pages about the crate.

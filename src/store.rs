@@ -29,7 +29,8 @@ impl<T> Answer<T> {
         Self(State::Known(Err(error)))
     }
 
-    /// The answer is on its way. If that takes more than 100 ms, there is none.
+    /// The answer is on its way. A call that waits for it waits for 100 ms, and then there
+    /// is none.
     ///
     /// What has to happen in any case has to have begun: where nobody waits any
     /// more, this is dropped without being polled.
@@ -61,7 +62,11 @@ impl<T> Answer<T> {
     }
 
     /// The answer, for somebody who is not a call and can wait for so long.
-    pub(crate) async fn get_within(self, patience: Duration) -> Result<T, StoreError> {
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or none within this time.
+    pub async fn get_within(self, patience: Duration) -> Result<T, StoreError> {
         match self.0 {
             State::Known(answer) => answer,
             State::Asking(asking) => {

@@ -201,7 +201,7 @@ fn rule(line: &str) -> String {
 #[tokio::test]
 async fn own_limit_store() {
     let lines = soon(own_limit_store::run()).await.unwrap();
-    assert_eq!(lines.len(), 5);
+    assert_eq!(lines.len(), 7);
     for admitted in [0, 2, 3] {
         assert!(lines[admitted].ends_with("goes on"), "{lines:?}");
     }
@@ -212,7 +212,9 @@ async fn own_limit_store() {
         wait.as_u64()
             .is_some_and(|wait| (day - 60_000..=day).contains(&wait))
     );
-    assert_eq!(lines[4], "rows in the ledger: 3");
+    assert_eq!(lines[4], "alice has used 100 of 100");
+    assert_eq!(lines[5], "bob has used 50 of 100");
+    assert_eq!(lines[6], "rows in the ledger, without those of alice: 1");
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ impl<C: Default> Queue<C> {
     pub(super) fn close(&self) -> impl Future<Output = Result<(), Unrecorded>> + use<C> {
         let mut state = self.lock();
         state.is_closed = true;
-        let closing = match state.ended {
+        let closing = match state.ended.clone() {
             Some(ended) => Err(ended),
             None => Ok(state.batch.wait()),
         };

@@ -13,8 +13,16 @@ enum State {
 }
 
 /// A record could not be kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unrecorded;
+
+impl Unrecorded {
+    /// It could not be kept.
+    pub const fn new() -> Self {
+        Self
+    }
+}
 
 impl Receipt {
     /// The record is kept: it outlives this process.
@@ -49,7 +57,7 @@ impl Receipt {
     /// assert_eq!(Receipt::recorded().get().await, Ok(()));
     ///
     /// let late = Receipt::pending(std::future::pending());
-    /// assert_eq!(late.get().await, Err(Unrecorded));
+    /// assert_eq!(late.get().await, Err(Unrecorded::new()));
     /// # });
     /// ```
     pub async fn get(self) -> Result<(), Unrecorded> {

@@ -36,7 +36,7 @@ pub use sqlite::SqliteLimitStore;
 use crate::audit::DecisionId;
 use crate::clock::Moment;
 use crate::policy::{Amount, Quota};
-use crate::store::Answer;
+use crate::store::{Answer, StoreError};
 
 pub use usage::{Usage, UsageFilter};
 
@@ -90,6 +90,32 @@ pub trait LimitStore: Send + Sync + 'static {
         Answer::known(false)
     }
 
+    /// What is counted now, of what is [meant](UsageFilter::includes); no more than so
+    /// many, in any order. What is charged meanwhile may be in it or not.
+    ///
+    /// This is for operators, who can wait for longer than a call: see
+    /// [`Answer::get_within`]. A store that has to look through all that it has counted
+    /// may do so before it answers, so this does not belong where calls are served. By
+    /// default it is an error.
+    fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Answer<Vec<Usage>> {
+        let _ = (filter, now, most);
+        Answer::failed(StoreError::of(
+            "this store of limits cannot tell what it has counted",
+        ))
+    }
+
+    /// Forgets what is counted, of what is meant. What is under way stays under way, and
+    /// what was charged before and is given back later is not given back any more. Some of
+    /// it may be forgotten if this fails.
+    ///
+    /// It is for operators, as [`usage`](Self::usage) is. By default it is an error.
+    fn reset(&self, filter: &UsageFilter, now: Moment) -> Answer<()> {
+        let _ = (filter, now);
+        Answer::failed(StoreError::of(
+            "this store of limits cannot forget what it has counted",
+        ))
+    }
+
     /// Whether what was counted is still known when the process has ended.
     fn outlives_process(&self) -> bool {
         false
@@ -116,6 +142,14 @@ impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
 
     fn use_state(&self, state: &StateId) -> Answer<bool> {
         (**self).use_state(state)
+    }
+
+    fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Answer<Vec<Usage>> {
+        (**self).usage(filter, now, most)
+    }
+
+    fn reset(&self, filter: &UsageFilter, now: Moment) -> Answer<()> {
+        (**self).reset(filter, now)
     }
 
     fn outlives_process(&self) -> bool {

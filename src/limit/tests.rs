@@ -2,10 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::testing::{
-    ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve, seconds,
+    ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve, reset, seconds, usage,
 };
 use super::window::{Budget, Reading};
-use super::{Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, UsageFilter};
+use super::{
+    Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, Usage, UsageFilter,
+};
 use crate::clock::Moment;
 use crate::policy::{Amount, CalendarUnit, Period, Quota, Scope};
 use crate::store::Answer;
@@ -202,8 +204,7 @@ fn what_is_under_way_takes_room_until_it_has_ended() {
 
 /// Of everything that is counted: the place, how much, and when it is free.
 fn seen(store: &MemoryLimitStore, now: Moment) -> Vec<(String, u64, Option<u64>)> {
-    let mut seen: Vec<_> = store
-        .usage(&UsageFilter::default(), now, 100)
+    let mut seen: Vec<_> = usage(store, &UsageFilter::default(), now, 100)
         .iter()
         .map(|usage| {
             let free_in = usage.free_in().map(|wait| wait.as_secs());
@@ -244,7 +245,7 @@ fn every_kind_of_limit_can_be_seen_and_forgotten() {
         seen(&store, clock.now()),
         [of("/hourly", 5, Some(50)), of("/under_way", 2, Some(50))]
     );
-    store.reset(&UsageFilter::default(), clock.now());
+    reset(&store, &UsageFilter::default(), clock.now());
     assert_eq!(seen(&store, clock.now()), []);
     clock.pass(Duration::from_secs(60));
     call(&clock, 4);
@@ -269,18 +270,29 @@ fn usage_tells_what_it_is_of() {
     clock.pass(Duration::from_secs(20));
     // The policy says something else by now.
     assert_eq!(call(&clock, 7), ADMITTED);
-    let usage = store.usage(&UsageFilter::default(), clock.now(), 9);
-    let [usage] = usage.as_slice() else {
-        panic!("{usage:?}");
+    let all_used = usage(&store, &UsageFilter::default(), clock.now(), 9);
+    let [used] = all_used.as_slice() else {
+        panic!("{all_used:?}");
     };
-    assert_eq!((usage.server(), usage.policy()), ("server", "policy"));
-    assert_eq!((usage.place(), usage.caller()), ("/a", Some("alice")));
-    assert_eq!(usage.session(), None);
-    let amounts = (usage.used().millionths(), usage.max().millionths());
+    let told = Usage::new(
+        "server",
+        &quota("/a", seconds(60), 7, Scope::Caller),
+        used.used(),
+    );
+    let told = told.of_caller("alice").until_free(Duration::from_secs(60));
+    assert_eq!(*used, told);
+    assert_eq!((used.server(), used.policy()), ("server", "policy"));
+    assert_eq!((used.place(), used.caller()), ("/a", Some("alice")));
+    assert_eq!(used.session(), None);
+    let amounts = (used.used().millionths(), used.max().millionths());
     assert_eq!(amounts, (2, 7));
-    assert_eq!(usage.free_in(), Some(Duration::from_secs(60)));
+    assert_eq!(used.free_in(), Some(Duration::from_secs(60)));
 
-    let meant = |filter: UsageFilter| store.usage(&filter, clock.now(), 9).len();
+    let meant = |filter: UsageFilter| {
+        let found = usage(&store, &filter, clock.now(), 9).len();
+        assert_eq!(filter.includes(used), found == 1, "{filter:?}");
+        found
+    };
     let all = UsageFilter::default;
     for (this, other) in [
         (all().server("server"), all().server("serve")),
@@ -291,7 +303,7 @@ fn usage_tells_what_it_is_of() {
         assert_eq!((meant(this), meant(other.clone())), (1, 0), "{other:?}");
     }
     clock.pass(Duration::from_secs(60));
-    assert_eq!(store.usage(&all(), clock.now(), 9), []);
+    assert_eq!(usage(&store, &all(), clock.now(), 9), []);
 }
 
 #[test]

@@ -5,6 +5,23 @@ use crate::policy::{Amount, Quota};
 
 /// What is counted of one limit: for one caller or all, and for one session where
 /// they have budgets of their own.
+///
+/// A store makes it of what was charged:
+///
+/// ```
+/// use std::time::Duration;
+/// use mcp_policy::{Amount, Period, Quota, Scope, Usage, UsageFilter};
+///
+/// let minute = Period::Rolling(Duration::from_secs(60));
+/// let place = "/tools/run/limits/runs";
+/// let quota = Quota::new("team", place, minute, Amount::ONE, Scope::Caller);
+/// let usage = Usage::new("files", &quota, Amount::ONE)
+///     .of_caller("alice")
+///     .until_free(Duration::from_secs(20));
+/// assert_eq!(usage.max(), Amount::ONE);
+/// assert!(UsageFilter::default().caller("alice").includes(&usage));
+/// assert!(!UsageFilter::default().caller("bob").includes(&usage));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Usage {
     pub(crate) server: Box<str>,
@@ -18,6 +35,42 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// So much is used up of a quota, on the server of this name (empty if it has none):
+    /// by all callers and sessions together, until something is known of them.
+    pub fn new(server: impl Into<Box<str>>, quota: &Quota, used: Amount) -> Self {
+        Self {
+            server: server.into(),
+            policy: quota.policy().into(),
+            place: quota.place().into(),
+            caller: None,
+            session: None,
+            used,
+            max: quota.max(),
+            free_in: None,
+        }
+    }
+
+    /// The same for one caller; see [`Charge::caller`](super::Charge::caller).
+    #[must_use]
+    pub fn of_caller(mut self, caller: impl Into<Box<str>>) -> Self {
+        self.caller = Some(caller.into());
+        self
+    }
+
+    /// The same for one session; see [`Charge::session`](super::Charge::session).
+    #[must_use]
+    pub fn of_session(mut self, session: impl Into<Box<str>>) -> Self {
+        self.session = Some(session.into());
+        self
+    }
+
+    /// The same for what is used up for so long, if nothing else is charged.
+    #[must_use]
+    pub fn until_free(mut self, time: Duration) -> Self {
+        self.free_in = Some(time);
+        self
+    }
+
     /// What a counter says, whose server, caller and session these are; `None` if
     /// nothing is counted.
     pub(crate) fn of(
@@ -29,14 +82,10 @@ impl Usage {
         let period = quota.period();
         let used = counter.used(period, now);
         (used > Amount::ZERO).then(|| Self {
-            server: server.into(),
-            policy: quota.policy().into(),
-            place: quota.place().into(),
             caller: caller.map(Into::into),
             session: session.map(Into::into),
-            used,
-            max: quota.max(),
             free_in: counter.expires_in(period, now),
+            ..Self::new(server, quota, used)
         })
     }
 
@@ -126,6 +175,11 @@ impl UsageFilter {
     pub fn caller(mut self, caller: impl Into<Box<str>>) -> Self {
         self.caller = Some(caller.into());
         self
+    }
+
+    /// Whether this is meant.
+    pub fn includes(&self, usage: &Usage) -> bool {
+        self.is_of(usage.server(), usage.caller()) && self.is_at(usage.policy(), usage.place())
     }
 
     /// Whether this is meant, as far as it depends on whose it is.

@@ -201,6 +201,20 @@ impl Policy {
         &self.inner.digest
     }
 
+    /// What [`digest`](Self::digest) says of the policy with this text, if it can be
+    /// loaded: tells whether a file still has the text that is in force.
+    ///
+    /// ```
+    /// use mcp_policy::Policy;
+    ///
+    /// let text = r#"{"version":"1","default":"deny"}"#;
+    /// assert_eq!(Policy::digest_of(text), text.parse::<Policy>()?.digest());
+    /// # Ok::<(), mcp_policy::LoadError>(())
+    /// ```
+    pub fn digest_of(text: &str) -> String {
+        format!("sha256:{}", sha256(text.as_bytes()))
+    }
+
     /// What is probably not meant in the document, though it can be loaded.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.inner.warnings

@@ -8,7 +8,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, Script, ScriptInvocation,
 };
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::ENDED;
@@ -17,7 +17,7 @@ use crate::store::StoreError;
 /// A server that takes longer for anything is taken for one that has gone.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// So many things wait to be told.
-pub(super) const UNTOLD: u32 = 16_384;
+const UNTOLD: u32 = 16_384;
 /// How often it is asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// Between attempts to connect.
@@ -31,8 +31,8 @@ const WORTH_TELLING: Duration = Duration::from_secs(300);
 #[derive(Clone)]
 pub(crate) struct Link {
     state: Arc<watch::Sender<State>>,
-    /// What waits to be told.
-    untold: Arc<Semaphore>,
+    /// How much waits to be told.
+    untold: Arc<watch::Sender<u32>>,
 }
 
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl Default for Link {
     fn default() -> Self {
         Self {
             state: Arc::new(watch::Sender::new(State::Connecting)),
-            untold: Arc::new(Semaphore::new(UNTOLD as usize)),
+            untold: Arc::default(),
         }
     }
 }
@@ -145,14 +145,14 @@ impl Link {
         &self,
         script: ScriptInvocation<'static>,
     ) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let Ok(permit) = Arc::clone(&self.untold).try_acquire_owned() else {
+        let Some(untold) = Untold::one_of(&self.untold) else {
             tracing::error!(target: "mcp_policy", "too much waits to be told to the Redis server");
             return None;
         };
         let link = self.clone();
         Some(async move {
             link.tell(script).await;
-            drop(permit);
+            drop(untold);
         })
     }
 
@@ -176,7 +176,33 @@ impl Link {
     /// Waits until nothing waits to be told.
     pub(super) async fn all_told(&self) {
         // It is never closed.
-        let _ = self.untold.acquire_many(UNTOLD).await;
+        let _ = self
+            .untold
+            .subscribe()
+            .wait_for(|untold| *untold == 0)
+            .await;
+    }
+}
+
+/// Something that waits to be told, until this is dropped.
+struct Untold(Arc<watch::Sender<u32>>);
+
+impl Untold {
+    /// `None` if there is no room for it.
+    fn one_of(all: &Arc<watch::Sender<u32>>) -> Option<Self> {
+        let is_room = all.send_if_modified(|untold| {
+            let is_room = *untold < UNTOLD;
+            *untold = untold.saturating_add(u32::from(is_room));
+            is_room
+        });
+        is_room.then(|| Self(Arc::clone(all)))
+    }
+}
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        self.0
+            .send_modify(|untold| *untold = untold.saturating_sub(1));
     }
 }
 

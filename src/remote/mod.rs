@@ -24,11 +24,19 @@ pub(crate) use link::Link;
 
 /// So many questions wait for their answers at once.
 const OUTSTANDING: usize = 1_024;
-/// How long they are still told when nobody asks any more.
+/// How long it is still told things when nobody asks any more.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// The same while somebody waits for that: a server that takes longer is taken for one that
+/// has gone.
+const PATIENCE_TO_CLOSE: Duration = Duration::from_secs(3);
 
 const ENDED: StoreError =
     StoreError::of("the thread that asks the Redis server has ended: start the program again");
+const UNTOLD: StoreError = StoreError::of(
+    "the Redis server does not know everything that it was to be told, as it did not answer within \
+     3 s: what was given back last stays charged, and calls that have ended may count as under way \
+     for another minute",
+);
 const NO_URL: StoreError = StoreError::of(
     "this is not the URL of a Redis server: redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], \
      the same with rediss: for TLS, or unix:///PATH",
@@ -178,6 +186,23 @@ impl Remote {
         }
     }
 
+    /// Waits until everything was told that has to be, but not for ever.
+    pub(crate) async fn close(&self) -> Result<(), StoreError> {
+        let link = self.link.clone();
+        // The thread has a clock, and whoever waits may have none.
+        let all_told = timeout(PATIENCE_TO_CLOSE, async move { link.all_told().await });
+        let told = self.runtime.spawn(all_told).await;
+        told.map_err(|_| ENDED)?.map_err(|_| UNTOLD)
+    }
+
+    /// Does something for as long as it takes.
+    pub(crate) fn attend_to<W>(&self, work: impl FnOnce(Link) -> W)
+    where
+        W: Future<Output = ()> + Send + 'static,
+    {
+        self.runtime.spawn(work(self.link.clone()));
+    }
+
     /// Does something again and again.
     pub(crate) fn repeat<W>(
         &self,
@@ -193,6 +218,19 @@ impl Remote {
                 work(link.clone()).await;
             }
         });
+    }
+
+    /// Whether nothing waits to be told.
+    #[cfg(test)]
+    pub(crate) fn is_told(&self) -> bool {
+        use futures::FutureExt as _;
+        self.link.all_told().now_or_never().is_some()
+    }
+
+    /// How much its thread has to do.
+    #[cfg(test)]
+    pub(crate) fn tasks(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
     }
 
     /// Waits until everything was told that has to be.

@@ -284,8 +284,8 @@ fn frames_are_charged_and_given_back_alike() {
 async fn what_is_counted_in_a_file_counts_for_all_who_share_it() {
     let directory = tempfile::tempdir().unwrap();
     let limited = || {
-        let store = mcp_policy::SqliteLimitStore::open(directory.path().join("state.db"));
-        limited("deny").limit_store(store.unwrap())
+        let state = mcp_policy::SqliteState::open(directory.path().join("state.db"));
+        limited("deny").limit_store(state.unwrap().limits())
     };
     let layers = [limited(), limited()];
     for layer in [&layers[0], &layers[1], &layers[0]] {

@@ -413,7 +413,7 @@ async fn the_names_of_the_fields_are_those_of_the_documentation() {
 async fn what_runs_is_refused_if_it_cannot_be_recorded() {
     let broken: [fn(&AuditRecord) -> Receipt; 3] = [
         |_| Receipt::unrecorded(),
-        |_| Receipt::pending(async { Err(Unrecorded) }),
+        |_| Receipt::pending(async { Err(Unrecorded::new()) }),
         |_| panic!("a sink that panics"),
     ];
     for receipt in broken {

@@ -13,7 +13,7 @@ use crate::{
     failure::Failure,
     listening,
     monitor::{Monitor, Obstacle, Watched, WatchedStores},
-    state::Counted,
+    state::{Counted, Opened},
     traces,
     webhook::{self, Told},
 };
@@ -33,6 +33,7 @@ pub(crate) struct Kept {
     pub(crate) approvals: Option<Arc<dyn ApprovalStore>>,
     pub(crate) counted: Option<Counted>,
     pub(crate) sessions: Option<Arc<dyn SessionStore>>,
+    pub(crate) opened: Opened,
 }
 
 /// What is open before it is known where state is kept.
@@ -95,6 +96,7 @@ impl Begun {
             ending: Ending {
                 told: webhook.map(|webhook| webhook::tell(webhook, &admin.approvals())),
                 records: self.records,
+                opened: kept.opened,
             },
             admin,
         }
@@ -126,6 +128,7 @@ impl Monitoring {
 pub(crate) struct Ending {
     told: Option<Told>,
     records: Option<Records>,
+    opened: Opened,
 }
 
 impl Ending {
@@ -136,6 +139,6 @@ impl Ending {
                 told.end().await;
             }
         };
-        tokio::join!(telling, audit::close(self.records));
+        tokio::join!(telling, audit::close(self.records), self.opened.close());
     }
 }

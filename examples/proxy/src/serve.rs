@@ -145,6 +145,7 @@ fn kept(stores: &Stores) -> Kept {
         approvals: stores.approvals(),
         counted: stores.counted(),
         sessions: stores.sessions(),
+        opened: stores.opened(),
     }
 }
 

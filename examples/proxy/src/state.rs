@@ -4,16 +4,13 @@
 
 mod counted;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use mcp_policy::{
-    ApprovalStore, Clock, MemorySessionStore, MessageGuard, PolicyLayer, RedisApprovalStore,
-    RedisLimitStore, RedisSessionStore, RequestStateKeys, SessionStore, SqliteLimitStore,
-    StoreError, SystemClock, Usage, UsageFilter,
+    ApprovalStore, MemoryLimitStore, MemorySessionStore, MessageGuard, PolicyLayer, RedisState,
+    RequestStateKeys, SessionStore, SqliteState, StoreError, Usage, UsageFilter,
 };
+use tokio::time::timeout;
 
 pub(crate) use self::counted::{Counted, MeantBudgets, order};
 use crate::{failure::Failure, secret::Secret};
@@ -73,36 +70,21 @@ impl State {
         server: &str,
         keys: Option<RequestStateKeys>,
     ) -> Result<Stores, Failure> {
-        Ok(match self {
-            // Not the layer's own, of which nobody else knows.
-            Self::Memory => Stores {
-                keys,
-                counted: Some(Counted::Memory(Arc::default())),
-                ..Stores::default()
-            },
-            Self::File(path) => {
-                let limits = Arc::new(file(path)?);
-                let keys = match keys {
-                    Some(keys) => Ok(keys),
-                    None => limits.request_state_keys().await,
-                };
-                let (sessions, approvals) = (limits.sessions(server), limits.approvals(server));
-                Stores::of(Counted::File(limits), sessions, keys)?.with_approvals(approvals)
-            }
-            Self::Redis(url) => {
-                let sessions = RedisSessionStore::connect(url.expose());
-                let sessions = sessions.map_err(|error| failed(&error))?;
-                let approvals = RedisApprovalStore::connect(url.expose());
-                let approvals = approvals.map_err(|error| failed(&error))?;
-                let limits = redis(url).await?;
-                let keys = match keys {
-                    Some(keys) => Ok(keys),
-                    None => limits.request_state_keys().await,
-                };
-                let counted = Counted::Redis(Arc::new(limits));
-                Stores::of(counted, sessions.server_name(server), keys)?
-                    .with_approvals(approvals.server_name(server))
-            }
+        let opened = self.opened().await?;
+        let (sessions, keys) = match opened {
+            // The layer has its own.
+            Opened::Memory => (None, keys),
+            _ => (
+                Some(opened.sessions(server)),
+                Some(opened.keys(keys).await?),
+            ),
+        };
+        Ok(Stores {
+            counted: Some(opened.counted()),
+            sessions,
+            approvals: opened.approvals(server),
+            keys,
+            opened,
         })
     }
 
@@ -111,45 +93,12 @@ impl State {
         &self,
         keys: Option<RequestStateKeys>,
     ) -> Result<ManyStores, Failure> {
-        let (place, counted, keys) = match self {
-            // Of the process, and not of a layer: those are made anew.
-            Self::Memory => {
-                let keys = keys.map_or_else(RequestStateKeys::random, Ok);
-                let keys = keys.map_err(|error| StoreError::new(error.to_string()));
-                (Place::Memory, Counted::Memory(Arc::default()), keys)
-            }
-            Self::File(path) => {
-                let file = Arc::new(file(path)?);
-                let keys = match keys {
-                    Some(keys) => Ok(keys),
-                    None => file.request_state_keys().await,
-                };
-                (Place::File(Arc::clone(&file)), Counted::File(file), keys)
-            }
-            Self::Redis(url) => {
-                let limits = redis(url).await?;
-                let keys = match keys {
-                    Some(keys) => Ok(keys),
-                    None => limits.request_state_keys().await,
-                };
-                let counted = Counted::Redis(Arc::new(limits));
-                (Place::Redis(url.clone()), counted, keys)
-            }
-        };
-        let approvals: Option<Arc<dyn ApprovalStore>> = match &place {
-            Place::Memory => None,
-            Place::File(file) => Some(Arc::new(file.approvals(ALL_SERVERS))),
-            Place::Redis(url) => {
-                let store = RedisApprovalStore::connect(url.expose());
-                let store = store.map_err(|error| failed(&error))?;
-                Some(Arc::new(store.server_name(ALL_SERVERS)))
-            }
-        };
+        let opened = self.opened().await?;
         Ok(ManyStores {
-            place,
-            counted,
-            approvals,
-            keys: keys.map_err(|error| failed(&error))?,
+            counted: opened.counted(),
+            approvals: opened.approvals(ALL_SERVERS),
+            keys: opened.keys(keys).await?,
+            opened,
         })
     }
 
@@ -159,54 +108,121 @@ impl State {
         filter: &UsageFilter,
         most: usize,
     ) -> Result<Vec<Usage>, Failure> {
-        let found = match self {
-            Self::Memory => return Err(in_another_process()),
-            Self::File(path) => {
-                let file = existing(path)?;
-                let found = file.usage(filter, SystemClock.now(), most).await;
-                file.close().await.and(found)
-            }
-            Self::Redis(url) => redis(url).await?.usage(filter, most).await,
-        };
+        let opened = self.counted_before().await?;
+        let found = opened.counted().usage(filter, most).await;
+        opened.close().await;
         found.map_err(|error| failed(&error))
     }
 
     /// Forgets what is counted, of what is meant.
     pub(crate) async fn reset(&self, filter: &UsageFilter) -> Result<(), Failure> {
-        let done = match self {
-            Self::Memory => return Err(in_another_process()),
-            Self::File(path) => {
-                let file = existing(path)?;
-                let done = file.reset(filter, SystemClock.now()).await;
-                file.close().await.and(done)
-            }
-            Self::Redis(url) => redis(url).await?.reset(filter).await,
-        };
+        let opened = self.counted_before().await?;
+        let done = opened.counted().reset(filter).await;
+        opened.close().await;
         done.map_err(|error| failed(&error))
     }
-}
 
-fn file(path: &Path) -> Result<SqliteLimitStore, Failure> {
-    SqliteLimitStore::open(path).map_err(|error| failed(&error))
-}
+    async fn opened(&self) -> Result<Opened, Failure> {
+        Ok(match self {
+            Self::Memory => Opened::Memory,
+            Self::File(path) => {
+                let file = SqliteState::open(path);
+                Opened::File(file.map_err(|error| failed(&error))?)
+            }
+            // Somebody answers there: else the first that would hear of a wrong URL is a
+            // caller.
+            Self::Redis(url) => {
+                let server = RedisState::connect(url.expose());
+                let server = server.map_err(|error| failed(&error))?;
+                server.ready().await.map_err(|error| failed(&error))?;
+                Opened::Redis(server)
+            }
+        })
+    }
 
-/// The file that a proxy has made.
-fn existing(path: &Path) -> Result<SqliteLimitStore, Failure> {
-    match path.exists() {
-        true => file(path),
-        false => Err(Failure::start(format!(
-            "cannot use what --state says: there is no file {}; no proxy has counted there yet",
-            path.display()
-        ))),
+    /// Where a proxy has counted.
+    async fn counted_before(&self) -> Result<Opened, Failure> {
+        match self {
+            Self::Memory => Err(in_another_process()),
+            Self::File(path) if !path.exists() => Err(Failure::start(format!(
+                "cannot use what --state says: there is no file {}; no proxy has counted there yet",
+                path.display()
+            ))),
+            Self::File(_) | Self::Redis(_) => self.opened().await,
+        }
     }
 }
 
-/// Somebody answers there: else the first that would hear of a wrong URL is a
-/// caller.
-async fn redis(url: &Secret) -> Result<RedisLimitStore, Failure> {
-    let store = RedisLimitStore::connect(url.expose()).map_err(|error| failed(&error))?;
-    store.ready().await.map_err(|error| failed(&error))?;
-    Ok(store)
+/// What is open, and closed when nothing more is served; clones share it.
+#[derive(Clone, Default)]
+pub(crate) enum Opened {
+    #[default]
+    Memory,
+    File(SqliteState),
+    Redis(RedisState),
+}
+
+/// How long a disk may take for what was told last.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+impl Opened {
+    /// Where limits count. What is in memory is not the layer's own, of which nobody else
+    /// knows.
+    fn counted(&self) -> Counted {
+        match self {
+            Self::Memory => Counted::of(MemoryLimitStore::default()),
+            Self::File(file) => Counted::of(file.limits()),
+            Self::Redis(server) => Counted::of(server.limits()),
+        }
+    }
+
+    fn sessions(&self, server: &str) -> Arc<dyn SessionStore> {
+        match self {
+            Self::Memory => Arc::new(MemorySessionStore::default()),
+            Self::File(file) => Arc::new(file.sessions(server)),
+            Self::Redis(redis) => Arc::new(redis.sessions(server)),
+        }
+    }
+
+    /// `None` in memory, where whoever serves has them.
+    fn approvals(&self, server: &str) -> Option<Arc<dyn ApprovalStore>> {
+        match self {
+            Self::Memory => None,
+            Self::File(file) => Some(Arc::new(file.approvals(server))),
+            Self::Redis(redis) => Some(Arc::new(redis.approvals(server))),
+        }
+    }
+
+    /// These, or else those that are kept there.
+    async fn keys(&self, keys: Option<RequestStateKeys>) -> Result<RequestStateKeys, Failure> {
+        let kept = match (keys, self) {
+            (Some(keys), _) => Ok(keys),
+            // Of the process, and not of a layer: those are made anew.
+            (None, Self::Memory) => {
+                RequestStateKeys::random().map_err(|error| StoreError::new(error.to_string()))
+            }
+            (None, Self::File(file)) => file.request_state_keys().await,
+            (None, Self::Redis(server)) => server.request_state_keys().await,
+        };
+        kept.map_err(|error| failed(&error))
+    }
+
+    /// Waits until everything is kept that it was told, when nothing more is served.
+    pub(crate) async fn close(&self) {
+        let closing = async {
+            match self {
+                Self::Memory => Ok(()),
+                Self::File(file) => file.close().await,
+                Self::Redis(server) => server.close().await,
+            }
+        };
+        let error = match timeout(FAREWELL, closing).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_) => StoreError::new("the disk is too slow"),
+        };
+        tracing::error!(%error, "what calls have used up, and which have ended, may not be kept");
+    }
 }
 
 fn failed(error: &StoreError) -> Failure {
@@ -231,19 +247,18 @@ const ALL_SERVERS: &str = "(all)";
 /// that it is there for a layer that is made anew, and operators see everything at
 /// once.
 pub(crate) struct ManyStores {
-    place: Place,
+    opened: Opened,
     counted: Counted,
     approvals: Option<Arc<dyn ApprovalStore>>,
     keys: RequestStateKeys,
 }
 
-enum Place {
-    Memory,
-    File(Arc<SqliteLimitStore>),
-    Redis(Secret),
-}
-
 impl ManyStores {
+    /// What has to be closed.
+    pub(crate) fn opened(&self) -> Opened {
+        self.opened.clone()
+    }
+
     /// What limits have counted.
     pub(crate) fn counted(&self) -> Counted {
         self.counted.clone()
@@ -255,21 +270,14 @@ impl ManyStores {
     }
 
     /// Where it is remembered whose session is whose, in front of one server.
-    pub(crate) fn sessions(&self, server: &str) -> Result<Arc<dyn SessionStore>, Failure> {
-        Ok(match &self.place {
-            Place::Memory => Arc::new(MemorySessionStore::default()),
-            Place::File(file) => Arc::new(file.sessions(server)),
-            Place::Redis(url) => {
-                let store = RedisSessionStore::connect(url.expose());
-                let store = store.map_err(|error| failed(&error))?;
-                Arc::new(store.server_name(server))
-            }
-        })
+    pub(crate) fn sessions(&self, server: &str) -> Arc<dyn SessionStore> {
+        self.opened.sessions(server)
     }
 
     /// What one layer needs of it.
     pub(crate) fn with(&self, sessions: Arc<dyn SessionStore>) -> Stores {
         Stores {
+            opened: self.opened(),
             counted: Some(self.counted.clone()),
             sessions: Some(sessions),
             // All calls wait in one place.
@@ -282,6 +290,7 @@ impl ManyStores {
 /// Where a layer keeps what it counts; in itself if that is not said.
 #[derive(Clone, Default)]
 pub(crate) struct Stores {
+    opened: Opened,
     counted: Option<Counted>,
     sessions: Option<Arc<dyn SessionStore>>,
     approvals: Option<Arc<dyn ApprovalStore>>,
@@ -290,24 +299,9 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    fn of(
-        counted: Counted,
-        sessions: impl SessionStore,
-        keys: Result<RequestStateKeys, StoreError>,
-    ) -> Result<Self, Failure> {
-        Ok(Self {
-            counted: Some(counted),
-            sessions: Some(Arc::new(sessions)),
-            approvals: None,
-            keys: Some(keys.map_err(|error| failed(&error))?),
-        })
-    }
-
-    fn with_approvals(self, approvals: impl ApprovalStore) -> Self {
-        Self {
-            approvals: Some(Arc::new(approvals)),
-            ..self
-        }
+    /// What has to be closed.
+    pub(crate) fn opened(&self) -> Opened {
+        self.opened.clone()
     }
 
     /// What limits have counted, if that is not in the layer.
@@ -353,6 +347,8 @@ impl Stores {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn parse(text: &str) -> Result<State, Failure> {

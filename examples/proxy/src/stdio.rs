@@ -57,7 +57,9 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     if let Some(records) = records.clone() {
         guard = guard.audit(records);
     }
-    guard = state.open(&name, None).await?.under_guard(guard);
+    let stores = state.open(&name, None).await?;
+    let opened = stores.opened();
+    guard = stores.under_guard(guard);
     let guard = Guard {
         connection: guard.connect(Caller::local()),
         client: LineWriter::new(tokio::io::stdout()),
@@ -72,6 +74,7 @@ pub(crate) async fn run(args: &StdioArgs) -> Result<ExitCode, Failure> {
     // With it end the calls that nobody answers any more.
     drop(guard);
     audit::close(records).await;
+    opened.close().await;
     ended.map(|()| ExitCode::SUCCESS)
 }
 

@@ -6,10 +6,12 @@ mod scripts;
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use redis::Script;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::changes::ApprovalChanges;
 use super::digest::CallDigest;
@@ -26,18 +28,17 @@ use scripts::{SCRIPTS, Scripts};
 /// How often it is looked for what other processes changed, while somebody listens.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// An [`ApprovalStore`] on a Redis server, from version 7, or a Valkey server: several
+/// An [`ApprovalStore`] on the server of a [`RedisState`](crate::RedisState): several
 /// processes in front of one server know what waits, an approval is used once, whichever
-/// of them the call comes to, and requests outlive them.
+/// of them the call comes to, and requests outlive them. Clones are the same store.
 ///
 /// There is room for as much as in a
 /// [`MemoryApprovalStore`](crate::MemoryApprovalStore), for each server. Time goes by the
 /// clock of the Redis server. What becomes of a request in another process is heard of
 /// within about 250 ms, while somebody listens. While the server is away, nothing can be
-/// asked, decided or used; see [`RedisLimitStore`](crate::RedisLimitStore) for what happens
-/// on one that is full or loses something. A server that forgets that an approval was
-/// used, because it crashed before it was written to its disk, lets the call pass once
-/// more: `appendfsync always` forgets nothing that it has answered.
+/// asked, decided or used. A server that forgets that an approval was used, because it
+/// crashed before it was written to its disk, lets the call pass once more:
+/// `appendfsync always` forgets nothing that it has answered.
 ///
 /// # Arguments
 ///
@@ -45,72 +46,29 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// and expire with it although nobody asks. What the server writes to its disk, or sends
 /// to replicas, holds them for longer. Whoever can read there can read them, and whoever
 /// can write there can approve anything.
-///
-/// ```no_run
-/// use std::sync::Arc;
-/// use mcp_policy::{Approvals, Policy, PolicyLayer, RedisApprovalStore};
-///
-/// # fn start() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = RedisApprovalStore::connect("redis://redis.internal/0")?.server_name("files");
-/// let store = Arc::new(store);
-/// let approvals = Approvals::new(store.clone());
-/// let layer = PolicyLayer::new(Policy::from_path("policy.json")?)
-///     .server_name("files")
-///     .approval_store(store);
-/// # Ok(())
-/// # }
-/// ```
+#[derive(Clone)]
 pub struct RedisApprovalStore {
-    remote: Remote,
+    remote: Arc<Remote>,
     requests: Arc<Requests>,
 }
 
 impl RedisApprovalStore {
-    /// Begins to connect to the server at this URL; see
-    /// [`RedisLimitStore::connect`](crate::RedisLimitStore::connect).
-    ///
-    /// # Errors
-    ///
-    /// If this is no such URL, or no thread can be made.
-    pub fn connect(url: &str) -> Result<Self, StoreError> {
-        Self::open(url, &SCRIPTS)
+    /// What the server has to know.
+    pub(crate) fn scripts() -> Vec<&'static Script> {
+        SCRIPTS.all()
     }
 
-    fn open(url: &str, scripts: &'static Scripts) -> Result<Self, StoreError> {
-        let remote = Remote::open(url, scripts.all())?;
-        let requests = Arc::new(Requests::new(scripts));
-        let begun = Arc::new(Notify::new());
-        let begins = Arc::clone(&begun);
+    pub(crate) fn new(remote: Arc<Remote>, server: &str) -> Self {
+        Self::with(remote, &SCRIPTS, server)
+    }
+
+    fn with(remote: Arc<Remote>, scripts: &'static Scripts, server: &str) -> Self {
+        let requests = Arc::new(Requests::new(scripts, server));
+        let begins = Arc::clone(&requests.woken);
         requests.changes.when_heard(move || begins.notify_one());
-        let heard = Arc::clone(&requests);
-        remote.repeat(LOOK_EVERY, move |link| {
-            let (requests, begun) = (Arc::clone(&heard), Arc::clone(&begun));
-            async move {
-                while !requests.changes.are_heard() {
-                    begun.notified().await;
-                }
-                requests.hear(&link).await;
-            }
-        });
-        Ok(Self { remote, requests })
-    }
-
-    /// In front of which server calls wait: layers in front of different servers, and their
-    /// operators, have nothing in common then. By default the name is empty.
-    #[must_use]
-    pub fn server_name(self, name: &str) -> Self {
-        self.requests.set_server(name);
-        self
-    }
-
-    /// Waits until the server has answered.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be connected to, does not answer within 3 s, or forgets keys when its
-    /// memory is full.
-    pub async fn ready(&self) -> Result<(), StoreError> {
-        self.remote.ready().await
+        let (heard, woken) = (Arc::downgrade(&requests), Arc::clone(&requests.woken));
+        remote.attend_to(|link| listen(heard, woken, link));
+        Self { remote, requests }
     }
 
     /// Asks the server, which goes on whether anybody waits for the answer or not.
@@ -123,6 +81,25 @@ impl RedisApprovalStore {
         self.remote
             .begin(move |link| work(requests, link))
             .into_answer()
+    }
+}
+
+/// Hears what others change, while anybody listens here, and for as long as there is the
+/// store.
+async fn listen(requests: Weak<Requests>, woken: Arc<Notify>, link: Link) {
+    loop {
+        sleep(LOOK_EVERY).await;
+        loop {
+            let Some(requests) = requests.upgrade() else {
+                return;
+            };
+            if requests.changes.are_heard() {
+                requests.hear(&link).await;
+                break;
+            }
+            drop(requests);
+            woken.notified().await;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use redis::{FromRedisValue, Script};
+use tokio::sync::Notify;
 
 use super::scripts::Scripts;
 use crate::approval::Asked;
@@ -32,10 +33,12 @@ type Known = (String, Option<String>, u8, u64);
 
 pub(super) struct Requests {
     /// What the names of all keys begin with.
-    prefix: Mutex<Arc<str>>,
+    prefix: String,
     /// Tells what this store says from what others do.
     writer: String,
     pub(super) changes: ApprovalChanges,
+    /// Told when somebody begins to listen where nobody did, and when this is dropped.
+    pub(super) woken: Arc<Notify>,
     /// The last change that was heard of; `None` at the beginning.
     heard: Mutex<Option<u64>>,
     scripts: &'static Scripts,
@@ -58,18 +61,16 @@ enum Which<'a> {
 }
 
 impl Requests {
-    pub(super) fn new(scripts: &'static Scripts) -> Self {
+    pub(super) fn new(scripts: &'static Scripts, server: &str) -> Self {
         Self {
-            prefix: Mutex::new(prefix("")),
+            // All is in one place, as one step can be about all of it.
+            prefix: format!("mcp-policy:1:{{{}}}:a:", short_digest(server)),
             writer: random_name(),
             changes: ApprovalChanges::default(),
+            woken: Arc::default(),
             heard: Mutex::default(),
             scripts,
         }
-    }
-
-    pub(super) fn set_server(&self, name: &str) {
-        *lock(&self.prefix) = prefix(name);
     }
 
     /// What is known of the call, or else it begins something, if there is room.
@@ -300,16 +301,22 @@ impl Requests {
         #[cfg_attr(not(test), expect(unused_variables, reason = "the server has a clock"))]
         at: Moment,
     ) -> Result<T, StoreError> {
-        let prefix = Arc::clone(&lock(&self.prefix));
+        let prefix = &self.prefix;
         let mut call = script.prepare_invoke();
         // It tells a cluster which of its nodes is meant.
         call.key(format!("{prefix}c"));
-        call.arg(&*prefix).arg(&self.writer).arg(arguments);
+        call.arg(prefix).arg(&self.writer).arg(arguments);
         #[cfg(test)]
         if std::ptr::eq(self.scripts, &*super::scripts::BY_HAND) {
             call.arg(since_1970(at.system));
         }
         link.invoke(&call).await
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        self.woken.notify_one();
     }
 }
 
@@ -344,9 +351,4 @@ fn time(micros: u64) -> Result<SystemTime, StoreError> {
     SystemTime::UNIX_EPOCH
         .checked_add(Duration::from_micros(micros))
         .ok_or(SOMETHING_ELSE)
-}
-
-/// All is in one place, as one step can be about all of it.
-fn prefix(server: &str) -> Arc<str> {
-    format!("mcp-policy:1:{{{}}}:a:", short_digest(server)).into()
 }

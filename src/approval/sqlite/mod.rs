@@ -26,9 +26,8 @@ use list::List;
 use table::Table;
 use upkeep::{Chores, Upkeep};
 
-/// An [`ApprovalStore`] in the file of a
-/// [`SqliteLimitStore`](crate::SqliteLimitStore); see
-/// [`SqliteLimitStore::approvals`](crate::SqliteLimitStore::approvals).
+/// An [`ApprovalStore`] in the file of a [`SqliteState`](crate::SqliteState). Clones are the
+/// same store.
 ///
 /// Requests are still known when the process has ended, and to other processes that
 /// have the same file open: an approval is used once, whichever of them the call comes

@@ -321,7 +321,7 @@ fn the_file_of_a_newer_version_or_of_somebody_else_is_refused() {
         "{error}"
     );
     let state = directory.path().join("state.db");
-    drop(crate::SqliteLimitStore::open(&state).unwrap());
+    drop(crate::SqliteState::open(&state).unwrap());
     assert!(refused(&state).contains("another program"));
     assert!(refused(&directory.path().join("no/such")).contains("cannot be opened"));
     let nowhere = directory.path().join("new.db");

@@ -104,10 +104,7 @@ impl MemoryLimitStore {
         self
     }
 
-    /// What is counted now, of what is meant; no more than so many, in any order.
-    ///
-    /// What is charged meanwhile may be in it or not.
-    pub fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Vec<Usage> {
+    fn usage_now(&self, filter: &UsageFilter, now: Moment, most: usize) -> Vec<Usage> {
         let mut found = Vec::new();
         for shard in &self.shards {
             let mut shard = Locked::one(shard, &self.budgets);
@@ -117,10 +114,7 @@ impl MemoryLimitStore {
         found
     }
 
-    /// Forgets what is counted, of what is meant. What is under way stays under way,
-    /// and what was charged before and is given back later is not given back any
-    /// more.
-    pub fn reset(&self, filter: &UsageFilter, now: Moment) {
+    fn reset_now(&self, filter: &UsageFilter, now: Moment) {
         for shard in &self.shards {
             let mut shard = Locked::one(shard, &self.budgets);
             shard.pass_time(self.reading(now));
@@ -242,6 +236,15 @@ impl LimitStore for MemoryLimitStore {
 
     fn use_state(&self, state: &StateId) -> Answer<bool> {
         Answer::known(self.states().take(state))
+    }
+
+    fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Answer<Vec<Usage>> {
+        Answer::known(self.usage_now(filter, now, most))
+    }
+
+    fn reset(&self, filter: &UsageFilter, now: Moment) -> Answer<()> {
+        self.reset_now(filter, now);
+        Answer::known(())
     }
 
     /// Nothing is remembered of reservations: this is for those that were admitted,

@@ -165,7 +165,7 @@ fn racing(threads: usize, calls: usize, weights: &[u64]) {
     }
     assert!(
         store
-            .usage(&UsageFilter::default().place("/under_way"), now, 9)
+            .usage_now(&UsageFilter::default().place("/under_way"), now, 9)
             .is_empty()
     );
 }
@@ -224,7 +224,7 @@ fn only_what_has_expired_makes_room() {
     assert_eq!(call(&clock, 100), Reserved::Full);
     assert_eq!(
         store
-            .usage(&UsageFilter::default(), clock.now(), 1_000)
+            .usage_now(&UsageFilter::default(), clock.now(), 1_000)
             .len(),
         100
     );
@@ -332,7 +332,7 @@ fn what_is_counted_can_be_seen_and_forgotten() {
         reservations.push(call);
         clock.pass(Duration::from_secs(20));
     }
-    let usage = |filter: &UsageFilter| store.usage(filter, clock.now(), 100);
+    let usage = |filter: &UsageFilter| store.usage_now(filter, clock.now(), 100);
     let all = usage(&UsageFilter::default());
     assert_eq!(all.len(), 5);
     let alice = UsageFilter::default().caller("alice").server("server");
@@ -351,16 +351,18 @@ fn what_is_counted_can_be_seen_and_forgotten() {
     assert_eq!(of_all[0].caller(), None);
     assert_eq!(usage(&alice.clone().place("/under_way"))[0].free_in(), None);
     assert_eq!(
-        store.usage(&UsageFilter::default(), clock.now(), 2).len(),
+        store
+            .usage_now(&UsageFilter::default(), clock.now(), 2)
+            .len(),
         2
     );
     for filter in [alice.clone().server("other"), alice.clone().policy("other")] {
         assert_eq!(usage(&filter), []);
-        store.reset(&filter, clock.now());
+        store.reset_now(&filter, clock.now());
         assert_eq!(usage(&UsageFilter::default()).len(), 5);
     }
 
-    store.reset(&alice, clock.now());
+    store.reset_now(&alice, clock.now());
     // What is under way is.
     assert_eq!(usage(&alice).len(), 1);
     assert_eq!(usage(&UsageFilter::default().caller("bob")).len(), 2);

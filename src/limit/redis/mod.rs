@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use redis::{Cmd, Script, ScriptInvocation};
+use redis::{Script, ScriptInvocation};
 use smallvec::SmallVec;
 
 use super::usage::{Usage, UsageFilter};
@@ -21,7 +21,6 @@ use super::window::LEASE;
 use super::{Conclusion, LimitStore, Reservation, Reserved, STATE_KEPT, StateId};
 use crate::clock::Moment;
 use crate::remote::{Begun, Link, Remote, SOMETHING_ELSE};
-use crate::rounds::{RequestStateKeys, random_key};
 use crate::store::{Answer, StoreError};
 use part::Part;
 use scripts::{SCRIPTS, Scripts};
@@ -30,8 +29,8 @@ use under_way::UnderWay;
 /// How often it is said of something under way that it is, before the lease is over.
 const RENEWALS: u32 = 4;
 
-/// A [`LimitStore`] on a Redis server, from version 7, or a Valkey server: what
-/// several processes charge counts together, and outlives them.
+/// A [`LimitStore`] on the server of a [`RedisState`](crate::RedisState): what several
+/// processes charge counts together, and outlives them. Clones are the same store.
 ///
 /// Each decision takes one round trip to the server, which does it in one step; two if
 /// some of the limits are those of a caller and others those of all callers together.
@@ -43,11 +42,7 @@ const RENEWALS: u32 = 4;
 /// is remembered of a decision takes about 250 bytes for five minutes.
 ///
 /// Nothing is bounded for each caller: a caller has no more budgets than the policy
-/// has limits and sessions. If the server has a `maxmemory`, its `maxmemory-policy`
-/// has to be `noeviction`, so that a full server refuses rather than forgets.
-/// What a server forgets when it crashes is used up again: `appendfsync always` keeps
-/// everything, `everysec` loses a second. A replica that takes over may lose what it
-/// had not got yet.
+/// has limits and sessions. What a server forgets when it crashes can be used up again.
 ///
 /// Calls that count for as long as they are under way are reported to the server by
 /// this process every 15 s. If the process dies, they count for another 60 s. While
@@ -55,120 +50,38 @@ const RENEWALS: u32 = 4;
 /// six minutes without that is forgotten. What is given back later than five
 /// minutes after it was charged stays charged.
 ///
-/// It speaks with one server. Names of keys are such that a cluster can spread them
-/// over its nodes, but this does not follow a cluster's redirections.
-///
-/// It asks from a thread of its own, which ends when the store is dropped, so it can
-/// be used in any async runtime. While there is no connection, it answers with an
-/// error at once. At most 1 024 questions wait for an answer; further ones fail.
-///
-/// ```no_run
-/// use mcp_policy::{Policy, PolicyLayer, RedisLimitStore};
-///
-/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = RedisLimitStore::connect("rediss://:password@redis.internal/0")?;
-/// store.ready().await?;
-/// let layer = PolicyLayer::new(Policy::from_path("policy.json")?).limit_store(store);
-/// # Ok(())
-/// # }
-/// ```
+/// To see [what is counted](LimitStore::usage), all keys of the server are looked through,
+/// for 30 s at most.
+#[derive(Clone)]
 pub struct RedisLimitStore {
-    remote: Remote,
+    remote: Arc<Remote>,
     under_way: UnderWay,
     scripts: &'static Scripts,
     lease: Duration,
 }
 
 impl RedisLimitStore {
-    /// Begins to connect to the server at this URL, and goes on trying whenever there
-    /// is no connection: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, the same
-    /// with `rediss:` for TLS, by the certificates that this machine trusts, or
-    /// `unix:///PATH`.
-    ///
-    /// The first URL with `rediss:` chooses for the whole process what does the
-    /// cryptography of `rustls`: `ring`, unless the program has installed another
-    /// `CryptoProvider` by then. A program that wants another installs it before.
-    ///
-    /// # Errors
-    ///
-    /// If this is no such URL, or no thread can be made.
-    pub fn connect(url: &str) -> Result<Self, StoreError> {
-        Self::open(url, &SCRIPTS, LEASE)
+    /// What the server has to know.
+    pub(crate) fn scripts() -> Vec<&'static Script> {
+        SCRIPTS.all()
     }
 
-    fn open(url: &str, scripts: &'static Scripts, lease: Duration) -> Result<Self, StoreError> {
-        let remote = Remote::open(url, scripts.all())?;
+    pub(crate) fn new(remote: Arc<Remote>) -> Self {
+        Self::with(remote, &SCRIPTS, LEASE)
+    }
+
+    fn with(remote: Arc<Remote>, scripts: &'static Scripts, lease: Duration) -> Self {
         let under_way = UnderWay::default();
         let renewed = under_way.clone();
         remote.repeat(lease / RENEWALS, move |link| {
             renewed.clone().renew(scripts, link)
         });
-        Ok(Self {
+        Self {
             remote,
             under_way,
             scripts,
             lease,
-        })
-    }
-
-    /// Waits until the server has answered.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be connected to, does not answer within 3 s, or forgets keys when
-    /// its memory is full.
-    pub async fn ready(&self) -> Result<(), StoreError> {
-        self.remote.ready().await
-    }
-
-    /// The key on the server that seals request states; it is made the first time. All who
-    /// can read the server have the key.
-    ///
-    /// # Errors
-    ///
-    /// If the server does not answer, or what is there is no key: whoever deletes it then
-    /// has a new one made.
-    pub async fn request_state_keys(&self) -> Result<RequestStateKeys, StoreError> {
-        let new = random_key().map_err(|error| StoreError::new(error.to_string()))?;
-        let (mut set, mut get) = (Cmd::new(), Cmd::new());
-        set.arg("SET").arg(KEY_THAT_SEALS).arg(&new).arg("NX");
-        get.arg("GET").arg(KEY_THAT_SEALS);
-        let find = async move |link: Link| {
-            link.run::<Option<()>>(&set).await?;
-            link.run::<Vec<u8>>(&get).await
-        };
-        let key = self.remote.begin(find).answer().await?;
-        let key = key.try_into();
-        let key = key.map_err(|_| NO_KEY)?;
-        Ok(RequestStateKeys::new(key))
-    }
-
-    /// What is counted now, of what is meant; no more than so many, in any order.
-    ///
-    /// What is charged meanwhile may be in it or not. All keys of the server are looked
-    /// through for it.
-    ///
-    /// # Errors
-    ///
-    /// If the server does not answer, or holds too much to look through it in 30 s.
-    pub async fn usage(&self, filter: &UsageFilter, most: usize) -> Result<Vec<Usage>, StoreError> {
-        let (scripts, filter) = (self.scripts, filter.clone());
-        let look = move |link| lists::usage(link, scripts, filter, most);
-        self.remote.begin(look).answer().await
-    }
-
-    /// Forgets what is counted, of what is meant. What is under way stays under way,
-    /// and what was charged before and is given back later is not given back any
-    /// more.
-    ///
-    /// # Errors
-    ///
-    /// If the server does not answer, or holds too much to look through it in 30 s.
-    /// Some of it may be forgotten then.
-    pub async fn reset(&self, filter: &UsageFilter) -> Result<(), StoreError> {
-        let (scripts, filter) = (self.scripts, filter.clone());
-        let look = move |link| lists::reset(link, scripts, filter);
-        self.remote.begin(look).answer().await
+        }
     }
 
     /// The call with which a part of a reservation is charged, or only asked about.
@@ -284,18 +197,23 @@ impl LimitStore for RedisLimitStore {
         self.remote.begin(used).into_answer()
     }
 
+    /// It goes by the clock of the server.
+    fn usage(&self, filter: &UsageFilter, _: Moment, most: usize) -> Answer<Vec<Usage>> {
+        let (scripts, filter) = (self.scripts, filter.clone());
+        let look = move |link| lists::usage(link, scripts, filter, most);
+        self.remote.begin(look).into_answer()
+    }
+
+    fn reset(&self, filter: &UsageFilter, _: Moment) -> Answer<()> {
+        let (scripts, filter) = (self.scripts, filter.clone());
+        let look = move |link| lists::reset(link, scripts, filter);
+        self.remote.begin(look).into_answer()
+    }
+
     fn outlives_process(&self) -> bool {
         true
     }
 }
-
-const NO_KEY: StoreError = StoreError::of(
-    "what the Redis server has under mcp-policy:1:request-state-key is no key: delete that, and a \
-     new one is made",
-);
-
-/// Where the key is that seals request states.
-const KEY_THAT_SEALS: &str = "mcp-policy:1:request-state-key";
 
 /// It can be told twice, and the second time after it was used.
 static KEEP_STATE: LazyLock<Script> =

@@ -39,6 +39,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 const CONCLUDED: StoreError = StoreError::of("it was concluded before it was reserved");
 const RESERVED: StoreError = StoreError::of("it was reserved before");
+const CLOSED: StoreError = StoreError::of("the state file was closed: the program is about to end");
 
 /// What this process knows beside what is in the file.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub(super) struct Ledger {
     sweep_from: Key,
     /// When it was looked last for processes that have ended.
     looked_at: Option<Instant>,
+    /// Whether others were told that this process counts nothing any more.
+    has_left: bool,
 }
 
 type Entries = SmallVec<[Entry; 4]>;
@@ -63,6 +66,7 @@ impl Ledger {
             latest: None,
             sweep_from: Key::first(),
             looked_at: None,
+            has_left: false,
         }
     }
 
@@ -92,6 +96,10 @@ impl Ledger {
         file: &Connection,
         reservation: &Reservation,
     ) -> Result<Reserved, Failure> {
+        // Nobody would find out that it is not under way any more.
+        if self.has_left {
+            return Err(Failure::Own(CLOSED));
+        }
         let shown = self.shown(reservation.at());
         if self.looked_at.is_none() {
             self.let_go(file, shown)?;
@@ -304,7 +312,8 @@ impl Ledger {
     }
 
     /// This process does not use the file any more.
-    pub(super) fn leave(&self, file: &Connection) -> rusqlite::Result<()> {
+    pub(super) fn leave(&mut self, file: &Connection) -> rusqlite::Result<()> {
+        self.has_left = true;
         let name = self.presence.name();
         let left: i64 = file.query_row(
             "SELECT count(*) FROM under_way WHERE process = ?",

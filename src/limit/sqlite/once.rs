@@ -1,4 +1,4 @@
-//! With which request states clients can come back, and what seals them.
+//! With which request states clients can come back.
 
 use std::sync::Arc;
 
@@ -97,46 +97,6 @@ impl Task for UseState {
 
     fn done(self: Box<Self>) -> Option<Box<dyn Task>> {
         let _ = self.reply.send(Ok(self.was_kept));
-        None
-    }
-
-    fn failed(self: Box<Self>, error: &StoreError) -> Option<Box<dyn Task>> {
-        let _ = self.reply.send(Err(error.clone()));
-        None
-    }
-}
-
-/// Finds the key that seals, or makes it.
-pub(super) struct FindKey {
-    /// What it is if there is none.
-    new: [u8; 32],
-    reply: Reply<[u8; 32]>,
-    found: [u8; 32],
-}
-
-impl FindKey {
-    pub(super) fn new(new: [u8; 32], reply: Reply<[u8; 32]>) -> Self {
-        Self {
-            new,
-            reply,
-            found: new,
-        }
-    }
-}
-
-impl Task for FindKey {
-    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        connection
-            .prepare_cached("INSERT OR IGNORE INTO request_state_key VALUES (1, ?)")?
-            .execute(params![self.new])?;
-        self.found = connection
-            .prepare_cached("SELECT key FROM request_state_key")?
-            .query_row([], |row| row.get(0))?;
-        Ok(())
-    }
-
-    fn done(self: Box<Self>) -> Option<Box<dyn Task>> {
-        let _ = self.reply.send(Ok(self.found));
         None
     }
 

@@ -1,7 +1,7 @@
 //! What tests of stores need: a clock that is turned by hand, reservations, a model
 //! that keeps every charge, and what every store has to do.
 
-pub(super) mod contract;
+pub(crate) mod contract;
 pub(super) mod naive;
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::executor::block_on;
 
-use super::{Charge, LimitStore, Reservation, Reserved};
+use super::{Charge, LimitStore, Reservation, Reserved, Usage, UsageFilter};
 use crate::clock::Moment;
 use crate::policy::{Amount, Period, Quota, Scope};
 
@@ -83,6 +83,22 @@ pub(crate) fn of_session(charge: Charge, session: &str) -> Charge {
 
 pub(crate) fn reservation(at: Moment, charges: impl IntoIterator<Item = Charge>) -> Reservation {
     Reservation::new("server", charges, at)
+}
+
+/// What it tells, however long it takes.
+pub(crate) fn usage(
+    store: &impl LimitStore,
+    filter: &UsageFilter,
+    now: Moment,
+    most: usize,
+) -> Vec<Usage> {
+    let told = store.usage(filter, now, most).patiently();
+    block_on(told).unwrap()
+}
+
+/// Has it forget, however long it takes.
+pub(crate) fn reset(store: &impl LimitStore, filter: &UsageFilter, now: Moment) {
+    block_on(store.reset(filter, now).patiently()).unwrap();
 }
 
 pub(crate) fn reserve(store: &dyn LimitStore, reservation: &Reservation) -> Reserved {

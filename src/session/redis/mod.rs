@@ -12,31 +12,20 @@ use super::table::LONGEST_ID;
 use super::{SessionOwner, SessionStore, TaskOwner};
 use crate::caller::Caller;
 use crate::remote::{Remote, short_digest};
-use crate::store::{Answer, StoreError};
+use crate::store::Answer;
 
-/// A [`SessionStore`] on a Redis server, from version 7, or a Valkey server: several
+/// A [`SessionStore`] on the server of a [`RedisState`](crate::RedisState): several
 /// processes in front of one server know each other's sessions and tasks, and they
-/// outlive them.
+/// outlive them. Clones are the same store.
 ///
 /// Of one caller it knows 1 000 sessions and as many tasks: those beyond push out what
 /// the caller has not used for longest. What is not used for seven days is forgotten.
-/// There is no other bound; see
-/// [`RedisLimitStore`](crate::RedisLimitStore) for what happens on a server that is
-/// full, away, or loses something. Ids of sessions are kept as digests only.
-///
-/// ```no_run
-/// use mcp_policy::{Policy, PolicyLayer, RedisSessionStore};
-///
-/// # fn start() -> Result<(), Box<dyn std::error::Error>> {
-/// let sessions = RedisSessionStore::connect("redis://redis.internal/0")?.server_name("files");
-/// let layer = PolicyLayer::new(Policy::from_path("policy.json")?).session_store(sessions);
-/// # Ok(())
-/// # }
-/// ```
+/// There is no other bound. Ids of sessions are kept as digests only.
+#[derive(Clone)]
 pub struct RedisSessionStore {
-    remote: Remote,
+    remote: Arc<Remote>,
     /// What the names of all keys begin with.
-    prefix: String,
+    prefix: Arc<str>,
 }
 
 /// The same in each script: how long something is remembered that is not used, in
@@ -66,35 +55,15 @@ enum Kind {
 }
 
 impl RedisSessionStore {
-    /// Begins to connect to the server at this URL; see
-    /// [`RedisLimitStore::connect`](crate::RedisLimitStore::connect).
-    ///
-    /// # Errors
-    ///
-    /// If this is no such URL, or no thread can be made.
-    pub fn connect(url: &str) -> Result<Self, StoreError> {
-        Ok(Self {
-            remote: Remote::open(url, vec![&BEGIN, &OWNER, &END])?,
-            prefix: prefix(""),
-        })
+    /// What the server has to know.
+    pub(crate) fn scripts() -> Vec<&'static Script> {
+        vec![&BEGIN, &OWNER, &END]
     }
 
-    /// In front of which server it remembers: layers in front of different servers
-    /// have nothing in common then. By default the name is empty.
-    #[must_use]
-    pub fn server_name(mut self, name: &str) -> Self {
-        self.prefix = prefix(name);
-        self
-    }
-
-    /// Waits until the server has answered.
-    ///
-    /// # Errors
-    ///
-    /// If it cannot be connected to, does not answer within 3 s, or forgets keys when its
-    /// memory is full.
-    pub async fn ready(&self) -> Result<(), StoreError> {
-        self.remote.ready().await
+    pub(crate) fn new(remote: Arc<Remote>, server: &str) -> Self {
+        // All is in one place, as sessions push each other out.
+        let prefix = format!("mcp-policy:1:{{{}}}:", short_digest(server)).into();
+        Self { remote, prefix }
     }
 
     fn begin(&self, kind: Kind, id: &str, owner: &str, known: Option<&str>) -> Answer<()> {
@@ -155,11 +124,6 @@ impl Kind {
             Self::Task => 't',
         }
     }
-}
-
-/// All is in one place, as sessions push each other out.
-fn prefix(server: &str) -> String {
-    format!("mcp-policy:1:{{{}}}:", short_digest(server))
 }
 
 impl SessionStore for RedisSessionStore {

@@ -2,9 +2,10 @@ use futures::executor::block_on;
 
 use super::*;
 use crate::remote::server::Server;
+use crate::state::RedisState;
 
 fn store(server: &Server) -> RedisSessionStore {
-    RedisSessionStore::connect(&server.url()).unwrap()
+    RedisState::connect(&server.url()).unwrap().sessions("")
 }
 
 /// What it says in the end, however slow the machine is.
@@ -37,7 +38,7 @@ fn who_had_it_first_keeps_it() {
     for store in &stores {
         assert_eq!(owner(store, "s", "bob"), Some(alice.clone()));
     }
-    let elsewhere = store(&server).server_name("else");
+    let elsewhere = RedisState::connect(&server.url()).unwrap().sessions("else");
     assert_eq!(owner(&elsewhere, "s", "alice"), None);
     answer(|| stores[1].end_session("s"));
     assert_eq!(owner(&stores[0], "s", "alice"), None);

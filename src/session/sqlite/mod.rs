@@ -16,9 +16,8 @@ use owned::{Begin, Bounds, End, Find, Kind, Name, Which};
 /// A use is written down if the last was so long ago: reading is cheaper.
 const USE_EVERY: Duration = Duration::from_secs(60);
 
-/// A [`SessionStore`] in the file of a
-/// [`SqliteLimitStore`](crate::SqliteLimitStore); see
-/// [`SqliteLimitStore::sessions`](crate::SqliteLimitStore::sessions).
+/// A [`SessionStore`] in the file of a [`SqliteState`](crate::SqliteState). Clones are the
+/// same store.
 ///
 /// Sessions and tasks are still known when the process has ended, and to other
 /// processes that have the same file open. For each server it knows as many as a

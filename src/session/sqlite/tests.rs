@@ -5,11 +5,11 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::limit::SqliteLimitStore;
+use crate::state::SqliteState;
 
 fn open_in(directory: &Path) -> SqliteSessionStore {
-    let limits = SqliteLimitStore::open(directory.join("state.db")).unwrap();
-    limits.sessions("server")
+    let state = SqliteState::open(directory.join("state.db"));
+    state.unwrap().sessions("server")
 }
 
 /// A store that writes down each use.

@@ -754,11 +754,9 @@ fn later(wait: Duration) -> (Guarded, Arc<MemoryLimitStore>) {
 }
 
 fn charged(limits: &MemoryLimitStore) -> Vec<String> {
-    let usage = limits.usage(
-        &mcp_policy::UsageFilter::default(),
-        mcp_policy::SystemClock.now(),
-        100,
-    );
+    let all = mcp_policy::UsageFilter::default();
+    let told = limits.usage(&all, Moment::now(), 100).get();
+    let usage = futures::FutureExt::now_or_never(told).unwrap().unwrap();
     usage.iter().map(|usage| format!("{usage:?}")).collect()
 }
 

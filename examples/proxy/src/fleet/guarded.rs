@@ -89,7 +89,7 @@ impl Guarded {
         };
         let sessions = match old {
             Some(old) => Arc::clone(&old.sessions),
-            None => settled.stores.sessions(name)?,
+            None => settled.stores.sessions(name),
         };
         let back = match (same, &server.behind) {
             (Some(same), _) => same.back.clone(),

@@ -85,7 +85,8 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     let kept = Kept {
         approvals: stores.approvals(),
         counted: Some(stores.counted()),
-        sessions: Some(stores.sessions("(ready)")?),
+        sessions: Some(stores.sessions("(ready)")),
+        opened: stores.opened(),
     };
     let around = begun.keeping_in(kept, webhook);
     let admin = around.admin;

@@ -1,19 +1,15 @@
 //! What limits have counted, for operators of the process that counts.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use mcp_policy::{
-    Clock, LimitStore, MemoryLimitStore, RedisLimitStore, SqliteLimitStore, StoreError,
-    SystemClock, Usage, UsageFilter,
-};
+use mcp_policy::{Answer, LimitStore, Moment, StoreError, Usage, UsageFilter};
+
+/// How long a store may take to look through all that it has.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where limits count; clones share it.
 #[derive(Clone)]
-pub(crate) enum Counted {
-    Memory(Arc<MemoryLimitStore>),
-    File(Arc<SqliteLimitStore>),
-    Redis(Arc<RedisLimitStore>),
-}
+pub(crate) struct Counted(Arc<dyn LimitStore>);
 
 /// Which budgets are meant: those of which all that is said is true.
 #[derive(Clone, Copy)]
@@ -44,13 +40,13 @@ impl MeantBudgets<'_> {
 }
 
 impl Counted {
+    pub(super) fn of(store: impl LimitStore) -> Self {
+        Self(Arc::new(store))
+    }
+
     /// The same for those who count.
     pub(super) fn store(&self) -> Arc<dyn LimitStore> {
-        match self {
-            Self::Memory(store) => Arc::clone(store) as _,
-            Self::File(store) => Arc::clone(store) as _,
-            Self::Redis(store) => Arc::clone(store) as _,
-        }
+        Arc::clone(&self.0)
     }
 
     /// What is counted, of what is meant; no more than so many.
@@ -59,37 +55,29 @@ impl Counted {
         filter: &UsageFilter,
         most: usize,
     ) -> Result<Vec<Usage>, StoreError> {
-        let now = SystemClock.now();
-        match self {
-            Self::Memory(store) => {
-                let (store, filter) = (Arc::clone(store), filter.clone());
-                on_a_thread(move || store.usage(&filter, now, most)).await
-            }
-            Self::File(store) => store.usage(filter, now, most).await,
-            Self::Redis(store) => store.usage(filter, most).await,
-        }
+        let filter = filter.clone();
+        self.asked(move |store| store.usage(&filter, Moment::now(), most))
+            .await
     }
 
     /// Forgets what is counted, of what is meant.
     pub(crate) async fn reset(&self, filter: &UsageFilter) -> Result<(), StoreError> {
-        let now = SystemClock.now();
-        match self {
-            Self::Memory(store) => {
-                let (store, filter) = (Arc::clone(store), filter.clone());
-                on_a_thread(move || store.reset(&filter, now)).await
-            }
-            Self::File(store) => store.reset(filter, now).await,
-            Self::Redis(store) => store.reset(filter).await,
-        }
+        let filter = filter.clone();
+        self.asked(move |store| store.reset(&filter, Moment::now()))
+            .await
     }
-}
 
-/// There can be very many budgets in memory, and all of them are looked at.
-async fn on_a_thread<T: Send + 'static>(
-    look: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, StoreError> {
-    let looked = tokio::task::spawn_blocking(look).await;
-    looked.map_err(|error| StoreError::new(error.to_string()))
+    /// On a thread for that: there can be very many budgets in memory, and all of them are
+    /// looked at.
+    async fn asked<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn LimitStore) -> Answer<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.store();
+        let asked = tokio::task::spawn_blocking(move || ask(&*store)).await;
+        let answer = asked.map_err(|error| StoreError::new(error.to_string()))?;
+        answer.get_within(PATIENCE).await
+    }
 }
 
 /// In which order budgets are shown.

@@ -137,7 +137,7 @@ fn there_is_room_for_so_much_of_all_callers() {
 #[ignore = "needs redis-server"]
 fn every_key_expires_and_none_shows_a_name() {
     let server = Server::start();
-    let store = by_its_own(&server).server_name("a-server");
+    let store = of_server(&server, "a-server");
     let clock = ManualClock::at(START);
     let ids =
         ["1", "2", "3", "4"].map(|arguments| Asking(&store).pending(&pay(&clock, arguments)).id());

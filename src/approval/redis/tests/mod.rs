@@ -16,25 +16,32 @@ use crate::approval::testing::{Asking, EXPIRES, contract, demand, model, questio
 use crate::approval::{ApprovalEvent, ApprovalEvents};
 use crate::limit::testing::ManualClock;
 use crate::remote::server::Server;
+use crate::state::RedisState;
 
 const START: &str = "2028-02-28T23:59:30Z";
 
 /// By a clock that is turned by hand.
 fn by_hand(server: &Server) -> RedisApprovalStore {
-    let store = RedisApprovalStore::open(&server.url(), &BY_HAND).unwrap();
-    block_on(store.ready()).unwrap();
-    store
+    let remote = Remote::open(&server.url(), BY_HAND.all()).unwrap();
+    block_on(remote.ready()).unwrap();
+    RedisApprovalStore::with(Arc::new(remote), &BY_HAND, "")
 }
 
 fn by_its_own(server: &Server) -> RedisApprovalStore {
-    let store = RedisApprovalStore::connect(&server.url()).unwrap();
+    of_server(server, "")
+}
+
+/// The same, in front of the server of this name.
+fn of_server(server: &Server, name: &str) -> RedisApprovalStore {
+    let state = RedisState::connect(&server.url()).unwrap();
+    let store = state.approvals(name);
     wait_until_ready(&store);
     store
 }
 
 /// One that has just begun may still be at reading what it kept.
 fn wait_until_ready(store: &RedisApprovalStore) {
-    while block_on(store.ready()).is_err() {
+    while block_on(store.remote.ready()).is_err() {
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -160,9 +167,9 @@ fn what_was_approved_before_a_restart_passes_once_after_it() {
 #[ignore = "needs redis-server"]
 fn servers_have_nothing_in_common() {
     let server = Server::start();
-    let store = by_its_own(&server).server_name("server");
-    let again = by_its_own(&server).server_name("server");
-    let other = by_its_own(&server).server_name("other");
+    let store = of_server(&server, "server");
+    let again = of_server(&server, "server");
+    let other = of_server(&server, "other");
     let clock = ManualClock::at(START);
     let call = pay(&clock, "{}");
     let id = Asking(&store).approved(&call);

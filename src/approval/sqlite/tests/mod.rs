@@ -16,9 +16,9 @@ use tempfile::TempDir;
 use super::*;
 use crate::approval::testing::{Asking, EXPIRES, contract, demand, model, question};
 use crate::approval::{ApprovalEvent, ApprovalEvents};
-use crate::limit::SqliteLimitStore;
 use crate::limit::testing::ManualClock;
 use crate::sqlite::Chore as _;
+use crate::state::SqliteState;
 
 const START: &str = "2028-02-28T23:59:30Z";
 
@@ -28,8 +28,8 @@ fn directory() -> TempDir {
 }
 
 fn open_in(directory: &Path) -> SqliteApprovalStore {
-    let limits = SqliteLimitStore::open(directory.join("state.db")).unwrap();
-    limits.approvals("server")
+    let state = SqliteState::open(directory.join("state.db"));
+    state.unwrap().approvals("server")
 }
 
 fn fresh() -> (TempDir, SqliteApprovalStore) {
@@ -170,8 +170,8 @@ fn two_on_one_file_know_the_same() {
 #[test]
 fn servers_have_nothing_in_common() {
     let directory = directory();
-    let limits = SqliteLimitStore::open(directory.path().join("state.db")).unwrap();
-    let (store, other) = (limits.approvals("server"), limits.approvals("other"));
+    let state = SqliteState::open(directory.path().join("state.db")).unwrap();
+    let (store, other) = (state.approvals("server"), state.approvals("other"));
     let clock = ManualClock::at(START);
     let call = pay(&clock, "{}");
     let id = Asking(&store).approved(&call);

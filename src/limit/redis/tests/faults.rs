@@ -37,12 +37,12 @@ fn asked(store: &RedisLimitStore, call: &Reservation) -> Result<Reserved, StoreE
 /// What is used, in both places.
 fn used(store: &RedisLimitStore) -> u64 {
     store.remote.wait_until_told();
-    let all = block_on(store.usage(&UsageFilter::default(), 10)).unwrap();
+    let all = usage(store, &UsageFilter::default(), now(), 10);
     all.iter().map(|usage| usage.used().millionths()).sum()
 }
 
 fn wait_until_ready(store: &RedisLimitStore) {
-    while block_on(store.ready()).is_err() {
+    while block_on(store.remote.ready()).is_err() {
         thread::sleep(Duration::from_millis(10));
     }
 }
@@ -52,8 +52,8 @@ fn wait_until_ready(store: &RedisLimitStore) {
 #[ignore = "needs redis-server"]
 fn a_server_that_crashes_forgets_nothing_and_keeps_nothing() {
     let mut server = Server::that_keeps_everything();
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
-    block_on(store.ready()).unwrap();
+    let store = connect(&server.url()).unwrap();
+    block_on(store.remote.ready()).unwrap();
     let (admitted, failed) = (Mutex::new(0_u64), Mutex::new(0_u64));
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -100,8 +100,8 @@ fn a_server_that_crashes_forgets_nothing_and_keeps_nothing() {
 #[ignore = "needs redis-server"]
 fn what_a_slow_server_does_too_late_is_given_back() {
     let server = Server::start();
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
-    block_on(store.ready()).unwrap();
+    let store = connect(&server.url()).unwrap();
+    block_on(store.remote.ready()).unwrap();
     // So that the first of each is nothing else.
     assert_eq!(block_on(store.begin(&call()).answer()), Ok(ADMITTED));
     // With the second the connection is given up.
@@ -131,7 +131,7 @@ fn what_a_slow_server_does_too_late_is_given_back() {
 #[ignore = "needs redis-server"]
 fn what_is_told_while_the_server_is_away_is_told_later() {
     let mut server = Server::that_keeps_everything();
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    let store = connect(&server.url()).unwrap();
     let calls: Vec<_> = (0..100).map(|_| call()).collect();
     for call in &calls {
         assert_eq!(block_on(store.begin(call).answer()), Ok(ADMITTED));
@@ -153,8 +153,8 @@ fn what_is_told_while_the_server_is_away_is_told_later() {
 #[ignore = "needs redis-server"]
 fn no_more_than_so_many_wait() {
     let server = Server::start();
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
-    block_on(store.ready()).unwrap();
+    let store = connect(&server.url()).unwrap();
+    block_on(store.remote.ready()).unwrap();
     let (release, released) = oneshot::channel::<()>();
     let released = released.shared();
     let held: Vec<_> = std::iter::repeat_n(released, 1_024)
@@ -178,8 +178,8 @@ fn no_more_than_so_many_wait() {
 fn a_server_that_comes_later_is_found() {
     let mut server = Server::start();
     server.kill();
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
-    assert!(block_on(store.ready()).is_err());
+    let store = connect(&server.url()).unwrap();
+    assert!(block_on(store.remote.ready()).is_err());
     assert!(asked(&store, &call()).is_err());
     server.start_again();
     wait_until_ready(&store);
@@ -192,8 +192,8 @@ fn a_server_that_comes_later_is_found() {
 fn a_server_that_forgets_what_is_counted_is_refused() {
     let ready = |arguments: &[&str]| {
         let server = Server::with(arguments);
-        let store = RedisLimitStore::connect(&server.url()).unwrap();
-        block_on(store.ready())
+        let store = connect(&server.url()).unwrap();
+        block_on(store.remote.ready())
     };
     for policy in ["allkeys-lru", "volatile-ttl"] {
         let forgets = ["--maxmemory", "100mb", "--maxmemory-policy", policy];
@@ -211,10 +211,14 @@ fn a_server_that_forgets_what_is_counted_is_refused() {
 #[ignore = "needs redis-server"]
 fn a_password_is_used_and_never_shown() {
     let server = Server::with(&["--requirepass", "h4rdly"]);
-    let right = RedisLimitStore::connect(&format!("{}?pass=h4rdly", server.url())).unwrap();
-    block_on(right.ready()).unwrap();
-    let wrong = RedisLimitStore::connect(&format!("{}?pass=s3cret", server.url())).unwrap();
-    let told = format!("{:?} {}", wrong, block_on(wrong.ready()).unwrap_err());
+    let right = connect(&format!("{}?pass=h4rdly", server.url())).unwrap();
+    block_on(right.remote.ready()).unwrap();
+    let wrong = connect(&format!("{}?pass=s3cret", server.url())).unwrap();
+    let told = format!(
+        "{:?} {}",
+        wrong,
+        block_on(wrong.remote.ready()).unwrap_err()
+    );
     assert!(
         !told.contains("s3cret") && !told.contains("socket"),
         "{told}"
@@ -222,7 +226,7 @@ fn a_password_is_used_and_never_shown() {
     let answer = asked(&wrong, &call()).unwrap_err().to_string();
     assert!(!answer.contains("s3cret"), "{answer}");
     for url in ["http://s3cret@host", "redis://:s3cret@host:port", "s3cret"] {
-        let error = RedisLimitStore::connect(url).unwrap_err();
+        let error = connect(url).unwrap_err();
         assert!(!error.to_string().contains("s3cret"));
     }
 }
@@ -235,8 +239,8 @@ fn nothing_is_left_of_a_store_that_is_dropped() {
         let clients: String = server.run("CLIENT LIST");
         clients.lines().count()
     };
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
-    block_on(store.ready()).unwrap();
+    let store = connect(&server.url()).unwrap();
+    block_on(store.remote.ready()).unwrap();
     let call = call();
     assert_eq!(block_on(store.begin(&call).answer()), Ok(ADMITTED));
     assert_eq!(connections(), 2);

@@ -7,7 +7,7 @@ use crate::policy::{CalendarUnit, Scope};
 
 /// By the real clock, which is that of the server.
 fn store(server: &Server) -> RedisLimitStore {
-    RedisLimitStore::connect(&server.url()).unwrap()
+    connect(&server.url()).unwrap()
 }
 
 fn reservation(charges: impl IntoIterator<Item = Charge>) -> Reservation {

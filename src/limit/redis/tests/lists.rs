@@ -1,7 +1,7 @@
 //! What operators see and forget.
 
 use super::*;
-use crate::limit::testing::{ADMITTED, charge, of_session, quota};
+use crate::limit::testing::{ADMITTED, charge, of_session, quota, reset};
 use crate::limit::{Charge, testing};
 use crate::policy::{Amount, CalendarUnit, Scope};
 
@@ -16,8 +16,7 @@ fn call(store: &RedisLimitStore, charge: Charge) -> Reservation {
 }
 
 fn told(store: &RedisLimitStore, filter: &UsageFilter) -> Vec<String> {
-    let mut told: Vec<_> = block_on(store.usage(filter, 100))
-        .unwrap()
+    let mut told: Vec<_> = usage(store, filter, now(), 100)
         .iter()
         .map(|usage| {
             let (caller, session) = (usage.caller(), usage.session());
@@ -34,7 +33,7 @@ fn told(store: &RedisLimitStore, filter: &UsageFilter) -> Vec<String> {
 #[ignore = "needs redis-server"]
 fn everything_that_is_counted_is_told() {
     let server = Server::start();
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    let store = connect(&server.url()).unwrap();
     let max = Amount::MAX.millionths();
     let of_sessions = quota("/s", seconds(60), 9, Scope::Session);
     let of_all = quota(
@@ -59,8 +58,8 @@ fn everything_that_is_counted_is_told() {
     assert_eq!(told(&store, &all.clone().caller("alice")), expected[2..]);
     assert_eq!(told(&store, &all.clone().place("/all")), expected[..1]);
     assert_eq!(told(&store, &all.clone().policy("else")), [""; 0]);
-    assert_eq!(block_on(store.usage(&all, 2)).unwrap().len(), 2);
-    for usage in block_on(store.usage(&all, 100)).unwrap() {
+    assert_eq!(usage(&store, &all, now(), 2).len(), 2);
+    for usage in usage(&store, &all, now(), 100) {
         let is_under_way = usage.place() == "/at once";
         assert_eq!(usage.free_in().is_none(), is_under_way);
     }
@@ -71,38 +70,37 @@ fn everything_that_is_counted_is_told() {
 #[ignore = "needs redis-server"]
 fn all_of_many_are_found() {
     let server = Server::start();
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    let store = connect(&server.url()).unwrap();
     let quota = quota("/a", seconds(60), 9, Scope::Caller);
     for caller in 0..2_000 {
         call(&store, charge(&quota, &caller.to_string(), 1));
     }
     let all = UsageFilter::default();
-    let mut callers: Vec<_> = block_on(store.usage(&all, 10_000))
-        .unwrap()
+    let mut callers: Vec<_> = usage(&store, &all, now(), 10_000)
         .iter()
         .map(|usage| usage.caller().unwrap().to_owned())
         .collect();
     callers.sort();
     callers.dedup();
     assert_eq!(callers.len(), 2_000);
-    block_on(store.reset(&all)).unwrap();
-    assert_eq!(block_on(store.usage(&all, 10_000)).unwrap(), []);
+    reset(&store, &all, now());
+    assert_eq!(usage(&store, &all, now(), 10_000), []);
 }
 
 #[test]
 #[ignore = "needs redis-server"]
 fn what_was_reset_is_not_given_back() {
     let server = Server::start();
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    let store = connect(&server.url()).unwrap();
     for period in [seconds(60), Period::Calendar(CalendarUnit::Day)] {
         server.run::<()>("FLUSHALL");
         let quota = quota("/a", period, 2, Scope::Session);
         let of = |session| of_session(charge(&quota, "alice", 1), session);
         let before = [call(&store, of("one")), call(&store, of("one"))];
         let others = call(&store, of("two"));
-        block_on(store.reset(&UsageFilter::default().caller("bob"))).unwrap();
+        reset(&store, &UsageFilter::default().caller("bob"), now());
         assert_eq!(told(&store, &UsageFilter::default()).len(), 2);
-        block_on(store.reset(&UsageFilter::default().caller("alice"))).unwrap();
+        reset(&store, &UsageFilter::default().caller("alice"), now());
         assert_eq!(told(&store, &UsageFilter::default()), [""; 0]);
         call(&store, of("one"));
         for call in before.iter().chain([&others]) {
@@ -122,13 +120,13 @@ fn what_was_reset_is_not_given_back() {
 #[ignore = "needs redis-server"]
 fn what_is_under_way_is_not_reset() {
     let server = Server::start();
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    let store = connect(&server.url()).unwrap();
     let quota = quota("/a", Period::Concurrent, 2, Scope::Caller);
     let broken_off = call(&store, charge(&quota, "alice", 1));
     let held = call(&store, charge(&quota, "alice", 1));
     store.conclude(&broken_off, Conclusion::BrokenOff, now());
     store.remote.wait_until_told();
-    block_on(store.reset(&UsageFilter::default())).unwrap();
+    reset(&store, &UsageFilter::default(), now());
     let is = |used| format!(r#"server policy /a Some("alice") None ({used}, 2)"#);
     assert_eq!(told(&store, &UsageFilter::default()), [is(1)]);
     store.conclude(&held, Conclusion::Ended, now());

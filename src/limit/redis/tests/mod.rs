@@ -18,14 +18,25 @@ use proptest::sample::select;
 
 use super::scripts::BY_HAND;
 use super::*;
-use crate::limit::testing::{contract, seconds};
+use crate::limit::testing::{contract, seconds, usage};
 use crate::policy::Period;
 use crate::remote::server::{self, Server};
+use crate::state::RedisState;
 
 const START: &str = "2026-11-25T04:59:00Z";
 
 /// Longer than any test makes believe.
 const LONG: Duration = Duration::from_secs(400_000_000);
+
+fn connect(url: &str) -> Result<RedisLimitStore, StoreError> {
+    RedisState::connect(url).map(|state| state.limits())
+}
+
+/// By other scripts, or with another lease.
+fn open(url: &str, scripts: &'static Scripts, lease: Duration) -> RedisLimitStore {
+    let remote = Remote::open(url, scripts.all()).unwrap();
+    RedisLimitStore::with(Arc::new(remote), scripts, lease)
+}
 
 /// However slow the machine is.
 fn reserve(store: &RedisLimitStore, reservation: &Reservation) -> Reserved {
@@ -37,8 +48,8 @@ struct ByHand(RedisLimitStore);
 
 impl ByHand {
     fn with_lease(server: &Server, lease: Duration) -> Self {
-        let store = RedisLimitStore::open(&server.url(), &BY_HAND, lease).unwrap();
-        block_on(store.ready()).unwrap();
+        let store = open(&server.url(), &BY_HAND, lease);
+        block_on(store.remote.ready()).unwrap();
         Self(store)
     }
 
@@ -72,14 +83,6 @@ impl LimitStore for ByHand {
         self.0.conclude(reservation, conclusion, now);
         self.0.remote.wait_until_told();
     }
-}
-
-#[test]
-#[ignore = "needs redis-server"]
-fn all_who_use_a_server_have_its_key() {
-    let server = Server::start();
-    let keys = || block_on(ByHand::of(&server).0.request_state_keys()).unwrap();
-    contract::have_the_same_key(&keys(), &keys());
 }
 
 fn differs_in_nothing(cases: u32, history: impl Strategy<Value = Vec<contract::Step>>) {

@@ -55,8 +55,8 @@ fn a_process_among_others() {
         return;
     };
     let race = Race::read(&race);
-    let store = RedisLimitStore::connect(&url).unwrap();
-    block_on(store.ready()).unwrap();
+    let store = connect(&url).unwrap();
+    block_on(store.remote.ready()).unwrap();
     let quota = race.quota();
     let clock = ManualClock::at(START);
     let admitted: Mutex<BTreeMap<u64, u64>> = Mutex::default();
@@ -118,14 +118,19 @@ fn race_of_processes(server: &Server, race: Race) -> BTreeMap<u64, u64> {
 
 /// How much the server says is used.
 fn used(server: &Server) -> u64 {
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
-    let all = block_on(store.usage(&UsageFilter::default(), 10_000)).unwrap();
+    let store = connect(&server.url()).unwrap();
+    let all = usage(
+        &store,
+        &UsageFilter::default(),
+        ManualClock::at(START).now(),
+        10_000,
+    );
     all.iter().map(|usage| usage.used().millionths()).sum()
 }
 
 /// What was given back when nobody asked any more is free still.
 fn fill_up(server: &Server, race: Race, admitted: &mut BTreeMap<u64, u64>) {
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
+    let store = connect(&server.url()).unwrap();
     let quota = race.quota();
     for (caller, amount) in admitted {
         loop {
@@ -181,8 +186,8 @@ fn processes_admit_exactly_the_maximum_together_for_long() {
 #[ignore = "needs redis-server"]
 fn what_nobody_waits_for_is_not_charged() {
     let server = Server::start();
-    let store = RedisLimitStore::connect(&server.url()).unwrap();
-    block_on(store.ready()).unwrap();
+    let store = connect(&server.url()).unwrap();
+    block_on(store.remote.ready()).unwrap();
     let clock = ManualClock::at(START);
     let of_each = quota("/each", seconds(86_400), 300, Scope::Caller);
     let of_all = quota("/all", seconds(86_400), 1_000, Scope::Server);

@@ -99,9 +99,9 @@ fn what_broke_off_counts_for_another_minute() {
 fn a_process_keeps_what_it_has_under_way_until_it_dies() {
     let server = Server::start();
     let lease = Duration::from_secs(2);
-    let open = || RedisLimitStore::open(&server.url(), &SCRIPTS, lease).unwrap();
+    let another = || open(&server.url(), &SCRIPTS, lease);
     let clock = ManualClock::at(START);
-    let (dying, other) = (open(), open());
+    let (dying, other) = (another(), another());
     let held = call(&clock, Scope::Caller);
     let asked = super::reserve;
     assert_eq!(asked(&dying, &held), ADMITTED);
@@ -120,7 +120,7 @@ fn a_process_keeps_what_it_has_under_way_until_it_dies() {
 #[ignore = "needs redis-server"]
 fn what_can_be_renewed_is_although_others_cannot() {
     let server = Server::start();
-    let store = RedisLimitStore::open(&server.url(), &SCRIPTS, LONG).unwrap();
+    let store = open(&server.url(), &SCRIPTS, LONG);
     let clock = ManualClock::at(START);
     let quota = quota("/a", Period::Concurrent, 1, Scope::Caller);
     for number in 0..20 {
@@ -151,10 +151,10 @@ fn what_can_be_renewed_is_although_others_cannot() {
 /// Such a call is not concluded, so nobody would say that it is over.
 #[test]
 fn what_could_not_be_asked_is_not_under_way() {
-    let store = RedisLimitStore::connect("redis://127.0.0.1:1").unwrap();
+    let store = connect("redis://127.0.0.1:1").unwrap();
     let clock = ManualClock::at(START);
     // From then on it is known that there is no server.
-    block_on(store.ready()).unwrap_err();
+    block_on(store.remote.ready()).unwrap_err();
     for _ in 0..100 {
         let reserved = store.reserve(&call(&clock, Scope::Caller)).settle();
         assert!(matches!(reserved, Settled::Known(Err(_))));

@@ -56,16 +56,16 @@ fn what_is_only_tried_can_be_listed_and_forgotten() {
         assert_eq!(answer, FromClient::Forward);
     }
     let now = || crate::clock::Clock::now(&crate::clock::SystemClock);
-    let list = || block_on(file.usage(&UsageFilter::default(), now(), 10)).unwrap();
+    let list = || testing::usage(&file, &UsageFilter::default(), now(), 10);
     let places: Vec<String> = list()
         .iter()
         .map(|usage| usage.place().to_owned())
         .collect();
     assert_eq!(places, ["/tools/run/limits/c"; 2]);
     let other = UsageFilter::default().place("/tools/other/limits/c");
-    block_on(file.reset(&other, now())).unwrap();
+    reset(&file, &other, now());
     assert_eq!(list().len(), 2);
     let this = UsageFilter::default().place("/tools/run/limits/c");
-    block_on(file.reset(&this, now())).unwrap();
+    reset(&file, &this, now());
     assert_eq!(list().len(), 0);
 }

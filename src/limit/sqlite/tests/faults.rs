@@ -40,7 +40,12 @@ fn on_thread(
     store: &SqliteLimitStore,
     what: impl FnMut(&Connection) + Send + 'static,
 ) -> Result<(), StoreError> {
-    block_on(store.worker.ask_patiently(|reply| Do { what, reply }))
+    block_on(
+        store
+            .counting
+            .worker
+            .ask_patiently(|reply| Do { what, reply }),
+    )
 }
 
 fn pragma(store: &SqliteLimitStore, sql: &'static str) {
@@ -53,7 +58,7 @@ fn pragma(store: &SqliteLimitStore, sql: &'static str) {
 
 /// Until everything that was told is done.
 pub(super) fn settle(store: &SqliteLimitStore) {
-    while !store.worker.is_idle() {
+    while !store.counting.worker.is_idle() {
         thread::sleep(Duration::from_millis(1));
     }
 }
@@ -137,7 +142,7 @@ fn while_it_cannot_be_written_nothing_is_charged() {
             usage(&store, &all.clone().place("/many"), &clock).len(),
             admitted
         );
-        block_on(store.reset(&all.place("/many"), clock.now())).unwrap();
+        reset(&store, &all.place("/many"), clock.now());
         assert_eq!(used(&store, &clock), [3, 3]);
     }
     assert!(call(&store, &clock, 7).is_some());
@@ -239,7 +244,7 @@ fn what_it_was_told_is_done_when_it_is_dropped() {
 }
 
 fn refused(path: &Path) -> String {
-    SqliteLimitStore::open(path).unwrap_err().to_string()
+    SqliteState::open(path).unwrap_err().to_string()
 }
 
 #[test]
@@ -303,10 +308,10 @@ fn what_cannot_be_read_refuses_until_it_is_reset() {
         .unwrap();
     assert!(call(&store, &clock, 1).is_none());
     let all = UsageFilter::default();
-    assert!(block_on(store.usage(&all, clock.now(), 9)).is_err());
+    assert!(block_on(store.usage(&all, clock.now(), 9).patiently()).is_err());
     let bob = quota("/a", seconds(60), 1, Scope::Caller);
     let of_bob = reservation(clock.now(), [charge(&bob, "bob", 1)]);
     assert_eq!(reserve(&store, &of_bob), ADMITTED);
-    block_on(store.reset(&all, clock.now())).unwrap();
+    reset(&store, &all, clock.now());
     assert!(call(&store, &clock, 10).is_some());
 }

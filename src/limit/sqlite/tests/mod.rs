@@ -15,9 +15,10 @@ use crate::limit::MemoryLimitStore;
 use crate::limit::testing::contract;
 use crate::limit::testing::naive::Naive;
 use crate::limit::testing::{
-    ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve, seconds,
+    self, ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve, reset, seconds,
 };
 use crate::policy::{Amount, CalendarUnit, Period, Quota, Scope};
+use crate::state::SqliteState;
 
 const START: &str = "2026-11-25T04:59:00Z";
 
@@ -27,7 +28,8 @@ fn directory() -> TempDir {
 }
 
 fn open_in(directory: &Path) -> SqliteLimitStore {
-    SqliteLimitStore::open(directory.join("state.db")).unwrap()
+    let state = SqliteState::open(directory.join("state.db"));
+    state.unwrap().limits()
 }
 
 /// A store with a file of its own, and with room for so many budgets.
@@ -38,7 +40,10 @@ fn bounded(in_all: i64, of_one_caller: i64) -> (TempDir, SqliteLimitStore) {
         of_one_caller,
     };
     let path = directory.path().join("state.db");
-    let store = SqliteLimitStore::open_with(&path, bounds).unwrap();
+    let (connection, path) = crate::sqlite::open(&path).unwrap();
+    let presence = Presence::announce(&connection, &path).unwrap();
+    let worker = Worker::start(connection).unwrap();
+    let store = SqliteLimitStore::bounded(Arc::new(worker), presence, bounds);
     (directory, store)
 }
 
@@ -47,7 +52,7 @@ fn fresh() -> (TempDir, SqliteLimitStore) {
 }
 
 fn usage(store: &SqliteLimitStore, filter: &UsageFilter, clock: &ManualClock) -> Vec<Usage> {
-    block_on(store.usage(filter, clock.now(), 1_000)).unwrap()
+    testing::usage(store, filter, clock.now(), 1_000)
 }
 
 proptest! {
@@ -91,7 +96,7 @@ fn calendar_windows_go_by_the_clock_of_the_world() {
 fn a_state_is_used_once_by_all_who_have_the_file() {
     let (directory, store) = fresh();
     let path = directory.path().join("state.db");
-    let other = SqliteLimitStore::open(&path).unwrap();
+    let other = SqliteState::open(&path).unwrap().limits();
     contract::uses_each_state_once(&[&store]);
     contract::uses_each_state_once(&[&other]);
     let now = ManualClock::at("2026-01-01T00:00:00Z").now();
@@ -100,7 +105,7 @@ fn a_state_is_used_once_by_all_who_have_the_file() {
     block_on(store.close()).unwrap();
     let used = |store: &SqliteLimitStore| block_on(store.use_state(&state).patiently()).unwrap();
     assert!(used(&other));
-    let later = SqliteLimitStore::open(&path).unwrap();
+    let later = SqliteState::open(&path).unwrap().limits();
     assert!(!used(&later) && !used(&other));
 }
 
@@ -139,17 +144,6 @@ fn one_caller_does_not_fill_the_file_with_states() {
     }
     let used = block_on(store.use_state(&state(1_000)).patiently()).unwrap();
     assert!(!used, "1 000 are room enough for one caller");
-}
-
-#[test]
-fn all_who_have_the_file_have_the_key() {
-    let (directory, store) = fresh();
-    let path = directory.path().join("state.db");
-    let keys = |store: &SqliteLimitStore| block_on(store.request_state_keys()).unwrap();
-    let first = keys(&store);
-    contract::have_the_same_key(&first, &keys(&SqliteLimitStore::open(&path).unwrap()));
-    drop(store);
-    contract::have_the_same_key(&keys(&SqliteLimitStore::open(&path).unwrap()), &first);
 }
 
 /// Something that happens to two stores.
@@ -247,8 +241,8 @@ proptest! {
                 Step::Max(place, most) => max[place] = most,
                 Step::Reset(caller) => {
                     let filter = UsageFilter::default().caller(caller);
-                    memory.reset(&filter, clock.now());
-                    block_on(file.reset(&filter, clock.now())).unwrap();
+                    reset(&memory, &filter, clock.now());
+                    reset(&file, &filter, clock.now());
                 }
                 Step::Reopen => {
                     // What was under way would break off.
@@ -264,7 +258,7 @@ proptest! {
         }
         let all = UsageFilter::default();
         let order = |usage: &Usage| format!("{usage:?}");
-        let mut in_memory = memory.usage(&all, clock.now(), 1_000);
+        let mut in_memory = testing::usage(&memory, &all, clock.now(), 1_000);
         in_memory.sort_by_key(order);
         let mut in_file = usage(&file, &all, &clock);
         in_file.sort_by_key(order);
@@ -560,9 +554,9 @@ fn what_is_counted_can_be_seen_and_forgotten() {
     assert_eq!(seen_of_all[0].used().to_string(), "5");
     assert_eq!(seen_of_all[0].caller(), None);
     assert_eq!(seen(&alice.clone().place("/under_way"))[0].free_in(), None);
-    let two = block_on(store.usage(&UsageFilter::default(), clock.now(), 2));
-    assert_eq!(two.unwrap().len(), 2);
-    let forget = |filter: &UsageFilter| block_on(store.reset(filter, clock.now())).unwrap();
+    let two = testing::usage(&store, &UsageFilter::default(), clock.now(), 2);
+    assert_eq!(two.len(), 2);
+    let forget = |filter: &UsageFilter| reset(&store, filter, clock.now());
     for filter in [alice.clone().server("other"), alice.clone().policy("other")] {
         assert_eq!(seen(&filter), []);
         forget(&filter);
@@ -597,9 +591,9 @@ fn all_pages_are_seen_and_forgotten() {
     }
     let all = UsageFilter::default();
     assert_eq!(usage(&store, &all, &clock).len(), 600);
-    let few = block_on(store.usage(&all, clock.now(), 300)).unwrap();
+    let few = testing::usage(&store, &all, clock.now(), 300);
     assert_eq!(few.len(), 300);
-    block_on(store.reset(&all, clock.now())).unwrap();
+    reset(&store, &all, clock.now());
     assert_eq!(usage(&store, &all, &clock), []);
 }
 

@@ -1,11 +1,9 @@
 //! A text that is to become a policy, and what somebody looks at of it.
 
+use mcp_policy::Policy;
 use unicode_normalization::char::is_combining_mark;
 
-use super::{
-    super::{super::api::Refusal, form::Form},
-    file,
-};
+use super::super::{super::api::Refusal, form::Form};
 use crate::json_text::visible;
 
 /// What the page is about. It is nowhere but in the form, from one request to the next.
@@ -27,7 +25,7 @@ impl Draft {
     pub(super) fn of_file(text: &str) -> Self {
         Self {
             text: lines(text),
-            base: file::digest(text),
+            base: Policy::digest_of(text),
             at: None,
             filter: String::new(),
             part: 0,

@@ -5,17 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sha2::{Digest as _, Sha256};
+use mcp_policy::Policy;
 
-use crate::config::{
-    files::{self, Turn, linked},
-    token::hexadecimal,
-};
-
-/// Tells a text from all others, as a policy says it of its own.
-pub(super) fn digest(text: &str) -> String {
-    format!("sha256:{}", hexadecimal(&Sha256::digest(text.as_bytes())))
-}
+use crate::config::files::{self, Turn, linked};
 
 /// Where the text is kept that was there before the last one that was saved here.
 pub(super) fn previous(path: &Path) -> PathBuf {
@@ -39,7 +31,7 @@ pub(super) fn save(path: &Path, text: &str, base: &str) -> Result<(), NotSaved> 
     };
     let _turn = Turn::at(path).map_err(|error| failed("the file cannot be had", &error))?;
     let now = files::needed(path).map_err(|error| failed("the file cannot be read", &error))?;
-    if digest(&now) != base {
+    if Policy::digest_of(&now) != base {
         return Err(NotSaved::Other(now));
     }
     if now == text {
@@ -82,10 +74,10 @@ mod tests {
             use std::os::unix::fs::PermissionsExt as _;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         }
-        assert!(save(&path, "two", &digest("one")).is_ok());
-        assert!(save(&path, "three", &digest("two")).is_ok());
+        assert!(save(&path, "two", &Policy::digest_of("one")).is_ok());
+        assert!(save(&path, "three", &Policy::digest_of("two")).is_ok());
         // What is the same is no other version.
-        assert!(save(&path, "three", &digest("three")).is_ok());
+        assert!(save(&path, "three", &Policy::digest_of("three")).is_ok());
         assert_eq!(fs::read_to_string(&path).unwrap(), "three");
         let previous = previous(&path);
         assert_eq!(fs::read_to_string(&previous).unwrap(), "two");
@@ -100,7 +92,7 @@ mod tests {
     #[test]
     fn what_somebody_else_has_written_is_not_overwritten() {
         let (_folder, path) = folder("theirs");
-        let refused = save(&path, "mine", &digest("one"));
+        let refused = save(&path, "mine", &Policy::digest_of("one"));
         assert!(matches!(refused, Err(NotSaved::Other(now)) if now == "theirs"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "theirs");
         assert!(!previous(&path).exists());
@@ -112,7 +104,7 @@ mod tests {
         let before = previous(&path);
         // No file can be moved into the place of a folder.
         fs::create_dir(&before).unwrap();
-        let refused = save(&path, "two", &digest("one"));
+        let refused = save(&path, "two", &Policy::digest_of("one"));
         assert!(
             matches!(refused, Err(NotSaved::Failed(why)) if why.contains("Nothing was changed"))
         );
@@ -121,7 +113,7 @@ mod tests {
         fs::write(&before, "zero").unwrap();
         let too_long = "x".repeat((1 << 20) + 1);
         assert!(matches!(
-            save(&path, &too_long, &digest("one")),
+            save(&path, &too_long, &Policy::digest_of("one")),
             Err(NotSaved::Failed(_))
         ));
         assert_eq!(fs::read_to_string(&before).unwrap(), "zero");
@@ -135,7 +127,7 @@ mod tests {
         let links = tempfile::tempdir().unwrap();
         let link = links.path().join("link.json");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(save(&link, "two", &digest("one")).is_ok());
+        assert!(save(&link, "two", &Policy::digest_of("one")).is_ok());
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&path).unwrap(), "two");
         let before = folder.path().join("policy.json.previous");

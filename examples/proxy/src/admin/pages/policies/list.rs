@@ -2,7 +2,7 @@
 
 use askama::Template;
 use http::StatusCode;
-use mcp_policy::DefaultAction;
+use mcp_policy::{DefaultAction, Policy};
 
 use super::super::super::api::Refusal;
 use super::super::{
@@ -10,7 +10,7 @@ use super::super::{
     frame::{Frame, Here},
     sessions::Visitor,
 };
-use super::{failed, file, told};
+use super::{failed, told};
 use crate::{
     config::files,
     json_text::visible,
@@ -80,7 +80,7 @@ impl Row {
             ),
             digest: digest.chars().take(19).collect(),
             warnings: one.policy.warnings().len(),
-            is_other: one.is_in_file && text.is_none_or(|text| file::digest(&text) != digest),
+            is_other: one.is_in_file && text.is_none_or(|text| Policy::digest_of(&text) != digest),
         }
     }
 }

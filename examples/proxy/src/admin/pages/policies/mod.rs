@@ -282,7 +282,7 @@ impl Pages {
                 true => files::needed(&subject.path).unwrap_or_default(),
                 false => draft.text.clone(),
             };
-            if subject.is_in_file && file::digest(&now) != draft.base {
+            if subject.is_in_file && Policy::digest_of(&now) != draft.base {
                 let why = "The file was changed by somebody else since this began.";
                 notices.push(Notice::new("bad", why));
             }
@@ -292,7 +292,7 @@ impl Pages {
                 path: visible(&subject.path.display().to_string()),
                 id: &subject.id,
                 uses: told(&subject.uses),
-                seen: file::digest(&draft.text),
+                seen: Policy::digest_of(&draft.text),
                 changes: visitor.changes_policies() && subject.is_in_file,
                 is_changed: Draft::of_file(&now).text != draft.text,
                 has_previous: file::previous(&subject.path).exists(),

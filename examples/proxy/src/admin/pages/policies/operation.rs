@@ -1,5 +1,6 @@
 //! What was chosen with buttons and fields, written into the text.
 
+use mcp_policy::Policy;
 use serde_json::Value;
 
 use super::{
@@ -8,7 +9,7 @@ use super::{
     draft::Draft,
     edit::{self, Node, Stuck, quoted, steps},
     field::{self, Field},
-    file, key_of,
+    key_of,
     rule::{MODES, Opened},
     schema,
     value::meant,
@@ -25,7 +26,7 @@ pub(super) fn apply(
     subject: &Subject,
 ) -> Result<(), Stuck> {
     // What the fields show is not what a text says that was changed by hand: it is right.
-    if form.get("seen") == file::digest(&draft.text) {
+    if form.get("seen") == Policy::digest_of(&draft.text) {
         draft.put(&filled_in(draft, form, subject)?);
     }
     let text = match pressed {

@@ -95,7 +95,7 @@ impl Pages {
         .await
         .map_err(|_| failed())?;
         let operator = &*visitor.operator;
-        let (path, digest) = (subject.path.display(), file::digest(&text));
+        let (path, digest) = (subject.path.display(), Policy::digest_of(&text));
         match saved {
             None => {
                 let why = "Nothing was saved: a policy with errors does not load. Mend them first.";
@@ -108,7 +108,7 @@ impl Pages {
                 let why = "Nothing was saved: somebody has changed the file since this began. Here \
                            is what your text would change of it as it is now.";
                 let notices = vec![Notice::new("bad", why)];
-                let base = file::digest(&now);
+                let base = Policy::digest_of(&now);
                 let draft = Draft { base, ..draft };
                 let status = StatusCode::CONFLICT;
                 self.review(visitor, subject, draft, notices, status).await

@@ -38,7 +38,7 @@ const RENEWALS: u32 = 4;
 /// concurrency, with the same rounding: all windows go by the clock of the server,
 /// which has to go on evenly. What is charged is known until its window is over, and
 /// no longer: every key expires. A budget with ten charges in its window takes about
-/// 500 bytes, and none more than 2 000, apart from the names of callers; what
+/// 440 bytes, and none more than 760, apart from the names of callers; what
 /// is remembered of a decision takes about 250 bytes for five minutes.
 ///
 /// Nothing is bounded for each caller: a caller has no more budgets than the policy

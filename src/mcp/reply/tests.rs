@@ -158,7 +158,10 @@ fn rows() -> Vec<(&'static str, Refusal)> {
             "answer of the server that cannot be checked",
             Refusal::BadAnswer { text: text() },
         ),
-        ("policy could not be asked", Refusal::Failed),
+        (
+            "policy could not be asked, or something that the embedder brought has panicked",
+            Refusal::Failed,
+        ),
         (
             "decision could not be counted or recorded",
             Refusal::Unavailable { place: place() },

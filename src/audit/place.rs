@@ -1,8 +1,6 @@
-//! Whether a path still leads to the same file.
+//! Which file a path leads to.
 
 use std::fs::Metadata;
-use std::io;
-use std::path::Path;
 
 /// Tells a file from all others, whatever it is called.
 #[cfg(unix)]
@@ -12,17 +10,6 @@ pub(super) type FileId = (u64, u64);
 #[cfg(not(unix))]
 pub(super) type FileId = ();
 
-/// Which file the path leads to.
-#[cfg(unix)]
-pub(super) fn file_id(path: &Path) -> io::Result<FileId> {
-    std::fs::metadata(path).map(|file| id_of(&file))
-}
-
-#[cfg(not(unix))]
-pub(super) fn file_id(_: &Path) -> io::Result<FileId> {
-    Ok(())
-}
-
 #[cfg(unix)]
 pub(super) fn id_of(file: &Metadata) -> FileId {
     use std::os::unix::fs::MetadataExt as _;
@@ -31,3 +18,12 @@ pub(super) fn id_of(file: &Metadata) -> FileId {
 
 #[cfg(not(unix))]
 pub(super) fn id_of(_: &Metadata) -> FileId {}
+
+/// Which file the path leads to.
+#[cfg(feature = "sqlite")]
+pub(super) fn file_id(path: &std::path::Path) -> std::io::Result<FileId> {
+    match cfg!(unix) {
+        true => std::fs::metadata(path).map(|file| id_of(&file)),
+        false => Ok(FileId::default()),
+    }
+}

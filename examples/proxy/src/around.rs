@@ -12,7 +12,7 @@ use crate::{
     audit::{self, Lost, Place, Records},
     failure::Failure,
     listening,
-    monitor::{Monitor, Obstacle, Watched, WatchedStores},
+    monitor::{Gauge, Monitor, Obstacle, Watched, WatchedStores},
     state::{Counted, Opened},
     traces,
     webhook::{self, Told},
@@ -81,10 +81,11 @@ impl Begun {
     /// The rest, with state kept there and somebody told of what waits, if that is wanted.
     pub(crate) fn keeping_in(self, kept: Kept, webhook: Option<Webhook>) -> Around {
         let admin = self.admin.keeping_in(kept.approvals);
-        let admin = admin.counting_in(kept.counted);
+        let admin = admin.counting_in(kept.counted.clone());
         let stores = WatchedStores {
             sessions: kept.sessions,
             approvals: admin.approvals(),
+            counted: kept.counted,
         };
         Around {
             audit: self.audit,
@@ -113,6 +114,12 @@ impl Monitoring {
     /// The same, which watches this, too.
     pub(crate) fn watching(mut self, obstacle: Obstacle) -> Self {
         self.watched.obstacles.push(obstacle);
+        self
+    }
+
+    /// The same, which tells this, too.
+    pub(crate) fn telling(mut self, gauge: Gauge) -> Self {
+        self.watched.gauges.push(gauge);
         self
     }
 

@@ -21,12 +21,13 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::{
     net::TcpListener,
     sync::Mutex,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, timeout},
 };
 use tower::service_fn;
 
 use crate::{
     access::Access, audit::Lost, failure::Failure, listening, server, shutdown::is_stopping,
+    state::Counted,
 };
 
 /// The path of the counts, as Prometheus asks for them.
@@ -47,12 +48,22 @@ const BUCKETS: [f64; 15] = [
 
 const WAITING: &str = "mcp_policy_proxy_approvals_waiting";
 const STATE_READY: &str = "mcp_policy_proxy_state_ready";
+/// Whoever is not let in, before any policy.
+pub(crate) const REFUSED: &str = "mcp_policy_proxy_refused_total";
+/// Calls that got no answer from a server with a URL.
+pub(crate) const UPSTREAM_FAILURES: &str = "mcp_policy_proxy_upstream_failures_total";
+/// Whether something is locked down.
+pub(crate) const LOCKED_DOWN: &str = "mcp_policy_proxy_locked_down";
+/// Whether the configuration that stands there holds.
+pub(crate) const CONFIG_LOADED: &str = "mcp_policy_proxy_config_loaded";
 const STARTED: &str = "mcp_policy_proxy_start_time_seconds";
 
 /// How often what was measured is put into buckets.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// For how long it is known whether stores answer: whoever asks does not ask them.
 const KNOWN_FOR: Duration = Duration::from_secs(1);
+/// How long whoever counts may take to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Counts, from now on.
 pub(crate) struct Monitor {
@@ -105,6 +116,7 @@ impl Monitor {
             access: callers.at(self.address),
             counts: self.counts,
             obstacles: watched.obstacles,
+            gauges: watched.gauges,
             stores: Arc::new(Asked::new(watched.stores)),
         });
         let service = service_fn(move |request: Request<Incoming>| {
@@ -122,12 +134,20 @@ pub(crate) struct Watched {
     pub(crate) stores: WatchedStores,
     /// What else can be in their way.
     pub(crate) obstacles: Vec<Obstacle>,
+    pub(crate) gauges: Vec<Gauge>,
+}
+
+/// What is looked at whenever somebody asks for the counts: 1 if it is so.
+pub(crate) struct Gauge {
+    pub(crate) name: &'static str,
+    pub(crate) is_so: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What has to answer.
 pub(crate) struct WatchedStores {
     pub(crate) sessions: Option<Arc<dyn SessionStore>>,
     pub(crate) approvals: Approvals,
+    pub(crate) counted: Option<Counted>,
 }
 
 /// What can be in the way of calls.
@@ -151,7 +171,11 @@ impl Watched {
                 is_there: Box::new(move || lost.is_recent()),
             },
         ];
-        Self { stores, obstacles }
+        Self {
+            stores,
+            obstacles,
+            gauges: Vec::new(),
+        }
     }
 }
 
@@ -159,6 +183,7 @@ struct Site {
     access: Access,
     counts: PrometheusHandle,
     obstacles: Vec<Obstacle>,
+    gauges: Vec<Gauge>,
     stores: Arc<Asked>,
 }
 
@@ -190,6 +215,13 @@ impl Found {
             (true, Some(_)) => None,
         }
     }
+
+    /// Tells it: what is not known is no number, rather than the last one that was.
+    fn tell(self) {
+        gauge!(STATE_READY).set(f64::from(u8::from(self.missing().is_none())));
+        let waiting = self.waiting.and_then(|waiting| u32::try_from(waiting).ok());
+        gauge!(WAITING).set(waiting.map_or(f64::NAN, f64::from));
+    }
 }
 
 impl Site {
@@ -213,13 +245,9 @@ impl Site {
                 answer(StatusCode::FORBIDDEN, TEXT, text)
             }
             _ => {
-                let found = Asked::found(&self.stores).await;
-                gauge!(STATE_READY).set(f64::from(u8::from(found.state_answers)));
-                if let Some(waiting) = found
-                    .waiting
-                    .and_then(|waiting| u32::try_from(waiting).ok())
-                {
-                    gauge!(WAITING).set(waiting);
+                Asked::found(&self.stores).await.tell();
+                for Gauge { name, is_so } in &self.gauges {
+                    gauge!(*name).set(f64::from(u8::from(is_so())));
                 }
                 answer(StatusCode::OK, PROMETHEUS, self.counts.render())
             }
@@ -285,6 +313,13 @@ impl WatchedStores {
             Some(owner) => owner.get().await.is_ok(),
             None => true,
         };
+        let counts = async {
+            match &self.counted {
+                Some(counted) => timeout(PATIENCE, counted.answers()).await == Ok(true),
+                None => true,
+            }
+        };
+        let state_answers = state_answers && counts.await;
         let waiting = self.approvals.list(&[ApprovalState::Pending]).await;
         Found {
             state_answers,
@@ -335,6 +370,22 @@ fn describe() {
     describe_gauge!(
         STATE_READY,
         "Whether the place where state is kept answers: 1 if it does"
+    );
+    describe_counter!(
+        REFUSED,
+        "Calls of those who are not let in, before any policy"
+    );
+    describe_counter!(
+        UPSTREAM_FAILURES,
+        "Calls that got no answer from a server with a URL"
+    );
+    describe_gauge!(
+        LOCKED_DOWN,
+        "Whether something is locked down: 1 if it is so"
+    );
+    describe_gauge!(
+        CONFIG_LOADED,
+        "Whether the configuration that stands there holds: 1 if it does"
     );
     describe_gauge!(
         STARTED,
@@ -394,6 +445,7 @@ mod tests {
         let asked = Arc::new(Asked::new(WatchedStores {
             sessions: Some(sessions),
             approvals,
+            counted: None,
         }));
         for _ in 0..10 {
             assert!(Asked::found(&asked).now_or_never().is_none());
@@ -404,5 +456,26 @@ mod tests {
         tokio::time::advance(KNOWN_FOR).await;
         assert_eq!(Asked::found(&asked).await.missing(), None);
         assert_eq!(store.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_what_it_was() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let told = |state_answers, waiting| {
+            let found = Found {
+                state_answers,
+                waiting,
+            };
+            metrics::with_local_recorder(&recorder, || found.tell());
+            let text = recorder.handle().render();
+            let value = |name: &str| {
+                let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
+                lines.next().unwrap().trim().to_owned()
+            };
+            [value(WAITING), value(STATE_READY)]
+        };
+        assert_eq!(told(true, Some(7)), ["7", "1"]);
+        assert_eq!(told(true, None), ["NaN", "0"]);
+        assert_eq!(told(false, Some(7)), ["7", "0"]);
     }
 }

@@ -205,3 +205,26 @@ fn refuse(refusal: &Refusal, era: Era, id: Option<Id<'_>>) -> FromClient {
         None => FromClient::Drop,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::{Caller, MessageGuard};
+
+    /// Whatever a transport leaves out.
+    #[test]
+    fn what_was_not_asked_everything_that_it_has_to_be_does_not_go_on() {
+        let guard = MessageGuard::new(r#"{"version":"1","default":"allow"}"#.parse().unwrap());
+        let connection = guard.connect(Caller::local());
+        let judge = || {
+            let call = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#;
+            block_on(connection.judge(Arrival::now(), &parse(call), Era::Legacy))
+        };
+        let recorded = judge().record(&connection.engine);
+        assert!(recorded.result.is_err() && !recorded.open.record().is_allowed());
+        let admitted = block_on(connection.admit(judge())).record(&connection.engine);
+        assert!(admitted.result.is_ok() && admitted.open.record().is_allowed());
+    }
+}

@@ -102,6 +102,15 @@ enum Next<S, F, B, R, E> {
     Answer(Result<Answer<R>, E>),
 }
 
+/// The same around this service.
+type NextOf<S, B, R> = Next<
+    S,
+    <S as Service<Request<RequestBody<B>>>>::Future,
+    B,
+    R,
+    <S as Service<Request<RequestBody<B>>>>::Error,
+>;
+
 impl<S, F, B, R, E> From<Next<S, F, B, R, E>> for State<S, F, B, R, E> {
     fn from(next: Next<S, F, B, R, E>) -> Self {
         match next {
@@ -171,10 +180,7 @@ where
     R: Body<Data = Bytes>,
 {
     /// Waits for what this waits for, and tells what comes of it.
-    fn poll_next(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Next<S, S::Future, B, R, S::Error>> {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<NextOf<S, B, R>> {
         Poll::Ready(match self.project() {
             StateProject::Answered(answer) => unbox(ready!(taken(answer))),
             StateProject::Settling(settling, answer) => {
@@ -245,7 +251,7 @@ fn unbox<S, F, B, R, E>(answer: Result<Box<Answer<R>>, E>) -> Next<S, F, B, R, E
 fn collected_of<S, B, R>(
     candidate: Box<Candidate<S>>,
     collected: Result<Collected, CollectError>,
-) -> Next<S, S::Future, B, R, S::Error>
+) -> NextOf<S, B, R>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -262,10 +268,7 @@ where
 }
 
 /// Refuses a request without reading a message.
-fn refused<S, B, R>(
-    candidate: Box<Candidate<S>>,
-    refusal: Refusal,
-) -> Next<S, S::Future, B, R, S::Error>
+fn refused<S, B, R>(candidate: Box<Candidate<S>>, refusal: Refusal) -> NextOf<S, B, R>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -276,10 +279,7 @@ where
 }
 
 /// Judges a request, once everything is known of it that has to be.
-fn admit<S, B, R>(
-    candidate: Box<Candidate<S>>,
-    body: Option<Collected>,
-) -> Next<S, S::Future, B, R, S::Error>
+fn admit<S, B, R>(candidate: Box<Candidate<S>>, body: Option<Collected>) -> NextOf<S, B, R>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -300,7 +300,7 @@ where
 }
 
 /// Asks whatever has to be asked of a request that was judged.
-fn settled<S, B, R>(undecided: Undecided<S>) -> Next<S, S::Future, B, R, S::Error>
+fn settled<S, B, R>(undecided: Undecided<S>) -> NextOf<S, B, R>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -312,7 +312,7 @@ where
 
 /// Lets a request go on that may, once that is recorded, and answers one that
 /// may not.
-fn proceed<S, B, R>(undecided: Undecided<S>) -> Next<S, S::Future, B, R, S::Error>
+fn proceed<S, B, R>(undecided: Undecided<S>) -> NextOf<S, B, R>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
@@ -370,10 +370,7 @@ where
 }
 
 /// Calls the inner service, unless something runs by it that is not recorded.
-fn forward<S, B, R>(
-    permitted: Permitted<S, B>,
-    recorded: Result<(), Unrecorded>,
-) -> Next<S, S::Future, B, R, S::Error>
+fn forward<S, B, R>(permitted: Permitted<S, B>, recorded: Result<(), Unrecorded>) -> NextOf<S, B, R>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {

@@ -27,6 +27,7 @@
 
 mod access;
 mod admin;
+mod answers;
 mod audit;
 mod bridge;
 mod called;
@@ -47,6 +48,7 @@ mod json_text;
 mod jwt;
 mod lines;
 mod listening;
+mod lock;
 mod lockdown;
 mod members;
 mod message;

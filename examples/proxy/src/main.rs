@@ -74,6 +74,7 @@ mod traces;
 mod upstream;
 mod verdicts;
 mod webhook;
+mod workers;
 
 use std::{
     io::{self, IsTerminal},

@@ -81,11 +81,11 @@ impl Begun {
     /// The rest, with state kept there and somebody told of what waits, if that is wanted.
     pub(crate) fn keeping_in(self, kept: Kept, webhook: Option<Webhook>) -> Around {
         let admin = self.admin.keeping_in(kept.approvals);
-        let admin = admin.counting_in(kept.counted.clone());
+        let admin = admin.counting_in(kept.counted);
         let stores = WatchedStores {
             sessions: kept.sessions,
             approvals: admin.approvals(),
-            counted: kept.counted,
+            opened: kept.opened.clone(),
         };
         Around {
             audit: self.audit,

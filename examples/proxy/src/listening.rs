@@ -1,23 +1,21 @@
 //! Listens where that is asked for, until a signal stops it.
 
 use std::{
-    convert::Infallible,
     io::{self, ErrorKind, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     process::ExitCode,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tower::{BoxError, Service};
 
 use crate::{
+    answers::Answers,
     failure::Failure,
     server::{self, DRAIN_TIMEOUT, Ended},
     shutdown::Signals,
     traces,
+    workers::Workers,
 };
 
 /// Where the proxy listens when nothing else is said.
@@ -43,20 +41,16 @@ pub(crate) async fn bind(listen: SocketAddr, otherwise: &str) -> Result<TcpListe
 }
 
 /// Serves until the first signal, and finishes what is open then.
-pub(crate) async fn serve_until_stopped<S, B>(
+pub(crate) async fn serve_until_stopped(
     listener: TcpListener,
-    service: S,
+    service: impl Answers<Incoming>,
     endpoints: &[String],
     ready: impl FnOnce(SocketAddr),
-) -> Result<ExitCode, Failure>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
+    let workers = Workers::start()
+        .map_err(|error| Failure::start(format!("cannot start threads: {error}")))?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::start(format!("cannot tell the own address: {error}")))?;
@@ -65,7 +59,7 @@ where
         let _ = writeln!(io::stderr(), "listening on http://{address}{endpoint}");
     }
     ready(address);
-    let ended = server::serve(listener, service, async || signals.next().await).await;
+    let ended = server::serve_by(workers, listener, service, async || signals.next().await).await;
     traces::end().await;
     Ok(match ended {
         Ended::Drained => ExitCode::SUCCESS,

@@ -28,6 +28,7 @@
 
 mod access;
 mod admin;
+mod answers;
 mod around;
 mod audit;
 mod bridge;
@@ -49,6 +50,7 @@ mod json_text;
 mod jwt;
 mod lines;
 mod listening;
+mod lock;
 mod lockdown;
 mod members;
 mod message;
@@ -74,6 +76,7 @@ mod traces;
 mod upstream;
 mod verdicts;
 mod webhook;
+mod workers;
 
 use std::{
     io::{self, IsTerminal},

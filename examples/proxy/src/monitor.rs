@@ -27,7 +27,7 @@ use tower::service_fn;
 
 use crate::{
     access::Access, audit::Lost, failure::Failure, listening, server, shutdown::is_stopping,
-    state::Counted,
+    state::Opened, upstream,
 };
 
 /// The path of the counts, as Prometheus asks for them.
@@ -50,8 +50,6 @@ const WAITING: &str = "mcp_policy_proxy_approvals_waiting";
 const STATE_READY: &str = "mcp_policy_proxy_state_ready";
 /// Whoever is not let in, before any policy.
 pub(crate) const REFUSED: &str = "mcp_policy_proxy_refused_total";
-/// Calls that got no answer from a server with a URL.
-pub(crate) const UPSTREAM_FAILURES: &str = "mcp_policy_proxy_upstream_failures_total";
 /// Whether something is locked down.
 pub(crate) const LOCKED_DOWN: &str = "mcp_policy_proxy_locked_down";
 /// Whether the configuration that stands there holds.
@@ -147,7 +145,7 @@ pub(crate) struct Gauge {
 pub(crate) struct WatchedStores {
     pub(crate) sessions: Option<Arc<dyn SessionStore>>,
     pub(crate) approvals: Approvals,
-    pub(crate) counted: Option<Counted>,
+    pub(crate) opened: Opened,
 }
 
 /// What can be in the way of calls.
@@ -313,13 +311,8 @@ impl WatchedStores {
             Some(owner) => owner.get().await.is_ok(),
             None => true,
         };
-        let counts = async {
-            match &self.counted {
-                Some(counted) => timeout(PATIENCE, counted.answers()).await == Ok(true),
-                None => true,
-            }
-        };
-        let state_answers = state_answers && counts.await;
+        let state_answers =
+            state_answers && timeout(PATIENCE, self.opened.answers()).await == Ok(true);
         let waiting = self.approvals.list(&[ApprovalState::Pending]).await;
         Found {
             state_answers,
@@ -376,7 +369,7 @@ fn describe() {
         "Calls of those who are not let in, before any policy"
     );
     describe_counter!(
-        UPSTREAM_FAILURES,
+        upstream::FAILURES,
         "Calls that got no answer from a server with a URL"
     );
     describe_gauge!(
@@ -445,7 +438,7 @@ mod tests {
         let asked = Arc::new(Asked::new(WatchedStores {
             sessions: Some(sessions),
             approvals,
-            counted: None,
+            opened: Opened::default(),
         }));
         for _ in 0..10 {
             assert!(Asked::found(&asked).now_or_never().is_none());

@@ -207,6 +207,15 @@ impl Opened {
         kept.map_err(|error| failed(&error))
     }
 
+    /// Whether what all stores have in common does what they need. Of a file that is known
+    /// from any of them.
+    pub(crate) async fn answers(&self) -> bool {
+        match self {
+            Self::Memory | Self::File(_) => true,
+            Self::Redis(server) => server.ready().await.is_ok(),
+        }
+    }
+
     /// Waits until everything is kept that it was told, when nothing more is served.
     pub(crate) async fn close(&self) {
         let closing = async {

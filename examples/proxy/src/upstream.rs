@@ -27,15 +27,18 @@ use mcp_policy::{DecisionRecord, NotSent, Permit};
 use metrics::counter;
 use tower::{BoxError, Service};
 
-use crate::{connect::Connector, headers, message, monitor::UPSTREAM_FAILURES};
+use crate::{connect::Connector, headers, message, workers::Each};
+
+/// Counts what came to nothing, by server and why.
+pub(crate) const FAILURES: &str = "mcp_policy_proxy_upstream_failures_total";
 
 /// Shorter than the 5 s after which node and uvicorn close an idle
 /// connection, so that a call is not sent into one that is just being closed:
 /// it could not be repeated, because nobody would know whether it ran.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Connections kept for the next call; more may be in use.
-const MAX_IDLE: usize = 256;
+/// Connections that each thread keeps for its next call; more may be in use.
+const MAX_IDLE: usize = 128;
 
 /// Where requests go, and what is added to them. Read once, at the start.
 #[derive(Clone, PartialEq)]
@@ -132,7 +135,7 @@ pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 ///
 /// It never fails: when there is no answer, it gives one.
 pub(crate) struct Upstream<B> {
-    client: Client<Connector, B>,
+    clients: Each<Client<Connector, B>>,
     target: Arc<Target>,
 }
 
@@ -147,13 +150,15 @@ where
 
     /// The same, if it is connected to in this way.
     fn by(connector: Connector, target: Target) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .build(connector);
+        let client = || {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(MAX_IDLE)
+                .build(connector.clone())
+        };
         Self {
-            client,
+            clients: Each::of(client),
             target: Arc::new(target),
         }
     }
@@ -162,7 +167,7 @@ where
 impl<B> Clone for Upstream<B> {
     fn clone(&self) -> Self {
         Self {
-            client: self.client.clone(),
+            clients: self.clients.clone(),
             target: Arc::clone(&self.target),
         }
     }
@@ -207,7 +212,7 @@ where
         *request.version_mut() = Version::HTTP_11;
         let permit = request.extensions().get().cloned();
         Answer {
-            response: self.client.request(request),
+            response: self.clients.here().request(request),
             target: Arc::clone(&self.target),
             permit,
         }
@@ -280,7 +285,7 @@ impl Answer {
         let decision = self.permit.as_ref().map(Permit::decision);
         let server = decision.and_then(DecisionRecord::server);
         let server = server.unwrap_or_else(|| self.target.authority()).to_owned();
-        counter!(UPSTREAM_FAILURES, "server" => server, "kind" => kind).increment(1);
+        counter!(FAILURES, "server" => server, "kind" => kind).increment(1);
         let id = self.permit.as_ref().and_then(Permit::request_id);
         let body = message::error(id, message::INTERNAL_ERROR, text);
         let mut response = Response::new(Either::Right(Full::from(body)));

@@ -49,15 +49,6 @@ impl Counted {
         Arc::clone(&self.0)
     }
 
-    /// Whether it answers. The file is the one in which sessions are, of which that is known
-    /// without this.
-    pub(crate) async fn answers(&self) -> bool {
-        match self {
-            Self::Memory(_) | Self::File(_) => true,
-            Self::Redis(store) => store.ready().await.is_ok(),
-        }
-    }
-
     /// What is counted, of what is meant; no more than so many.
     pub(crate) async fn usage(
         &self,

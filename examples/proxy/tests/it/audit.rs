@@ -23,8 +23,10 @@ use hyper_util::{
     server::conn::auto,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::Notify, task::JoinSet};
 
+use crate::recorded;
 use crate::stdio_server::{ARGUMENTS, ROLE};
 use crate::support::{ALLOW_ALL, Proxy, call, client, command, file, within};
 
@@ -96,10 +98,12 @@ fn answer(message: &Value) -> Response<Full<Bytes>> {
         .unwrap()
 }
 
-async fn proxy(upstream: SocketAddr, policy: &str, log: &str) -> (Proxy, PathBuf) {
-    let audit = file("audit.jsonl", "");
+/// A proxy, and the folder and the file in which it records.
+async fn proxy(upstream: SocketAddr, policy: &str, log: &str) -> (Proxy, TempDir, PathBuf) {
+    let folder = recorded::folder();
+    let audit = folder.path().join("audit.jsonl");
     let proxy = recording(upstream, policy, audit.to_str().unwrap(), log).await;
-    (proxy, audit)
+    (proxy, folder, audit)
 }
 
 /// A proxy that records where this says.
@@ -166,7 +170,7 @@ async fn a_load_leaves_two_rows_of_each_message_and_no_value() {
     const MESSAGES: u32 = 10_000;
     const CLIENTS: u32 = 16;
     let (upstream, asked) = server().await;
-    let (mut proxy, audit) = proxy(upstream, POLICY, "trace").await;
+    let (mut proxy, _folder, audit) = proxy(upstream, POLICY, "trace").await;
     let proxy_address = proxy.address;
     let mut clients = JoinSet::new();
     for first in 0..CLIENTS {
@@ -230,7 +234,7 @@ async fn a_load_leaves_two_rows_of_each_message_and_no_value() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_answered_before_a_kill_is_recorded() {
     let (upstream, called) = naming_server().await;
-    let (mut proxy, audit) = proxy(upstream, POLICY, "warn").await;
+    let (mut proxy, _folder, audit) = proxy(upstream, POLICY, "warn").await;
     let answered = answered_until(&mut proxy, "KILL").await;
     let (decisions, outcomes) = rows(&audit);
     let named = |row: &Value| row["name"].as_str().unwrap().to_owned();

@@ -12,7 +12,7 @@ use crate::{
     audit::{self, Lost, Place, Records},
     failure::Failure,
     listening,
-    monitor::{Monitor, Obstacle, Watched, WatchedStores},
+    monitor::{Gauge, Monitor, Obstacle, Watched, WatchedStores},
     state::{Counted, Opened},
     traces,
     webhook::{self, Told},
@@ -113,6 +113,12 @@ impl Monitoring {
     /// The same, which watches this, too.
     pub(crate) fn watching(mut self, obstacle: Obstacle) -> Self {
         self.watched.obstacles.push(obstacle);
+        self
+    }
+
+    /// The same, which tells this, too.
+    pub(crate) fn telling(mut self, gauge: Gauge) -> Self {
+        self.watched.gauges.push(gauge);
         self
     }
 

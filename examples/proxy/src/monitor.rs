@@ -47,6 +47,14 @@ const BUCKETS: [f64; 15] = [
 
 const WAITING: &str = "mcp_policy_proxy_approvals_waiting";
 const STATE_READY: &str = "mcp_policy_proxy_state_ready";
+/// Whoever is not let in, before any policy.
+pub(crate) const REFUSED: &str = "mcp_policy_proxy_refused_total";
+/// Calls that got no answer from a server with a URL.
+pub(crate) const UPSTREAM_FAILURES: &str = "mcp_policy_proxy_upstream_failures_total";
+/// Whether something is locked down.
+pub(crate) const LOCKED_DOWN: &str = "mcp_policy_proxy_locked_down";
+/// Whether the configuration that stands there holds.
+pub(crate) const CONFIG_LOADED: &str = "mcp_policy_proxy_config_loaded";
 const STARTED: &str = "mcp_policy_proxy_start_time_seconds";
 
 /// How often what was measured is put into buckets.
@@ -105,6 +113,7 @@ impl Monitor {
             access: callers.at(self.address),
             counts: self.counts,
             obstacles: watched.obstacles,
+            gauges: watched.gauges,
             stores: Arc::new(Asked::new(watched.stores)),
         });
         let service = service_fn(move |request: Request<Incoming>| {
@@ -122,6 +131,13 @@ pub(crate) struct Watched {
     pub(crate) stores: WatchedStores,
     /// What else can be in their way.
     pub(crate) obstacles: Vec<Obstacle>,
+    pub(crate) gauges: Vec<Gauge>,
+}
+
+/// What is looked at whenever somebody asks for the counts: 1 if it is so.
+pub(crate) struct Gauge {
+    pub(crate) name: &'static str,
+    pub(crate) is_so: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What has to answer.
@@ -151,7 +167,11 @@ impl Watched {
                 is_there: Box::new(move || lost.is_recent()),
             },
         ];
-        Self { stores, obstacles }
+        Self {
+            stores,
+            obstacles,
+            gauges: Vec::new(),
+        }
     }
 }
 
@@ -159,6 +179,7 @@ struct Site {
     access: Access,
     counts: PrometheusHandle,
     obstacles: Vec<Obstacle>,
+    gauges: Vec<Gauge>,
     stores: Arc<Asked>,
 }
 
@@ -190,6 +211,13 @@ impl Found {
             (true, Some(_)) => None,
         }
     }
+
+    /// Tells it: what is not known is no number, rather than the last one that was.
+    fn tell(self) {
+        gauge!(STATE_READY).set(f64::from(u8::from(self.missing().is_none())));
+        let waiting = self.waiting.and_then(|waiting| u32::try_from(waiting).ok());
+        gauge!(WAITING).set(waiting.map_or(f64::NAN, f64::from));
+    }
 }
 
 impl Site {
@@ -213,13 +241,9 @@ impl Site {
                 answer(StatusCode::FORBIDDEN, TEXT, text)
             }
             _ => {
-                let found = Asked::found(&self.stores).await;
-                gauge!(STATE_READY).set(f64::from(u8::from(found.state_answers)));
-                if let Some(waiting) = found
-                    .waiting
-                    .and_then(|waiting| u32::try_from(waiting).ok())
-                {
-                    gauge!(WAITING).set(waiting);
+                Asked::found(&self.stores).await.tell();
+                for Gauge { name, is_so } in &self.gauges {
+                    gauge!(*name).set(f64::from(u8::from(is_so())));
                 }
                 answer(StatusCode::OK, PROMETHEUS, self.counts.render())
             }
@@ -336,6 +360,22 @@ fn describe() {
         STATE_READY,
         "Whether the place where state is kept answers: 1 if it does"
     );
+    describe_counter!(
+        REFUSED,
+        "Calls of those who are not let in, before any policy"
+    );
+    describe_counter!(
+        UPSTREAM_FAILURES,
+        "Calls that got no answer from a server with a URL"
+    );
+    describe_gauge!(
+        LOCKED_DOWN,
+        "Whether something is locked down: 1 if it is so"
+    );
+    describe_gauge!(
+        CONFIG_LOADED,
+        "Whether the configuration that stands there holds: 1 if it does"
+    );
     describe_gauge!(
         STARTED,
         Unit::Seconds,
@@ -404,5 +444,26 @@ mod tests {
         tokio::time::advance(KNOWN_FOR).await;
         assert_eq!(Asked::found(&asked).await.missing(), None);
         assert_eq!(store.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_what_it_was() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let told = |state_answers, waiting| {
+            let found = Found {
+                state_answers,
+                waiting,
+            };
+            metrics::with_local_recorder(&recorder, || found.tell());
+            let text = recorder.handle().render();
+            let value = |name: &str| {
+                let mut lines = text.lines().filter_map(|line| line.strip_prefix(name));
+                lines.next().unwrap().trim().to_owned()
+            };
+            [value(WAITING), value(STATE_READY)]
+        };
+        assert_eq!(told(true, Some(7)), ["7", "1"]);
+        assert_eq!(told(true, None), ["NaN", "0"]);
+        assert_eq!(told(false, Some(7)), ["7", "0"]);
     }
 }

@@ -23,10 +23,11 @@ use hyper_util::{
     client::legacy::{self, Client},
     rt::{TokioExecutor, TokioTimer},
 };
-use mcp_policy::{NotSent, Permit};
+use mcp_policy::{DecisionRecord, NotSent, Permit};
+use metrics::counter;
 use tower::{BoxError, Service};
 
-use crate::{connect::Connector, headers, message};
+use crate::{connect::Connector, headers, message, monitor::UPSTREAM_FAILURES};
 
 /// Shorter than the 5 s after which node and uvicorn close an idle
 /// connection, so that a call is not sent into one that is just being closed:
@@ -237,6 +238,7 @@ impl Future for Answer {
         let response = match ready!(Pin::new(&mut self.response).poll(cx)) {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => self
                 .bad_gateway(
+                    "protocol",
                     "The MCP server behind this proxy changed to another protocol unasked.",
                 ),
             Ok(mut response) => {
@@ -252,6 +254,7 @@ impl Future for Answer {
                 );
                 if error.is_connect() {
                     let mut response = self.bad_gateway(
+                        "unreachable",
                         "The MCP server behind this proxy cannot be reached, so the call was not \
                          made. Try again later; the operator finds in the proxy's log why.",
                     );
@@ -259,6 +262,7 @@ impl Future for Answer {
                     response
                 } else {
                     self.bad_gateway(
+                        "broken off",
                         "The MCP server behind this proxy broke off before it answered. The call \
                          may have run: check that before you repeat it.",
                     )
@@ -272,7 +276,11 @@ impl Future for Answer {
 impl Answer {
     /// A JSON-RPC error with the id of the request, which the policy layer
     /// left in its permit: without it, some clients wait for ever.
-    fn bad_gateway(&self, text: &'static str) -> Response<AnswerBody> {
+    fn bad_gateway(&self, kind: &'static str, text: &'static str) -> Response<AnswerBody> {
+        let decision = self.permit.as_ref().map(Permit::decision);
+        let server = decision.and_then(DecisionRecord::server);
+        let server = server.unwrap_or_else(|| self.target.authority()).to_owned();
+        counter!(UPSTREAM_FAILURES, "server" => server, "kind" => kind).increment(1);
         let id = self.permit.as_ref().and_then(Permit::request_id);
         let body = message::error(id, message::INTERNAL_ERROR, text);
         let mut response = Response::new(Either::Right(Full::from(body)));

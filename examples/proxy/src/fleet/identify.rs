@@ -15,12 +15,14 @@ use http::{
     header::{AUTHORIZATION, WWW_AUTHENTICATE},
 };
 use mcp_policy::Caller;
+use metrics::counter;
 
 use super::life::Life;
 use crate::{
     access,
     config::{Grant, token::TokenHash},
     headers,
+    monitor::REFUSED,
     throttle::Throttle,
 };
 
@@ -171,13 +173,15 @@ impl Unknown {
     }
 }
 
-/// Who was refused, of which the log says no more than it can hold: they decide how often
+/// Who was refused, each of which is counted, and of which the log says no more than it can hold: they decide how often
 /// they call.
 #[derive(Default)]
 pub(super) struct RefusalLog(Throttle);
 
 impl RefusalLog {
-    pub(super) fn say(&self, server: &str, why: &str) {
+    /// Both are chosen by nobody who calls: the server is one that there is.
+    pub(super) fn say(&self, server: &str, why: &'static str) {
+        counter!(REFUSED, "server" => server.to_owned(), "why" => why).increment(1);
         if let Some(others) = self.0.due() {
             tracing::warn!(
                 server,

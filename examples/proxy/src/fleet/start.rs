@@ -16,13 +16,13 @@ use super::{Fleet, Settled};
 use crate::{
     access::ENDPOINT,
     admin::Admin,
-    around::{self, Kept, Wanted},
+    around::{self, Kept, Monitoring, Wanted},
     audit::Place,
     config::{Config, Limits},
     failure::Failure,
     gateway, listening,
     lockdown::Lockdown,
-    monitor::Obstacle,
+    monitor::{CONFIG_LOADED, Gauge, LOCKED_DOWN, Obstacle},
     public::{PublicPages, PublicUrl},
     running::Now,
     sealing,
@@ -112,6 +112,8 @@ pub(crate) async fn run(path: &Path, state: &Secret) -> Result<ExitCode, Failure
     admin.open(&access).await?;
     Fleet::attend(&fleet)?;
     let monitoring = around.monitoring.watching(unreadable(&fleet));
+    let gauges = gauges(&fleet).into_iter();
+    let monitoring = gauges.fold(monitoring, Monitoring::telling);
     monitoring.open(&access);
     let ended = serve_fleet(around.listener, fleet).await;
     around.ending.end().await;
@@ -156,6 +158,24 @@ fn unreadable(fleet: &Arc<Fleet>) -> Obstacle {
         said: "the configuration cannot be read, so nobody is let in",
         is_there: Box::new(is_unreadable),
     }
+}
+
+/// What monitoring is told of the configuration and of what is locked.
+fn gauges(fleet: &Arc<Fleet>) -> [Gauge; 2] {
+    let gauge = |name, is_so: fn(&Fleet) -> bool| {
+        let fleet = Arc::downgrade(fleet);
+        let is_so = move || fleet.upgrade().is_some_and(|fleet| is_so(&fleet));
+        Gauge {
+            name,
+            is_so: Box::new(is_so),
+        }
+    };
+    [
+        gauge(CONFIG_LOADED, |fleet| fleet.running().trouble.is_none()),
+        gauge(LOCKED_DOWN, |fleet| {
+            !fleet.settled.lockdown.now().1.is_nothing()
+        }),
+    ]
 }
 
 /// A layer with these budgets, and any policy.

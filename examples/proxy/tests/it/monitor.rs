@@ -161,6 +161,45 @@ async fn where_nobody_is_let_in_it_is_not_ready() {
     assert_eq!(get(address, "/readyz", &[]).await.text, "ready\n");
 }
 
+#[tokio::test]
+async fn who_is_not_let_in_what_is_locked_and_who_does_not_answer_is_counted() {
+    // Nobody listens there any more.
+    let nowhere = Upstream::bind().await.address();
+    let folder = Folder::new(&format!(
+        "listen = \"127.0.0.1:0\"\nmetrics = \"127.0.0.1:0\"\n\
+         [servers.one]\nurl = \"http://{nowhere}/mcp\"\npolicy = \"all.json\"\n\
+         [servers.two]\nurl = \"http://{nowhere}/mcp\"\n"
+    ));
+    let proxy = folder.serve().await;
+    let address = address(&proxy).await;
+    let counts = async || get(address, "/metrics", &[]).await.text;
+    let before = counts().await;
+    for expected in ["locked_down 0\n", "config_loaded 1\n"] {
+        let expected = format!("mcp_policy_proxy_{expected}");
+        assert!(before.contains(&expected), "{expected} in\n{before}");
+    }
+    assert_eq!(outcome(&proxy, "two", "", "a").await, "401");
+    // No label is chosen by who calls.
+    assert_eq!(outcome(&proxy, "three", "", "a").await, "404");
+    assert_eq!(outcome(&proxy, "one", "", "a").await, "502");
+    folder
+        .succeeds(&["lockdown", "on", "--server", "two"])
+        .await;
+    folder.put("gateway.toml", &(folder.text() + "\nlisten = 7\n"));
+    assert_eq!(outcome(&proxy, "one", "", "a").await, "502");
+    let after = counts().await;
+    for expected in [
+        "refused_total{server=\"two\",why=\"no token\"} 1\n",
+        "upstream_failures_total{server=\"one\",kind=\"unreachable\"} 2\n",
+        "locked_down 1\n",
+        "config_loaded 0\n",
+    ] {
+        let expected = format!("mcp_policy_proxy_{expected}");
+        assert!(after.contains(&expected), "{expected} in\n{after}");
+    }
+    assert!(!after.contains("three"), "{after}");
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn while_it_finishes_what_is_open_it_is_not_ready() {

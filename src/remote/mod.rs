@@ -190,7 +190,7 @@ impl Remote {
     pub(crate) async fn close(&self) -> Result<(), StoreError> {
         let link = self.link.clone();
         // The thread has a clock, and whoever waits may have none.
-        let all_told = timeout(PATIENCE_TO_CLOSE, async move { link.all_told().await });
+        let all_told = async move { timeout(PATIENCE_TO_CLOSE, link.all_told()).await };
         let told = self.runtime.spawn(all_told).await;
         told.map_err(|_| ENDED)?.map_err(|_| UNTOLD)
     }

@@ -9,7 +9,7 @@ fn event() -> Bytes {
 fn one_of(number: usize) -> Caller {
     match number % (MOST_STREAMS / MOST_OF_ONE + 1) {
         0 => Caller::new("alice"),
-        other => Caller::new(&other.to_string()),
+        other => Caller::new(other.to_string()),
     }
 }
 

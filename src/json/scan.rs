@@ -52,26 +52,73 @@ pub(super) fn string(bytes: &[u8], start: usize, portable: bool) -> Result<Text,
 
 /// The same from the first byte that is neither plain nor the quote at the end.
 #[inline(never)]
-fn rest_of_string(
-    bytes: &[u8],
-    start: usize,
-    mut at: usize,
-    portable: bool,
-) -> Result<Text, Error> {
-    loop {
-        match bytes.get(at) {
-            Some(b'"') => {
-                return Ok(Text {
-                    start,
-                    end: at,
-                    escaped: true,
-                });
+fn rest_of_string(bytes: &[u8], start: usize, at: usize, portable: bool) -> Result<Text, Error> {
+    let end = closing_quote(bytes, at, portable)?;
+    Ok(Text {
+        start,
+        end,
+        escaped: true,
+    })
+}
+
+/// The quote that ends a string, from somewhere in it that is not within an escape
+/// sequence.
+fn closing_quote(bytes: &[u8], mut at: usize, portable: bool) -> Result<usize, Error> {
+    // Where there is one escape sequence there are many: all in a block are found at once.
+    'block: while let Some(mut special) = bytes.get(at..).and_then(special_in_block) {
+        let mut next = at + BLOCK;
+        while special != 0 {
+            let bit = special.trailing_zeros() as usize;
+            if !is_short_escape(bytes, at + bit) {
+                at = match behind_special(bytes, at + bit, portable)? {
+                    Some(end) => end,
+                    None => return Ok(at + bit),
+                };
+                continue 'block;
             }
-            Some(b'\\') => at = escape(bytes, at, portable)?,
-            Some(_) => return Err(Error::new(ErrorKind::ControlCharacter, at)),
-            None => return Err(Error::new(ErrorKind::UnexpectedEnd, at)),
+            let end = bit + 2;
+            special &= u64::MAX << end;
+            next = next.max(at + end);
         }
+        at = next;
+    }
+    loop {
         at = plain_run(bytes, at);
+        at = match behind_special(bytes, at, portable)? {
+            Some(end) => end,
+            None => return Ok(at),
+        };
+    }
+}
+
+/// Whether an escape sequence of two bytes begins here.
+#[inline]
+fn is_short_escape(bytes: &[u8], at: usize) -> bool {
+    match bytes.get(at..).and_then(<[u8]>::first_chunk) {
+        Some([b'\\', letter]) => STANDS_ALONE.get(usize::from(*letter)) == Some(&true),
+        _ => false,
+    }
+}
+
+/// The bytes that make up a whole escape sequence behind a backslash.
+const STANDS_ALONE: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut letters: &[u8] = br#""\/bfnrt"#;
+    while let [letter, others @ ..] = letters {
+        table[*letter as usize] = true;
+        letters = others;
+    }
+    table
+};
+
+/// What follows the escape sequence that begins here; nothing if this is the quote at the
+/// end.
+fn behind_special(bytes: &[u8], at: usize, portable: bool) -> Result<Option<usize>, Error> {
+    match bytes.get(at) {
+        Some(b'"') => Ok(None),
+        Some(b'\\') => escape(bytes, at, portable).map(Some),
+        Some(_) => Err(Error::new(ErrorKind::ControlCharacter, at)),
+        None => Err(Error::new(ErrorKind::UnexpectedEnd, at)),
     }
 }
 
@@ -97,6 +144,18 @@ pub(super) fn plain_run(bytes: &[u8], start: usize) -> usize {
 pub(super) fn special_in_next(rest: &[u8]) -> Option<usize> {
     let special = special(*rest.first_chunk()?);
     (special != 0).then_some(special.trailing_zeros() as usize)
+}
+
+/// Bytes that are looked at together.
+const BLOCK: usize = 32;
+
+/// A bit for each byte of the next block that needs attention, if there are so many.
+#[inline]
+fn special_in_block(rest: &[u8]) -> Option<u64> {
+    let (low, rest) = rest.split_first_chunk()?;
+    let high = rest.first_chunk()?;
+    let bits = |chunk: &[u8; 16]| u64::from(special(*chunk).unsigned_abs());
+    Some(bits(low) | bits(high) << 16)
 }
 
 /// A bit for each byte that needs attention inside a string.

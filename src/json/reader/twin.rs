@@ -273,9 +273,14 @@ fn text() -> impl Strategy<Value = String> {
     let odd = select(&[
         "\\ud83d", "\\udc00", "\\uD83Dx", "\\u00g0", "\\x", "\u{1}", "\u{1f}", "\\", "\"",
     ]);
-    let special = prop_oneof![80 => sound, 1 => odd];
-    ("[a-z ]{0,40}", special, "[a-z ]{0,20}")
-        .prop_map(|(before, special, after)| format!("\"{before}{special}{after}\""))
+    let special = prop_oneof![200 => sound, 1 => odd];
+    let part = ("[a-z ]{0,3}|[a-z ]{0,40}", special);
+    (prop::collection::vec(part, 1..8), "[a-z ]{0,20}").prop_map(|(parts, after)| {
+        let parts = parts
+            .iter()
+            .flat_map(|(before, special)| [&**before, special]);
+        format!("\"{}{after}\"", parts.collect::<String>())
+    })
 }
 
 fn name() -> impl Strategy<Value = String> {

@@ -128,7 +128,8 @@ pub(super) fn treatment(head: &response::Parts) -> Treatment {
         return Treatment::Encoded;
     }
     // Some clients look for it anywhere in the header.
-    if media_type(&head.headers).contains("text/event-stream") {
+    let is_json = is_plainly_json(&head.headers);
+    if !is_json && media_type(&head.headers).contains("text/event-stream") {
         return Treatment::Events;
     }
     Treatment::Hold
@@ -192,7 +193,8 @@ fn check_held(
     if collected.bytes.is_empty() {
         return (head, Ok(collected));
     }
-    let is_json = media_type(&head.headers).starts_with("application/json");
+    let is_plainly_json = is_plainly_json(&head.headers);
+    let is_json = is_plainly_json || media_type(&head.headers).starts_with("application/json");
     let is_list = asked.for_list && head.status == StatusCode::OK;
     if !is_json && is_list {
         let refusal = Refusal::BadAnswer {
@@ -202,7 +204,9 @@ fn check_held(
         };
         return (head, Err(refusal));
     }
-    declare_utf_8(&mut head.headers, if is_json { JSON } else { TEXT });
+    if !is_plainly_json {
+        declare_utf_8(&mut head.headers, if is_json { JSON } else { TEXT });
+    }
     // Without a brace there is no object, and so no list, in UTF-8 at least;
     // and as UTF-8 it is passed on.
     if !is_json && !collected.bytes.contains(&b'{') {
@@ -310,6 +314,12 @@ fn forget_body(headers: &mut HeaderMap) {
 pub(super) fn prepare_events(headers: &mut HeaderMap) {
     forget_body(headers);
     headers.insert(CONTENT_TYPE, EVENTS);
+}
+
+/// Whether the media type is what nearly all servers write, letter by letter.
+fn is_plainly_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    types.next().is_some_and(|first| first == JSON) && types.next().is_none()
 }
 
 /// The media type without parameters, in lower case; empty if there is none or

@@ -98,6 +98,11 @@ pub(super) fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 fn is_json(media_type: &HeaderValue) -> bool {
+    media_type == "application/json" || is_json_otherwise(media_type)
+}
+
+/// The same of a header that is not written as nearly all clients write it.
+fn is_json_otherwise(media_type: &HeaderValue) -> bool {
     let Ok(media_type) = media_type.to_str() else {
         return false;
     };

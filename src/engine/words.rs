@@ -81,13 +81,13 @@ pub(super) fn refused(
         "Policy violation: the {noun} \"{}\" was not used. {reason} {again} [rule {rule}]",
         shown(name)
     );
-    let place = Place {
+    let place = Box::new(Place {
         rule: rule.to_owned(),
         reason: reason.to_owned(),
         decision: (rule != DEFAULT_DENY).then(|| decision.into()),
         retry_after: None,
         approval: None,
-    };
+    });
     match what {
         Thing::Tool => Refusal::Tool { text, place },
         Thing::Prompt | Thing::Resource | Thing::Task => Refusal::Denied { text, place },
@@ -138,13 +138,13 @@ pub(super) fn not_approved(
         noun(what),
         told.unwrap_or_default(),
     );
-    let place = Place {
+    let place = Box::new(Place {
         rule: rule.to_owned(),
         reason: reason.to_owned(),
         decision: Some(decision.into()),
         retry_after: None,
         approval: id.map(Into::into),
-    };
+    });
     match (what, why) {
         (Thing::Tool, _) => Refusal::Tool { text, place },
         (_, Unapproved::Denied(_)) => Refusal::Denied { text, place },
@@ -250,13 +250,13 @@ pub(super) fn limited(
     };
     let rule = quota.place();
     let text = format!("Policy violation: {what}. {reason} {again} [rule {rule}]");
-    let place = Place {
+    let place = Box::new(Place {
         rule: rule.to_owned(),
         reason: reason.into_owned(),
         decision: Some(decision.into()),
         retry_after,
         approval: None,
-    };
+    });
     match used {
         Some((Thing::Tool, _)) => Refusal::Tool { text, place },
         _ => Refusal::Limited { text, place },
@@ -315,12 +315,12 @@ pub(crate) fn unrecorded() -> Refusal {
 
 fn unavailable(rule: &str, reason: &str, decision: Option<String>) -> Refusal {
     Refusal::Unavailable {
-        place: Place {
+        place: Box::new(Place {
             rule: rule.to_owned(),
             reason: reason.to_owned(),
             decision: decision.map(Into::into),
             retry_after: None,
             approval: None,
-        },
+        }),
     }
 }

@@ -239,7 +239,7 @@ impl Course {
             Way::OpenPage => {
                 return Some(Refusal::OpenPage {
                     url: page()?,
-                    place: place.clone(),
+                    place: Box::new(place.clone()),
                 });
             }
             // Nobody wants to see the same page again every time that it comes back.

@@ -22,18 +22,18 @@ pub(crate) enum Refusal {
     /// A task, and a client that does not say that it can follow one.
     TasksUndeclared,
     /// A tool that may not be called in this way: the model is told.
-    Tool { text: String, place: Place },
+    Tool { text: String, place: Box<Place> },
     /// Another method that may not be used in this way.
-    Denied { text: String, place: Place },
+    Denied { text: String, place: Box<Place> },
     /// Another method, which may not be used so often or so much.
-    Limited { text: String, place: Place },
+    Limited { text: String, place: Box<Place> },
     /// Another method, which somebody has to approve first.
-    Waits { text: String, place: Place },
+    Waits { text: String, place: Box<Place> },
     /// It waits for an approval, and the client is to come back with this state
     /// (2026-07-28).
     MoreAsked(Box<MoreAsked>),
     /// It waits for an approval, which can be followed on this page (2025-11-25).
-    OpenPage { url: String, place: Place },
+    OpenPage { url: String, place: Box<Place> },
     /// A notification that was for us and not for the server.
     Taken,
     /// What a client answers a server that does not hear it. Some clients end their session
@@ -56,7 +56,7 @@ pub(crate) enum Refusal {
     /// Something of ours failed, so nothing could be decided.
     Failed,
     /// It could not be counted or recorded.
-    Unavailable { place: Place },
+    Unavailable { place: Box<Place> },
     /// A batch that has no answer, or is not to have it: what is said to each
     /// message that has an id.
     Batch { replies: Vec<Reply> },
@@ -131,7 +131,8 @@ pub(crate) enum Thing {
     Task,
 }
 
-/// Where in the policy a refusal comes from.
+/// Where in the policy a refusal comes from. Boxed in a [`Refusal`], for which there is
+/// room in every call, though few are refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) rule: String,

@@ -8,14 +8,14 @@ const NOBODY: Asked<'_> = Asked {
     id: None,
 };
 
-fn place() -> Place {
-    Place {
+fn place() -> Box<Place> {
+    Box::new(Place {
         rule: "/tools/x/action".to_owned(),
         reason: "No.".to_owned(),
         decision: Some("d".into()),
         retry_after: None,
         approval: None,
-    }
+    })
 }
 
 fn malformed(code: i32) -> Refusal {
@@ -121,7 +121,7 @@ fn rows() -> Vec<(&'static str, Refusal)> {
             Refusal::MoreAsked(Box::new(MoreAsked {
                 asks: None,
                 state: text(),
-                place: place(),
+                place: *place(),
             })),
         ),
         (

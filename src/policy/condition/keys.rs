@@ -50,7 +50,7 @@ impl<T> Keys<T> {
         let Some(folded) = &key.folded else {
             return 0..self.0.len();
         };
-        let folded = folded.as_slice();
+        let folded = folded.as_bytes();
         let start = self
             .0
             .partition_point(|entry| entry.folded.as_slice() < folded);
@@ -74,7 +74,32 @@ pub(super) struct Seen<'k> {
     key: &'k str,
     /// Nothing if it looks like every other: one that is too long to fold, and
     /// `__proto__`, through which some servers take an object for another.
-    folded: Option<SmallVec<[u8; 64]>>,
+    folded: Option<Folded<'k>>,
+}
+
+/// A key as [`fold_key`] makes it.
+#[derive(Debug)]
+enum Folded<'k> {
+    /// There was nothing to fold.
+    AsItIs(&'k str),
+    Otherwise(SmallVec<[u8; 64]>),
+}
+
+impl<'k> Folded<'k> {
+    fn of(key: &'k str) -> Self {
+        let stays = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9');
+        match key.bytes().all(stays) {
+            true => Self::AsItIs(key),
+            false => Self::Otherwise(fold_key(key)),
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::AsItIs(key) => key.as_bytes(),
+            Self::Otherwise(folded) => folded,
+        }
+    }
 }
 
 impl<'k> Seen<'k> {
@@ -82,7 +107,7 @@ impl<'k> Seen<'k> {
         let fold = (key.is_ascii() || key.len() <= LONGEST_FOLDED) && key != "__proto__";
         Self {
             key,
-            folded: fold.then(|| fold_key(key)),
+            folded: fold.then(|| Folded::of(key)),
         }
     }
 }
@@ -92,8 +117,10 @@ impl<'k> Seen<'k> {
 /// white space. A fixed point.
 fn fold_key(key: &str) -> SmallVec<[u8; 64]> {
     if key.is_ascii() {
+        let mut folded = SmallVec::with_capacity(key.len());
         let kept = key.bytes().filter(|byte| !is_ignored(char::from(*byte)));
-        return kept.map(|byte| byte.to_ascii_lowercase()).collect();
+        kept.for_each(|byte| folded.push(byte.to_ascii_lowercase()));
+        return folded;
     }
     let mut folded = fold(key);
     // What is left when something is taken away can compose; see `fold`.
@@ -186,6 +213,12 @@ mod tests {
             let folded = String::from_utf8(fold_key(&key).to_vec()).unwrap();
             let again = fold_key(&folded);
             prop_assert_eq!(again.as_slice(), folded.as_bytes());
+        }
+
+        #[test]
+        fn what_there_is_nothing_to_fold_in_stays_as_it_is(key in "[a-z0-9]{0,9}|[ -~]{0,4}|\\PC{0,3}") {
+            let (stays, folded) = (Folded::of(&key), fold_key(&key));
+            prop_assert_eq!(stays.as_bytes(), folded.as_slice());
         }
     }
 }

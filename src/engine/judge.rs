@@ -15,7 +15,7 @@ use crate::audit::{DecisionId, Verdict};
 use crate::caller::Caller;
 use crate::clock::Moment;
 use crate::mcp::message::{Call, Message};
-use crate::mcp::method::{self, Kind, Subject};
+use crate::mcp::method::{Kind, Subject};
 use crate::mcp::params::{Elicitation, Name, Param, Params, Reference, Subscriptions};
 use crate::mcp::reply::{Refusal, Thing};
 use crate::mcp::version::Era;
@@ -165,7 +165,7 @@ impl Judge {
             }
             Message::Response => return Judgement::PASSES,
         };
-        match method::lookup(&call.method) {
+        match call.known {
             Some(known) if known.kind != kind => wrong_kind(known.kind).into(),
             Some(known) if self.is_shut() && asks_of_server(known.subject) => {
                 self.judge_unknown(call, kind)
@@ -399,7 +399,7 @@ impl Judge {
         let subscriptions = call
             .params
             .as_ref()
-            .and_then(|params| params.subscriptions.as_ref());
+            .and_then(|params| params.subscriptions.as_deref());
         let (resources, tasks) = match subscriptions {
             None => return Ok(Judgement::PASSES),
             Some(Subscriptions::To { resources, tasks }) => (resources, tasks),

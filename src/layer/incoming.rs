@@ -176,9 +176,9 @@ impl Incoming<'_> {
     /// The call of a tool by a request with this id.
     pub(super) fn call_of(self, id: Arc<[u8]>, call: &Call<'_>, tool: Arc<str>) -> ToolCall {
         let session = self.mirror.session().ok().flatten();
-        let under_way = session.zip(Id::from_raw(&id)).map(|(session, id)| {
-            let call = self.config.calls.begin(session, &id.said());
-            Arc::new(call)
+        let under_way = session.and_then(|session| {
+            let call = self.config.calls.begin(session, &Id::from_raw(&id)?.said());
+            Some(Arc::new(call))
         });
         ToolCall {
             tool,

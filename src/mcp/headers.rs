@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue};
 
 use super::message::{Call, Message};
-use super::method::{self, Subject};
+use super::method::Subject;
 use super::params::{Name, Param};
 use super::version::Era;
 use crate::json::Kind;
@@ -212,7 +212,7 @@ fn check_name(header: Option<&str>, call: &Call<'_>, required: bool) -> Result<(
     let says = |param| text(param) == Some(&*header);
     let mirrors = match row {
         Some(row) => says(row.1),
-        None => match method::lookup(&call.method).map(|method| method.subject) {
+        None => match call.known.map(|method| method.subject) {
             Some(Subject::Resource) => says(Param::Uri),
             Some(Subject::Task) => says(Param::TaskId),
             Some(_) => false,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::fault::Fault;
 use super::key;
-use super::method::{self, Subject};
+use super::method::{self, Method, Subject};
 use super::params::{Elicitation, Name, Param, Params};
 use super::trace_context::trace_parent;
 use super::version::Era;
@@ -35,6 +35,8 @@ pub(crate) enum Message<'a> {
 #[derive(Debug)]
 pub(crate) struct Call<'a> {
     pub(crate) method: Cow<'a, str>,
+    /// What is known of the method; it is looked up once.
+    pub(crate) known: Option<&'static Method>,
     pub(crate) params: Option<Params<'a>>,
 }
 
@@ -125,7 +127,7 @@ impl Call<'_> {
 
     /// The tool that it calls.
     pub(crate) fn tool(&self) -> Option<&str> {
-        let is_tool_call = method::lookup(&self.method)?.subject == Subject::Tool;
+        let is_tool_call = self.known?.subject == Subject::Tool;
         match self.params.as_ref()?.named(Param::Name)? {
             Name::Text(name) if is_tool_call => Some(name),
             _ => None,
@@ -299,6 +301,7 @@ impl<'a> Envelope<'a> {
         match (self.method, self.id) {
             (Some(method), id) if !answered => {
                 let call = Call {
+                    known: method::lookup(&method),
                     method,
                     params: self.params,
                 };

@@ -27,18 +27,22 @@ const LONG_VALUE: usize = 64;
 /// The members of `params` that the protocol knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Param {
+    // Those of which the value is kept as it is written come first.
+    Arguments,
+    InputResponses,
+    RequestState,
+    Task,
     Name,
     Uri,
     TaskId,
-    Arguments,
     Meta,
     Cursor,
     Ref,
-    InputResponses,
-    RequestState,
     Notifications,
-    Task,
 }
+
+/// How many of them are kept as they are written.
+const KEPT: usize = Param::Name as usize;
 
 const PARAMS: [(&str, Param); 11] = [
     ("name", Param::Name),
@@ -59,8 +63,8 @@ const PARAMS: [(&str, Param); 11] = [
 pub(crate) struct Params<'a> {
     /// The object as it is written in the body.
     pub(crate) raw: &'a [u8],
-    /// The value of each [`Param`], as the span of the body that it is.
-    spans: [Option<&'a [u8]>; PARAMS.len()],
+    /// The values of those that are kept, as the spans of the body that they are.
+    spans: [Option<&'a [u8]>; KEPT],
     name: Option<Name<'a>>,
     uri: Option<Name<'a>>,
     task_id: Option<Name<'a>>,
@@ -73,7 +77,7 @@ pub(crate) struct Params<'a> {
     /// What `capabilities` of `initialize` name.
     pub(crate) capabilities: Capabilities,
     pub(crate) reference: Option<Reference<'a>>,
-    pub(crate) subscriptions: Option<Subscriptions<'a>>,
+    pub(crate) subscriptions: Option<Box<Subscriptions<'a>>>,
 }
 
 /// A member that should name something.
@@ -164,7 +168,7 @@ impl<'a> Params<'a> {
         fault.map_or(Ok(()), Err)
     }
 
-    /// The value of a member as it is written in the body.
+    /// The value of a member as it is written in the body, if it is one that is kept.
     pub(crate) fn span(&self, param: Param) -> Option<&'a [u8]> {
         self.spans.get(param as usize).copied().flatten()
     }
@@ -215,7 +219,9 @@ impl<'a> Params<'a> {
                 return Err(Fault::MetaNotAnObject);
             }
             Some(Param::Ref) => self.reference = Some(Reference::read(reader)?),
-            Some(Param::Notifications) => self.subscriptions = Some(Subscriptions::read(reader)?),
+            Some(Param::Notifications) => {
+                self.subscriptions = Some(Subscriptions::read(reader)?.into());
+            }
             Some(Param::Arguments) if kind == Kind::Object => self.read_arguments(reader)?,
             Some(
                 Param::Arguments

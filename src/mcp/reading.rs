@@ -99,15 +99,15 @@ fn reading_of(message: &Message<'_>) -> Reading {
                 params::Reference::Resource(uri) => Some(Reference::Resource(uri.to_string())),
                 params::Reference::Unreadable => None,
             }),
-        subscriptions: params.and_then(|params| params.subscriptions.as_ref()).map(
-            |subscriptions| match subscriptions {
+        subscriptions: params
+            .and_then(|params| params.subscriptions.as_deref())
+            .map(|subscriptions| match subscriptions {
                 params::Subscriptions::To { resources, tasks } => Some(Subscriptions {
                     resources: resources.iter().map(ToString::to_string).collect(),
                     tasks: tasks.iter().map(ToString::to_string).collect(),
                 }),
                 params::Subscriptions::Unreadable => None,
-            },
-        ),
+            }),
     }
 }
 

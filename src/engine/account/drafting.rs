@@ -17,13 +17,14 @@ use crate::engine::rounds::{Brought, Course, Taken};
 use crate::limit::StateId;
 use crate::mcp::message::Call;
 use crate::mcp::version::Era;
-use crate::mcp::{method, rounds, shown, shown_shared};
+use crate::mcp::{rounds, shown, shown_shared};
 use crate::policy::Approver;
+
 /// Those that are known need no copy.
-fn shown_method(name: &str) -> Cow<'static, str> {
-    match method::lookup(name) {
+fn shown_method(call: &Call<'_>) -> Cow<'static, str> {
+    match call.known {
         Some(known) => known.name.into(),
-        None => shown(name).into(),
+        None => shown(&call.method).into(),
     }
 }
 
@@ -103,7 +104,7 @@ impl Engine {
                 Era::Modern => MODERN,
             },
             kind: seen.kind,
-            method: seen.call.map(|call| shown_method(&call.method)),
+            method: seen.call.map(shown_method),
             name: judgement.name,
             inner: judgement.inner,
             more_names: judgement.more_names,

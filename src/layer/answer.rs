@@ -15,6 +15,7 @@ use super::endpoints::Endpoints;
 use super::exchange::{Asked, Exchange};
 use super::judged::Refused;
 use super::not_sent::NotSent;
+use super::request;
 use super::response_body::ResponseBody;
 use super::tell;
 use crate::audit::Ending;
@@ -240,7 +241,7 @@ fn filter(exchange: &Exchange, text: &[u8]) -> Result<Option<Vec<u8>>, String> {
 }
 
 fn pass<R>(mut head: response::Parts, collected: Collected) -> Response<ResponseBody<R>> {
-    let length = HeaderValue::from(collected.bytes.len());
+    let length = request::in_digits(collected.bytes.len());
     head.headers.insert(CONTENT_LENGTH, length);
     Response::from_parts(head, ResponseBody::whole(collected.into_bytes()))
 }

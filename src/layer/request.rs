@@ -191,9 +191,7 @@ pub(super) fn prepare(
         head.headers.remove(header);
     }
     match length {
-        Some(length) => head
-            .headers
-            .insert(CONTENT_LENGTH, HeaderValue::from(length)),
+        Some(length) => head.headers.insert(CONTENT_LENGTH, in_digits(length)),
         None => head.headers.remove(CONTENT_LENGTH),
     };
     // What is compressed cannot be judged on its way back.
@@ -206,6 +204,13 @@ pub(super) fn prepare(
     };
     let permit = Permit::new(id, caller, decision.clone());
     head.extensions.insert(permit);
+}
+
+/// A length, as it stands in a header.
+pub(super) fn in_digits(length: usize) -> HeaderValue {
+    let mut digits = itoa::Buffer::new();
+    let value = HeaderValue::from_str(digits.format(length));
+    value.unwrap_or_else(|_| HeaderValue::from(length))
 }
 
 /// Whether a header does not go on.

@@ -101,6 +101,10 @@ fn is_short_escape(bytes: &[u8], at: usize) -> bool {
 }
 
 /// The bytes that make up a whole escape sequence behind a backslash.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "it is made when the crate is compiled"
+)]
 const STANDS_ALONE: [bool; 256] = {
     let mut table = [false; 256];
     let mut letters: &[u8] = br#""\/bfnrt"#;

@@ -295,6 +295,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_escape_sequence_may_stand_anywhere_in_a_string() {
+        for escape in [r#"\""#, r"\\", r"\n", r"\u0022", r"\ud83d\ude00"] {
+            for before in 0..70 {
+                for after in [0, 1, 30, 40] {
+                    let plain = |length| "x".repeat(length);
+                    let said = [r"\n", &*plain(before), escape, &*plain(after)].concat();
+                    let text = format!("\"{said}\"{}", plain(40));
+                    let found = string(text.as_bytes(), 1, true).unwrap();
+                    assert_eq!((found.end, found.escaped), (said.len() + 1, true), "{text}");
+                }
+            }
+        }
+        for odd in [r"\x", "\n", r"\ud83d"] {
+            for before in 0..70 {
+                let text = format!(r#""\n{}{odd}{}""#, "x".repeat(before), "x".repeat(40));
+                let error = string(text.as_bytes(), 1, true).unwrap_err();
+                assert_eq!(error.offset(), before + 3, "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn a_run_ends_at_the_first_special_byte_wherever_that_stands() {
         for length in 0..70 {
             for byte in 0..=u8::MAX {

@@ -15,5 +15,5 @@ mod string;
 pub(crate) mod tree;
 
 pub(crate) use error::{Error, ErrorKind};
-pub(crate) use reader::{Kind, Profile, Reader, Utf8};
+pub(crate) use reader::{Kind, Profile, Reader, Utf8, Written};
 pub(crate) use splice::{Edit, splice};

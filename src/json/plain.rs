@@ -4,8 +4,11 @@
 //! is wrong with it and where, or that nothing is: each function here gives what the
 //! reader would, or `None`.
 
+mod piece;
+
 use std::ops::Range;
 
+use self::piece::{Closing, Piece};
 use super::scan;
 
 /// How many objects and arrays can be open at once here.
@@ -26,15 +29,30 @@ pub(super) struct Bounds {
 /// The end of the value that begins here.
 #[inline]
 pub(super) fn value(bytes: &[u8], at: usize, bounds: Bounds) -> Option<usize> {
+    value_in(Piece::NONE, bytes, at, bounds).map(|(end, _)| end)
+}
+
+/// The same, and the piece of the text where that is.
+#[inline(always)]
+fn value_in<'t>(
+    mut piece: Piece<'t>,
+    bytes: &'t [u8],
+    at: usize,
+    bounds: Bounds,
+) -> Option<(usize, Piece<'t>)> {
     match *bytes.get(at)? {
-        b'"' => string(bytes, at + 1, bounds.portable),
-        b'{' | b'[' => container(bytes, at, bounds),
-        first => scalar(bytes, at, first, bounds.portable),
+        b'"' => {
+            let closing = piece.close(bytes, at, bounds.portable)?;
+            Some((closing.at + 1, piece))
+        }
+        b'{' | b'[' => container(piece, bytes, at, bounds),
+        first => Some((scalar(bytes, at, first, bounds.portable)?, piece)),
     }
 }
 
 /// The end of the object that begins here. Each member is told of, by the spans of its
-/// name, without quotes, and its value; if one is not liked, there is no end.
+/// name, without quotes, and its value; if one is not liked, or a name holds an escape
+/// sequence, there is no end.
 #[inline]
 pub(super) fn members(
     bytes: &[u8],
@@ -51,11 +69,16 @@ pub(super) fn members(
     if byte == b'}' {
         return Some(at + 1);
     }
+    let mut piece = Piece::NONE;
     loop {
-        let name = name(bytes, (byte, at))?;
-        let (_, start) = next(bytes, behind_colon(bytes, name.end + 1)?)?;
-        let end = value(bytes, start, inner)?;
-        if !is_liked(name, start..end) {
+        if byte != b'"' {
+            return None;
+        }
+        let name = piece.close_plain(bytes, at)?;
+        let start = behind_name(bytes, name)?;
+        let end;
+        (end, piece) = value_in(piece, bytes, start, inner)?;
+        if !is_liked(at + 1..name.at, start..end) {
             return None;
         }
         (byte, at) = next(bytes, end)?;
@@ -68,42 +91,86 @@ pub(super) fn members(
 }
 
 /// The end of the object or array that begins here.
-fn container(bytes: &[u8], start: usize, bounds: Bounds) -> Option<usize> {
+fn container<'t>(
+    piece: Piece<'t>,
+    bytes: &'t [u8],
+    start: usize,
+    bounds: Bounds,
+) -> Option<(usize, Piece<'t>)> {
+    let mut piece = piece.taken();
     let levels = bounds.levels.min(MOST_LEVELS);
     let portable = bounds.portable;
     // What is open, the innermost in the lowest bit, above a one for the outside.
     let mut open: u64 = 1;
-    let (mut byte, mut at) = (*bytes.get(start)?, start);
+    let mut at = start;
+    // Whether a name begins here, and not a value.
+    let mut is_name = false;
     'value: loop {
-        match byte {
-            b'"' => at = string(bytes, at + 1, portable)?,
-            b'{' => {
-                open = enter(open, OBJECT, levels)?;
-                (byte, at) = next(bytes, at + 1)?;
-                if byte != b'}' {
-                    at = member(bytes, (byte, at), portable)?;
-                    (byte, at) = next(bytes, at)?;
-                    continue;
+        'ended: {
+            if !is_name {
+                match *bytes.get(at)? {
+                    b'"' => {
+                        at = piece.close(bytes, at, portable)?.at + 1;
+                        break 'ended;
+                    }
+                    b'{' => {
+                        open = enter(open, OBJECT, levels)?;
+                        let byte;
+                        (byte, at) = next(bytes, at + 1)?;
+                        match byte {
+                            b'"' => {}
+                            b'}' => break 'ended,
+                            _ => return None,
+                        }
+                    }
+                    b'[' => {
+                        open = enter(open, ARRAY, levels)?;
+                        let byte;
+                        (byte, at) = next(bytes, at + 1)?;
+                        match byte {
+                            b']' => break 'ended,
+                            _ => continue 'value,
+                        }
+                    }
+                    first => {
+                        at = scalar(bytes, at, first, portable)?;
+                        break 'ended;
+                    }
                 }
             }
-            b'[' => {
-                open = enter(open, ARRAY, levels)?;
-                (byte, at) = next(bytes, at + 1)?;
-                if byte != b']' {
+            // Most members follow upon each other like this.
+            loop {
+                let name = piece.close(bytes, at, portable)?;
+                if name.is_followed_by(b":\"") {
+                    let text = piece.close(bytes, name.at + 2, portable)?;
+                    if text.is_followed_by(b",\"") {
+                        at = text.at + 2;
+                        continue;
+                    }
+                    at = text.at + 1;
+                    break 'ended;
+                }
+                if name.is_followed_by(b":{\"") {
+                    open = enter(open, OBJECT, levels)?;
+                    at = name.at + 3;
                     continue;
                 }
+                at = behind_name(bytes, name)?;
+                is_name = false;
+                continue 'value;
             }
-            _ => at = scalar(bytes, at, byte, portable)?,
         }
         // A value has ended, or an empty container is about to.
         loop {
+            let byte;
             (byte, at) = next(bytes, at)?;
             at += 1;
             if byte == b',' {
-                (byte, at) = next(bytes, at)?;
-                if open & 1 == OBJECT {
-                    at = member(bytes, (byte, at), portable)?;
-                    (byte, at) = next(bytes, at)?;
+                let first;
+                (first, at) = next(bytes, at)?;
+                is_name = open & 1 == OBJECT;
+                if is_name && first != b'"' {
+                    return None;
                 }
                 continue 'value;
             }
@@ -112,7 +179,7 @@ fn container(bytes: &[u8], start: usize, bounds: Bounds) -> Option<usize> {
             }
             open >>= 1;
             if open == 1 {
-                return Some(at);
+                return Some((at, piece));
             }
         }
     }
@@ -149,57 +216,14 @@ fn behind_space(bytes: &[u8], at: usize) -> Option<(u8, usize)> {
     Some((*bytes.get(at)?, at))
 }
 
-/// What follows the colon behind the name of a member, of which this is the first byte.
+/// Where the value begins of the member whose name ends so.
 #[inline(always)]
-fn member(bytes: &[u8], (byte, at): (u8, usize), portable: bool) -> Option<usize> {
-    if byte != b'"' {
+fn behind_name(bytes: &[u8], name: Closing) -> Option<usize> {
+    let (colon, at) = next(bytes, name.at + 1)?;
+    if colon != b':' {
         return None;
     }
-    behind_colon(bytes, string(bytes, at + 1, portable)?)
-}
-
-#[inline(always)]
-fn behind_colon(bytes: &[u8], at: usize) -> Option<usize> {
-    let (byte, colon) = next(bytes, at)?;
-    (byte == b':').then_some(colon + 1)
-}
-
-/// The short name without escape sequences of which this is the first byte, without its
-/// quotes.
-#[inline(always)]
-fn name(bytes: &[u8], (byte, at): (u8, usize)) -> Option<Range<usize>> {
-    if byte != b'"' {
-        return None;
-    }
-    let start = at + 1;
-    let end = start + scan::special_in_next(bytes.get(start..)?)?;
-    (*bytes.get(end)? == b'"').then_some(start..end)
-}
-
-/// What follows the string of which `start` is behind the quote.
-#[inline(always)]
-fn string(bytes: &[u8], start: usize, portable: bool) -> Option<usize> {
-    // Most are short.
-    let Some(length) = scan::special_in_next(bytes.get(start..)?) else {
-        return rest_of_string(bytes, start, portable);
-    };
-    let end = start + length;
-    match *bytes.get(end)? {
-        b'"' => Some(end + 1),
-        _ => rest_of_string(bytes, end, portable),
-    }
-}
-
-#[inline(never)]
-fn rest_of_string(bytes: &[u8], mut at: usize, portable: bool) -> Option<usize> {
-    loop {
-        at = scan::plain_run(bytes, at);
-        match *bytes.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at = scan::escape(bytes, at, portable).ok()?,
-            _ => return None,
-        }
-    }
+    next(bytes, at + 1).map(|(_, start)| start)
 }
 
 /// The end of a number, or of a word, of which this is the first byte.
@@ -234,6 +258,8 @@ fn integer(bytes: &[u8], at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::{Error, ErrorKind, Profile, Reader};
     use super::*;
 
@@ -276,8 +302,7 @@ mod tests {
             for levels in 60..=66 {
                 let (open, close) = ("[".repeat(around), "]".repeat(around));
                 let inside = String::from_utf8(nested(levels)).unwrap();
-                // Short names are only told where something follows.
-                let entry = format!(r#"{{"a":{inside}}}{}"#, " ".repeat(16));
+                let entry = format!(r#"{{"a":{inside}}}"#);
                 for (text, deepest) in [(&inside, around + levels), (&entry, around + levels + 1)] {
                     let is_entry = deepest > around + levels;
                     let text = format!("{open}{text}{close}");
@@ -317,13 +342,19 @@ mod tests {
         let mut told = Vec::new();
         let portable = false;
         let bounds = Bounds { levels, portable };
-        // Names are short only where something follows.
-        let long = format!("{text}{}", " ".repeat(16));
-        let end = members(long.as_bytes(), 0, bounds, |name, value| {
+        let end = members(text.as_bytes(), 0, bounds, |name, value| {
             told.push((&text[name], &text[value]));
             true
         });
         end.map(|end| assert_eq!(end, text.len()))?;
+        // The same where more of it is looked at at once.
+        let mut again = Vec::new();
+        let long = format!("{text}{}", " ".repeat(100));
+        members(long.as_bytes(), 0, bounds, |name, value| {
+            again.push((&text[name], &text[value]));
+            true
+        })?;
+        assert_eq!(again, told);
         Some(told)
     }
 
@@ -339,6 +370,11 @@ mod tests {
         assert_eq!(told(text, 3).as_deref(), Some(&expected[..]));
         assert_eq!(told(text, 2), None);
         assert_eq!(told("{ }", 1).as_deref(), Some(&[][..]));
+        for length in [15, 16, 17, 63, 64, 65, 200] {
+            let name = "a".repeat(length);
+            let text = format!("{{\"{name}\":1}}");
+            assert_eq!(told(&text, 1), Some(vec![(&*name, "1")]));
+        }
         for text in [
             "{}",
             "[]",
@@ -348,7 +384,8 @@ mod tests {
             "{\"a\":1]",
             "{1:1}",
             "{\"\\n\":1}",
-            "{\"a name that is long\":1}",
+            "{\"a name that is long\\n\":1}",
+            "{\"a name that is long",
             "{\"a\":01}",
             "{,}",
         ] {
@@ -442,6 +479,71 @@ mod tests {
             let length = Some(text.len());
             assert_eq!(end(text.as_bytes(), 9, false), length, "{text}");
             assert_eq!(end(text.as_bytes(), 9, true), None, "{text}");
+        }
+    }
+
+    /// Something with many strings, of all lengths and with all that can stand in them.
+    fn strings() -> impl Strategy<Value = String> {
+        let escape = prop::sample::select(vec![
+            "\\n",
+            "\\\"",
+            "\\\\",
+            "\\u00e9",
+            "\\ud83d\\ude00",
+            "\u{e9}",
+            "\\ud800",
+            "\\x",
+        ]);
+        let part = prop_oneof![
+            4 => "[a-z]{0,6}",
+            1 => "[a-z]{50,70}",
+            2 => escape.prop_map(str::to_owned),
+        ];
+        let text = prop::collection::vec(part, 0..5).prop_map(|parts| parts.concat());
+        let space = prop::sample::select(vec!["", "", "", "", " ", "\n\t"]);
+        let kind = prop::sample::select(vec!["[", "{", "{["]);
+        let item = (text, space);
+        (kind, prop::collection::vec(item, 0..14)).prop_map(|(kind, items)| {
+            let items = items.iter().enumerate();
+            let items = items.map(|(index, (text, space))| match kind {
+                "[" => format!("{space}\"{text}\"{space}"),
+                "{" => format!("{space}\"{text}{index}\"{space}:{space}\"{text}\"{space}"),
+                _ => format!("\"{text}{index}\":[{space}\"{text}\",{{\"{text}\":{index}}}]"),
+            });
+            let items: Vec<_> = items.collect();
+            let close = if kind == "[" { "]" } else { "}" };
+            format!("{}{}{close}", &kind[..1], items.join(","))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn strings_close_where_the_long_way_closes_them(
+            text in strings(),
+            change in prop::option::of((any::<prop::sample::Index>(), prop::sample::select(b"\"\\a:,\n\x01".to_vec()))),
+            behind in prop::sample::select(vec![0, 1, 70]),
+        ) {
+            let mut text = text.into_bytes();
+            if let Some((at, byte)) = change {
+                let at = at.index(text.len());
+                text[at] = byte;
+            }
+            text.resize(text.len() + behind, b' ');
+            // Names are compared there, too, so that it goes the long way.
+            let Ok(mut long) = Reader::new(&text, Profile::MESSAGE) else {
+                return Ok(());
+            };
+            let expected = match long.skip() {
+                Ok(span) => Some(span.end),
+                Err(error) if error.kind() == ErrorKind::DuplicateKey => return Ok(()),
+                Err(_) => None,
+            };
+            let is_container = matches!(text[0], b'[' | b'{');
+            if is_container || expected.is_none() {
+                prop_assert_eq!(end(&text, 64, true), expected);
+            }
         }
     }
 }

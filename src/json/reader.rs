@@ -99,6 +99,25 @@ pub(crate) struct Reader<'a> {
     long_values: &'a [Range<usize>],
 }
 
+/// A part of a JSON text.
+#[derive(Clone, Debug)]
+pub(crate) struct Written<'a> {
+    text: &'a str,
+    span: Range<usize>,
+}
+
+impl<'a> Written<'a> {
+    #[inline]
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        let bytes = self.text.as_bytes();
+        bytes.get(self.span.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn text(&self) -> Option<&'a str> {
+        self.text.get(self.span.clone())
+    }
+}
+
 /// A text that is UTF-8 without a byte order mark, and not only white space.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Utf8<'a> {
@@ -264,21 +283,19 @@ impl<'a> Reader<'a> {
         plain::value(self.bytes, at, self.bounds())
     }
 
-    /// Reads an object whose members are plain to see, with names that are short and hold
-    /// no escape sequence. `member` is called with each name, without its quotes, and with
-    /// each value, as they are written. Nothing is read, and `false` given, if the object
-    /// is not like that or `member` gives `false`.
+    /// Reads an object whose members are plain to see, with names that hold no escape
+    /// sequence. `member` is called with each, and its value. Nothing is read, and `false`
+    /// given, if the object is not like that or `member` gives `false`.
     pub(crate) fn plain_object(
         &mut self,
-        mut member: impl FnMut(&'a str, &'a [u8]) -> bool,
+        mut member: impl FnMut(Written<'a>, Written<'a>) -> bool,
     ) -> bool {
         if self.profile.unique_keys {
             return false;
         }
         let (bytes, text) = (self.bytes, self.text);
         let is_liked = |name: Range<usize>, value: Range<usize>| {
-            let written = text.get(name).zip(bytes.get(value));
-            written.is_some_and(|(name, value)| member(name, value))
+            member(Written { text, span: name }, Written { text, span: value })
         };
         let start = scan::space(bytes, self.position);
         let end = plain::members(bytes, start, self.bounds(), is_liked);

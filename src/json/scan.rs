@@ -101,11 +101,13 @@ pub(super) fn special_in_next(rest: &[u8]) -> Option<usize> {
 
 /// A bit for each byte that needs attention inside a string.
 #[inline]
-fn special(chunk: [u8; 16]) -> i32 {
+pub(super) fn special(chunk: [u8; 16]) -> i32 {
     let chunk = u8x16::new(chunk);
-    let is = |byte| chunk.cmp_eq(u8x16::splat(byte));
-    let is_control = chunk.min(u8x16::splat(b' ' - 1)).cmp_eq(chunk);
-    (is(b'"') | is(b'\\') | is_control).move_mask()
+    let is_backslash = chunk.cmp_eq(u8x16::splat(b'\\'));
+    // A quote becomes a space, and a control character stays one.
+    let turned = chunk ^ u8x16::splat(b'"' ^ b' ');
+    let is_low = turned.min(u8x16::splat(b' ')).cmp_eq(turned);
+    (is_backslash | is_low).move_mask()
 }
 
 /// One escape sequence, or two that make up one character, from the backslash.

@@ -63,18 +63,18 @@ pub(crate) fn is_look_alike_in_meta(key: &str) -> bool {
 /// Whether `key` equals one of `names` in the eyes of some reader.
 #[inline]
 pub(crate) fn folds_onto(key: &str, names: &[&str]) -> bool {
-    !begins_otherwise(key, names) && equals_folded(key, names)
+    !begins_otherwise(key.as_bytes(), names) && equals_folded(key, names)
 }
 
 /// Whether it is plain to see that a key equals none of the names: by its first letter or
 /// digit, which stays what it is before any other ASCII character.
 #[inline]
-fn begins_otherwise(key: &str, names: &[&str]) -> bool {
-    let mut key = key.bytes();
-    let Some(first) = key.next().filter(u8::is_ascii_alphanumeric) else {
+pub(crate) fn begins_otherwise(key: &[u8], names: &[&str]) -> bool {
+    let mut key = key.iter();
+    let Some(first) = key.next().filter(|first| first.is_ascii_alphanumeric()) else {
         return false;
     };
-    let differs = |own: u8| own.is_ascii_alphanumeric() && !own.eq_ignore_ascii_case(&first);
+    let differs = |own: u8| own.is_ascii_alphanumeric() && !own.eq_ignore_ascii_case(first);
     key.next().is_none_or(|second| second.is_ascii())
         && names
             .iter()

@@ -3,8 +3,6 @@
 mod progress;
 mod said;
 
-use smallvec::SmallVec;
-
 use self::progress::{Demands, Progress};
 use self::said::Said;
 use super::Policy;
@@ -433,11 +431,7 @@ impl Rules {
         if self.is_free(section) {
             return pattern.and_then(of_entry);
         }
-        let looks = if section.restricts_any() {
-            section.kind.looks(name)
-        } else {
-            SmallVec::new()
-        };
+        let looks = section.looks(name);
         let hidden = &section.like_hidden;
         if looks.iter().any(|look| hidden.has(look.as_ref(), names)) {
             return Some(Said::Hidden);

@@ -180,6 +180,22 @@ impl<'t, T, B: Iterator<Item = u8>> Walk<'t, T, B> {
     }
 }
 
+impl<'t, T, B: Iterator<Item = u8>> Walk<'t, T, B> {
+    /// The only leaf that is left, if the bytes begin with its key.
+    fn only(&mut self, leaf: &'t Leaf<T>) -> Option<&'t Leaf<T>> {
+        for own in leaf.key.get(self.depth..)? {
+            // The leaf stays below when all bytes are read.
+            if self.bytes.next()? != *own {
+                self.below = &[];
+                return None;
+            }
+            self.depth += 1;
+        }
+        self.below = &[];
+        Some(leaf)
+    }
+}
+
 impl<'t, T, B: Iterator<Item = u8>> Iterator for Walk<'t, T, B> {
     type Item = &'t Leaf<T>;
 
@@ -190,6 +206,9 @@ impl<'t, T, B: Iterator<Item = u8>> Iterator for Walk<'t, T, B> {
             if first.key.len() == self.depth {
                 self.below = others;
                 return Some(first);
+            }
+            if others.is_empty() {
+                return self.only(first);
             }
             let byte = Some(self.bytes.next()?);
             let at = |leaf: &Leaf<T>| leaf.key.get(self.depth).copied();
@@ -223,6 +242,20 @@ mod tests {
             let first = names.iter().position(|n| *n == Name::Exact(name.clone()));
             prop_assert_eq!(set.exact(name.as_bytes()).copied(), first);
             prop_assert_eq!(set.is_empty(), texts.is_empty());
+            let mut found: Vec<usize> = set
+                .beginning_like(name.as_bytes())
+                .map(|(_, index)| *index)
+                .collect();
+            found.sort_unstable();
+            let could = |n: &Name| {
+                let Name::Pattern(pattern) = n else {
+                    return false;
+                };
+                let prefix = pattern.prefix();
+                prefix.starts_with(&name) || name.starts_with(prefix)
+            };
+            let expected: Vec<usize> = (0..names.len()).filter(|i| could(&names[*i])).collect();
+            prop_assert_eq!(found, expected);
         }
     }
 }

@@ -175,6 +175,9 @@ pub(super) struct Section {
     pub(super) like_hidden: NameSet<()>,
     /// The names of entries that restrict without hiding, folded.
     pub(super) like_restricted: NameSet<Arc<Entry>>,
+    /// Whether all names in these two are folded as they are written: then a name that is,
+    /// too, looks like none of them that is not its own.
+    pub(super) is_folded: bool,
     /// The entries for exactly one URI that do not hide it, in the order of
     /// these URIs. Templates are compared with them; elsewhere it is empty.
     pub(super) shown: Vec<Arc<Entry>>,
@@ -206,6 +209,10 @@ impl Section {
         let restricted = entries
             .iter()
             .filter(|entry| entry.rule.restricts() && !is_hide(entry));
+        let is_folded = |name: &Name| kind.folded(name) == *name;
+        let is_folded = kind != Kind::Resources
+            && like_hidden.clone().all(is_folded)
+            && restricted.clone().all(|entry| is_folded(&entry.name));
         let mut shown: Vec<_> = entries
             .iter()
             .filter(|entry| matches!(entry.name, Name::Exact(_)) && !is_hide(entry))
@@ -219,6 +226,7 @@ impl Section {
             like_restricted: restricted
                 .map(|entry| (kind.folded(&entry.name), Arc::clone(entry)))
                 .collect(),
+            is_folded,
             shown,
             hide: hide.into_iter().map(|name| (name, ())).collect(),
             entries: entries
@@ -237,6 +245,14 @@ impl Section {
     /// Whether anything in it is hidden by name.
     pub(super) fn hides_any(&self) -> bool {
         !self.like_hidden.is_empty()
+    }
+
+    /// All that the name could be mistaken for, if it matters.
+    pub(super) fn looks<'n>(&self, name: &'n str) -> SmallVec<[Look<'n>; 1]> {
+        if !self.restricts_any() || self.is_folded && is_plainly_folded(name) {
+            return SmallVec::new();
+        }
+        self.kind.looks(name)
     }
 
     /// Whether anything in it is denied or hidden by name.

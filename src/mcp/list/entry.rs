@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::json::{self, Kind, Reader};
+use crate::json::{self, Kind, Reader, Written};
 use crate::mcp::key;
 
 /// A string; `None` of anything else.
@@ -83,21 +83,27 @@ pub(super) fn entry_name<'a>(
 fn plain_name<'a>(reader: &mut Reader<'a>, naming: &str) -> Option<Option<&'a str>> {
     let mut found = None;
     let is_plain = reader.plain_object(|key, value| {
-        if key != naming {
-            return !key::folds_onto(key, &[naming]);
+        if key.bytes() != naming.as_bytes() {
+            return !folds_onto(&key, naming);
         }
         let is_first = found.is_none();
-        found = plain_text(value).filter(|_| is_first);
+        found = plain_text(&value).filter(|_| is_first);
         found.is_some()
     });
     is_plain.then_some(found)
 }
 
+#[inline(always)]
+fn folds_onto(key: &Written<'_>, naming: &str) -> bool {
+    let same = |text| key::folds_onto(text, &[naming]);
+    !key::begins_otherwise(key.bytes(), &[naming]) && key.text().is_none_or(same)
+}
+
 /// What a string says that holds no escape sequence.
-fn plain_text(value: &[u8]) -> Option<&str> {
-    let text = value.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
-    let is_plain = !text.contains(&b'\\');
-    std::str::from_utf8(text).ok().filter(|_| is_plain)
+fn plain_text<'a>(value: &Written<'a>) -> Option<&'a str> {
+    let text = value.text()?.strip_prefix('"')?.strip_suffix('"')?;
+    let is_plain = !text.bytes().any(|byte| byte == b'\\');
+    is_plain.then_some(text)
 }
 
 /// The same of any entry.
@@ -150,6 +156,7 @@ mod tests {
             "inputSchema",
             "",
             "a name that is long",
+            "a name that is longer than all that is looked at at once, whatever that may be",
             "nam",
             "names",
             "name\\n",
@@ -159,6 +166,7 @@ mod tests {
             r#""tool""#,
             r#""to\u006fl""#,
             r#""a long name of a tool \" here""#,
+            r#""a description that is longer than all that is looked at at once, \"name\": and on""#,
             "7",
             "null",
             "{}",
@@ -178,7 +186,9 @@ mod tests {
                 format!("{before}\"{key}\"{after}:{behind}{value}{after}")
             },
         );
-        let around = select(&["", "", "", " ", "x", "]"]);
+        let long =
+            ",{\"name\":\"other\"},{\"name\":\"another\"},{\"name\":\"and one more, far away\"}]";
+        let around = select(&["", "", "", " ", "x", "]", long]);
         (around, prop::collection::vec(member, 0..6))
             .prop_map(|(behind, members)| format!("{{{}}}{behind}", members.join(",")))
     }

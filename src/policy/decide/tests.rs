@@ -193,6 +193,43 @@ proptest! {
 }
 
 proptest! {
+    /// Where all that restricts is folded, a name that is, too, is not compared again.
+    #[test]
+    fn a_folded_name_looks_like_nothing_but_itself(
+        hide in prop::collection::vec("[ab]{0,2}[*]?[ab]{1,2}", 0..3),
+        entries in prop::collection::btree_map("[abB]{0,2}[*]?[ab]{1,2}", 0..3_usize, 0..4),
+        default in prop::sample::select(vec!["allow", "deny", "hide"]),
+        name in "[ab]{1,4}|[abAB ]{1,4}",
+    ) {
+        let actions = ["allow", "deny", "hide"];
+        let rule = |action: usize| serde_json::json!({ "action": actions[action] });
+        let entries = entries.iter().map(|(key, action)| (key.clone(), rule(*action)));
+        let entries: serde_json::Map<_, _> = entries.collect();
+        let document = serde_json::json!({
+            "version": "1", "default": default, "hide": hide,
+            "tools": entries, "prompts": entries,
+        });
+        let document = document.to_string();
+        // Some have ties, and are no policies.
+        let (Ok(policy), Ok(mut slow)) = (document.parse::<Policy>(), document.parse::<Policy>()) else {
+            return Ok(());
+        };
+        let rules = &mut std::sync::Arc::get_mut(&mut slow.inner).unwrap().rules;
+        rules.tools.is_folded = false;
+        rules.prompts.is_folded = false;
+        for action in [Action::call_tool(&name), Action::get_prompt(&name)] {
+            for names in [Names::All, Names::Patterns] {
+                let decide = |policy: &Policy| {
+                    let decision = policy.inner.rules.decide(&action, names, &mut Unwatched);
+                    format!("{decision:?}")
+                };
+                prop_assert_eq!(decide(&policy), decide(&slow), "{}", document);
+            }
+        }
+    }
+}
+
+proptest! {
     /// A hidden name is answered in the words for one that is nowhere in the
     /// document: so these have to be the words that such a name gets.
     #[test]

@@ -8,14 +8,14 @@ use std::{
     ffi::OsString,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use mcp_policy::{AuditRecord, AuditSink, JsonLines, Receipt, SqliteAuditSink};
 use tokio::time::{Instant, timeout};
 
-use crate::failure::Failure;
+use crate::{failure::Failure, lock::lock};
 
 /// For how many days records are kept, unless something else is said.
 const DAYS: u32 = 90;
@@ -136,12 +136,12 @@ impl Lost {
 
     /// Whether that was a short time ago.
     pub(crate) fn is_recent(&self) -> bool {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock(&self.0);
         last.is_some_and(|last| last.elapsed() < LOST_FOR)
     }
 
     fn note(&self) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.0);
         *last = Some(Instant::now());
     }
 }

@@ -1,7 +1,6 @@
 //! The whole gateway, made of parts that any tower user has.
 
 use std::{
-    convert::Infallible,
     fmt::Display,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -13,7 +12,7 @@ use http::{Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use mcp_policy::{PolicyLayer, RequestBody};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tower::{BoxError, Service, ServiceBuilder};
+use tower::{BoxError, ServiceBuilder};
 use tower_http::{
     map_request_body::MapRequestBodyLayer, trace::TraceLayer,
     validate_request::ValidateRequestHeaderLayer,
@@ -22,6 +21,7 @@ use tracing::Span;
 
 use crate::{
     access::Access,
+    answers::Answers,
     traces::{self, Traced},
 };
 
@@ -77,45 +77,17 @@ impl Body for Timely {
 
 /// Stacks everything in front of the server that is guarded, the first one being the
 /// first to see a request.
-pub(crate) fn gateway<S, R>(
-    policy: PolicyLayer,
-    access: Access,
-    server: S,
-) -> impl Service<
-    Request<Incoming>,
-    Response = Response<impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
-    Error = Infallible,
-    Future: Send,
-> + Clone
-+ Send
-+ 'static
+pub(crate) fn gateway<S>(policy: PolicyLayer, access: Access, server: S) -> impl Answers<Incoming>
 where
-    S: Service<Request<RequestBody<Timely>>, Response = Response<R>, Error = Infallible>,
-    S: Clone + Send + Sync + 'static,
-    S::Future: Send,
-    R: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + 'static,
+    S: Answers<RequestBody<Timely>, Body: Body<Error: Display>> + Sync,
 {
     entered(access, guarded(policy, server))
 }
 
 /// The service, for those who may talk to this proxy.
-pub(crate) fn entered<S, R>(
-    access: Access,
-    service: S,
-) -> impl Service<
-    Request<Incoming>,
-    Response = Response<impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
-    Error = Infallible,
-    Future: Send,
-> + Clone
-+ Send
-+ 'static
+pub(crate) fn entered<S>(access: Access, service: S) -> impl Answers<Incoming>
 where
-    S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    R: Body<Data = Bytes, Error: Into<BoxError> + Display>,
-    R: Default + From<Bytes> + Send + 'static,
+    S: Answers<Incoming, Body: Body<Error: Display> + Default + From<Bytes>>,
 {
     let cors = access.cors();
     let service = ServiceBuilder::new()
@@ -128,29 +100,12 @@ where
 }
 
 /// The policy in front of the server.
-pub(crate) fn guarded<S, R>(
+pub(crate) fn guarded<S>(
     policy: PolicyLayer,
     server: S,
-) -> impl Service<
-    Request<Incoming>,
-    Response = Response<
-        impl Body<Data = Bytes, Error: Into<BoxError> + Display>
-        + Default
-        + From<Bytes>
-        + Send
-        + 'static,
-    >,
-    Error = Infallible,
-    Future: Send,
-> + Clone
-+ Send
-+ Sync
-+ 'static
+) -> impl Answers<Incoming, Body: Body<Error: Display> + Default + From<Bytes>> + Sync
 where
-    S: Service<Request<RequestBody<Timely>>, Response = Response<R>, Error = Infallible>,
-    S: Clone + Send + Sync + 'static,
-    S::Future: Send,
-    R: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + 'static,
+    S: Answers<RequestBody<Timely>, Body: Body<Error: Display>> + Sync,
 {
     ServiceBuilder::new()
         // A body that is announced and never comes would hold its share of the
@@ -163,21 +118,9 @@ where
 }
 
 /// The service, of whose requests the log can tell.
-pub(crate) fn traced<S, R>(
-    service: S,
-) -> impl Service<
-    Request<Incoming>,
-    Response = Response<impl Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static>,
-    Error = Infallible,
-    Future: Send,
-> + Clone
-+ Send
-+ 'static
+pub(crate) fn traced<S>(service: S) -> impl Answers<Incoming>
 where
-    S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    R: Body<Data = Bytes, Error: Into<BoxError> + Display> + Send + 'static,
+    S: Answers<Incoming, Body: Body<Error: Display>>,
 {
     ServiceBuilder::new()
         .layer(
@@ -208,7 +151,7 @@ fn answered<B>(response: &Response<B>, latency: Duration, _: &Span) {
 mod tests {
     use super::*;
     use crate::server;
-    use std::{future::pending, net::SocketAddr};
+    use std::{convert::Infallible, future::pending, net::SocketAddr};
 
     use http_body_util::Full;
     use tokio::{

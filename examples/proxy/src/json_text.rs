@@ -5,6 +5,8 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
+use crate::names::is_harmless;
+
 /// The text in one line. What could fool a reader or command a terminal is escaped
 /// the way JSON does it, so that the text still means the same.
 ///
@@ -169,13 +171,7 @@ impl Place {
 }
 
 fn push(text: &mut String, character: char) {
-    let is_harmless = match character {
-        ' '..='~' => true,
-        // Letters and a pattern that are drawn as nothing.
-        '\u{115f}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{ffa0}' => false,
-        _ => character.escape_debug().len() == 1,
-    };
-    if is_harmless {
+    if is_harmless(character) {
         text.push(character);
         return;
     }

@@ -1,19 +1,16 @@
 //! Listens where that is asked for, until a signal stops it.
 
 use std::{
-    convert::Infallible,
     io::{self, ErrorKind, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     process::ExitCode,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tower::{BoxError, Service};
 
 use crate::{
+    answers::Answers,
     failure::Failure,
     server::{self, DRAIN_TIMEOUT, Ended},
     shutdown::Signals,
@@ -43,18 +40,12 @@ pub(crate) async fn bind(listen: SocketAddr, otherwise: &str) -> Result<TcpListe
 }
 
 /// Serves until the first signal, and finishes what is open then.
-pub(crate) async fn serve_until_stopped<S, B>(
+pub(crate) async fn serve_until_stopped(
     listener: TcpListener,
-    service: S,
+    service: impl Answers<Incoming>,
     endpoints: &[String],
     ready: impl FnOnce(SocketAddr),
-) -> Result<ExitCode, Failure>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
     let address = listener

@@ -11,13 +11,17 @@ use std::{
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard},
 };
 
 use mcp_policy::{LoadError, Policy};
 use toml_edit::{DocumentMut, Item, Value, value};
 
-use crate::config::files::{self, Seen};
+use crate::{
+    config::files::{self, Seen},
+    lock::lock,
+    names::shown,
+};
 
 /// What callers of something that is locked have.
 const POLICY: &str = include_str!("lockdown/lockdown.json");
@@ -64,7 +68,7 @@ impl Locks {
             ..Self::default()
         };
         for (name, item) in document.iter() {
-            let wrong = || Unknown(format!("`{}` is not understood", name.escape_debug()));
+            let wrong = || Unknown(format!("`{}` is not understood", shown(name)));
             match name {
                 "everything" => locks.everything = item.as_bool().ok_or_else(wrong)?,
                 "servers" => locks.servers = names(item).ok_or_else(wrong)?,
@@ -333,10 +337,8 @@ impl Lockdown {
         held
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread spoils
-    /// nothing.
     fn held(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 }
 

@@ -28,6 +28,7 @@
 
 mod access;
 mod admin;
+mod answers;
 mod around;
 mod audit;
 mod bridge;
@@ -49,6 +50,7 @@ mod json_text;
 mod jwt;
 mod lines;
 mod listening;
+mod lock;
 mod lockdown;
 mod members;
 mod message;

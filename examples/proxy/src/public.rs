@@ -23,7 +23,7 @@ use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 
 pub(crate) use self::url::PublicUrl;
-use crate::{access::Access, page};
+use crate::{access::Access, answers::Answers, page};
 
 /// The path below which clients are told what has become of a call. Links to it are out
 /// there, so it is not the one of the console, wherever that may move.
@@ -139,22 +139,13 @@ fn told(state: Option<ApprovalState>) -> Response<Full<Bytes>> {
 }
 
 /// A service with these pages beside it.
-pub(crate) fn beside<S, Q, B>(
-    service: S,
-    pages: Option<PublicPages>,
-) -> impl Service<Request<Q>, Response = Answer<B>, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ 'static
+pub(crate) fn beside<S, Q>(service: S, pages: Option<PublicPages>) -> impl Answers<Q>
 where
-    S: Service<Request<Q>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
+    S: Answers<Q>,
     Q: 'static,
-    B: 'static,
 {
     let pages = pages.map(Arc::new);
-    let service = service.map_response(passed_on as fn(Response<B>) -> Answer<B>);
+    let service = service.map_response(passed_on as fn(Response<S::Body>) -> Answer<S::Body>);
     Beside { service, pages }
 }
 

@@ -1,18 +1,16 @@
 //! The `serve` command: one policy in front of one server; or, in [`fleet`],
 //! many.
 
-use std::{convert::Infallible, net::SocketAddr, path::Path, process::ExitCode};
+use std::{net::SocketAddr, path::Path, process::ExitCode};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use mcp_policy::{PolicyFile, PolicyLayer};
 use tokio::net::TcpListener;
-use tower::{BoxError, Service};
 
 use crate::{
     access::{Access, ENDPOINT},
     admin::Admin,
+    answers::Answers,
     around::{self, Kept, Wanted},
     bridge::Bridge,
     cli::ServeArgs,
@@ -195,17 +193,11 @@ fn alone() -> [String; 1] {
 
 /// Guards what the bridge starts until the first signal, and leaves none of it
 /// behind.
-async fn guard_command<S, B>(
+async fn guard_command(
     listener: TcpListener,
-    service: S,
+    service: impl Answers<Incoming>,
     bridge: Bridge,
-) -> Result<ExitCode, Failure>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S: Clone + Send + 'static,
-    S::Future: Send,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+) -> Result<ExitCode, Failure> {
     let ended = listening::serve_until_stopped(listener, service, &alone(), |_| ()).await;
     bridge.end().await;
     ended

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -31,9 +31,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
-use tower::{BoxError, Service, ServiceExt};
+use tower::{Service, ServiceExt};
 
-use crate::stream::{Bounded, is_stream, only_listens};
+use crate::{
+    answers::Answers,
+    lock::lock,
+    stream::{Bounded, is_stream, only_listens},
+};
 
 /// How long a connection may take for the head of a request, and how long it
 /// may stay without one.
@@ -64,17 +68,11 @@ pub(crate) enum Ended {
 /// then ends the streams on which no answer is due, and finishes the open calls,
 /// for [`DRAIN_TIMEOUT`] or until `stop`, asked once more, is done again. Nothing of a call
 /// is left then: whoever closes what its end is recorded in has heard of it.
-pub(crate) async fn serve<S, B>(
+pub(crate) async fn serve(
     listener: TcpListener,
-    service: S,
+    service: impl Answers<Incoming>,
     mut stop: impl AsyncFnMut(),
-) -> Ended
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
+) -> Ended {
     let tasks = Tasks::default();
     let http = protocols(&tasks);
     let open = GracefulShutdown::new();
@@ -140,7 +138,7 @@ struct Tasks(Arc<Mutex<JoinSet<()>>>);
 impl Tasks {
     /// Cuts off those that are left.
     async fn end(self) {
-        let mut tasks = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut tasks = std::mem::take(&mut *lock(&self.0));
         if timeout(FAREWELL, tasks.shutdown()).await.is_err() {
             tracing::warn!("a call does not let go of what it holds");
         }
@@ -149,7 +147,7 @@ impl Tasks {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = lock(&self.0);
         // Those that are done already would be kept until somebody asks.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);

@@ -1,9 +1,11 @@
 //! What others can cause as often as they like is not said as often.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
     time::{Duration, Instant},
 };
+
+use crate::lock::lock;
 
 /// How often it is said.
 const EVERY: Duration = Duration::from_secs(1);
@@ -23,7 +25,7 @@ struct Unsaid {
 impl Throttle {
     /// How often it was not said since it was said, if it is to be said now.
     pub(crate) fn due(&self) -> Option<u64> {
-        let mut unsaid = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unsaid = lock(&self.0);
         if unsaid.said.is_some_and(|said| said.elapsed() < EVERY) {
             unsaid.others = unsaid.others.saturating_add(1);
             return None;

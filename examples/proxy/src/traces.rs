@@ -8,7 +8,7 @@
 use std::{
     collections::HashMap,
     env,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock},
     task::{Context as TaskContext, Poll},
     time::{Duration, SystemTime},
 };
@@ -41,6 +41,7 @@ use tower::{Layer, Service};
 use crate::{
     connect::{self, Connector},
     failure::Failure,
+    lock::lock,
 };
 
 const NAME: &str = "mcp-policy-proxy";
@@ -160,7 +161,7 @@ impl Traces {
 
     /// The span of this slot, which is begun if it was not.
     fn span(&self, slot: &Slot, record: &DecisionRecord) -> Context {
-        let mut span = slot.0.span.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut span = lock(&slot.0.span);
         let begun = span.get_or_insert_with(|| {
             let builder = SpanBuilder::from_name(name(record))
                 .with_kind(SpanKind::Server)

@@ -4,6 +4,8 @@
 #[path = "../../src/access.rs"]
 #[allow(dead_code)]
 mod access;
+#[path = "../../src/answers.rs"]
+mod answers;
 #[path = "../../src/connect.rs"]
 #[allow(dead_code)]
 mod connect;
@@ -13,6 +15,9 @@ mod gateway;
 #[path = "../../src/headers.rs"]
 #[allow(dead_code)]
 mod headers;
+#[path = "../../src/lock.rs"]
+#[allow(dead_code)]
+mod lock;
 #[path = "../../src/message.rs"]
 #[allow(dead_code)]
 mod message;

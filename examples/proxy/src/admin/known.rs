@@ -8,7 +8,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     process::Stdio,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime},
 };
 
@@ -23,6 +23,7 @@ use tokio::{
 
 use crate::{
     client::{self, Definitions, Offer},
+    lock::lock,
     running::{Reach, ServerNow},
 };
 
@@ -220,11 +221,8 @@ impl Known {
         self.0.changes.send_replace(());
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread spoils
-    /// nothing.
     fn servers(&self) -> MutexGuard<'_, BTreeMap<String, Server>> {
-        let servers = self.0.servers.lock();
-        servers.unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.servers)
     }
 }
 

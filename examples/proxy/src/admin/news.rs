@@ -4,12 +4,14 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::SystemTime,
 };
 
 use mcp_policy::Policy;
 use tokio::sync::watch;
+
+use crate::lock::lock;
 
 /// Changes that are remembered.
 const MOST: usize = 100;
@@ -113,10 +115,8 @@ impl News {
         self.0.changes.send_replace(());
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread spoils
-    /// nothing.
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.kept)
     }
 }
 

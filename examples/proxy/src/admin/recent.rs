@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,7 +14,7 @@ use std::{
 use mcp_policy::{AuditRecord, AuditSink, DecisionRecord, Ending, OutcomeRecord, Receipt, Verdict};
 use tokio::sync::watch;
 
-use crate::audit::Records;
+use crate::{audit::Records, lock::lock};
 
 /// Messages that are remembered.
 const MOST: usize = 1_000;
@@ -152,10 +152,8 @@ impl Recent {
         }
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread spoils
-    /// nothing.
     fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0.kept)
     }
 }
 

@@ -10,7 +10,7 @@ mod tests;
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -29,8 +29,8 @@ use super::{
     streams::{Inlet, PATIENCE},
     supervisor::{self, Greeting},
 };
-use crate::child::Program;
 use crate::message::{self, INTERNAL_ERROR, INVALID_REQUEST, Id};
+use crate::{child::Program, lock::lock};
 
 /// How long a call that was called off is still waited for: the server may have
 /// answered before it heard of it.
@@ -87,15 +87,11 @@ impl Shared {
     }
 
     fn processes(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.processes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.processes)
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread
-    /// spoils nothing.
     pub(super) fn servers(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.servers)
     }
 }
 
@@ -198,10 +194,8 @@ impl Session {
         }
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread
-    /// spoils nothing.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     pub(super) fn touch(&self) {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -12,6 +12,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use uuid::Uuid;
 
 use super::session::{Session, Shared};
+
+use crate::lock::lock;
 
 /// Sessions in all.
 pub(super) const MOST_SESSIONS: usize = 128;
@@ -119,10 +121,8 @@ impl Sessions {
         });
     }
 
-    /// Nothing is left half done under the lock, so a panic of another thread
-    /// spoils nothing.
     fn lock(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

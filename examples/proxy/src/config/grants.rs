@@ -5,7 +5,8 @@ use std::{collections::HashSet, fmt, ops::Range, sync::Arc};
 use serde_json::{Map, Value as Json};
 use toml_edit::{Item, Table, TableLike, Value};
 
-use super::{KeptPolicy, is_name, reader::Fields, servers::shown, token::TokenHash};
+use super::{KeptPolicy, is_name, reader::Fields, token::TokenHash};
+use crate::names::shown;
 
 /// The fields of a grant.
 pub(super) const FIELDS: [&str; 6] = ["claims", "label", "policy", "revoked", "server", "token"];

@@ -2,11 +2,11 @@
 
 use toml_edit::TableLike;
 
-use super::{
-    reader::{Fields, Spanned},
-    servers::shown,
+use super::reader::{Fields, Spanned};
+use crate::{
+    jwt::{self, KeySource},
+    names::shown,
 };
-use crate::jwt::{self, KeySource};
 
 /// The fields of it.
 pub(super) const FIELDS: [&str; 5] = ["audience", "caller", "issuer", "keys", "scopes"];

@@ -16,7 +16,7 @@ use super::{
     reader::{Fields, Spanned},
     value::secret,
 };
-use crate::{secret::Secret, upstream::Target};
+use crate::{names::shown, secret::Secret, upstream::Target};
 
 /// The fields of a server.
 pub(super) const FIELDS: [&str; 7] = [
@@ -106,11 +106,6 @@ pub(super) fn read(root: &Fields<'_>) -> BTreeMap<String, Server> {
         }
     }
     servers
-}
-
-/// A name as it can be repeated.
-pub(super) fn shown(name: &str) -> String {
-    name.chars().take(64).flat_map(char::escape_debug).collect()
 }
 
 fn one(name: &str, table: &dyn TableLike, key: Range<usize>, reading: &Reading) -> Option<Server> {

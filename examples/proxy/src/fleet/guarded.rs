@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt, Either, Full, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use mcp_policy::{NotSent, Permit, PolicyLayer, RequestBody, SessionStore};
-use tower::{BoxError, Service, ServiceExt, util::BoxCloneSyncService};
+use tower::{BoxError, ServiceExt, util::BoxCloneSyncService};
 
 use super::{
     Settled,
@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     access::{self, ENDPOINT},
+    answers::Answers,
     bridge::Bridge,
     child::Program,
     config::{Behind, Command, Config, Limits, Server},
@@ -174,21 +175,14 @@ fn program(command: &Command, hidden: Vec<String>) -> Program {
 
 /// The service, which is not asked any more when it is over, or the token of who asks has
 /// expired.
-fn in_time<S, B, R>(
+fn in_time<S, B>(
     life: &Life,
     service: S,
-    body: fn(Full<Bytes>) -> R,
-) -> impl Service<Request<B>, Response = Response<R>, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ Sync
-+ 'static
+    body: fn(Full<Bytes>) -> S::Body,
+) -> impl Answers<B, Body = S::Body> + Sync
 where
-    S: Service<Request<B>, Response = Response<R>, Error = Infallible>,
-    S: Clone + Send + Sync + 'static,
-    S::Future: Send,
+    S: Answers<B> + Sync,
     B: Send + 'static,
-    R: Send + 'static,
 {
     let life = life.clone();
     tower::service_fn(move |request: Request<B>| {
@@ -220,14 +214,8 @@ fn not_asked<B>(request: &Request<B>, why: &str) -> Response<Full<Bytes>> {
     response
 }
 
-fn boxed<S, R>(service: S) -> Answering
-where
-    S: Service<Request<Incoming>, Response = Response<R>, Error = Infallible>,
-    S: Clone + Send + Sync + 'static,
-    S::Future: Send + 'static,
-    R: hyper::body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    let service = service.map_response(|response: Response<R>| {
+fn boxed<S: Answers<Incoming> + Sync>(service: S) -> Answering {
+    let service = service.map_response(|response: Response<S::Body>| {
         response.map(|body| body.map_err(Into::into).boxed_unsync())
     });
     BoxCloneSyncService::new(service)

@@ -21,7 +21,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, RwLock},
     time::Duration,
 };
 
@@ -47,6 +47,7 @@ use crate::{
         files::{Files, Seen},
     },
     failure::Failure,
+    lock::{lock, read},
     lockdown::Lockdown,
     policy,
     public::PublicPages,
@@ -167,12 +168,11 @@ impl Fleet {
     }
 
     fn running(&self) -> Arc<Running> {
-        let running = self.running.read();
-        Arc::clone(&running.unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&read(&self.running))
     }
 
     fn ending(&self) -> MutexGuard<'_, JoinSet<()>> {
-        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.ending)
     }
 
     /// Leaves nothing behind that was started. No configuration is read after this.

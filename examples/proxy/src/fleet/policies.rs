@@ -2,13 +2,14 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock},
 };
 
 use mcp_policy::{Caller, Policy, PolicyChanges, PolicySource};
 
 use crate::{
     config::{Grant, Server},
+    lock::{read, write},
     lockdown::{Lockdown, Somebody},
 };
 
@@ -64,8 +65,7 @@ impl Policies {
     /// From the next request on these hold.
     pub(super) fn replace(&self, table: Table) {
         let old = {
-            let held = self.0.table.write();
-            let mut held = held.unwrap_or_else(PoisonError::into_inner);
+            let mut held = write(&self.0.table);
             std::mem::replace(&mut *held, table)
         };
         // It may be the last of very large ones.
@@ -75,8 +75,7 @@ impl Policies {
 
     /// Leaves a policy only to those grants for which that is true.
     pub(super) fn retain(&self, stands: impl Fn(&str) -> bool) {
-        let held = self.0.table.write();
-        let mut held = held.unwrap_or_else(PoisonError::into_inner);
+        let mut held = write(&self.0.table);
         held.of_grants.retain(|_, (label, _)| stands(label));
         drop(held);
         self.announce();
@@ -90,8 +89,7 @@ impl Policies {
 
 impl PolicySource for Policies {
     fn policy_for(&self, caller: &Caller) -> Option<Policy> {
-        let table = self.0.table.read();
-        let table = table.unwrap_or_else(PoisonError::into_inner);
+        let table = read(&self.0.table);
         let grant = table.of_grants.get(caller.id());
         let who = Somebody {
             grant: grant.map(|(label, _)| &**label),

@@ -7,7 +7,7 @@
 use std::{
     collections::HashSet,
     io::{self, IsTerminal, Write},
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -22,6 +22,7 @@ use crate::{
     },
     diagnostics,
     failure::Failure,
+    lock::write,
     policy,
     shutdown::Hangups,
 };
@@ -178,8 +179,7 @@ impl Fleet {
 
     fn run(&self, running: Running) {
         let new = Arc::new(running);
-        let held = self.running.write();
-        let mut held = held.unwrap_or_else(PoisonError::into_inner);
+        let mut held = write(&self.running);
         let old = std::mem::replace(&mut *held, new);
         drop(held);
         drop(old);

@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, RwLock},
     time::Duration,
 };
 
@@ -26,6 +26,7 @@ use tower::BoxError;
 use crate::{
     access,
     connect::{self, Connector},
+    lock::{read, write},
 };
 
 /// Keys are asked for again after this: so long a key that was taken back still counts.
@@ -259,15 +260,14 @@ impl Keys {
 }
 
 impl Shared {
-    /// Nothing is left half done under the lock.
     fn known(&self) -> Arc<Known> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let known = read(&self.known);
         Arc::clone(&known)
     }
 
     /// Whether it was asked in vain a short time ago.
     fn is_away(&self) -> bool {
-        let failed = self.failed.read().unwrap_or_else(PoisonError::into_inner);
+        let failed = read(&self.failed);
         failed.is_some_and(|when| when.elapsed() < AWAY)
     }
 
@@ -279,11 +279,10 @@ impl Shared {
         let late = || Err("it does not answer in 5 s".into());
         let keys = timeout(PATIENCE, self.keys()).await;
         let keys = keys.unwrap_or_else(|_| late());
-        *self.failed.write().unwrap_or_else(PoisonError::into_inner) =
-            keys.is_err().then(Instant::now);
+        *write(&self.failed) = keys.is_err().then(Instant::now);
         match keys {
             Ok(set) => {
-                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+                let mut known = write(&self.known);
                 *known = Arc::new(Known::of(set));
             }
             Err(error) => {

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use super::super::{
     operators::Operator,
     roles::{Power, Role},
 };
-use crate::headers::CONSOLE_COOKIE;
+use crate::{headers::CONSOLE_COOKIE, lock::lock};
 
 /// How long somebody stays signed in.
 const LIFETIME: Duration = Duration::from_secs(8 * 3600);
@@ -143,10 +143,8 @@ impl Sessions {
         format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}")
     }
 
-    /// Nothing is left half done under this lock, so a panic of another thread spoils
-    /// nothing.
     fn all(&self) -> MutexGuard<'_, HashMap<String, Session>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.all)
     }
 }
 

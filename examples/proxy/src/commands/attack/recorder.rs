@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use super::{
     careless::{Outcome, execute_all},
     cases::{LONGEST_BODY, MODERN},
 };
-use crate::server;
+use crate::{lock::lock, server};
 
 /// The argument by which our own calls are known.
 pub(super) const NUMBER: &str = "number";
@@ -70,7 +70,7 @@ impl Recorder {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seen)
     }
 }
 
@@ -98,7 +98,7 @@ async fn answer(
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
     let nothing = executed.is_empty();
     {
-        let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&seen);
         match number_of(&message) {
             // Somebody who smuggles may have put something else into a call of ours.
             Some(number) if executed.iter().eq(["safe"]) => seen.called = Some(number),

@@ -3,7 +3,7 @@
 use std::{
     io::{self, IsTerminal, Write},
     process::Stdio,
-    sync::{Mutex, PoisonError},
+    sync::Mutex,
 };
 
 use futures_util::{StreamExt as _, stream};
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     client::{self, Offer},
+    lock::lock,
     names::shown,
 };
 
@@ -98,7 +99,7 @@ impl Progress {
         let Some(state) = &self.state else {
             return;
         };
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(state);
         change(&mut state);
         let line = line(self.all, &state);
         let line = table::cut(&line, table::width_of_stderr().saturating_sub(1));

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use super::super::super::{
 use crate::{
     audit::meant::MeantMessages,
     audit::{Place, meant::Meant, message::Message},
+    lock::lock,
 };
 
 /// Pages that are searched for at once.
@@ -230,10 +231,8 @@ impl Shared {
         Ok(found)
     }
 
-    /// Nothing is left half done under this lock, so a panic of another thread spoils
-    /// nothing.
     fn idle(&self) -> MutexGuard<'_, Vec<SqliteAuditLog>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle)
     }
 }
 

@@ -104,7 +104,7 @@ fn is_reserved(name: &str) -> bool {
 /// places where the same service is to be had, without the policy, and which
 /// pages may read the answers, which is this proxy's to say.
 pub(crate) fn keep_what_is_the_upstreams(headers: &mut HeaderMap) {
-    const ELSEWHERE: [HeaderName; 4] = [
+    static ELSEWHERE: [HeaderName; 4] = [
         header::ALT_SVC,
         header::LOCATION,
         header::REFRESH,
@@ -154,7 +154,7 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     ) || name.as_str().starts_with("mcp-")
 }
 
-const HOP_BY_HOP: [HeaderName; 9] = [
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),

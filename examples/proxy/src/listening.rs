@@ -15,6 +15,7 @@ use crate::{
     server::{self, DRAIN_TIMEOUT, Ended},
     shutdown::Signals,
     traces,
+    workers::Workers,
 };
 
 /// Where the proxy listens when nothing else is said.
@@ -48,6 +49,8 @@ pub(crate) async fn serve_until_stopped(
 ) -> Result<ExitCode, Failure> {
     let mut signals = Signals::listen()
         .map_err(|error| Failure::start(format!("cannot listen to signals: {error}")))?;
+    let workers = Workers::start()
+        .map_err(|error| Failure::start(format!("cannot start threads: {error}")))?;
     let address = listener
         .local_addr()
         .map_err(|error| Failure::start(format!("cannot tell the own address: {error}")))?;
@@ -56,7 +59,7 @@ pub(crate) async fn serve_until_stopped(
         let _ = writeln!(io::stderr(), "listening on http://{address}{endpoint}");
     }
     ready(address);
-    let ended = server::serve(listener, service, async || signals.next().await).await;
+    let ended = server::serve_by(workers, listener, service, async || signals.next().await).await;
     traces::end().await;
     Ok(match ended {
         Ended::Drained => ExitCode::SUCCESS,

@@ -76,6 +76,7 @@ mod traces;
 mod upstream;
 mod verdicts;
 mod webhook;
+mod workers;
 
 use std::{
     io::{self, IsTerminal},

@@ -17,15 +17,16 @@ use http_body_util::Either;
 use hyper::{
     body::{Body, Incoming},
     rt::Executor,
+    service::service_fn,
 };
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
-    service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::watch,
     task::JoinSet,
     time::{sleep, timeout},
@@ -37,6 +38,7 @@ use crate::{
     answers::Answers,
     lock::lock,
     stream::{Bounded, is_stream, only_listens},
+    workers::Workers,
 };
 
 /// How long a connection may take for the head of a request, and how long it
@@ -71,6 +73,16 @@ pub(crate) enum Ended {
 pub(crate) async fn serve(
     listener: TcpListener,
     service: impl Answers<Incoming>,
+    stop: impl AsyncFnMut(),
+) -> Ended {
+    serve_by(Workers::here(), listener, service, stop).await
+}
+
+/// The same, on these threads.
+pub(crate) async fn serve_by(
+    workers: Workers,
+    listener: TcpListener,
+    service: impl Answers<Incoming>,
     mut stop: impl AsyncFnMut(),
 ) -> Ended {
     let tasks = Tasks::default();
@@ -84,27 +96,42 @@ pub(crate) async fn serve(
                 accepted = accept(&listener) => accepted,
                 () = &mut stopped => break,
             };
+            // It belongs to the thread that drives it.
+            let Ok(stream) = stream.into_std() else {
+                continue;
+            };
             let asked = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&asked);
             let (service, stopping) = (service.clone(), stopping.clone());
-            let service = tower::service_fn(move |mut request: Request<Incoming>| {
+            let service = service_fn(move |mut request: Request<Incoming>| {
                 note.store(true, Ordering::Relaxed);
                 // Without anything better, this is who calls.
                 request.extensions_mut().insert(peer);
                 answer(service.clone(), request, stopping.clone())
             });
-            let connection = http
-                .serve_connection(
-                    TokioIo::new(impatient(stream)),
-                    TowerToHyperService::new(service),
-                )
-                .into_owned();
-            tasks.execute(drive(open.watch(connection), asked));
+            let http = http.clone();
+            let (worker, watcher) = (workers.next(), open.watcher());
+            let driving = worker.clone();
+            let connection = async move {
+                let Ok(stream) = TcpStream::from_std(stream) else {
+                    return;
+                };
+                let stream = TokioIo::new(impatient(stream));
+                let connection = http.serve_connection(stream, service).into_owned();
+                drive(watcher.watch(connection), asked).await;
+                drop(driving);
+            };
+            tasks.spawn(connection, &worker.runtime);
         }
     }
     // New callers are refused at once, rather than left in the queue.
     drop(listener);
     stopping.send_replace(true);
+    finish(open, tasks, stop).await
+}
+
+/// Lets open calls finish, and cuts off the others.
+async fn finish(open: GracefulShutdown, tasks: Tasks, mut stop: impl AsyncFnMut()) -> Ended {
     tracing::info!(
         connections = open.count(),
         "stopping once the open calls are answered"
@@ -136,6 +163,13 @@ fn protocols(tasks: &Tasks) -> auto::Builder<Tasks> {
 struct Tasks(Arc<Mutex<JoinSet<()>>>);
 
 impl Tasks {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static, runtime: &Handle) {
+        let mut tasks = lock(&self.0);
+        // Those that are done already would be kept until somebody asks.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn_on(task, runtime);
+    }
+
     /// Cuts off those that are left.
     async fn end(self) {
         let mut tasks = std::mem::take(&mut *lock(&self.0));
@@ -147,10 +181,7 @@ impl Tasks {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        let mut tasks = lock(&self.0);
-        // Those that are done already would be kept until somebody asks.
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
+        self.spawn(task, &Handle::current());
     }
 }
 
@@ -235,7 +266,7 @@ mod tests {
     use super::*;
     use http_body_util::Full;
     use hyper_util::rt::TokioExecutor;
-    use std::{convert::Infallible, future::pending};
+    use std::{collections::BTreeSet, convert::Infallible, future::pending};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         sync::Notify,
@@ -287,6 +318,38 @@ mod tests {
         stop.notify_one();
         assert_eq!(serving.await.unwrap(), Ended::CutOff);
         assert!(before.elapsed() >= DRAIN_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn all_threads_drive_connections_which_end_when_it_stops() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let service = tower::service_fn(|_: Request<Incoming>| async {
+            let name = format!("{:?}", std::thread::current().name());
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(name)))
+        });
+        let stop = Arc::new(Notify::new());
+        let told = Arc::clone(&stop);
+        let workers = Workers::start().unwrap();
+        let most = crate::workers::count();
+        let stopped = async move || told.notified().await;
+        let serving = tokio::spawn(serve_by(workers, listener, service, stopped));
+        let (mut names, mut streams) = (BTreeSet::new(), Vec::new());
+        for _ in 0..most {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let request = b"POST /mcp HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(request).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"\")") {
+                stream.read_buf(&mut answer).await.unwrap();
+            }
+            let answer = String::from_utf8(answer).unwrap();
+            names.insert(answer.split_once("\r\n\r\n").unwrap().1.to_owned());
+            streams.push(stream);
+        }
+        assert_eq!(names.len(), most, "{names:?}");
+        stop.notify_one();
+        assert_eq!(serving.await.unwrap(), Ended::Drained);
     }
 
     /// Part of an answer, of which it tells when it is let go.

@@ -26,15 +26,15 @@ use hyper_util::{
 use mcp_policy::{NotSent, Permit};
 use tower::{BoxError, Service};
 
-use crate::{connect::Connector, headers, message};
+use crate::{connect::Connector, headers, message, workers::Each};
 
 /// Shorter than the 5 s after which node and uvicorn close an idle
 /// connection, so that a call is not sent into one that is just being closed:
 /// it could not be repeated, because nobody would know whether it ran.
 const IDLE: Duration = Duration::from_secs(4);
 
-/// Connections kept for the next call; more may be in use.
-const MAX_IDLE: usize = 256;
+/// Connections that each thread keeps for its next call; more may be in use.
+const MAX_IDLE: usize = 128;
 
 /// Where requests go, and what is added to them. Read once, at the start.
 #[derive(Clone, PartialEq)]
@@ -131,7 +131,7 @@ pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 ///
 /// It never fails: when there is no answer, it gives one.
 pub(crate) struct Upstream<B> {
-    client: Client<Connector, B>,
+    clients: Each<Client<Connector, B>>,
     target: Arc<Target>,
 }
 
@@ -146,13 +146,15 @@ where
 
     /// The same, if it is connected to in this way.
     fn by(connector: Connector, target: Target) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .build(connector);
+        let client = || {
+            Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(MAX_IDLE)
+                .build(connector.clone())
+        };
         Self {
-            client,
+            clients: Each::of(client),
             target: Arc::new(target),
         }
     }
@@ -161,7 +163,7 @@ where
 impl<B> Clone for Upstream<B> {
     fn clone(&self) -> Self {
         Self {
-            client: self.client.clone(),
+            clients: self.clients.clone(),
             target: Arc::clone(&self.target),
         }
     }
@@ -206,7 +208,7 @@ where
         *request.version_mut() = Version::HTTP_11;
         let permit = request.extensions().get().cloned();
         Answer {
-            response: self.client.request(request),
+            response: self.clients.here().request(request),
             target: Arc::clone(&self.target),
             permit,
         }

@@ -32,6 +32,9 @@ mod traces;
 #[path = "../../src/upstream.rs"]
 #[allow(dead_code)]
 mod upstream;
+#[path = "../../src/workers.rs"]
+#[allow(dead_code)]
+mod workers;
 
 mod answering;
 mod soak;

@@ -22,6 +22,7 @@ use crate::{
     server,
     traces::{self, Traced},
     upstream::{AnswerBody, Target, Upstream},
+    workers::Workers,
 };
 
 pub(crate) fn run(address: &str, url: &str) -> Result<(), BoxError> {
@@ -42,7 +43,8 @@ async fn serve(address: SocketAddr, target: Target) -> Result<(), BoxError> {
         .map_request(traces::goes_on)
         .service(Upstream::<Timely>::new(target)?);
     let service = entered(Access::new(address), service);
-    server::serve(listener, service, async || pending().await).await;
+    let workers = Workers::start()?;
+    server::serve_by(workers, listener, service, async || pending().await).await;
     Ok(())
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Admission {
     holding: Option<Holding>,
     /// The approval that it needs, until that is used.
     approved: Option<Approved>,
+    /// Whether somebody may have been asked for that, or may have decided.
+    has_asked: bool,
     charged: Option<Box<Charged>>,
     /// Whether everything was asked that has to be.
     is_through: bool,
@@ -99,6 +101,7 @@ impl Admission {
             own: Own::default(),
             holding: None,
             approved: None,
+            has_asked: false,
             charged: None,
             is_through: false,
         }
@@ -125,6 +128,7 @@ impl Admission {
 
     /// It waits so until it is approved.
     pub(crate) fn hold(&mut self, holding: Holding) {
+        self.has_asked |= holding.patience.is_some();
         self.holding = Some(holding);
     }
 
@@ -316,8 +320,12 @@ impl Admission {
         None
     }
 
-    /// Nobody waits for it any more, while it waits for an approval.
+    /// Nobody waits for it any more. That somebody was asked for an approval, which it may
+    /// have used, is recorded all the same.
     fn give_up(&mut self, engine: &Engine) {
+        if !self.has_asked {
+            return;
+        }
         self.settle_approval(Err(Unapproved::TakenBack));
         let Recorded { open, receipt, .. } = self.record(engine);
         // Nobody waits for the records either.
@@ -356,6 +364,7 @@ impl Admission {
         let wait = self
             .first
             .wait(judge, patience, self.own.call.clone(), stream);
+        self.has_asked = true;
         Some(engine.approve(question, wait))
     }
 

@@ -14,7 +14,7 @@ use self::awaited::Awaited;
 pub(crate) use self::awaited::{Admitting, AwaitedAdmission, Ended, Entrant, admit};
 use super::Engine;
 use super::account::{Arrival, Draft};
-use super::approve::{Approved, Approving, Patience, Unapproved, Using, unused};
+use super::approve::{Approved, Approving, Patience, Unapproved, Using};
 use super::charge::{Bill, Charged, Charging, Resuming, Shortage};
 use super::holds::HeldCall;
 use super::judge::Judge;
@@ -282,6 +282,7 @@ impl Admission {
     /// A state that was used before makes it another call, to be charged and approved like
     /// that.
     fn resumed(&mut self, goes_on: Result<bool, StoreError>, engine: &Engine) -> Option<Awaited> {
+        engine.note_state(&goes_on);
         let is_the_same = goes_on.as_ref().is_ok_and(|goes_on| *goes_on);
         if !is_the_same {
             self.charged = None;
@@ -304,7 +305,7 @@ impl Admission {
 
     /// Without its approval, nothing is charged either.
     fn used(&mut self, used: &Result<Used, StoreError>, engine: &Engine) -> Option<Awaited> {
-        if let Some(why) = unused(used) {
+        if let Some(why) = engine.unused(used) {
             self.charged = None;
             self.settle_approval(Err(why));
         }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::seam::{asked, seam_panicked};
@@ -167,4 +169,78 @@ impl std::error::Error for StoreError {}
 pub(crate) enum Settled<T> {
     Known(Result<T, StoreError>),
     Awaited(Waiting<T, StoreError>),
+}
+
+/// Tells the operator once that a store does not answer, and once that it does again, and
+/// not with each call.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    store: &'static str,
+    /// Whether it did not answer the last time.
+    lasts: AtomicBool,
+}
+
+impl Outage {
+    /// Of what is called so.
+    pub(crate) fn of(store: &'static str) -> Self {
+        Self {
+            store,
+            lasts: AtomicBool::new(false),
+        }
+    }
+
+    /// What it answered, if it did.
+    pub(crate) fn note<T>(&self, answer: &Result<T, StoreError>) {
+        match answer {
+            Ok(_) => self.has_ended(),
+            Err(error) => self.goes_on(error),
+        }
+    }
+
+    /// It answers.
+    pub(crate) fn has_ended(&self) {
+        if self.lasts.load(Ordering::Relaxed) && self.lasts.swap(false, Ordering::Relaxed) {
+            tracing::info!(target: "mcp_policy", "the {} answers again", self.store);
+        }
+    }
+
+    /// It does not.
+    pub(crate) fn goes_on(&self, error: &StoreError) {
+        let store = self.store;
+        match self.lasts.swap(true, Ordering::Relaxed) {
+            false => tracing::error!(target: "mcp_policy", %error, "the {store} did not answer"),
+            true => {
+                tracing::debug!(target: "mcp_policy", %error, "the {store} did not answer again");
+            }
+        }
+    }
+}
+
+/// A store, and whether it answers.
+pub(crate) struct Watched<S: ?Sized> {
+    store: Box<S>,
+    outage: Outage,
+}
+
+impl<S: ?Sized> Watched<S> {
+    /// One that is called so.
+    pub(crate) fn new(name: &'static str, store: Box<S>) -> Self {
+        Self {
+            store,
+            outage: Outage::of(name),
+        }
+    }
+
+    /// What it answered, if it did.
+    pub(crate) fn note<T>(&self, answer: &Result<T, StoreError>) {
+        self.outage.note(answer);
+    }
+}
+
+impl<S: ?Sized> Deref for Watched<S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.store
+    }
 }

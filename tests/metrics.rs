@@ -281,3 +281,47 @@ fn it_is_told_how_full_the_memory_of_limits_is() {
         assert_eq!(budgets(), 0, "what is gone is not counted");
     });
 }
+
+/// Keeps decisions, and loses what came of them.
+struct Forgetful;
+
+impl AuditSink for Forgetful {
+    fn record(&self, record: &AuditRecord) -> Receipt {
+        match record {
+            AuditRecord::Decision(_) => Receipt::recorded(),
+            _ => Receipt::unrecorded(),
+        }
+    }
+}
+
+#[test]
+fn outcomes_that_are_lost_on_a_connection_are_counted() {
+    let policy = r#"{"version":"1","default":"deny"}"#;
+    let guard = MessageGuard::new(policy.parse().unwrap()).audit(Forgetful);
+    let ping = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    for (from_client, from_server) in [
+        (r#"{"jsonrpc":"2.0","id":1,"method":"x/y"}"#, None),
+        (
+            r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+            None,
+        ),
+        (ping, Some(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#)),
+        (ping, Some(r#"{"jsonrpc":"2.0","id":1,"result":{"a":NaN}}"#)),
+        (ping, Some("too large")),
+    ] {
+        let counts = Counts::default();
+        metrics::with_local_recorder(&counts, || {
+            let connection = guard.connect(Caller::local());
+            block_on(connection.from_client(from_client.as_bytes()));
+            match from_server {
+                Some("too large") => drop(block_on(connection.from_server_too_large())),
+                Some(answer) => drop(block_on(connection.from_server(answer.as_bytes()))),
+                None => {}
+            }
+        });
+        let counted = counts.0.lock().unwrap().clone();
+        are_documented(&counted);
+        let lost = counted.get("mcp_policy_audit_late_outcomes_total ");
+        assert_eq!(lost, Some(&1), "{from_client} {from_server:?}");
+    }
+}

@@ -229,7 +229,6 @@ impl Draft {
         match goes_on {
             Ok(goes_on) => course.resume(goes_on),
             Err(error) => {
-                tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
                 self.refuse(&match error == StoreError::PANICKED {
                     true => Shortage::Failed,
                     false => Shortage::Store,

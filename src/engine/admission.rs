@@ -14,7 +14,7 @@ use self::awaited::Awaited;
 pub(crate) use self::awaited::{Admitting, AwaitedAdmission, Ended, Entrant, admit};
 use super::Engine;
 use super::account::{Arrival, Draft};
-use super::approve::{Approved, Approving, Patience, Unapproved, Using, unused};
+use super::approve::{Approved, Approving, Patience, Unapproved, Using};
 use super::charge::{Bill, Charged, Charging, Resuming, Shortage};
 use super::holds::HeldCall;
 use super::judge::Judge;
@@ -40,6 +40,8 @@ pub(crate) struct Admission {
     holding: Option<Holding>,
     /// The approval that it needs, until that is used.
     approved: Option<Approved>,
+    /// Whether somebody may have been asked for that, or may have decided.
+    has_asked: bool,
     charged: Option<Box<Charged>>,
     /// Whether everything was asked that has to be.
     is_through: bool,
@@ -99,6 +101,7 @@ impl Admission {
             own: Own::default(),
             holding: None,
             approved: None,
+            has_asked: false,
             charged: None,
             is_through: false,
         }
@@ -125,6 +128,7 @@ impl Admission {
 
     /// It waits so until it is approved.
     pub(crate) fn hold(&mut self, holding: Holding) {
+        self.has_asked |= holding.patience.is_some();
         self.holding = Some(holding);
     }
 
@@ -278,6 +282,7 @@ impl Admission {
     /// A state that was used before makes it another call, to be charged and approved like
     /// that.
     fn resumed(&mut self, goes_on: Result<bool, StoreError>, engine: &Engine) -> Option<Awaited> {
+        engine.note_state(&goes_on);
         let is_the_same = goes_on.as_ref().is_ok_and(|goes_on| *goes_on);
         if !is_the_same {
             self.charged = None;
@@ -300,7 +305,7 @@ impl Admission {
 
     /// Without its approval, nothing is charged either.
     fn used(&mut self, used: &Result<Used, StoreError>, engine: &Engine) -> Option<Awaited> {
-        if let Some(why) = unused(used) {
+        if let Some(why) = engine.unused(used) {
             self.charged = None;
             self.settle_approval(Err(why));
         }
@@ -316,8 +321,12 @@ impl Admission {
         None
     }
 
-    /// Nobody waits for it any more, while it waits for an approval.
+    /// Nobody waits for it any more. That somebody was asked for an approval, which it may
+    /// have used, is recorded all the same.
     fn give_up(&mut self, engine: &Engine) {
+        if !self.has_asked {
+            return;
+        }
         self.settle_approval(Err(Unapproved::TakenBack));
         let Recorded { open, receipt, .. } = self.record(engine);
         // Nobody waits for the records either.
@@ -356,6 +365,7 @@ impl Admission {
         let wait = self
             .first
             .wait(judge, patience, self.own.call.clone(), stream);
+        self.has_asked = true;
         Some(engine.approve(question, wait))
     }
 

@@ -18,21 +18,22 @@ use crate::approval::{
     ApprovalEvents, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalStore, CallDigest, Used,
 };
 use crate::clock::Moment;
-use crate::store::{Answer, Settled, StoreError, answer_of};
+use crate::store::{Answer, Settled, StoreError, Watched, answer_of};
 
 /// Where approvals are asked for; `None` if nobody can give any.
 #[derive(Clone, Default)]
 pub(super) struct Approvals {
-    store: Option<Arc<dyn ApprovalStore>>,
+    store: Option<Arc<Watched<dyn ApprovalStore>>>,
     holds: Holds,
 }
 
 impl Approvals {
     pub(super) fn set_store(&mut self, store: impl ApprovalStore) {
+        let store = Watched::<dyn ApprovalStore>::new("approval store", Box::new(store));
         self.store = Some(Arc::new(store));
     }
 
-    pub(super) fn store(&self) -> Option<&Arc<dyn ApprovalStore>> {
+    pub(super) fn store(&self) -> Option<&Arc<Watched<dyn ApprovalStore>>> {
         self.store.as_ref()
     }
 
@@ -72,6 +73,18 @@ impl Approvals {
             (None, Came::Approving(request)) => asking.decide(request, Answered::Approved),
             (None, Came::Denying(request)) => asking.decide(request, Answered::Denied),
             (None, Came::TakingBack(request)) => asking.take_back(request),
+        }
+    }
+
+    /// Why a call may not be made although its approval should have been used.
+    pub(super) fn unused(&self, used: &Result<Used, StoreError>) -> Option<Unapproved> {
+        if let Some(store) = &self.store {
+            store.note(used);
+        }
+        match used {
+            Ok(Used::Now) => None,
+            Ok(Used::Before | Used::NotApproved) => Some(Unapproved::Gone),
+            Err(error) => Some(Unapproved::from(error)),
         }
     }
 
@@ -152,7 +165,6 @@ pub(crate) enum Unapproved {
 
 impl From<&StoreError> for Unapproved {
     fn from(error: &StoreError) -> Self {
-        tracing::error!(target: "mcp_policy", %error, "the approval store did not answer");
         match *error == StoreError::PANICKED {
             true => Self::Failed,
             false => Self::Store,
@@ -162,7 +174,7 @@ impl From<&StoreError> for Unapproved {
 
 /// An approval that has not been used yet. To drop it uses nothing up.
 pub(crate) struct Approved {
-    store: Arc<dyn ApprovalStore>,
+    store: Arc<Watched<dyn ApprovalStore>>,
     pub(super) request: ApprovalRequest,
     call: CallDigest,
 }
@@ -174,15 +186,6 @@ impl Approved {
     /// Uses it up, and cannot give it back.
     pub(super) fn use_up(self, now: Moment) -> Using {
         asked_of(|| self.store.use_up(self.request.id(), &self.call, now)).settle()
-    }
-}
-
-/// Why a call may not be made although its approval should have been used.
-pub(crate) fn unused(used: &Result<Used, StoreError>) -> Option<Unapproved> {
-    match used {
-        Ok(Used::Now) => None,
-        Ok(Used::Before | Used::NotApproved) => Some(Unapproved::Gone),
-        Err(error) => Some(Unapproved::from(error)),
     }
 }
 

@@ -5,7 +5,6 @@ mod charged;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -19,7 +18,7 @@ use crate::clock::{Clock, Moment, SystemClock};
 use crate::limit::{Charge, LimitStore, MemoryLimitStore, Reservation, StateId};
 use crate::mcp::reply::Refusal;
 use crate::policy::{Amount, MOST_CHARGES, OnStoreError, Period, Quota, Scope, Spending};
-use crate::store::{Settled, StoreError, answer_of};
+use crate::store::{Outage, Settled, StoreError, answer_of};
 
 /// Counts what is used up.
 #[derive(Clone)]
@@ -32,29 +31,17 @@ pub(crate) struct Limits {
 }
 
 /// Counts for this process alone while the store does not answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Fallback {
     store: Arc<MemoryLimitStore>,
-    /// Whether the store did not answer the last time: the operator is told of that once,
-    /// and not with each call.
-    is_needed: AtomicBool,
+    outage: Outage,
 }
 
-impl Fallback {
-    fn store_answered(&self) {
-        if self.is_needed.load(Ordering::Relaxed) && self.is_needed.swap(false, Ordering::Relaxed) {
-            tracing::info!(target: "mcp_policy", "the limit store answers again");
-        }
-    }
-
-    fn store_failed(&self, error: &StoreError) {
-        match self.is_needed.swap(true, Ordering::Relaxed) {
-            false => {
-                tracing::error!(target: "mcp_policy", %error, "the limit store did not answer");
-            }
-            true => {
-                tracing::debug!(target: "mcp_policy", %error, "the limit store did not answer again");
-            }
+impl Default for Fallback {
+    fn default() -> Self {
+        Self {
+            store: Arc::default(),
+            outage: Outage::of("limit store"),
         }
     }
 }
@@ -118,6 +105,11 @@ impl Limits {
     /// Uses a state up, and asks whether it was remembered.
     pub(super) fn use_state(&self, state: &StateId) -> Resuming {
         answer_of("limit store", || self.store.use_state(state)).settle()
+    }
+
+    /// What it answered to that, if it did.
+    pub(super) fn note_state(&self, goes_on: &Result<bool, StoreError>) {
+        self.meanwhile.outage.note(goes_on);
     }
 
     /// Whether all of this would be admitted now; nothing is charged.

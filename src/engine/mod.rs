@@ -76,7 +76,7 @@ impl Engine {
         Self {
             source: Arc::new(source),
             changes: changes.ok().flatten(),
-            sessions: Sessions::new(Arc::new(MemorySessionStore::default())),
+            sessions: Sessions::new(MemorySessionStore::default()),
             limits: Limits::default(),
             approvals: Approvals::default(),
             rounds: Rounds::default(),
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     pub(crate) fn set_sessions(&mut self, store: impl SessionStore) {
-        self.sessions = Sessions::new(Arc::new(store));
+        self.sessions = Sessions::new(store);
     }
 
     pub(crate) fn set_limits(&mut self, store: impl LimitStore) {

@@ -16,7 +16,7 @@ use crate::lock::lock;
 use crate::mcp::reply::{self, Thing};
 use crate::mcp::rounds::{Said, answered};
 use crate::rounds::{Parties, RequestStateKeys, Round, State, Step, is_sealed};
-use crate::store::StoreError;
+use crate::store::{StoreError, Watched};
 
 /// Where a request of ours goes to the client: beside the answer to its own call.
 #[derive(Clone, Default)]
@@ -172,14 +172,18 @@ impl Engine {
         let (store, now) = (self.approvals.store().cloned(), judge.now());
         Telling(Box::pin(async move {
             match store {
-                Some(store) => tell(&*store, answer, now).await,
+                Some(store) => tell(&store, answer, now).await,
                 None => Err(StoreError::of("there is no approval store")),
             }
         }))
     }
 }
 
-async fn tell(store: &dyn ApprovalStore, answer: OwnAnswer, now: Moment) -> Result<(), StoreError> {
+async fn tell(
+    store: &Watched<dyn ApprovalStore>,
+    answer: OwnAnswer,
+    now: Moment,
+) -> Result<(), StoreError> {
     let OwnAnswer { approval, said } = answer;
     let approves = match said {
         Said::Accepted { allows: true } => true,
@@ -190,10 +194,13 @@ async fn tell(store: &dyn ApprovalStore, answer: OwnAnswer, now: Moment) -> Resu
     let ruling = Ruling::by_caller(approves);
     let decided = asked_of(|| store.decide(approval, &ruling, now))
         .get()
-        .await?;
+        .await;
+    store.note(&decided);
     // Somebody else has decided before: a client can still do without.
-    if decided.is_err() && !approves {
-        asked_of(|| store.cancel(approval, now)).get().await?;
+    if decided?.is_err() && !approves {
+        let taken_back = asked_of(|| store.cancel(approval, now)).get().await;
+        store.note(&taken_back);
+        taken_back?;
     }
     Ok(())
 }

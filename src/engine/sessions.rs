@@ -9,7 +9,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::words::unlooked_up;
 use crate::caller::Caller;
@@ -17,13 +17,13 @@ use crate::lock::lock;
 use crate::mcp::params::Elicitation;
 use crate::mcp::reply::Refusal;
 use crate::session::{SessionOwner, SessionStore, TaskOwner, folded};
-use crate::store::{Answer, Settled, StoreError, answer_of};
+use crate::store::{Answer, Settled, StoreError, Watched, answer_of};
 use crate::waiting::Waiting;
 
 /// A [`SessionStore`] for one request, with what it has answered so far.
 #[derive(Clone)]
 pub(crate) struct Sessions {
-    store: Arc<dyn SessionStore>,
+    store: Arc<Watched<dyn SessionStore>>,
     /// `None` where there is never anything to wait for.
     memo: Option<Arc<Mutex<Memo>>>,
 }
@@ -76,11 +76,15 @@ enum Asked {
 }
 
 impl Sessions {
-    pub(super) fn new(store: Arc<dyn SessionStore>) -> Self {
+    pub(super) fn new(store: impl SessionStore) -> Self {
+        let store = Watched::<dyn SessionStore>::new("session store", Box::new(store));
         let answers_at_once = || store.answers_at_once();
         let answers_at_once = catch_unwind(AssertUnwindSafe(answers_at_once));
         let memo = (!answers_at_once.unwrap_or(false)).then(Arc::default);
-        Self { store, memo }
+        Self {
+            store: Arc::new(store),
+            memo,
+        }
     }
 
     /// The same store for another request.
@@ -101,7 +105,10 @@ impl Sessions {
     pub(crate) fn pending(&self) -> Option<Pending> {
         let memo = self.memo.as_ref()?;
         let is_waiting = !lock(memo).waiting.is_empty();
-        is_waiting.then(|| Pending(Arc::clone(memo)))
+        is_waiting.then(|| Pending {
+            memo: Arc::clone(memo),
+            store: Arc::clone(&self.store),
+        })
     }
 
     /// Forgets what was answered: it may not be true for ever.
@@ -228,10 +235,14 @@ impl Sessions {
         asked: impl FnOnce(Waiting<T, StoreError>) -> Asked,
         known: impl FnOnce(Known) -> Option<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let ask = || answer_of("session store", || ask(&*self.store)).settle();
+        let ask = || answer_of("session store", || ask(&**self.store)).settle();
+        let note = |answer: &Result<T, StoreError>| self.store.note(answer);
         let Some(memo) = &self.memo else {
             return match ask() {
-                Settled::Known(answer) => answer.inspect_err(report),
+                Settled::Known(answer) => {
+                    note(&answer);
+                    answer
+                }
                 // It said that this would not be.
                 Settled::Awaited(_) => Err(UNANSWERED),
             };
@@ -247,7 +258,10 @@ impl Sessions {
             return Err(UNANSWERED);
         }
         match ask() {
-            Settled::Known(answer) => answer.inspect_err(report),
+            Settled::Known(answer) => {
+                note(&answer);
+                answer
+            }
             Settled::Awaited(waiting) => {
                 memo.waiting.push((question, asked(waiting)));
                 Err(UNANSWERED)
@@ -264,10 +278,6 @@ fn refusal(error: StoreError) -> Refusal {
     }
 }
 
-fn report(error: &StoreError) {
-    tracing::error!(target: "mcp_policy", %error, "the session store did not answer");
-}
-
 /// Whose session or task something is belongs to nobody else.
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -276,16 +286,19 @@ impl fmt::Debug for Sessions {
 }
 
 /// Waits until the store has answered everything that it was asked.
-pub(crate) struct Pending(Arc<Mutex<Memo>>);
+pub(crate) struct Pending {
+    memo: Arc<Mutex<Memo>>,
+    store: Arc<Watched<dyn SessionStore>>,
+}
 
 impl Future for Pending {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let mut memo = lock(&self.0);
+        let mut memo = lock(&self.memo);
         let Memo { known, waiting } = &mut *memo;
         waiting.retain_mut(|(question, asked)| {
-            let Poll::Ready(answer) = asked.poll(context) else {
+            let Poll::Ready(answer) = asked.poll(&self.store, context) else {
                 return true;
             };
             known.insert(question.clone(), answer);
@@ -305,19 +318,25 @@ impl fmt::Debug for Pending {
 }
 
 impl Asked {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Known> {
+    fn poll(
+        &mut self,
+        store: &Watched<dyn SessionStore>,
+        context: &mut Context<'_>,
+    ) -> Poll<Known> {
         match self {
-            Self::Session(waiting) => answered(waiting, context).map(Known::Session),
-            Self::Task(waiting) => answered(waiting, context).map(Known::Task),
-            Self::Done(waiting) => answered(waiting, context).map(|_| Known::Done),
+            Self::Session(waiting) => answered(waiting, store, context).map(Known::Session),
+            Self::Task(waiting) => answered(waiting, store, context).map(Known::Task),
+            Self::Done(waiting) => answered(waiting, store, context).map(|_| Known::Done),
         }
     }
 }
 
 fn answered<T>(
     waiting: &mut Waiting<T, StoreError>,
+    store: &Watched<dyn SessionStore>,
     context: &mut Context<'_>,
 ) -> Poll<Result<T, StoreError>> {
-    let answer = Pin::new(waiting).poll(context);
-    answer.map(|answer| answer.inspect_err(report))
+    let answer = ready!(Pin::new(waiting).poll(context));
+    store.note(&answer);
+    Poll::Ready(answer)
 }

@@ -17,8 +17,8 @@ pub(super) const MOST_AWAITED: usize = 1024;
 pub(super) struct Awaited {
     requests: VecDeque<Request>,
     /// Whether one was pushed out: from then on an answer may be one to a
-    /// request that is not known any more, tells of no task, and is judged by the policy
-    /// that holds.
+    /// request that is not known any more, tells of no task, begins no round that goes on,
+    /// and is judged by the policy that holds.
     has_forgotten: bool,
 }
 
@@ -37,7 +37,8 @@ pub(super) struct Request {
     /// What judged it, and judges its answer.
     pub(super) judge: Judge,
     pub(super) question: Question,
-    /// What has to be known if the server asks for another round.
+    /// What has to be known if the server asks for another round, if the answer can be told
+    /// from others.
     pub(super) following: Option<Following>,
 }
 
@@ -75,12 +76,13 @@ impl Awaited {
             tool: tool.into(),
             wants_task: call.wants_task(),
         });
-        // Nobody can tell which of two with one id a task was made of.
+        let mut following = following.filter(|_| !self.has_forgotten);
+        // Nobody can tell which of two with one id a task was made of, or goes on.
         let said = id.said();
         let same_id = |other: &&mut Request| *other.said == *said;
         for other in self.requests.iter_mut().filter(same_id) {
-            other.call = None;
-            call = None;
+            (other.call, other.following) = (None, None);
+            (call, following) = (None, None);
         }
         self.requests.push_back(Request {
             id: id.raw().into(),

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 
 use super::awaited::Going;
-use super::{FromClient, MessageConnection, has_line_end, on_one_line, settled};
+use super::{FromClient, MessageConnection, has_line_end, noted, on_one_line, settled};
 use crate::audit::{Ending, MessageKind, OpenDecisions};
 use crate::engine::{
     self, Admission, Admitted, Admitting, Arrival, Ended, Engine, Entrant, Judge, Judgement,
@@ -52,7 +52,7 @@ impl MessageConnection {
         let admitted = match result {
             Ok(admitted) => admitted,
             Err(refusal) => {
-                let _ = settled(receipt.and(open.end(Ending::Refused))).await;
+                noted(receipt.and(open.end(Ending::Refused))).await;
                 return refuse(&refusal, era, id);
             }
         };
@@ -186,7 +186,7 @@ impl MessageConnection {
                 self.awaited().add(id, &call, going);
             }
             None => {
-                let _ = settled(open.end(Ending::Sent)).await;
+                noted(open.end(Ending::Sent)).await;
             }
         }
     }

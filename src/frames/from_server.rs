@@ -1,7 +1,7 @@
 //! What becomes of a message of the server's.
 
 use super::awaited::Request;
-use super::{FromServer, MessageConnection, has_line_end, on_one_line, settled};
+use super::{FromServer, MessageConnection, has_line_end, noted, on_one_line};
 use crate::audit::{Ending, Receipt};
 use crate::engine::{Charged, Judge, Sessions};
 use crate::mcp::list::{self, Answer, Filtered, Unreadable};
@@ -60,7 +60,7 @@ impl MessageConnection {
         if let Some(pending) = sessions.pending() {
             pending.await;
         }
-        let _ = settled(receipts).await;
+        noted(receipts).await;
         match text {
             None if has_line_end(frame) => FromServer::Replace(on_one_line(frame.to_vec())),
             None => FromServer::Forward,
@@ -101,7 +101,7 @@ impl MessageConnection {
             errors.extend(id.map(|id| reply(&refusal, Asked { era, id: Some(id) }).body));
             receipts = receipts.and(request.open.end(Ending::Withheld));
         }
-        let _ = settled(receipts).await;
+        noted(receipts).await;
         errors
     }
 
@@ -154,7 +154,7 @@ impl MessageConnection {
         };
         let awaited = self.awaited().take(id.raw());
         if let Some(awaited) = awaited {
-            let _ = settled(awaited.open.end(Ending::Withheld)).await;
+            noted(awaited.open.end(Ending::Withheld)).await;
         }
         let asked = Asked {
             era: Era::Legacy,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use self::awaited::Awaited;
 use self::tell::News;
 use crate::approval::ApprovalStore;
-use crate::audit::{AuditSink, Receipt, Settlement, Unrecorded};
+use crate::audit::{AuditSink, Receipt, Settlement, Unrecorded, note_lost};
 use crate::caller::Caller;
 use crate::clock::Clock;
 use crate::engine::Engine;
@@ -196,6 +196,12 @@ impl MessageConnection {
     fn awaited(&self) -> MutexGuard<'_, Awaited> {
         lock(&self.awaited)
     }
+}
+
+/// Waits for the record of an outcome, but not for long: what was decided and done is not
+/// changed by one that is lost.
+async fn noted(receipt: Receipt) {
+    note_lost(settled(receipt).await);
 }
 
 /// Waits for a record, but not for long.

@@ -160,6 +160,9 @@ impl PolicyLayer {
     /// How long a call is held that somebody has to approve; 25 s unless it is set.
     /// It has to be less than the time after which clients give up a call. With no time at
     /// all every such call is told at once that it waits.
+    ///
+    /// A client that is asked itself, on the [stream](Self::with_held_streams) of its own
+    /// call, has twice that time: its user has to read first what is asked.
     #[must_use]
     pub fn approval_wait(self, time: Duration) -> Self {
         self.with(|config| config.approval_wait = time)

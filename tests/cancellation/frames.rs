@@ -116,7 +116,7 @@ fn a_message_of_the_server_is_dropped() {
 }
 
 /// Does what another store does, and takes a few polls to say so.
-struct Slow<S>(Arc<S>);
+pub(super) struct Slow<S>(pub(super) Arc<S>);
 
 fn slowly<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
     Answer::pending(async {
@@ -176,7 +176,7 @@ impl ApprovalStore for Slow<MemoryApprovalStore> {
 
 /// What was recorded of messages that have ended.
 #[derive(Clone, Default)]
-struct Recorded(Arc<Mutex<Vec<(Verdict, Ending)>>>);
+pub(super) struct Recorded(Arc<Mutex<Vec<(Verdict, Ending)>>>);
 
 impl AuditSink for Recorded {
     fn record(&self, record: &AuditRecord) -> Receipt {
@@ -189,20 +189,21 @@ impl AuditSink for Recorded {
 }
 
 impl Recorded {
-    fn take(&self) -> Vec<(Verdict, Ending)> {
+    pub(super) fn take(&self) -> Vec<(Verdict, Ending)> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
 
+pub(super) const PAYING: &str = r#"{ "version": "1", "default": "deny",
+    "all_tools": { "limits": [ { "counter": "all", "window": 3600, "max": 1 } ] },
+    "tools": { "pay": { "require_approval": true }, "look": {} } }"#;
+
 /// A connection whose stores are slow, before a tool that has to be approved and another,
 /// of which together one call may go on.
 fn charging() -> (MessageConnection, Approvals, Recorded) {
-    let policy = r#"{ "version": "1", "default": "deny",
-        "all_tools": { "limits": [ { "counter": "all", "window": 3600, "max": 1 } ] },
-        "tools": { "pay": { "require_approval": true }, "look": {} } }"#;
     let approvals = Arc::new(MemoryApprovalStore::default());
     let sink = Recorded::default();
-    let connection = MessageGuard::new(policy.parse().unwrap())
+    let connection = MessageGuard::new(PAYING.parse().unwrap())
         .limit_store(Slow(Arc::new(MemoryLimitStore::default())))
         .approval_store(Slow(Arc::clone(&approvals)))
         .audit(sink.clone())
@@ -214,7 +215,7 @@ fn asks(connection: &MessageConnection, tool: &str) -> (FromClient, usize) {
     finish(connection.from_client(call(tool).to_string().as_bytes()))
 }
 
-fn pending(approvals: &Approvals) -> Vec<ApprovalRequest> {
+pub(super) fn pending(approvals: &Approvals) -> Vec<ApprovalRequest> {
     let (pending, _) = finish(approvals.list(&[ApprovalState::Pending]));
     pending.unwrap()
 }
@@ -252,23 +253,33 @@ fn a_message_that_was_approved_is_dropped_and_costs_nothing() {
         asks(&connection, "pay");
         let (decided, _) = finish(approvals.approve(pending(&approvals)[0].id(), "dora"));
         decided.unwrap();
-        (connection, sink)
+        sink.take();
+        (connection, approvals, sink)
     };
-    let (connection, _) = approved();
+    let (connection, ..) = approved();
     let (verdict, polls) = asks(&connection, "pay");
     assert_eq!(verdict, FromClient::Forward);
     assert!(matches!(asks(&connection, "look").0, FromClient::Refuse(_)));
     // Whether it could be charged, that it is approved, the charge, and its use.
     assert!(polls >= 12, "{polls}");
+    let mut was_used = 0;
     for k in 0..=polls {
-        let (connection, _sink) = approved();
+        let (connection, approvals, sink) = approved();
         let frame = call("pay").to_string();
         let mut future = spawn(connection.from_client(frame.as_bytes()));
         for _ in 0..k {
             assert_pending!(future.poll());
         }
         drop(future);
+        // Somebody who finds that it is used finds by what.
+        let (used, _) = finish(approvals.list(&[ApprovalState::Used]));
+        let is_used = !used.unwrap().is_empty();
+        let ended = sink.take();
+        let gave_up = ended == [(Verdict::Waiting, Ending::Cancelled)];
+        assert!(gave_up || !is_used && ended.is_empty(), "after {k} polls");
+        was_used += usize::from(is_used);
         let (verdict, _) = asks(&connection, "look");
         assert_eq!(verdict, FromClient::Forward, "after {k} polls");
     }
+    assert!(was_used > 2, "{was_used}");
 }

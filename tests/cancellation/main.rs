@@ -10,6 +10,7 @@
 )]
 
 mod frames;
+mod held;
 mod records;
 mod streams;
 #[path = "../support/mod.rs"]

@@ -15,7 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mcp_policy::{
-    Answer, Caller, Conclusion, LimitStore, MessageGuard, Moment, Reservation, Reserved, StoreError,
+    Answer, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
+    ApprovalStore, Asked, CallDigest, Caller, Conclusion, LimitStore, MessageGuard, Moment,
+    NotDecided, Reservation, Reserved, Ruling, SessionOwner, SessionStore, StoreError, TaskOwner,
+    Used,
 };
 use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
@@ -94,41 +97,133 @@ async fn decisions() {
     }
 }
 
-/// A store that can be away.
+/// Whether a store is away.
 #[derive(Clone, Default)]
-struct Store(Arc<AtomicBool>);
+struct Away(Arc<AtomicBool>);
 
-impl LimitStore for Store {
-    fn reserve(&self, _: &Reservation) -> Answer<Reserved> {
+impl Away {
+    fn answer<T>(&self, answer: T) -> Answer<T> {
         match self.0.load(Ordering::Relaxed) {
             true => Answer::failed(StoreError::new("there is no power")),
-            false => Answer::known(Reserved::Admitted { over: None }),
+            false => Answer::known(answer),
         }
+    }
+
+    /// What is logged of this store if it is away twice, for several messages each time.
+    async fn is_told(&self, name: &str, mut send: impl AsyncFnMut()) {
+        let log = logged(async {
+            for is_away in [false, true, true, true, false, false, true] {
+                self.0.store(is_away, Ordering::Relaxed);
+                send().await;
+            }
+        });
+        let log = log.await;
+        let count = |line: &str| log.matches(line).count();
+        let away = format!("ERROR mcp_policy: the {name} did not answer error=there is no power");
+        assert_eq!(count(&away), 2, "{log}");
+        let again = format!("INFO mcp_policy: the {name} answers again");
+        assert_eq!(count(&again), 1, "{log}");
+    }
+}
+
+impl LimitStore for Away {
+    fn reserve(&self, _: &Reservation) -> Answer<Reserved> {
+        self.answer(Reserved::Admitted { over: None })
     }
 
     fn conclude(&self, _: &Reservation, _: Conclusion, _: Moment) {}
 }
 
+impl SessionStore for Away {
+    fn begin_session(&self, _: &str, _: SessionOwner) -> Answer<()> {
+        self.answer(())
+    }
+
+    fn session_owner(&self, _: &str, _: &Caller) -> Answer<Option<SessionOwner>> {
+        self.answer(None)
+    }
+
+    fn end_session(&self, _: &str) -> Answer<()> {
+        self.answer(())
+    }
+
+    fn begin_task(&self, _: &str, _: TaskOwner) -> Answer<()> {
+        self.answer(())
+    }
+
+    fn task_owner(&self, _: &str, _: &Caller) -> Answer<Option<TaskOwner>> {
+        self.answer(None)
+    }
+}
+
+impl ApprovalStore for Away {
+    fn ask(&self, _: &ApprovalQuestion) -> Answer<Asked> {
+        self.answer(Asked::Full)
+    }
+
+    fn use_up(&self, _: ApprovalId, _: &CallDigest, _: Moment) -> Answer<Used> {
+        self.answer(Used::NotApproved)
+    }
+
+    fn decide(
+        &self,
+        _: ApprovalId,
+        _: &Ruling,
+        _: Moment,
+    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+        self.answer(Err(NotDecided::Unknown))
+    }
+
+    fn cancel(&self, _: ApprovalId, _: Moment) -> Answer<bool> {
+        self.answer(false)
+    }
+
+    fn get(&self, _: ApprovalId, _: Moment) -> Answer<Option<ApprovalRequest>> {
+        self.answer(None)
+    }
+
+    fn list(&self, _: &[ApprovalState], _: Moment) -> Answer<Vec<ApprovalRequest>> {
+        self.answer(Vec::new())
+    }
+
+    fn changes(&self) -> ApprovalChanges {
+        ApprovalChanges::default()
+    }
+}
+
+const GUARDED: &str = r#"{"version":"1","default":"allow",
+    "tools":{"run":{"rate_limit":"9/hour"},"pay":{"require_approval":true}}}"#;
+
 #[tokio::test]
-async fn that_a_limit_store_is_away_is_logged_once_and_that_it_is_back() {
-    let policy = r#"{"version":"1","default":"allow","tools":{"run":{"rate_limit":"9/hour"}}}"#;
-    let store = Store::default();
-    let guard = MessageGuard::new(policy.parse().unwrap()).limit_store(store.clone());
-    let connection = guard.connect(Caller::local());
-    let run = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"run"}}"#;
-    let log = logged(async {
-        for is_away in [false, true, true, true, false, false, true] {
-            store.0.store(is_away, Ordering::Relaxed);
-            connection.from_client(run).await;
-        }
-    });
-    let log = log.await;
-    let count = |line: &str| log.matches(line).count();
-    let away = "ERROR mcp_policy: the limit store did not answer error=there is no power";
-    assert_eq!(count(away), 2, "{log}");
-    assert_eq!(
-        count("INFO mcp_policy: the limit store answers again"),
-        1,
-        "{log}"
-    );
+async fn that_a_store_is_away_is_logged_once_and_that_it_is_back() {
+    let call = |name: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{name}"}}}}"#)
+    };
+    let task = r#"{"jsonrpc":"2.0","id":1,"method":"tasks/get","params":{"taskId":"t"}}"#;
+    let guard = || MessageGuard::new(GUARDED.parse().unwrap());
+    let (limits, approvals, sessions) = (Away::default(), Away::default(), Away::default());
+    for (away, name, guard, message) in [
+        (
+            limits.clone(),
+            "limit store",
+            guard().limit_store(limits),
+            call("run"),
+        ),
+        (
+            approvals.clone(),
+            "approval store",
+            guard().approval_store(approvals),
+            call("pay"),
+        ),
+        (
+            sessions.clone(),
+            "session store",
+            guard().session_store(sessions),
+            task.to_owned(),
+        ),
+    ] {
+        let connection = guard.connect(Caller::local());
+        let send = async || drop(connection.from_client(message.as_bytes()).await);
+        away.is_told(name, send).await;
+    }
 }

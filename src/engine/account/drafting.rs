@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Arrival, Draft, LEGACY, MODERN, Seen};
-use crate::approval::{self, ApprovalQuestion, CallDigest, Demand};
+use crate::approval::{self, ApprovalQuestion, CallDigest, Demand, Used};
 use crate::audit::{DecisionRecord, Facts, Names, OpenDecision, Receipt, Verdict, session_digest};
 use crate::caller::Caller;
 use crate::engine::Engine;
-use crate::engine::approve::{Approved, Approving, Using, Wait};
+use crate::engine::approve::{Approved, Approving, Unapproved, Using, Wait};
 use crate::engine::charge::{Charging, Payer, Resuming};
 use crate::engine::holds::HeldCall;
 use crate::engine::judge::{Judge, Judgement};
@@ -19,6 +19,7 @@ use crate::mcp::message::Call;
 use crate::mcp::version::Era;
 use crate::mcp::{rounds, shown, shown_shared};
 use crate::policy::Approver;
+use crate::store::StoreError;
 
 /// Those that are known need no copy.
 fn shown_method(call: &Call<'_>) -> Cow<'static, str> {
@@ -196,6 +197,11 @@ impl Engine {
         self.limits.use_state(state)
     }
 
+    /// What the store answered to that, if it did.
+    pub(crate) fn note_state(&self, goes_on: &Result<bool, StoreError>) {
+        self.limits.note_state(goes_on);
+    }
+
     /// Whether a call of this caller's is held that its client does not wait for any
     /// more.
     pub(crate) fn end_hold(&self, judge: &Judge, call: &HeldCall) -> bool {
@@ -205,6 +211,11 @@ impl Engine {
     /// Uses up an approval.
     pub(crate) fn use_up(&self, judge: &Judge, approved: Approved) -> Using {
         approved.use_up(judge.now())
+    }
+
+    /// Why a call may not be made although its approval should have been used.
+    pub(crate) fn unused(&self, used: &Result<Used, StoreError>) -> Option<Unapproved> {
+        self.approvals.unused(used)
     }
 
     /// Records what was decided. The outcome is still to be recorded.

@@ -89,7 +89,7 @@ impl<E: Entrant> AwaitedAdmission<E> {
 
 impl<E: Entrant> Drop for AwaitedAdmission<E> {
     fn drop(&mut self) {
-        if let (Awaited::Approved(_), Some(entrant)) = (&self.awaited, &mut self.entrant) {
+        if let Some(entrant) = &mut self.entrant {
             let (engine, admission) = entrant.admission();
             admission.give_up(engine);
         }

@@ -14,7 +14,7 @@ use crate::approval::{
 };
 use crate::engine::nested::{ClientStream, Nested};
 use crate::engine::rounds::AtOnce;
-use crate::store::{Settled, StoreError};
+use crate::store::{Settled, StoreError, Watched};
 use crate::waiting::Waiting;
 
 /// How waiting for an approval ended.
@@ -29,7 +29,7 @@ pub(crate) enum Held {
 
 /// A call that somebody has to approve.
 pub(crate) struct AwaitedApproval {
-    store: Arc<dyn ApprovalStore>,
+    store: Arc<Watched<dyn ApprovalStore>>,
     question: ApprovalQuestion,
     /// `None` if it is not waited for a decision.
     listening: Option<Listening>,
@@ -69,7 +69,7 @@ enum Stage {
 impl AwaitedApproval {
     /// One of which nothing was asked yet.
     pub(super) fn new(
-        store: Arc<dyn ApprovalStore>,
+        store: Arc<Watched<dyn ApprovalStore>>,
         question: ApprovalQuestion,
         listening: Option<Listening>,
         (at_once, nested): (AtOnce, Option<Nested>),
@@ -106,6 +106,7 @@ impl AwaitedApproval {
         request: ApprovalId,
         answered: Answered,
     ) -> Approving {
+        self.store.note(&decided);
         match (decided, answered) {
             (Err(error), _) => Approving::Known(Err(Unapproved::from(&error))),
             (Ok(_), Answered::Approved) => self.look_at(request),
@@ -117,12 +118,21 @@ impl AwaitedApproval {
     pub(super) fn take_back(self, request: ApprovalId) -> Approving {
         let now = self.question.at();
         match asked_of(|| self.store.cancel(request, now)).settle() {
-            Settled::Known(taken) => Approving::Known(Err(taken_back(&taken))),
+            Settled::Known(taken) => self.taken_back(&taken),
             Settled::Awaited(waiting) => Approving::Awaited(Box::new(Self {
                 stage: Stage::TakingBack(waiting),
                 ..self
             })),
         }
+    }
+
+    /// Nobody wants it any more, if the store has heard of that.
+    fn taken_back(self, taken: &Result<bool, StoreError>) -> Approving {
+        self.store.note(taken);
+        Approving::Known(Err(match taken {
+            Ok(_) => Unapproved::TakenBack,
+            Err(error) => Unapproved::from(error),
+        }))
     }
 
     /// Looks at what was decided. Where it is over already, nobody is asked again for
@@ -139,6 +149,7 @@ impl AwaitedApproval {
     }
 
     fn looked_at(self, found: &Result<Option<ApprovalRequest>, StoreError>) -> Approving {
+        self.store.note(found);
         let state = match found {
             Ok(found) => found.as_ref().map(ApprovalRequest::state),
             Err(error) => return Approving::Known(Err(Unapproved::from(error))),
@@ -162,6 +173,7 @@ impl AwaitedApproval {
     }
 
     fn answered(self, answer: Result<Asked, StoreError>) -> Approving {
+        self.store.note(&answer);
         Approving::Known(Err(match answer {
             Ok(Asked::Approved(request)) => {
                 return Approving::Known(Ok(Approved {
@@ -235,8 +247,7 @@ impl AwaitedApproval {
             }
             Stage::TakingBack(waiting) => {
                 let taken = ready!(Pin::new(waiting).poll(context));
-                self.stage = Stage::Ended;
-                Approving::Known(Err(taken_back(&taken)))
+                self.take().taken_back(&taken)
             }
             Stage::Pending(_) | Stage::Ended => Approving::Known(Err(Unapproved::Store)),
         })
@@ -315,13 +326,5 @@ impl Future for AwaitedApproval {
 impl fmt::Debug for AwaitedApproval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AwaitedApproval").finish_non_exhaustive()
-    }
-}
-
-/// Nobody wants it any more, if the store has heard of that.
-fn taken_back(taken: &Result<bool, StoreError>) -> Unapproved {
-    match taken {
-        Ok(_) => Unapproved::TakenBack,
-        Err(error) => Unapproved::from(error),
     }
 }

@@ -157,7 +157,7 @@ impl Charged {
         meanwhile: Option<&Arc<Fallback>>,
     ) -> Charging {
         if let (Ok(_), Some(meanwhile)) = (&answer, meanwhile) {
-            meanwhile.store_answered();
+            meanwhile.outage.has_ended();
         }
         Charging::Known(match answer {
             Ok(Reserved::Admitted { over }) => Ok(Paid {
@@ -204,7 +204,7 @@ impl Charged {
         asked: Asked,
     ) -> Charging {
         if let Some(meanwhile) = &meanwhile {
-            meanwhile.store_failed(error);
+            meanwhile.outage.goes_on(error);
         }
         let stage = self.stage;
         if asked == Asked::No {

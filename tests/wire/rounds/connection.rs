@@ -86,3 +86,40 @@ async fn what_a_server_is_given_back_of_its_own_is_one_message_to_every_reader()
     let seen: Value = serde_json::from_slice(&seen).unwrap();
     assert_eq!(seen["params"]["requestState"], json!({"a": 1}));
 }
+
+/// Nobody can tell which of them an answer is for: else what one call was approved for would be
+/// good for a second time, because the server asked for more of the other.
+#[tokio::test]
+async fn of_two_calls_with_one_id_no_round_goes_on_with_what_was_approved() {
+    for is_pushed_out in [false, true] {
+        let (guard, approvals) = guard();
+        let connection = guard.connect(Caller::new("alice"));
+        let (approved, other) = (call("ask"), call("free"));
+        refused(&sent(&connection, &approved).await.unwrap_err());
+        let pending = approvals.list(&[ApprovalState::Pending]).await.unwrap();
+        approvals.approve(pending[0].id(), "dora").await.unwrap();
+        if is_pushed_out {
+            sent(&connection, &other).await.unwrap();
+            for id in 1_000..2_100 {
+                let ping = json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+                sent(&connection, &ping).await.unwrap();
+            }
+            sent(&connection, &approved).await.unwrap();
+        } else {
+            sent(&connection, &approved).await.unwrap();
+            sent(&connection, &other).await.unwrap();
+        }
+        let state = state_of(&answered(&connection, asking(1)(&other)).await);
+        let told = sent(&connection, &again(&approved, &state, None)).await;
+        refused(&told.unwrap_err());
+        assert_eq!(
+            approvals
+                .list(&[ApprovalState::Pending])
+                .await
+                .unwrap()
+                .len(),
+            1,
+            "somebody is asked again"
+        );
+    }
+}

@@ -59,7 +59,7 @@ async fn a_grant_is_added_listed_rotated_and_revoked_without_losing_comments() {
         folder.succeeds(&["lockdown", "off"]).await;
     }
     // It reads no lock, so nobody knows what it locks.
-    folder.put("gateway.lockdown", "everyhting = true");
+    folder.put("gateway.lockdown", "every_thing = true");
     let listed = folder.succeeds(&["grant", "list", "--json"]).await;
     let listed: Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed[0]["locked"], true);

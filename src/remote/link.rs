@@ -1,6 +1,7 @@
 //! The connection to a Redis server, made again whenever it breaks.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, Script, ScriptInvocation,
 };
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::ENDED;
@@ -242,11 +244,17 @@ async fn connect(
         .set_response_timeout(None)
         .set_pipeline_buffer_size(super::OUTSTANDING);
     let connecting = async {
-        let mut connection = client
+        let connection = client
             .get_multiplexed_async_connection_with_config(&config)
             .await?;
-        for script in scripts {
-            script.load_async(&mut connection).await?;
+        // All of them at once: each by itself would be waited for.
+        let mut learning = JoinSet::new();
+        for &script in scripts {
+            let mut connection = connection.clone();
+            learning.spawn(async move { script.load_async(&mut connection).await });
+        }
+        while let Some(learned) = learning.join_next().await {
+            learned.map_err(io::Error::other)??;
         }
         Ok(connection)
     };

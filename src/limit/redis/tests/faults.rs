@@ -164,7 +164,8 @@ fn no_more_than_so_many_wait() {
         })
         .collect();
     let error = asked(&store, &call()).unwrap_err();
-    assert_eq!(error.to_string(), "too many questions wait already");
+    let error = error.to_string();
+    assert!(error.starts_with("too many questions wait"), "{error}");
     release.send(()).unwrap();
     for held in held {
         block_on(held.answer()).unwrap();

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use mcp_policy::{
-    Amount, Answer, Caller, Charge, Conclusion, DecisionId, FromClient, LimitStore, MessageGuard,
-    Moment, Period, Policy, Quota, QuotaId, Reservation, Reserved, StoreError, Usage, UsageFilter,
+    Amount, Caller, DecisionId, FromClient, LimitCharge, LimitConclusion, LimitFilter,
+    LimitReservation, LimitReserved, LimitStore, LimitUsage, MessageGuard, Moment, Period, Policy,
+    Quota, QuotaId, StoreAnswer, StoreError,
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -41,7 +42,7 @@ struct Row {
 
 impl Row {
     /// `None` if this cannot be counted here.
-    fn of(reservation: &Reservation, charge: &Charge) -> Option<Self> {
+    fn of(reservation: &LimitReservation, charge: &LimitCharge) -> Option<Self> {
         let Period::Rolling(window) = charge.quota().period() else {
             return None;
         };
@@ -67,19 +68,19 @@ impl Ledger {
 }
 
 impl LimitStore for Ledger {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         let (now, charges) = (reservation.at().system, reservation.charges());
         let new = charges.iter().map(|charge| Row::of(reservation, charge));
         let Some(new) = new.collect::<Option<Vec<_>>>() else {
-            return Answer::failed(StoreError::new("only rolling windows are counted here"));
+            return StoreAnswer::failed(StoreError::new("only rolling windows are counted here"));
         };
-        Answer::known(self.with(|rows| {
+        StoreAnswer::known(self.with(|rows| {
             rows.retain(|row| row.until > now);
             if rows.len() + new.len() > MOST_ROWS {
-                return Reserved::Full;
+                return LimitReserved::Full;
             }
             let said = judge(rows, &new, charges, now);
-            if matches!(said, Reserved::Admitted { .. }) {
+            if matches!(said, LimitReserved::Admitted { .. }) {
                 rows.extend(new);
             }
             said
@@ -87,14 +88,19 @@ impl LimitStore for Ledger {
     }
 
     // What was reserved is known at once, so nothing is concluded before.
-    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, _: Moment) {
-        if conclusion == Conclusion::NotSent {
+    fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, _: Moment) {
+        if conclusion == LimitConclusion::NotSent {
             self.with(|rows| rows.retain(|row| row.charged_by != reservation.id()));
         }
     }
 
-    fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Answer<Vec<Usage>> {
-        Answer::known(self.with(|rows| {
+    fn usage(
+        &self,
+        filter: &LimitFilter,
+        now: Moment,
+        most: usize,
+    ) -> StoreAnswer<Vec<LimitUsage>> {
+        StoreAnswer::known(self.with(|rows| {
             let mut budgets: HashMap<&Budget, Vec<&Row>> = HashMap::new();
             for row in rows.iter().filter(|row| row.until > now.system) {
                 budgets.entry(&row.budget).or_default().push(row);
@@ -106,20 +112,20 @@ impl LimitStore for Ledger {
         }))
     }
 
-    fn reset(&self, filter: &UsageFilter, now: Moment) -> Answer<()> {
+    fn reset(&self, filter: &LimitFilter, now: Moment) -> StoreAnswer<()> {
         self.with(|rows| {
             rows.retain(|row| !used(&[row], now).is_some_and(|used| filter.includes(&used)));
         });
-        Answer::known(())
+        StoreAnswer::known(())
     }
 }
 
 /// What these rows, which are of one budget, say to an operator.
-fn used(rows: &[&Row], now: Moment) -> Option<Usage> {
+fn used(rows: &[&Row], now: Moment) -> Option<LimitUsage> {
     let (_, server, caller) = &rows.first()?.budget;
     let millionths = rows.iter().map(|row| row.millionths).sum::<u128>();
     let amount = Amount::from_millionths(millionths.try_into().ok()?);
-    let mut used = Usage::new(&**server, &rows.first()?.quota, amount);
+    let mut used = LimitUsage::new(&**server, &rows.first()?.quota, amount);
     if let Some(caller) = caller {
         used = used.of_caller(&**caller);
     }
@@ -128,7 +134,7 @@ fn used(rows: &[&Row], now: Moment) -> Option<Usage> {
 }
 
 /// Whether all of it fits, and if not, when it would.
-fn judge(rows: &[Row], new: &[Row], charges: &[Charge], now: SystemTime) -> Reserved {
+fn judge(rows: &[Row], new: &[Row], charges: &[LimitCharge], now: SystemTime) -> LimitReserved {
     let (mut over, mut exceeded, mut retry_after) = (None, None, Some(Duration::ZERO));
     for (place, (charge, new)) in charges.iter().zip(new).enumerate() {
         let mut counted: Vec<&Row> = rows.iter().filter(|row| row.budget == new.budget).collect();
@@ -148,11 +154,11 @@ fn judge(rows: &[Row], new: &[Row], charges: &[Charge], now: SystemTime) -> Rese
         }
     }
     match exceeded {
-        Some(charge) => Reserved::Exceeded {
+        Some(charge) => LimitReserved::Exceeded {
             charge,
             retry_after,
         },
-        None => Reserved::Admitted { over },
+        None => LimitReserved::Admitted { over },
     }
 }
 
@@ -173,7 +179,7 @@ pub(crate) async fn run() -> Result<Vec<String>, Error> {
         };
         lines.push(format!("{caller} refunds {amount}: {became}"));
     }
-    let all = UsageFilter::default();
+    let all = LimitFilter::default();
     let mut used = ledger.usage(&all, Moment::now(), 10).get().await?;
     used.sort_by(|one, other| one.caller().cmp(&other.caller()));
     for used in used {

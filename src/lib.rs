@@ -44,10 +44,10 @@ pub use approval::RedisApprovalStore;
 #[cfg(feature = "sqlite")]
 pub use approval::SqliteApprovalStore;
 pub use approval::{
-    ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId, ApprovalIdError,
-    ApprovalNotice, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Approvals,
-    Asked, CallDigest, Decider, MemoryApprovalStore, NotDecided, Notifier, Ruling, ShownArguments,
-    Used,
+    ApprovalAsked, ApprovalChanges, ApprovalError, ApprovalEvent, ApprovalEvents, ApprovalId,
+    ApprovalIdError, ApprovalNotice, ApprovalQuestion, ApprovalRequest, ApprovalState,
+    ApprovalStore, ApprovalUsed, Approvals, CallDigest, Decider, MemoryApprovalStore, NotDecided,
+    Notifier, Ruling, ShownArguments,
 };
 #[cfg(feature = "webhook")]
 pub use approval::{Webhook, WebhookError};
@@ -70,22 +70,22 @@ pub use limit::RedisLimitStore;
 #[cfg(feature = "sqlite")]
 pub use limit::SqliteLimitStore;
 pub use limit::{
-    Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, StateId, Usage,
-    UsageFilter,
+    LimitCharge, LimitConclusion, LimitFilter, LimitReservation, LimitReserved, LimitStore,
+    LimitUsage, MemoryLimitStore, StateId,
 };
 pub use mcp::params::Elicitation;
 pub use names::NameError;
 pub use policy::{
     Action, Amount, ApprovalDemand, Approver, CalendarUnit, Check, Condition, ConditionStep,
-    Decision, DefaultAction, DefinitionError, Diagnostic, Explanation, Instructions,
-    InvalidArguments, Limit, ListedTools, LoadError, MaxConcurrent, MethodRule, Mode, OnDrift,
-    OnStoreError, Operator, Outcome, Period, Pins, Policy, PolicyDocument, Quota, QuotaId,
-    RateLimit, RequireApproval, Reset, Rule, RuleAction, Scope, Severity, Step, Truth, Unwrap,
-    Window, recommend,
+    Decision, DefaultAction, DefinitionError, Diagnostic, Explanation, ExplanationStep,
+    Instructions, InvalidArguments, Limit, LimitScope, LimitWindow, ListedTools, LoadError,
+    MaxConcurrent, MethodRule, Mode, OnDrift, OnStoreError, Operator, Outcome, Period, Pins,
+    Policy, PolicyDocument, Quota, QuotaId, RateLimit, RequireApproval, Rule, RuleAction, Severity,
+    Truth, Unwrap, WindowReset, recommend,
 };
 pub use reload::{LivePolicy, PolicyChanges, PolicySource};
 #[cfg(feature = "watch")]
-pub use reload::{PolicyFile, Reload};
+pub use reload::{PolicyFile, PolicyReload};
 pub use risk::{
     ActionRisk, Assessment, Collision, CollisionKind, Confidence, DefinitionWarning,
     DefinitionWarningKind, Evidence, EvidencePlace, RiskCategory, RiskSeverity, Siblings,
@@ -101,7 +101,7 @@ pub use session::{MemorySessionStore, SessionOwner, SessionStore, TaskOwner};
 pub use state::RedisState;
 #[cfg(feature = "sqlite")]
 pub use state::SqliteState;
-pub use store::{Answer, StoreError};
+pub use store::{StoreAnswer, StoreError};
 
 /// Pages about the crate.
 pub mod docs {

@@ -13,14 +13,14 @@ use crate::waiting::{Otherwise, Waiting, Work};
 /// [`SessionStore`](crate::SessionStore) or an [`ApprovalStore`](crate::ApprovalStore):
 /// one that is known costs no allocation.
 #[must_use = "what is not known may not go on"]
-pub struct Answer<T>(State<T>);
+pub struct StoreAnswer<T>(State<T>);
 
 enum State<T> {
     Known(Result<T, StoreError>),
     Asking(Work<T, StoreError>),
 }
 
-impl<T> Answer<T> {
+impl<T> StoreAnswer<T> {
     /// This is the answer.
     pub fn known(answer: T) -> Self {
         Self(State::Known(Ok(answer)))
@@ -47,12 +47,12 @@ impl<T> Answer<T> {
     /// If there is none, or none within 100 ms.
     ///
     /// ```
-    /// use mcp_policy::{Answer, StoreError};
+    /// use mcp_policy::{StoreAnswer, StoreError};
     ///
     /// # futures::executor::block_on(async {
-    /// assert_eq!(Answer::known(7).get().await, Ok(7));
+    /// assert_eq!(StoreAnswer::known(7).get().await, Ok(7));
     ///
-    /// let late = Answer::<u8>::pending(std::future::pending());
+    /// let late = StoreAnswer::<u8>::pending(std::future::pending());
     /// assert!(late.get().await.is_err());
     /// # });
     /// ```
@@ -83,13 +83,13 @@ impl<T> Answer<T> {
     pub(crate) fn and_then<U>(
         self,
         make: impl FnOnce(T) -> Result<U, StoreError> + Send + 'static,
-    ) -> Answer<U>
+    ) -> StoreAnswer<U>
     where
         T: 'static,
     {
         match self.0 {
-            State::Known(answer) => Answer(State::Known(answer.and_then(make))),
-            State::Asking(asking) => Answer::pending(async move { make(asking.await?) }),
+            State::Known(answer) => StoreAnswer(State::Known(answer.and_then(make))),
+            State::Asking(asking) => StoreAnswer::pending(async move { make(asking.await?) }),
         }
     }
 
@@ -123,15 +123,18 @@ fn otherwise(late: StoreError) -> Otherwise<StoreError> {
 }
 
 /// Asks a store, of which a panic is an answer as well.
-pub(crate) fn answer_of<T>(store: &'static str, question: impl FnOnce() -> Answer<T>) -> Answer<T> {
-    asked(store, question).unwrap_or_else(|_| Answer::failed(StoreError::PANICKED))
+pub(crate) fn answer_of<T>(
+    store: &'static str,
+    question: impl FnOnce() -> StoreAnswer<T>,
+) -> StoreAnswer<T> {
+    asked(store, question).unwrap_or_else(|_| StoreAnswer::failed(StoreError::PANICKED))
 }
 
-impl<T: fmt::Debug> fmt::Debug for Answer<T> {
+impl<T: fmt::Debug> fmt::Debug for StoreAnswer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            State::Known(answer) => f.debug_tuple("Answer").field(answer).finish(),
-            State::Asking(_) => f.write_str("Answer(..)"),
+            State::Known(answer) => f.debug_tuple("StoreAnswer").field(answer).finish(),
+            State::Asking(_) => f.write_str("StoreAnswer(..)"),
         }
     }
 }

@@ -15,11 +15,11 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use mcp_policy::{
-    Amount, Answer, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
-    ApprovalStore, Approvals, Asked, CallDigest, Caller, Charge, Conclusion, Elicitation,
-    IdentifyCaller, LimitStore, Moment, NotDecided, Period, Policy, PolicyLayer, PolicySource,
-    Quota, RequestBody, Reservation, Reserved, Ruling, Scope, SessionOwner, SessionStore, StateId,
-    StoreError, TaskOwner, Used,
+    Amount, ApprovalAsked, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest,
+    ApprovalState, ApprovalStore, ApprovalUsed, Approvals, CallDigest, Caller, Elicitation,
+    IdentifyCaller, LimitCharge, LimitConclusion, LimitReservation, LimitReserved, LimitScope,
+    LimitStore, Moment, NotDecided, Period, Policy, PolicyLayer, PolicySource, Quota, RequestBody,
+    Ruling, SessionOwner, SessionStore, StateId, StoreAnswer, StoreError, TaskOwner,
 };
 use serde_json::{Value, json};
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -48,16 +48,16 @@ impl Database {
 struct OwnSessions(Database);
 
 impl SessionStore for OwnSessions {
-    fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
+    fn begin_session(&self, session: &str, owner: SessionOwner) -> StoreAnswer<()> {
         let Elicitation { form, url, .. } = owner.elicitation();
         let row = json!([owner.caller(), owner.client(), form, url]);
         self.0.add(format!("session/{session}"), &row);
-        Answer::known(())
+        StoreAnswer::known(())
     }
 
-    fn session_owner(&self, session: &str, _: &Caller) -> Answer<Option<SessionOwner>> {
+    fn session_owner(&self, session: &str, _: &Caller) -> StoreAnswer<Option<SessionOwner>> {
         let row = self.0.get(&format!("session/{session}"));
-        Answer::known(row.map(|row| {
+        StoreAnswer::known(row.map(|row| {
             let (caller, client, form, url): (String, Option<String>, _, _) =
                 serde_json::from_str(&row).unwrap();
             let mut elicitation = Elicitation::default();
@@ -70,20 +70,20 @@ impl SessionStore for OwnSessions {
         }))
     }
 
-    fn end_session(&self, session: &str) -> Answer<()> {
+    fn end_session(&self, session: &str) -> StoreAnswer<()> {
         self.0.rows().remove(&format!("session/{session}"));
-        Answer::known(())
+        StoreAnswer::known(())
     }
 
-    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> StoreAnswer<()> {
         let row = json!([owner.caller(), owner.tool()]);
         self.0.add(format!("task/{task}"), &row);
-        Answer::known(())
+        StoreAnswer::known(())
     }
 
-    fn task_owner(&self, task: &str, _: &Caller) -> Answer<Option<TaskOwner>> {
+    fn task_owner(&self, task: &str, _: &Caller) -> StoreAnswer<Option<TaskOwner>> {
         let row = self.0.get(&format!("task/{task}"));
-        Answer::known(row.map(|row| {
+        StoreAnswer::known(row.map(|row| {
             let (caller, tool): (String, String) = serde_json::from_str(&row).unwrap();
             TaskOwner::of_id(caller, tool)
         }))
@@ -94,7 +94,7 @@ impl SessionStore for OwnSessions {
 struct OwnLimits(Database);
 
 /// The rows of a budget begin with this.
-fn budget(reservation: &Reservation, charge: &Charge) -> String {
+fn budget(reservation: &LimitReservation, charge: &LimitCharge) -> String {
     let whose = json!([
         reservation.server(),
         charge.caller(),
@@ -110,7 +110,11 @@ fn micros(time: SystemTime) -> u64 {
 }
 
 /// Whether the charge is too much; `None` if that is not known.
-fn is_exceeded(rows: &Rows<'_>, reservation: &Reservation, charge: &Charge) -> Option<bool> {
+fn is_exceeded(
+    rows: &Rows<'_>,
+    reservation: &LimitReservation,
+    charge: &LimitCharge,
+) -> Option<bool> {
     let Period::Rolling(window) = charge.quota().period() else {
         return None;
     };
@@ -126,14 +130,14 @@ fn is_exceeded(rows: &Rows<'_>, reservation: &Reservation, charge: &Charge) -> O
 }
 
 impl LimitStore for OwnLimits {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         let mut rows = self.0.rows();
         let mut over = None;
         for (place, charge) in reservation.charges().iter().enumerate() {
             match is_exceeded(&rows, reservation, charge) {
-                None => return Answer::failed(StoreError::new("it cannot count that")),
+                None => return StoreAnswer::failed(StoreError::new("it cannot count that")),
                 Some(true) if charge.is_enforced() => {
-                    return Answer::known(Reserved::Exceeded {
+                    return StoreAnswer::known(LimitReserved::Exceeded {
                         charge: place,
                         retry_after: None,
                     });
@@ -150,16 +154,16 @@ impl LimitStore for OwnLimits {
             ]);
             rows.insert(key, row.to_string());
         }
-        Answer::known(Reserved::Admitted { over })
+        StoreAnswer::known(LimitReserved::Admitted { over })
     }
 
-    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, _: Moment) {
+    fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, _: Moment) {
         match conclusion {
-            Conclusion::NotSent => {
+            LimitConclusion::NotSent => {
                 let id = format!("/{}", reservation.id());
                 self.0.rows().retain(|key, _| !key.ends_with(&id));
             }
-            Conclusion::Ended | Conclusion::BrokenOff => {}
+            LimitConclusion::Ended | LimitConclusion::BrokenOff => {}
         }
     }
 
@@ -168,9 +172,9 @@ impl LimitStore for OwnLimits {
         self.0.add(key, &json!(caller));
     }
 
-    fn use_state(&self, state: &StateId) -> Answer<bool> {
+    fn use_state(&self, state: &StateId) -> StoreAnswer<bool> {
         let key = format!("state/{:?}", state.as_bytes());
-        Answer::known(self.0.rows().remove(&key).is_some())
+        StoreAnswer::known(self.0.rows().remove(&key).is_some())
     }
 
     fn outlives_process(&self) -> bool {
@@ -241,12 +245,12 @@ impl OwnApprovals {
     }
 }
 
-fn answer<T>(answer: Result<T, StoreError>) -> Answer<T> {
-    answer.map_or_else(Answer::failed, Answer::known)
+fn answer<T>(answer: Result<T, StoreError>) -> StoreAnswer<T> {
+    answer.map_or_else(StoreAnswer::failed, StoreAnswer::known)
 }
 
 impl ApprovalStore for OwnApprovals {
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
         answer(self.all(question.at()).and_then(|all| {
             let now = question.at().system;
             let same = all.iter().find(|known| {
@@ -255,9 +259,9 @@ impl ApprovalStore for OwnApprovals {
             });
             if let Some(request) = same {
                 let ask = match request.state() {
-                    ApprovalState::Pending => Asked::Pending,
-                    ApprovalState::Approved => Asked::Approved,
-                    _ => Asked::Denied,
+                    ApprovalState::Pending => ApprovalAsked::Pending,
+                    ApprovalState::Approved => ApprovalAsked::Approved,
+                    _ => ApprovalAsked::Denied,
                 };
                 return Ok(ask(request.clone()));
             }
@@ -265,19 +269,24 @@ impl ApprovalStore for OwnApprovals {
                 known.state() == ApprovalState::Pending && known.caller() == &**question.caller()
             };
             if all.iter().filter(is_pending).count() >= MOST_PENDING {
-                return Ok(Asked::Full);
+                return Ok(ApprovalAsked::Full);
             }
             let request = ApprovalRequest::new(question)?;
             self.keep(&request)?;
-            Ok(Asked::Pending(request))
+            Ok(ApprovalAsked::Pending(request))
         }))
     }
 
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed> {
         // A digest is bytes in a database.
         let call = CallDigest::from_bytes(*call.as_bytes());
         let used = self.change(request, now, |request| request.use_up(&call));
-        answer(used.map(|used| used.unwrap_or(Used::NotApproved)))
+        answer(used.map(|used| used.unwrap_or(ApprovalUsed::NotApproved)))
     }
 
     fn decide(
@@ -285,7 +294,7 @@ impl ApprovalStore for OwnApprovals {
         request: ApprovalId,
         ruling: &Ruling,
         now: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         let decided = self.change(request, now, |request| {
             request.decide(ruling, now.system)?;
             Ok(request.clone())
@@ -293,16 +302,16 @@ impl ApprovalStore for OwnApprovals {
         answer(decided.map(|decided| decided.unwrap_or(Err(NotDecided::Unknown))))
     }
 
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool> {
         let cancelled = self.change(request, now, ApprovalRequest::cancel);
         answer(cancelled.map(Option::unwrap_or_default))
     }
 
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
         answer(self.find(request, now))
     }
 
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         answer(self.all(now).map(|mut all| {
             all.retain(|request| states.contains(&request.state()));
             all
@@ -431,25 +440,31 @@ async fn a_store_can_be_asked_without_a_layer() {
     let store = OwnLimits(Database::default());
     let hour = Period::Rolling(Duration::from_secs(3_600));
     let place = "/tools/run/limits/runs";
-    let quota = Arc::new(Quota::new("", place, hour, Amount::ONE, Scope::Session));
+    let quota = Arc::new(Quota::new(
+        "",
+        place,
+        hour,
+        Amount::ONE,
+        LimitScope::Session,
+    ));
     let call = |session: &str, at: Moment| {
-        let charge = Charge::new(quota.clone(), Amount::ONE).of_caller("alice");
-        Reservation::new("files", [charge.of_session(session)], at)
+        let charge = LimitCharge::new(quota.clone(), Amount::ONE).of_caller("alice");
+        LimitReservation::new("files", [charge.of_session(session)], at)
     };
     let start = Moment::now();
-    let admitted = Ok(Reserved::Admitted { over: None });
+    let admitted = Ok(LimitReserved::Admitted { over: None });
     let first = call("s1", start);
     assert_eq!(store.reserve(&first).get().await, admitted);
     assert_eq!(store.reserve(&call("s2", start)).get().await, admitted);
     let exceeded = store.reserve(&call("s1", start)).get().await;
-    let is_exceeded = |said| matches!(said, Ok(Reserved::Exceeded { charge: 0, .. }));
+    let is_exceeded = |said| matches!(said, Ok(LimitReserved::Exceeded { charge: 0, .. }));
     assert!(is_exceeded(exceeded));
-    store.conclude(&first, Conclusion::NotSent, start);
+    store.conclude(&first, LimitConclusion::NotSent, start);
     assert_eq!(store.reserve(&call("s1", start)).get().await, admitted);
 
-    let tried = Charge::new(quota.clone(), Amount::ONE).of_caller("alice");
-    let tried = Reservation::new("files", [tried.of_session("s1").tried()], start);
-    let over = Ok(Reserved::Admitted { over: Some(0) });
+    let tried = LimitCharge::new(quota.clone(), Amount::ONE).of_caller("alice");
+    let tried = LimitReservation::new("files", [tried.of_session("s1").tried()], start);
+    let over = Ok(LimitReserved::Admitted { over: Some(0) });
     assert_eq!(store.reserve(&tried).get().await, over);
 
     let state = StateId::from_bytes([7; 24]);

@@ -1,7 +1,7 @@
 //! Why a policy says what it says, word for word, through the public API.
 #![allow(clippy::unwrap_used)]
 
-use mcp_policy::{Action, Caller, Policy, Step};
+use mcp_policy::{Action, Caller, ExplanationStep, Policy};
 
 const DOCUMENT: &str = r#"{
     "version": "1",
@@ -181,7 +181,11 @@ fn steps_are_there_one_by_one() {
     let policy: Policy = DOCUMENT.parse().unwrap();
     let action = Action::call_tool("tried").with_arguments("{}").unwrap();
     let explanation = policy.explain(&action);
-    let steps: Vec<_> = explanation.steps().iter().map(Step::to_string).collect();
+    let steps: Vec<_> = explanation
+        .steps()
+        .iter()
+        .map(ExplanationStep::to_string)
+        .collect();
     let lines: Vec<_> = steps
         .iter()
         .map(|step| step.lines().next().unwrap())

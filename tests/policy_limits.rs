@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use mcp_policy::{
-    Action, Amount, CalendarUnit, Caller, Decision, DefaultAction, Limit, MaxConcurrent,
-    OnStoreError, Outcome, Period, Policy, PolicyDocument, RateLimit, Reset, Rule, Scope, Window,
+    Action, Amount, CalendarUnit, Caller, Decision, DefaultAction, Limit, LimitScope, LimitWindow,
+    MaxConcurrent, OnStoreError, Outcome, Period, Policy, PolicyDocument, RateLimit, Rule,
+    WindowReset,
 };
 use serde_json::{Value, json};
 
@@ -231,26 +232,26 @@ fn every_limit_becomes_a_quota() {
                 "/tools/t/limits/a",
                 rolling(30),
                 of("0.5", "0.25"),
-                Scope::Server
+                LimitScope::Server
             ),
-            ("/tools/t/limits/b", hour, of("7", "1"), Scope::Session),
+            ("/tools/t/limits/b", hour, of("7", "1"), LimitScope::Session),
             (
                 "/tools/t/limits/c",
                 rolling(3600),
                 of("8", "1"),
-                Scope::Caller
+                LimitScope::Caller
             ),
             (
                 "/tools/t/limits/rate",
                 rolling(60),
                 of("10", "1"),
-                Scope::Session
+                LimitScope::Session
             ),
             (
                 "/tools/t/max_concurrent",
                 Period::Concurrent,
                 of("3", "1"),
-                Scope::Session
+                LimitScope::Session
             ),
         ]
     );
@@ -591,16 +592,20 @@ fn what_shadow_would_refuse_for_another_reason_is_not_counted() {
 
 #[test]
 fn a_document_built_in_rust_is_read_as_it_was_meant() {
-    let mut limit = Limit::new("spend", Window::from_secs(90), Amount::from_millionths(1));
+    let mut limit = Limit::new(
+        "spend",
+        LimitWindow::from_secs(90),
+        Amount::from_millionths(1),
+    );
     limit.increment_from = Some("args.a".to_owned());
-    limit.reset = Reset::Rolling;
-    limit.scope = Scope::Session;
+    limit.reset = WindowReset::Rolling;
+    limit.scope = LimitScope::Session;
     limit.sessions = Some(2);
     limit.on_store_error = OnStoreError::Allow;
     limit.on_deny = Some("Wait.".to_owned());
     let mut rule = Rule::allow();
-    rule.limits = vec![limit, Limit::new("day", Window::DAY, Amount::MAX)];
-    rule.rate_limit = Some(RateLimit::new(Amount::from(10), Window::MINUTE));
+    rule.limits = vec![limit, Limit::new("day", LimitWindow::DAY, Amount::MAX)];
+    rule.rate_limit = Some(RateLimit::new(Amount::from(10), LimitWindow::MINUTE));
     rule.max_concurrent = Some(MaxConcurrent::new(3));
     let mut document = PolicyDocument::new(DefaultAction::Deny);
     document.tools.insert("t".to_owned(), rule.clone());
@@ -617,7 +622,7 @@ fn a_document_built_in_rust_is_read_as_it_was_meant() {
     let error = Policy::try_from(document).unwrap_err();
     assert_eq!(error.diagnostics()[0].pointer(), "/tools/t/limits/1/max");
     for seconds in [0, 2_678_401, u32::MAX] {
-        let limit = Limit::new("c", Window::from_secs(seconds), Amount::ONE);
+        let limit = Limit::new("c", LimitWindow::from_secs(seconds), Amount::ONE);
         rule.limits = vec![limit];
         let mut document = PolicyDocument::new(DefaultAction::Deny);
         document.tools.insert("t".to_owned(), rule.clone());
@@ -757,8 +762,12 @@ fn limits_that_are_built_in_rust_are_written_as_short_as_can_be() {
         document["tools"]["t"].to_string()
     };
     let mut rule = Rule::allow();
-    rule.limits = vec![Limit::new("c", Window::from_secs(90), Amount::from(10))];
-    rule.rate_limit = Some(RateLimit::new(Amount::from(5), Window::HOUR));
+    rule.limits = vec![Limit::new(
+        "c",
+        LimitWindow::from_secs(90),
+        Amount::from(10),
+    )];
+    rule.rate_limit = Some(RateLimit::new(Amount::from(5), LimitWindow::HOUR));
     rule.max_concurrent = Some(MaxConcurrent::new(3));
     let short = json!({
         "limits": [{ "counter": "c", "window": 90, "max": 10 }],
@@ -768,12 +777,12 @@ fn limits_that_are_built_in_rust_are_written_as_short_as_can_be() {
     assert_eq!(written(rule.clone()), short.to_string());
     // What is not the default is written.
     rule.limits[0].max = Amount::from_millionths(1_500_000);
-    rule.limits[0].scope = Scope::Server;
-    rule.limits[0].reset = Reset::Calendar;
+    rule.limits[0].scope = LimitScope::Server;
+    rule.limits[0].reset = WindowReset::Calendar;
     rule.limits[0].on_store_error = OnStoreError::Allow;
-    rule.limits[0].window = Window::DAY;
-    rule.rate_limit.as_mut().unwrap().scope = Scope::Caller;
-    rule.max_concurrent.as_mut().unwrap().scope = Scope::Session;
+    rule.limits[0].window = LimitWindow::DAY;
+    rule.rate_limit.as_mut().unwrap().scope = LimitScope::Caller;
+    rule.max_concurrent.as_mut().unwrap().scope = LimitScope::Session;
     let long = json!({
         "limits": [{ "counter": "c", "window": "day", "max": 1.5, "scope": "server",
                      "reset": "calendar", "on_store_error": "allow" }],

@@ -11,9 +11,9 @@ use http::{Request, Response};
 use http_body_util::Full;
 use mcp_policy::{
     Action, Amount, Approver, Check, Condition, Decision, DefaultAction, Instructions, Limit,
-    ListedTools, MaxConcurrent, MethodRule, Mode, OnStoreError, Operator, Outcome, Policy,
-    PolicyDocument, PolicyLayer, RateLimit, RequireApproval, Reset, RiskCategory, Rule, RuleAction,
-    Scope, Unwrap, Window,
+    LimitScope, LimitWindow, ListedTools, MaxConcurrent, MethodRule, Mode, OnStoreError, Operator,
+    Outcome, Policy, PolicyDocument, PolicyLayer, RateLimit, RequireApproval, RiskCategory, Rule,
+    RuleAction, Unwrap, WindowReset,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -93,9 +93,13 @@ fn mode() -> impl Strategy<Value = Mode> {
     prop::sample::select(vec![Mode::Enforce, Mode::Enforce, Mode::Shadow])
 }
 
-fn window() -> impl Strategy<Value = Window> {
-    let named = prop::sample::select(vec![Window::MINUTE, Window::HOUR, Window::DAY]);
-    prop_oneof![named, (1..=2_678_400_u32).prop_map(Window::from_secs)]
+fn window() -> impl Strategy<Value = LimitWindow> {
+    let named = prop::sample::select(vec![
+        LimitWindow::MINUTE,
+        LimitWindow::HOUR,
+        LimitWindow::DAY,
+    ]);
+    prop_oneof![named, (1..=2_678_400_u32).prop_map(LimitWindow::from_secs)]
 }
 
 /// One of which every reader takes the number for the same.
@@ -108,8 +112,12 @@ fn amount() -> impl Strategy<Value = Amount> {
     millionths.prop_map(Amount::from_millionths)
 }
 
-fn scope() -> impl Strategy<Value = Scope> {
-    prop::sample::select(vec![Scope::Session, Scope::Caller, Scope::Server])
+fn scope() -> impl Strategy<Value = LimitScope> {
+    prop::sample::select(vec![
+        LimitScope::Session,
+        LimitScope::Caller,
+        LimitScope::Server,
+    ])
 }
 
 /// What a rule may count, which is by arguments if it has some.
@@ -156,13 +164,14 @@ fn limit() -> impl Strategy<Value = Limit> {
             let mut limit = Limit::new("", window, max);
             limit.scope = scope;
             (limit.increment, limit.increment_from) = increment;
-            let named = [Window::MINUTE, Window::HOUR, Window::DAY].contains(&window);
+            let named =
+                [LimitWindow::MINUTE, LimitWindow::HOUR, LimitWindow::DAY].contains(&window);
             limit.reset = if named && calendar {
-                Reset::Calendar
+                WindowReset::Calendar
             } else {
-                Reset::Rolling
+                WindowReset::Rolling
             };
-            limit.sessions = sessions.filter(|_| scope == Scope::Session);
+            limit.sessions = sessions.filter(|_| scope == LimitScope::Session);
             limit.on_store_error = if allows {
                 OnStoreError::Allow
             } else {

@@ -10,7 +10,7 @@ use super::request::{ApprovalId, ApprovalRequest, ApprovalState};
 use super::ruling::{NotDecided, Ruling};
 use crate::clock::{Clock, Moment, SystemClock};
 use crate::seam;
-use crate::store::{Answer, StoreError, answer_of};
+use crate::store::{StoreAnswer, StoreError, answer_of};
 
 /// How long an operator waits for a store: longer than a call, as all that waits can be
 /// a lot.
@@ -163,7 +163,10 @@ impl Approvals {
     }
 
     /// Asks the store, and survives its panics.
-    fn asked<T>(&self, ask: impl FnOnce(&dyn ApprovalStore, Moment) -> Answer<T>) -> Answer<T> {
+    fn asked<T>(
+        &self,
+        ask: impl FnOnce(&dyn ApprovalStore, Moment) -> StoreAnswer<T>,
+    ) -> StoreAnswer<T> {
         answer_of("store", || ask(&*self.store, self.clock.now()))
     }
 }

@@ -36,14 +36,14 @@ pub(crate) use question::{Call, Demand};
 #[cfg(feature = "redis")]
 pub use redis::RedisApprovalStore;
 pub use request::{
-    ApprovalId, ApprovalIdError, ApprovalRequest, ApprovalState, ShownArguments, Used,
+    ApprovalId, ApprovalIdError, ApprovalRequest, ApprovalState, ApprovalUsed, ShownArguments,
 };
 pub use ruling::{Decider, NotDecided, Ruling};
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteApprovalStore;
 
 use crate::clock::Moment;
-use crate::store::Answer;
+use crate::store::StoreAnswer;
 
 /// Requests of one caller that may be pending.
 const MOST_PENDING_OF_A_CALLER: usize = 20;
@@ -82,11 +82,16 @@ pub trait ApprovalStore: Send + Sync + 'static {
     /// Whether this call is approved. If nothing is known of it, that begins a
     /// [request](ApprovalRequest::new), unless there are too many: at most 20 of one
     /// caller and 1 000 in all are pending, and 60 of one caller begin in an hour.
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked>;
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked>;
 
     /// Uses an approval up, if there is one, for the call of this digest. It cannot be
     /// given back.
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used>;
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed>;
 
     /// Approves or denies a request, and gives it as it is then.
     fn decide(
@@ -94,16 +99,16 @@ pub trait ApprovalStore: Send + Sync + 'static {
         request: ApprovalId,
         ruling: &Ruling,
         now: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>>;
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>>;
 
     /// Takes back what is [open](ApprovalState::is_open), and says whether it was.
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool>;
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool>;
 
     /// A request, if it is known.
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>>;
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>>;
 
     /// All requests that are known and in one of these states, the oldest first.
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>>;
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>>;
 
     /// Where it says what becomes of its requests: always a clone of the same. Calls
     /// that wait listen there, so what changed in another process is said there as
@@ -118,11 +123,16 @@ pub trait ApprovalStore: Send + Sync + 'static {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: ApprovalStore + ?Sized> ApprovalStore for Arc<S> {
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
         (**self).ask(question)
     }
 
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed> {
         (**self).use_up(request, call, now)
     }
 
@@ -131,19 +141,19 @@ impl<S: ApprovalStore + ?Sized> ApprovalStore for Arc<S> {
         request: ApprovalId,
         ruling: &Ruling,
         now: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         (**self).decide(request, ruling, now)
     }
 
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool> {
         (**self).cancel(request, now)
     }
 
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
         (**self).get(request, now)
     }
 
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         (**self).list(states, now)
     }
 
@@ -161,7 +171,7 @@ impl<S: ApprovalStore + ?Sized> ApprovalStore for Arc<S> {
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 #[must_use = "a call goes on only if it is approved"]
-pub enum Asked {
+pub enum ApprovalAsked {
     /// Somebody has to decide first.
     Pending(ApprovalRequest),
     /// The call may be made once its approval is [used up](ApprovalStore::use_up).

@@ -129,7 +129,7 @@ impl ApprovalQuestion {
     ///
     /// ```
     /// use mcp_policy::{
-    ///     Action, ApprovalQuestion, ApprovalStore, Asked, Caller, MemoryApprovalStore, Moment,
+    ///     Action, ApprovalQuestion, ApprovalStore, ApprovalAsked, Caller, MemoryApprovalStore, Moment,
     ///     Policy,
     /// };
     ///
@@ -145,7 +145,7 @@ impl ApprovalQuestion {
     /// );
     /// let store = MemoryApprovalStore::default();
     /// let asked = store.ask(&question.unwrap());
-    /// assert!(matches!(futures::executor::block_on(asked.get())?, Asked::Pending(_)));
+    /// assert!(matches!(futures::executor::block_on(asked.get())?, ApprovalAsked::Pending(_)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn of_message(

@@ -257,15 +257,15 @@ impl ApprovalRequest {
     }
 
     /// Uses the approval up, if there is one, for the call of this digest.
-    pub fn use_up(&mut self, call: &CallDigest) -> Used {
+    pub fn use_up(&mut self, call: &CallDigest) -> ApprovalUsed {
         match self.state {
-            _ if *call != self.facts.digest => Used::NotApproved,
+            _ if *call != self.facts.digest => ApprovalUsed::NotApproved,
             ApprovalState::Approved => {
                 self.turn(ApprovalState::Used);
-                Used::Now
+                ApprovalUsed::Now
             }
-            ApprovalState::Used => Used::Before,
-            _ => Used::NotApproved,
+            ApprovalState::Used => ApprovalUsed::Before,
+            _ => ApprovalUsed::NotApproved,
         }
     }
 
@@ -449,11 +449,11 @@ impl fmt::Debug for ApprovalRequest {
 }
 
 /// Whether an approval was used up. Further answers may come, as to
-/// [`Asked`](super::Asked).
+/// [`ApprovalAsked`](super::ApprovalAsked).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a call goes on only if this is `Now`"]
-pub enum Used {
+pub enum ApprovalUsed {
     /// It was: by this, and by nothing else.
     Now,
     /// It was, but by another request.

@@ -20,7 +20,7 @@ use super::holds::HeldCall;
 use super::judge::Judge;
 use super::nested::{ClientStream, OwnAnswer, Telling};
 use super::rounds::Following;
-use crate::approval::Used;
+use crate::approval::ApprovalUsed;
 use crate::audit::{Ending, OpenDecisions, Receipt};
 use crate::mcp::reply::Refusal;
 use crate::store::StoreError;
@@ -304,7 +304,11 @@ impl Admission {
     }
 
     /// Without its approval, nothing is charged either.
-    fn used(&mut self, used: &Result<Used, StoreError>, engine: &Engine) -> Option<Awaited> {
+    fn used(
+        &mut self,
+        used: &Result<ApprovalUsed, StoreError>,
+        engine: &Engine,
+    ) -> Option<Awaited> {
         if let Some(why) = engine.unused(used) {
             self.charged = None;
             self.settle_approval(Err(why));

@@ -15,10 +15,11 @@ use super::holds::{HeldCall, Hold, Holds};
 use super::nested::Nested;
 use super::rounds::{AtOnce, Came};
 use crate::approval::{
-    ApprovalEvents, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalStore, CallDigest, Used,
+    ApprovalEvents, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalStore, ApprovalUsed,
+    CallDigest,
 };
 use crate::clock::Moment;
-use crate::store::{Answer, Settled, StoreError, Watched, answer_of};
+use crate::store::{Settled, StoreAnswer, StoreError, Watched, answer_of};
 
 /// Where approvals are asked for; `None` if nobody can give any.
 #[derive(Clone, Default)]
@@ -77,13 +78,13 @@ impl Approvals {
     }
 
     /// Why a call may not be made although its approval should have been used.
-    pub(super) fn unused(&self, used: &Result<Used, StoreError>) -> Option<Unapproved> {
+    pub(super) fn unused(&self, used: &Result<ApprovalUsed, StoreError>) -> Option<Unapproved> {
         if let Some(store) = &self.store {
             store.note(used);
         }
         match used {
-            Ok(Used::Now) => None,
-            Ok(Used::Before | Used::NotApproved) => Some(Unapproved::Gone),
+            Ok(ApprovalUsed::Now) => None,
+            Ok(ApprovalUsed::Before | ApprovalUsed::NotApproved) => Some(Unapproved::Gone),
             Err(error) => Some(Unapproved::from(error)),
         }
     }
@@ -180,7 +181,7 @@ pub(crate) struct Approved {
 }
 
 /// What became of using an approval.
-pub(crate) type Using = Settled<Used>;
+pub(crate) type Using = Settled<ApprovalUsed>;
 
 impl Approved {
     /// Uses it up, and cannot give it back.
@@ -197,6 +198,6 @@ impl fmt::Debug for Approved {
     }
 }
 
-pub(super) fn asked_of<T>(ask: impl FnOnce() -> Answer<T>) -> Answer<T> {
+pub(super) fn asked_of<T>(ask: impl FnOnce() -> StoreAnswer<T>) -> StoreAnswer<T> {
     answer_of("approval store", ask)
 }

@@ -15,9 +15,9 @@ use super::{SESSION, asked};
 use crate::audit::{DecisionId, session_digest};
 use crate::caller::Caller;
 use crate::clock::{Clock, Moment, SystemClock};
-use crate::limit::{Charge, LimitStore, MemoryLimitStore, Reservation, StateId};
+use crate::limit::{LimitCharge, LimitReservation, LimitStore, MemoryLimitStore, StateId};
 use crate::mcp::reply::Refusal;
-use crate::policy::{Amount, MOST_CHARGES, OnStoreError, Period, Quota, Scope, Spending};
+use crate::policy::{Amount, LimitScope, MOST_CHARGES, OnStoreError, Period, Quota, Spending};
 use crate::store::{Outage, Settled, StoreError, answer_of};
 
 /// Counts what is used up.
@@ -53,7 +53,7 @@ const SESSIONS_PER_MINUTE: u32 = 60;
 /// runs by beginning one.
 fn sessions_begun(per_minute: u32) -> Arc<Quota> {
     let minute = Period::Rolling(Duration::from_secs(60));
-    let quota = Quota::new("", SESSION, minute, per_minute.into(), Scope::Caller);
+    let quota = Quota::new("", SESSION, minute, per_minute.into(), LimitScope::Caller);
     Arc::new(quota.with_on_store_error(OnStoreError::Allow))
 }
 
@@ -149,7 +149,7 @@ impl Limits {
                 return Charging::Known(Err(Shortage::Exceeded { quota, retry_after }));
             }
         };
-        let reservation = Reservation::of(id, payer.server, charges, at);
+        let reservation = LimitReservation::of(id, payer.server, charges, at);
         Charged::begin(self, reservation, stage)
     }
 }
@@ -175,8 +175,8 @@ impl Payer<'_> {
     fn charges<'s>(
         &self,
         spending: impl Iterator<Item = &'s Spending>,
-    ) -> Result<SmallVec<[Charge; 4]>, Arc<Quota>> {
-        let mut charges: SmallVec<[Charge; 4]> = SmallVec::new();
+    ) -> Result<SmallVec<[LimitCharge; 4]>, Arc<Quota>> {
+        let mut charges: SmallVec<[LimitCharge; 4]> = SmallVec::new();
         let mut session: Option<Arc<str>> = None;
         for Spending {
             quota,
@@ -185,7 +185,7 @@ impl Payer<'_> {
         } in spending
         {
             // What is only tried has a quota of its own beside one that is enforced.
-            let same = |charge: &&mut Charge| charge.quota.id() == quota.id();
+            let same = |charge: &&mut LimitCharge| charge.quota.id() == quota.id();
             if let Some(charge) = charges.iter_mut().find(same) {
                 charge.amount = match charge.amount.checked_add(*amount) {
                     Some(sum) => sum,
@@ -198,12 +198,12 @@ impl Payer<'_> {
             if !enforced && charges.len() >= 2 * MOST_CHARGES {
                 continue;
             }
-            charges.push(Charge {
+            charges.push(LimitCharge {
                 quota: Arc::clone(quota),
-                caller: (quota.scope() != Scope::Server).then(|| self.caller.shared_id()),
+                caller: (quota.scope() != LimitScope::Server).then(|| self.caller.shared_id()),
                 session: self
                     .session
-                    .filter(|_| quota.scope() == Scope::Session)
+                    .filter(|_| quota.scope() == LimitScope::Session)
                     .map(|id| {
                         let digest = || session_digest(id).into();
                         Arc::clone(session.get_or_insert_with(digest))

@@ -17,7 +17,7 @@ use crate::lock::lock;
 use crate::mcp::params::Elicitation;
 use crate::mcp::reply::Refusal;
 use crate::session::{SessionOwner, SessionStore, TaskOwner, folded};
-use crate::store::{Answer, Settled, StoreError, Watched, answer_of};
+use crate::store::{Settled, StoreAnswer, StoreError, Watched, answer_of};
 use crate::waiting::Waiting;
 
 /// A [`SessionStore`] for one request, with what it has answered so far.
@@ -217,7 +217,7 @@ impl Sessions {
     fn tell(
         &self,
         what: impl Fn() -> Question,
-        tell: impl FnOnce(&dyn SessionStore) -> Answer<()>,
+        tell: impl FnOnce(&dyn SessionStore) -> StoreAnswer<()>,
     ) {
         let is_told = |known| matches!(known, Known::Done).then_some(Ok(()));
         let told = self.ask(&what, tell, Asked::Done, is_told);
@@ -231,7 +231,7 @@ impl Sessions {
     fn ask<T>(
         &self,
         question: impl FnOnce() -> Question,
-        ask: impl FnOnce(&dyn SessionStore) -> Answer<T>,
+        ask: impl FnOnce(&dyn SessionStore) -> StoreAnswer<T>,
         asked: impl FnOnce(Waiting<T, StoreError>) -> Asked,
         known: impl FnOnce(Known) -> Option<Result<T, StoreError>>,
     ) -> Result<T, StoreError> {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::window::TooMuch;
-use super::{Charge, Reserved};
+use super::{LimitCharge, LimitReserved};
 
 /// What the budgets say to a reservation.
 #[derive(Default)]
@@ -18,21 +18,21 @@ pub(super) struct Asked {
 
 impl Asked {
     /// What is said to a reservation for which there is room.
-    pub(super) fn answer(&self) -> Reserved {
+    pub(super) fn answer(&self) -> LimitReserved {
         match self.exceeded {
-            Some(charge) => Reserved::Exceeded {
+            Some(charge) => LimitReserved::Exceeded {
                 charge,
                 retry_after: self.wait,
             },
-            None => Reserved::Admitted { over: self.over },
+            None => LimitReserved::Admitted { over: self.over },
         }
     }
 
     /// Asks for each charge whether it would be admitted, and whether a budget would
     /// have to be made.
     pub(super) fn all(
-        charges: &[Charge],
-        mut ask: impl FnMut(usize, &Charge) -> Option<(Result<(), TooMuch>, bool)>,
+        charges: &[LimitCharge],
+        mut ask: impl FnMut(usize, &LimitCharge) -> Option<(Result<(), TooMuch>, bool)>,
     ) -> Self {
         let mut asked = Self::default();
         for (place, charge) in charges.iter().enumerate() {

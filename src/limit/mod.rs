@@ -36,43 +36,43 @@ pub use sqlite::SqliteLimitStore;
 use crate::audit::DecisionId;
 use crate::clock::Moment;
 use crate::policy::{Amount, Quota};
-use crate::store::{Answer, StoreError};
+use crate::store::{StoreAnswer, StoreError};
 
-pub use usage::{Usage, UsageFilter};
+pub use usage::{LimitFilter, LimitUsage};
 
 /// Counts what is used up; see
 /// [`PolicyLayer::limit_store`](crate::PolicyLayer::limit_store). The default is
 /// [`MemoryLimitStore`]; the example `own_limit_store` is a whole one.
 ///
-/// Budgets are told apart by [`Charge::quota`] (its [id](Quota::id)), by
-/// [`Reservation::server`] and by [`Charge::caller`]; inside of a budget with
-/// [`Scope::Session`](crate::Scope::Session) by [`Charge::session`].
+/// Budgets are told apart by [`LimitCharge::quota`] (its [id](Quota::id)), by
+/// [`LimitReservation::server`] and by [`LimitCharge::caller`]; inside of a budget with
+/// [`LimitScope::Session`](crate::LimitScope::Session) by [`LimitCharge::session`].
 ///
 /// No method may block, and whatever comes from outside has to be bounded. If one
 /// panics, it has not answered.
 pub trait LimitStore: Send + Sync + 'static {
     /// Charges all of it, or nothing if one of the quotas that are
-    /// [enforced](Charge::is_enforced) does not admit it.
+    /// [enforced](LimitCharge::is_enforced) does not admit it.
     ///
-    /// An [error at once](Answer::failed) says that nothing is charged, and nothing will
+    /// An [error at once](StoreAnswer::failed) says that nothing is charged, and nothing will
     /// be: such a reservation is not concluded.
     ///
     /// If the same reservation was [concluded](Self::conclude) before it gets here,
-    /// nothing is charged. One that was [`Full`](Reserved::Full) can come again, with
+    /// nothing is charged. One that was [`Full`](LimitReserved::Full) can come again, with
     /// fewer charges.
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved>;
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved>;
 
     /// What [`reserve`](Self::reserve) would say now. Nothing is charged by it, so it
     /// may be wrong by the time that it is known: what has to be approved is asked
     /// this before anybody is bothered. By default everything is admitted.
-    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn ask(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         let _ = reservation;
-        Answer::known(Reserved::Admitted { over: None })
+        StoreAnswer::known(LimitReserved::Admitted { over: None })
     }
 
     /// Tells what became of what was reserved, some time after it was asked for:
     /// perhaps before it was answered.
-    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment);
+    fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, now: Moment);
 
     /// Remembers that a client of this caller was given a state with which it can come
     /// back for a further round of a call. It is not asked about after ten minutes.
@@ -85,21 +85,26 @@ pub trait LimitStore: Send + Sync + 'static {
 
     /// Forgets such a state, and says whether it was remembered: then what was approved
     /// and charged with the first round is not asked for again.
-    fn use_state(&self, state: &StateId) -> Answer<bool> {
+    fn use_state(&self, state: &StateId) -> StoreAnswer<bool> {
         let _ = state;
-        Answer::known(false)
+        StoreAnswer::known(false)
     }
 
-    /// What is counted now, of what is [meant](UsageFilter::includes); no more than so
+    /// What is counted now, of what is [meant](LimitFilter::includes); no more than so
     /// many, in any order. What is charged meanwhile may be in it or not.
     ///
     /// This is for operators, who can wait for longer than a call: see
-    /// [`Answer::get_within`]. A store that has to look through all that it has counted
+    /// [`StoreAnswer::get_within`]. A store that has to look through all that it has counted
     /// may do so before it answers, so this does not belong where calls are served. By
     /// default it is an error.
-    fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Answer<Vec<Usage>> {
+    fn usage(
+        &self,
+        filter: &LimitFilter,
+        now: Moment,
+        most: usize,
+    ) -> StoreAnswer<Vec<LimitUsage>> {
         let _ = (filter, now, most);
-        Answer::failed(StoreError::of(
+        StoreAnswer::failed(StoreError::of(
             "this store of limits cannot tell what it has counted",
         ))
     }
@@ -109,9 +114,9 @@ pub trait LimitStore: Send + Sync + 'static {
     /// it may be forgotten if this fails.
     ///
     /// It is for operators, as [`usage`](Self::usage) is. By default it is an error.
-    fn reset(&self, filter: &UsageFilter, now: Moment) -> Answer<()> {
+    fn reset(&self, filter: &LimitFilter, now: Moment) -> StoreAnswer<()> {
         let _ = (filter, now);
-        Answer::failed(StoreError::of(
+        StoreAnswer::failed(StoreError::of(
             "this store of limits cannot forget what it has counted",
         ))
     }
@@ -124,15 +129,15 @@ pub trait LimitStore: Send + Sync + 'static {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         (**self).reserve(reservation)
     }
 
-    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn ask(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         (**self).ask(reservation)
     }
 
-    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+    fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, now: Moment) {
         (**self).conclude(reservation, conclusion, now);
     }
 
@@ -140,15 +145,20 @@ impl<S: LimitStore + ?Sized> LimitStore for Arc<S> {
         (**self).keep_state(state, caller, now);
     }
 
-    fn use_state(&self, state: &StateId) -> Answer<bool> {
+    fn use_state(&self, state: &StateId) -> StoreAnswer<bool> {
         (**self).use_state(state)
     }
 
-    fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Answer<Vec<Usage>> {
+    fn usage(
+        &self,
+        filter: &LimitFilter,
+        now: Moment,
+        most: usize,
+    ) -> StoreAnswer<Vec<LimitUsage>> {
         (**self).usage(filter, now, most)
     }
 
-    fn reset(&self, filter: &UsageFilter, now: Moment) -> Answer<()> {
+    fn reset(&self, filter: &LimitFilter, now: Moment) -> StoreAnswer<()> {
         (**self).reset(filter, now)
     }
 
@@ -191,34 +201,34 @@ const STATE_KEPT: Duration = Duration::from_secs(12 * 60);
 /// use std::sync::Arc;
 /// use std::time::Duration;
 /// use mcp_policy::{
-///     Amount, Charge, LimitStore, MemoryLimitStore, Moment, Period, Quota, Reservation, Reserved,
-///     Scope,
+///     Amount, LimitCharge, LimitStore, MemoryLimitStore, Moment, Period, Quota, LimitReservation, LimitReserved,
+///     LimitScope,
 /// };
 ///
 /// let minute = Period::Rolling(Duration::from_secs(60));
 /// let place = "/tools/run/limits/runs";
-/// let quota = Arc::new(Quota::new("team", place, minute, Amount::ONE, Scope::Caller));
+/// let quota = Arc::new(Quota::new("team", place, minute, Amount::ONE, LimitScope::Caller));
 /// let call = || {
-///     let charge = Charge::new(quota.clone(), Amount::ONE).of_caller("alice");
-///     Reservation::new("files", [charge], Moment::now())
+///     let charge = LimitCharge::new(quota.clone(), Amount::ONE).of_caller("alice");
+///     LimitReservation::new("files", [charge], Moment::now())
 /// };
 /// let store = MemoryLimitStore::default();
 /// # futures::executor::block_on(async {
-/// assert_eq!(store.reserve(&call()).get().await?, Reserved::Admitted { over: None });
+/// assert_eq!(store.reserve(&call()).get().await?, LimitReserved::Admitted { over: None });
 /// let second = store.reserve(&call()).get().await?;
-/// assert!(matches!(second, Reserved::Exceeded { charge: 0, .. }));
+/// assert!(matches!(second, LimitReserved::Exceeded { charge: 0, .. }));
 /// # Ok::<(), mcp_policy::StoreError>(())
 /// # }).unwrap();
 /// ```
 #[derive(Clone, Debug)]
-pub struct Reservation {
+pub struct LimitReservation {
     id: DecisionId,
     server: Arc<str>,
-    charges: SmallVec<[Charge; 4]>,
+    charges: SmallVec<[LimitCharge; 4]>,
     at: Moment,
 }
 
-impl Reservation {
+impl LimitReservation {
     /// What a message uses up that came to the server of this name (empty if it has
     /// none) at this time. Its id is one that has never been.
     ///
@@ -226,7 +236,7 @@ impl Reservation {
     /// one charge.
     pub fn new(
         server: impl Into<Arc<str>>,
-        charges: impl IntoIterator<Item = Charge>,
+        charges: impl IntoIterator<Item = LimitCharge>,
         at: Moment,
     ) -> Self {
         let charges = charges.into_iter().collect();
@@ -236,7 +246,7 @@ impl Reservation {
     pub(crate) fn of(
         id: DecisionId,
         server: Arc<str>,
-        charges: SmallVec<[Charge; 4]>,
+        charges: SmallVec<[LimitCharge; 4]>,
         at: Moment,
     ) -> Self {
         Self {
@@ -264,7 +274,7 @@ impl Reservation {
     }
 
     /// What it is charged. No two of these are for one budget.
-    pub fn charges(&self) -> &[Charge] {
+    pub fn charges(&self) -> &[LimitCharge] {
         &self.charges
     }
 
@@ -276,7 +286,7 @@ impl Reservation {
 
 /// What one message uses up of one quota.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Charge {
+pub struct LimitCharge {
     pub(crate) quota: Arc<Quota>,
     /// `None` if all callers count together.
     pub(crate) caller: Option<Arc<str>>,
@@ -285,7 +295,7 @@ pub struct Charge {
     pub(crate) enforced: bool,
 }
 
-impl Charge {
+impl LimitCharge {
     /// So much of this quota, which is enforced: of all callers together, unless it is
     /// said [of whom](Self::of_caller).
     pub fn new(quota: Arc<Quota>, amount: Amount) -> Self {
@@ -299,7 +309,7 @@ impl Charge {
     }
 
     /// The same, of what the caller of this [id](crate::Caller::id) has. A quota has a
-    /// budget for each caller unless its scope is [`Scope::Server`](crate::Scope::Server).
+    /// budget for each caller unless its scope is [`LimitScope::Server`](crate::LimitScope::Server).
     #[must_use]
     pub fn of_caller(self, caller: impl Into<Arc<str>>) -> Self {
         Self {
@@ -309,7 +319,7 @@ impl Charge {
     }
 
     /// The same, of what this session of the caller has. A quota has a budget for each
-    /// session if its scope is [`Scope::Session`](crate::Scope::Session).
+    /// session if its scope is [`LimitScope::Session`](crate::LimitScope::Session).
     #[must_use]
     pub fn of_session(self, session: impl Into<Arc<str>>) -> Self {
         Self {
@@ -358,22 +368,22 @@ impl Charge {
 }
 
 /// Without the amount, which can be the value of an argument.
-impl fmt::Debug for Charge {
+impl fmt::Debug for LimitCharge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Charge")
+        f.debug_struct("LimitCharge")
             .field("quota", &self.quota.place())
             .field("enforced", &self.enforced)
             .finish_non_exhaustive()
     }
 }
 
-/// What a store says to a [`Reservation`].
+/// What a store says to a [`LimitReservation`].
 ///
 /// Further answers may come, but no further fields: what a store says today it can say
 /// with every later version.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reserved {
+pub enum LimitReserved {
     /// All of it was charged.
     Admitted {
         /// The place among the charges of the first that is not enforced and was
@@ -401,7 +411,7 @@ pub enum Reserved {
 /// That is all there is, and a store has to know all of it: a further one would be a
 /// change that breaks stores, on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conclusion {
+pub enum LimitConclusion {
     /// The server was never called: all of it is given back.
     NotSent,
     /// The answer has ended. It stays charged, and is not under way any more.

@@ -6,18 +6,19 @@ use super::testing::{
 };
 use super::window::{Budget, Reading};
 use super::{
-    Charge, Conclusion, LimitStore, MemoryLimitStore, Reservation, Reserved, Usage, UsageFilter,
+    LimitCharge, LimitConclusion, LimitFilter, LimitReservation, LimitReserved, LimitStore,
+    LimitUsage, MemoryLimitStore,
 };
 use crate::clock::Moment;
-use crate::policy::{Amount, CalendarUnit, Period, Quota, Scope};
-use crate::store::Answer;
+use crate::policy::{Amount, CalendarUnit, LimitScope, Period, Quota};
+use crate::store::StoreAnswer;
 
 /// A minute before the next hour.
 const START: &str = "2026-11-25T04:59:00Z";
 
 fn of_sessions(place: &str, sessions: u32) -> Arc<Quota> {
     let max = Amount::from_millionths(9);
-    let quota = Quota::new("policy", place, seconds(60), max, Scope::Session);
+    let quota = Quota::new("policy", place, seconds(60), max, LimitScope::Session);
     Arc::new(quota.with_sessions(sessions))
 }
 
@@ -42,17 +43,17 @@ fn counted(budget: &mut Budget, quota: &Quota, now: Reading) -> Vec<(Option<Stri
 #[test]
 fn only_what_was_not_sent_is_given_back() {
     for period in [seconds(60), Period::Calendar(CalendarUnit::Minute)] {
-        let quota = quota("/a", period, 9, Scope::Caller);
+        let quota = quota("/a", period, 9, LimitScope::Caller);
         let mut budget = Budget::new(&quota);
         let one = charge(&quota, "alice", 3);
         for now in [at(1), at(2)] {
             budget.charge(&one, now, now);
         }
-        for conclusion in [Conclusion::Ended, Conclusion::BrokenOff] {
+        for conclusion in [LimitConclusion::Ended, LimitConclusion::BrokenOff] {
             budget.conclude(&one, at(1), conclusion, at(3));
             assert_eq!(counted(&mut budget, &quota, at(3)), [(None, 6)]);
         }
-        budget.conclude(&one, at(1), Conclusion::NotSent, at(3));
+        budget.conclude(&one, at(1), LimitConclusion::NotSent, at(3));
         assert_eq!(counted(&mut budget, &quota, at(3)), [(None, 3)]);
     }
 }
@@ -66,7 +67,7 @@ fn what_a_session_gives_back_is_taken_from_nobody_else() {
     for one in [&without, &within] {
         budget.charge(one, at(1), at(1));
     }
-    budget.conclude(&within, at(1), Conclusion::NotSent, at(2));
+    budget.conclude(&within, at(1), LimitConclusion::NotSent, at(2));
     let own = (Some("s".to_owned()), 0);
     assert_eq!(counted(&mut budget, &quota, at(2)), [(None, 2), own]);
 }
@@ -110,14 +111,17 @@ fn a_session_takes_room_if_it_has_a_budget_of_its_own() {
         call(&with_room_for(1), &of_sessions("/a", 1), Some("s")),
         ADMITTED
     );
-    assert_eq!(call(&with_room_for(1), &four, Some("s")), Reserved::Full);
+    assert_eq!(
+        call(&with_room_for(1), &four, Some("s")),
+        LimitReserved::Full
+    );
     let store = with_room_for(2);
     assert_eq!(call(&store, &four, Some("s")), ADMITTED);
     assert_eq!(call(&store, &four, Some("s")), ADMITTED);
     assert_eq!(call(&store, &four, None), ADMITTED);
-    assert_eq!(call(&store, &four, Some("t")), Reserved::Full);
+    assert_eq!(call(&store, &four, Some("t")), LimitReserved::Full);
     // Of all callers together there is one budget, whoever calls.
-    let of_all = quota("/a", seconds(60), 9, Scope::Server);
+    let of_all = quota("/a", seconds(60), 9, LimitScope::Server);
     assert_eq!(call(&with_room_for(1), &of_all, None), ADMITTED);
 }
 
@@ -125,18 +129,18 @@ fn a_session_takes_room_if_it_has_a_budget_of_its_own() {
 #[test]
 fn all_budgets_of_a_call_need_room() {
     let clock = ManualClock::at(START);
-    let quotas = ["/a", "/b", "/c"].map(|place| quota(place, seconds(60), 9, Scope::Caller));
+    let quotas = ["/a", "/b", "/c"].map(|place| quota(place, seconds(60), 9, LimitScope::Caller));
     let call = |store: &MemoryLimitStore| {
         let charges = quotas.each_ref().map(|quota| charge(quota, "alice", 1));
         reserve(store, &reservation(clock.now(), charges))
     };
     assert_eq!(
         call(&MemoryLimitStore::default().max_budgets(2)),
-        Reserved::Full
+        LimitReserved::Full
     );
     assert_eq!(call(&MemoryLimitStore::default().max_budgets(3)), ADMITTED);
     let of_one = |most| MemoryLimitStore::default().max_budgets_per_caller(most);
-    assert_eq!(call(&of_one(2)), Reserved::Full);
+    assert_eq!(call(&of_one(2)), LimitReserved::Full);
     assert_eq!(call(&of_one(3)), ADMITTED);
 }
 
@@ -145,7 +149,7 @@ fn budgets_of_all_callers_together_are_no_callers() {
     let clock = ManualClock::at(START);
     let store = MemoryLimitStore::default().max_budgets_per_caller(1);
     for place in ["/a", "/b", "/c"] {
-        let of_all = quota(place, seconds(60), 9, Scope::Server);
+        let of_all = quota(place, seconds(60), 9, LimitScope::Server);
         let call = reservation(clock.now(), [charge(&of_all, "alice", 1)]);
         assert_eq!(reserve(&store, &call), ADMITTED);
     }
@@ -157,7 +161,7 @@ fn what_has_expired_of_a_caller_makes_room_for_that_caller() {
     let store = MemoryLimitStore::default().max_budgets_per_caller(1);
     let mut clock = ManualClock::at(START);
     let call = |clock: &ManualClock, place: &str, window: u64, caller: &str| {
-        let quota = quota(place, seconds(window), 1, Scope::Caller);
+        let quota = quota(place, seconds(window), 1, LimitScope::Caller);
         reserve(
             &store,
             &reservation(clock.now(), [charge(&quota, caller, 1)]),
@@ -169,7 +173,7 @@ fn what_has_expired_of_a_caller_makes_room_for_that_caller() {
     }
     for caller in callers("hasty", 30) {
         assert_eq!(call(&clock, "/a", 60, &caller), ADMITTED);
-        assert_eq!(call(&clock, "/b", 60, &caller), Reserved::Full);
+        assert_eq!(call(&clock, "/b", 60, &caller), LimitReserved::Full);
     }
     clock.pass(Duration::from_secs(60));
     for caller in callers("hasty", 30) {
@@ -180,9 +184,12 @@ fn what_has_expired_of_a_caller_makes_room_for_that_caller() {
 #[test]
 fn what_is_under_way_takes_room_until_it_has_ended() {
     let mut clock = ManualClock::at(START);
-    let one = quota("/one", Period::Concurrent, 1, Scope::Caller);
-    let other = quota("/other", seconds(60), 1, Scope::Caller);
-    for (conclusion, lease) in [(Conclusion::Ended, 0), (Conclusion::BrokenOff, 60)] {
+    let one = quota("/one", Period::Concurrent, 1, LimitScope::Caller);
+    let other = quota("/other", seconds(60), 1, LimitScope::Caller);
+    for (conclusion, lease) in [
+        (LimitConclusion::Ended, 0),
+        (LimitConclusion::BrokenOff, 60),
+    ] {
         let store = MemoryLimitStore::default().max_budgets(1);
         let call = |clock: &ManualClock, quota| {
             let call = reservation(clock.now(), [charge(quota, "alice", 1)]);
@@ -191,11 +198,11 @@ fn what_is_under_way_takes_room_until_it_has_ended() {
         let (answer, under_way) = call(&clock, &one);
         assert_eq!(answer, ADMITTED);
         clock.pass(Duration::from_secs(1_000));
-        assert_eq!(call(&clock, &other).0, Reserved::Full);
+        assert_eq!(call(&clock, &other).0, LimitReserved::Full);
         store.conclude(&under_way, conclusion, clock.now());
         if lease > 0 {
             clock.pass(Duration::from_secs(lease - 1));
-            assert_eq!(call(&clock, &other).0, Reserved::Full);
+            assert_eq!(call(&clock, &other).0, LimitReserved::Full);
             clock.pass(Duration::from_secs(1));
         }
         assert_eq!(call(&clock, &other).0, ADMITTED, "{conclusion:?}");
@@ -204,7 +211,7 @@ fn what_is_under_way_takes_room_until_it_has_ended() {
 
 /// Of everything that is counted: the place, how much, and when it is free.
 fn seen(store: &MemoryLimitStore, now: Moment) -> Vec<(String, u64, Option<u64>)> {
-    let mut seen: Vec<_> = usage(store, &UsageFilter::default(), now, 100)
+    let mut seen: Vec<_> = usage(store, &LimitFilter::default(), now, 100)
         .iter()
         .map(|usage| {
             let free_in = usage.free_in().map(|wait| wait.as_secs());
@@ -223,9 +230,9 @@ fn every_kind_of_limit_can_be_seen_and_forgotten() {
         "/hourly",
         Period::Calendar(CalendarUnit::Hour),
         9,
-        Scope::Caller,
+        LimitScope::Caller,
     );
-    let under_way = quota("/under_way", Period::Concurrent, 9, Scope::Caller);
+    let under_way = quota("/under_way", Period::Concurrent, 9, LimitScope::Caller);
     let call = |clock: &ManualClock, amount| {
         let charges = [&hourly, &under_way].map(|quota| charge(quota, "alice", amount));
         let call = reservation(clock.now(), charges);
@@ -234,18 +241,18 @@ fn every_kind_of_limit_can_be_seen_and_forgotten() {
     };
     let of = |place: &str, used, free_in| (place.to_owned(), used, free_in);
     let (first, second) = (call(&clock, 2), call(&clock, 3));
-    store.conclude(&first, Conclusion::BrokenOff, clock.now());
+    store.conclude(&first, LimitConclusion::BrokenOff, clock.now());
     clock.pass(Duration::from_secs(10));
     assert_eq!(
         seen(&store, clock.now()),
         [of("/hourly", 5, Some(50)), of("/under_way", 5, None)]
     );
-    store.conclude(&second, Conclusion::Ended, clock.now());
+    store.conclude(&second, LimitConclusion::Ended, clock.now());
     assert_eq!(
         seen(&store, clock.now()),
         [of("/hourly", 5, Some(50)), of("/under_way", 2, Some(50))]
     );
-    reset(&store, &UsageFilter::default(), clock.now());
+    reset(&store, &LimitFilter::default(), clock.now());
     assert_eq!(seen(&store, clock.now()), []);
     clock.pass(Duration::from_secs(60));
     call(&clock, 4);
@@ -260,7 +267,7 @@ fn usage_tells_what_it_is_of() {
     let store = MemoryLimitStore::default();
     let mut clock = ManualClock::at(START);
     let call = |clock: &ManualClock, max| {
-        let quota = quota("/a", seconds(60), max, Scope::Caller);
+        let quota = quota("/a", seconds(60), max, LimitScope::Caller);
         reserve(
             &store,
             &reservation(clock.now(), [charge(&quota, "alice", 1)]),
@@ -270,13 +277,13 @@ fn usage_tells_what_it_is_of() {
     clock.pass(Duration::from_secs(20));
     // The policy says something else by now.
     assert_eq!(call(&clock, 7), ADMITTED);
-    let all_used = usage(&store, &UsageFilter::default(), clock.now(), 9);
+    let all_used = usage(&store, &LimitFilter::default(), clock.now(), 9);
     let [used] = all_used.as_slice() else {
         panic!("{all_used:?}");
     };
-    let told = Usage::new(
+    let told = LimitUsage::new(
         "server",
-        &quota("/a", seconds(60), 7, Scope::Caller),
+        &quota("/a", seconds(60), 7, LimitScope::Caller),
         used.used(),
     );
     let told = told.of_caller("alice").until_free(Duration::from_secs(60));
@@ -288,12 +295,12 @@ fn usage_tells_what_it_is_of() {
     assert_eq!(amounts, (2, 7));
     assert_eq!(used.free_in(), Some(Duration::from_secs(60)));
 
-    let meant = |filter: UsageFilter| {
+    let meant = |filter: LimitFilter| {
         let found = usage(&store, &filter, clock.now(), 9).len();
         assert_eq!(filter.includes(used), found == 1, "{filter:?}");
         found
     };
-    let all = UsageFilter::default;
+    let all = LimitFilter::default;
     for (this, other) in [
         (all().server("server"), all().server("serve")),
         (all().policy("policy"), all().policy("")),
@@ -310,7 +317,7 @@ fn usage_tells_what_it_is_of() {
 fn a_call_by_one_budget_twice_makes_one() {
     let store = MemoryLimitStore::default().max_budgets(2);
     let clock = ManualClock::at(START);
-    let quota = quota("/a", seconds(60), 100, Scope::Caller);
+    let quota = quota("/a", seconds(60), 100, LimitScope::Caller);
     let call = |caller| {
         reserve(
             &store,
@@ -321,7 +328,7 @@ fn a_call_by_one_budget_twice_makes_one() {
         assert_eq!(call("alice"), ADMITTED);
     }
     assert_eq!(call("bob"), ADMITTED);
-    assert_eq!(call("carol"), Reserved::Full);
+    assert_eq!(call("carol"), LimitReserved::Full);
 }
 
 /// Remembers nothing but what it is asked.
@@ -329,12 +336,12 @@ fn a_call_by_one_budget_twice_makes_one() {
 struct Durable(std::sync::Mutex<Vec<&'static str>>);
 
 impl LimitStore for Durable {
-    fn reserve(&self, _: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, _: &LimitReservation) -> StoreAnswer<LimitReserved> {
         self.0.lock().unwrap().push("reserve");
-        Answer::known(Reserved::Full)
+        StoreAnswer::known(LimitReserved::Full)
     }
 
-    fn conclude(&self, _: &Reservation, _: Conclusion, _: Moment) {
+    fn conclude(&self, _: &LimitReservation, _: LimitConclusion, _: Moment) {
         self.0.lock().unwrap().push("conclude");
     }
 
@@ -349,8 +356,8 @@ fn a_store_that_is_shared_is_the_store() {
     let durable = Arc::new(Durable::default());
     let shared: &dyn LimitStore = &Arc::clone(&durable);
     let call = reservation(clock.now(), []);
-    assert_eq!(reserve(shared, &call), Reserved::Full);
-    shared.conclude(&call, Conclusion::Ended, clock.now());
+    assert_eq!(reserve(shared, &call), LimitReserved::Full);
+    shared.conclude(&call, LimitConclusion::Ended, clock.now());
     assert_eq!(*durable.0.lock().unwrap(), ["reserve", "conclude"]);
     assert!(shared.outlives_process());
     let forgets: &dyn LimitStore = &Arc::new(MemoryLimitStore::default());
@@ -361,11 +368,11 @@ fn a_store_that_is_shared_is_the_store() {
 fn a_reservation_tells_a_store_everything() {
     let clock = ManualClock::at(START);
     let own = of_sessions("/a", 2);
-    let tried = Charge {
+    let tried = LimitCharge {
         enforced: false,
         ..of_session(charge(&own, "alice", 3), "s")
     };
-    let of_all = charge(&quota("/b", seconds(1), 4, Scope::Server), "alice", 5);
+    let of_all = charge(&quota("/b", seconds(1), 4, LimitScope::Server), "alice", 5);
     let one = reservation(clock.now(), [tried, of_all]);
     let two = reservation(clock.now(), []);
     assert_ne!(one.id(), two.id());

@@ -10,20 +10,20 @@ use crate::policy::{Amount, Quota};
 ///
 /// ```
 /// use std::time::Duration;
-/// use mcp_policy::{Amount, Period, Quota, Scope, Usage, UsageFilter};
+/// use mcp_policy::{Amount, Period, Quota, LimitScope, LimitUsage, LimitFilter};
 ///
 /// let minute = Period::Rolling(Duration::from_secs(60));
 /// let place = "/tools/run/limits/runs";
-/// let quota = Quota::new("team", place, minute, Amount::ONE, Scope::Caller);
-/// let usage = Usage::new("files", &quota, Amount::ONE)
+/// let quota = Quota::new("team", place, minute, Amount::ONE, LimitScope::Caller);
+/// let usage = LimitUsage::new("files", &quota, Amount::ONE)
 ///     .of_caller("alice")
 ///     .until_free(Duration::from_secs(20));
 /// assert_eq!(usage.max(), Amount::ONE);
-/// assert!(UsageFilter::default().caller("alice").includes(&usage));
-/// assert!(!UsageFilter::default().caller("bob").includes(&usage));
+/// assert!(LimitFilter::default().caller("alice").includes(&usage));
+/// assert!(!LimitFilter::default().caller("bob").includes(&usage));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Usage {
+pub struct LimitUsage {
     pub(crate) server: Box<str>,
     pub(crate) policy: Box<str>,
     pub(crate) place: Box<str>,
@@ -34,7 +34,7 @@ pub struct Usage {
     pub(crate) free_in: Option<Duration>,
 }
 
-impl Usage {
+impl LimitUsage {
     /// So much is used up of a quota, on the server of this name (empty if it has none):
     /// by all callers and sessions together, until something is known of them.
     pub fn new(server: impl Into<Box<str>>, quota: &Quota, used: Amount) -> Self {
@@ -50,14 +50,14 @@ impl Usage {
         }
     }
 
-    /// The same for one caller; see [`Charge::caller`](super::Charge::caller).
+    /// The same for one caller; see [`LimitCharge::caller`](super::LimitCharge::caller).
     #[must_use]
     pub fn of_caller(mut self, caller: impl Into<Box<str>>) -> Self {
         self.caller = Some(caller.into());
         self
     }
 
-    /// The same for one session; see [`Charge::session`](super::Charge::session).
+    /// The same for one session; see [`LimitCharge::session`](super::LimitCharge::session).
     #[must_use]
     pub fn of_session(mut self, session: impl Into<Box<str>>) -> Self {
         self.session = Some(session.into());
@@ -132,23 +132,23 @@ impl Usage {
     }
 }
 
-/// Which [usage](Usage) is meant: what is everything that was said of it. By
+/// Which [usage](LimitUsage) is meant: what is everything that was said of it. By
 /// default that is all.
 ///
 /// ```
-/// use mcp_policy::UsageFilter;
+/// use mcp_policy::LimitFilter;
 ///
-/// let of_alice = UsageFilter::default().caller("alice").place("/all_tools/limits/calls");
+/// let of_alice = LimitFilter::default().caller("alice").place("/all_tools/limits/calls");
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UsageFilter {
+pub struct LimitFilter {
     server: Option<Box<str>>,
     policy: Option<Box<str>>,
     place: Option<Box<str>>,
     caller: Option<Box<str>>,
 }
 
-impl UsageFilter {
+impl LimitFilter {
     /// Of the server of this name.
     #[must_use]
     pub fn server(mut self, server: impl Into<Box<str>>) -> Self {
@@ -178,7 +178,7 @@ impl UsageFilter {
     }
 
     /// Whether this is meant.
-    pub fn includes(&self, usage: &Usage) -> bool {
+    pub fn includes(&self, usage: &LimitUsage) -> bool {
         self.is_of(usage.server(), usage.caller()) && self.is_at(usage.policy(), usage.place())
     }
 

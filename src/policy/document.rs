@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 pub use self::approval::{Approver, RequireApproval};
-pub use self::limits::{Limit, MaxConcurrent, RateLimit, Reset, Window};
+pub use self::limits::{Limit, LimitWindow, MaxConcurrent, RateLimit, WindowReset};
 pub use self::pins::{DefinitionError, OnDrift, Pins};
 use super::condition::Operator;
 use crate::risk::RiskCategory;

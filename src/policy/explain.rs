@@ -15,7 +15,7 @@ use super::decision::{Decision, Outcome};
 use super::diagnostic::{printable, quote, unescape};
 use super::document::{Approver, Condition, Limit, PolicyDocument, Rule};
 use super::pins::Seen;
-use super::quota::{Amount, CalendarUnit, Period, Quota, Scope};
+use super::quota::{Amount, CalendarUnit, LimitScope, Period, Quota};
 use super::section::{Kind, Section};
 
 impl Policy {
@@ -76,13 +76,13 @@ impl Policy {
 /// `steps` and `decision`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation<'p> {
-    steps: Vec<Step>,
+    steps: Vec<ExplanationStep>,
     decision: Decision<'p>,
 }
 
 impl<'p> Explanation<'p> {
     /// What was looked at, in its order.
-    pub fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[ExplanationStep] {
         &self.steps
     }
 
@@ -96,7 +96,7 @@ impl<'p> Explanation<'p> {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
-pub enum Step {
+pub enum ExplanationStep {
     /// A name, and what the document says of it.
     #[non_exhaustive]
     Name {
@@ -146,7 +146,7 @@ pub enum Step {
     },
 }
 
-/// One condition of a [`Step::Check`] or a [`Step::Approval`].
+/// One condition of a [`ExplanationStep::Check`] or a [`ExplanationStep::Approval`].
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ConditionStep {
@@ -162,9 +162,9 @@ struct Watcher<'p, 's> {
     rules: &'p Rules,
     document: &'p PolicyDocument,
     seen: Seen<'s>,
-    steps: Vec<Step>,
+    steps: Vec<ExplanationStep>,
     /// Those that come behind all others.
-    approvals: Vec<Step>,
+    approvals: Vec<ExplanationStep>,
 }
 
 impl Watcher<'_, '_> {
@@ -180,7 +180,7 @@ impl Watcher<'_, '_> {
 
 impl Watch for Watcher<'_, '_> {
     fn named(&mut self, kind: Kind, name: &str, decision: &Decision<'_>) {
-        self.steps.push(Step::Name {
+        self.steps.push(ExplanationStep::Name {
             kind: kind.noun(),
             name: printable(name),
             rule: decision.rule().to_owned(),
@@ -189,7 +189,7 @@ impl Watch for Watcher<'_, '_> {
     }
 
     fn asked(&mut self, asked: &Asked<'_>) {
-        self.steps.push(Step::Check {
+        self.steps.push(ExplanationStep::Check {
             place: asked.check.place().to_owned(),
             conditions: self.conditions(&asked.conditions),
             truth: asked.truth,
@@ -198,7 +198,7 @@ impl Watch for Watcher<'_, '_> {
     }
 
     fn considered(&mut self, considered: &Considered<'_>) {
-        self.approvals.push(Step::Approval {
+        self.approvals.push(ExplanationStep::Approval {
             place: considered.approval.place().to_owned(),
             conditions: self.conditions(&considered.conditions),
             truth: considered.truth,
@@ -207,12 +207,12 @@ impl Watch for Watcher<'_, '_> {
     }
 }
 
-fn limit_step(document: &PolicyDocument, quota: &Quota) -> Step {
+fn limit_step(document: &PolicyDocument, quota: &Quota) -> ExplanationStep {
     let counts = limit_at(document, quota.place()).map(|limit| {
         let path = limit.increment_from.as_deref().map(printable);
         path.unwrap_or_else(|| limit.increment.unwrap_or(Amount::ONE).to_string())
     });
-    Step::Limit {
+    ExplanationStep::Limit {
         place: quota.place().to_owned(),
         // Of the short forms one call is one.
         counts: counts.unwrap_or_else(|| Amount::ONE.to_string()),
@@ -235,9 +235,9 @@ fn admits(quota: &Quota) -> String {
         Period::Concurrent => "at once".to_owned(),
     };
     let whose = match quota.scope() {
-        Scope::Session => "for each session",
-        Scope::Caller => "for each caller",
-        Scope::Server => "for all callers together",
+        LimitScope::Session => "for each session",
+        LimitScope::Caller => "for each caller",
+        LimitScope::Server => "for all callers together",
     };
     format!("{} {time} {whose}", quota.max())
 }
@@ -357,7 +357,7 @@ fn condition_at<'d>(document: &'d PolicyDocument, place: &str) -> Option<&'d Con
     check.conditions.get(index.parse::<usize>().ok()?)
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for ExplanationStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name {

@@ -9,7 +9,9 @@ use super::condition::{
     Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find_past,
 };
 use super::diagnostic::{Problem, Problems, join, printable};
-use super::document::{Limit, MaxConcurrent, Mode, PolicyDocument, RateLimit, Reset, Rule, Window};
+use super::document::{
+    Limit, LimitWindow, MaxConcurrent, Mode, PolicyDocument, RateLimit, Rule, WindowReset,
+};
 use super::quota::{Amount, CalendarUnit, Period, Quota, Spending};
 use crate::json::Kind;
 
@@ -155,7 +157,7 @@ impl Compiler<'_> {
 
     fn rate(&mut self, rate: &RateLimit) {
         let place = join(&self.limits, RateLimit::COUNTER);
-        let period = period(rate.window, Reset::Rolling);
+        let period = period(rate.window, WindowReset::Rolling);
         let quota = Quota::new(self.policy, place, period, rate.max, rate.scope);
         self.push(quota, Increment::Constant(Amount::ONE));
     }
@@ -228,14 +230,14 @@ impl Compiler<'_> {
 const HELP_NUMBER: &str = "a limit counts by a number in the arguments, such as `args.amount`, or in `caller.claims`; \
                            to count calls, leave this out";
 
-fn period(window: Window, reset: Reset) -> Period {
+fn period(window: LimitWindow, reset: WindowReset) -> Period {
     let unit = match window {
-        Window::MINUTE => Some(CalendarUnit::Minute),
-        Window::HOUR => Some(CalendarUnit::Hour),
-        Window::DAY => Some(CalendarUnit::Day),
+        LimitWindow::MINUTE => Some(CalendarUnit::Minute),
+        LimitWindow::HOUR => Some(CalendarUnit::Hour),
+        LimitWindow::DAY => Some(CalendarUnit::Day),
         _ => None,
     };
-    match unit.filter(|_| reset == Reset::Calendar) {
+    match unit.filter(|_| reset == WindowReset::Calendar) {
         Some(unit) => Period::Calendar(unit),
         None => Period::Rolling(Duration::from_secs(u64::from(window.as_secs()))),
     }

@@ -51,18 +51,18 @@ pub use self::decision::{Decision, Outcome};
 pub(crate) use self::diagnostic::unescape;
 pub use self::diagnostic::{Diagnostic, Severity};
 pub use self::document::{
-    Approver, Check, Condition, DefaultAction, DefinitionError, Instructions, Limit, MaxConcurrent,
-    MethodRule, Mode, OnDrift, Pins, PolicyDocument, RateLimit, RequireApproval, Reset, Rule,
-    RuleAction, Unwrap, Window,
+    Approver, Check, Condition, DefaultAction, DefinitionError, Instructions, Limit, LimitWindow,
+    MaxConcurrent, MethodRule, Mode, OnDrift, Pins, PolicyDocument, RateLimit, RequireApproval,
+    Rule, RuleAction, Unwrap, WindowReset,
 };
 pub use self::error::LoadError;
-pub use self::explain::{ConditionStep, Explanation, Step};
+pub use self::explain::{ConditionStep, Explanation, ExplanationStep};
 pub(crate) use self::limits::MOST_CHARGES;
 pub use self::listed::ListedTools;
 pub(crate) use self::listed::{ListEntry, ListedTool, Wants, text_digest};
 pub(crate) use self::pins::{DefinitionDigest, Definitions};
 pub(crate) use self::quota::Spending;
-pub use self::quota::{Amount, CalendarUnit, OnStoreError, Period, Quota, QuotaId, Scope};
+pub use self::quota::{Amount, CalendarUnit, LimitScope, OnStoreError, Period, Quota, QuotaId};
 pub use self::recommend::recommend;
 pub(crate) use self::risk::SeenRisk;
 pub(crate) use self::section::is_ordinary;

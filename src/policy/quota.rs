@@ -112,7 +112,7 @@ pub struct Quota {
     place: Box<str>,
     period: Period,
     max: Amount,
-    scope: Scope,
+    scope: LimitScope,
     sessions: u32,
     on_store_error: OnStoreError,
     on_deny: Option<Box<str>>,
@@ -142,7 +142,7 @@ impl fmt::Display for QuotaId {
 /// In which time a quota is counted.
 ///
 /// That is all there is, and a store has to know all of it, or
-/// [fail](crate::Answer::failed): a further one would be a change that breaks stores, on
+/// [fail](crate::StoreAnswer::failed): a further one would be a change that breaks stores, on
 /// purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Period {
@@ -193,9 +193,9 @@ impl CalendarUnit {
 /// See [the page on policies](crate::docs::policy#limits).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Scope"))]
 #[serde(rename_all = "lowercase")]
-pub enum Scope {
+pub enum LimitScope {
     /// Those of each session of each caller.
     Session,
     /// Those of each caller.
@@ -227,10 +227,10 @@ impl Quota {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use mcp_policy::{Amount, Period, Quota, Scope};
+    /// use mcp_policy::{Amount, Period, Quota, LimitScope};
     ///
     /// let minute = Period::Rolling(Duration::from_secs(60));
-    /// let quota = |max| Quota::new("team", "/tools/run/limits/runs", minute, max, Scope::Caller);
+    /// let quota = |max| Quota::new("team", "/tools/run/limits/runs", minute, max, LimitScope::Caller);
     /// assert_eq!(quota(Amount::ONE).max(), Amount::ONE);
     /// // What was counted is kept when more is allowed.
     /// assert_eq!(quota(Amount::ONE).id(), quota(Amount::from(100)).id());
@@ -240,7 +240,7 @@ impl Quota {
         place: impl Into<Box<str>>,
         period: Period,
         max: Amount,
-        scope: Scope,
+        scope: LimitScope,
     ) -> Self {
         let place = place.into();
         Self {
@@ -326,7 +326,7 @@ impl Quota {
     }
 
     /// Whose calls count together.
-    pub fn scope(&self) -> Scope {
+    pub fn scope(&self) -> LimitScope {
         self.scope
     }
 
@@ -350,16 +350,16 @@ impl Quota {
 /// Budgets of sessions that a caller has, unless the limit says otherwise.
 const DEFAULT_SESSIONS: u32 = 4;
 
-fn id_of(policy: &str, place: &str, period: Period, scope: Scope) -> QuotaId {
+fn id_of(policy: &str, place: &str, period: Period, scope: LimitScope) -> QuotaId {
     let (kind, seconds) = match period {
         Period::Rolling(window) => (b'r', window.as_secs()),
         Period::Calendar(unit) => (b'c', unit.length().as_secs()),
         Period::Concurrent => (b'n', 0),
     };
     let scope = match scope {
-        Scope::Session => b's',
-        Scope::Caller => b'c',
-        Scope::Server => b'a',
+        LimitScope::Session => b's',
+        LimitScope::Caller => b'c',
+        LimitScope::Server => b'a',
     };
     let mut digest = Sha256::new();
     // Lengths part what is variable, so that no two quotas are read alike.

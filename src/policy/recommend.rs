@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Amount, Check, Condition, DefaultAction, Operator, PolicyDocument, RateLimit, RequireApproval,
-    Rule, RuleAction, Window, is_ordinary,
+    Amount, Check, Condition, DefaultAction, LimitWindow, Operator, PolicyDocument, RateLimit,
+    RequireApproval, Rule, RuleAction, is_ordinary,
 };
 use crate::risk::{
     ActionRisk, Assessment, EvidencePlace, RiskCategory, Siblings, ToolDefinition, classify,
@@ -172,7 +172,7 @@ fn rate(category: RiskCategory) -> Option<RateLimit> {
         RiskCategory::Execute | RiskCategory::Unknown => RUNS,
         _ => return None,
     };
-    Some(RateLimit::new(Amount::from(most), Window::MINUTE))
+    Some(RateLimit::new(Amount::from(most), LimitWindow::MINUTE))
 }
 
 /// The category and the words that say so.

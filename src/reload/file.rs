@@ -59,7 +59,7 @@ pub struct PolicyFile {
 /// What has become of a [`PolicyFile`].
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug)]
-pub enum Reload<'a> {
+pub enum PolicyReload<'a> {
     /// This policy holds from the next request: another one than before, or the
     /// same again after the file did not load for a while.
     Loaded(&'a Policy),
@@ -91,18 +91,18 @@ impl PolicyFile {
     /// As with [`PolicyFile::watch`].
     ///
     /// ```no_run
-    /// use mcp_policy::{PolicyFile, Reload};
+    /// use mcp_policy::{PolicyFile, PolicyReload};
     ///
     /// let file = PolicyFile::watch_with("policy.json", |reload| match reload {
-    ///     Reload::Loaded(policy) => println!("now {}", policy.digest()),
-    ///     Reload::Failed(error) => eprintln!("{error}"),
+    ///     PolicyReload::Loaded(policy) => println!("now {}", policy.digest()),
+    ///     PolicyReload::Failed(error) => eprintln!("{error}"),
     ///     other => eprintln!("{other:?}"),
     /// })?;
     /// # Ok::<(), mcp_policy::LoadError>(())
     /// ```
     pub fn watch_with(
         path: impl AsRef<Path>,
-        report: impl Fn(Reload<'_>) + Send + 'static,
+        report: impl Fn(PolicyReload<'_>) + Send + 'static,
     ) -> Result<Self, LoadError> {
         let path = path.as_ref();
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -153,9 +153,9 @@ impl fmt::Debug for PolicyFile {
     }
 }
 
-fn log(path: &str, reload: Reload<'_>) {
+fn log(path: &str, reload: PolicyReload<'_>) {
     match reload {
-        Reload::Loaded(policy) => {
+        PolicyReload::Loaded(policy) => {
             tracing::info!(
                 target: "mcp_policy",
                 path,
@@ -166,7 +166,7 @@ fn log(path: &str, reload: Reload<'_>) {
                 tracing::warn!(target: "mcp_policy", path, "{warning}");
             }
         }
-        Reload::Failed(error) => {
+        PolicyReload::Failed(error) => {
             for problem in error.diagnostics() {
                 tracing::error!(target: "mcp_policy", path, "{problem}");
             }
@@ -180,7 +180,7 @@ fn log(path: &str, reload: Reload<'_>) {
                 "the old policy stays, the file does not load: {summary}"
             );
         }
-        Reload::Unwatched(why) => {
+        PolicyReload::Unwatched(why) => {
             tracing::error!(target: "mcp_policy", path, "changes of the policy file may go unnoticed: {why}");
         }
     }
@@ -296,7 +296,7 @@ fn wait_for_quiet_until(happened: &Receiver<()>, end: Instant) {
 /// Reads the file again.
 struct Reader {
     path: PathBuf,
-    report: Box<dyn Fn(Reload<'_>) + Send>,
+    report: Box<dyn Fn(PolicyReload<'_>) + Send>,
     noticed: Arc<Mutex<Noticed>>,
     watcher: Option<RecommendedWatcher>,
     watched: BTreeSet<PathBuf>,
@@ -307,7 +307,7 @@ struct Reader {
 impl Reader {
     fn new(
         path: &Path,
-        report: Box<dyn Fn(Reload<'_>) + Send>,
+        report: Box<dyn Fn(PolicyReload<'_>) + Send>,
         noticed: Arc<Mutex<Noticed>>,
     ) -> Self {
         Self {
@@ -328,7 +328,7 @@ impl Reader {
                 self.watcher = Some(watcher);
                 self.watch();
             }
-            Err(error) => self.report(Reload::Unwatched(&error.to_string())),
+            Err(error) => self.report(PolicyReload::Unwatched(&error.to_string())),
         }
     }
 
@@ -343,7 +343,7 @@ impl Reader {
                 return;
             }
             if let Some(trouble) = trouble {
-                self.report(Reload::Unwatched(&trouble));
+                self.report(PolicyReload::Unwatched(&trouble));
             }
             self.watch();
             self.read(live);
@@ -379,7 +379,7 @@ impl Reader {
             }
         }
         if let Some(trouble) = trouble {
-            self.report(Reload::Unwatched(&trouble));
+            self.report(PolicyReload::Unwatched(&trouble));
         }
     }
 
@@ -388,13 +388,13 @@ impl Reader {
             Ok(policy) => {
                 let is_restored = self.failed.take().is_some();
                 if live.replace(policy) || is_restored {
-                    self.report(Reload::Loaded(&live.current()));
+                    self.report(PolicyReload::Loaded(&live.current()));
                 }
             }
             Err(error) => {
                 let text = error.to_string();
                 if self.failed.as_ref() != Some(&text) {
-                    self.report(Reload::Failed(&error));
+                    self.report(PolicyReload::Failed(&error));
                     self.failed = Some(text);
                 }
             }
@@ -402,7 +402,7 @@ impl Reader {
     }
 
     /// Whoever is told may panic; the file is still watched.
-    fn report(&self, reload: Reload<'_>) {
+    fn report(&self, reload: PolicyReload<'_>) {
         let _ = asked("reload closure", || (self.report)(reload));
     }
 }

@@ -15,6 +15,6 @@ mod trail;
 
 pub use changes::PolicyChanges;
 #[cfg(feature = "watch")]
-pub use file::{PolicyFile, Reload};
+pub use file::{PolicyFile, PolicyReload};
 pub use live::LivePolicy;
 pub use source::PolicySource;

@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::store::{Answer, StoreError};
+use crate::store::{StoreAnswer, StoreError};
 pub(crate) use link::Link;
 
 /// So many questions wait for their answers at once.
@@ -265,10 +265,10 @@ impl<T> Begun<T> {
 
 impl<T: Send + 'static> Begun<T> {
     /// For those who do not wait for long.
-    pub(crate) fn into_answer(self) -> Answer<T> {
+    pub(crate) fn into_answer(self) -> StoreAnswer<T> {
         match self.0 {
-            Ok(answer) => Answer::pending(async { answer.await.unwrap_or(Err(ENDED)) }),
-            Err(error) => Answer::failed(error),
+            Ok(answer) => StoreAnswer::pending(async { answer.await.unwrap_or(Err(ENDED)) }),
+            Err(error) => StoreAnswer::failed(error),
         }
     }
 

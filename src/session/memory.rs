@@ -6,7 +6,7 @@ use super::{SessionOwner, SessionStore, TaskOwner};
 use crate::caller::Caller;
 use crate::lock::lock;
 use crate::mcp::params::Elicitation;
-use crate::store::Answer;
+use crate::store::StoreAnswer;
 
 const BOUNDS: Bounds = Bounds {
     in_all: 100_000,
@@ -33,39 +33,39 @@ impl Default for MemorySessionStore {
 }
 
 impl SessionStore for MemorySessionStore {
-    fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
+    fn begin_session(&self, session: &str, owner: SessionOwner) -> StoreAnswer<()> {
         let SessionOwner {
             caller,
             client,
             elicitation,
         } = owner;
         lock(&self.sessions).insert(session, &caller, (client, elicitation));
-        Answer::known(())
+        StoreAnswer::known(())
     }
 
-    fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>> {
+    fn session_owner(&self, session: &str, asking: &Caller) -> StoreAnswer<Option<SessionOwner>> {
         let owner = lock(&self.sessions).get(session, asking.id());
-        Answer::known(owner.map(|(caller, (client, elicitation))| SessionOwner {
+        StoreAnswer::known(owner.map(|(caller, (client, elicitation))| SessionOwner {
             caller,
             client,
             elicitation,
         }))
     }
 
-    fn end_session(&self, session: &str) -> Answer<()> {
+    fn end_session(&self, session: &str) -> StoreAnswer<()> {
         lock(&self.sessions).remove(session);
-        Answer::known(())
+        StoreAnswer::known(())
     }
 
-    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> StoreAnswer<()> {
         let TaskOwner { caller, tool } = owner;
         lock(&self.tasks).insert(task, &caller, tool);
-        Answer::known(())
+        StoreAnswer::known(())
     }
 
-    fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>> {
+    fn task_owner(&self, task: &str, asking: &Caller) -> StoreAnswer<Option<TaskOwner>> {
         let owner = lock(&self.tasks).get(task, asking.id());
-        Answer::known(owner.map(|(caller, tool)| TaskOwner { caller, tool }))
+        StoreAnswer::known(owner.map(|(caller, tool)| TaskOwner { caller, tool }))
     }
 
     fn answers_at_once(&self) -> bool {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::caller::Caller;
 use crate::mcp::params::Elicitation;
-use crate::store::Answer;
+use crate::store::StoreAnswer;
 
 pub use memory::MemorySessionStore;
 #[cfg(feature = "redis")]
@@ -52,22 +52,22 @@ pub use sqlite::SqliteSessionStore;
 pub trait SessionStore: Send + Sync + 'static {
     /// Remembers that the server began this session for this caller. Whoever
     /// had it first keeps it.
-    fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()>;
+    fn begin_session(&self, session: &str, owner: SessionOwner) -> StoreAnswer<()>;
 
     /// Whose session this is; `None` if it is not known. If it is the owner who
     /// is asking, that counts as a use.
-    fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>>;
+    fn session_owner(&self, session: &str, asking: &Caller) -> StoreAnswer<Option<SessionOwner>>;
 
     /// Forgets a session that has ended.
-    fn end_session(&self, session: &str) -> Answer<()>;
+    fn end_session(&self, session: &str) -> StoreAnswer<()>;
 
     /// Remembers that the server made this task out of a call of a tool.
     /// Whoever had it first keeps it.
-    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()>;
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> StoreAnswer<()>;
 
     /// Whose task this is; `None` if it is not known. If it is the owner who is
     /// asking, that counts as a use.
-    fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>>;
+    fn task_owner(&self, task: &str, asking: &Caller) -> StoreAnswer<Option<TaskOwner>>;
 
     /// Whether every answer is known at once; one that is not counts as none then.
     /// Asked once, when the layer gets the store. Where it is `false`, everything that
@@ -81,23 +81,23 @@ pub trait SessionStore: Send + Sync + 'static {
 
 #[deny(clippy::missing_trait_methods)]
 impl<S: SessionStore + ?Sized> SessionStore for Arc<S> {
-    fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
+    fn begin_session(&self, session: &str, owner: SessionOwner) -> StoreAnswer<()> {
         (**self).begin_session(session, owner)
     }
 
-    fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>> {
+    fn session_owner(&self, session: &str, asking: &Caller) -> StoreAnswer<Option<SessionOwner>> {
         (**self).session_owner(session, asking)
     }
 
-    fn end_session(&self, session: &str) -> Answer<()> {
+    fn end_session(&self, session: &str) -> StoreAnswer<()> {
         (**self).end_session(session)
     }
 
-    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> StoreAnswer<()> {
         (**self).begin_task(task, owner)
     }
 
-    fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>> {
+    fn task_owner(&self, task: &str, asking: &Caller) -> StoreAnswer<Option<TaskOwner>> {
         (**self).task_owner(task, asking)
     }
 

@@ -16,7 +16,7 @@ use rusqlite::Connection;
 use super::file::store_error;
 use crate::lock::lock;
 use crate::seam::seam_panicked;
-use crate::store::{Answer, StoreError};
+use crate::store::{StoreAnswer, StoreError};
 
 /// Questions that may wait. It takes about 100 ms to answer as many.
 const MOST_ASKED: usize = 1_024;
@@ -140,11 +140,11 @@ impl Worker {
     pub(crate) fn ask<T: Send + 'static, K: Task + 'static>(
         &self,
         task: impl FnOnce(Reply<T>) -> K,
-    ) -> Answer<T> {
+    ) -> StoreAnswer<T> {
         let (reply, answer) = oneshot::channel();
         match self.queue(Box::new(task(reply)), MOST_ASKED) {
-            Ok(()) => Answer::pending(async { answer.await.unwrap_or(Err(ENDED)) }),
-            Err(error) => Answer::failed(error),
+            Ok(()) => StoreAnswer::pending(async { answer.await.unwrap_or(Err(ENDED)) }),
+            Err(error) => StoreAnswer::failed(error),
         }
     }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use mcp_policy::{
-    Answer, Conclusion, LimitStore, MemoryLimitStore, Moment, PolicyLayer, Reservation, Reserved,
-    StoreError,
+    LimitConclusion, LimitReservation, LimitReserved, LimitStore, MemoryLimitStore, Moment,
+    PolicyLayer, StoreAnswer, StoreError,
 };
 
 use crate::cases::Target;
@@ -110,16 +110,16 @@ async fn t33_new_sessions_ids_connections_and_versions_gain_nothing() {
 struct Fails(MemoryLimitStore, std::sync::atomic::AtomicU32);
 
 impl LimitStore for Fails {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         let answer = self.0.reserve(reservation);
         let number = self.1.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         match number % 2 {
             0 => answer,
-            _ => Answer::pending(async { Err(StoreError::new("it is down")) }),
+            _ => StoreAnswer::pending(async { Err(StoreError::new("it is down")) }),
         }
     }
 
-    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+    fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, now: Moment) {
         self.0.conclude(reservation, conclusion, now);
     }
 }

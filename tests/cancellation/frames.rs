@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex};
 
 use mcp_policy::{
-    Answer, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
-    ApprovalStore, Approvals, Asked, AuditRecord, AuditSink, CallDigest, Caller, Conclusion,
-    Ending, FromClient, FromServer, LimitStore, MemoryApprovalStore, MemoryLimitStore,
-    MessageConnection, MessageGuard, Moment, NotDecided, Receipt, Reservation, Reserved, Ruling,
-    Used, Verdict,
+    ApprovalAsked, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
+    ApprovalStore, ApprovalUsed, Approvals, AuditRecord, AuditSink, CallDigest, Caller, Ending,
+    FromClient, FromServer, LimitConclusion, LimitReservation, LimitReserved, LimitStore,
+    MemoryApprovalStore, MemoryLimitStore, MessageConnection, MessageGuard, Moment, NotDecided,
+    Receipt, Ruling, StoreAnswer, Verdict,
 };
 use tokio_test::assert_pending;
 use tokio_test::task::spawn;
@@ -118,33 +118,38 @@ fn a_message_of_the_server_is_dropped() {
 /// Does what another store does, and takes a few polls to say so.
 pub(super) struct Slow<S>(pub(super) Arc<S>);
 
-fn slowly<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
-    Answer::pending(async {
+fn slowly<T: Send + 'static>(answer: StoreAnswer<T>) -> StoreAnswer<T> {
+    StoreAnswer::pending(async {
         wait(3).await;
         answer.get().await
     })
 }
 
 impl LimitStore for Slow<MemoryLimitStore> {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         slowly(self.0.reserve(reservation))
     }
 
-    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn ask(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         slowly(self.0.ask(reservation))
     }
 
-    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+    fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, now: Moment) {
         self.0.conclude(reservation, conclusion, now);
     }
 }
 
 impl ApprovalStore for Slow<MemoryApprovalStore> {
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
         slowly(self.0.ask(question))
     }
 
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed> {
         slowly(self.0.use_up(request, call, now))
     }
 
@@ -153,19 +158,19 @@ impl ApprovalStore for Slow<MemoryApprovalStore> {
         request: ApprovalId,
         ruling: &Ruling,
         now: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         slowly(self.0.decide(request, ruling, now))
     }
 
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool> {
         slowly(self.0.cancel(request, now))
     }
 
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
         slowly(self.0.get(request, now))
     }
 
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         self.0.list(states, now)
     }
 

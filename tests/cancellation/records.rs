@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use http::Request;
 use mcp_policy::{
-    Answer, AuditRecord, AuditSink, Caller, DecisionId, Ending, PolicyLayer, Receipt, SessionOwner,
-    SessionStore, TaskOwner,
+    AuditRecord, AuditSink, Caller, DecisionId, Ending, PolicyLayer, Receipt, SessionOwner,
+    SessionStore, StoreAnswer, TaskOwner,
 };
 use serde_json::{Value, json};
 use tokio_test::task::spawn;
@@ -276,28 +276,28 @@ fn a_service_that_fails_leaves_one_outcome() {
 struct Told(Mutex<Vec<String>>);
 
 impl SessionStore for Told {
-    fn begin_session(&self, session: &str, _: SessionOwner) -> Answer<()> {
+    fn begin_session(&self, session: &str, _: SessionOwner) -> StoreAnswer<()> {
         self.0.lock().unwrap().push(format!("begin {session}"));
-        Answer::known(())
+        StoreAnswer::known(())
     }
 
-    fn session_owner(&self, _: &str, _: &Caller) -> Answer<Option<SessionOwner>> {
-        Answer::known(None)
+    fn session_owner(&self, _: &str, _: &Caller) -> StoreAnswer<Option<SessionOwner>> {
+        StoreAnswer::known(None)
     }
 
-    fn end_session(&self, session: &str) -> Answer<()> {
+    fn end_session(&self, session: &str) -> StoreAnswer<()> {
         self.0.lock().unwrap().push(format!("end {session}"));
-        Answer::known(())
+        StoreAnswer::known(())
     }
 
-    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> StoreAnswer<()> {
         let told = format!("{task} of {}", owner.tool());
         self.0.lock().unwrap().push(told);
-        Answer::known(())
+        StoreAnswer::known(())
     }
 
-    fn task_owner(&self, _: &str, _: &Caller) -> Answer<Option<TaskOwner>> {
-        Answer::known(None)
+    fn task_owner(&self, _: &str, _: &Caller) -> StoreAnswer<Option<TaskOwner>> {
+        StoreAnswer::known(None)
     }
 }
 

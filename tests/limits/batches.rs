@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use mcp_policy::{Answer, Conclusion, LimitStore, Moment, PolicyLayer, Reservation, Reserved};
+use mcp_policy::{
+    LimitConclusion, LimitReservation, LimitReserved, LimitStore, Moment, PolicyLayer, StoreAnswer,
+};
 use serde_json::json;
 
 use crate::{Shared, layer, policy, post, send};
@@ -12,13 +14,13 @@ use crate::{Shared, layer, policy, post, send};
 struct Asked(Shared<Vec<usize>>);
 
 impl LimitStore for Asked {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         let charges = reservation.charges().len();
         self.0.lock().unwrap().push(charges);
-        Answer::known(Reserved::Admitted { over: None })
+        StoreAnswer::known(LimitReserved::Admitted { over: None })
     }
 
-    fn conclude(&self, _: &Reservation, _: Conclusion, _: Moment) {}
+    fn conclude(&self, _: &LimitReservation, _: LimitConclusion, _: Moment) {}
 }
 
 /// Each of the tools has 32 limits of its own.

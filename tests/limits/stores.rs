@@ -9,15 +9,15 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use http::Response;
 use mcp_policy::{
-    Answer, Caller, Clock, Conclusion, FromClient, LimitStore, MemoryLimitStore, MessageGuard,
-    Moment, PolicyLayer, Reservation, Reserved, StoreError,
+    Caller, Clock, FromClient, LimitConclusion, LimitReservation, LimitReserved, LimitStore,
+    MemoryLimitStore, MessageGuard, Moment, PolicyLayer, StoreAnswer, StoreError,
 };
 use tower::{Layer as _, Service as _, service_fn};
 
 use crate::server::{Body, OK, post};
 use crate::{Never, Shared, ToServer, admitted, json, layer, meta, passes, policy, run, send};
 
-type Answering = dyn Fn(&Reservation) -> Answer<Reserved> + Send + Sync;
+type Answering = dyn Fn(&LimitReservation) -> StoreAnswer<LimitReserved> + Send + Sync;
 
 /// Writes down what it is told, and answers as it is made to.
 #[derive(Clone)]
@@ -28,7 +28,7 @@ struct Scripted {
 
 impl Scripted {
     fn answering(
-        answer: impl Fn(&Reservation) -> Answer<Reserved> + Send + Sync + 'static,
+        answer: impl Fn(&LimitReservation) -> StoreAnswer<LimitReserved> + Send + Sync + 'static,
     ) -> Self {
         Self {
             told: Arc::default(),
@@ -42,12 +42,12 @@ impl Scripted {
 }
 
 impl LimitStore for Scripted {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         self.told.lock().unwrap().push("reserve".to_owned());
         (self.answer)(reservation)
     }
 
-    fn conclude(&self, _: &Reservation, conclusion: Conclusion, _: Moment) {
+    fn conclude(&self, _: &LimitReservation, conclusion: LimitConclusion, _: Moment) {
         self.told.lock().unwrap().push(format!("{conclusion:?}"));
     }
 }
@@ -59,14 +59,14 @@ fn limited(on_store_error: &str) -> PolicyLayer {
     .0
 }
 
-const ADMITTED: Reserved = Reserved::Admitted { over: None };
+const ADMITTED: LimitReserved = LimitReserved::Admitted { over: None };
 
 #[tokio::test]
 async fn a_store_that_fails_refuses_unless_the_limit_says_otherwise() {
-    let fails = || Answer::failed(StoreError::new("it is down"));
-    let never = || Answer::pending(future::pending());
+    let fails = || StoreAnswer::failed(StoreError::new("it is down"));
+    let never = || StoreAnswer::pending(future::pending());
     let told = [&["reserve"][..], &["reserve", "NotSent"]];
-    for (answer, told) in [fails as fn() -> Answer<Reserved>, never]
+    for (answer, told) in [fails as fn() -> StoreAnswer<LimitReserved>, never]
         .into_iter()
         .zip(told)
     {
@@ -98,7 +98,7 @@ async fn if_one_limit_denies_without_the_store_the_call_is_refused() {
              { "counter": "b", "window": 60, "max": 3 } ] } } }"#,
     );
     let layer = layer.limit_store(Scripted::answering(|_| {
-        Answer::failed(StoreError::new("down"))
+        StoreAnswer::failed(StoreError::new("down"))
     }));
     assert_eq!(send(&layer, run("{}")).await.1.code(), -31503);
     // Sessions are begun all the same, sixty a minute.
@@ -108,8 +108,9 @@ async fn if_one_limit_denies_without_the_store_the_call_is_refused() {
 
 #[tokio::test]
 async fn a_store_that_is_full_refuses() {
-    let layer =
-        limited("allow").limit_store(Scripted::answering(|_| Answer::known(Reserved::Full)));
+    let layer = limited("allow").limit_store(Scripted::answering(|_| {
+        StoreAnswer::known(LimitReserved::Full)
+    }));
     let (received, refused) = send(&layer, run("{}")).await;
     assert!(received.is_none());
     assert_eq!(refused.code(), -31503);
@@ -126,14 +127,15 @@ async fn what_is_only_tried_refuses_nothing_when_a_store_is_full() {
                 "tools": {{ "run": {{ "rate_limit": "9/minute" }} }} }}"#
         )
     };
-    let has_room_for_one = |reservation: &Reservation| match reservation.charges() {
+    let has_room_for_one = |reservation: &LimitReservation| match reservation.charges() {
         [one] if one.is_enforced() => ADMITTED,
-        _ => Reserved::Full,
+        _ => LimitReserved::Full,
     };
-    let at_once = move |reservation: &Reservation| Answer::known(has_room_for_one(reservation));
-    let later = move |reservation: &Reservation| {
+    let at_once =
+        move |reservation: &LimitReservation| StoreAnswer::known(has_room_for_one(reservation));
+    let later = move |reservation: &LimitReservation| {
         let answer = has_room_for_one(reservation);
-        Answer::pending(async move { Ok(answer) })
+        StoreAnswer::pending(async move { Ok(answer) })
     };
     for store in [Scripted::answering(at_once), Scripted::answering(later)] {
         let tried = layer(&of_two("shadow")).0.limit_store(store.clone());
@@ -144,7 +146,7 @@ async fn what_is_only_tried_refuses_nothing_when_a_store_is_full() {
         assert_eq!(refused.json()["error"]["data"]["rule"], "(limits full)");
         assert_eq!(store.take(), ["reserve"]);
     }
-    let full = Scripted::answering(|_| Answer::known(Reserved::Full));
+    let full = Scripted::answering(|_| StoreAnswer::known(LimitReserved::Full));
     let only_tried = policy(r#"{ "rate_limit": "9/minute", "mode": "shadow" }"#);
     let only_tried = layer(&only_tried).0.limit_store(full.clone());
     assert!(passes(&only_tried, run("{}")).await);
@@ -210,10 +212,10 @@ fn a_call_that_is_dropped_is_given_back_until_the_server_is_called() {
     }
 }
 
-fn later<T: Send + 'static>(polls: usize, answer: T) -> Answer<T> {
+fn later<T: Send + 'static>(polls: usize, answer: T) -> StoreAnswer<T> {
     match polls {
-        0 => Answer::known(answer),
-        _ => Answer::pending(async move {
+        0 => StoreAnswer::known(answer),
+        _ => StoreAnswer::pending(async move {
             wait(polls).await;
             Ok(answer)
         }),

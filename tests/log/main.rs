@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use mcp_policy::{
-    Answer, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
-    ApprovalStore, Asked, CallDigest, Caller, Conclusion, LimitStore, MessageGuard, Moment,
-    NotDecided, Reservation, Reserved, Ruling, SessionOwner, SessionStore, StoreError, TaskOwner,
-    Used,
+    ApprovalAsked, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
+    ApprovalStore, ApprovalUsed, CallDigest, Caller, LimitConclusion, LimitReservation,
+    LimitReserved, LimitStore, MessageGuard, Moment, NotDecided, Ruling, SessionOwner,
+    SessionStore, StoreAnswer, StoreError, TaskOwner,
 };
 use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
@@ -102,10 +102,10 @@ async fn decisions() {
 struct Away(Arc<AtomicBool>);
 
 impl Away {
-    fn answer<T>(&self, answer: T) -> Answer<T> {
+    fn answer<T>(&self, answer: T) -> StoreAnswer<T> {
         match self.0.load(Ordering::Relaxed) {
-            true => Answer::failed(StoreError::new("there is no power")),
-            false => Answer::known(answer),
+            true => StoreAnswer::failed(StoreError::new("there is no power")),
+            false => StoreAnswer::known(answer),
         }
     }
 
@@ -127,42 +127,42 @@ impl Away {
 }
 
 impl LimitStore for Away {
-    fn reserve(&self, _: &Reservation) -> Answer<Reserved> {
-        self.answer(Reserved::Admitted { over: None })
+    fn reserve(&self, _: &LimitReservation) -> StoreAnswer<LimitReserved> {
+        self.answer(LimitReserved::Admitted { over: None })
     }
 
-    fn conclude(&self, _: &Reservation, _: Conclusion, _: Moment) {}
+    fn conclude(&self, _: &LimitReservation, _: LimitConclusion, _: Moment) {}
 }
 
 impl SessionStore for Away {
-    fn begin_session(&self, _: &str, _: SessionOwner) -> Answer<()> {
+    fn begin_session(&self, _: &str, _: SessionOwner) -> StoreAnswer<()> {
         self.answer(())
     }
 
-    fn session_owner(&self, _: &str, _: &Caller) -> Answer<Option<SessionOwner>> {
+    fn session_owner(&self, _: &str, _: &Caller) -> StoreAnswer<Option<SessionOwner>> {
         self.answer(None)
     }
 
-    fn end_session(&self, _: &str) -> Answer<()> {
+    fn end_session(&self, _: &str) -> StoreAnswer<()> {
         self.answer(())
     }
 
-    fn begin_task(&self, _: &str, _: TaskOwner) -> Answer<()> {
+    fn begin_task(&self, _: &str, _: TaskOwner) -> StoreAnswer<()> {
         self.answer(())
     }
 
-    fn task_owner(&self, _: &str, _: &Caller) -> Answer<Option<TaskOwner>> {
+    fn task_owner(&self, _: &str, _: &Caller) -> StoreAnswer<Option<TaskOwner>> {
         self.answer(None)
     }
 }
 
 impl ApprovalStore for Away {
-    fn ask(&self, _: &ApprovalQuestion) -> Answer<Asked> {
-        self.answer(Asked::Full)
+    fn ask(&self, _: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
+        self.answer(ApprovalAsked::Full)
     }
 
-    fn use_up(&self, _: ApprovalId, _: &CallDigest, _: Moment) -> Answer<Used> {
-        self.answer(Used::NotApproved)
+    fn use_up(&self, _: ApprovalId, _: &CallDigest, _: Moment) -> StoreAnswer<ApprovalUsed> {
+        self.answer(ApprovalUsed::NotApproved)
     }
 
     fn decide(
@@ -170,19 +170,19 @@ impl ApprovalStore for Away {
         _: ApprovalId,
         _: &Ruling,
         _: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         self.answer(Err(NotDecided::Unknown))
     }
 
-    fn cancel(&self, _: ApprovalId, _: Moment) -> Answer<bool> {
+    fn cancel(&self, _: ApprovalId, _: Moment) -> StoreAnswer<bool> {
         self.answer(false)
     }
 
-    fn get(&self, _: ApprovalId, _: Moment) -> Answer<Option<ApprovalRequest>> {
+    fn get(&self, _: ApprovalId, _: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
         self.answer(None)
     }
 
-    fn list(&self, _: &[ApprovalState], _: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, _: &[ApprovalState], _: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         self.answer(Vec::new())
     }
 

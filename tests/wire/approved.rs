@@ -11,8 +11,9 @@ use futures::{FutureExt as _, StreamExt as _};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use mcp_policy::{
-    ApprovalEvent, ApprovalId, ApprovalState, ApprovalStore, Approvals, Asked, Caller, FromClient,
-    LivePolicy, MemoryApprovalStore, MessageGuard, Policy, PolicyLayer, RequestBody, Ruling,
+    ApprovalAsked, ApprovalEvent, ApprovalId, ApprovalState, ApprovalStore, Approvals, Caller,
+    FromClient, LivePolicy, MemoryApprovalStore, MessageGuard, Policy, PolicyLayer, RequestBody,
+    Ruling,
 };
 use serde_json::Value;
 use tower::{Layer as _, ServiceExt as _, service_fn};
@@ -523,9 +524,9 @@ async fn too_many_requests_of_a_caller_are_not_asked() {
 struct Broken(MemoryApprovalStore, bool);
 
 impl ApprovalStore for Broken {
-    fn ask(&self, _: &mcp_policy::ApprovalQuestion) -> mcp_policy::Answer<Asked> {
+    fn ask(&self, _: &mcp_policy::ApprovalQuestion) -> mcp_policy::StoreAnswer<ApprovalAsked> {
         assert!(self.1, "broken");
-        mcp_policy::Answer::failed(mcp_policy::StoreError::new("down"))
+        mcp_policy::StoreAnswer::failed(mcp_policy::StoreError::new("down"))
     }
 
     fn use_up(
@@ -533,7 +534,7 @@ impl ApprovalStore for Broken {
         request: ApprovalId,
         call: &mcp_policy::CallDigest,
         now: mcp_policy::Moment,
-    ) -> mcp_policy::Answer<mcp_policy::Used> {
+    ) -> mcp_policy::StoreAnswer<mcp_policy::ApprovalUsed> {
         self.0.use_up(request, call, now)
     }
 
@@ -542,11 +543,15 @@ impl ApprovalStore for Broken {
         request: ApprovalId,
         ruling: &Ruling,
         now: mcp_policy::Moment,
-    ) -> mcp_policy::Answer<Result<mcp_policy::ApprovalRequest, mcp_policy::NotDecided>> {
+    ) -> mcp_policy::StoreAnswer<Result<mcp_policy::ApprovalRequest, mcp_policy::NotDecided>> {
         self.0.decide(request, ruling, now)
     }
 
-    fn cancel(&self, request: ApprovalId, now: mcp_policy::Moment) -> mcp_policy::Answer<bool> {
+    fn cancel(
+        &self,
+        request: ApprovalId,
+        now: mcp_policy::Moment,
+    ) -> mcp_policy::StoreAnswer<bool> {
         self.0.cancel(request, now)
     }
 
@@ -554,7 +559,7 @@ impl ApprovalStore for Broken {
         &self,
         request: ApprovalId,
         now: mcp_policy::Moment,
-    ) -> mcp_policy::Answer<Option<mcp_policy::ApprovalRequest>> {
+    ) -> mcp_policy::StoreAnswer<Option<mcp_policy::ApprovalRequest>> {
         self.0.get(request, now)
     }
 
@@ -562,7 +567,7 @@ impl ApprovalStore for Broken {
         &self,
         states: &[ApprovalState],
         now: mcp_policy::Moment,
-    ) -> mcp_policy::Answer<Vec<mcp_policy::ApprovalRequest>> {
+    ) -> mcp_policy::StoreAnswer<Vec<mcp_policy::ApprovalRequest>> {
         self.0.list(states, now)
     }
 

@@ -7,7 +7,7 @@ use std::{future, pin::Pin};
 
 use http::{Method, Response};
 use mcp_policy::{
-    Answer, Caller, MemorySessionStore, PolicyLayer, SessionOwner, SessionStore, StoreError,
+    Caller, MemorySessionStore, PolicyLayer, SessionOwner, SessionStore, StoreAnswer, StoreError,
     TaskOwner,
 };
 
@@ -18,11 +18,11 @@ use crate::server::{ALLOW_ALL, Exchange, call, pieces, post};
 #[derive(Clone)]
 pub(crate) struct Later<S>(pub(crate) S);
 
-pub(crate) fn later<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
+pub(crate) fn later<T: Send + 'static>(answer: StoreAnswer<T>) -> StoreAnswer<T> {
     let mut answer: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>> =
         Box::pin(answer.get());
     let mut polled = false;
-    Answer::pending(future::poll_fn(move |context| {
+    StoreAnswer::pending(future::poll_fn(move |context| {
         if std::mem::replace(&mut polled, true) {
             return answer.as_mut().poll(context);
         }
@@ -32,25 +32,25 @@ pub(crate) fn later<T: Send + 'static>(answer: Answer<T>) -> Answer<T> {
 }
 
 impl<S: SessionStore + Clone> SessionStore for Later<S> {
-    fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
+    fn begin_session(&self, session: &str, owner: SessionOwner) -> StoreAnswer<()> {
         later(self.0.begin_session(session, owner))
     }
 
-    fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>> {
+    fn session_owner(&self, session: &str, asking: &Caller) -> StoreAnswer<Option<SessionOwner>> {
         later(self.0.session_owner(session, asking))
     }
 
-    fn end_session(&self, session: &str) -> Answer<()> {
+    fn end_session(&self, session: &str) -> StoreAnswer<()> {
         later(self.0.end_session(session))
     }
 
-    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> StoreAnswer<()> {
         let (store, task) = (self.0.clone(), task.to_owned());
         let begin = async move { store.begin_task(&task, owner).get().await };
-        later(Answer::pending(begin))
+        later(StoreAnswer::pending(begin))
     }
 
-    fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>> {
+    fn task_owner(&self, task: &str, asking: &Caller) -> StoreAnswer<Option<TaskOwner>> {
         later(self.0.task_owner(task, asking))
     }
 }
@@ -61,24 +61,24 @@ struct Never {
 }
 
 impl SessionStore for Never {
-    fn begin_session(&self, _: &str, _: SessionOwner) -> Answer<()> {
-        Answer::pending(future::pending())
+    fn begin_session(&self, _: &str, _: SessionOwner) -> StoreAnswer<()> {
+        StoreAnswer::pending(future::pending())
     }
 
-    fn session_owner(&self, _: &str, _: &Caller) -> Answer<Option<SessionOwner>> {
-        Answer::pending(future::pending())
+    fn session_owner(&self, _: &str, _: &Caller) -> StoreAnswer<Option<SessionOwner>> {
+        StoreAnswer::pending(future::pending())
     }
 
-    fn end_session(&self, _: &str) -> Answer<()> {
-        Answer::pending(future::pending())
+    fn end_session(&self, _: &str) -> StoreAnswer<()> {
+        StoreAnswer::pending(future::pending())
     }
 
-    fn begin_task(&self, _: &str, _: TaskOwner) -> Answer<()> {
-        Answer::pending(future::pending())
+    fn begin_task(&self, _: &str, _: TaskOwner) -> StoreAnswer<()> {
+        StoreAnswer::pending(future::pending())
     }
 
-    fn task_owner(&self, _: &str, _: &Caller) -> Answer<Option<TaskOwner>> {
-        Answer::pending(future::pending())
+    fn task_owner(&self, _: &str, _: &Caller) -> StoreAnswer<Option<TaskOwner>> {
+        StoreAnswer::pending(future::pending())
     }
 
     fn answers_at_once(&self) -> bool {

@@ -325,23 +325,23 @@ async fn what_may_not_be_called_now_has_no_task() {
 struct Broken;
 
 impl SessionStore for Broken {
-    fn begin_session(&self, _: &str, _: SessionOwner) -> mcp_policy::Answer<()> {
+    fn begin_session(&self, _: &str, _: SessionOwner) -> mcp_policy::StoreAnswer<()> {
         panic!("no session is begun")
     }
 
-    fn session_owner(&self, _: &str, _: &Caller) -> mcp_policy::Answer<Option<SessionOwner>> {
+    fn session_owner(&self, _: &str, _: &Caller) -> mcp_policy::StoreAnswer<Option<SessionOwner>> {
         panic!("no session is known")
     }
 
-    fn end_session(&self, _: &str) -> mcp_policy::Answer<()> {
+    fn end_session(&self, _: &str) -> mcp_policy::StoreAnswer<()> {
         panic!("no session is ended")
     }
 
-    fn begin_task(&self, _: &str, _: TaskOwner) -> mcp_policy::Answer<()> {
+    fn begin_task(&self, _: &str, _: TaskOwner) -> mcp_policy::StoreAnswer<()> {
         panic!("no task is begun")
     }
 
-    fn task_owner(&self, _: &str, _: &Caller) -> mcp_policy::Answer<Option<TaskOwner>> {
+    fn task_owner(&self, _: &str, _: &Caller) -> mcp_policy::StoreAnswer<Option<TaskOwner>> {
         panic!("no task is known")
     }
 }

@@ -396,7 +396,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use futures_util::FutureExt as _;
-    use mcp_policy::{Answer, MemoryApprovalStore, SessionOwner, TaskOwner};
+    use mcp_policy::{MemoryApprovalStore, SessionOwner, StoreAnswer, TaskOwner};
 
     use super::*;
 
@@ -405,28 +405,28 @@ mod tests {
     struct Slow(AtomicUsize);
 
     impl SessionStore for Slow {
-        fn begin_session(&self, _: &str, _: SessionOwner) -> Answer<()> {
-            Answer::known(())
+        fn begin_session(&self, _: &str, _: SessionOwner) -> StoreAnswer<()> {
+            StoreAnswer::known(())
         }
 
-        fn session_owner(&self, _: &str, _: &Caller) -> Answer<Option<SessionOwner>> {
+        fn session_owner(&self, _: &str, _: &Caller) -> StoreAnswer<Option<SessionOwner>> {
             self.0.fetch_add(1, Ordering::Relaxed);
-            Answer::pending(async {
+            StoreAnswer::pending(async {
                 tokio::task::yield_now().await;
                 Ok(None)
             })
         }
 
-        fn end_session(&self, _: &str) -> Answer<()> {
-            Answer::known(())
+        fn end_session(&self, _: &str) -> StoreAnswer<()> {
+            StoreAnswer::known(())
         }
 
-        fn begin_task(&self, _: &str, _: TaskOwner) -> Answer<()> {
-            Answer::known(())
+        fn begin_task(&self, _: &str, _: TaskOwner) -> StoreAnswer<()> {
+            StoreAnswer::known(())
         }
 
-        fn task_owner(&self, _: &str, _: &Caller) -> Answer<Option<TaskOwner>> {
-            Answer::known(None)
+        fn task_owner(&self, _: &str, _: &Caller) -> StoreAnswer<Option<TaskOwner>> {
+            StoreAnswer::known(None)
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use mcp_policy::{Policy, PolicyFile, Reload};
+use mcp_policy::{Policy, PolicyFile, PolicyReload};
 
 use crate::{admin::News, diagnostics, failure::Failure, state::Keeps};
 
@@ -23,11 +23,11 @@ pub(crate) fn watch(
     let file = PolicyFile::watch_with(path, move |reload| {
         say(&name, keeps, reload);
         match reload {
-            Reload::Loaded(policy) => {
+            PolicyReload::Loaded(policy) => {
                 again(policy);
                 told.policies_are(&[(&*name, policy)].into());
             }
-            Reload::Failed(_) => {
+            PolicyReload::Failed(_) => {
                 let name = name.display();
                 told.tell(&format!(
                     "{name} does not load: the policy from before still holds"
@@ -45,20 +45,20 @@ pub(crate) fn watch(
 }
 
 /// Says on stderr what has become of the policy.
-fn say(path: &Path, keeps: Keeps, reload: Reload<'_>) {
+fn say(path: &Path, keeps: Keeps, reload: PolicyReload<'_>) {
     let name = path.display();
     match reload {
-        Reload::Loaded(policy) => {
+        PolicyReload::Loaded(policy) => {
             warn(path, policy, keeps);
             tracing::info!(policy = %name, digest = policy.digest(), "loaded again");
         }
-        Reload::Failed(error) => {
+        PolicyReload::Failed(error) => {
             let colour = diagnostics::colours(io::stderr().is_terminal());
             let problems = diagnostics::text(path, error, colour);
             let _ = writeln!(io::stderr(), "{problems}");
             tracing::error!(policy = %name, "not loaded again: the policy from before still holds");
         }
-        Reload::Unwatched(why) => {
+        PolicyReload::Unwatched(why) => {
             tracing::error!(policy = %name, why, "changes of the policy may go unnoticed: restart after one");
         }
         other => tracing::warn!(policy = %name, ?other, "something became of the policy"),

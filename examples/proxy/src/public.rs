@@ -204,8 +204,11 @@ mod tests {
     struct Slow(std::sync::atomic::AtomicUsize);
 
     impl mcp_policy::ApprovalStore for Slow {
-        fn ask(&self, _: &mcp_policy::ApprovalQuestion) -> mcp_policy::Answer<mcp_policy::Asked> {
-            mcp_policy::Answer::pending(future::pending())
+        fn ask(
+            &self,
+            _: &mcp_policy::ApprovalQuestion,
+        ) -> mcp_policy::StoreAnswer<mcp_policy::ApprovalAsked> {
+            mcp_policy::StoreAnswer::pending(future::pending())
         }
 
         fn use_up(
@@ -213,8 +216,8 @@ mod tests {
             _: ApprovalId,
             _: &mcp_policy::CallDigest,
             _: mcp_policy::Moment,
-        ) -> mcp_policy::Answer<mcp_policy::Used> {
-            mcp_policy::Answer::pending(future::pending())
+        ) -> mcp_policy::StoreAnswer<mcp_policy::ApprovalUsed> {
+            mcp_policy::StoreAnswer::pending(future::pending())
         }
 
         fn decide(
@@ -222,30 +225,30 @@ mod tests {
             _: ApprovalId,
             _: &mcp_policy::Ruling,
             _: mcp_policy::Moment,
-        ) -> mcp_policy::Answer<Result<mcp_policy::ApprovalRequest, mcp_policy::NotDecided>>
+        ) -> mcp_policy::StoreAnswer<Result<mcp_policy::ApprovalRequest, mcp_policy::NotDecided>>
         {
-            mcp_policy::Answer::pending(future::pending())
+            mcp_policy::StoreAnswer::pending(future::pending())
         }
 
-        fn cancel(&self, _: ApprovalId, _: mcp_policy::Moment) -> mcp_policy::Answer<bool> {
-            mcp_policy::Answer::pending(future::pending())
+        fn cancel(&self, _: ApprovalId, _: mcp_policy::Moment) -> mcp_policy::StoreAnswer<bool> {
+            mcp_policy::StoreAnswer::pending(future::pending())
         }
 
         fn get(
             &self,
             _: ApprovalId,
             _: mcp_policy::Moment,
-        ) -> mcp_policy::Answer<Option<mcp_policy::ApprovalRequest>> {
+        ) -> mcp_policy::StoreAnswer<Option<mcp_policy::ApprovalRequest>> {
             self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            mcp_policy::Answer::pending(future::pending())
+            mcp_policy::StoreAnswer::pending(future::pending())
         }
 
         fn list(
             &self,
             _: &[ApprovalState],
             _: mcp_policy::Moment,
-        ) -> mcp_policy::Answer<Vec<mcp_policy::ApprovalRequest>> {
-            mcp_policy::Answer::pending(future::pending())
+        ) -> mcp_policy::StoreAnswer<Vec<mcp_policy::ApprovalRequest>> {
+            mcp_policy::StoreAnswer::pending(future::pending())
         }
 
         fn changes(&self) -> mcp_policy::ApprovalChanges {

@@ -7,8 +7,8 @@ mod counted;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use mcp_policy::{
-    ApprovalStore, MemoryLimitStore, MemorySessionStore, MessageGuard, PolicyLayer, RedisState,
-    RequestStateKeys, SessionStore, SqliteState, StoreError, Usage, UsageFilter,
+    ApprovalStore, LimitFilter, LimitUsage, MemoryLimitStore, MemorySessionStore, MessageGuard,
+    PolicyLayer, RedisState, RequestStateKeys, SessionStore, SqliteState, StoreError,
 };
 use tokio::time::timeout;
 
@@ -105,9 +105,9 @@ impl State {
     /// What is counted, of what is meant; no more than so many.
     pub(crate) async fn usage(
         &self,
-        filter: &UsageFilter,
+        filter: &LimitFilter,
         most: usize,
-    ) -> Result<Vec<Usage>, Failure> {
+    ) -> Result<Vec<LimitUsage>, Failure> {
         let opened = self.counted_before().await?;
         let found = opened.counted().usage(filter, most).await;
         opened.close().await;
@@ -115,7 +115,7 @@ impl State {
     }
 
     /// Forgets what is counted, of what is meant.
-    pub(crate) async fn reset(&self, filter: &UsageFilter) -> Result<(), Failure> {
+    pub(crate) async fn reset(&self, filter: &LimitFilter) -> Result<(), Failure> {
         let opened = self.counted_before().await?;
         let done = opened.counted().reset(filter).await;
         opened.close().await;

@@ -4,7 +4,8 @@ use futures::{FutureExt as _, StreamExt as _};
 use super::*;
 use crate::approval::testing::{Asking, demand, question};
 use crate::approval::{
-    ApprovalEvent, ApprovalQuestion, Asked, CallDigest, Decider, MemoryApprovalStore, Used,
+    ApprovalAsked, ApprovalEvent, ApprovalQuestion, ApprovalUsed, CallDigest, Decider,
+    MemoryApprovalStore,
 };
 use crate::limit::testing::ManualClock;
 
@@ -57,7 +58,7 @@ fn applications_see_what_waits_and_decide() {
             assert_eq!(event, Some(ApprovalEvent::Changed(request, state)));
         }
     });
-    assert_eq!(Asking(&store).use_up(&calls[0], one), Used::Now);
+    assert_eq!(Asking(&store).use_up(&calls[0], one), ApprovalUsed::Now);
     assert_eq!(format!("{approvals:?}"), "Approvals { .. }");
 }
 
@@ -65,12 +66,12 @@ fn applications_see_what_waits_and_decide() {
 struct Broken;
 
 impl ApprovalStore for Broken {
-    fn ask(&self, _: &ApprovalQuestion) -> Answer<Asked> {
-        Answer::known(Asked::Full)
+    fn ask(&self, _: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
+        StoreAnswer::known(ApprovalAsked::Full)
     }
 
-    fn use_up(&self, _: ApprovalId, _: &CallDigest, _: Moment) -> Answer<Used> {
-        Answer::known(Used::NotApproved)
+    fn use_up(&self, _: ApprovalId, _: &CallDigest, _: Moment) -> StoreAnswer<ApprovalUsed> {
+        StoreAnswer::known(ApprovalUsed::NotApproved)
     }
 
     fn decide(
@@ -78,20 +79,20 @@ impl ApprovalStore for Broken {
         _: ApprovalId,
         _: &Ruling,
         _: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         panic!("on purpose");
     }
 
-    fn cancel(&self, _: ApprovalId, _: Moment) -> Answer<bool> {
-        Answer::known(false)
+    fn cancel(&self, _: ApprovalId, _: Moment) -> StoreAnswer<bool> {
+        StoreAnswer::known(false)
     }
 
-    fn get(&self, _: ApprovalId, _: Moment) -> Answer<Option<ApprovalRequest>> {
-        Answer::failed(StoreError::new("there is no power"))
+    fn get(&self, _: ApprovalId, _: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
+        StoreAnswer::failed(StoreError::new("there is no power"))
     }
 
-    fn list(&self, _: &[ApprovalState], _: Moment) -> Answer<Vec<ApprovalRequest>> {
-        Answer::pending(std::future::pending())
+    fn list(&self, _: &[ApprovalState], _: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
+        StoreAnswer::pending(std::future::pending())
     }
 
     fn changes(&self) -> ApprovalChanges {

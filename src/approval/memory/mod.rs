@@ -11,11 +11,11 @@ use std::time::Instant;
 use super::changes::ApprovalChanges;
 use super::digest::CallDigest;
 use super::question::ApprovalQuestion;
-use super::request::{ApprovalId, ApprovalRequest, ApprovalState, Used};
+use super::request::{ApprovalId, ApprovalRequest, ApprovalState, ApprovalUsed};
 use super::ruling::{NotDecided, Ruling};
-use super::{ApprovalStore, Asked};
+use super::{ApprovalAsked, ApprovalStore};
 use crate::clock::Moment;
-use crate::store::{Answer, StoreError};
+use crate::store::{StoreAnswer, StoreError};
 use table::Table;
 
 /// An [`ApprovalStore`] in the memory of this process: an approval is used once under
@@ -48,10 +48,10 @@ pub struct MemoryApprovalStore {
 
 impl MemoryApprovalStore {
     /// Does something with what is known now.
-    fn known<T>(&self, now: Moment, get: impl FnOnce(&mut Table, Instant) -> T) -> Answer<T> {
+    fn known<T>(&self, now: Moment, get: impl FnOnce(&mut Table, Instant) -> T) -> StoreAnswer<T> {
         // If something was left half done, nothing is approved any more.
         let Ok(mut table) = self.table.lock() else {
-            return Answer::failed(StoreError::PANICKED);
+            return StoreAnswer::failed(StoreError::PANICKED);
         };
         let now = table.pass_time(now.instant);
         let known = get(&mut table, now);
@@ -63,22 +63,27 @@ impl MemoryApprovalStore {
         if !changed.is_empty() {
             self.changes.ring();
         }
-        Answer::known(known)
+        StoreAnswer::known(known)
     }
 }
 
 impl ApprovalStore for MemoryApprovalStore {
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
         match ApprovalRequest::new(question) {
             Ok(request) => self.known(question.at(), |table, now| table.ask(request, now)),
-            Err(error) => Answer::failed(error),
+            Err(error) => StoreAnswer::failed(error),
         }
     }
 
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed> {
         self.known(now, |table, now| {
             let used = table.change(request, now, |request| request.use_up(call));
-            used.unwrap_or(Used::NotApproved)
+            used.unwrap_or(ApprovalUsed::NotApproved)
         })
     }
 
@@ -87,7 +92,7 @@ impl ApprovalStore for MemoryApprovalStore {
         request: ApprovalId,
         ruling: &Ruling,
         at: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         self.known(at, |table, now| {
             let decided = table.change(request, now, |request| {
                 request.decide(ruling, at.system)?;
@@ -97,18 +102,18 @@ impl ApprovalStore for MemoryApprovalStore {
         })
     }
 
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool> {
         self.known(now, |table, now| {
             let cancelled = table.change(request, now, ApprovalRequest::cancel);
             cancelled.unwrap_or_default()
         })
     }
 
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
         self.known(now, |table, _| table.get(request).cloned())
     }
 
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         self.known(now, |table, _| table.list(states))
     }
 

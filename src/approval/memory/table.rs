@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::approval::digest::CallDigest;
 use crate::approval::request::{ApprovalId, ApprovalRequest, ApprovalState};
 use crate::approval::{
-    Asked, HOUR, KNOWN_FOR, MOST_BYTES, MOST_ENDED, MOST_IN_FORCE, MOST_IN_FORCE_OF_A_CALLER,
-    MOST_NEW_IN_AN_HOUR, MOST_NEW_OF_ALL, MOST_PENDING, MOST_PENDING_OF_A_CALLER,
+    ApprovalAsked, HOUR, KNOWN_FOR, MOST_BYTES, MOST_ENDED, MOST_IN_FORCE,
+    MOST_IN_FORCE_OF_A_CALLER, MOST_NEW_IN_AN_HOUR, MOST_NEW_OF_ALL, MOST_PENDING,
+    MOST_PENDING_OF_A_CALLER,
 };
 
 /// All requests that are known.
@@ -95,22 +96,22 @@ impl Table {
     }
 
     /// What is known of the call, or else this, if there is room.
-    pub(super) fn ask(&mut self, new: ApprovalRequest, now: Instant) -> Asked {
+    pub(super) fn ask(&mut self, new: ApprovalRequest, now: Instant) -> ApprovalAsked {
         let known = self.by_digest.get(new.digest());
         if let Some(request) = known.and_then(|id| self.get(*id)) {
             let request = request.clone();
             return match request.state() {
-                ApprovalState::Pending => Asked::Pending(request),
-                ApprovalState::Approved => Asked::Approved(request),
+                ApprovalState::Pending => ApprovalAsked::Pending(request),
+                ApprovalState::Approved => ApprovalAsked::Approved(request),
                 // Nothing else is in force.
-                _ => Asked::Denied(request),
+                _ => ApprovalAsked::Denied(request),
             };
         }
         if !self.has_room_for(&new) {
-            return Asked::Full;
+            return ApprovalAsked::Full;
         }
         self.begin(new.clone(), now);
-        Asked::Pending(new)
+        ApprovalAsked::Pending(new)
     }
 
     /// Does something to a request, if it is known, and accounts for what has become

@@ -120,7 +120,7 @@ fn time_does_not_go_back() {
         store.state(request, clock.now()),
         Some(ApprovalState::Expired)
     );
-    assert_eq!(store.use_up(&call, request), Used::NotApproved);
+    assert_eq!(store.use_up(&call, request), ApprovalUsed::NotApproved);
     assert_eq!(store.state(request, early), Some(ApprovalState::Expired));
     // What began before by its own reading has all of its time.
     let request = store.pending(&call).id();
@@ -153,7 +153,7 @@ fn whatever_becomes_of_a_request_is_said() {
         |arguments, clock: &ManualClock| question(&demand(), "alice", arguments, clock.now());
     let used = call("1", &clock);
     let id = store.approved(&used);
-    assert_eq!(store.use_up(&used, id), Used::Now);
+    assert_eq!(store.use_up(&used, id), ApprovalUsed::Now);
     let said = [
         ApprovalState::Pending,
         ApprovalState::Approved,
@@ -161,7 +161,7 @@ fn whatever_becomes_of_a_request_is_said() {
     ];
     assert_eq!(heard(&mut events), said.map(|state| (id, state)));
     // What changes nothing is not.
-    assert_eq!(store.use_up(&used, id), Used::Before);
+    assert_eq!(store.use_up(&used, id), ApprovalUsed::Before);
     assert_eq!(store.list(&[ApprovalState::Used], clock.now()).len(), 1);
     assert_eq!(heard(&mut events), []);
     let [denied, cancelled, expired] =

@@ -6,11 +6,11 @@ use futures::FutureExt as _;
 use super::*;
 use crate::approval::testing::{Asking, demand, question};
 use crate::approval::{
-    ApprovalChanges, ApprovalQuestion, ApprovalStore, Asked, CallDigest, MemoryApprovalStore,
-    NotDecided, Ruling, Used,
+    ApprovalAsked, ApprovalChanges, ApprovalQuestion, ApprovalStore, ApprovalUsed, CallDigest,
+    MemoryApprovalStore, NotDecided, Ruling,
 };
 use crate::clock::{Clock as _, Moment, SystemClock};
-use crate::store::{Answer, StoreError};
+use crate::store::{StoreAnswer, StoreError};
 
 type Told = Arc<Mutex<Vec<(ApprovalId, ApprovalState)>>>;
 
@@ -77,7 +77,7 @@ fn somebody_is_told_of_everything_that_becomes_of_a_request() {
     // Several things at once are told one after the other.
     scene.decide(one, true);
     let used = Asking(&scene.store).use_up(&scene.ask("1"), one);
-    assert_eq!(used, Used::Now);
+    assert_eq!(used, ApprovalUsed::Now);
     scene.decide(other, false);
     let third = scene.pending("3");
     assert!(telling.poll().is_pending());
@@ -107,7 +107,7 @@ fn what_was_not_told_before_is_told_first() {
     scene.decide(over, true);
     assert_eq!(
         Asking(&scene.store).use_up(&scene.ask("5"), over),
-        Used::Now
+        ApprovalUsed::Now
     );
     let new = scene.pending("4");
     assert!(telling.poll().is_pending());
@@ -130,7 +130,7 @@ fn what_was_missed_is_told_as_it_is_then() {
     scene.decide(before, true);
     assert_eq!(
         Asking(&scene.store).use_up(&scene.ask("0"), before),
-        Used::Now
+        ApprovalUsed::Now
     );
     for caller in 0..150 {
         let question = question(&demand(), &caller.to_string(), "1", SystemClock.now());
@@ -212,20 +212,25 @@ struct Away {
 }
 
 impl Away {
-    fn or<T>(&self, answer: Answer<T>) -> Answer<T> {
+    fn or<T>(&self, answer: StoreAnswer<T>) -> StoreAnswer<T> {
         match self.is_away.load(Ordering::SeqCst) {
-            true => Answer::failed(StoreError::new("there is no power")),
+            true => StoreAnswer::failed(StoreError::new("there is no power")),
             false => answer,
         }
     }
 }
 
 impl ApprovalStore for Away {
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
         self.or(self.store.ask(question))
     }
 
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed> {
         self.or(self.store.use_up(request, call, now))
     }
 
@@ -234,19 +239,19 @@ impl ApprovalStore for Away {
         request: ApprovalId,
         ruling: &Ruling,
         now: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         self.or(self.store.decide(request, ruling, now))
     }
 
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool> {
         self.or(self.store.cancel(request, now))
     }
 
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
         self.or(self.store.get(request, now))
     }
 
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         self.or(self.store.list(states, now))
     }
 

@@ -16,12 +16,12 @@ use tokio::time::sleep;
 use super::changes::ApprovalChanges;
 use super::digest::CallDigest;
 use super::question::ApprovalQuestion;
-use super::request::{ApprovalId, ApprovalRequest, ApprovalState, Used};
+use super::request::{ApprovalId, ApprovalRequest, ApprovalState, ApprovalUsed};
 use super::ruling::{NotDecided, Ruling};
-use super::{ApprovalStore, Asked};
+use super::{ApprovalAsked, ApprovalStore};
 use crate::clock::Moment;
 use crate::remote::{Link, Remote};
-use crate::store::{Answer, StoreError};
+use crate::store::{StoreAnswer, StoreError};
 use requests::Requests;
 use scripts::{SCRIPTS, Scripts};
 
@@ -72,7 +72,10 @@ impl RedisApprovalStore {
     }
 
     /// Asks the server, which goes on whether anybody waits for the answer or not.
-    fn begin<T, W>(&self, work: impl FnOnce(Arc<Requests>, Link) -> W + Send + 'static) -> Answer<T>
+    fn begin<T, W>(
+        &self,
+        work: impl FnOnce(Arc<Requests>, Link) -> W + Send + 'static,
+    ) -> StoreAnswer<T>
     where
         T: Send + 'static,
         W: Future<Output = Result<T, StoreError>> + Send + 'static,
@@ -104,17 +107,22 @@ async fn listen(requests: Weak<Requests>, woken: Arc<Notify>, link: Link) {
 }
 
 impl ApprovalStore for RedisApprovalStore {
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
         let question = question.clone();
         self.begin(async move |requests, link| requests.ask(&link, &question).await)
     }
 
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed> {
         let call = *call;
         self.begin(async move |requests, link| {
             let use_up = |request: &mut ApprovalRequest, _| request.use_up(&call);
             let used = requests.change(&link, request, now, use_up).await?;
-            Ok(used.map_or(Used::NotApproved, |(used, _)| used))
+            Ok(used.map_or(ApprovalUsed::NotApproved, |(used, _)| used))
         })
     }
 
@@ -123,7 +131,7 @@ impl ApprovalStore for RedisApprovalStore {
         request: ApprovalId,
         ruling: &Ruling,
         now: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         let ruling = ruling.clone();
         self.begin(async move |requests, link| {
             let decide = |request: &mut ApprovalRequest, now| request.decide(&ruling, now);
@@ -135,7 +143,7 @@ impl ApprovalStore for RedisApprovalStore {
         })
     }
 
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool> {
         self.begin(async move |requests, link| {
             let cancel = |request: &mut ApprovalRequest, _| request.cancel();
             let cancelled = requests.change(&link, request, now, cancel).await?;
@@ -143,11 +151,11 @@ impl ApprovalStore for RedisApprovalStore {
         })
     }
 
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
         self.begin(async move |requests, link| requests.get(&link, request, now).await)
     }
 
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         let states = states.to_vec();
         self.begin(async move |requests, link| requests.list(&link, &states, now).await)
     }

@@ -7,7 +7,7 @@ use redis::{FromRedisValue, Script};
 use tokio::sync::Notify;
 
 use super::scripts::Scripts;
-use crate::approval::Asked;
+use crate::approval::ApprovalAsked;
 use crate::approval::changes::ApprovalChanges;
 use crate::approval::question::ApprovalQuestion;
 use crate::approval::request::{ApprovalId, ApprovalRequest, ApprovalState};
@@ -78,7 +78,7 @@ impl Requests {
         &self,
         link: &Link,
         question: &ApprovalQuestion,
-    ) -> Result<Asked, StoreError> {
+    ) -> Result<ApprovalAsked, StoreError> {
         for _ in 0..TRIES {
             let (now, found) = self
                 .find(link, Which::Call(question), question.at())
@@ -90,18 +90,18 @@ impl Requests {
                     0 => continue,
                     1 => {
                         self.changes.announce(new.id(), new.state());
-                        return Ok(Asked::Pending(new));
+                        return Ok(ApprovalAsked::Pending(new));
                     }
-                    2 => return Ok(Asked::Full),
+                    2 => return Ok(ApprovalAsked::Full),
                     _ => return Err(SOMETHING_ELSE),
                 }
             };
             if is_in_force(&found.request, now) {
                 return Ok(match found.request.state() {
-                    ApprovalState::Pending => Asked::Pending(found.request),
-                    ApprovalState::Approved => Asked::Approved(found.request),
+                    ApprovalState::Pending => ApprovalAsked::Pending(found.request),
+                    ApprovalState::Approved => ApprovalAsked::Approved(found.request),
                     // Nothing else is in force.
-                    _ => Asked::Denied(found.request),
+                    _ => ApprovalAsked::Denied(found.request),
                 });
             }
             self.save(link, &found, now, question.at()).await?;

@@ -150,7 +150,7 @@ fn what_has_ended_stays_so() {
                 let ruling = Ruling::approve("dora");
                 assert_eq!(request.decide(&ruling, request.created_at()), Ok(()));
                 let digest = *request.digest();
-                assert_eq!(request.use_up(&digest), Used::Now);
+                assert_eq!(request.use_up(&digest), ApprovalUsed::Now);
             },
             ApprovalState::Used,
         ),
@@ -160,8 +160,8 @@ fn what_has_ended_stays_so() {
         end(&mut request);
         let digest = *request.digest();
         let used = request.use_up(&digest);
-        assert_eq!(used == Used::Before, state == ApprovalState::Used);
-        assert_ne!(used, Used::Now);
+        assert_eq!(used == ApprovalUsed::Before, state == ApprovalState::Used);
+        assert_ne!(used, ApprovalUsed::Now);
         assert!(!request.cancel() && !request.expire());
         for ruling in [Ruling::approve("dora"), Ruling::deny("dora")] {
             let decided = request.decide(&ruling, request.created_at());

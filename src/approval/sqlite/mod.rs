@@ -13,14 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::changes::ApprovalChanges;
 use super::digest::CallDigest;
 use super::question::ApprovalQuestion;
-use super::request::{ApprovalId, ApprovalRequest, ApprovalState, Used};
+use super::request::{ApprovalId, ApprovalRequest, ApprovalState, ApprovalUsed};
 use super::ruling::{NotDecided, Ruling};
-use super::{ApprovalStore, Asked};
+use super::{ApprovalAsked, ApprovalStore};
 use crate::clock::Moment;
 use crate::digest::random_name;
 use crate::lock::lock;
 use crate::sqlite::{Failure, Worker};
-use crate::store::Answer;
+use crate::store::StoreAnswer;
 use act::Act;
 use list::List;
 use table::Table;
@@ -99,7 +99,7 @@ impl SqliteApprovalStore {
         &self,
         now: Moment,
         act: impl FnMut(&mut Table<'_>) -> Result<T, Failure> + Send + 'static,
-    ) -> Answer<T> {
+    ) -> StoreAnswer<T> {
         self.worker
             .ask(|reply| Act::new(&self.shared, now, act, Some(reply)))
     }
@@ -109,25 +109,30 @@ impl SqliteApprovalStore {
         &self,
         now: Moment,
         read: impl FnMut(&mut Table<'_>) -> Result<T, Failure> + Send + 'static,
-    ) -> Answer<T> {
+    ) -> StoreAnswer<T> {
         self.worker
             .ask(|reply| Act::new(&self.shared, now, read, Some(reply)).only_reading())
     }
 }
 
 impl ApprovalStore for SqliteApprovalStore {
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
         match ApprovalRequest::new(question) {
             Ok(request) => self.act(question.at(), move |table| table.ask(&request)),
-            Err(error) => Answer::failed(error),
+            Err(error) => StoreAnswer::failed(error),
         }
     }
 
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed> {
         let call = *call;
         self.act(now, move |table| {
             let used = table.change(request, |request| request.use_up(&call))?;
-            Ok(used.map_or(Used::NotApproved, |(used, _)| used))
+            Ok(used.map_or(ApprovalUsed::NotApproved, |(used, _)| used))
         })
     }
 
@@ -136,7 +141,7 @@ impl ApprovalStore for SqliteApprovalStore {
         request: ApprovalId,
         ruling: &Ruling,
         now: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         let ruling = ruling.clone();
         self.act(now, move |table| {
             let decided = table.change(request, |request| request.decide(&ruling, now.system))?;
@@ -147,18 +152,18 @@ impl ApprovalStore for SqliteApprovalStore {
         })
     }
 
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool> {
         self.act(now, move |table| {
             let cancelled = table.change(request, ApprovalRequest::cancel)?;
             Ok(cancelled.is_some_and(|(cancelled, _)| cancelled))
         })
     }
 
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
         self.read(now, move |table| table.get(request))
     }
 
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         let rows = self
             .worker
             .ask(|reply| List::new(&self.shared, states, now, reply));

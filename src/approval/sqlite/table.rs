@@ -9,8 +9,9 @@ use super::Shared;
 use super::act::Done;
 use crate::approval::request::{ApprovalId, ApprovalRequest, ApprovalState};
 use crate::approval::{
-    Asked, HOUR, KNOWN_FOR, MOST_BYTES, MOST_ENDED, MOST_IN_FORCE, MOST_IN_FORCE_OF_A_CALLER,
-    MOST_NEW_IN_AN_HOUR, MOST_NEW_OF_ALL, MOST_PENDING, MOST_PENDING_OF_A_CALLER,
+    ApprovalAsked, HOUR, KNOWN_FOR, MOST_BYTES, MOST_ENDED, MOST_IN_FORCE,
+    MOST_IN_FORCE_OF_A_CALLER, MOST_NEW_IN_AN_HOUR, MOST_NEW_OF_ALL, MOST_PENDING,
+    MOST_PENDING_OF_A_CALLER,
 };
 use crate::sqlite::{Failure, in_microseconds, since_1970};
 use crate::store::StoreError;
@@ -168,24 +169,24 @@ impl<'a> Table<'a> {
     }
 
     /// What is known of the call, or else this, if there is room.
-    pub(super) fn ask(&mut self, new: &ApprovalRequest) -> Result<Asked, Failure> {
+    pub(super) fn ask(&mut self, new: &ApprovalRequest) -> Result<ApprovalAsked, Failure> {
         // However long it is over, it keeps its place until that is written down.
         let known = self.look_for("digest = ? AND in_force = 1", new.digest().as_bytes())?;
         if let Some(found) = known {
             match found.request.state() {
-                ApprovalState::Pending => return Ok(Asked::Pending(found.request)),
-                ApprovalState::Approved => return Ok(Asked::Approved(found.request)),
+                ApprovalState::Pending => return Ok(ApprovalAsked::Pending(found.request)),
+                ApprovalState::Approved => return Ok(ApprovalAsked::Approved(found.request)),
                 ApprovalState::Denied if self.is_in_force(&found.request) => {
-                    return Ok(Asked::Denied(found.request));
+                    return Ok(ApprovalAsked::Denied(found.request));
                 }
                 _ => self.save(&found)?,
             }
         }
         if !self.has_room_for(new)? {
-            return Ok(Asked::Full);
+            return Ok(ApprovalAsked::Full);
         }
         self.begin(new)?;
-        Ok(Asked::Pending(new.clone()))
+        Ok(ApprovalAsked::Pending(new.clone()))
     }
 
     /// Does something to a request, if it is known. Also gives it as it is then.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::{Asking, EXPIRES, demand, question, word};
 use crate::approval::question::Demand;
 use crate::approval::{
-    ApprovalId, ApprovalQuestion, ApprovalState, ApprovalStore, Asked, Decider, NotDecided, Ruling,
-    Used,
+    ApprovalAsked, ApprovalId, ApprovalQuestion, ApprovalState, ApprovalStore, ApprovalUsed,
+    Decider, NotDecided, Ruling,
 };
 use crate::limit::testing::ManualClock;
 use crate::policy::Approver;
@@ -100,24 +100,24 @@ pub(crate) fn is_used_once(store: &dyn ApprovalStore) {
     let clock = ManualClock::at(START);
     let (call, other) = (pay(&clock, r#"{"to":"a"}"#), pay(&clock, "{}"));
     let waiting = store.pending(&call).id();
-    assert_eq!(store.use_up(&call, waiting), Used::NotApproved);
+    assert_eq!(store.use_up(&call, waiting), ApprovalUsed::NotApproved);
     let approved = store.decide(waiting, &Ruling::approve("dora"), clock.now());
     assert_eq!(approved.unwrap().state(), ApprovalState::Approved);
     assert_eq!(word(&store.ask(&call)), "approved");
     assert_eq!(word(&store.ask(&other)), "pending");
-    assert_eq!(store.use_up(&other, waiting), Used::NotApproved);
+    assert_eq!(store.use_up(&other, waiting), ApprovalUsed::NotApproved);
     assert_eq!(
         store.use_up(&call, ApprovalId::new().unwrap()),
-        Used::NotApproved
+        ApprovalUsed::NotApproved
     );
-    assert_eq!(store.use_up(&call, waiting), Used::Now);
-    assert_eq!(store.use_up(&call, waiting), Used::Before);
-    assert_eq!(store.use_up(&other, waiting), Used::NotApproved);
+    assert_eq!(store.use_up(&call, waiting), ApprovalUsed::Now);
+    assert_eq!(store.use_up(&call, waiting), ApprovalUsed::Before);
+    assert_eq!(store.use_up(&other, waiting), ApprovalUsed::NotApproved);
     // The next one has to be approved again.
     let next = store.pending(&call).id();
     assert_ne!(next, waiting);
-    assert_eq!(store.use_up(&call, next), Used::NotApproved);
-    assert_eq!(store.use_up(&call, waiting), Used::Before);
+    assert_eq!(store.use_up(&call, next), ApprovalUsed::NotApproved);
+    assert_eq!(store.use_up(&call, waiting), ApprovalUsed::Before);
 }
 
 /// However many try at once, one of them gets it.
@@ -128,7 +128,7 @@ pub(crate) fn is_used_by_one_of_many(store: &dyn ApprovalStore, rounds: usize) {
         let call = pay(&clock, &format!(r#"{{"round":{round}}}"#));
         let id = Asking(store).approved(&call);
         let barrier = Barrier::new(THREADS);
-        let uses: Vec<Used> = std::thread::scope(|scope| {
+        let uses: Vec<ApprovalUsed> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..THREADS)
                 .map(|_| {
                     scope.spawn(|| {
@@ -141,8 +141,8 @@ pub(crate) fn is_used_by_one_of_many(store: &dyn ApprovalStore, rounds: usize) {
             threads.map(|thread| thread.join().unwrap()).collect()
         });
         let count = |wanted| uses.iter().filter(|used| **used == wanted).count();
-        assert_eq!(count(Used::Now), 1);
-        assert_eq!(count(Used::Before), THREADS - 1);
+        assert_eq!(count(ApprovalUsed::Now), 1);
+        assert_eq!(count(ApprovalUsed::Before), THREADS - 1);
     }
 }
 
@@ -225,7 +225,7 @@ pub(crate) fn expires_twice(store: &dyn ApprovalStore) {
     assert_eq!(word(&store.ask(&pay(&clock, "{}"))), "approved");
     clock.pass(MOMENT);
     let call = pay(&clock, "{}");
-    assert_eq!(store.use_up(&call, request), Used::NotApproved);
+    assert_eq!(store.use_up(&call, request), ApprovalUsed::NotApproved);
     assert_eq!(
         store.state(request, clock.now()),
         Some(ApprovalState::Expired)
@@ -255,10 +255,10 @@ pub(crate) fn remembers_what_was_denied(store: &dyn ApprovalStore) {
     clock.pass(EXPIRES - MOMENT);
     let call = pay(&clock, "{}");
     match store.ask(&call) {
-        Asked::Denied(denied) => assert_eq!(denied.id(), request),
+        ApprovalAsked::Denied(denied) => assert_eq!(denied.id(), request),
         other => panic!("{other:?}"),
     }
-    assert_eq!(store.use_up(&call, request), Used::NotApproved);
+    assert_eq!(store.use_up(&call, request), ApprovalUsed::NotApproved);
     assert_eq!(
         word(&store.ask(&pay(&clock, "[]"))),
         "pending",
@@ -337,7 +337,7 @@ pub(crate) fn takes_back(store: &dyn ApprovalStore) {
         assert!(store.cancel(id, clock.now()));
         assert!(!store.cancel(id, clock.now()));
         assert_eq!(store.state(id, clock.now()), Some(ApprovalState::Cancelled));
-        assert_eq!(store.use_up(call, id), Used::NotApproved);
+        assert_eq!(store.use_up(call, id), ApprovalUsed::NotApproved);
         let decided = store.decide(id, &Ruling::approve("dora"), clock.now());
         let expected = NotDecided::NotPending(ApprovalState::Cancelled);
         assert_eq!(decided.unwrap_err(), expected);
@@ -359,7 +359,7 @@ pub(crate) fn forgets_arguments(store: &dyn ApprovalStore) {
             .unwrap();
         assert!(approved.arguments().is_some());
     }
-    assert_eq!(store.use_up(&calls[0], used), Used::Now);
+    assert_eq!(store.use_up(&calls[0], used), ApprovalUsed::Now);
     let refused = store
         .decide(denied, &Ruling::deny("dora"), clock.now())
         .unwrap();
@@ -449,7 +449,7 @@ pub(crate) fn bounds_all_callers(store: &dyn ApprovalStore) {
         assert_eq!(word(&ask(number)), "pending");
     }
     assert_eq!(word(&ask(1_000)), "full");
-    let Asked::Pending(one) = ask(500) else {
+    let ApprovalAsked::Pending(one) = ask(500) else {
         panic!("it is known");
     };
     store

@@ -10,12 +10,12 @@ use futures::executor::block_on;
 
 use super::question::{Call, Demand};
 use super::{
-    ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore, Asked, NotDecided,
-    Ruling, Used,
+    ApprovalAsked, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore,
+    ApprovalUsed, NotDecided, Ruling,
 };
 use crate::clock::Moment;
 use crate::policy::Approver;
-use crate::store::Answer;
+use crate::store::StoreAnswer;
 
 pub(crate) const EXPIRES: Duration = Duration::from_secs(600);
 
@@ -54,11 +54,11 @@ pub(crate) fn question(
 pub(crate) struct Asking<'a>(pub(crate) &'a dyn ApprovalStore);
 
 impl Asking<'_> {
-    pub(crate) fn ask(self, question: &ApprovalQuestion) -> Asked {
+    pub(crate) fn ask(self, question: &ApprovalQuestion) -> ApprovalAsked {
         answer(|| self.0.ask(question))
     }
 
-    pub(crate) fn use_up(self, question: &ApprovalQuestion, id: ApprovalId) -> Used {
+    pub(crate) fn use_up(self, question: &ApprovalQuestion, id: ApprovalId) -> ApprovalUsed {
         answer(|| self.0.use_up(id, question.digest(), question.at()))
     }
 
@@ -90,7 +90,7 @@ impl Asking<'_> {
     /// What is pending, which has to be so.
     pub(crate) fn pending(self, question: &ApprovalQuestion) -> ApprovalRequest {
         match self.ask(question) {
-            Asked::Pending(request) => request,
+            ApprovalAsked::Pending(request) => request,
             other => panic!("{other:?}"),
         }
     }
@@ -105,7 +105,7 @@ impl Asking<'_> {
 }
 
 /// What a store says, although others are in its way for a while.
-fn answer<T>(ask: impl Fn() -> Answer<T>) -> T {
+fn answer<T>(ask: impl Fn() -> StoreAnswer<T>) -> T {
     for _ in 0..20 {
         if let Ok(answer) = block_on(ask().patiently()) {
             return answer;
@@ -115,11 +115,11 @@ fn answer<T>(ask: impl Fn() -> Answer<T>) -> T {
 }
 
 /// The word for what was said, without the request.
-pub(crate) fn word(asked: &Asked) -> &'static str {
+pub(crate) fn word(asked: &ApprovalAsked) -> &'static str {
     match asked {
-        Asked::Pending(_) => "pending",
-        Asked::Approved(_) => "approved",
-        Asked::Denied(_) => "denied",
-        Asked::Full => "full",
+        ApprovalAsked::Pending(_) => "pending",
+        ApprovalAsked::Approved(_) => "approved",
+        ApprovalAsked::Denied(_) => "denied",
+        ApprovalAsked::Full => "full",
     }
 }

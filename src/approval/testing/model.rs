@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::{Asking, EXPIRES, demand, question, word};
-use crate::approval::{ApprovalId, ApprovalState, ApprovalStore, Asked, NotDecided, Ruling, Used};
+use crate::approval::{
+    ApprovalAsked, ApprovalId, ApprovalState, ApprovalStore, ApprovalUsed, NotDecided, Ruling,
+};
 use crate::limit::testing::ManualClock;
 
 const START: &str = "2028-02-28T23:59:30Z";
@@ -94,7 +96,7 @@ pub(crate) fn does_as_a_list(store: &dyn ApprovalStore, history: Vec<Step>) {
                     assert_eq!(said, "full");
                     continue;
                 }
-                let Asked::Pending(new) = answer else {
+                let ApprovalAsked::Pending(new) = answer else {
                     panic!("{said}");
                 };
                 list.push(Kept {
@@ -133,11 +135,11 @@ pub(crate) fn does_as_a_list(store: &dyn ApprovalStore, history: Vec<Step>) {
                 let used = store.use_up(&call, kept.id);
                 match kept.state {
                     ApprovalState::Approved => {
-                        assert_eq!(used, Used::Now);
+                        assert_eq!(used, ApprovalUsed::Now);
                         (kept.state, kept.since) = (ApprovalState::Used, now);
                     }
-                    ApprovalState::Used => assert_eq!(used, Used::Before),
-                    _ => assert_eq!(used, Used::NotApproved),
+                    ApprovalState::Used => assert_eq!(used, ApprovalUsed::Before),
+                    _ => assert_eq!(used, ApprovalUsed::NotApproved),
                 }
             }
             Step::Cancel(which) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::{Arrival, Draft, LEGACY, MODERN, Seen};
-use crate::approval::{self, ApprovalQuestion, CallDigest, Demand, Used};
+use crate::approval::{self, ApprovalQuestion, ApprovalUsed, CallDigest, Demand};
 use crate::audit::{DecisionRecord, Facts, Names, OpenDecision, Receipt, Verdict, session_digest};
 use crate::caller::Caller;
 use crate::engine::Engine;
@@ -214,7 +214,7 @@ impl Engine {
     }
 
     /// Why a call may not be made although its approval should have been used.
-    pub(crate) fn unused(&self, used: &Result<Used, StoreError>) -> Option<Unapproved> {
+    pub(crate) fn unused(&self, used: &Result<ApprovalUsed, StoreError>) -> Option<Unapproved> {
         self.approvals.unused(used)
     }
 

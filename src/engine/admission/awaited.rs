@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::Admission;
-use crate::approval::Used;
+use crate::approval::ApprovalUsed;
 use crate::engine::Engine;
 use crate::engine::approve::{Approved, AwaitedApproval, Held, Patience, Unapproved};
 use crate::engine::charge::{AwaitedCharge, Bill};
@@ -109,7 +109,7 @@ pub(super) enum Awaited {
     /// Whether it goes on with an earlier round.
     Resumed(Waiting<bool, StoreError>),
     /// That its approval is used by it.
-    Used(Waiting<Used, StoreError>),
+    Used(Waiting<ApprovalUsed, StoreError>),
 }
 
 /// What was waited for.
@@ -121,7 +121,7 @@ enum Known {
     Decided(Patience),
     Charged(Bill),
     Resumed(Result<bool, StoreError>),
-    Used(Result<Used, StoreError>),
+    Used(Result<ApprovalUsed, StoreError>),
 }
 
 impl Awaited {

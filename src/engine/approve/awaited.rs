@@ -9,8 +9,8 @@ use futures_core::Stream as _;
 
 use super::{Approved, Approving, Listening, Patience, Unapproved, asked_of};
 use crate::approval::{
-    ApprovalEvent, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState, ApprovalStore,
-    Asked, NotDecided, Ruling,
+    ApprovalAsked, ApprovalEvent, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalState,
+    ApprovalStore, NotDecided, Ruling,
 };
 use crate::engine::nested::{ClientStream, Nested};
 use crate::engine::rounds::AtOnce;
@@ -60,7 +60,7 @@ enum Stage {
     /// It is looked at what was decided.
     Looking(Waiting<Option<ApprovalRequest>, StoreError>),
     /// The store is asked.
-    Asking(Waiting<Asked, StoreError>),
+    Asking(Waiting<ApprovalAsked, StoreError>),
     /// Somebody has to decide.
     Pending(ApprovalRequest),
     Ended,
@@ -172,17 +172,17 @@ impl AwaitedApproval {
         }
     }
 
-    fn answered(self, answer: Result<Asked, StoreError>) -> Approving {
+    fn answered(self, answer: Result<ApprovalAsked, StoreError>) -> Approving {
         self.store.note(&answer);
         Approving::Known(Err(match answer {
-            Ok(Asked::Approved(request)) => {
+            Ok(ApprovalAsked::Approved(request)) => {
                 return Approving::Known(Ok(Approved {
                     store: self.store,
                     request,
                     call: *self.question.digest(),
                 }));
             }
-            Ok(Asked::Pending(request)) if self.holds(&request) => {
+            Ok(ApprovalAsked::Pending(request)) if self.holds(&request) => {
                 let asked = self.nested.map(|nested| nested.ask(&request));
                 return Approving::Awaited(Box::new(Self {
                     nested: None,
@@ -191,9 +191,9 @@ impl AwaitedApproval {
                     ..self
                 }));
             }
-            Ok(Asked::Pending(request)) => Unapproved::Pending(request),
-            Ok(Asked::Denied(request)) => Unapproved::Denied(request),
-            Ok(Asked::Full) => Unapproved::Full,
+            Ok(ApprovalAsked::Pending(request)) => Unapproved::Pending(request),
+            Ok(ApprovalAsked::Denied(request)) => Unapproved::Denied(request),
+            Ok(ApprovalAsked::Full) => Unapproved::Full,
             Err(error) => Unapproved::from(&error),
         }))
     }

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::{Fallback, Limits};
 use crate::clock::Clock;
-use crate::limit::{Charge, Conclusion, LimitStore, Reservation, Reserved};
+use crate::limit::{LimitCharge, LimitConclusion, LimitReservation, LimitReserved, LimitStore};
 use crate::policy::{OnStoreError, Period, Quota};
 use crate::seam;
-use crate::store::{Answer, Settled, StoreError, answer_of};
+use crate::store::{Settled, StoreAnswer, StoreError, answer_of};
 use crate::waiting::Waiting;
 
 /// What became of charging a message.
@@ -57,7 +57,7 @@ pub(crate) enum Charging {
 /// is dropped, it is given back.
 #[derive(Debug)]
 pub(crate) struct AwaitedCharge {
-    waiting: Waiting<Reserved, StoreError>,
+    waiting: Waiting<LimitReserved, StoreError>,
     /// `None` once it is known.
     charged: Option<(Box<Charged>, Meanwhile)>,
 }
@@ -91,7 +91,7 @@ impl Future for AwaitedCharge {
 pub(crate) struct Charged {
     store: Arc<dyn LimitStore>,
     clock: Arc<dyn Clock>,
-    reservation: Reservation,
+    reservation: LimitReservation,
     stage: Stage,
 }
 
@@ -117,7 +117,7 @@ enum Asked {
 
 impl Charged {
     /// Asks the store whether this is admitted.
-    pub(super) fn begin(limits: &Limits, reservation: Reservation, stage: Stage) -> Charging {
+    pub(super) fn begin(limits: &Limits, reservation: LimitReservation, stage: Stage) -> Charging {
         let charged = Box::new(Self {
             store: Arc::clone(&limits.store),
             clock: Arc::clone(&limits.clock),
@@ -127,7 +127,7 @@ impl Charged {
         charged.charge(Some(&limits.meanwhile))
     }
 
-    fn reserve(&self) -> Answer<Reserved> {
+    fn reserve(&self) -> StoreAnswer<LimitReserved> {
         let reserve = || match self.stage {
             Stage::Asked => self.store.ask(&self.reservation),
             _ => self.store.reserve(&self.reservation),
@@ -153,18 +153,18 @@ impl Charged {
     /// What comes of the answer of the store.
     fn settled(
         mut self: Box<Self>,
-        answer: Result<Reserved, StoreError>,
+        answer: Result<LimitReserved, StoreError>,
         meanwhile: Option<&Arc<Fallback>>,
     ) -> Charging {
         if let (Ok(_), Some(meanwhile)) = (&answer, meanwhile) {
             meanwhile.outage.has_ended();
         }
         Charging::Known(match answer {
-            Ok(Reserved::Admitted { over }) => Ok(Paid {
+            Ok(LimitReserved::Admitted { over }) => Ok(Paid {
                 over: over.and_then(|index| self.quota(index)),
                 charged: Some(self).filter(|charged| charged.stage != Stage::Asked),
             }),
-            Ok(Reserved::Exceeded {
+            Ok(LimitReserved::Exceeded {
                 charge,
                 retry_after,
             }) => {
@@ -174,7 +174,7 @@ impl Charged {
                     None => Shortage::Store,
                 })
             }
-            Ok(Reserved::Full) => {
+            Ok(LimitReserved::Full) => {
                 let charges = self.reservation.charges();
                 let enforced = charges.iter().filter(|charge| charge.enforced).count();
                 let is_mixed = enforced > 0 && enforced < charges.len();
@@ -210,7 +210,7 @@ impl Charged {
         if asked == Asked::No {
             self.stage = Stage::Concluded;
         }
-        let denies = |charge: &Charge| {
+        let denies = |charge: &LimitCharge| {
             charge.enforced && charge.quota.on_store_error() == OnStoreError::Deny
         };
         let denied = self.reservation.charges().iter().any(denies);
@@ -239,7 +239,7 @@ impl Charged {
 
     /// The server is called: from now on it may have run.
     pub(crate) fn sent(&mut self) {
-        let is_concurrent = |charge: &Charge| charge.quota.period() == Period::Concurrent;
+        let is_concurrent = |charge: &LimitCharge| charge.quota.period() == Period::Concurrent;
         // Nothing else depends on what becomes of it.
         self.stage = match self.reservation.charges().iter().any(is_concurrent) {
             true => Stage::Sent,
@@ -255,16 +255,16 @@ impl Charged {
     /// The answer has come to its end.
     pub(crate) fn ended(mut self: Box<Self>) {
         if self.stage == Stage::Sent {
-            self.conclude(Conclusion::Ended);
+            self.conclude(LimitConclusion::Ended);
         }
     }
 
     /// No byte of it was handed to the server.
     pub(crate) fn not_sent(mut self: Box<Self>) {
-        self.conclude(Conclusion::NotSent);
+        self.conclude(LimitConclusion::NotSent);
     }
 
-    fn conclude(&mut self, conclusion: Conclusion) {
+    fn conclude(&mut self, conclusion: LimitConclusion) {
         self.stage = Stage::Concluded;
         // Nobody is told if it fails.
         let _ = seam::asked("limit store", || {
@@ -277,8 +277,8 @@ impl Charged {
 impl Drop for Charged {
     fn drop(&mut self) {
         match self.stage {
-            Stage::Reserved => self.conclude(Conclusion::NotSent),
-            Stage::Sent => self.conclude(Conclusion::BrokenOff),
+            Stage::Reserved => self.conclude(LimitConclusion::NotSent),
+            Stage::Sent => self.conclude(LimitConclusion::BrokenOff),
             Stage::Asked | Stage::Concluded => {}
         }
     }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::SHARDS;
 use super::shard::{Key, Shard};
-use crate::limit::Charge;
+use crate::limit::LimitCharge;
 use crate::limit::asked::Asked;
 use crate::limit::window::Reading;
 use crate::lock::lock;
@@ -89,7 +89,7 @@ impl<'a> Locked<'a> {
     }
 
     /// Whether the budgets admit these charges, each of the key at its place.
-    pub(super) fn ask(&mut self, keys: &[Key<'_>], charges: &[Charge], now: Reading) -> Asked {
+    pub(super) fn ask(&mut self, keys: &[Key<'_>], charges: &[LimitCharge], now: Reading) -> Asked {
         Asked::all(charges, |place, charge| {
             let key = keys.get(place)?;
             Some(self.of(*key).admits(*key, charge, now))

@@ -14,13 +14,13 @@ use std::time::Instant;
 
 use smallvec::SmallVec;
 
-use super::usage::{Usage, UsageFilter};
+use super::usage::{LimitFilter, LimitUsage};
 use super::window::Reading;
-use super::{Charge, Conclusion, LimitStore, Reservation, Reserved, StateId};
+use super::{LimitCharge, LimitConclusion, LimitReservation, LimitReserved, LimitStore, StateId};
 use crate::clock::{Moment, micros, since_1970};
 use crate::lock::lock;
 use crate::policy::Period;
-use crate::store::Answer;
+use crate::store::StoreAnswer;
 use locked::Locked;
 use once::Once;
 use shard::{Key, Shard};
@@ -104,7 +104,7 @@ impl MemoryLimitStore {
         self
     }
 
-    fn usage_now(&self, filter: &UsageFilter, now: Moment, most: usize) -> Vec<Usage> {
+    fn usage_now(&self, filter: &LimitFilter, now: Moment, most: usize) -> Vec<LimitUsage> {
         let mut found = Vec::new();
         for shard in &self.shards {
             let mut shard = Locked::one(shard, &self.budgets);
@@ -114,7 +114,7 @@ impl MemoryLimitStore {
         found
     }
 
-    fn reset_now(&self, filter: &UsageFilter, now: Moment) {
+    fn reset_now(&self, filter: &LimitFilter, now: Moment) {
         for shard in &self.shards {
             let mut shard = Locked::one(shard, &self.budgets);
             shard.pass_time(self.reading(now));
@@ -126,20 +126,20 @@ impl MemoryLimitStore {
         lock(&self.states)
     }
 
-    fn ask_now(&self, reservation: &Reservation) -> Reserved {
+    fn ask_now(&self, reservation: &LimitReservation) -> LimitReserved {
         let keys = self.keys(reservation);
         let Some(mut locked) = Locked::of_keys(&self.shards, &keys, &self.budgets) else {
-            return Reserved::Admitted { over: None };
+            return LimitReserved::Admitted { over: None };
         };
         let now = locked.pass_time(self.reading(reservation.at()));
         locked.ask(&keys, reservation.charges(), now).answer()
     }
 
-    fn reserve_now(&self, reservation: &Reservation) -> Reserved {
+    fn reserve_now(&self, reservation: &LimitReservation) -> LimitReserved {
         let charges = reservation.charges();
         let keys = self.keys(reservation);
         let Some(mut locked) = Locked::of_keys(&self.shards, &keys, &self.budgets) else {
-            return Reserved::Admitted { over: None };
+            return LimitReserved::Admitted { over: None };
         };
         let at = self.reading(reservation.at());
         let now = locked.pass_time(at);
@@ -150,7 +150,7 @@ impl MemoryLimitStore {
         if asked.grows && !self.make_room(charges, &keys, &mut locked, now) {
             #[cfg(feature = "metrics")]
             super::metrics::full(reservation.server());
-            return Reserved::Full;
+            return LimitReserved::Full;
         }
         for (key, charge) in keys.iter().zip(charges) {
             let shard = locked.of(*key);
@@ -163,7 +163,7 @@ impl MemoryLimitStore {
     /// accounted for.
     fn make_room(
         &self,
-        charges: &[Charge],
+        charges: &[LimitCharge],
         keys: &[Key<'_>],
         locked: &mut Locked<'_>,
         now: Reading,
@@ -200,7 +200,7 @@ impl MemoryLimitStore {
     }
 
     /// The keys of the charges.
-    fn keys<'a>(&self, reservation: &'a Reservation) -> SmallVec<[Key<'a>; 4]> {
+    fn keys<'a>(&self, reservation: &'a LimitReservation) -> SmallVec<[Key<'a>; 4]> {
         let mut keys: SmallVec<[Key<'a>; 4]> = SmallVec::new();
         for charge in reservation.charges() {
             let caller = charge.caller().map(|caller| &**caller);
@@ -222,39 +222,44 @@ impl MemoryLimitStore {
 }
 
 impl LimitStore for MemoryLimitStore {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
-        Answer::known(self.reserve_now(reservation))
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
+        StoreAnswer::known(self.reserve_now(reservation))
     }
 
-    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
-        Answer::known(self.ask_now(reservation))
+    fn ask(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
+        StoreAnswer::known(self.ask_now(reservation))
     }
 
     fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
         self.states().keep(state, caller, now.instant);
     }
 
-    fn use_state(&self, state: &StateId) -> Answer<bool> {
-        Answer::known(self.states().take(state))
+    fn use_state(&self, state: &StateId) -> StoreAnswer<bool> {
+        StoreAnswer::known(self.states().take(state))
     }
 
-    fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Answer<Vec<Usage>> {
-        Answer::known(self.usage_now(filter, now, most))
+    fn usage(
+        &self,
+        filter: &LimitFilter,
+        now: Moment,
+        most: usize,
+    ) -> StoreAnswer<Vec<LimitUsage>> {
+        StoreAnswer::known(self.usage_now(filter, now, most))
     }
 
-    fn reset(&self, filter: &UsageFilter, now: Moment) -> Answer<()> {
+    fn reset(&self, filter: &LimitFilter, now: Moment) -> StoreAnswer<()> {
         self.reset_now(filter, now);
-        Answer::known(())
+        StoreAnswer::known(())
     }
 
     /// Nothing is remembered of reservations: this is for those that were admitted,
     /// and once for each.
-    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+    fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, now: Moment) {
         let at = self.reading(reservation.at());
         let keys = self.keys(reservation);
         for (key, charge) in keys.iter().zip(reservation.charges()) {
             let ends = charge.quota().period() == Period::Concurrent;
-            if conclusion != Conclusion::NotSent && !ends {
+            if conclusion != LimitConclusion::NotSent && !ends {
                 continue;
             }
             let Some(mut locked) =

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use crate::limit::usage::{Usage, UsageFilter};
+use crate::limit::usage::{LimitFilter, LimitUsage};
 use crate::limit::window::{Budget, Reading, TooMuch};
-use crate::limit::{Charge, Conclusion};
+use crate::limit::{LimitCharge, LimitConclusion};
 use crate::policy::Quota;
 
 /// Whose budgets are looked for.
@@ -153,7 +153,7 @@ impl Shard {
     pub(super) fn admits(
         &mut self,
         key: Key<'_>,
-        charge: &Charge,
+        charge: &LimitCharge,
         now: Reading,
     ) -> (Result<(), TooMuch>, bool) {
         self.change(key, charge.quota(), |entry| {
@@ -167,7 +167,7 @@ impl Shard {
     }
 
     /// How many budgets have to be made for it.
-    pub(super) fn growth(&self, key: Key<'_>, charge: &Charge) -> usize {
+    pub(super) fn growth(&self, key: Key<'_>, charge: &LimitCharge) -> usize {
         let owner = self.owners.find(key.hash, |owner| owner.is(key));
         let entry = owner.and_then(|owner| owner.entries.get(owner.find(charge.quota()).ok()?));
         entry.map_or_else(
@@ -193,7 +193,7 @@ impl Shard {
     pub(super) fn charge(
         &mut self,
         key: Key<'_>,
-        charge: &Charge,
+        charge: &LimitCharge,
         (at, now): (Reading, Reading),
         hashing: &RandomState,
     ) {
@@ -270,14 +270,14 @@ impl Shard {
     pub(super) fn conclude(
         &mut self,
         key: Key<'_>,
-        charge: &Charge,
-        conclusion: Conclusion,
+        charge: &LimitCharge,
+        conclusion: LimitConclusion,
         (at, now): (Reading, Reading),
     ) {
         let was_reset = self.reset_at.is_some_and(|reset| at.elapsed <= reset);
         let conclusion = match conclusion {
             // Of what was under way, nothing was forgotten.
-            Conclusion::NotSent if was_reset => Conclusion::Ended,
+            LimitConclusion::NotSent if was_reset => LimitConclusion::Ended,
             _ => conclusion,
         };
         self.change(key, charge.quota(), |entry| {
@@ -289,10 +289,10 @@ impl Shard {
     /// is so much of it.
     pub(super) fn usage(
         &mut self,
-        filter: &UsageFilter,
+        filter: &LimitFilter,
         now: Reading,
         most: usize,
-        found: &mut Vec<Usage>,
+        found: &mut Vec<LimitUsage>,
     ) {
         for owner in &mut self.owners {
             let (server, caller, entries) = owner.parts();
@@ -308,14 +308,19 @@ impl Shard {
                     if found.len() >= most {
                         return;
                     }
-                    found.extend(Usage::of((server, caller, session), quota, counter, now));
+                    found.extend(LimitUsage::of(
+                        (server, caller, session),
+                        quota,
+                        counter,
+                        now,
+                    ));
                 }
             }
         }
     }
 
     /// Forgets what is counted, of what is meant.
-    pub(super) fn reset(&mut self, filter: &UsageFilter) {
+    pub(super) fn reset(&mut self, filter: &LimitFilter) {
         self.reset_at = Some(self.elapsed);
         for owner in &mut self.owners {
             let (server, caller, entries) = owner.parts();

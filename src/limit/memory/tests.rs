@@ -11,7 +11,7 @@ use crate::limit::testing::contract;
 use crate::limit::testing::{
     ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve, seconds,
 };
-use crate::policy::{Amount, Quota, Scope};
+use crate::policy::{Amount, LimitScope, Quota};
 
 const START: &str = "2026-11-25T04:59:00Z";
 
@@ -63,7 +63,7 @@ fn a_state_is_used_once() {
 fn rolling_windows_do_not_go_by_the_clock_of_the_world() {
     let store = MemoryLimitStore::default();
     let mut clock = ManualClock::at(START);
-    let minute = quota("/a", seconds(60), 1, Scope::Caller);
+    let minute = quota("/a", seconds(60), 1, LimitScope::Caller);
     let call = |clock: &ManualClock| {
         reserve(
             &store,
@@ -74,7 +74,7 @@ fn rolling_windows_do_not_go_by_the_clock_of_the_world() {
     for hours in [5, -10] {
         clock.step(hours * 3_600_000_000);
         let retry_after = Some(Duration::from_secs(60));
-        let refused = Reserved::Exceeded {
+        let refused = LimitReserved::Exceeded {
             charge: 0,
             retry_after,
         };
@@ -89,7 +89,7 @@ fn rolling_windows_do_not_go_by_the_clock_of_the_world() {
 fn who_comes_late_turns_no_clock_back() {
     let store = MemoryLimitStore::default();
     let mut clock = ManualClock::at(START);
-    let quota = quota("/a", seconds(1), 1, Scope::Caller);
+    let quota = quota("/a", seconds(1), 1, LimitScope::Caller);
     let call = |at| reserve(&store, &reservation(at, [charge(&quota, "alice", 1)]));
     let early = clock.now();
     // What is elapsed is counted from what comes first.
@@ -109,9 +109,9 @@ fn racing(threads: usize, calls: usize, weights: &[u64]) {
     let store = MemoryLimitStore::default();
     let clock = ManualClock::at(START);
     let max = 5_000;
-    let short = quota("/short", seconds(60), max, Scope::Caller);
-    let of_all = quota("/all", seconds(3_600), 6 * max, Scope::Server);
-    let under_way = quota("/under_way", Period::Concurrent, 3, Scope::Caller);
+    let short = quota("/short", seconds(60), max, LimitScope::Caller);
+    let of_all = quota("/all", seconds(3_600), 6 * max, LimitScope::Server);
+    let under_way = quota("/under_way", Period::Concurrent, 3, LimitScope::Caller);
     let callers = ["a", "b", "c", "d"];
     let admitted: [AtomicU64; 4] = Default::default();
     let at_once: [AtomicU64; 4] = Default::default();
@@ -133,7 +133,7 @@ fn racing(threads: usize, calls: usize, weights: &[u64]) {
                     let mut now = clock.now();
                     now.instant = origin + Duration::from_micros((call % 1_000) as u64);
                     let reservation = reservation(now, charges);
-                    if let Reserved::Admitted { .. } = reserve(store, &reservation) {
+                    if let LimitReserved::Admitted { .. } = reserve(store, &reservation) {
                         assert!(at_once[who].fetch_add(1, Ordering::SeqCst) < 3);
                         admitted[who].fetch_add(amount, Ordering::SeqCst);
                         at_once[who].fetch_sub(1, Ordering::SeqCst);
@@ -142,9 +142,9 @@ fn racing(threads: usize, calls: usize, weights: &[u64]) {
                             admitted[who].fetch_sub(amount, Ordering::SeqCst);
                         }
                         let conclusion = if given_back {
-                            Conclusion::NotSent
+                            LimitConclusion::NotSent
                         } else {
-                            Conclusion::Ended
+                            LimitConclusion::Ended
                         };
                         store.conclude(&reservation, conclusion, now);
                     }
@@ -165,7 +165,7 @@ fn racing(threads: usize, calls: usize, weights: &[u64]) {
     }
     assert!(
         store
-            .usage_now(&UsageFilter::default().place("/under_way"), now, 9)
+            .usage_now(&LimitFilter::default().place("/under_way"), now, 9)
             .is_empty()
     );
 }
@@ -188,7 +188,7 @@ fn nothing_is_admitted_twice_under_load_for_long() {
 fn what_is_admitted_is_the_most_and_not_one_more() {
     let store = MemoryLimitStore::default();
     let clock = ManualClock::at(START);
-    let quota = quota("/a", seconds(60), 1_000, Scope::Caller);
+    let quota = quota("/a", seconds(60), 1_000, LimitScope::Caller);
     let admitted = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..64 {
@@ -209,7 +209,7 @@ fn what_is_admitted_is_the_most_and_not_one_more() {
 fn only_what_has_expired_makes_room() {
     let store = MemoryLimitStore::default().max_budgets(100);
     let mut clock = ManualClock::at(START);
-    let quota = quota("/a", seconds(60), 1, Scope::Caller);
+    let quota = quota("/a", seconds(60), 1, LimitScope::Caller);
     let call = |clock: &ManualClock, caller: usize| {
         let charge = charge(&quota, &caller.to_string(), 1);
         reserve(&store, &reservation(clock.now(), [charge]))
@@ -217,14 +217,14 @@ fn only_what_has_expired_makes_room() {
     for caller in 0..100 {
         assert_eq!(call(&clock, caller), ADMITTED);
     }
-    assert_eq!(call(&clock, 100), Reserved::Full);
+    assert_eq!(call(&clock, 100), LimitReserved::Full);
     // Those that have one are not affected.
-    assert!(matches!(call(&clock, 7), Reserved::Exceeded { .. }));
+    assert!(matches!(call(&clock, 7), LimitReserved::Exceeded { .. }));
     clock.pass(Duration::from_secs(59));
-    assert_eq!(call(&clock, 100), Reserved::Full);
+    assert_eq!(call(&clock, 100), LimitReserved::Full);
     assert_eq!(
         store
-            .usage_now(&UsageFilter::default(), clock.now(), 1_000)
+            .usage_now(&LimitFilter::default(), clock.now(), 1_000)
             .len(),
         100
     );
@@ -240,7 +240,7 @@ fn one_caller_does_not_fill_it() {
     let store = MemoryLimitStore::default().max_budgets_per_caller(5);
     let mut clock = ManualClock::at(START);
     let call = |clock: &ManualClock, caller: &str, place: usize| {
-        let quota = quota(&format!("/{place}"), seconds(60), 1, Scope::Caller);
+        let quota = quota(&format!("/{place}"), seconds(60), 1, LimitScope::Caller);
         reserve(
             &store,
             &reservation(clock.now(), [charge(&quota, caller, 1)]),
@@ -250,14 +250,18 @@ fn one_caller_does_not_fill_it() {
         assert_eq!(call(&clock, "alice", place), ADMITTED);
         assert_eq!(
             call(&clock, "alice", place + 10),
-            if place < 4 { ADMITTED } else { Reserved::Full }
+            if place < 4 {
+                ADMITTED
+            } else {
+                LimitReserved::Full
+            }
         );
         if place == 1 {
             break;
         }
     }
     assert_eq!(call(&clock, "alice", 20), ADMITTED);
-    assert_eq!(call(&clock, "alice", 21), Reserved::Full);
+    assert_eq!(call(&clock, "alice", 21), LimitReserved::Full);
     assert_eq!(call(&clock, "bob", 21), ADMITTED);
     clock.pass(Duration::from_secs(60));
     assert_eq!(call(&clock, "alice", 21), ADMITTED);
@@ -279,7 +283,7 @@ fn what_is_only_tried_takes_half_of_the_room() {
 fn sessions_do_not_fill_it() {
     let store = MemoryLimitStore::default().max_budgets_per_caller(10);
     let clock = ManualClock::at(START);
-    let quota = Quota::new("", "/a", seconds(60), Amount::ONE, Scope::Session);
+    let quota = Quota::new("", "/a", seconds(60), Amount::ONE, LimitScope::Session);
     let quota = Arc::new(quota.with_sessions(u32::MAX));
     let call = |session: usize| {
         let charge = charge(&quota, "alice", 1_000_000);
@@ -289,7 +293,7 @@ fn sessions_do_not_fill_it() {
     // One is that of everything that has no session.
     let admitted = (0..100).filter(|session| call(*session) == ADMITTED);
     assert_eq!(admitted.count(), 9);
-    assert_eq!(call(100), Reserved::Full);
+    assert_eq!(call(100), LimitReserved::Full);
 }
 
 #[test]
@@ -297,8 +301,8 @@ fn what_is_refused_leaves_nothing_behind() {
     let store = MemoryLimitStore::default();
     let clock = ManualClock::at(START);
     let (none, some) = (
-        quota("/none", seconds(60), 0, Scope::Caller),
-        quota("/some", seconds(60), 9, Scope::Caller),
+        quota("/none", seconds(60), 0, LimitScope::Caller),
+        quota("/some", seconds(60), 9, LimitScope::Caller),
     );
     let refused = reservation(
         clock.now(),
@@ -317,9 +321,14 @@ fn what_is_refused_leaves_nothing_behind() {
 fn what_is_counted_can_be_seen_and_forgotten() {
     let store = MemoryLimitStore::default();
     let mut clock = ManualClock::at(START);
-    let calls = quota("/calls", seconds(60), 5_000_000, Scope::Session);
-    let of_all = quota("/all", seconds(60), 9_000_000, Scope::Server);
-    let under_way = quota("/under_way", Period::Concurrent, 3_000_000, Scope::Caller);
+    let calls = quota("/calls", seconds(60), 5_000_000, LimitScope::Session);
+    let of_all = quota("/all", seconds(60), 9_000_000, LimitScope::Server);
+    let under_way = quota(
+        "/under_way",
+        Period::Concurrent,
+        3_000_000,
+        LimitScope::Caller,
+    );
     let mut reservations = Vec::new();
     for caller in ["alice", "bob"] {
         let charges = [
@@ -332,10 +341,10 @@ fn what_is_counted_can_be_seen_and_forgotten() {
         reservations.push(call);
         clock.pass(Duration::from_secs(20));
     }
-    let usage = |filter: &UsageFilter| store.usage_now(filter, clock.now(), 100);
-    let all = usage(&UsageFilter::default());
+    let usage = |filter: &LimitFilter| store.usage_now(filter, clock.now(), 100);
+    let all = usage(&LimitFilter::default());
     assert_eq!(all.len(), 5);
-    let alice = UsageFilter::default().caller("alice").server("server");
+    let alice = LimitFilter::default().caller("alice").server("server");
     let of_alice = usage(&alice.clone().place("/calls").policy("policy"));
     let [one] = of_alice.as_slice() else {
         panic!("{of_alice:?}");
@@ -346,31 +355,31 @@ fn what_is_counted_can_be_seen_and_forgotten() {
         (Amount::ONE, "5".to_owned())
     );
     assert_eq!(one.free_in(), Some(Duration::from_secs(20)));
-    let of_all = usage(&UsageFilter::default().place("/all"));
+    let of_all = usage(&LimitFilter::default().place("/all"));
     assert_eq!(of_all[0].used().to_string(), "5");
     assert_eq!(of_all[0].caller(), None);
     assert_eq!(usage(&alice.clone().place("/under_way"))[0].free_in(), None);
     assert_eq!(
         store
-            .usage_now(&UsageFilter::default(), clock.now(), 2)
+            .usage_now(&LimitFilter::default(), clock.now(), 2)
             .len(),
         2
     );
     for filter in [alice.clone().server("other"), alice.clone().policy("other")] {
         assert_eq!(usage(&filter), []);
         store.reset_now(&filter, clock.now());
-        assert_eq!(usage(&UsageFilter::default()).len(), 5);
+        assert_eq!(usage(&LimitFilter::default()).len(), 5);
     }
 
     store.reset_now(&alice, clock.now());
     // What is under way is.
     assert_eq!(usage(&alice).len(), 1);
-    assert_eq!(usage(&UsageFilter::default().caller("bob")).len(), 2);
+    assert_eq!(usage(&LimitFilter::default().caller("bob")).len(), 2);
     let again = reservation(clock.now(), [charge(&calls, "alice", 5_000_000)]);
     assert_eq!(reserve(&store, &again), ADMITTED);
     // What was forgotten is not given back once more.
     for call in &reservations {
-        store.conclude(call, Conclusion::NotSent, clock.now());
+        store.conclude(call, LimitConclusion::NotSent, clock.now());
     }
     let of_alice = usage(&alice);
     assert_eq!(of_alice.len(), 1);
@@ -400,7 +409,7 @@ fn bytes_of_a_budget(quota: &Arc<Quota>, charges: u64) -> u64 {
 
 #[test]
 fn a_budget_takes_few_bytes() {
-    let quota = quota("/a", seconds(60), 1_000, Scope::Caller);
+    let quota = quota("/a", seconds(60), 1_000, LimitScope::Caller);
     let bytes = [1, 10, 33, 40].map(|charges| bytes_of_a_budget(&quota, charges));
     println!("bytes of a budget with 1, 10, 33 and more charges: {bytes:?}");
     assert!(bytes[1] <= 200, "{bytes:?}");
@@ -412,10 +421,10 @@ fn nothing_is_allocated_once_a_budget_is_there() {
     let store = MemoryLimitStore::default();
     let mut clock = ManualClock::at(START);
     let quotas = [
-        quota("/minute", seconds(60), 1_000, Scope::Caller),
-        quota("/hour", seconds(3_600), 1_000_000, Scope::Caller),
-        quota("/all", seconds(3_600), 1_000_000, Scope::Server),
-        quota("/under_way", Period::Concurrent, 2, Scope::Caller),
+        quota("/minute", seconds(60), 1_000, LimitScope::Caller),
+        quota("/hour", seconds(3_600), 1_000_000, LimitScope::Caller),
+        quota("/all", seconds(3_600), 1_000_000, LimitScope::Server),
+        quota("/under_way", Period::Concurrent, 2, LimitScope::Caller),
     ];
     let mut call = |time| {
         clock.pass(Duration::from_millis(time));
@@ -423,8 +432,11 @@ fn nothing_is_allocated_once_a_budget_is_there() {
         let call = reservation(clock.now(), charges);
         let now = clock.now();
         measure(|| {
-            assert!(matches!(reserve(&store, &call), Reserved::Admitted { .. }));
-            store.conclude(&call, Conclusion::Ended, now);
+            assert!(matches!(
+                reserve(&store, &call),
+                LimitReserved::Admitted { .. }
+            ));
+            store.conclude(&call, LimitConclusion::Ended, now);
         })
         .count_total
     };

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::part::{About, HIGH, PREFIX};
 use super::scripts::Scripts;
-use crate::limit::{Usage, UsageFilter};
+use crate::limit::{LimitFilter, LimitUsage};
 use crate::policy::Amount;
 use crate::remote::Link;
 use crate::store::StoreError;
@@ -27,9 +27,9 @@ const TOO_MUCH: StoreError = StoreError::of(
 pub(super) async fn usage(
     link: Link,
     scripts: &'static Scripts,
-    filter: UsageFilter,
+    filter: LimitFilter,
     most: usize,
-) -> Result<Vec<Usage>, StoreError> {
+) -> Result<Vec<LimitUsage>, StoreError> {
     let mut walk = Walk::new(link, scripts, filter);
     walk.seen = Some(HashSet::new());
     let looking = async {
@@ -50,7 +50,7 @@ pub(super) async fn usage(
 pub(super) async fn reset(
     link: Link,
     scripts: &'static Scripts,
-    filter: UsageFilter,
+    filter: LimitFilter,
 ) -> Result<(), StoreError> {
     let mut walk = Walk::new(link.clone(), scripts, filter);
     let resetting = async {
@@ -68,7 +68,7 @@ pub(super) async fn reset(
 struct Walk {
     link: Link,
     scripts: &'static Scripts,
-    filter: UsageFilter,
+    filter: LimitFilter,
     /// Where the server is to go on; `None` at the end.
     cursor: Option<u64>,
     /// What it has named last.
@@ -78,7 +78,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(link: Link, scripts: &'static Scripts, filter: UsageFilter) -> Self {
+    fn new(link: Link, scripts: &'static Scripts, filter: LimitFilter) -> Self {
         Self {
             link,
             scripts,
@@ -122,7 +122,7 @@ impl Walk {
 /// What the server says of a budget.
 struct Budget {
     about: About,
-    counted: Vec<Usage>,
+    counted: Vec<LimitUsage>,
 }
 
 impl Budget {
@@ -145,7 +145,7 @@ impl Budget {
         Some(Self { about, counted })
     }
 
-    fn is_meant(&self, filter: &UsageFilter) -> bool {
+    fn is_meant(&self, filter: &LimitFilter) -> bool {
         let About {
             server,
             policy,
@@ -159,12 +159,12 @@ impl Budget {
 
 impl About {
     /// What a counter says: the session, how much is used, and how long still.
-    fn usage(&self, counter: &[Value]) -> Option<Usage> {
+    fn usage(&self, counter: &[Value]) -> Option<LimitUsage> {
         let counter = Value::Array(counter.to_vec());
         let (session, high, low, wait): (String, u64, u64, i64) =
             FromRedisValue::from_redis_value(counter).ok()?;
         let used = high.saturating_mul(HIGH).saturating_add(low);
-        (used > 0).then(|| Usage {
+        (used > 0).then(|| LimitUsage {
             server: self.server.clone(),
             policy: self.policy.clone(),
             place: self.place.clone(),

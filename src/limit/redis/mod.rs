@@ -16,12 +16,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use redis::{Script, ScriptInvocation};
 use smallvec::SmallVec;
 
-use super::usage::{Usage, UsageFilter};
+use super::usage::{LimitFilter, LimitUsage};
 use super::window::LEASE;
-use super::{Conclusion, LimitStore, Reservation, Reserved, STATE_KEPT, StateId};
+use super::{LimitConclusion, LimitReservation, LimitReserved, LimitStore, STATE_KEPT, StateId};
 use crate::clock::Moment;
 use crate::remote::{Begun, Link, Remote, SOMETHING_ELSE};
-use crate::store::{Answer, StoreError};
+use crate::store::{StoreAnswer, StoreError};
 use part::Part;
 use scripts::{SCRIPTS, Scripts};
 use under_way::UnderWay;
@@ -87,7 +87,7 @@ impl RedisLimitStore {
     /// The call with which a part of a reservation is charged, or only asked about.
     fn reserving(
         &self,
-        reservation: &Reservation,
+        reservation: &LimitReservation,
         part: &Part,
         what: &str,
     ) -> ScriptInvocation<'static> {
@@ -103,15 +103,15 @@ impl RedisLimitStore {
     fn concluding(
         &self,
         part: &Part,
-        conclusion: Conclusion,
+        conclusion: LimitConclusion,
         #[cfg_attr(not(test), expect(unused_variables, reason = "the server has a clock"))]
         now: Moment,
     ) -> ScriptInvocation<'static> {
         let mut call = part.call(&self.scripts.conclude);
         call.arg(match conclusion {
-            Conclusion::NotSent => "not_sent",
-            Conclusion::Ended => "ended",
-            Conclusion::BrokenOff => "broken_off",
+            LimitConclusion::NotSent => "not_sent",
+            LimitConclusion::Ended => "ended",
+            LimitConclusion::BrokenOff => "broken_off",
         });
         #[cfg(test)]
         self.turn_clock(&mut call, now);
@@ -128,13 +128,13 @@ impl RedisLimitStore {
     }
 
     /// Asks for it, which goes on whether anybody waits for the answer or not.
-    fn begin(&self, reservation: &Reservation) -> Begun<Reserved> {
+    fn begin(&self, reservation: &LimitReservation) -> Begun<LimitReserved> {
         let steps: SmallVec<[Step; 2]> = Part::all(reservation)
             .into_iter()
             .map(|part| Step {
                 ask: self.reserving(reservation, &part, "ask"),
                 charge: self.reserving(reservation, &part, "charge"),
-                give_back: self.concluding(&part, Conclusion::NotSent, reservation.at()),
+                give_back: self.concluding(&part, LimitConclusion::NotSent, reservation.at()),
                 part,
             })
             .collect();
@@ -143,7 +143,7 @@ impl RedisLimitStore {
         let (id, under_way) = (reservation.id(), self.under_way.clone());
         let begun = self.remote.begin(async move |link| {
             let reserved = reserve(link, steps).await;
-            if !matches!(reserved, Ok(Reserved::Admitted { .. })) {
+            if !matches!(reserved, Ok(LimitReserved::Admitted { .. })) {
                 under_way.end(id);
             }
             reserved
@@ -157,18 +157,18 @@ impl RedisLimitStore {
 }
 
 impl LimitStore for RedisLimitStore {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         self.begin(reservation).into_answer()
     }
 
-    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+    fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, now: Moment) {
         self.under_way.end(reservation.id());
         for part in Part::all(reservation) {
             self.remote.tell(self.concluding(&part, conclusion, now));
         }
     }
 
-    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn ask(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         let asks: SmallVec<[_; 2]> = Part::all(reservation)
             .into_iter()
             .map(|part| (self.reserving(reservation, &part, "ask"), part))
@@ -190,7 +190,7 @@ impl LimitStore for RedisLimitStore {
         self.remote.tell(keep);
     }
 
-    fn use_state(&self, state: &StateId) -> Answer<bool> {
+    fn use_state(&self, state: &StateId) -> StoreAnswer<bool> {
         let mut use_up = USE_STATE.prepare_invoke();
         use_up.key(state_key(state)).arg(STATE_KEPT.as_secs());
         let used = async move |link: Link| Ok(link.invoke::<i64>(&use_up).await? == 1);
@@ -198,13 +198,13 @@ impl LimitStore for RedisLimitStore {
     }
 
     /// It goes by the clock of the server.
-    fn usage(&self, filter: &UsageFilter, _: Moment, most: usize) -> Answer<Vec<Usage>> {
+    fn usage(&self, filter: &LimitFilter, _: Moment, most: usize) -> StoreAnswer<Vec<LimitUsage>> {
         let (scripts, filter) = (self.scripts, filter.clone());
         let look = move |link| lists::usage(link, scripts, filter, most);
         self.remote.begin(look).into_answer()
     }
 
-    fn reset(&self, filter: &UsageFilter, _: Moment) -> Answer<()> {
+    fn reset(&self, filter: &LimitFilter, _: Moment) -> StoreAnswer<()> {
         let (scripts, filter) = (self.scripts, filter.clone());
         let look = move |link| lists::reset(link, scripts, filter);
         self.remote.begin(look).into_answer()
@@ -245,7 +245,7 @@ struct Step {
 
 /// Charges one part after the other. If one is too much, the others are only asked,
 /// and what was charged already is given back.
-async fn reserve(link: Link, steps: SmallVec<[Step; 2]>) -> Result<Reserved, StoreError> {
+async fn reserve(link: Link, steps: SmallVec<[Step; 2]>) -> Result<LimitReserved, StoreError> {
     let mut asked = Asked::default();
     let mut charged = Vec::new();
     for step in steps {
@@ -282,13 +282,13 @@ struct Asked {
 }
 
 impl Asked {
-    fn reserved(&self) -> Reserved {
+    fn reserved(&self) -> LimitReserved {
         match self.exceeded {
-            Some(charge) => Reserved::Exceeded {
+            Some(charge) => LimitReserved::Exceeded {
                 charge,
                 retry_after: self.wait,
             },
-            None => Reserved::Admitted { over: self.over },
+            None => LimitReserved::Admitted { over: self.over },
         }
     }
 

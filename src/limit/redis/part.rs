@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
 use crate::clock::micros;
-use crate::limit::{Charge, Reservation};
+use crate::limit::{LimitCharge, LimitReservation};
 use crate::policy::Period;
 use crate::remote::shortened;
 
@@ -42,7 +42,7 @@ pub(super) struct Part {
 
 impl Part {
     /// All parts of a reservation, those of callers first.
-    pub(super) fn all(reservation: &Reservation) -> SmallVec<[Self; 2]> {
+    pub(super) fn all(reservation: &LimitReservation) -> SmallVec<[Self; 2]> {
         let mut parts: SmallVec<[Self; 2]> = SmallVec::new();
         for (place, charge) in reservation.charges().iter().enumerate() {
             let same = |part: &Self| part.caller.as_ref() == charge.caller();
@@ -58,7 +58,7 @@ impl Part {
         parts
     }
 
-    fn new(reservation: &Reservation, caller: Option<&Arc<str>>) -> Self {
+    fn new(reservation: &LimitReservation, caller: Option<&Arc<str>>) -> Self {
         let tag = tag(reservation.server(), caller.map(|caller| &**caller));
         let record = format!("{PREFIX}{{{tag}}}:r:{}", reservation.id());
         Self {
@@ -68,7 +68,7 @@ impl Part {
         }
     }
 
-    fn add(&mut self, place: usize, charge: &Charge, server: &str) {
+    fn add(&mut self, place: usize, charge: &LimitCharge, server: &str) {
         let tag = tag(server, self.caller.as_deref());
         let quota = URL_SAFE_NO_PAD.encode(charge.quota().id().as_bytes());
         self.places.push(place);
@@ -87,7 +87,7 @@ impl Part {
     /// What [`reserve.lua`](super::scripts) has to know of each charge.
     pub(super) fn describe(
         &self,
-        reservation: &Reservation,
+        reservation: &LimitReservation,
         lease: Duration,
         call: &mut ScriptInvocation<'static>,
     ) {

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::part::Part;
 use super::scripts::Scripts;
 use crate::audit::DecisionId;
-use crate::limit::Reservation;
+use crate::limit::LimitReservation;
 use crate::lock::lock;
 use crate::policy::Period;
 use crate::remote::Link;
@@ -20,7 +20,7 @@ pub(super) struct UnderWay(Arc<Mutex<HashMap<DecisionId, SmallVec<[Part; 2]>>>>)
 impl UnderWay {
     pub(super) fn begin<'a>(
         &self,
-        reservation: &Reservation,
+        reservation: &LimitReservation,
         parts: impl Iterator<Item = &'a Part>,
     ) {
         let counts = |part: &&Part| {

@@ -11,7 +11,7 @@ use super::{Bounds, Failure};
 use crate::clock::{Moment, since_1970};
 use crate::limit::asked::Asked;
 use crate::limit::window::{Reading, TooMuch};
-use crate::limit::{Charge, Conclusion, Reservation, Reserved};
+use crate::limit::{LimitCharge, LimitConclusion, LimitReservation, LimitReserved};
 use crate::policy::{Amount, Period};
 use crate::sqlite::presence::Presence;
 use crate::store::StoreError;
@@ -84,8 +84,8 @@ impl Ledger {
     pub(super) fn ask(
         &mut self,
         file: &Connection,
-        reservation: &Reservation,
-    ) -> Result<Reserved, Failure> {
+        reservation: &LimitReservation,
+    ) -> Result<LimitReserved, Failure> {
         let shown = self.shown(reservation.at());
         let mut entries = load(file, reservation)?;
         Ok(ask(reservation.charges(), &mut entries, shown).answer())
@@ -94,8 +94,8 @@ impl Ledger {
     pub(super) fn reserve(
         &mut self,
         file: &Connection,
-        reservation: &Reservation,
-    ) -> Result<Reserved, Failure> {
+        reservation: &LimitReservation,
+    ) -> Result<LimitReserved, Failure> {
         // Nobody would find out that it is not under way any more.
         if self.has_left {
             return Err(Failure::Own(CLOSED));
@@ -110,7 +110,7 @@ impl Ledger {
         let charges = reservation.charges();
         let mut entries = load(file, reservation)?;
         let mut asked = ask(charges, &mut entries, shown);
-        let is_under_way = |charge: &Charge| charge.quota().period() == Period::Concurrent;
+        let is_under_way = |charge: &LimitCharge| charge.quota().period() == Period::Concurrent;
         if asked.exceeded.is_some()
             && charges.iter().any(is_under_way)
             && self.let_go(file, shown)?
@@ -126,7 +126,7 @@ impl Ledger {
             let Some(found) = self.make_room(file, reservation, shown)? else {
                 #[cfg(feature = "metrics")]
                 crate::limit::metrics::full(reservation.server());
-                return Ok(Reserved::Full);
+                return Ok(LimitReserved::Full);
             };
             entries = found;
         }
@@ -145,7 +145,7 @@ impl Ledger {
     fn make_room(
         &mut self,
         file: &Connection,
-        reservation: &Reservation,
+        reservation: &LimitReservation,
         shown: u64,
     ) -> Result<Option<Entries>, Failure> {
         let charges = reservation.charges();
@@ -189,7 +189,7 @@ impl Ledger {
 
     /// Remembers what is charged until it is concluded: in the file what is under
     /// way, because that ends some time also if this process is killed.
-    fn remember(&self, file: &Connection, reservation: &Reservation) -> Result<(), Failure> {
+    fn remember(&self, file: &Connection, reservation: &LimitReservation) -> Result<(), Failure> {
         let id = reservation.id().to_bytes();
         let resets = resets(file)?;
         let mut is_in_file = false;
@@ -237,8 +237,8 @@ impl Ledger {
     pub(super) fn conclude(
         &mut self,
         file: &Connection,
-        reservation: &Reservation,
-        conclusion: Conclusion,
+        reservation: &LimitReservation,
+        conclusion: LimitConclusion,
         now: Moment,
     ) -> Result<(), Failure> {
         let shown = self.shown(now);
@@ -248,13 +248,13 @@ impl Ledger {
         let conclusion = match conclusion {
             // What was forgotten on request would be taken from others. Of what is
             // under way, nothing is.
-            Conclusion::NotSent if resets_before != resets(file)? => Conclusion::Ended,
+            LimitConclusion::NotSent if resets_before != resets(file)? => LimitConclusion::Ended,
             _ => conclusion,
         };
         let mut concluded = Ok(());
         for charge in reservation.charges() {
             let ends = charge.quota().period() == Period::Concurrent;
-            if conclusion != Conclusion::NotSent && !ends {
+            if conclusion != LimitConclusion::NotSent && !ends {
                 continue;
             }
             let key = Key::of(reservation, charge);
@@ -292,7 +292,7 @@ impl Ledger {
                     continue;
                 };
                 let Whose(caller) = &key.caller;
-                let charge = Charge {
+                let charge = LimitCharge {
                     quota: Arc::new(quota),
                     caller: caller.as_deref().map(Into::into),
                     session: session.map(Into::into),
@@ -300,7 +300,12 @@ impl Ledger {
                     enforced: true,
                 };
                 let at = Reading::of_system(at.unsigned_abs());
-                match conclude_one(file, (key, &charge), at, (Conclusion::BrokenOff, shown)) {
+                match conclude_one(
+                    file,
+                    (key, &charge),
+                    at,
+                    (LimitConclusion::BrokenOff, shown),
+                ) {
                     Err(Failure::Own(_)) | Ok(()) => found = true,
                     Err(error) => return Err(error),
                 }
@@ -329,11 +334,11 @@ impl Ledger {
 }
 
 /// What a reservation is charged, and concluded, with.
-fn at(reservation: &Reservation) -> Reading {
+fn at(reservation: &LimitReservation) -> Reading {
     Reading::of_system(since_1970(reservation.at().system))
 }
 
-fn load(file: &Connection, reservation: &Reservation) -> Result<Entries, Failure> {
+fn load(file: &Connection, reservation: &LimitReservation) -> Result<Entries, Failure> {
     let charges = reservation.charges().iter();
     charges
         .map(|charge| Entry::load(file, Key::of(reservation, charge), charge.quota()))
@@ -349,7 +354,7 @@ fn now(entry: &Entry, shown: u64) -> Reading {
     Reading::of_system(latest.unwrap_or(shown))
 }
 
-fn ask(charges: &[Charge], entries: &mut Entries, shown: u64) -> Asked {
+fn ask(charges: &[LimitCharge], entries: &mut Entries, shown: u64) -> Asked {
     Asked::all(charges, |place, charge| {
         let entry = entries.get_mut(place)?;
         let now = now(entry, shown);
@@ -369,7 +374,7 @@ fn ask(charges: &[Charge], entries: &mut Entries, shown: u64) -> Asked {
 /// has to stay so, or it would be as new whenever it is looked at.
 fn save_set_back(
     file: &Connection,
-    charges: &[Charge],
+    charges: &[LimitCharge],
     entries: &mut Entries,
     shown: u64,
 ) -> rusqlite::Result<()> {
@@ -384,9 +389,9 @@ fn save_set_back(
 
 fn conclude_one(
     file: &Connection,
-    (key, charge): (Key, &Charge),
+    (key, charge): (Key, &LimitCharge),
     at: Reading,
-    (conclusion, shown): (Conclusion, u64),
+    (conclusion, shown): (LimitConclusion, u64),
 ) -> Result<(), Failure> {
     let quota = charge.quota();
     let mut entry = Entry::load(file, key, quota)?;
@@ -404,7 +409,7 @@ fn resets(file: &Connection) -> rusqlite::Result<i64> {
 
 /// Whether it was charged and not concluded yet: how often something had been
 /// forgotten then. It is concluded now.
-fn recall(file: &Connection, reservation: &Reservation) -> rusqlite::Result<Option<i64>> {
+fn recall(file: &Connection, reservation: &LimitReservation) -> rusqlite::Result<Option<i64>> {
     let id = reservation.id().to_bytes();
     for sql in [
         "DELETE FROM charged WHERE id = ? RETURNING resets",
@@ -420,7 +425,7 @@ fn recall(file: &Connection, reservation: &Reservation) -> rusqlite::Result<Opti
 }
 
 /// It may still be reserved. Nothing is charged then.
-fn overtake(file: &Connection, reservation: &Reservation) -> Result<(), Failure> {
+fn overtake(file: &Connection, reservation: &LimitReservation) -> Result<(), Failure> {
     file.prepare_cached("INSERT OR IGNORE INTO overtaken (id) VALUES (?)")?
         .execute([reservation.id().to_bytes()])?;
     let oldest = file.last_insert_rowid().saturating_sub(MOST_OVERTAKEN);
@@ -429,7 +434,7 @@ fn overtake(file: &Connection, reservation: &Reservation) -> Result<(), Failure>
     Ok(())
 }
 
-fn is_overtaken(file: &Connection, reservation: &Reservation) -> rusqlite::Result<bool> {
+fn is_overtaken(file: &Connection, reservation: &LimitReservation) -> rusqlite::Result<bool> {
     let deleted = file
         .prepare_cached("DELETE FROM overtaken WHERE id = ?")?
         .execute([reservation.id().to_bytes()])?;

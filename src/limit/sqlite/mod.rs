@@ -9,12 +9,12 @@ mod tests;
 
 use std::sync::{Arc, Mutex};
 
-use super::usage::{Usage, UsageFilter};
-use super::{Conclusion, LimitStore, Reservation, Reserved, StateId};
+use super::usage::{LimitFilter, LimitUsage};
+use super::{LimitConclusion, LimitReservation, LimitReserved, LimitStore, StateId};
 use crate::clock::{Moment, since_1970};
 use crate::sqlite::presence::Presence;
 use crate::sqlite::{Failure, Reply, Task, Worker};
-use crate::store::{Answer, StoreError};
+use crate::store::{StoreAnswer, StoreError};
 use ledger::Ledger;
 use once::{KeepState, UseState};
 use tasks::{Conclude, Forget, Leave, Reserve, See};
@@ -103,24 +103,24 @@ impl SqliteLimitStore {
     fn have<T: Send + 'static, K: Task + 'static>(
         &self,
         task: impl FnOnce(&Arc<Mutex<Ledger>>, Reply<T>) -> K,
-    ) -> Answer<T> {
+    ) -> StoreAnswer<T> {
         let Counting { worker, ledger } = &*self.counting;
         worker.ask(|reply| task(ledger, reply))
     }
 }
 
 impl LimitStore for SqliteLimitStore {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         let reservation = reservation.clone();
         self.have(|ledger, reply| Reserve::new(ledger, reservation, reply))
     }
 
-    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn ask(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         let reservation = reservation.clone();
         self.have(|ledger, reply| Reserve::new(ledger, reservation, reply).only_asking())
     }
 
-    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+    fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, now: Moment) {
         let Counting { worker, ledger } = &*self.counting;
         let conclude = Conclude::new(ledger, reservation.clone(), (conclusion, now));
         worker.tell(conclude);
@@ -132,17 +132,22 @@ impl LimitStore for SqliteLimitStore {
         self.counting.worker.tell(keep);
     }
 
-    fn use_state(&self, state: &StateId) -> Answer<bool> {
+    fn use_state(&self, state: &StateId) -> StoreAnswer<bool> {
         let state = *state;
         self.have(|_, reply| UseState::new(state, reply))
     }
 
-    fn usage(&self, filter: &UsageFilter, now: Moment, most: usize) -> Answer<Vec<Usage>> {
+    fn usage(
+        &self,
+        filter: &LimitFilter,
+        now: Moment,
+        most: usize,
+    ) -> StoreAnswer<Vec<LimitUsage>> {
         let filter = filter.clone();
         self.have(|ledger, reply| See::new(ledger, filter, (now, most), reply))
     }
 
-    fn reset(&self, filter: &UsageFilter, now: Moment) -> Answer<()> {
+    fn reset(&self, filter: &LimitFilter, now: Moment) -> StoreAnswer<()> {
         let filter = filter.clone();
         self.have(|ledger, reply| Forget::new(ledger, filter, now, reply))
     }

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::Failure;
 use crate::clock::micros;
 use crate::limit::window::{Budget, Reading, UNREADABLE};
-use crate::limit::{Charge, Reservation};
-use crate::policy::{Amount, CalendarUnit, Period, Quota, Scope};
+use crate::limit::{LimitCharge, LimitReservation};
+use crate::policy::{Amount, CalendarUnit, LimitScope, Period, Quota};
 use crate::store::StoreError;
 
 /// Something is under way: nobody knows when it ends.
@@ -60,7 +60,7 @@ impl Key {
         }
     }
 
-    pub(super) fn of(reservation: &Reservation, charge: &Charge) -> Self {
+    pub(super) fn of(reservation: &LimitReservation, charge: &LimitCharge) -> Self {
         Self {
             server: (&**reservation.server()).into(),
             caller: Whose(charge.caller().map(|caller| (&**caller).into())),
@@ -122,7 +122,7 @@ impl Entry {
     }
 
     /// How many budgets have to be made for it.
-    pub(super) fn growth(&self, charge: &Charge) -> usize {
+    pub(super) fn growth(&self, charge: &LimitCharge) -> usize {
         match self.stored {
             Some(_) => self.budget.growth(charge),
             None => Budget::growth_of_new(charge),
@@ -131,7 +131,7 @@ impl Entry {
 
     /// By how many budgets there will be more when it is charged; or fewer, as
     /// sessions have expired.
-    pub(super) fn change(&self, charge: &Charge) -> i64 {
+    pub(super) fn change(&self, charge: &LimitCharge) -> i64 {
         let growth = size(self.growth(charge));
         self.stored.map_or(growth, |stored| {
             let kept = size(self.budget.size());
@@ -332,9 +332,9 @@ fn save_quota(file: &Connection, quota: &Quota, max: i64) -> rusqlite::Result<()
         Period::Concurrent => 0,
     };
     let scope = match quota.scope() {
-        Scope::Session => 0,
-        Scope::Caller => 1,
-        Scope::Server => 2,
+        LimitScope::Session => 0,
+        LimitScope::Caller => 1,
+        LimitScope::Server => 2,
     };
     file.prepare_cached(
         "INSERT INTO quota (id, policy, place, period, scope, max) VALUES (?, ?, ?, ?, ?, ?)
@@ -366,9 +366,9 @@ pub(super) fn load_quota(file: &Connection, id: &[u8]) -> rusqlite::Result<Optio
                 seconds => Period::Rolling(Duration::from_secs(seconds.unsigned_abs())),
             };
             let scope = match row.get::<_, i64>(3)? {
-                0 => Scope::Session,
-                1 => Scope::Caller,
-                _ => Scope::Server,
+                0 => LimitScope::Session,
+                1 => LimitScope::Caller,
+                _ => LimitScope::Server,
             };
             let max = Amount::from_millionths(row.get::<_, i64>(4)?.try_into().unwrap_or(0));
             Ok(Quota::new(&policy, place, period, max, scope))

@@ -8,9 +8,9 @@ use super::Failure;
 use super::ledger::Ledger;
 use super::rows::{Key, page, remove};
 use crate::clock::Moment;
-use crate::limit::usage::{Usage, UsageFilter};
+use crate::limit::usage::{LimitFilter, LimitUsage};
 use crate::limit::window::Reading;
-use crate::limit::{Conclusion, Reservation, Reserved};
+use crate::limit::{LimitConclusion, LimitReservation, LimitReserved};
 use crate::sqlite::{Reply, Task, own};
 use crate::store::StoreError;
 
@@ -27,15 +27,19 @@ fn lock(ledger: &Shared) -> MutexGuard<'_, Ledger> {
 
 pub(super) struct Reserve {
     ledger: Shared,
-    reservation: Reservation,
+    reservation: LimitReservation,
     /// Whether nothing is to be charged.
     only_asks: bool,
-    reply: Reply<Reserved>,
-    answer: Option<Result<Reserved, StoreError>>,
+    reply: Reply<LimitReserved>,
+    answer: Option<Result<LimitReserved, StoreError>>,
 }
 
 impl Reserve {
-    pub(super) fn new(ledger: &Shared, reservation: Reservation, reply: Reply<Reserved>) -> Self {
+    pub(super) fn new(
+        ledger: &Shared,
+        reservation: LimitReservation,
+        reply: Reply<LimitReserved>,
+    ) -> Self {
         Self {
             ledger: Arc::clone(ledger),
             reservation,
@@ -89,15 +93,15 @@ impl Task for Reserve {
 
 pub(super) struct Conclude {
     ledger: Shared,
-    reservation: Reservation,
-    how: (Conclusion, Moment),
+    reservation: LimitReservation,
+    how: (LimitConclusion, Moment),
 }
 
 impl Conclude {
     pub(super) fn new(
         ledger: &Shared,
-        reservation: Reservation,
-        how: (Conclusion, Moment),
+        reservation: LimitReservation,
+        how: (LimitConclusion, Moment),
     ) -> Self {
         Self {
             ledger: Arc::clone(ledger),
@@ -170,7 +174,7 @@ impl Task for Leave {
 /// Goes through all budgets, page by page.
 struct Walk {
     ledger: Shared,
-    filter: UsageFilter,
+    filter: LimitFilter,
     now: Moment,
     behind: Key,
     /// `None` until the end, or an error, is reached.
@@ -178,7 +182,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn new(ledger: &Shared, filter: UsageFilter, now: Moment) -> Self {
+    fn new(ledger: &Shared, filter: LimitFilter, now: Moment) -> Self {
         Self {
             ledger: Arc::clone(ledger),
             filter,
@@ -204,16 +208,16 @@ impl Walk {
 pub(super) struct See {
     walk: Walk,
     most: usize,
-    found: Vec<Usage>,
-    reply: Reply<Vec<Usage>>,
+    found: Vec<LimitUsage>,
+    reply: Reply<Vec<LimitUsage>>,
 }
 
 impl See {
     pub(super) fn new(
         ledger: &Shared,
-        filter: UsageFilter,
+        filter: LimitFilter,
         (now, most): (Moment, usize),
-        reply: Reply<Vec<Usage>>,
+        reply: Reply<Vec<LimitUsage>>,
     ) -> Self {
         Self {
             walk: Walk::new(ledger, filter, now),
@@ -243,7 +247,7 @@ impl See {
                     self.walk.end = Some(Ok(()));
                     return Ok(());
                 }
-                let usage = Usage::of((server, caller, session), &quota, counter, now);
+                let usage = LimitUsage::of((server, caller, session), &quota, counter, now);
                 self.found.extend(usage);
             }
         }
@@ -291,7 +295,7 @@ pub(super) struct Forget {
 }
 
 impl Forget {
-    pub(super) fn new(ledger: &Shared, filter: UsageFilter, now: Moment, reply: Reply<()>) -> Self {
+    pub(super) fn new(ledger: &Shared, filter: LimitFilter, now: Moment, reply: Reply<()>) -> Self {
         let walk = Walk::new(ledger, filter, now);
         Self { walk, reply }
     }

@@ -13,8 +13,10 @@ use proptest::sample::{Index, select};
 
 use super::naive::Naive;
 use super::{ADMITTED, ManualClock, ask, charge, of_session, quota, reservation, reserve, seconds};
-use crate::limit::{Charge, Conclusion, LimitStore, Reservation, Reserved, StateId};
-use crate::policy::{Amount, Period, Quota, Scope};
+use crate::limit::{
+    LimitCharge, LimitConclusion, LimitReservation, LimitReserved, LimitStore, StateId,
+};
+use crate::policy::{Amount, LimitScope, Period, Quota};
 #[cfg(any(feature = "redis", feature = "sqlite"))]
 use crate::rounds::{self, Parties, RequestStateKeys, Round, State};
 
@@ -78,10 +80,10 @@ struct Compared<'a> {
     clock: ManualClock,
     /// Microseconds since it began, which is when nothing can be too early.
     now: u64,
-    periods: [(Period, Scope); 3],
+    periods: [(Period, LimitScope); 3],
     max: [u64; 3],
     logs: BTreeMap<(usize, &'static str), Naive>,
-    admitted: Vec<(u64, &'static str, Reservation)>,
+    admitted: Vec<(u64, &'static str, LimitReservation)>,
     refused: Option<(Duration, &'static str, [u64; 3])>,
 }
 
@@ -93,9 +95,9 @@ pub(crate) fn does_as_a_log(store: &dyn LimitStore, history: Vec<Step>) {
         clock: ManualClock::at(START),
         now: 1_000 * MINUTE,
         periods: [
-            (seconds(60), Scope::Caller),
-            (seconds(3_600), Scope::Caller),
-            (seconds(60), Scope::Server),
+            (seconds(60), LimitScope::Caller),
+            (seconds(3_600), LimitScope::Caller),
+            (seconds(60), LimitScope::Server),
         ],
         max: [12, 40, 30],
         logs: BTreeMap::new(),
@@ -135,7 +137,11 @@ impl Compared<'_> {
     fn log(&mut self, place: usize, caller: &'static str) -> &mut Naive {
         let (period, scope) = self.periods[place];
         let window = u64::try_from(period.window().unwrap().as_micros()).unwrap();
-        let caller = if scope == Scope::Server { "" } else { caller };
+        let caller = if scope == LimitScope::Server {
+            ""
+        } else {
+            caller
+        };
         let key = (place, caller);
         self.logs.entry(key).or_insert_with(|| Naive::new(window))
     }
@@ -145,7 +151,7 @@ impl Compared<'_> {
         let charges = [0, 1, 2].map(|place| {
             let (period, scope) = self.periods[place];
             let quota = quota(&format!("/{place}"), period, self.max[place], scope);
-            Charge {
+            LimitCharge {
                 enforced: enforced[place],
                 ..charge(&quota, caller, amounts[place])
             }
@@ -163,12 +169,12 @@ impl Compared<'_> {
         let of = |is: bool| (0..3).filter(move |place| enforced[*place] == is);
         if logs.iter().all(Naive::is_exact) {
             assert_eq!(
-                matches!(answer, Reserved::Admitted { .. }),
+                matches!(answer, LimitReserved::Admitted { .. }),
                 of(true).all(admits)
             );
         }
         match answer {
-            Reserved::Admitted { over } => {
+            LimitReserved::Admitted { over } => {
                 assert!(of(true).all(admits), "too much");
                 if let Some(over) = over {
                     assert!(!enforced[over] && may_refuse(over, now), "without cause");
@@ -180,7 +186,7 @@ impl Compared<'_> {
                 }
                 self.admitted.push((now, caller, reservation));
             }
-            Reserved::Exceeded {
+            LimitReserved::Exceeded {
                 charge,
                 retry_after,
             } => {
@@ -198,7 +204,7 @@ impl Compared<'_> {
                     }
                 }
             }
-            Reserved::Full => panic!("there is room for three budgets"),
+            LimitReserved::Full => panic!("there is room for three budgets"),
         }
     }
 
@@ -209,7 +215,7 @@ impl Compared<'_> {
         let which = which.index(self.admitted.len());
         let (at, caller, reservation) = self.admitted.remove(which);
         self.store
-            .conclude(&reservation, Conclusion::NotSent, self.clock.now());
+            .conclude(&reservation, LimitConclusion::NotSent, self.clock.now());
         for place in 0..3 {
             let amount = reservation.charges()[place].amount().millionths();
             self.log(place, caller).give_back(at, amount);
@@ -223,15 +229,15 @@ pub(crate) enum Farming {
     Pass(u64),
     Call(Option<u8>),
     /// One of those that are under way ends like this.
-    Conclude(Index, Conclusion),
+    Conclude(Index, LimitConclusion),
 }
 
 /// Things that happen one after the other.
 pub(crate) fn farming(longest: usize) -> impl Strategy<Value = Vec<Farming>> {
     let conclusions = vec![
-        Conclusion::NotSent,
-        Conclusion::Ended,
-        Conclusion::BrokenOff,
+        LimitConclusion::NotSent,
+        LimitConclusion::Ended,
+        LimitConclusion::BrokenOff,
     ];
     let step = prop_oneof![
         3 => time().prop_map(Farming::Pass),
@@ -269,7 +275,7 @@ pub(crate) fn gains_nothing_by_sessions(
         "/s",
         period,
         Amount::from_millionths(max),
-        Scope::Session,
+        LimitScope::Session,
     );
     let quota = Arc::new(quota.with_sessions(SESSIONS));
     let mut clock = ManualClock::at(START);
@@ -327,9 +333,9 @@ pub(crate) fn gains_nothing_by_sessions(
                 store.conclude(&reservation, conclusion, clock.now());
                 for budget in &mut budgets {
                     match conclusion {
-                        Conclusion::Ended if !is_concurrent => {}
-                        Conclusion::BrokenOff if !is_concurrent => {}
-                        Conclusion::BrokenOff => {
+                        LimitConclusion::Ended if !is_concurrent => {}
+                        LimitConclusion::BrokenOff if !is_concurrent => {}
+                        LimitConclusion::BrokenOff => {
                             let mut entries = budget.since.iter_mut();
                             if let Some(entry) = entries.find(|entry| entry.0 == number) {
                                 entry.1 = Some(now);
@@ -338,7 +344,7 @@ pub(crate) fn gains_nothing_by_sessions(
                         _ => budget.since.retain(|entry| entry.0 != number),
                     }
                 }
-                if !is_concurrent && conclusion == Conclusion::NotSent {
+                if !is_concurrent && conclusion == LimitConclusion::NotSent {
                     all.give_back(at, 1);
                 }
             }
@@ -354,22 +360,22 @@ pub(crate) fn tells_budgets_apart(store: &dyn LimitStore) {
     let clock = ManualClock::at(START);
     let at = clock.now();
     let quotas = [
-        quota("/a", seconds(60), 1, Scope::Caller),
-        quota("/a", seconds(61), 1, Scope::Caller),
-        quota("/b", seconds(60), 1, Scope::Caller),
-        quota("/a", seconds(60), 1, Scope::Session),
-        quota("/a", Period::Concurrent, 1, Scope::Caller),
+        quota("/a", seconds(60), 1, LimitScope::Caller),
+        quota("/a", seconds(61), 1, LimitScope::Caller),
+        quota("/b", seconds(60), 1, LimitScope::Caller),
+        quota("/a", seconds(60), 1, LimitScope::Session),
+        quota("/a", Period::Concurrent, 1, LimitScope::Caller),
     ];
     for server in ["", "s", "se"] {
         for caller in ["", "e", "alice", "alice "] {
             for quota in &quotas {
-                let reservation = Reservation::new(server, [charge(quota, caller, 1)], at);
+                let reservation = LimitReservation::new(server, [charge(quota, caller, 1)], at);
                 assert_eq!(reserve(store, &reservation), ADMITTED);
                 assert_ne!(reserve(store, &reservation), ADMITTED);
             }
         }
     }
-    let of_all = quota("/a", seconds(60), 1, Scope::Server);
+    let of_all = quota("/a", seconds(60), 1, LimitScope::Server);
     let call = |caller| reserve(store, &reservation(at, [charge(&of_all, caller, 1)]));
     assert_eq!(call("alice"), ADMITTED);
     assert_ne!(call("bob"), ADMITTED);
@@ -379,8 +385,8 @@ pub(crate) fn tells_budgets_apart(store: &dyn LimitStore) {
 /// charged.
 pub(crate) fn charges_all_or_none(store: &dyn LimitStore) {
     let mut clock = ManualClock::at(START);
-    let short = quota("/short", seconds(10), 2, Scope::Caller);
-    let long = quota("/long", seconds(100), 1, Scope::Server);
+    let short = quota("/short", seconds(10), 2, LimitScope::Caller);
+    let long = quota("/long", seconds(100), 1, LimitScope::Server);
     let both = |clock: &ManualClock| {
         let charges = [charge(&short, "alice", 1), charge(&long, "alice", 1)];
         reserve(store, &reservation(clock.now(), charges))
@@ -390,7 +396,7 @@ pub(crate) fn charges_all_or_none(store: &dyn LimitStore) {
         let retry_after = Some(Duration::from_secs(100));
         assert_eq!(
             both(&clock),
-            Reserved::Exceeded {
+            LimitReserved::Exceeded {
                 charge: 1,
                 retry_after
             }
@@ -407,7 +413,7 @@ pub(crate) fn charges_all_or_none(store: &dyn LimitStore) {
     let retry_after = Some(Duration::from_secs(96));
     assert_eq!(
         both(&clock),
-        Reserved::Exceeded {
+        LimitReserved::Exceeded {
             charge: 0,
             retry_after
         }
@@ -415,14 +421,14 @@ pub(crate) fn charges_all_or_none(store: &dyn LimitStore) {
     let retry_after = Some(Duration::from_secs(6));
     assert_eq!(
         one(&clock, 1),
-        Reserved::Exceeded {
+        LimitReserved::Exceeded {
             charge: 0,
             retry_after
         }
     );
     assert_eq!(
         one(&clock, 3),
-        Reserved::Exceeded {
+        LimitReserved::Exceeded {
             charge: 0,
             retry_after: None
         }
@@ -436,7 +442,7 @@ pub(crate) fn keeps_the_calendar(store: &dyn LimitStore) {
         "/daily",
         Period::Calendar(crate::policy::CalendarUnit::Day),
         2,
-        Scope::Caller,
+        LimitScope::Caller,
     );
     let call = |clock: &ManualClock| {
         let reservation = reservation(clock.now(), [charge(&daily, "alice", 1)]);
@@ -446,7 +452,7 @@ pub(crate) fn keeps_the_calendar(store: &dyn LimitStore) {
         // Half a minute before midnight; then at midnight, twice.
         let calls: Vec<_> = (used_before..3).map(|_| call(&clock).0).collect();
         let retry_after = Some(Duration::from_secs(wait));
-        let refused = Reserved::Exceeded {
+        let refused = LimitReserved::Exceeded {
             charge: 0,
             retry_after,
         };
@@ -457,7 +463,7 @@ pub(crate) fn keeps_the_calendar(store: &dyn LimitStore) {
     let (_, before) = call(&clock);
     clock.pass(Duration::from_secs(86_400));
     assert_eq!([call(&clock).0, call(&clock).0], [ADMITTED, ADMITTED]);
-    store.conclude(&before, Conclusion::NotSent, clock.now());
+    store.conclude(&before, LimitConclusion::NotSent, clock.now());
     assert_ne!(call(&clock).0, ADMITTED);
     // The clock goes back into the day before.
     clock.step(-1_000_000);
@@ -521,8 +527,8 @@ pub(crate) fn have_the_same_key(one: &RequestStateKeys, other: &RequestStateKeys
 pub(crate) fn leaves_room_for_what_is_enforced(store: &dyn LimitStore, room: usize) {
     let mut clock = ManualClock::at(START);
     let one = |place: String, enforced: bool| {
-        let quota = quota(&place, seconds(60), 9, Scope::Caller);
-        Charge {
+        let quota = quota(&place, seconds(60), 9, LimitScope::Caller);
+        LimitCharge {
             enforced,
             ..charge(&quota, "alice", 1)
         }
@@ -530,18 +536,18 @@ pub(crate) fn leaves_room_for_what_is_enforced(store: &dyn LimitStore, room: usi
     let tried = |number: usize| one(format!("/tried/{number}"), false);
     let enforced = |number: usize| one(format!("/enforced/{number}"), true);
     for _ in 0..2 {
-        let asked = |charges: Vec<Charge>| reserve(store, &reservation(clock.now(), charges));
+        let asked = |charges: Vec<LimitCharge>| reserve(store, &reservation(clock.now(), charges));
         for number in 0..room / 2 {
             assert_eq!(asked(vec![tried(number)]), ADMITTED, "{number}");
         }
-        assert_eq!(asked(vec![tried(room)]), Reserved::Full);
-        assert_eq!(asked(vec![tried(room), enforced(0)]), Reserved::Full);
+        assert_eq!(asked(vec![tried(room)]), LimitReserved::Full);
+        assert_eq!(asked(vec![tried(room), enforced(0)]), LimitReserved::Full);
         // What is there already needs no room.
         for number in 0..room / 2 {
             let charges = vec![tried(0), enforced(number)];
             assert_eq!(asked(charges), ADMITTED, "{number}");
         }
-        assert_eq!(asked(vec![enforced(room)]), Reserved::Full);
+        assert_eq!(asked(vec![enforced(room)]), LimitReserved::Full);
         clock.pass(Duration::from_secs(60));
     }
 }

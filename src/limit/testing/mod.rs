@@ -9,9 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::executor::block_on;
 
-use super::{Charge, LimitStore, Reservation, Reserved, Usage, UsageFilter};
+use super::{LimitCharge, LimitFilter, LimitReservation, LimitReserved, LimitStore, LimitUsage};
 use crate::clock::Moment;
-use crate::policy::{Amount, Period, Quota, Scope};
+use crate::policy::{Amount, LimitScope, Period, Quota};
 
 /// A clock of the process and one of the world, which can be turned apart.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +54,7 @@ impl ManualClock {
     }
 }
 
-pub(crate) fn quota(place: &str, period: Period, max: u64, scope: Scope) -> Arc<Quota> {
+pub(crate) fn quota(place: &str, period: Period, max: u64, scope: LimitScope) -> Arc<Quota> {
     let max = Amount::from_millionths(max);
     Arc::new(Quota::new("policy", place, period, max, scope))
 }
@@ -64,50 +64,53 @@ pub(crate) fn seconds(window: u64) -> Period {
 }
 
 /// Enforced, and with amounts in millionths.
-pub(crate) fn charge(quota: &Arc<Quota>, caller: &str, amount: u64) -> Charge {
-    Charge {
+pub(crate) fn charge(quota: &Arc<Quota>, caller: &str, amount: u64) -> LimitCharge {
+    LimitCharge {
         quota: Arc::clone(quota),
-        caller: (quota.scope() != Scope::Server).then(|| caller.into()),
+        caller: (quota.scope() != LimitScope::Server).then(|| caller.into()),
         session: None,
         amount: Amount::from_millionths(amount),
         enforced: true,
     }
 }
 
-pub(crate) fn of_session(charge: Charge, session: &str) -> Charge {
-    Charge {
+pub(crate) fn of_session(charge: LimitCharge, session: &str) -> LimitCharge {
+    LimitCharge {
         session: Some(session.into()),
         ..charge
     }
 }
 
-pub(crate) fn reservation(at: Moment, charges: impl IntoIterator<Item = Charge>) -> Reservation {
-    Reservation::new("server", charges, at)
+pub(crate) fn reservation(
+    at: Moment,
+    charges: impl IntoIterator<Item = LimitCharge>,
+) -> LimitReservation {
+    LimitReservation::new("server", charges, at)
 }
 
 /// What it tells, however long it takes.
 pub(crate) fn usage(
     store: &impl LimitStore,
-    filter: &UsageFilter,
+    filter: &LimitFilter,
     now: Moment,
     most: usize,
-) -> Vec<Usage> {
+) -> Vec<LimitUsage> {
     let told = store.usage(filter, now, most).patiently();
     block_on(told).unwrap()
 }
 
 /// Has it forget, however long it takes.
-pub(crate) fn reset(store: &impl LimitStore, filter: &UsageFilter, now: Moment) {
+pub(crate) fn reset(store: &impl LimitStore, filter: &LimitFilter, now: Moment) {
     block_on(store.reset(filter, now).patiently()).unwrap();
 }
 
-pub(crate) fn reserve(store: &dyn LimitStore, reservation: &Reservation) -> Reserved {
+pub(crate) fn reserve(store: &dyn LimitStore, reservation: &LimitReservation) -> LimitReserved {
     block_on(store.reserve(reservation).patiently()).unwrap()
 }
 
 /// What would be said to it; nothing is charged.
-pub(crate) fn ask(store: &dyn LimitStore, reservation: &Reservation) -> Reserved {
+pub(crate) fn ask(store: &dyn LimitStore, reservation: &LimitReservation) -> LimitReserved {
     block_on(store.ask(reservation).patiently()).unwrap()
 }
 
-pub(crate) const ADMITTED: Reserved = Reserved::Admitted { over: None };
+pub(crate) const ADMITTED: LimitReserved = LimitReserved::Admitted { over: None };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Conclusion;
+use super::LimitConclusion;
 use super::rolling::Rolling;
 use crate::clock::micros;
 
@@ -44,10 +44,10 @@ impl Concurrent {
     }
 
     /// Something is not under way any more. Gives back how much of it was not.
-    pub(super) fn conclude(&mut self, amount: u64, conclusion: Conclusion, now: u64) -> u64 {
+    pub(super) fn conclude(&mut self, amount: u64, conclusion: LimitConclusion, now: u64) -> u64 {
         let ended = amount.min(self.under_way);
         self.under_way -= ended;
-        if conclusion == Conclusion::BrokenOff {
+        if conclusion == LimitConclusion::BrokenOff {
             self.broken_off.charge(ended, micros(LEASE), now);
         }
         amount - ended
@@ -86,7 +86,7 @@ mod tests {
         let mut concurrent = Concurrent::default();
         concurrent.charge(1);
         concurrent.charge(1);
-        concurrent.conclude(1, Conclusion::BrokenOff, 0);
+        concurrent.conclude(1, LimitConclusion::BrokenOff, 0);
         for (now, used) in [(59_999_999, 2), (60_000_000, 1)] {
             assert!(concurrent.is_live(now));
             assert_eq!(concurrent.used(), used);

@@ -7,7 +7,7 @@ use super::concurrent::Concurrent;
 use super::rolling::Rolling;
 use super::{Reading, TooMuch};
 use crate::clock::micros;
-use crate::limit::Conclusion;
+use crate::limit::LimitConclusion;
 use crate::policy::{Amount, Period, Quota};
 
 /// What is counted together.
@@ -62,10 +62,10 @@ impl Counter {
         amount: u64,
         period: Period,
         at: Reading,
-        conclusion: Conclusion,
+        conclusion: LimitConclusion,
         now: Reading,
     ) -> u64 {
-        let is_given_back = conclusion == Conclusion::NotSent;
+        let is_given_back = conclusion == LimitConclusion::NotSent;
         match self {
             Self::Rolling(rolling) if is_given_back => {
                 rolling.give_back(amount, at.elapsed, window(period), now.elapsed);

@@ -9,7 +9,7 @@ use super::concurrent::Concurrent;
 use super::counter::Counter;
 use super::rolling::Rolling;
 use super::sessions::{Own, Sessions};
-use crate::policy::{Period, Quota, Scope};
+use crate::policy::{LimitScope, Period, Quota};
 use crate::store::StoreError;
 
 const VERSION: u8 = 1;
@@ -100,8 +100,8 @@ fn read_budget(quota: &Quota, from: &mut &[u8]) -> Option<Budget> {
     let period = quota.period();
     let rest = read_counter(period, from)?;
     match quota.scope() {
-        Scope::Caller | Scope::Server => Some(Budget::One(rest)),
-        Scope::Session => {
+        LimitScope::Caller | LimitScope::Server => Some(Budget::One(rest)),
+        LimitScope::Session => {
             let mut sessions = Sessions::new(rest);
             while !from.is_empty() {
                 let length = usize::try_from(read_number(from)?).ok()?;
@@ -176,7 +176,7 @@ mod tests {
             Period::Calendar(CalendarUnit::Day),
             Period::Concurrent,
         ];
-        let scopes = [Scope::Caller, Scope::Session];
+        let scopes = [LimitScope::Caller, LimitScope::Session];
         let of_all = periods.into_iter().flat_map(|period| {
             scopes
                 .into_iter()

@@ -16,8 +16,8 @@ mod tests;
 
 use std::time::Duration;
 
-use super::{Charge, Conclusion};
-use crate::policy::{Amount, Quota, Scope};
+use super::{LimitCharge, LimitConclusion};
+use crate::policy::{Amount, LimitScope, Quota};
 #[cfg(feature = "redis")]
 pub(crate) use concurrent::LEASE;
 pub(crate) use counter::Counter;
@@ -76,13 +76,13 @@ impl Budget {
     pub(crate) fn new(quota: &Quota) -> Self {
         let counter = Counter::new(quota.period());
         match quota.scope() {
-            Scope::Session => Self::Sessions(Box::new(Sessions::new(counter))),
-            Scope::Caller | Scope::Server => Self::One(counter),
+            LimitScope::Session => Self::Sessions(Box::new(Sessions::new(counter))),
+            LimitScope::Caller | LimitScope::Server => Self::One(counter),
         }
     }
 
     /// Whether a budget of which nothing was charged would admit it.
-    pub(crate) fn new_admits(charge: &Charge) -> Result<(), TooMuch> {
+    pub(crate) fn new_admits(charge: &LimitCharge) -> Result<(), TooMuch> {
         if charge.amount() <= charge.quota().max() {
             Ok(())
         } else {
@@ -91,7 +91,7 @@ impl Budget {
     }
 
     /// Whether it would be admitted. What has expired is forgotten.
-    pub(crate) fn admits(&mut self, charge: &Charge, now: Reading) -> Result<(), TooMuch> {
+    pub(crate) fn admits(&mut self, charge: &LimitCharge, now: Reading) -> Result<(), TooMuch> {
         let quota = charge.quota();
         match self {
             Self::One(counter) => counter.admits(charge.amount(), quota, now),
@@ -101,7 +101,7 @@ impl Budget {
 
     /// How many budgets have to be made for it: one if it is for a session that has
     /// none of its own yet.
-    pub(crate) fn growth(&self, charge: &Charge) -> usize {
+    pub(crate) fn growth(&self, charge: &LimitCharge) -> usize {
         match self {
             Self::One(_) => 0,
             Self::Sessions(sessions) => sessions.growth(charge),
@@ -109,10 +109,11 @@ impl Budget {
     }
 
     /// The same, if there is no budget yet at all.
-    pub(crate) fn growth_of_new(charge: &Charge) -> usize {
+    pub(crate) fn growth_of_new(charge: &LimitCharge) -> usize {
         let quota = charge.quota();
-        let has_own =
-            quota.scope() == Scope::Session && quota.sessions() > 1 && charge.session().is_some();
+        let has_own = quota.scope() == LimitScope::Session
+            && quota.sessions() > 1
+            && charge.session().is_some();
         if charge.amount() == Amount::ZERO {
             0
         } else {
@@ -123,7 +124,7 @@ impl Budget {
     /// Charges it, also if it is too much: whoever does not want that has to
     /// [ask](Self::admits) first. `at` is the reading that it will be
     /// [concluded](Self::conclude) with; time may have gone on since.
-    pub(crate) fn charge(&mut self, charge: &Charge, at: Reading, now: Reading) {
+    pub(crate) fn charge(&mut self, charge: &LimitCharge, at: Reading, now: Reading) {
         let quota = charge.quota();
         match self {
             Self::One(counter) => counter.charge(charge.amount(), quota.period(), now),
@@ -137,9 +138,9 @@ impl Budget {
     /// If the clock went back since then, nothing is given back.
     pub(crate) fn conclude(
         &mut self,
-        charge: &Charge,
+        charge: &LimitCharge,
         at: Reading,
-        conclusion: Conclusion,
+        conclusion: LimitConclusion,
         now: Reading,
     ) {
         match self {

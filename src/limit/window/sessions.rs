@@ -1,8 +1,8 @@
 //! Budgets of the sessions of one caller.
 
 use super::counter::Counter;
-use super::{Conclusion, Reading, TooMuch};
-use crate::limit::Charge;
+use super::{LimitConclusion, Reading, TooMuch};
+use crate::limit::LimitCharge;
 use crate::policy::{Amount, Period, Quota};
 
 /// The budget of everything that has no session, and those of sessions.
@@ -34,7 +34,7 @@ impl Sessions {
         }
     }
 
-    pub(super) fn admits(&mut self, charge: &Charge, now: Reading) -> Result<(), TooMuch> {
+    pub(super) fn admits(&mut self, charge: &LimitCharge, now: Reading) -> Result<(), TooMuch> {
         let quota = charge.quota();
         self.settle(quota.period(), now);
         match self.place(charge) {
@@ -47,11 +47,11 @@ impl Sessions {
         }
     }
 
-    pub(super) fn growth(&self, charge: &Charge) -> usize {
+    pub(super) fn growth(&self, charge: &LimitCharge) -> usize {
         usize::from(matches!(self.place(charge), Place::New))
     }
 
-    pub(super) fn charge(&mut self, charge: &Charge, at: Reading, now: Reading) {
+    pub(super) fn charge(&mut self, charge: &LimitCharge, at: Reading, now: Reading) {
         let (amount, period) = (charge.amount(), charge.quota().period());
         self.settle(period, now);
         match (self.place(charge), charge.session()) {
@@ -79,9 +79,9 @@ impl Sessions {
     /// is: what is not found in the one is looked for in the other.
     pub(super) fn conclude(
         &mut self,
-        charge: &Charge,
+        charge: &LimitCharge,
         at: Reading,
-        conclusion: Conclusion,
+        conclusion: LimitConclusion,
         now: Reading,
     ) {
         let period = charge.quota().period();
@@ -121,7 +121,7 @@ impl Sessions {
 
     /// Where it is charged. After a limit has got fewer budgets, sessions beyond
     /// have none of their own any more.
-    fn place(&self, charge: &Charge) -> Place {
+    fn place(&self, charge: &LimitCharge) -> Place {
         let places = places(charge.quota());
         let Some(session) = charge.session() else {
             return Place::Rest;

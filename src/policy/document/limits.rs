@@ -1,6 +1,6 @@
 use serde::{Serialize, Serializer};
 
-use super::super::quota::{Amount, OnStoreError, Scope};
+use super::super::quota::{Amount, LimitScope, OnStoreError};
 
 /// How much may be used up in a time.
 ///
@@ -8,10 +8,10 @@ use super::super::quota::{Amount, OnStoreError, Scope};
 ///
 /// ```
 /// use mcp_policy::{
-///     Action, Amount, DefaultAction, Limit, Policy, PolicyDocument, Rule, Window,
+///     Action, Amount, DefaultAction, Limit, Policy, PolicyDocument, Rule, LimitWindow,
 /// };
 ///
-/// let mut spend = Limit::new("spend", Window::DAY, Amount::from(10_000));
+/// let mut spend = Limit::new("spend", LimitWindow::DAY, Amount::from(10_000));
 /// spend.increment_from = Some("args.amount".into());
 /// let mut refund = Rule::allow();
 /// refund.limits.push(spend);
@@ -37,12 +37,12 @@ pub struct Limit {
     /// Its name, which no other limit of the rule has.
     pub counter: String,
     /// The time in which it is counted.
-    pub window: Window,
+    pub window: LimitWindow,
     /// The most that is admitted in that time.
     pub max: Amount,
     /// Whose calls count together.
     #[serde(skip_serializing_if = "is_default")]
-    pub scope: Scope,
+    pub scope: LimitScope,
     /// What one call counts, if that is not 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub increment: Option<Amount>,
@@ -52,7 +52,7 @@ pub struct Limit {
     pub increment_from: Option<String>,
     /// When counting begins anew.
     #[serde(skip_serializing_if = "is_default")]
-    pub reset: Reset,
+    pub reset: WindowReset,
     /// How many budgets one caller has at most in any window, if each session has
     /// one of its own; 4 if it is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -68,15 +68,15 @@ pub struct Limit {
 
 impl Limit {
     /// So many calls of each caller, in any interval of this length.
-    pub fn new(counter: impl Into<String>, window: Window, max: Amount) -> Self {
+    pub fn new(counter: impl Into<String>, window: LimitWindow, max: Amount) -> Self {
         Self {
             counter: counter.into(),
             window,
             max,
-            scope: Scope::default(),
+            scope: LimitScope::default(),
             increment: None,
             increment_from: None,
-            reset: Reset::default(),
+            reset: WindowReset::default(),
             sessions: None,
             on_store_error: OnStoreError::default(),
             on_deny: None,
@@ -95,10 +95,10 @@ pub struct RateLimit {
     /// The most that is admitted in the window.
     pub max: Amount,
     /// The time in which calls are counted.
-    pub window: Window,
+    pub window: LimitWindow,
     /// Whose calls count together; those of each session if it is left out.
     #[serde(skip_serializing_if = "is_session")]
-    pub scope: Scope,
+    pub scope: LimitScope,
 }
 
 impl RateLimit {
@@ -106,11 +106,11 @@ impl RateLimit {
     pub(in super::super) const COUNTER: &str = "rate";
 
     /// So many calls of each session, in any interval of this length.
-    pub fn new(max: Amount, window: Window) -> Self {
+    pub fn new(max: Amount, window: LimitWindow) -> Self {
         Self {
             max,
             window,
-            scope: Scope::Session,
+            scope: LimitScope::Session,
         }
     }
 }
@@ -126,7 +126,7 @@ pub struct MaxConcurrent {
     pub max: u32,
     /// Whose calls count together.
     #[serde(skip_serializing_if = "is_default")]
-    pub scope: Scope,
+    pub scope: LimitScope,
 }
 
 impl MaxConcurrent {
@@ -134,7 +134,7 @@ impl MaxConcurrent {
     pub fn new(max: u32) -> Self {
         Self {
             max,
-            scope: Scope::default(),
+            scope: LimitScope::default(),
         }
     }
 }
@@ -142,15 +142,15 @@ impl MaxConcurrent {
 /// The time in which a [`Limit`] is counted, in whole seconds.
 ///
 /// ```
-/// use mcp_policy::Window;
+/// use mcp_policy::LimitWindow;
 ///
-/// assert_eq!(Window::from_secs(60), Window::MINUTE);
-/// assert_eq!(Window::HOUR.as_secs(), 3600);
+/// assert_eq!(LimitWindow::from_secs(60), LimitWindow::MINUTE);
+/// assert_eq!(LimitWindow::HOUR.as_secs(), 3600);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Window(u32);
+pub struct LimitWindow(u32);
 
-impl Window {
+impl LimitWindow {
     /// Written `"minute"`.
     pub const MINUTE: Self = Self(60);
     /// Written `"hour"`.
@@ -180,7 +180,7 @@ impl Window {
     ];
 }
 
-impl Serialize for Window {
+impl Serialize for LimitWindow {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match Self::NAMED.iter().find(|(_, window)| window == self) {
             Some((name, _)) => serializer.serialize_str(name),
@@ -190,7 +190,7 @@ impl Serialize for Window {
 }
 
 #[cfg(test)]
-impl schemars::JsonSchema for Window {
+impl schemars::JsonSchema for LimitWindow {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Window".into()
     }
@@ -212,9 +212,9 @@ impl schemars::JsonSchema for Window {
 /// See [the page on policies](crate::docs::policy#limits).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Reset"))]
 #[serde(rename_all = "lowercase")]
-pub enum Reset {
+pub enum WindowReset {
     /// Never: no interval as long as the window holds more than what is admitted.
     #[default]
     Rolling,
@@ -227,6 +227,6 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-fn is_session(scope: &Scope) -> bool {
-    *scope == Scope::Session
+fn is_session(scope: &LimitScope) -> bool {
+    *scope == LimitScope::Session
 }

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 
 use super::super::condition::{InMillionths, Number, UNREADABLE};
 use super::super::diagnostic::{Place, Problem, printable, quote};
-use super::super::document::{Limit, MaxConcurrent, RateLimit, Reset, Window};
-use super::super::quota::{Amount, OnStoreError, Scope};
+use super::super::document::{Limit, LimitWindow, MaxConcurrent, RateLimit, WindowReset};
+use super::super::quota::{Amount, LimitScope, OnStoreError};
 use super::reader::{Choice, Elsewhere, Fields, Reader, brace, nearest};
 use crate::json::tree::{Member, Node, Value};
 
@@ -92,18 +92,21 @@ const MAX_CONCURRENT: Fields = Fields {
     }],
 };
 
-const SCOPE: Choice<Scope> = Choice {
+const SCOPE: Choice<LimitScope> = Choice {
     known: &[
-        ("session", Scope::Session),
-        ("caller", Scope::Caller),
-        ("server", Scope::Server),
-        ("grant", Scope::Caller),
+        ("session", LimitScope::Session),
+        ("caller", LimitScope::Caller),
+        ("server", LimitScope::Server),
+        ("grant", LimitScope::Caller),
     ],
     expected: r#""session", "caller" or "server""#,
 };
 
-const RESET: Choice<Reset> = Choice {
-    known: &[("rolling", Reset::Rolling), ("calendar", Reset::Calendar)],
+const RESET: Choice<WindowReset> = Choice {
+    known: &[
+        ("rolling", WindowReset::Rolling),
+        ("calendar", WindowReset::Calendar),
+    ],
     expected: r#""rolling" or "calendar""#,
 };
 
@@ -157,7 +160,7 @@ impl Reader<'_> {
         taken: &mut HashSet<&'n str>,
     ) -> Limit {
         let (mut counter, mut window, mut max) = (None, None, None);
-        let mut limit = Limit::new("", Window::DAY, Amount::ZERO);
+        let mut limit = Limit::new("", LimitWindow::DAY, Amount::ZERO);
         let members = self.object(node, place).unwrap_or_default();
         for member in members {
             let at = Place::Member(place, &member.key);
@@ -187,7 +190,7 @@ impl Reader<'_> {
         }
         self.contradictions(members, &limit, window, place);
         limit.counter = counter.unwrap_or_default();
-        limit.window = window.unwrap_or(Window::DAY);
+        limit.window = window.unwrap_or(LimitWindow::DAY);
         limit.max = max.unwrap_or_default();
         limit
     }
@@ -197,7 +200,7 @@ impl Reader<'_> {
         &mut self,
         members: &[Member],
         limit: &Limit,
-        window: Option<Window>,
+        window: Option<LimitWindow>,
         place: &Place<'_>,
     ) {
         let find = |field: &str| members.iter().find(|member| member.key == field);
@@ -209,7 +212,7 @@ impl Reader<'_> {
             });
         }
         let misread = find("scope").is_some_and(|member| !is_scope(&member.value));
-        let strange = limit.scope != Scope::Session && !misread;
+        let strange = limit.scope != LimitScope::Session && !misread;
         if let Some(member) = find("sessions").filter(|_| strange) {
             self.problems.report(|| {
                 let place = Place::Member(place, "sessions");
@@ -218,8 +221,10 @@ impl Reader<'_> {
                     .with_help(r#"drop it, or write `"scope": "session"`"#)
             });
         }
-        let is_named = |window: Window| Window::NAMED.iter().any(|(_, named)| *named == window);
-        let odd = window.is_some_and(|window| !is_named(window)) && limit.reset == Reset::Calendar;
+        let is_named =
+            |window: LimitWindow| LimitWindow::NAMED.iter().any(|(_, named)| *named == window);
+        let odd =
+            window.is_some_and(|window| !is_named(window)) && limit.reset == WindowReset::Calendar;
         if let Some(member) = find("window").filter(|_| odd) {
             self.problems.report(|| {
                 let place = Place::Member(place, "window");
@@ -283,7 +288,7 @@ impl Reader<'_> {
         }
     }
 
-    fn window(&mut self, node: &Node, place: &Place<'_>) -> Option<Window> {
+    fn window(&mut self, node: &Node, place: &Place<'_>) -> Option<LimitWindow> {
         match &node.value {
             Value::String(word) => {
                 let named = named_window(word);
@@ -300,9 +305,9 @@ impl Reader<'_> {
                 named
             }
             Value::Number(_) => {
-                let seconds = Window::SHORTEST.as_secs()..=Window::LONGEST.as_secs();
+                let seconds = LimitWindow::SHORTEST.as_secs()..=LimitWindow::LONGEST.as_secs();
                 self.whole(node, place, seconds, WINDOW)
-                    .map(Window::from_secs)
+                    .map(LimitWindow::from_secs)
             }
             _ => {
                 self.wrong(node, place, WINDOW);
@@ -363,7 +368,7 @@ impl Reader<'_> {
         match &node.value {
             Value::String(text) => self.short_rate(text, node, place),
             Value::Object(members) => {
-                let (mut max, mut window, mut scope) = (None, None, Scope::Session);
+                let (mut max, mut window, mut scope) = (None, None, LimitScope::Session);
                 for member in members {
                     let at = Place::Member(place, &member.key);
                     match member.key.as_str() {
@@ -398,7 +403,7 @@ impl Reader<'_> {
         self.problems.report(|| {
             let found = printable(text);
             let message = format!("found \"{found}\", expected a text such as \"10/minute\"");
-            let near = nearest(unit, Window::NAMED.iter().map(|(name, _)| *name));
+            let near = nearest(unit, LimitWindow::NAMED.iter().map(|(name, _)| *name));
             let help = match (max, near) {
                 (Some(max), Some(near)) => format!("did you mean \"{max}/{near}\"?"),
                 _ => "a whole number, a slash, and minute, hour or day; for all else write \
@@ -419,7 +424,7 @@ impl Reader<'_> {
             self.wrong_but(node, place, "an object", r#"write `{ "max": 3 }`"#);
             return None;
         };
-        let (mut max, mut scope) = (None, Scope::default());
+        let (mut max, mut scope) = (None, LimitScope::default());
         for member in members {
             let at = Place::Member(place, &member.key);
             match member.key.as_str() {
@@ -458,8 +463,8 @@ fn whole_in(node: &Node) -> Option<u32> {
     }
 }
 
-fn named_window(word: &str) -> Option<Window> {
-    let named = Window::NAMED.iter().find(|(name, _)| *name == word);
+fn named_window(word: &str) -> Option<LimitWindow> {
+    let named = LimitWindow::NAMED.iter().find(|(name, _)| *name == word);
     named.map(|(_, window)| *window)
 }
 
@@ -468,6 +473,6 @@ fn other_window(word: &str) -> Option<String> {
     if let Some((_, seconds)) = OTHER_WINDOWS.iter().find(|(other, _)| *other == one) {
         return Some(format!("write {seconds}"));
     }
-    let near = nearest(word, Window::NAMED.iter().map(|(name, _)| *name))?;
+    let near = nearest(word, LimitWindow::NAMED.iter().map(|(name, _)| *name))?;
     Some(format!("did you mean \"{near}\"?"))
 }

@@ -2,7 +2,7 @@
 
 use super::super::Policy;
 use super::super::diagnostic::{Diagnostic, Problem, Problems, Severity, join};
-use super::super::document::{Limit, PolicyDocument, Rule, Window};
+use super::super::document::{Limit, LimitWindow, PolicyDocument, Rule};
 use super::super::quota::Amount;
 use super::rules;
 use crate::json::tree;
@@ -86,7 +86,7 @@ impl Policy {
 
 /// The places of windows of an hour or more.
 fn long_windows(place: &str, rule: &Rule) -> impl Iterator<Item = String> {
-    let is_long = |window: Window| window.as_secs() >= Window::HOUR.as_secs();
+    let is_long = |window: LimitWindow| window.as_secs() >= LimitWindow::HOUR.as_secs();
     let limits = rule.limits.iter().enumerate();
     let limits = limits.filter(move |(_, limit)| is_long(limit.window));
     let limits = limits.map(move |(index, _)| join(&limit_at(place, index), "window"));

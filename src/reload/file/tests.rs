@@ -15,11 +15,11 @@ struct Watched {
     reports: Receiver<String>,
 }
 
-fn kind_of(reload: Reload<'_>) -> String {
+fn kind_of(reload: PolicyReload<'_>) -> String {
     match reload {
-        Reload::Loaded(policy) => policy.digest().to_owned(),
-        Reload::Failed(error) => format!("failed: {error}"),
-        Reload::Unwatched(why) => format!("unwatched: {why}"),
+        PolicyReload::Loaded(policy) => policy.digest().to_owned(),
+        PolicyReload::Failed(error) => format!("failed: {error}"),
+        PolicyReload::Unwatched(why) => format!("unwatched: {why}"),
     }
 }
 
@@ -207,7 +207,7 @@ mod links {
 /// A reader whose file is read when the test says so.
 fn reader(path: &Path) -> (Reader, LivePolicy, Receiver<String>) {
     let (sender, reports) = channel();
-    let report = move |reload: Reload<'_>| {
+    let report = move |reload: PolicyReload<'_>| {
         let _ = sender.send(kind_of(reload));
     };
     let reader = Reader::new(path, Box::new(report), Arc::default());
@@ -240,10 +240,10 @@ fn whatever_becomes_of_a_file_is_logged() {
     let wrong = policy(r#"{"version":"1","default":"deny","a":1,"b":2}"#).unwrap_err();
     let gone = Policy::from_path(folder.path().join("none")).unwrap_err();
     tracing::subscriber::with_default(subscriber, || {
-        log("p.json", Reload::Loaded(&tried));
-        log("p.json", Reload::Failed(&wrong));
-        log("p.json", Reload::Failed(&gone));
-        log("p.json", Reload::Unwatched("the disk is full"));
+        log("p.json", PolicyReload::Loaded(&tried));
+        log("p.json", PolicyReload::Failed(&wrong));
+        log("p.json", PolicyReload::Failed(&gone));
+        log("p.json", PolicyReload::Unwatched("the disk is full"));
     });
     let written = fs::read_to_string(written).unwrap();
     for line in [

@@ -12,7 +12,7 @@ use super::table::LONGEST_ID;
 use super::{SessionOwner, SessionStore, TaskOwner};
 use crate::caller::Caller;
 use crate::remote::{Remote, short_digest};
-use crate::store::Answer;
+use crate::store::StoreAnswer;
 
 /// A [`SessionStore`] on the server of a [`RedisState`](crate::RedisState): several
 /// processes in front of one server know each other's sessions and tasks, and they
@@ -66,9 +66,9 @@ impl RedisSessionStore {
         Self { remote, prefix }
     }
 
-    fn begin(&self, kind: Kind, id: &str, owner: &str, known: Option<&str>) -> Answer<()> {
+    fn begin(&self, kind: Kind, id: &str, owner: &str, known: Option<&str>) -> StoreAnswer<()> {
         if id.len() > LONGEST_ID {
-            return Answer::known(());
+            return StoreAnswer::known(());
         }
         let mut call = BEGIN.prepare_invoke();
         call.key(self.key(kind, id))
@@ -92,7 +92,7 @@ impl RedisSessionStore {
         id: &str,
         asking: &Caller,
         read: impl FnOnce(Arc<str>, Option<Arc<str>>) -> Option<T> + Send + 'static,
-    ) -> Answer<Option<T>> {
+    ) -> StoreAnswer<Option<T>> {
         let mut call = OWNER.prepare_invoke();
         call.key(self.key(kind, id)).arg(asking.id());
         let looking = async move |link: crate::remote::Link| {
@@ -102,7 +102,7 @@ impl RedisSessionStore {
         self.remote.begin(looking).into_answer()
     }
 
-    fn call(&self, call: ScriptInvocation<'static>) -> Answer<()> {
+    fn call(&self, call: ScriptInvocation<'static>) -> StoreAnswer<()> {
         let calling = async move |link: crate::remote::Link| link.invoke(&call).await;
         self.remote.begin(calling).into_answer()
     }
@@ -127,27 +127,27 @@ impl Kind {
 }
 
 impl SessionStore for RedisSessionStore {
-    fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
+    fn begin_session(&self, session: &str, owner: SessionOwner) -> StoreAnswer<()> {
         let detail = owner.detail();
         self.begin(Kind::Session, session, owner.caller(), detail.as_deref())
     }
 
-    fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>> {
+    fn session_owner(&self, session: &str, asking: &Caller) -> StoreAnswer<Option<SessionOwner>> {
         let read = |caller, detail| Some(SessionOwner::from_detail(caller, detail));
         self.owner(Kind::Session, session, asking, read)
     }
 
-    fn end_session(&self, session: &str) -> Answer<()> {
+    fn end_session(&self, session: &str) -> StoreAnswer<()> {
         let mut call = END.prepare_invoke();
         call.key(self.key(Kind::Session, session));
         self.call(call)
     }
 
-    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> StoreAnswer<()> {
         self.begin(Kind::Task, task, owner.caller(), Some(owner.tool()))
     }
 
-    fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>> {
+    fn task_owner(&self, task: &str, asking: &Caller) -> StoreAnswer<Option<TaskOwner>> {
         let read = |caller, tool: Option<Arc<str>>| tool.map(|tool| TaskOwner { caller, tool });
         self.owner(Kind::Task, task, asking, read)
     }

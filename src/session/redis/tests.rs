@@ -9,7 +9,7 @@ fn store(server: &Server) -> RedisSessionStore {
 }
 
 /// What it says in the end, however slow the machine is.
-fn answer<T>(ask: impl Fn() -> Answer<T>) -> T {
+fn answer<T>(ask: impl Fn() -> StoreAnswer<T>) -> T {
     loop {
         if let Ok(answer) = block_on(ask().get()) {
             return answer;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{SessionOwner, SessionStore, TaskOwner};
 use crate::caller::Caller;
 use crate::sqlite::Worker;
-use crate::store::Answer;
+use crate::store::StoreAnswer;
 use owned::{Begin, Bounds, End, Find, Kind, Name, Which};
 
 /// A use is written down if the last was so long ago: reading is cheaper.
@@ -53,7 +53,7 @@ impl SqliteSessionStore {
         }
     }
 
-    fn begin(&self, which: Which, owner: Arc<str>, detail: Option<Arc<str>>) -> Answer<()> {
+    fn begin(&self, which: Which, owner: Arc<str>, detail: Option<Arc<str>>) -> StoreAnswer<()> {
         let bounds = self.bounds;
         self.worker
             .ask(|reply| Begin::new(which, (owner, detail), bounds, reply))
@@ -61,13 +61,13 @@ impl SqliteSessionStore {
 }
 
 impl SessionStore for SqliteSessionStore {
-    fn begin_session(&self, session: &str, owner: SessionOwner) -> Answer<()> {
+    fn begin_session(&self, session: &str, owner: SessionOwner) -> StoreAnswer<()> {
         let which = self.which(Kind::Session, session);
         let detail = owner.detail();
         self.begin(which, owner.caller, detail)
     }
 
-    fn session_owner(&self, session: &str, asking: &Caller) -> Answer<Option<SessionOwner>> {
+    fn session_owner(&self, session: &str, asking: &Caller) -> StoreAnswer<Option<SessionOwner>> {
         let which = self.which(Kind::Session, session);
         let asking = (asking.shared_id(), self.use_every);
         self.worker.ask(|reply| {
@@ -76,17 +76,17 @@ impl SessionStore for SqliteSessionStore {
         })
     }
 
-    fn end_session(&self, session: &str) -> Answer<()> {
+    fn end_session(&self, session: &str) -> StoreAnswer<()> {
         let which = self.which(Kind::Session, session);
         self.worker.ask(|reply| End::new(which, reply))
     }
 
-    fn begin_task(&self, task: &str, owner: TaskOwner) -> Answer<()> {
+    fn begin_task(&self, task: &str, owner: TaskOwner) -> StoreAnswer<()> {
         let which = self.which(Kind::Task, task);
         self.begin(which, owner.caller, Some(owner.tool))
     }
 
-    fn task_owner(&self, task: &str, asking: &Caller) -> Answer<Option<TaskOwner>> {
+    fn task_owner(&self, task: &str, asking: &Caller) -> StoreAnswer<Option<TaskOwner>> {
         let which = self.which(Kind::Task, task);
         let asking = (asking.shared_id(), self.use_every);
         self.worker.ask(|reply| {

@@ -4,8 +4,8 @@ use super::*;
 use crate::approval::ApprovalStore as _;
 use crate::caller::Caller;
 use crate::limit::testing::{ADMITTED, ManualClock, charge, contract, quota, reservation};
-use crate::limit::{Conclusion, LimitStore as _, Reservation};
-use crate::policy::{Period, Scope};
+use crate::limit::{LimitConclusion, LimitReservation, LimitStore as _};
+use crate::policy::{LimitScope, Period};
 use crate::remote::server::Server;
 use crate::session::SessionStore as _;
 
@@ -18,8 +18,8 @@ fn connect(server: &Server) -> RedisState {
     state
 }
 
-fn call(clock: &ManualClock) -> Reservation {
-    let quota = quota("/a", Period::Concurrent, 1, Scope::Caller);
+fn call(clock: &ManualClock) -> LimitReservation {
+    let quota = quota("/a", Period::Concurrent, 1, LimitScope::Caller);
     reservation(clock.now(), [charge(&quota, "alice", 1)])
 }
 
@@ -65,7 +65,7 @@ fn whoever_closes_it_waits_until_the_server_knows_everything() {
     let (limits, held) = (state.limits(), call(&clock));
     assert_eq!(block_on(limits.reserve(&held).patiently()), Ok(ADMITTED));
     server.run::<()>("CLIENT PAUSE 500 ALL");
-    limits.conclude(&held, Conclusion::Ended, clock.now());
+    limits.conclude(&held, LimitConclusion::Ended, clock.now());
     block_on(state.close()).unwrap();
     assert!(state.remote.is_told());
     // What comes then is counted all the same.
@@ -85,7 +85,7 @@ fn a_server_that_has_gone_is_not_waited_for() {
     let (limits, held) = (state.limits(), call(&clock));
     assert_eq!(block_on(limits.reserve(&held).patiently()), Ok(ADMITTED));
     server.kill();
-    limits.conclude(&held, Conclusion::Ended, clock.now());
+    limits.conclude(&held, LimitConclusion::Ended, clock.now());
     let error = block_on(state.close()).unwrap_err();
     assert!(error.to_string().contains("under way"), "{error}");
     server.start_again();

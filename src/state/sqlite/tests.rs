@@ -7,8 +7,8 @@ use crate::limit::LimitStore as _;
 use crate::limit::testing::{
     ADMITTED, ManualClock, charge, contract, quota, reservation, reserve, seconds, usage,
 };
-use crate::limit::{Conclusion, UsageFilter};
-use crate::policy::{Period, Scope};
+use crate::limit::{LimitConclusion, LimitFilter};
+use crate::policy::{LimitScope, Period};
 
 const START: &str = "2026-11-25T04:59:00Z";
 
@@ -35,13 +35,13 @@ fn all_that_is_made_of_it_is_one() {
     let (one, other) = (state.limits(), state.clone().limits());
     drop(state);
     let clock = ManualClock::at(START);
-    let quota = quota("/a", seconds(60), 1, Scope::Caller);
+    let quota = quota("/a", seconds(60), 1, LimitScope::Caller);
     let call = || reservation(clock.now(), [charge(&quota, "alice", 1)]);
     let first = call();
     assert_eq!(reserve(&one, &first), ADMITTED);
     assert_ne!(reserve(&other, &call()), ADMITTED);
     // It is known here only of what it was charged.
-    other.conclude(&first, Conclusion::NotSent, clock.now());
+    other.conclude(&first, LimitConclusion::NotSent, clock.now());
     assert_eq!(reserve(&one, &call()), ADMITTED);
 }
 
@@ -51,19 +51,19 @@ fn what_comes_after_the_end_is_not_charged() {
     let directory = tempfile::tempdir().unwrap();
     let state = open_in(&directory);
     let mut clock = ManualClock::at(START);
-    let quota = quota("/a", Period::Concurrent, 1, Scope::Caller);
+    let quota = quota("/a", Period::Concurrent, 1, LimitScope::Caller);
     let call = |clock: &ManualClock| reservation(clock.now(), [charge(&quota, "alice", 1)]);
     let limits = state.limits();
     let first = call(&clock);
     assert_eq!(reserve(&limits, &first), ADMITTED);
-    limits.conclude(&first, Conclusion::Ended, clock.now());
+    limits.conclude(&first, LimitConclusion::Ended, clock.now());
     block_on(state.close()).unwrap();
     let is_kept =
         |name: std::fs::DirEntry| name.file_name().to_string_lossy().contains("-process-");
     let files = std::fs::read_dir(directory.path()).unwrap();
     assert!(!files.map(Result::unwrap).any(is_kept));
     block_on(limits.reserve(&call(&clock)).patiently()).unwrap_err();
-    let all = UsageFilter::default();
+    let all = LimitFilter::default();
     assert_eq!(usage(&limits, &all, clock.now(), 9), []);
     drop((state, limits));
     clock.pass(Duration::from_secs(1));

@@ -4,8 +4,9 @@ use std::sync::PoisonError;
 
 use futures::executor::block_on;
 use mcp_policy::{
-    Answer, ApprovalChanges, ApprovalQuestion, ApprovalRequest, CallDigest, MemorySessionStore,
-    Moment, NotDecided, SessionOwner, SessionStore as _, StoreError, Used,
+    ApprovalChanges, ApprovalQuestion, ApprovalRequest, ApprovalUsed, CallDigest,
+    MemorySessionStore, Moment, NotDecided, SessionOwner, SessionStore as _, StoreAnswer,
+    StoreError,
 };
 
 use super::*;
@@ -24,7 +25,7 @@ pub(crate) enum Oddity {
     #[default]
     None,
     /// It says this of each use.
-    Says(Used),
+    Says(ApprovalUsed),
     FailsToUse,
     PanicsAtUse,
     FailsToGet,
@@ -35,7 +36,7 @@ pub(crate) enum Oddity {
 }
 
 impl Odd {
-    fn answer<T: Send + 'static>(&self, answer: Answer<T>) -> Answer<T> {
+    fn answer<T: Send + 'static>(&self, answer: StoreAnswer<T>) -> StoreAnswer<T> {
         match self.answers_later {
             true => later(answer),
             false => answer,
@@ -52,16 +53,21 @@ impl Odd {
 }
 
 impl ApprovalStore for Odd {
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
         self.answer(self.memory.ask(question))
     }
 
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed> {
         assert!(!self.is(Oddity::PanicsAtUse));
         let oddity = *self.oddity.lock().unwrap();
         self.answer(match oddity {
-            Oddity::Says(used) => Answer::known(used),
-            Oddity::FailsToUse => Answer::failed(StoreError::new("down")),
+            Oddity::Says(used) => StoreAnswer::known(used),
+            Oddity::FailsToUse => StoreAnswer::failed(StoreError::new("down")),
             _ => self.memory.use_up(request, call, now),
         })
     }
@@ -71,28 +77,28 @@ impl ApprovalStore for Odd {
         request: ApprovalId,
         ruling: &Ruling,
         now: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         assert!(!self.is(Oddity::PanicsAtDecide));
         self.answer(match self.is(Oddity::FailsToDecide) {
-            true => Answer::failed(StoreError::new("down")),
+            true => StoreAnswer::failed(StoreError::new("down")),
             false => self.memory.decide(request, ruling, now),
         })
     }
 
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool> {
         self.answer(self.memory.cancel(request, now))
     }
 
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
         assert!(!self.is(Oddity::PanicsAtGet));
         self.answer(match *self.oddity.lock().unwrap() {
-            Oddity::FailsToGet => Answer::failed(StoreError::new("down")),
-            Oddity::Forgets => Answer::known(None),
+            Oddity::FailsToGet => StoreAnswer::failed(StoreError::new("down")),
+            Oddity::Forgets => StoreAnswer::known(None),
             _ => self.memory.get(request, now),
         })
     }
 
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         self.answer(self.memory.list(states, now))
     }
 
@@ -156,7 +162,7 @@ async fn what_cannot_be_used_lets_nothing_pass() {
         for turn in 0..2 {
             refused(&guarded.asks(&body).await);
             guarded.approve_pending().await;
-            for used in [Used::Before, Used::NotApproved] {
+            for used in [ApprovalUsed::Before, ApprovalUsed::NotApproved] {
                 store.set(Oddity::Says(used));
                 let (text, _) = refused(&guarded.asks(&body).await);
                 assert!(text.contains("was used by another call"), "{text}");

@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mcp_policy::{
-    Answer, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalStore, Asked,
-    CallDigest, LimitStore, MemoryLimitStore, NotDecided, Reservation, Reserved, Ruling, StateId,
-    StoreError, Used,
+    ApprovalAsked, ApprovalChanges, ApprovalId, ApprovalQuestion, ApprovalRequest, ApprovalStore,
+    ApprovalUsed, CallDigest, LimitReservation, LimitReserved, LimitStore, MemoryLimitStore,
+    NotDecided, Ruling, StateId, StoreAnswer, StoreError,
 };
 use tokio::sync::watch;
 
@@ -295,15 +295,20 @@ struct Slow {
 }
 
 impl ApprovalStore for Slow {
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
         let asked = self.store.ask(question);
         let mut is_open = self.is_open.subscribe();
-        Answer::pending(async move {
+        StoreAnswer::pending(async move {
             let _ = is_open.wait_for(|is_open| *is_open).await;
             asked.get().await
         })
     }
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed> {
         self.store.use_up(request, call, now)
     }
     fn decide(
@@ -311,16 +316,16 @@ impl ApprovalStore for Slow {
         request: ApprovalId,
         ruling: &Ruling,
         at: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
         self.store.decide(request, ruling, at)
     }
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool> {
         self.store.cancel(request, now)
     }
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
         self.store.get(request, now)
     }
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         self.store.list(states, now)
     }
     fn changes(&self) -> ApprovalChanges {
@@ -641,24 +646,29 @@ struct Forgetful {
 }
 
 impl LimitStore for Forgetful {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         self.store.reserve(reservation)
     }
-    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn ask(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         self.store.ask(reservation)
     }
     fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
         self.store.keep_state(state, caller, now);
     }
 
-    fn use_state(&self, state: &StateId) -> Answer<bool> {
+    fn use_state(&self, state: &StateId) -> StoreAnswer<bool> {
         self.used.fetch_add(1, Ordering::Relaxed);
         if self.fails.load(Ordering::Relaxed) {
-            return Answer::failed(StoreError::new("gone"));
+            return StoreAnswer::failed(StoreError::new("gone"));
         }
         self.store.use_state(state)
     }
-    fn conclude(&self, reservation: &Reservation, conclusion: mcp_policy::Conclusion, now: Moment) {
+    fn conclude(
+        &self,
+        reservation: &LimitReservation,
+        conclusion: mcp_policy::LimitConclusion,
+        now: Moment,
+    ) {
         self.store.conclude(reservation, conclusion, now);
     }
 }
@@ -680,7 +690,7 @@ async fn a_store_that_fails_neither_lets_a_round_pass_nor_uses_its_state() {
 }
 
 /// Answers after it was polled once more.
-async fn soon<T>(answer: Answer<T>) -> Result<T, StoreError> {
+async fn soon<T>(answer: StoreAnswer<T>) -> Result<T, StoreError> {
     tokio::task::yield_now().await;
     answer.get().await
 }
@@ -689,46 +699,56 @@ async fn soon<T>(answer: Answer<T>) -> Result<T, StoreError> {
 struct Later(Arc<MemoryLimitStore>, Arc<MemoryApprovalStore>);
 
 impl LimitStore for Later {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
-        Answer::pending(soon(self.0.reserve(reservation)))
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
+        StoreAnswer::pending(soon(self.0.reserve(reservation)))
     }
-    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
-        Answer::pending(soon(self.0.ask(reservation)))
+    fn ask(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
+        StoreAnswer::pending(soon(self.0.ask(reservation)))
     }
     fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
         self.0.keep_state(state, caller, now);
     }
 
-    fn use_state(&self, state: &StateId) -> Answer<bool> {
-        Answer::pending(soon(self.0.use_state(state)))
+    fn use_state(&self, state: &StateId) -> StoreAnswer<bool> {
+        StoreAnswer::pending(soon(self.0.use_state(state)))
     }
-    fn conclude(&self, reservation: &Reservation, conclusion: mcp_policy::Conclusion, now: Moment) {
+    fn conclude(
+        &self,
+        reservation: &LimitReservation,
+        conclusion: mcp_policy::LimitConclusion,
+        now: Moment,
+    ) {
         self.0.conclude(reservation, conclusion, now);
     }
 }
 
 impl ApprovalStore for Later {
-    fn ask(&self, question: &ApprovalQuestion) -> Answer<Asked> {
-        Answer::pending(soon(self.1.ask(question)))
+    fn ask(&self, question: &ApprovalQuestion) -> StoreAnswer<ApprovalAsked> {
+        StoreAnswer::pending(soon(self.1.ask(question)))
     }
-    fn use_up(&self, request: ApprovalId, call: &CallDigest, now: Moment) -> Answer<Used> {
-        Answer::pending(soon(self.1.use_up(request, call, now)))
+    fn use_up(
+        &self,
+        request: ApprovalId,
+        call: &CallDigest,
+        now: Moment,
+    ) -> StoreAnswer<ApprovalUsed> {
+        StoreAnswer::pending(soon(self.1.use_up(request, call, now)))
     }
     fn decide(
         &self,
         request: ApprovalId,
         ruling: &Ruling,
         at: Moment,
-    ) -> Answer<Result<ApprovalRequest, NotDecided>> {
-        Answer::pending(soon(self.1.decide(request, ruling, at)))
+    ) -> StoreAnswer<Result<ApprovalRequest, NotDecided>> {
+        StoreAnswer::pending(soon(self.1.decide(request, ruling, at)))
     }
-    fn cancel(&self, request: ApprovalId, now: Moment) -> Answer<bool> {
-        Answer::pending(soon(self.1.cancel(request, now)))
+    fn cancel(&self, request: ApprovalId, now: Moment) -> StoreAnswer<bool> {
+        StoreAnswer::pending(soon(self.1.cancel(request, now)))
     }
-    fn get(&self, request: ApprovalId, now: Moment) -> Answer<Option<ApprovalRequest>> {
-        Answer::pending(soon(self.1.get(request, now)))
+    fn get(&self, request: ApprovalId, now: Moment) -> StoreAnswer<Option<ApprovalRequest>> {
+        StoreAnswer::pending(soon(self.1.get(request, now)))
     }
-    fn list(&self, states: &[ApprovalState], now: Moment) -> Answer<Vec<ApprovalRequest>> {
+    fn list(&self, states: &[ApprovalState], now: Moment) -> StoreAnswer<Vec<ApprovalRequest>> {
         self.1.list(states, now)
     }
     fn changes(&self) -> ApprovalChanges {
@@ -754,7 +774,7 @@ fn later(wait: Duration) -> (Guarded, Arc<MemoryLimitStore>) {
 }
 
 fn charged(limits: &MemoryLimitStore) -> Vec<String> {
-    let all = mcp_policy::UsageFilter::default();
+    let all = mcp_policy::LimitFilter::default();
     let told = limits.usage(&all, Moment::now(), 100).get();
     let usage = futures::FutureExt::now_or_never(told).unwrap().unwrap();
     usage.iter().map(|usage| format!("{usage:?}")).collect()

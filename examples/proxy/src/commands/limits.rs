@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use mcp_policy::{Usage, UsageFilter};
+use mcp_policy::{LimitFilter, LimitUsage};
 use serde_json::{Value, json};
 
 use super::show::{print, print_json, table};
@@ -22,7 +22,7 @@ pub(crate) async fn run(command: &LimitsCommand, json: bool) -> Result<ExitCode,
         LimitsCommand::List(args) => list(&args.meant, json).await?,
         LimitsCommand::Reset(args) => {
             let filter = filter(&args.meant);
-            if filter == UsageFilter::default() && !args.all {
+            if filter == LimitFilter::default() && !args.all {
                 return Err(Failure::usage(
                     "say what is to be forgotten, such as `--caller ID`, or `--all`",
                 ));
@@ -65,7 +65,7 @@ async fn list(meant: &Meant, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn filter(meant: &Meant) -> UsageFilter {
+fn filter(meant: &Meant) -> LimitFilter {
     MeantBudgets {
         server: meant.server.as_deref(),
         policy: meant.policy.as_deref(),
@@ -75,7 +75,7 @@ fn filter(meant: &Meant) -> UsageFilter {
     .as_filter()
 }
 
-fn as_json(usage: &Usage) -> Value {
+fn as_json(usage: &LimitUsage) -> Value {
     let free_in = usage.free_in().map(|time| time.as_millis());
     json!({
         "server": usage.server(),
@@ -90,7 +90,7 @@ fn as_json(usage: &Usage) -> Value {
 }
 
 /// What is everybody's has no caller, and what no session has, no session.
-fn as_row(usage: &Usage) -> [String; 7] {
+fn as_row(usage: &LimitUsage) -> [String; 7] {
     let or_none = |name: Option<&str>| name.map_or_else(|| "-".to_owned(), shown);
     // A name that is not told apart by its rule alone is told with it.
     let rule = match usage.policy() {

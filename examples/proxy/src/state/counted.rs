@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mcp_policy::{Answer, LimitStore, Moment, StoreError, Usage, UsageFilter};
+use mcp_policy::{LimitFilter, LimitStore, LimitUsage, Moment, StoreAnswer, StoreError};
 
 /// How long a store may take to look through all that it has.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -21,8 +21,8 @@ pub(crate) struct MeantBudgets<'a> {
 }
 
 impl MeantBudgets<'_> {
-    pub(crate) fn as_filter(self) -> UsageFilter {
-        let mut filter = UsageFilter::default();
+    pub(crate) fn as_filter(self) -> LimitFilter {
+        let mut filter = LimitFilter::default();
         if let Some(server) = self.server {
             filter = filter.server(server);
         }
@@ -52,16 +52,16 @@ impl Counted {
     /// What is counted, of what is meant; no more than so many.
     pub(crate) async fn usage(
         &self,
-        filter: &UsageFilter,
+        filter: &LimitFilter,
         most: usize,
-    ) -> Result<Vec<Usage>, StoreError> {
+    ) -> Result<Vec<LimitUsage>, StoreError> {
         let filter = filter.clone();
         self.asked(move |store| store.usage(&filter, Moment::now(), most))
             .await
     }
 
     /// Forgets what is counted, of what is meant.
-    pub(crate) async fn reset(&self, filter: &UsageFilter) -> Result<(), StoreError> {
+    pub(crate) async fn reset(&self, filter: &LimitFilter) -> Result<(), StoreError> {
         let filter = filter.clone();
         self.asked(move |store| store.reset(&filter, Moment::now()))
             .await
@@ -71,7 +71,7 @@ impl Counted {
     /// looked at.
     async fn asked<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&dyn LimitStore) -> Answer<T> + Send + 'static,
+        ask: impl FnOnce(&dyn LimitStore) -> StoreAnswer<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let store = self.store();
         let asked = tokio::task::spawn_blocking(move || ask(&*store)).await;
@@ -81,7 +81,7 @@ impl Counted {
 }
 
 /// In which order budgets are shown.
-pub(crate) fn order(usage: &Usage) -> [&str; 5] {
+pub(crate) fn order(usage: &LimitUsage) -> [&str; 5] {
     [
         usage.server(),
         usage.caller().unwrap_or_default(),

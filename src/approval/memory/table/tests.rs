@@ -32,7 +32,7 @@ impl Timed {
     }
 
     /// With arguments of so many bytes, more or less.
-    fn ask(&mut self, caller: &str, number: usize, bytes: usize) -> Asked {
+    fn ask(&mut self, caller: &str, number: usize, bytes: usize) -> ApprovalAsked {
         let mut demand = demand();
         demand.expires = self.expires;
         let arguments = format!(r#"["{number:0bytes$}"]"#);
@@ -44,7 +44,7 @@ impl Timed {
 
     fn pending(&mut self, caller: &str, number: usize, bytes: usize) -> ApprovalId {
         match self.ask(caller, number, bytes) {
-            Asked::Pending(request) => request.id(),
+            ApprovalAsked::Pending(request) => request.id(),
             other => panic!("{other:?}"),
         }
     }
@@ -108,7 +108,7 @@ fn what_is_known_of_how_much_there_is_stays_true() {
     let mut ids = Vec::new();
     for step in 0..1_500_usize {
         let caller = ["alice", "bob", "carol"][step * 7 % 3];
-        if let Asked::Pending(request) = timed.ask(caller, step * 13 % 83, step % 50) {
+        if let ApprovalAsked::Pending(request) = timed.ask(caller, step * 13 % 83, step % 50) {
             ids.push(request.id());
         }
         let id = ids[step * 31 % ids.len()];
@@ -194,7 +194,7 @@ fn there_is_room_for_so_many_of_all_callers() {
     let full = (0..).find(|number| {
         let caller = format!("caller {}", number / 50);
         match timed.ask(&caller, *number, 1) {
-            Asked::Pending(request) => {
+            ApprovalAsked::Pending(request) => {
                 timed.rule(request.id(), &Ruling::approve("dora"));
                 false
             }
@@ -210,7 +210,7 @@ fn there_is_room_for_so_many_bytes() {
     // As if others had them.
     timed.table.bytes = MOST_BYTES - 104;
     assert_eq!(word(&timed.ask("alice", 1, 101)), "full");
-    let Asked::Pending(request) = timed.ask("alice", 1, 100) else {
+    let ApprovalAsked::Pending(request) = timed.ask("alice", 1, 100) else {
         panic!("it fits");
     };
     assert_eq!(timed.table.bytes, MOST_BYTES);

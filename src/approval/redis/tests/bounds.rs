@@ -84,7 +84,7 @@ fn what_was_denied_takes_room() {
     let mut count = 0;
     while count < MOST_IN_FORCE_OF_A_CALLER {
         for _ in 0..40 {
-            let Asked::Pending(request) = ask(&clock, "alice", count) else {
+            let ApprovalAsked::Pending(request) = ask(&clock, "alice", count) else {
                 panic!("there is room for {count}");
             };
             let denied = store.decide(request.id(), &Ruling::deny("dora"), clock.now());

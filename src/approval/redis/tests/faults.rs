@@ -34,7 +34,7 @@ fn arguments_are_gone_when_a_request_ends() {
     for number in 0..3 {
         assert!(held(&server).contains(&format!("a-value-{number}")));
     }
-    assert_eq!(store.use_up(&calls[0], ids[0]), Used::Now);
+    assert_eq!(store.use_up(&calls[0], ids[0]), ApprovalUsed::Now);
     store
         .decide(ids[1], &Ruling::deny("dora"), clock.now())
         .unwrap();
@@ -82,7 +82,7 @@ fn while_the_server_is_away_nothing_passes() {
     }
     server.start_again();
     wait_until_ready(&store);
-    assert_eq!(Asking(&store).use_up(&call, id), Used::Now);
+    assert_eq!(Asking(&store).use_up(&call, id), ApprovalUsed::Now);
 }
 
 /// As another version may have written it, or somebody else.
@@ -142,7 +142,10 @@ fn what_would_end_too_late_is_over() {
     let state = Asking(&store).state(looked_at, clock.now());
     assert_eq!(state, Some(ApprovalState::Expired));
     let [call, other] = ["1", "2"].map(|arguments| pay(&clock, arguments));
-    assert_eq!(Asking(&store).use_up(&call, looked_at), Used::NotApproved);
+    assert_eq!(
+        Asking(&store).use_up(&call, looked_at),
+        ApprovalUsed::NotApproved
+    );
     assert_ne!(Asking(&store).pending(&call).id(), looked_at);
     assert_ne!(Asking(&store).pending(&other).id(), asked);
 }

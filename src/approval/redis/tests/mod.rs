@@ -104,7 +104,7 @@ fn of_many_at_once_one_uses_an_approval() {
     for round in 0..20 {
         let call = question(&demand(), "bob", &round.to_string(), clock.now());
         let id = Asking(&stores[0]).approved(&call);
-        let uses: Vec<Used> = thread::scope(|scope| {
+        let uses: Vec<ApprovalUsed> = thread::scope(|scope| {
             let threads: Vec<_> = (0..64)
                 .map(|thread| {
                     let (store, call) = (&stores[thread % 2], &call);
@@ -115,7 +115,10 @@ fn of_many_at_once_one_uses_an_approval() {
             threads.map(|thread| thread.join().unwrap()).collect()
         });
         let count = |wanted| uses.iter().filter(|used| **used == wanted).count();
-        assert_eq!((count(Used::Now), count(Used::Before)), (1, 63));
+        assert_eq!(
+            (count(ApprovalUsed::Now), count(ApprovalUsed::Before)),
+            (1, 63)
+        );
     }
 }
 
@@ -151,15 +154,18 @@ fn what_was_approved_before_a_restart_passes_once_after_it() {
     server.kill();
     server.start_again();
     let store = by_its_own(&server);
-    let Asked::Approved(approved) = Asking(&store).ask(&call) else {
+    let ApprovalAsked::Approved(approved) = Asking(&store).ask(&call) else {
         panic!("it is not approved");
     };
     assert_eq!(approved.note(), Some("fine"));
-    assert_eq!(Asking(&store).use_up(&call, asked.id()), Used::Now);
+    assert_eq!(Asking(&store).use_up(&call, asked.id()), ApprovalUsed::Now);
     server.kill();
     server.start_again();
     let store = by_its_own(&server);
-    assert_eq!(Asking(&store).use_up(&call, asked.id()), Used::Before);
+    assert_eq!(
+        Asking(&store).use_up(&call, asked.id()),
+        ApprovalUsed::Before
+    );
 }
 
 /// Not even an operator of the other can decide about it.
@@ -174,11 +180,11 @@ fn servers_have_nothing_in_common() {
     let call = pay(&clock, "{}");
     let id = Asking(&store).approved(&call);
     assert_eq!(Asking(&other).state(id, clock.now()), None);
-    assert_eq!(Asking(&other).use_up(&call, id), Used::NotApproved);
+    assert_eq!(Asking(&other).use_up(&call, id), ApprovalUsed::NotApproved);
     assert!(!Asking(&other).cancel(id, clock.now()));
     assert_ne!(Asking(&other).pending(&call).id(), id);
-    assert_eq!(Asking(&again).use_up(&call, id), Used::Now);
-    assert_eq!(Asking(&store).use_up(&call, id), Used::Before);
+    assert_eq!(Asking(&again).use_up(&call, id), ApprovalUsed::Now);
+    assert_eq!(Asking(&store).use_up(&call, id), ApprovalUsed::Before);
 }
 
 /// Waits for as long as it takes.

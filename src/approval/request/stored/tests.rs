@@ -55,7 +55,10 @@ fn whatever_becomes_of_a_request_is_read_as_it_was_written() {
         request.decide(&Ruling::by_caller(approves), at).unwrap();
         assert_same(&request, &stored_again(&request));
         if approves {
-            assert_eq!(request.use_up(of_client.digest()), super::super::Used::Now);
+            assert_eq!(
+                request.use_up(of_client.digest()),
+                super::super::ApprovalUsed::Now
+            );
             assert_same(&request, &stored_again(&request));
         }
     }

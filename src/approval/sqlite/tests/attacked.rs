@@ -44,7 +44,7 @@ fn a_row_that_is_not_utf_8_concerns_nobody_else() {
     drop(hold);
     let _ = block_on(busy.patiently());
     block_on(asked.patiently()).unwrap_err();
-    assert_eq!(block_on(used.patiently()), Ok(Used::Now));
+    assert_eq!(block_on(used.patiently()), Ok(ApprovalUsed::Now));
 }
 
 #[test]

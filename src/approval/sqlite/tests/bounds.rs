@@ -7,7 +7,7 @@ fn number(file: &Connection, sql: &str) -> i64 {
     file.query_row(sql, [], |row| row.get(0)).unwrap()
 }
 
-fn word(asked: &Asked) -> &'static str {
+fn word(asked: &ApprovalAsked) -> &'static str {
     crate::approval::testing::word(asked)
 }
 
@@ -92,7 +92,7 @@ fn what_was_denied_takes_room() {
     let mut count = 0;
     while count < MOST_IN_FORCE_OF_A_CALLER {
         for _ in 0..40 {
-            let Asked::Pending(request) = ask(&clock, "alice", count) else {
+            let ApprovalAsked::Pending(request) = ask(&clock, "alice", count) else {
                 panic!("there is room for {count}");
             };
             let denied = store.decide(request.id(), &Ruling::deny("dora"), clock.now());

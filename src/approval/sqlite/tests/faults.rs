@@ -45,7 +45,7 @@ fn arguments_are_overwritten_when_a_request_ends() {
         ids[0]
     );
     assert!(is_found(path, &mark(0)), "it can still be used");
-    assert_eq!(store.use_up(&calls[0], ids[0]), Used::Now);
+    assert_eq!(store.use_up(&calls[0], ids[0]), ApprovalUsed::Now);
     store
         .decide(ids[1], &Ruling::deny("dora"), clock.now())
         .unwrap();
@@ -116,7 +116,7 @@ fn while_it_is_locked_nothing_passes_but_it_can_be_read() {
         1
     );
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(use_up(), Ok(Used::Now));
+    assert_eq!(use_up(), Ok(ApprovalUsed::Now));
 }
 
 /// Who does not wait any more has not used anything up.
@@ -135,7 +135,7 @@ fn what_nobody_waits_for_is_not_used_up() {
     drop(store.use_up(id, call.digest(), clock.now()));
     drop(hold);
     block_on(busy.patiently()).unwrap();
-    assert_eq!(Asking(&store).use_up(&call, id), Used::Now);
+    assert_eq!(Asking(&store).use_up(&call, id), ApprovalUsed::Now);
 }
 
 #[test]
@@ -172,7 +172,10 @@ fn what_would_end_too_late_is_over() {
     let state = Asking(&store).state(looked_at, clock.now());
     assert_eq!(state, Some(ApprovalState::Expired));
     let [call, other] = ["1", "2"].map(|arguments| pay(&clock, arguments));
-    assert_eq!(Asking(&store).use_up(&call, looked_at), Used::NotApproved);
+    assert_eq!(
+        Asking(&store).use_up(&call, looked_at),
+        ApprovalUsed::NotApproved
+    );
     assert_ne!(Asking(&store).pending(&call).id(), looked_at);
     assert_ne!(Asking(&store).pending(&other).id(), asked);
 }
@@ -188,7 +191,7 @@ fn time_does_not_go_back() {
     clock.pass(EXPIRES);
     let expired = Some(ApprovalState::Expired);
     assert_eq!(Asking(&store).state(id, clock.now()), expired);
-    assert_eq!(Asking(&store).use_up(&call, id), Used::NotApproved);
+    assert_eq!(Asking(&store).use_up(&call, id), ApprovalUsed::NotApproved);
     assert_eq!(Asking(&store).state(id, early), expired);
 }
 

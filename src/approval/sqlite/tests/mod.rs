@@ -141,14 +141,17 @@ fn what_was_approved_before_a_restart_passes_once_after_it() {
     assert_eq!(decided.unwrap().state(), ApprovalState::Approved);
     drop(store);
     let store = open_in(directory.path());
-    let Asked::Approved(approved) = Asking(&store).ask(&call) else {
+    let ApprovalAsked::Approved(approved) = Asking(&store).ask(&call) else {
         panic!("it is not approved");
     };
     assert_eq!(approved.note(), Some("fine"));
-    assert_eq!(Asking(&store).use_up(&call, asked.id()), Used::Now);
+    assert_eq!(Asking(&store).use_up(&call, asked.id()), ApprovalUsed::Now);
     drop(store);
     let store = open_in(directory.path());
-    assert_eq!(Asking(&store).use_up(&call, asked.id()), Used::Before);
+    assert_eq!(
+        Asking(&store).use_up(&call, asked.id()),
+        ApprovalUsed::Before
+    );
 }
 
 /// Which of the stores it is makes no difference.
@@ -162,8 +165,8 @@ fn two_on_one_file_know_the_same() {
     assert_eq!(Asking(&other).pending(&call).id(), id);
     let approved = Asking(&other).decide(id, &Ruling::approve("dora"), clock.now());
     assert_eq!(approved.unwrap().state(), ApprovalState::Approved);
-    assert_eq!(Asking(&store).use_up(&call, id), Used::Now);
-    assert_eq!(Asking(&other).use_up(&call, id), Used::Before);
+    assert_eq!(Asking(&store).use_up(&call, id), ApprovalUsed::Now);
+    assert_eq!(Asking(&other).use_up(&call, id), ApprovalUsed::Before);
 }
 
 /// Not even an operator of the other can decide about it.
@@ -177,10 +180,10 @@ fn servers_have_nothing_in_common() {
     let id = Asking(&store).approved(&call);
     let other = Asking(&other);
     assert_eq!(other.state(id, clock.now()), None);
-    assert_eq!(other.use_up(&call, id), Used::NotApproved);
+    assert_eq!(other.use_up(&call, id), ApprovalUsed::NotApproved);
     assert!(!other.cancel(id, clock.now()));
     assert_ne!(other.pending(&call).id(), id);
-    assert_eq!(Asking(&store).use_up(&call, id), Used::Now);
+    assert_eq!(Asking(&store).use_up(&call, id), ApprovalUsed::Now);
 }
 
 /// Waits for as long as it takes.
@@ -211,7 +214,7 @@ fn what_changes_elsewhere_is_heard_and_what_changes_here_at_once() {
     let approved = Asking(&other).decide(id, &Ruling::approve("dora"), clock.now());
     approved.unwrap();
     hears(&mut events, (id, ApprovalState::Approved));
-    assert_eq!(Asking(&store).use_up(&call, id), Used::Now);
+    assert_eq!(Asking(&store).use_up(&call, id), ApprovalUsed::Now);
     assert_eq!(heard_at_once(&mut events), [(id, ApprovalState::Used)]);
     // What it said itself is not said once more.
     let next = Asking(&other).pending(&pay(&clock, "[]")).id();

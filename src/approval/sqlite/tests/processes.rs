@@ -63,14 +63,16 @@ fn it_does_as_it_is_told() {
 
 /// How many of those who try at once get it.
 fn use_at_once(store: &SqliteApprovalStore, call: &ApprovalQuestion, id: ApprovalId) -> usize {
-    let uses: Vec<Used> = thread::scope(|scope| {
+    let uses: Vec<ApprovalUsed> = thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|_| scope.spawn(|| Asking(store).use_up(call, id)))
             .collect();
         let threads = threads.into_iter();
         threads.map(|thread| thread.join().unwrap()).collect()
     });
-    uses.iter().filter(|used| **used == Used::Now).count()
+    uses.iter()
+        .filter(|used| **used == ApprovalUsed::Now)
+        .count()
 }
 
 /// 64 at once, in four processes.
@@ -117,9 +119,12 @@ fn what_a_killed_process_was_told_is_known() {
     let store = open_in(directory.path());
     let clock = ManualClock::at(START);
     let call = pay(&clock, r#"["a-value-of-it"]"#);
-    assert!(matches!(Asking(&store).ask(&call), Asked::Approved(_)));
+    assert!(matches!(
+        Asking(&store).ask(&call),
+        ApprovalAsked::Approved(_)
+    ));
     let uses = [id, id].map(|id| Asking(&store).use_up(&call, id));
-    assert_eq!(uses, [Used::Now, Used::Before]);
+    assert_eq!(uses, [ApprovalUsed::Now, ApprovalUsed::Before]);
     drop(store);
     let is_found = || {
         let mut files = std::fs::read_dir(directory.path()).unwrap();

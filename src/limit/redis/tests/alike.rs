@@ -5,14 +5,14 @@ use proptest::sample::{Index, select};
 
 use super::*;
 use crate::limit::testing::{ManualClock, charge, quota, reservation, reserve};
-use crate::limit::{Charge, MemoryLimitStore};
-use crate::policy::{CalendarUnit, Scope};
+use crate::limit::{LimitCharge, MemoryLimitStore};
+use crate::policy::{CalendarUnit, LimitScope};
 
 #[derive(Clone, Debug)]
 enum Step {
     Pass(u64),
     Charge(u64, bool),
-    Conclude(Index, Conclusion),
+    Conclude(Index, LimitConclusion),
     Max(u64),
 }
 
@@ -24,9 +24,9 @@ fn steps(window: u64) -> impl Strategy<Value = Vec<Step>> {
         1 => select(vec![0, 1, part - 1, part, part + 1, window - 1, window, window + 1]),
     ];
     let conclusions = vec![
-        Conclusion::NotSent,
-        Conclusion::Ended,
-        Conclusion::BrokenOff,
+        LimitConclusion::NotSent,
+        LimitConclusion::Ended,
+        LimitConclusion::BrokenOff,
     ];
     let step = prop_oneof![
         8 => time.prop_map(Step::Pass),
@@ -66,12 +66,12 @@ fn it_does_as_the_memory_does() {
             match step {
                 Step::Pass(time) => clock.pass(Duration::from_micros(time)),
                 Step::Charge(amount, enforced) => {
-                    let quota = quota("/a", period, max, Scope::Caller);
-                    let charge = Charge { enforced, ..charge(&quota, "alice", amount) };
+                    let quota = quota("/a", period, max, LimitScope::Caller);
+                    let charge = LimitCharge { enforced, ..charge(&quota, "alice", amount) };
                     let call = reservation(clock.now(), [charge]);
                     let answer = reserve(&store, &call);
                     prop_assert_eq!(&answer, &reserve(&memory, &call));
-                    if matches!(answer, Reserved::Admitted { .. }) {
+                    if matches!(answer, LimitReserved::Admitted { .. }) {
                         admitted.push(call);
                     }
                 }

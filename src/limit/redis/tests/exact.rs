@@ -7,7 +7,7 @@ use proptest::sample::{Index, select};
 
 use super::*;
 use crate::limit::testing::{ADMITTED, ManualClock, charge, quota, reservation, reserve};
-use crate::policy::{Amount, CalendarUnit, Quota, Scope};
+use crate::policy::{Amount, CalendarUnit, LimitScope, Quota};
 
 const MAX: u64 = Amount::MAX.millionths();
 
@@ -43,8 +43,8 @@ fn amounts() -> impl Strategy<Value = u64> {
 fn does_as_integers_do(store: &ByHand, period: Period, steps: Vec<Step>) {
     let mut clock = ManualClock::at(START);
     let mut max = MAX;
-    let quota = |max| -> Arc<Quota> { quota("/a", period, max, Scope::Caller) };
-    let mut charged: Vec<(u64, Reservation)> = Vec::new();
+    let quota = |max| -> Arc<Quota> { quota("/a", period, max, LimitScope::Caller) };
+    let mut charged: Vec<(u64, LimitReservation)> = Vec::new();
     for step in steps {
         clock.pass(Duration::from_micros(1));
         match step {
@@ -60,7 +60,7 @@ fn does_as_integers_do(store: &ByHand, period: Period, steps: Vec<Step>) {
             }
             Step::GiveBack(which) if !charged.is_empty() => {
                 let (_, reservation) = charged.remove(which.index(charged.len()));
-                store.conclude(&reservation, Conclusion::NotSent, clock.now());
+                store.conclude(&reservation, LimitConclusion::NotSent, clock.now());
             }
             Step::GiveBack(_) => {}
             Step::Max(new) => max = new,
@@ -98,9 +98,9 @@ fn what_is_beyond_the_maximum_is_counted() {
     let server = Server::start();
     let store = ByHand::of(&server);
     let clock = ManualClock::at(START);
-    let quota = quota("/a", seconds(60), 5, Scope::Caller);
+    let quota = quota("/a", seconds(60), 5, LimitScope::Caller);
     let call = |amount, enforced| {
-        let charge = crate::limit::Charge {
+        let charge = crate::limit::LimitCharge {
             enforced,
             ..charge(&quota, "alice", amount)
         };
@@ -111,11 +111,11 @@ fn what_is_beyond_the_maximum_is_counted() {
     let over: Vec<_> = (0..50).map(|_| call(MAX, false)).collect();
     assert!(
         over.iter()
-            .all(|(answer, _)| *answer == Reserved::Admitted { over: Some(0) })
+            .all(|(answer, _)| *answer == LimitReserved::Admitted { over: Some(0) })
     );
     for (number, (_, reservation)) in over.iter().enumerate() {
         assert_ne!(call(0, true).0, ADMITTED, "{number}");
-        store.conclude(reservation, Conclusion::NotSent, clock.now());
+        store.conclude(reservation, LimitConclusion::NotSent, clock.now());
     }
     assert_eq!(call(0, true).0, ADMITTED);
     assert_ne!(call(1, true).0, ADMITTED);

@@ -10,17 +10,17 @@ use futures::channel::oneshot;
 
 use super::*;
 use crate::limit::testing::{ADMITTED, ManualClock, charge, quota, reservation};
-use crate::policy::Scope;
+use crate::policy::LimitScope;
 
 const MAX: u64 = 3_000;
 
-fn call() -> Reservation {
+fn call() -> LimitReservation {
     call_for(1)
 }
 
-fn call_for(amount: u64) -> Reservation {
-    let of_each = quota("/a", seconds(86_400), MAX, Scope::Caller);
-    let of_all = quota("/all", seconds(86_400), 2 * MAX, Scope::Server);
+fn call_for(amount: u64) -> LimitReservation {
+    let of_each = quota("/a", seconds(86_400), MAX, LimitScope::Caller);
+    let of_all = quota("/all", seconds(86_400), 2 * MAX, LimitScope::Server);
     let charges = [of_each, of_all].map(|quota| charge(&quota, "alice", amount));
     reservation(now(), charges)
 }
@@ -30,14 +30,14 @@ fn now() -> Moment {
 }
 
 /// As it would be waited for by somebody who wants to call.
-fn asked(store: &RedisLimitStore, call: &Reservation) -> Result<Reserved, StoreError> {
+fn asked(store: &RedisLimitStore, call: &LimitReservation) -> Result<LimitReserved, StoreError> {
     block_on(store.reserve(call).get())
 }
 
 /// What is used, in both places.
 fn used(store: &RedisLimitStore) -> u64 {
     store.remote.wait_until_told();
-    let all = usage(store, &UsageFilter::default(), now(), 10);
+    let all = usage(store, &LimitFilter::default(), now(), 10);
     all.iter().map(|usage| usage.used().millionths()).sum()
 }
 
@@ -66,7 +66,7 @@ fn a_server_that_crashes_forgets_nothing_and_keeps_nothing() {
                         Ok(_) => {}
                         Err(_) => {
                             *failed.lock().unwrap() += 1;
-                            store.conclude(&call, Conclusion::NotSent, now());
+                            store.conclude(&call, LimitConclusion::NotSent, now());
                             thread::sleep(Duration::from_millis(1));
                         }
                     }
@@ -115,7 +115,7 @@ fn what_a_slow_server_does_too_late_is_given_back() {
             let (call, since) = (call(), Instant::now());
             assert!(asked(&store, &call).is_err());
             assert!(since.elapsed() < Duration::from_secs(10));
-            store.conclude(&call, Conclusion::NotSent, now());
+            store.conclude(&call, LimitConclusion::NotSent, now());
             if slow.starts_with("CLIENT") {
                 break;
             }
@@ -138,7 +138,7 @@ fn what_is_told_while_the_server_is_away_is_told_later() {
     }
     server.kill();
     for call in &calls {
-        store.conclude(call, Conclusion::NotSent, now());
+        store.conclude(call, LimitConclusion::NotSent, now());
     }
     while asked(&store, &call()).is_ok() {}
     // There is nothing to wait for.
@@ -245,7 +245,7 @@ fn nothing_is_left_of_a_store_that_is_dropped() {
     let call = call();
     assert_eq!(block_on(store.begin(&call).answer()), Ok(ADMITTED));
     assert_eq!(connections(), 2);
-    store.conclude(&call, Conclusion::NotSent, now());
+    store.conclude(&call, LimitConclusion::NotSent, now());
     drop(store);
     while connections() > 1 {
         thread::sleep(Duration::from_millis(10));

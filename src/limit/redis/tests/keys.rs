@@ -2,15 +2,15 @@
 
 use super::*;
 use crate::limit::testing::{ADMITTED, charge, of_session, quota};
-use crate::limit::{Charge, testing};
-use crate::policy::{CalendarUnit, Scope};
+use crate::limit::{LimitCharge, testing};
+use crate::policy::{CalendarUnit, LimitScope};
 
 /// By the real clock, which is that of the server.
 fn store(server: &Server) -> RedisLimitStore {
     connect(&server.url()).unwrap()
 }
 
-fn reservation(charges: impl IntoIterator<Item = Charge>) -> Reservation {
+fn reservation(charges: impl IntoIterator<Item = LimitCharge>) -> LimitReservation {
     testing::reservation(testing::ManualClock::at(START).now(), charges)
 }
 
@@ -27,7 +27,7 @@ fn every_key_expires_when_its_window_is_over() {
     ];
     for period in periods {
         server.run::<()>("FLUSHALL");
-        let quota = quota("/a", period, 5, Scope::Session);
+        let quota = quota("/a", period, 5, LimitScope::Session);
         let one = of_session(charge(&quota, "alice", 1), "s");
         let two = charge(&quota, "alice", 1);
         let first = reservation([one]);
@@ -35,7 +35,7 @@ fn every_key_expires_when_its_window_is_over() {
         assert_eq!(reserve(&store, &reservation([two])), ADMITTED);
         store.conclude(
             &first,
-            Conclusion::BrokenOff,
+            LimitConclusion::BrokenOff,
             testing::ManualClock::at(START).now(),
         );
         store.remote.wait_until_told();
@@ -61,10 +61,10 @@ fn every_key_expires_when_its_window_is_over() {
 fn a_window_is_over_when_the_server_says_so() {
     let server = Server::start();
     let store = store(&server);
-    let quota = quota("/a", seconds(1), 1, Scope::Caller);
+    let quota = quota("/a", seconds(1), 1, LimitScope::Caller);
     let call = || reserve(&store, &reservation([charge(&quota, "alice", 1)]));
     assert_eq!(call(), ADMITTED);
-    let Reserved::Exceeded {
+    let LimitReserved::Exceeded {
         retry_after: Some(wait),
         ..
     } = call()
@@ -82,7 +82,7 @@ fn a_window_is_over_when_the_server_says_so() {
 fn names_are_in_no_key_and_nothing_is_left_over() {
     let server = Server::start();
     let store = store(&server);
-    let quota = quota("/a", seconds(60), 5, Scope::Session);
+    let quota = quota("/a", seconds(60), 5, LimitScope::Session);
     let call = reservation([of_session(charge(&quota, "alice", 1), "secret")]);
     assert_eq!(reserve(&store, &call), ADMITTED);
     let keys = server.keys();
@@ -93,7 +93,7 @@ fn names_are_in_no_key_and_nothing_is_left_over() {
     }
     store.conclude(
         &call,
-        Conclusion::NotSent,
+        LimitConclusion::NotSent,
         testing::ManualClock::at(START).now(),
     );
     store.remote.wait_until_told();

@@ -2,20 +2,20 @@
 
 use super::*;
 use crate::limit::testing::{ADMITTED, charge, of_session, quota, reset};
-use crate::limit::{Charge, testing};
-use crate::policy::{Amount, CalendarUnit, Scope};
+use crate::limit::{LimitCharge, testing};
+use crate::policy::{Amount, CalendarUnit, LimitScope};
 
 fn now() -> Moment {
     testing::ManualClock::at(START).now()
 }
 
-fn call(store: &RedisLimitStore, charge: Charge) -> Reservation {
+fn call(store: &RedisLimitStore, charge: LimitCharge) -> LimitReservation {
     let reservation = testing::reservation(now(), [charge]);
     assert_eq!(reserve(store, &reservation), ADMITTED);
     reservation
 }
 
-fn told(store: &RedisLimitStore, filter: &UsageFilter) -> Vec<String> {
+fn told(store: &RedisLimitStore, filter: &LimitFilter) -> Vec<String> {
     let mut told: Vec<_> = usage(store, filter, now(), 100)
         .iter()
         .map(|usage| {
@@ -35,14 +35,14 @@ fn everything_that_is_counted_is_told() {
     let server = Server::start();
     let store = connect(&server.url()).unwrap();
     let max = Amount::MAX.millionths();
-    let of_sessions = quota("/s", seconds(60), 9, Scope::Session);
+    let of_sessions = quota("/s", seconds(60), 9, LimitScope::Session);
     let of_all = quota(
         "/all",
         Period::Calendar(CalendarUnit::Day),
         max,
-        Scope::Server,
+        LimitScope::Server,
     );
-    let at_once = quota("/at once", Period::Concurrent, 3, Scope::Caller);
+    let at_once = quota("/at once", Period::Concurrent, 3, LimitScope::Caller);
     call(&store, charge(&of_sessions, "alice", 2));
     call(&store, of_session(charge(&of_sessions, "alice", 3), "one"));
     call(&store, charge(&of_all, "alice", max - 1));
@@ -53,7 +53,7 @@ fn everything_that_is_counted_is_told() {
         r#"server policy /s Some("alice") None (2, 9)"#.to_owned(),
         r#"server policy /s Some("alice") Some("one") (3, 9)"#.to_owned(),
     ];
-    let all = UsageFilter::default();
+    let all = LimitFilter::default();
     assert_eq!(told(&store, &all), expected);
     assert_eq!(told(&store, &all.clone().caller("alice")), expected[2..]);
     assert_eq!(told(&store, &all.clone().place("/all")), expected[..1]);
@@ -71,11 +71,11 @@ fn everything_that_is_counted_is_told() {
 fn all_of_many_are_found() {
     let server = Server::start();
     let store = connect(&server.url()).unwrap();
-    let quota = quota("/a", seconds(60), 9, Scope::Caller);
+    let quota = quota("/a", seconds(60), 9, LimitScope::Caller);
     for caller in 0..2_000 {
         call(&store, charge(&quota, &caller.to_string(), 1));
     }
-    let all = UsageFilter::default();
+    let all = LimitFilter::default();
     let mut callers: Vec<_> = usage(&store, &all, now(), 10_000)
         .iter()
         .map(|usage| usage.caller().unwrap().to_owned())
@@ -94,23 +94,23 @@ fn what_was_reset_is_not_given_back() {
     let store = connect(&server.url()).unwrap();
     for period in [seconds(60), Period::Calendar(CalendarUnit::Day)] {
         server.run::<()>("FLUSHALL");
-        let quota = quota("/a", period, 2, Scope::Session);
+        let quota = quota("/a", period, 2, LimitScope::Session);
         let of = |session| of_session(charge(&quota, "alice", 1), session);
         let before = [call(&store, of("one")), call(&store, of("one"))];
         let others = call(&store, of("two"));
-        reset(&store, &UsageFilter::default().caller("bob"), now());
-        assert_eq!(told(&store, &UsageFilter::default()).len(), 2);
-        reset(&store, &UsageFilter::default().caller("alice"), now());
-        assert_eq!(told(&store, &UsageFilter::default()), [""; 0]);
+        reset(&store, &LimitFilter::default().caller("bob"), now());
+        assert_eq!(told(&store, &LimitFilter::default()).len(), 2);
+        reset(&store, &LimitFilter::default().caller("alice"), now());
+        assert_eq!(told(&store, &LimitFilter::default()), [""; 0]);
         call(&store, of("one"));
         for call in before.iter().chain([&others]) {
-            store.conclude(call, Conclusion::NotSent, now());
+            store.conclude(call, LimitConclusion::NotSent, now());
         }
         store.remote.wait_until_told();
         let after = call(&store, of("one"));
         let refused = testing::reservation(now(), [of("one")]);
         assert_ne!(reserve(&store, &refused), ADMITTED);
-        store.conclude(&after, Conclusion::NotSent, now());
+        store.conclude(&after, LimitConclusion::NotSent, now());
         store.remote.wait_until_told();
         call(&store, of("one"));
     }
@@ -121,15 +121,15 @@ fn what_was_reset_is_not_given_back() {
 fn what_is_under_way_is_not_reset() {
     let server = Server::start();
     let store = connect(&server.url()).unwrap();
-    let quota = quota("/a", Period::Concurrent, 2, Scope::Caller);
+    let quota = quota("/a", Period::Concurrent, 2, LimitScope::Caller);
     let broken_off = call(&store, charge(&quota, "alice", 1));
     let held = call(&store, charge(&quota, "alice", 1));
-    store.conclude(&broken_off, Conclusion::BrokenOff, now());
+    store.conclude(&broken_off, LimitConclusion::BrokenOff, now());
     store.remote.wait_until_told();
-    reset(&store, &UsageFilter::default(), now());
+    reset(&store, &LimitFilter::default(), now());
     let is = |used| format!(r#"server policy /a Some("alice") None ({used}, 2)"#);
-    assert_eq!(told(&store, &UsageFilter::default()), [is(1)]);
-    store.conclude(&held, Conclusion::Ended, now());
+    assert_eq!(told(&store, &LimitFilter::default()), [is(1)]);
+    store.conclude(&held, LimitConclusion::Ended, now());
     store.remote.wait_until_told();
-    assert_eq!(told(&store, &UsageFilter::default()), [""; 0]);
+    assert_eq!(told(&store, &LimitFilter::default()), [""; 0]);
 }

@@ -39,7 +39,7 @@ fn open(url: &str, scripts: &'static Scripts, lease: Duration) -> RedisLimitStor
 }
 
 /// However slow the machine is.
-fn reserve(store: &RedisLimitStore, reservation: &Reservation) -> Reserved {
+fn reserve(store: &RedisLimitStore, reservation: &LimitReservation) -> LimitReserved {
     block_on(store.begin(reservation).answer()).unwrap()
 }
 
@@ -59,15 +59,15 @@ impl ByHand {
 }
 
 impl LimitStore for ByHand {
-    fn reserve(&self, reservation: &Reservation) -> Answer<Reserved> {
+    fn reserve(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
         match block_on(self.0.begin(reservation).answer()) {
-            Ok(answer) => Answer::known(answer),
-            Err(error) => Answer::failed(error),
+            Ok(answer) => StoreAnswer::known(answer),
+            Err(error) => StoreAnswer::failed(error),
         }
     }
 
-    fn ask(&self, reservation: &Reservation) -> Answer<Reserved> {
-        Answer::known(block_on(self.0.ask(reservation).patiently()).unwrap())
+    fn ask(&self, reservation: &LimitReservation) -> StoreAnswer<LimitReserved> {
+        StoreAnswer::known(block_on(self.0.ask(reservation).patiently()).unwrap())
     }
 
     fn keep_state(&self, state: &StateId, caller: &Arc<str>, now: Moment) {
@@ -75,11 +75,11 @@ impl LimitStore for ByHand {
         self.0.remote.wait_until_told();
     }
 
-    fn use_state(&self, state: &StateId) -> Answer<bool> {
+    fn use_state(&self, state: &StateId) -> StoreAnswer<bool> {
         self.0.use_state(state)
     }
 
-    fn conclude(&self, reservation: &Reservation, conclusion: Conclusion, now: Moment) {
+    fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, now: Moment) {
         self.0.conclude(reservation, conclusion, now);
         self.0.remote.wait_until_told();
     }

@@ -7,7 +7,7 @@ use std::thread;
 
 use super::*;
 use crate::limit::testing::{ADMITTED, ManualClock, charge, quota, reservation};
-use crate::policy::{Quota, Scope};
+use crate::policy::{LimitScope, Quota};
 
 const PROCESSES: u64 = 4;
 const TASKS: u64 = 16;
@@ -27,7 +27,7 @@ struct Race {
 
 impl Race {
     fn quota(self) -> Arc<Quota> {
-        quota("/a", seconds(86_400), self.max, Scope::Caller)
+        quota("/a", seconds(86_400), self.max, LimitScope::Caller)
     }
 
     /// As the other processes are told.
@@ -73,8 +73,8 @@ fn a_process_among_others() {
                     if answer == Ok(ADMITTED) && turn % 3 != task % 3 {
                         *admitted.lock().unwrap().entry(caller).or_default() += weight;
                     } else if answer == Ok(ADMITTED) || answer.is_err() {
-                        store.conclude(&reservation, Conclusion::NotSent, clock.now());
-                        store.conclude(&reservation, Conclusion::NotSent, clock.now());
+                        store.conclude(&reservation, LimitConclusion::NotSent, clock.now());
+                        store.conclude(&reservation, LimitConclusion::NotSent, clock.now());
                     }
                 }
             });
@@ -121,7 +121,7 @@ fn used(server: &Server) -> u64 {
     let store = connect(&server.url()).unwrap();
     let all = usage(
         &store,
-        &UsageFilter::default(),
+        &LimitFilter::default(),
         ManualClock::at(START).now(),
         10_000,
     );
@@ -189,8 +189,8 @@ fn what_nobody_waits_for_is_not_charged() {
     let store = connect(&server.url()).unwrap();
     block_on(store.remote.ready()).unwrap();
     let clock = ManualClock::at(START);
-    let of_each = quota("/each", seconds(86_400), 300, Scope::Caller);
-    let of_all = quota("/all", seconds(86_400), 1_000, Scope::Server);
+    let of_each = quota("/each", seconds(86_400), 300, LimitScope::Caller);
+    let of_all = quota("/all", seconds(86_400), 1_000, LimitScope::Server);
     let admitted: Mutex<u64> = Mutex::default();
     thread::scope(|scope| {
         for task in 0..TASKS {
@@ -211,7 +211,7 @@ fn what_nobody_waits_for_is_not_charged() {
                             continue;
                         }
                     }
-                    store.conclude(&reservation, Conclusion::NotSent, clock.now());
+                    store.conclude(&reservation, LimitConclusion::NotSent, clock.now());
                 }
             });
         }

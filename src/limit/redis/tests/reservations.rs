@@ -2,15 +2,15 @@
 
 use super::*;
 use crate::limit::testing::{ADMITTED, ManualClock, charge, quota, reservation, reserve};
-use crate::policy::{CalendarUnit, Scope};
+use crate::policy::{CalendarUnit, LimitScope};
 
 /// Of every kind, and of a caller and of all together.
-fn call(clock: &ManualClock) -> Reservation {
+fn call(clock: &ManualClock) -> LimitReservation {
     let charges = [
-        (seconds(60), Scope::Caller),
-        (Period::Calendar(CalendarUnit::Day), Scope::Server),
-        (Period::Concurrent, Scope::Caller),
-        (Period::Concurrent, Scope::Server),
+        (seconds(60), LimitScope::Caller),
+        (Period::Calendar(CalendarUnit::Day), LimitScope::Server),
+        (Period::Concurrent, LimitScope::Caller),
+        (Period::Concurrent, LimitScope::Server),
     ];
     let charges = charges
         .into_iter()
@@ -27,7 +27,7 @@ fn room(store: &ByHand, clock: &ManualClock) -> usize {
         .take_while(|call| reserve(store, call) == ADMITTED)
         .collect();
     for call in &calls {
-        store.conclude(call, Conclusion::NotSent, clock.now());
+        store.conclude(call, LimitConclusion::NotSent, clock.now());
     }
     calls.len()
 }
@@ -42,11 +42,11 @@ fn what_is_concluded_twice_is_given_back_once() {
     assert!(calls.iter().all(|call| reserve(&store, call) == ADMITTED));
     assert_eq!(room(&store, &clock), 0);
     for _ in 0..3 {
-        store.conclude(&calls[0], Conclusion::NotSent, clock.now());
+        store.conclude(&calls[0], LimitConclusion::NotSent, clock.now());
         assert_eq!(room(&store, &clock), 1);
     }
-    store.conclude(&calls[1], Conclusion::Ended, clock.now());
-    store.conclude(&calls[1], Conclusion::NotSent, clock.now());
+    store.conclude(&calls[1], LimitConclusion::Ended, clock.now());
+    store.conclude(&calls[1], LimitConclusion::NotSent, clock.now());
     assert_eq!(room(&store, &clock), 1);
 }
 
@@ -57,7 +57,7 @@ fn what_is_concluded_first_is_never_charged() {
     let store = ByHand::of(&server);
     let clock = ManualClock::at(START);
     let late = call(&clock);
-    store.conclude(&late, Conclusion::NotSent, clock.now());
+    store.conclude(&late, LimitConclusion::NotSent, clock.now());
     let answer = block_on(store.0.begin(&late).answer());
     assert!(answer.is_err());
     assert_eq!(room(&store, &clock), 2);
@@ -83,15 +83,15 @@ fn parts_are_charged_together_or_not() {
     let server = Server::start();
     let store = ByHand::of(&server);
     let clock = ManualClock::at(START);
-    let of_all = quota("/all", seconds(60), 1, Scope::Server);
-    let of_each = quota("/each", seconds(600), 1, Scope::Caller);
+    let of_all = quota("/all", seconds(60), 1, LimitScope::Server);
+    let of_each = quota("/each", seconds(600), 1, LimitScope::Caller);
     let both = |caller, amount| {
         let charges = [charge(&of_all, caller, amount), charge(&of_each, caller, 1)];
         let answer = reserve(&store, &reservation(clock.now(), charges));
         store.0.remote.wait_until_told();
         answer
     };
-    let refused = |charge, wait| Reserved::Exceeded {
+    let refused = |charge, wait| LimitReserved::Exceeded {
         charge,
         retry_after: wait,
     };

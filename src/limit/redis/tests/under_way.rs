@@ -4,31 +4,31 @@ use super::*;
 use crate::limit::testing::{
     ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve,
 };
-use crate::policy::Scope;
+use crate::policy::LimitScope;
 use crate::store::Settled;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn call(clock: &ManualClock, scope: Scope) -> Reservation {
+fn call(clock: &ManualClock, scope: LimitScope) -> LimitReservation {
     let quota = quota("/a", Period::Concurrent, 1, scope);
     let charge = charge(&quota, "alice", 1);
     let charge = match scope {
-        Scope::Session => of_session(charge, "s"),
+        LimitScope::Session => of_session(charge, "s"),
         _ => charge,
     };
     reservation(clock.now(), [charge])
 }
 
-fn is_free(store: &ByHand, clock: &ManualClock, scope: Scope) -> bool {
+fn is_free(store: &ByHand, clock: &ManualClock, scope: LimitScope) -> bool {
     let call = call(clock, scope);
     let is_free = reserve(store, &call) == ADMITTED;
     if is_free {
-        store.conclude(&call, Conclusion::Ended, clock.now());
+        store.conclude(&call, LimitConclusion::Ended, clock.now());
     }
     is_free
 }
 
-fn renew(store: &ByHand, clock: &ManualClock, call: &Reservation) {
+fn renew(store: &ByHand, clock: &ManualClock, call: &LimitReservation) {
     let parts = Part::all(call);
     let mut call = parts[0].call(&BY_HAND.renew);
     store.0.turn_clock(&mut call, clock.now());
@@ -40,7 +40,7 @@ fn renew(store: &ByHand, clock: &ManualClock, call: &Reservation) {
 #[test]
 #[ignore = "needs redis-server"]
 fn it_counts_while_it_is_said_to_be_under_way() {
-    for scope in [Scope::Session, Scope::Caller, Scope::Server] {
+    for scope in [LimitScope::Session, LimitScope::Caller, LimitScope::Server] {
         let server = Server::start();
         let store = ByHand::with_lease(&server, MINUTE);
         let mut clock = ManualClock::at(START);
@@ -56,13 +56,13 @@ fn it_counts_while_it_is_said_to_be_under_way() {
         // Somebody who could not say it for too long says it now.
         clock.pass(MINUTE);
         renew(&store, &clock, &held);
-        if scope != Scope::Session {
+        if scope != LimitScope::Session {
             assert!(!is_free(&store, &clock, scope));
         }
         clock.pass(MINUTE);
         assert!(is_free(&store, &clock, scope));
         // It has been concluded since it was last said.
-        store.conclude(&held, Conclusion::Ended, clock.now());
+        store.conclude(&held, LimitConclusion::Ended, clock.now());
         renew(&store, &clock, &held);
         assert!(is_free(&store, &clock, scope));
     }
@@ -71,17 +71,17 @@ fn it_counts_while_it_is_said_to_be_under_way() {
 #[test]
 #[ignore = "needs redis-server"]
 fn what_broke_off_counts_for_another_minute() {
-    for scope in [Scope::Session, Scope::Caller, Scope::Server] {
+    for scope in [LimitScope::Session, LimitScope::Caller, LimitScope::Server] {
         let server = Server::start();
         let store = ByHand::of(&server);
         let mut clock = ManualClock::at(START);
         let held = call(&clock, scope);
         assert_eq!(reserve(&store, &held), ADMITTED);
         clock.pass(10 * MINUTE);
-        store.conclude(&held, Conclusion::BrokenOff, clock.now());
-        store.conclude(&held, Conclusion::Ended, clock.now());
+        store.conclude(&held, LimitConclusion::BrokenOff, clock.now());
+        store.conclude(&held, LimitConclusion::Ended, clock.now());
         let asked = reserve(&store, &call(&clock, scope));
-        let refused = Reserved::Exceeded {
+        let refused = LimitReserved::Exceeded {
             charge: 0,
             retry_after: Some(MINUTE),
         };
@@ -102,15 +102,15 @@ fn a_process_keeps_what_it_has_under_way_until_it_dies() {
     let another = || open(&server.url(), &SCRIPTS, lease);
     let clock = ManualClock::at(START);
     let (dying, other) = (another(), another());
-    let held = call(&clock, Scope::Caller);
+    let held = call(&clock, LimitScope::Caller);
     let asked = super::reserve;
     assert_eq!(asked(&dying, &held), ADMITTED);
     for _ in 0..30 {
-        assert_ne!(asked(&other, &call(&clock, Scope::Caller)), ADMITTED);
+        assert_ne!(asked(&other, &call(&clock, LimitScope::Caller)), ADMITTED);
         std::thread::sleep(lease / 10);
     }
     drop(dying);
-    while asked(&other, &call(&clock, Scope::Caller)) != ADMITTED {
+    while asked(&other, &call(&clock, LimitScope::Caller)) != ADMITTED {
         std::thread::sleep(lease / 10);
     }
 }
@@ -122,7 +122,7 @@ fn what_can_be_renewed_is_although_others_cannot() {
     let server = Server::start();
     let store = open(&server.url(), &SCRIPTS, LONG);
     let clock = ManualClock::at(START);
-    let quota = quota("/a", Period::Concurrent, 1, Scope::Caller);
+    let quota = quota("/a", Period::Concurrent, 1, LimitScope::Caller);
     for number in 0..20 {
         let call = reservation(clock.now(), [charge(&quota, &number.to_string(), 1)]);
         assert_eq!(super::reserve(&store, &call), ADMITTED);
@@ -156,7 +156,7 @@ fn what_could_not_be_asked_is_not_under_way() {
     // From then on it is known that there is no server.
     block_on(store.remote.ready()).unwrap_err();
     for _ in 0..100 {
-        let reserved = store.reserve(&call(&clock, Scope::Caller)).settle();
+        let reserved = store.reserve(&call(&clock, LimitScope::Caller)).settle();
         assert!(matches!(reserved, Settled::Known(Err(_))));
     }
     assert_eq!(store.under_way.len(), 0);

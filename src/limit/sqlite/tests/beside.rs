@@ -10,8 +10,8 @@ use crate::policy::Policy;
 fn a_clock_that_steps_back_ends_no_window_early() {
     let directory = directory();
     let file = open_in(directory.path());
-    let all = quota("/all", seconds(3_600), 1_000, Scope::Server);
-    let own = quota("/own", seconds(5), 3, Scope::Caller);
+    let all = quota("/all", seconds(3_600), 1_000, LimitScope::Server);
+    let own = quota("/own", seconds(5), 3, LimitScope::Caller);
     let mut clock = ManualClock::at(START);
     let first = reservation(clock.now(), [charge(&all, "alice", 1)]);
     assert_eq!(reserve(&file, &first), ADMITTED);
@@ -24,7 +24,7 @@ fn a_clock_that_steps_back_ends_no_window_early() {
     clock.pass(Duration::from_millis(10));
     let together = [charge(&all, "alice", 1), charge(&own, "alice", 1)];
     let call = reservation(clock.now(), together);
-    let Reserved::Exceeded {
+    let LimitReserved::Exceeded {
         charge: 1,
         retry_after: Some(wait),
     } = reserve(&file, &call)
@@ -56,16 +56,16 @@ fn what_is_only_tried_can_be_listed_and_forgotten() {
         assert_eq!(answer, FromClient::Forward);
     }
     let now = || crate::clock::Clock::now(&crate::clock::SystemClock);
-    let list = || testing::usage(&file, &UsageFilter::default(), now(), 10);
+    let list = || testing::usage(&file, &LimitFilter::default(), now(), 10);
     let places: Vec<String> = list()
         .iter()
         .map(|usage| usage.place().to_owned())
         .collect();
     assert_eq!(places, ["/tools/run/limits/c"; 2]);
-    let other = UsageFilter::default().place("/tools/other/limits/c");
+    let other = LimitFilter::default().place("/tools/other/limits/c");
     reset(&file, &other, now());
     assert_eq!(list().len(), 2);
-    let this = UsageFilter::default().place("/tools/run/limits/c");
+    let this = LimitFilter::default().place("/tools/run/limits/c");
     reset(&file, &this, now());
     assert_eq!(list().len(), 0);
 }

@@ -63,9 +63,9 @@ pub(super) fn settle(store: &SqliteLimitStore) {
     }
 }
 
-fn call(store: &SqliteLimitStore, clock: &ManualClock, amount: u64) -> Option<Reservation> {
-    let minute = quota("/a", seconds(60), 10, Scope::Caller);
-    let under_way = quota("/b", Period::Concurrent, 10, Scope::Caller);
+fn call(store: &SqliteLimitStore, clock: &ManualClock, amount: u64) -> Option<LimitReservation> {
+    let minute = quota("/a", seconds(60), 10, LimitScope::Caller);
+    let under_way = quota("/b", Period::Concurrent, 10, LimitScope::Caller);
     let charges = [
         charge(&minute, "alice", amount),
         charge(&under_way, "alice", amount),
@@ -75,14 +75,14 @@ fn call(store: &SqliteLimitStore, clock: &ManualClock, amount: u64) -> Option<Re
         Ok(ADMITTED) => Some(call),
         Ok(_) => None,
         Err(_) => {
-            store.conclude(&call, Conclusion::NotSent, clock.now());
+            store.conclude(&call, LimitConclusion::NotSent, clock.now());
             None
         }
     }
 }
 
 fn used(store: &SqliteLimitStore, clock: &ManualClock) -> Vec<u64> {
-    let seen = usage(store, &UsageFilter::default(), clock);
+    let seen = usage(store, &LimitFilter::default(), clock);
     let mut used: Vec<_> = seen.iter().map(|one| one.used().millionths()).collect();
     used.sort_unstable();
     used
@@ -101,7 +101,7 @@ fn while_it_is_locked_nothing_is_charged_and_what_ends_is_not_lost() {
     }
     // What is read is not locked.
     assert_eq!(used(&store, &clock), [3, 3]);
-    store.conclude(&first, Conclusion::NotSent, clock.now());
+    store.conclude(&first, LimitConclusion::NotSent, clock.now());
     assert!(call(&store, &clock, 1).is_none());
     other.execute_batch("ROLLBACK").unwrap();
     settle(&store);
@@ -123,12 +123,12 @@ fn while_it_cannot_be_written_nothing_is_charged() {
     ] {
         pragma(&store, broken);
         let many = (0..400).filter(|number| {
-            let quota = quota("/many", seconds(60), 1, Scope::Caller);
+            let quota = quota("/many", seconds(60), 1, LimitScope::Caller);
             let caller = format!("{number:0>200}");
             let call = reservation(clock.now(), [charge(&quota, &caller, 1)]);
             let answer = block_on(store.reserve(&call).patiently());
             if answer.is_err() {
-                store.conclude(&call, Conclusion::NotSent, clock.now());
+                store.conclude(&call, LimitConclusion::NotSent, clock.now());
             }
             answer == Ok(ADMITTED)
         });
@@ -137,7 +137,7 @@ fn while_it_cannot_be_written_nothing_is_charged() {
         assert!(admitted < 100, "{broken}: {admitted}");
         pragma(&store, repaired);
         settle(&store);
-        let all = UsageFilter::default();
+        let all = LimitFilter::default();
         assert_eq!(
             usage(&store, &all.clone().place("/many"), &clock).len(),
             admitted
@@ -166,17 +166,17 @@ fn a_full_disk_refuses_and_recovers() {
     let _ = std::fs::write(&filling, vec![0; 2 << 20]);
     let mut failed = 0;
     for number in 0..1_000 {
-        let quota = quota("/many", seconds(60), 1, Scope::Caller);
+        let quota = quota("/many", seconds(60), 1, LimitScope::Caller);
         let call = reservation(clock.now(), [charge(&quota, &number.to_string(), 1)]);
         if block_on(store.reserve(&call).patiently()).is_err() {
-            store.conclude(&call, Conclusion::NotSent, clock.now());
+            store.conclude(&call, LimitConclusion::NotSent, clock.now());
             failed += 1;
         }
     }
     std::fs::remove_file(&filling).unwrap();
     settle(&store);
     assert!(failed > 0);
-    let many = UsageFilter::default().place("/many");
+    let many = LimitFilter::default().place("/many");
     assert_eq!(usage(&store, &many, &clock).len(), 1_000 - failed);
     assert!(call(&store, &clock, 7).is_some());
     assert!(call(&store, &clock, 1).is_none());
@@ -205,7 +205,7 @@ fn what_is_too_much_to_do_is_refused_at_once() {
     let clock = ManualClock::at(START);
     let other = Connection::open(directory.path().join("state.db")).unwrap();
     other.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let quota = quota("/flood", seconds(60), 10_000, Scope::Caller);
+    let quota = quota("/flood", seconds(60), 10_000, LimitScope::Caller);
     let mut waiting = Vec::new();
     let mut refused = 0;
     for _ in 0..5_000 {
@@ -231,7 +231,7 @@ fn what_it_was_told_is_done_when_it_is_dropped() {
     let clock = ManualClock::at(START);
     let calls: Vec<_> = (0..10).map(|_| call(&store, &clock, 1).unwrap()).collect();
     for call in &calls {
-        store.conclude(call, Conclusion::NotSent, clock.now());
+        store.conclude(call, LimitConclusion::NotSent, clock.now());
     }
     drop(store);
     let files = || std::fs::read_dir(directory.path()).unwrap().count();
@@ -307,9 +307,9 @@ fn what_cannot_be_read_refuses_until_it_is_reset() {
         .execute("UPDATE budget SET counted = x'0203'", [])
         .unwrap();
     assert!(call(&store, &clock, 1).is_none());
-    let all = UsageFilter::default();
+    let all = LimitFilter::default();
     assert!(block_on(store.usage(&all, clock.now(), 9).patiently()).is_err());
-    let bob = quota("/a", seconds(60), 1, Scope::Caller);
+    let bob = quota("/a", seconds(60), 1, LimitScope::Caller);
     let of_bob = reservation(clock.now(), [charge(&bob, "bob", 1)]);
     assert_eq!(reserve(&store, &of_bob), ADMITTED);
     reset(&store, &all, clock.now());

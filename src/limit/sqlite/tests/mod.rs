@@ -17,7 +17,7 @@ use crate::limit::testing::naive::Naive;
 use crate::limit::testing::{
     self, ADMITTED, ManualClock, charge, of_session, quota, reservation, reserve, reset, seconds,
 };
-use crate::policy::{Amount, CalendarUnit, Period, Quota, Scope};
+use crate::policy::{Amount, CalendarUnit, LimitScope, Period, Quota};
 use crate::state::SqliteState;
 
 const START: &str = "2026-11-25T04:59:00Z";
@@ -51,7 +51,7 @@ fn fresh() -> (TempDir, SqliteLimitStore) {
     bounded(1_000_000, 1_000)
 }
 
-fn usage(store: &SqliteLimitStore, filter: &UsageFilter, clock: &ManualClock) -> Vec<Usage> {
+fn usage(store: &SqliteLimitStore, filter: &LimitFilter, clock: &ManualClock) -> Vec<LimitUsage> {
     testing::usage(store, filter, clock.now(), 1_000)
 }
 
@@ -155,7 +155,7 @@ enum Step {
         session: Option<u8>,
         amounts: [u64; 4],
     },
-    Conclude(prop::sample::Index, Conclusion),
+    Conclude(prop::sample::Index, LimitConclusion),
     Max(usize, u64),
     Reset(&'static str),
     /// The file is closed and opened again.
@@ -165,9 +165,9 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     const CALLERS: [&str; 2] = ["alice", "bob"];
     let conclusions = vec![
-        Conclusion::NotSent,
-        Conclusion::Ended,
-        Conclusion::BrokenOff,
+        LimitConclusion::NotSent,
+        LimitConclusion::Ended,
+        LimitConclusion::BrokenOff,
     ];
     let call = (
         select(CALLERS.to_vec()),
@@ -203,10 +203,10 @@ proptest! {
         let mut file = open_in(directory.path());
         let mut clock = ManualClock::at(START);
         let periods = [
-            (seconds(60), Scope::Session),
-            (Period::Calendar(CalendarUnit::Minute), Scope::Caller),
-            (seconds(10), Scope::Server),
-            (Period::Concurrent, Scope::Session),
+            (seconds(60), LimitScope::Session),
+            (Period::Calendar(CalendarUnit::Minute), LimitScope::Caller),
+            (seconds(10), LimitScope::Server),
+            (Period::Concurrent, LimitScope::Session),
         ];
         let mut max = [12, 40, 30, 3];
         let mut admitted = Vec::new();
@@ -220,7 +220,7 @@ proptest! {
                         let (period, scope) = periods[place];
                         let quota = quota(&format!("/{place}"), period, max[place], scope);
                         let one = charge(&quota, caller, amounts[place]);
-                        match session.filter(|_| scope == Scope::Session) {
+                        match session.filter(|_| scope == LimitScope::Session) {
                             Some(session) => of_session(one, &session.to_string()),
                             None => one,
                         }
@@ -240,15 +240,15 @@ proptest! {
                 Step::Conclude(..) => {}
                 Step::Max(place, most) => max[place] = most,
                 Step::Reset(caller) => {
-                    let filter = UsageFilter::default().caller(caller);
+                    let filter = LimitFilter::default().caller(caller);
                     reset(&memory, &filter, clock.now());
                     reset(&file, &filter, clock.now());
                 }
                 Step::Reopen => {
                     // What was under way would break off.
                     for call in admitted.drain(..) {
-                        memory.conclude(&call, Conclusion::Ended, clock.now());
-                        file.conclude(&call, Conclusion::Ended, clock.now());
+                        memory.conclude(&call, LimitConclusion::Ended, clock.now());
+                        file.conclude(&call, LimitConclusion::Ended, clock.now());
                     }
                     // The other thread may still be at it.
                     faults::settle(&file);
@@ -256,8 +256,8 @@ proptest! {
                 }
             }
         }
-        let all = UsageFilter::default();
-        let order = |usage: &Usage| format!("{usage:?}");
+        let all = LimitFilter::default();
+        let order = |usage: &LimitUsage| format!("{usage:?}");
         let mut in_memory = testing::usage(&memory, &all, clock.now(), 1_000);
         in_memory.sort_by_key(order);
         let mut in_file = usage(&file, &all, &clock);
@@ -279,7 +279,7 @@ proptest! {
         let directory = directory();
         let stores = [open_in(directory.path()), open_in(directory.path())];
         let mut clock = ManualClock::at(START);
-        let quota = quota("/a", seconds(60), 20, Scope::Caller);
+        let quota = quota("/a", seconds(60), 20, LimitScope::Caller);
         let mut naive = Naive::new(60_000_000);
         let mut elapsed = 1_000_000_000_u64;
         for (pass, back, amount, which) in steps {
@@ -297,10 +297,10 @@ proptest! {
         clock.pass(Duration::from_secs(60 + 2 + 10));
         let all = reservation(clock.now(), [charge(&quota, "alice", 20)]);
         let wait = match reserve(&stores[0], &all) {
-            Reserved::Exceeded { retry_after, .. } => retry_after.unwrap(),
+            LimitReserved::Exceeded { retry_after, .. } => retry_after.unwrap(),
             _ => Duration::ZERO,
         };
-        stores[0].conclude(&all, Conclusion::NotSent, clock.now());
+        stores[0].conclude(&all, LimitConclusion::NotSent, clock.now());
         faults::settle(&stores[0]);
         clock.pass(wait);
         let all = reservation(clock.now(), [charge(&quota, "alice", 20)]);
@@ -314,7 +314,7 @@ proptest! {
 fn what_is_refused_does_not_make_what_is_counted_new() {
     let (_directory, store) = fresh();
     let mut clock = ManualClock::at(START);
-    let minute = quota("/a", seconds(60), 1, Scope::Caller);
+    let minute = quota("/a", seconds(60), 1, LimitScope::Caller);
     let call = |clock: &ManualClock| {
         let call = reservation(clock.now(), [charge(&minute, "alice", 1)]);
         reserve(&store, &call)
@@ -323,7 +323,7 @@ fn what_is_refused_does_not_make_what_is_counted_new() {
     clock.step(-3_600_000_000);
     for passed in 0..6 {
         let retry_after = Some(Duration::from_secs(60 - 10 * passed));
-        let refused = Reserved::Exceeded {
+        let refused = LimitReserved::Exceeded {
             charge: 0,
             retry_after,
         };
@@ -341,7 +341,7 @@ fn who_comes_late_turns_no_clock_back() {
     let (one, other) = (open_in(directory.path()), open_in(directory.path()));
     let mut clock = ManualClock::at(START);
     for (caller, second) in [("alice", &one), ("bob", &other)] {
-        let quota = quota("/a", seconds(1), 1, Scope::Caller);
+        let quota = quota("/a", seconds(1), 1, LimitScope::Caller);
         let call = |store: &SqliteLimitStore, at| {
             reserve(store, &reservation(at, [charge(&quota, caller, 1)]))
         };
@@ -362,25 +362,25 @@ fn what_was_concluded_before_it_is_reserved_is_not_charged() {
     let (_directory, store) = fresh();
     let clock = ManualClock::at(START);
     let quotas = [
-        quota("/a", seconds(60), 1, Scope::Caller),
-        quota("/b", Period::Concurrent, 1, Scope::Caller),
+        quota("/a", seconds(60), 1, LimitScope::Caller),
+        quota("/b", Period::Concurrent, 1, LimitScope::Caller),
     ];
     for quota in &quotas {
         let late = reservation(clock.now(), [charge(quota, "alice", 1)]);
-        store.conclude(&late, Conclusion::NotSent, clock.now());
+        store.conclude(&late, LimitConclusion::NotSent, clock.now());
         assert!(block_on(store.reserve(&late).patiently()).is_err());
         let next = reservation(clock.now(), [charge(quota, "alice", 1)]);
         assert_eq!(reserve(&store, &next), ADMITTED);
         // Nothing is given back for somebody else, and nothing twice.
-        store.conclude(&late, Conclusion::NotSent, clock.now());
+        store.conclude(&late, LimitConclusion::NotSent, clock.now());
         let another = reservation(clock.now(), [charge(quota, "alice", 1)]);
         assert_ne!(reserve(&store, &another), ADMITTED);
-        store.conclude(&another, Conclusion::NotSent, clock.now());
+        store.conclude(&another, LimitConclusion::NotSent, clock.now());
         let another = reservation(clock.now(), [charge(quota, "alice", 1)]);
         assert_ne!(reserve(&store, &another), ADMITTED);
-        store.conclude(&next, Conclusion::NotSent, clock.now());
+        store.conclude(&next, LimitConclusion::NotSent, clock.now());
         assert_eq!(reserve(&store, &another), ADMITTED);
-        store.conclude(&next, Conclusion::NotSent, clock.now());
+        store.conclude(&next, LimitConclusion::NotSent, clock.now());
         let one_more = reservation(clock.now(), [charge(quota, "alice", 1)]);
         assert_ne!(reserve(&store, &one_more), ADMITTED);
     }
@@ -391,11 +391,11 @@ fn what_was_concluded_before_it_is_reserved_is_not_charged() {
 fn what_nobody_waits_for_is_given_back() {
     let (_directory, store) = fresh();
     let clock = ManualClock::at(START);
-    let quota = quota("/a", seconds(60), 1, Scope::Caller);
+    let quota = quota("/a", seconds(60), 1, LimitScope::Caller);
     for _ in 0..200 {
         let call = reservation(clock.now(), [charge(&quota, "alice", 1)]);
         drop(store.reserve(&call));
-        store.conclude(&call, Conclusion::NotSent, clock.now());
+        store.conclude(&call, LimitConclusion::NotSent, clock.now());
     }
     let call = reservation(clock.now(), [charge(&quota, "alice", 1)]);
     assert_eq!(reserve(&store, &call), ADMITTED);
@@ -405,7 +405,7 @@ fn what_nobody_waits_for_is_given_back() {
 fn only_what_has_expired_makes_room() {
     let (_directory, store) = bounded(100, 1_000);
     let mut clock = ManualClock::at(START);
-    let quota = quota("/a", seconds(60), 1, Scope::Caller);
+    let quota = quota("/a", seconds(60), 1, LimitScope::Caller);
     let call = |clock: &ManualClock, caller: usize| {
         let charge = charge(&quota, &caller.to_string(), 1);
         reserve(&store, &reservation(clock.now(), [charge]))
@@ -413,12 +413,12 @@ fn only_what_has_expired_makes_room() {
     for caller in 0..100 {
         assert_eq!(call(&clock, caller), ADMITTED);
     }
-    assert_eq!(call(&clock, 100), Reserved::Full);
+    assert_eq!(call(&clock, 100), LimitReserved::Full);
     // Those that have one are not affected.
-    assert!(matches!(call(&clock, 7), Reserved::Exceeded { .. }));
+    assert!(matches!(call(&clock, 7), LimitReserved::Exceeded { .. }));
     clock.pass(Duration::from_secs(59));
-    assert_eq!(call(&clock, 100), Reserved::Full);
-    assert_eq!(usage(&store, &UsageFilter::default(), &clock).len(), 100);
+    assert_eq!(call(&clock, 100), LimitReserved::Full);
+    assert_eq!(usage(&store, &LimitFilter::default(), &clock).len(), 100);
     clock.pass(Duration::from_secs(1));
     let admitted = (1_000..2_000).filter(|caller| call(&clock, *caller) == ADMITTED);
     assert_eq!(admitted.count(), 100);
@@ -429,7 +429,7 @@ fn only_what_has_expired_makes_room() {
 fn what_is_counted_in_the_far_future_expires() {
     let (_directory, store) = bounded(10, 1_000);
     let mut clock = ManualClock::at(START);
-    let quota = quota("/a", seconds(60), 1, Scope::Caller);
+    let quota = quota("/a", seconds(60), 1, LimitScope::Caller);
     let call = |clock: &ManualClock, caller: usize| {
         let charge = charge(&quota, &caller.to_string(), 1);
         reserve(&store, &reservation(clock.now(), [charge]))
@@ -439,7 +439,7 @@ fn what_is_counted_in_the_far_future_expires() {
         assert_eq!(call(&clock, caller), ADMITTED);
     }
     clock.step(-90 * 86_400_000_000);
-    assert_eq!(call(&clock, 10), Reserved::Full);
+    assert_eq!(call(&clock, 10), LimitReserved::Full);
     clock.pass(Duration::from_secs(60));
     assert_eq!(call(&clock, 10), ADMITTED);
 }
@@ -449,13 +449,13 @@ fn one_caller_does_not_fill_it() {
     let (_directory, store) = bounded(1_000, 2);
     let mut clock = ManualClock::at(START);
     let call = |clock: &ManualClock, caller: &str, place: usize| {
-        let quota = quota(&format!("/{place}"), seconds(60), 1, Scope::Caller);
+        let quota = quota(&format!("/{place}"), seconds(60), 1, LimitScope::Caller);
         let call = reservation(clock.now(), [charge(&quota, caller, 1)]);
         reserve(&store, &call)
     };
     assert_eq!(call(&clock, "alice", 0), ADMITTED);
     assert_eq!(call(&clock, "alice", 1), ADMITTED);
-    assert_eq!(call(&clock, "alice", 2), Reserved::Full);
+    assert_eq!(call(&clock, "alice", 2), LimitReserved::Full);
     assert_eq!(call(&clock, "bob", 2), ADMITTED);
     clock.pass(Duration::from_secs(60));
     assert_eq!(call(&clock, "alice", 2), ADMITTED);
@@ -474,7 +474,7 @@ fn what_is_only_tried_takes_half_of_the_room() {
 fn sessions_do_not_fill_it() {
     let (_directory, store) = bounded(1_000, 10);
     let mut clock = ManualClock::at(START);
-    let quota = Quota::new("", "/a", seconds(60), Amount::ONE, Scope::Session);
+    let quota = Quota::new("", "/a", seconds(60), Amount::ONE, LimitScope::Session);
     let quota = Arc::new(quota.with_sessions(u32::MAX));
     let call = |clock: &ManualClock, session: usize| {
         let charge = charge(&quota, "alice", 1_000_000);
@@ -486,7 +486,7 @@ fn sessions_do_not_fill_it() {
     assert_eq!(admitted.count(), 8);
     clock.pass(Duration::from_secs(30));
     assert_eq!(call(&clock, 8), ADMITTED);
-    assert_eq!(call(&clock, 100), Reserved::Full);
+    assert_eq!(call(&clock, 100), LimitReserved::Full);
     // All but one have expired.
     clock.pass(Duration::from_secs(30));
     let admitted = (10..110).filter(|session| call(&clock, *session) == ADMITTED);
@@ -498,8 +498,8 @@ fn what_is_refused_leaves_nothing_behind() {
     let (directory, store) = fresh();
     let clock = ManualClock::at(START);
     let (none, some) = (
-        quota("/none", seconds(60), 0, Scope::Caller),
-        quota("/some", seconds(60), 9, Scope::Caller),
+        quota("/none", seconds(60), 0, LimitScope::Caller),
+        quota("/some", seconds(60), 9, LimitScope::Caller),
     );
     for amount in [1, 0] {
         let charges = [
@@ -522,9 +522,14 @@ fn what_is_refused_leaves_nothing_behind() {
 fn what_is_counted_can_be_seen_and_forgotten() {
     let (_directory, store) = fresh();
     let mut clock = ManualClock::at(START);
-    let calls = quota("/calls", seconds(60), 5_000_000, Scope::Session);
-    let of_all = quota("/all", seconds(60), 9_000_000, Scope::Server);
-    let under_way = quota("/under_way", Period::Concurrent, 3_000_000, Scope::Caller);
+    let calls = quota("/calls", seconds(60), 5_000_000, LimitScope::Session);
+    let of_all = quota("/all", seconds(60), 9_000_000, LimitScope::Server);
+    let under_way = quota(
+        "/under_way",
+        Period::Concurrent,
+        3_000_000,
+        LimitScope::Caller,
+    );
     let mut reservations = Vec::new();
     for caller in ["alice", "bob"] {
         let charges = [
@@ -537,9 +542,9 @@ fn what_is_counted_can_be_seen_and_forgotten() {
         reservations.push(call);
         clock.pass(Duration::from_secs(20));
     }
-    let seen = |filter: &UsageFilter| usage(&store, filter, &clock);
-    assert_eq!(seen(&UsageFilter::default()).len(), 5);
-    let alice = UsageFilter::default().caller("alice").server("server");
+    let seen = |filter: &LimitFilter| usage(&store, filter, &clock);
+    assert_eq!(seen(&LimitFilter::default()).len(), 5);
+    let alice = LimitFilter::default().caller("alice").server("server");
     let of_alice = seen(&alice.clone().place("/calls").policy("policy"));
     let [one] = of_alice.as_slice() else {
         panic!("{of_alice:?}");
@@ -550,28 +555,28 @@ fn what_is_counted_can_be_seen_and_forgotten() {
         (Amount::ONE, "5".to_owned())
     );
     assert_eq!(one.free_in(), Some(Duration::from_secs(20)));
-    let seen_of_all = seen(&UsageFilter::default().place("/all"));
+    let seen_of_all = seen(&LimitFilter::default().place("/all"));
     assert_eq!(seen_of_all[0].used().to_string(), "5");
     assert_eq!(seen_of_all[0].caller(), None);
     assert_eq!(seen(&alice.clone().place("/under_way"))[0].free_in(), None);
-    let two = testing::usage(&store, &UsageFilter::default(), clock.now(), 2);
+    let two = testing::usage(&store, &LimitFilter::default(), clock.now(), 2);
     assert_eq!(two.len(), 2);
-    let forget = |filter: &UsageFilter| reset(&store, filter, clock.now());
+    let forget = |filter: &LimitFilter| reset(&store, filter, clock.now());
     for filter in [alice.clone().server("other"), alice.clone().policy("other")] {
         assert_eq!(seen(&filter), []);
         forget(&filter);
-        assert_eq!(seen(&UsageFilter::default()).len(), 5);
+        assert_eq!(seen(&LimitFilter::default()).len(), 5);
     }
 
     forget(&alice);
     // What is under way is.
     assert_eq!(seen(&alice).len(), 1);
-    assert_eq!(seen(&UsageFilter::default().caller("bob")).len(), 2);
+    assert_eq!(seen(&LimitFilter::default().caller("bob")).len(), 2);
     let again = reservation(clock.now(), [charge(&calls, "alice", 5_000_000)]);
     assert_eq!(reserve(&store, &again), ADMITTED);
     // What was forgotten is not given back once more.
     for call in &reservations {
-        store.conclude(call, Conclusion::NotSent, clock.now());
+        store.conclude(call, LimitConclusion::NotSent, clock.now());
     }
     let of_alice = seen(&alice);
     assert_eq!(of_alice.len(), 1);
@@ -583,13 +588,13 @@ fn what_is_counted_can_be_seen_and_forgotten() {
 fn all_pages_are_seen_and_forgotten() {
     let (_directory, store) = fresh();
     let clock = ManualClock::at(START);
-    let quota = quota("/a", seconds(60), 1, Scope::Caller);
+    let quota = quota("/a", seconds(60), 1, LimitScope::Caller);
     for caller in 0..600 {
         let charge = charge(&quota, &caller.to_string(), 1);
         let call = reservation(clock.now(), [charge]);
         assert_eq!(reserve(&store, &call), ADMITTED);
     }
-    let all = UsageFilter::default();
+    let all = LimitFilter::default();
     assert_eq!(usage(&store, &all, &clock).len(), 600);
     let few = testing::usage(&store, &all, clock.now(), 300);
     assert_eq!(few.len(), 300);
@@ -603,7 +608,7 @@ fn what_was_counted_is_there_after_a_restart() {
     let directory = directory();
     let clock = ManualClock::at(START);
     let call = |store: &SqliteLimitStore, max| {
-        let quota = quota("/a", seconds(60), max, Scope::Caller);
+        let quota = quota("/a", seconds(60), max, LimitScope::Caller);
         let call = reservation(clock.now(), [charge(&quota, "alice", 2)]);
         reserve(store, &call)
     };
@@ -615,6 +620,6 @@ fn what_was_counted_is_there_after_a_restart() {
     let store = open_in(directory.path());
     assert_ne!(call(&store, 5), ADMITTED);
     assert_eq!(call(&store, 6), ADMITTED);
-    let seen = usage(&store, &UsageFilter::default(), &clock);
+    let seen = usage(&store, &LimitFilter::default(), &clock);
     assert_eq!((seen.len(), seen[0].max().millionths()), (1, 6));
 }

@@ -66,8 +66,8 @@ const CALLERS: [&str; 3] = ["a", "b", "c"];
 /// One budget of all, and one of each caller, which holds half as much.
 fn quotas(max: u64) -> [Arc<Quota>; 2] {
     [
-        quota("/all", seconds(86_400), max, Scope::Server),
-        quota("/each", seconds(86_400), max / 2, Scope::Caller),
+        quota("/all", seconds(86_400), max, LimitScope::Server),
+        quota("/each", seconds(86_400), max / 2, LimitScope::Caller),
     ]
 }
 
@@ -96,9 +96,9 @@ fn race_of_one(store: &SqliteLimitStore, thread: usize, calls: usize, max: u64) 
         }
         let call = reservation(SystemClock.now(), charges);
         let answer = block_on(store.reserve(&call).get());
-        let is_admitted = matches!(answer, Ok(Reserved::Admitted { .. }));
+        let is_admitted = matches!(answer, Ok(LimitReserved::Admitted { .. }));
         if answer.is_err() || (is_admitted && number % 3 == 0) {
-            store.conclude(&call, Conclusion::NotSent, SystemClock.now());
+            store.conclude(&call, LimitConclusion::NotSent, SystemClock.now());
         } else if is_admitted {
             admitted[0] += amount;
             if who == 0 {
@@ -147,14 +147,18 @@ fn processes_do_not_admit_one_more_for_long() {
     processes_race(16, 10_000, 3_000_000);
 }
 
-fn under_way(clock: &ManualClock, caller: &str) -> Reservation {
+fn under_way(clock: &ManualClock, caller: &str) -> LimitReservation {
     let charges = [
         charge(
-            &quota("/b", Period::Concurrent, 1, Scope::Caller),
+            &quota("/b", Period::Concurrent, 1, LimitScope::Caller),
             caller,
             1,
         ),
-        charge(&quota("/day", seconds(86_400), 2, Scope::Caller), caller, 1),
+        charge(
+            &quota("/day", seconds(86_400), 2, LimitScope::Caller),
+            caller,
+            1,
+        ),
     ];
     reservation(clock.now(), charges)
 }
@@ -171,7 +175,7 @@ fn what_a_killed_process_had_under_way_comes_free() {
         let before = opened_before.then(|| open_in(directory.path()));
         if let Some(store) = &before {
             for _ in 0..3 {
-                let busy = Reserved::Exceeded {
+                let busy = LimitReserved::Exceeded {
                     charge: 0,
                     retry_after: None,
                 };
@@ -185,7 +189,7 @@ fn what_a_killed_process_had_under_way_comes_free() {
         let store = before.unwrap_or_else(|| open_in(directory.path()));
         let wait = loop {
             match reserve(&store, &under_way(&clock, "alice")) {
-                Reserved::Exceeded {
+                LimitReserved::Exceeded {
                     charge: 0,
                     retry_after,
                 } => match retry_after {
@@ -199,12 +203,12 @@ fn what_a_killed_process_had_under_way_comes_free() {
         clock.pass(wait);
         let next = under_way(&clock, "alice");
         assert_eq!(reserve(&store, &next), ADMITTED);
-        store.conclude(&next, Conclusion::Ended, clock.now());
+        store.conclude(&next, LimitConclusion::Ended, clock.now());
         // It had charged one of the two.
         let last = under_way(&clock, "alice");
         assert!(matches!(
             reserve(&store, &last),
-            Reserved::Exceeded { charge: 1, .. }
+            LimitReserved::Exceeded { charge: 1, .. }
         ));
     }
 }

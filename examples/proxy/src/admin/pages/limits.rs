@@ -6,7 +6,7 @@ use askama::Template;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use hyper::body::Body;
-use mcp_policy::{Amount, StoreError, Usage, UsageFilter};
+use mcp_policy::{Amount, LimitFilter, LimitUsage, StoreError};
 use tokio::time::timeout;
 use tower::BoxError;
 
@@ -180,7 +180,7 @@ fn told(count: usize) -> String {
 }
 
 /// What is counted, of what is meant, in the order in which it is shown.
-async fn used(counted: &Counted, said: &Said) -> Result<Vec<Usage>, Refusal> {
+async fn used(counted: &Counted, said: &Said) -> Result<Vec<LimitUsage>, Refusal> {
     let most = MOST_READ.saturating_add(1);
     let mut found = within(counted.usage(&said.filter(), most)).await?;
     found.sort_by(|one, other| order(one).cmp(&order(other)));
@@ -217,7 +217,7 @@ impl Said {
     }
 
     /// A budget alone. Those of a session are forgotten together.
-    fn of_usage(usage: &Usage) -> Self {
+    fn of_usage(usage: &LimitUsage) -> Self {
         Self {
             server: Some(usage.server().to_owned()),
             policy: Some(usage.policy().to_owned()),
@@ -249,7 +249,7 @@ impl Said {
         })
     }
 
-    fn filter(&self) -> UsageFilter {
+    fn filter(&self) -> LimitFilter {
         MeantBudgets {
             server: self.server.as_deref(),
             policy: self.policy.as_deref(),
@@ -288,7 +288,7 @@ impl Said {
 }
 
 impl Row {
-    fn of(usage: &Usage) -> Self {
+    fn of(usage: &LimitUsage) -> Self {
         let (used, max) = (usage.used(), usage.max());
         let filled = filled(used, max);
         let state = match filled {

@@ -1,6 +1,6 @@
 //! Rules, findings and numbers in few words.
 
-use mcp_policy::{Assessment, Rule, RuleAction, Window};
+use mcp_policy::{Assessment, LimitWindow, Rule, RuleAction};
 
 use crate::{names::count, verdicts::conditions};
 
@@ -37,7 +37,7 @@ pub(super) fn rule(rule: &Rule) -> String {
     if let Some(rate) = &rule.rate_limit {
         let max = &rate.max;
         parts.push(match rate.window {
-            Window::MINUTE => format!("{max} a minute"),
+            LimitWindow::MINUTE => format!("{max} a minute"),
             window => format!("{max} in {} s", window.as_secs()),
         });
     }

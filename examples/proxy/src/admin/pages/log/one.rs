@@ -4,7 +4,7 @@ use std::{path::Path, str::FromStr};
 
 use askama::Template;
 use http::StatusCode;
-use mcp_policy::{Action, ApprovalId, Caller, DefaultAction, Policy, RuleAction, Step};
+use mcp_policy::{Action, ApprovalId, Caller, DefaultAction, ExplanationStep, Policy, RuleAction};
 
 use super::super::super::api::Refusal;
 use super::super::{
@@ -301,7 +301,7 @@ fn because(policy: &Policy, message: &Message) -> Option<String> {
     let explanation = policy.explain(&action);
     let mut steps = explanation.steps().iter();
     let because = steps.find_map(|step| match step {
-        Step::Name { because, .. } => Some(because),
+        ExplanationStep::Name { because, .. } => Some(because),
         _ => None,
     });
     because.map(|because| visible(because))

@@ -1,8 +1,8 @@
 //! What the policies in front of a server say of its tools, and why.
 
 use mcp_policy::{
-    Action, Caller, Decision, ListedTools, Mode, Outcome, Policy, PolicyDocument, RiskCategory,
-    Rule, RuleAction, Step,
+    Action, Caller, Decision, ExplanationStep, ListedTools, Mode, Outcome, Policy, PolicyDocument,
+    RiskCategory, Rule, RuleAction,
 };
 
 use crate::{
@@ -153,7 +153,7 @@ impl Front<'_> {
         let kind = self.kind_of(&call, &decision);
         let explanation = self.policy.explain(&call);
         let mut names = explanation.steps().iter().filter_map(|step| match step {
-            Step::Name { because, .. } => Some(&**because),
+            ExplanationStep::Name { because, .. } => Some(&**because),
             _ => None,
         });
         let mut notes = Vec::new();

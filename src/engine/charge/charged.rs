@@ -253,6 +253,10 @@ impl Charged {
     }
 
     /// The answer has come to its end.
+    #[allow(
+        clippy::boxed_local,
+        reason = "it is small where an address has 32 bits"
+    )]
     pub(crate) fn ended(mut self: Box<Self>) {
         if self.stage == Stage::Sent {
             self.conclude(LimitConclusion::Ended);
@@ -260,6 +264,10 @@ impl Charged {
     }
 
     /// No byte of it was handed to the server.
+    #[allow(
+        clippy::boxed_local,
+        reason = "it is small where an address has 32 bits"
+    )]
     pub(crate) fn not_sent(mut self: Box<Self>) {
         self.conclude(LimitConclusion::NotSent);
     }

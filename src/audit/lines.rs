@@ -22,9 +22,10 @@ const GATHERING: Duration = Duration::from_micros(100);
 /// A record counts as recorded once the operating system has it: it survives the
 /// end of this process, however sudden, but perhaps not that of the machine. A
 /// thread of its own writes, so that a slow disk keeps nobody from anything
-/// else. While more than eight calls are under way, it lets records come for 100 µs before it
-/// writes them together; who calls alone is never held back. When 16 MiB wait for the disk, nothing more is taken. A program that is about
-/// to end waits for what is on its way with [`close`](Self::close).
+/// else. While more than eight calls are under way, it lets records come for 100 µs before
+/// it writes them together; fewer are never held back. A stream of events is under way
+/// until it begins. When 16 MiB wait for the disk, nothing more is taken. A program that
+/// is about to end waits for what is on its way with [`close`](Self::close).
 ///
 /// The file can be rotated at any time: if it was moved away or removed, the next
 /// record goes to a new file of the same name. (A rotation that copies the file
@@ -151,7 +152,7 @@ fn write_all(way: &Way, log: &mut LogFile) {
 ///
 /// To wake this thread, and to wake whoever waits for it, costs more than to write. Where
 /// many call at once, a moment more is little to each of them, and far fewer are woken one by
-/// one. Who calls alone is never held back.
+/// one. A stream of events has its outcome, and is no call any more, once it has begun.
 fn gathering(calls: isize) -> Option<Duration> {
     (calls > FEW).then_some(GATHERING)
 }

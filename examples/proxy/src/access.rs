@@ -35,6 +35,8 @@ struct Rules {
     hosts: Vec<Host>,
     origins: Vec<String>,
     pass_authorization: bool,
+    /// Names that are known as they stand here, by which most callers call.
+    usual: Vec<String>,
 }
 
 /// What makes a request a foreign one.
@@ -74,12 +76,7 @@ impl Access {
     /// Admits callers that name the proxy by a loopback name or by the
     /// address it listens on, and no web pages of other origins.
     pub(crate) fn new(listen: SocketAddr) -> Self {
-        Self(Arc::new(Rules {
-            listen: listen.ip(),
-            hosts: Vec::new(),
-            origins: Vec::new(),
-            pass_authorization: false,
-        }))
+        Self(Arc::new(Rules::new(listen, Vec::new(), Vec::new(), false)))
     }
 
     /// The same with what the command line adds.
@@ -89,29 +86,22 @@ impl Access {
         origins: &[String],
         pass_authorization: bool,
     ) -> Result<Self, String> {
-        Ok(Self(Arc::new(Rules {
-            listen: listen.ip(),
-            hosts: hosts
-                .iter()
-                .map(|text| {
-                    Host::parse(text.as_bytes()).ok_or_else(|| {
-                        format!("`--allowed-host {text}` is not a host name or HOST:PORT")
-                    })
-                })
-                .collect::<Result<_, _>>()?,
-            origins: origins
-                .iter()
-                .map(|text| {
-                    origin(text.as_bytes()).ok_or_else(|| {
-                        format!(
-                            "`--allowed-origin {text}` is not an origin: it reads like \
-                             https://app.example.com, without a path"
-                        )
-                    })
-                })
-                .collect::<Result<_, _>>()?,
-            pass_authorization,
-        })))
+        let host = |text: &String| {
+            Host::parse(text.as_bytes())
+                .ok_or_else(|| format!("`--allowed-host {text}` is not a host name or HOST:PORT"))
+        };
+        let origin = |text: &String| {
+            origin(text.as_bytes()).ok_or_else(|| {
+                format!(
+                    "`--allowed-origin {text}` is not an origin: it reads like \
+                     https://app.example.com, without a path"
+                )
+            })
+        };
+        let hosts = hosts.iter().map(host).collect::<Result<_, _>>()?;
+        let origins = origins.iter().map(origin).collect::<Result<_, _>>()?;
+        let rules = Rules::new(listen, hosts, origins, pass_authorization);
+        Ok(Self(Arc::new(rules)))
     }
 
     /// Whether this names a host, and maybe a port.
@@ -126,20 +116,20 @@ impl Access {
 
     /// The same, for another address.
     pub(crate) fn listening_at(&self, listen: SocketAddr) -> Self {
-        Self(Arc::new(Rules {
-            listen: listen.ip(),
-            ..Rules::clone(&self.0)
-        }))
+        let Rules {
+            hosts,
+            origins,
+            pass_authorization,
+            ..
+        } = Rules::clone(&self.0);
+        let rules = Rules::new(listen, hosts, origins, pass_authorization);
+        Self(Arc::new(rules))
     }
 
     /// The same hosts, for another address and its own pages alone.
     pub(crate) fn at(&self, listen: SocketAddr) -> Self {
-        Self(Arc::new(Rules {
-            listen: listen.ip(),
-            hosts: self.0.hosts.clone(),
-            origins: Vec::new(),
-            pass_authorization: false,
-        }))
+        let hosts = self.0.hosts.clone();
+        Self(Arc::new(Rules::new(listen, hosts, Vec::new(), false)))
     }
 
     /// CORS for the pages of allowed origins; `None` when there are none, so
@@ -205,6 +195,29 @@ impl Access {
 }
 
 impl Rules {
+    fn new(
+        listen: SocketAddr,
+        hosts: Vec<Host>,
+        origins: Vec<String>,
+        pass_authorization: bool,
+    ) -> Self {
+        let port = listen.port();
+        let mut rules = Self {
+            listen: listen.ip(),
+            hosts,
+            origins,
+            pass_authorization,
+            usual: Vec::new(),
+        };
+        let names = rules.hosts.iter().map(|host| host.name.clone());
+        let names = names.chain(["localhost".to_owned(), listen.ip().to_string()]);
+        let usual = names.flat_map(|name| [format!("{name}:{port}"), name]);
+        rules.usual = usual
+            .filter(|name| rules.knows_host(name.as_bytes()))
+            .collect();
+        rules
+    }
+
     /// Every name in the request has to be one of ours: HTTP/2 and the
     /// absolute form carry it in the target, and `Host` may stand beside that.
     fn is_addressed<B>(&self, request: &Request<B>) -> bool {
@@ -216,7 +229,11 @@ impl Rules {
             .map(HeaderValue::as_bytes)
             .chain(target.map(str::as_bytes))
             .peekable();
-        names.peek().is_some() && names.all(|name| self.knows_host(name))
+        names.peek().is_some() && names.all(|name| self.is_usual(name) || self.knows_host(name))
+    }
+
+    fn is_usual(&self, text: &[u8]) -> bool {
+        self.usual.iter().any(|usual| usual.as_bytes() == text)
     }
 
     fn knows_host(&self, text: &[u8]) -> bool {
@@ -316,4 +333,27 @@ pub(crate) fn answer<R: From<Bytes>>(
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_usual_is_one_that_would_be_known() {
+        let hosts = ["gw.example.com:8443", "Other.Example"].map(str::to_owned);
+        for listen in ["127.0.0.1:8787", "0.0.0.0:80", "[::1]:1", "192.0.2.1:8443"] {
+            let listen: SocketAddr = listen.parse().unwrap();
+            let Access(rules) = Access::with(listen, &hosts, &[], false).unwrap();
+            let local = format!("localhost:{}", listen.port());
+            assert!(rules.is_usual(local.as_bytes()));
+            assert!(rules.is_usual(b"other.example"));
+            for name in &rules.usual {
+                assert!(rules.knows_host(name.as_bytes()), "{name}");
+            }
+            for foreign in ["gw.example.com", "gw.example.com:1", "evil.example", ""] {
+                assert!(!rules.is_usual(foreign.as_bytes()), "{foreign}");
+            }
+        }
+    }
 }

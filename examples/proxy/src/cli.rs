@@ -64,7 +64,11 @@ pub(crate) fn misplaced(typed: impl IntoIterator<Item = OsString>) -> Option<Fai
 }
 
 /// What the program can do.
+///
+/// The options of each are put together only once it is asked for: those of all of them
+/// would be the most that a start does, and touches.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub(crate) enum Command {
     /// Guard an MCP server for clients that speak streamable HTTP
     ///

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
+use http::{Uri, uri::Scheme};
 use hyper::body::Body;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
@@ -43,11 +43,25 @@ static ROOTS: LazyLock<Arc<RootCertStore>> = LazyLock::new(|| {
 
 /// Connects by HTTP or HTTPS, within a time.
 #[derive(Clone, Debug)]
-pub(crate) struct Connector(HttpsConnector<HttpConnector>);
+pub(crate) enum Connector {
+    /// By HTTP alone.
+    Plain(HttpConnector),
+    /// By what the URL says.
+    Any(HttpsConnector<HttpConnector>),
+}
 
 impl Connector {
     pub(crate) fn new() -> Result<Self, rustls::Error> {
         Self::trusting(|config| config.with_root_certificates(Arc::clone(&ROOTS)))
+    }
+
+    /// One for this server alone, which reads nobody's certificates if it needs none.
+    pub(crate) fn to(server: &Uri) -> Result<Self, rustls::Error> {
+        if server.scheme() == Some(&Scheme::HTTP) {
+            Ok(Self::Plain(tcp()))
+        } else {
+            Self::new()
+        }
     }
 
     /// The same, for servers whose certificates are of whom this says.
@@ -60,11 +74,9 @@ impl Connector {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider);
         let config = roots(config.with_safe_default_protocol_versions()?);
-        let mut tcp = HttpConnector::new();
+        let mut tcp = tcp();
         tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_keepalive(Some(KEEPALIVE));
-        Ok(Self(
+        Ok(Self::Any(
             HttpsConnectorBuilder::new()
                 .with_tls_config(config.with_no_client_auth())
                 .https_or_http()
@@ -74,6 +86,14 @@ impl Connector {
                 .wrap_connector(tcp),
         ))
     }
+}
+
+/// Connects by HTTP alone, and refuses every other URL.
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(KEEPALIVE));
+    tcp
 }
 
 /// A client for whom the proxy asks now and then, besides the upstreams.
@@ -93,11 +113,20 @@ impl Service<Uri> for Connector {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx)
+        match self {
+            Self::Plain(tcp) => tcp.poll_ready(cx).map_err(BoxError::from),
+            Self::Any(https) => https.poll_ready(cx),
+        }
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let connecting = self.0.call(uri);
+        let connecting: Self::Future = match self {
+            Self::Plain(tcp) => {
+                let connecting = tcp.call(uri);
+                Box::pin(async { Ok(MaybeHttpsStream::Http(connecting.await?)) })
+            }
+            Self::Any(https) => https.call(uri),
+        };
         // hyper's own connect timeout is for TCP alone: a server that accepts
         // and then never answers the handshake would get around it.
         Box::pin(async move {

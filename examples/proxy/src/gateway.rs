@@ -1,23 +1,22 @@
 //! The whole gateway, made of parts that any tower user has.
 
 use std::{
-    fmt::Display,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures_util::future::{Either, MapOk, TryFutureExt};
 use http::{Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use mcp_policy::{PolicyLayer, RequestBody};
 use tokio::time::{Instant, Sleep, sleep_until};
-use tower::{BoxError, ServiceBuilder};
+use tower::{BoxError, Service, ServiceBuilder};
 use tower_http::{
-    map_request_body::MapRequestBodyLayer, trace::TraceLayer,
-    validate_request::ValidateRequestHeaderLayer,
+    map_request_body::MapRequestBodyLayer, validate_request::ValidateRequestHeaderLayer,
 };
-use tracing::Span;
+use tracing::{Instrument, Span, instrument::Instrumented};
 
 use crate::{
     access::Access,
@@ -79,7 +78,7 @@ impl Body for Timely {
 /// first to see a request.
 pub(crate) fn gateway<S>(policy: PolicyLayer, access: Access, server: S) -> impl Answers<Incoming>
 where
-    S: Answers<RequestBody<Timely>, Body: Body<Error: Display>> + Sync,
+    S: Answers<RequestBody<Timely>> + Sync,
 {
     entered(access, guarded(policy, server))
 }
@@ -87,7 +86,7 @@ where
 /// The service, for those who may talk to this proxy.
 pub(crate) fn entered<S>(access: Access, service: S) -> impl Answers<Incoming>
 where
-    S: Answers<Incoming, Body: Body<Error: Display> + Default + From<Bytes>>,
+    S: Answers<Incoming, Body: Default + From<Bytes>>,
 {
     let cors = access.cors();
     let service = ServiceBuilder::new()
@@ -103,9 +102,9 @@ where
 pub(crate) fn guarded<S>(
     policy: PolicyLayer,
     server: S,
-) -> impl Answers<Incoming, Body: Body<Error: Display> + Default + From<Bytes>> + Sync
+) -> impl Answers<Incoming, Body: Default + From<Bytes>> + Sync
 where
-    S: Answers<RequestBody<Timely>, Body: Body<Error: Display>> + Sync,
+    S: Answers<RequestBody<Timely>> + Sync,
 {
     ServiceBuilder::new()
         // A body that is announced and never comes would hold its share of the
@@ -118,19 +117,42 @@ where
 }
 
 /// The service, of whose requests the log can tell.
-pub(crate) fn traced<S>(service: S) -> impl Answers<Incoming>
+pub(crate) fn traced<S: Answers<Incoming>>(service: S) -> impl Answers<Incoming> {
+    Logged(service)
+}
+
+/// What tower-http has for this reads the clock, and goes with each answer to its end, for
+/// those to whom the log tells nothing, too.
+#[derive(Clone)]
+struct Logged<S>(S);
+
+type Tell<R> = Box<dyn FnOnce(R) -> R + Send>;
+
+impl<S, B> Service<Request<Incoming>> for Logged<S>
 where
-    S: Answers<Incoming, Body: Body<Error: Display>>,
+    S: Service<Request<Incoming>, Response = Response<B>>,
 {
-    ServiceBuilder::new()
-        .layer(
-            TraceLayer::new_for_http()
-                .make_span_with(span::<Incoming>)
-                .on_request(())
-                .on_response(answered)
-                .on_failure(()),
-        )
-        .service(service)
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = Either<Instrumented<MapOk<S::Future, Tell<Response<B>>>>, S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let span = span(&request);
+        if span.is_disabled() {
+            return Either::Right(self.0.call(request));
+        }
+        let began = Instant::now();
+        let tell: Tell<_> = Box::new(move |response| {
+            answered(&response, began.elapsed());
+            response
+        });
+        let answering = span.in_scope(|| self.0.call(request)).map_ok(tell);
+        Either::Left(answering.instrument(span))
+    }
 }
 
 /// Only what says nothing about the caller's data: the query is left out, and
@@ -139,7 +161,7 @@ fn span<B>(request: &Request<B>) -> Span {
     tracing::debug_span!("request", method = %request.method(), path = ?request.uri().path())
 }
 
-fn answered<B>(response: &Response<B>, latency: Duration, _: &Span) {
+fn answered<B>(response: &Response<B>, latency: Duration) {
     tracing::debug!(
         status = response.status().as_u16(),
         ms = latency.as_secs_f64() * 1e3,

@@ -33,6 +33,9 @@ pub(crate) fn keep_what_is_the_callers(headers: &mut HeaderMap, pass_authorizati
 
 /// Browsers send a cookie to every port of a host, so that of an operator can come here.
 fn forget_operators(headers: &mut HeaderMap) {
+    if !headers.contains_key(header::COOKIE) {
+        return;
+    }
     let kept = |cookies: &HeaderValue| {
         let others = cookies.as_bytes().split(|byte| *byte == b';');
         let others =
@@ -61,33 +64,20 @@ fn is_credential(name: &str) -> bool {
 /// Set by gateways, believed by the servers behind them, and never a
 /// caller's to send: who was authenticated, and which method or path is meant.
 fn is_reserved(name: &str) -> bool {
-    const NAMES: [&str; 15] = [
-        "cf-connecting-ip",
-        "remote-user",
-        "true-client-ip",
-        "x-authenticated-user",
-        "x-client-cert",
-        "x-client-ip",
-        "x-forwarded-client-cert",
-        "x-http-method",
-        "x-http-method-override",
-        "x-mcp-authorized",
-        "x-method-override",
-        "x-original-url",
-        "x-remote-user",
-        "x-rewrite-url",
-        "x-webauth-user",
-    ];
-    const FAMILIES: [&str; 8] = [
-        "cf-access-",
-        "tailscale-user-",
-        "x-amzn-oidc-",
-        "x-auth-request-",
-        "x-goog-authenticated-user-",
-        "x-mcp-policy-",
-        "x-ms-client-principal",
-        "x-ssl-client-",
-    ];
+    // By their first letters, because most names begin with none of these.
+    let families: &[&str] = match name.as_bytes() {
+        [b'c', b'f', ..] => &["cf-access-"],
+        [b't', ..] => &["tailscale-user-"],
+        [b'x', ..] => &[
+            "x-amzn-oidc-",
+            "x-auth-request-",
+            "x-goog-authenticated-user-",
+            "x-mcp-policy-",
+            "x-ms-client-principal",
+            "x-ssl-client-",
+        ],
+        _ => &[],
+    };
     // Of `Mcp-*` the protocol knows these; another one is some gateway's own.
     let is_protocol = || {
         matches!(
@@ -95,23 +85,39 @@ fn is_reserved(name: &str) -> bool {
             "mcp-method" | "mcp-name" | "mcp-protocol-version" | "mcp-session-id"
         ) || name.starts_with("mcp-param-")
     };
-    NAMES.contains(&name)
-        || FAMILIES.iter().any(|family| name.starts_with(family))
+    matches!(
+        name,
+        "cf-connecting-ip"
+            | "remote-user"
+            | "true-client-ip"
+            | "x-authenticated-user"
+            | "x-client-cert"
+            | "x-client-ip"
+            | "x-forwarded-client-cert"
+            | "x-http-method"
+            | "x-http-method-override"
+            | "x-mcp-authorized"
+            | "x-method-override"
+            | "x-original-url"
+            | "x-remote-user"
+            | "x-rewrite-url"
+            | "x-webauth-user"
+    ) || families.iter().any(|family| name.starts_with(family))
         || (name.starts_with("mcp-") && !is_protocol())
 }
 
-/// What an upstream may not tell the proxy's callers, or a server between: other
+/// Removes what an upstream may not tell the proxy's callers, or a server between: other
 /// places where the same service is to be had, without the policy, and which
-/// pages may read the answers, which is this proxy's to say.
+/// pages may read the answers, which is this proxy's to say. And what holds for the
+/// connection to the upstream alone.
 pub(crate) fn keep_what_is_the_upstreams(headers: &mut HeaderMap) {
-    static ELSEWHERE: [HeaderName; 4] = [
-        header::ALT_SVC,
-        header::LOCATION,
-        header::REFRESH,
-        HeaderName::from_static("x-accel-redirect"),
-    ];
+    remove_named(headers);
     remove_all(headers, |name| {
-        ELSEWHERE.contains(name) || name.as_str().starts_with("access-control-")
+        let elsewhere = matches!(
+            name.as_str(),
+            "alt-svc" | "location" | "refresh" | "x-accel-redirect"
+        );
+        elsewhere || name.as_str().starts_with("access-control-") || is_hop_by_hop(name)
     });
 }
 
@@ -127,6 +133,12 @@ fn remove_all(headers: &mut HeaderMap, goes: impl Fn(&HeaderName) -> bool) {
 /// Removes what holds for one connection only (RFC 9110, 7.6.1), including
 /// what `Connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    remove_named(headers);
+    remove_all(headers, is_hop_by_hop);
+}
+
+/// Removes what `Connection` names.
+fn remove_named(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -138,7 +150,6 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    remove_all(headers, is_hop_by_hop);
 }
 
 /// What the policy layer reads or sets is not to be had removed by naming it
@@ -154,21 +165,20 @@ fn is_end_to_end(name: &HeaderName) -> bool {
     ) || name.as_str().starts_with("mcp-")
 }
 
-static HOP_BY_HOP: [HeaderName; 9] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
 /// Whether a header holds for one connection only.
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    HOP_BY_HOP.contains(name)
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 #[cfg(test)]

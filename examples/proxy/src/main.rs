@@ -103,8 +103,13 @@ fn main() -> ExitCode {
     }
 }
 
+/// Threads for all that is not a connection of callers.
+const MOST_THREADS: usize = 2;
+
 fn start(cli: &Cli) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        // Calls are not made here: connections have threads of their own.
+        .worker_threads(workers::count().min(MOST_THREADS))
         .enable_all()
         .build()
         .map_err(|error| Failure::start(format!("cannot start the async runtime: {error}")))?;

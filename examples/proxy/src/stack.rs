@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hyper::body::Body;
 use mcp_policy::{AuditSink, PolicyLayer, PolicySource};
+use tower::BoxError;
 
 use crate::{
     failure::Failure,
@@ -38,8 +39,7 @@ pub(crate) fn layer(
 
 pub(crate) fn upstream<B>(target: Target) -> Result<Upstream<B>, Failure>
 where
-    B: Body + Send,
-    B::Data: Send,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     Upstream::new(target).map_err(|error| Failure::start(format!("cannot set up TLS: {error}")))
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request, Response, header::CONTENT_TYPE};
 use hyper::body::{Body, Frame, SizeHint};
 
 /// Whether an answer is a stream of events.
@@ -19,8 +19,9 @@ pub(crate) fn is_stream<B>(response: &Response<B>) -> bool {
 /// Whether a request is for a stream that goes on for ever, because no answer is due on it.
 /// Who lies in the header ends nothing but what is answered to this request.
 pub(crate) fn only_listens<B>(request: &Request<B>) -> bool {
-    let method = request.headers().get("mcp-method");
-    request.method() == Method::GET || method.is_some_and(|method| method == "subscriptions/listen")
+    const METHOD: HeaderName = HeaderName::from_static("mcp-method");
+    let says = |method: &HeaderValue| method == "subscriptions/listen";
+    request.method() == Method::GET || request.headers().get(METHOD).is_some_and(says)
 }
 
 /// A body that ends once something is over, as if nothing more were to come.

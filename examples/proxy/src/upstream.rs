@@ -1,5 +1,9 @@
 //! The MCP server behind the proxy, as a tower service.
 
+// Where it is has to be said, because the benchmark takes this file from elsewhere.
+#[path = "upstream/plain.rs"]
+mod plain;
+
 use std::{
     convert::Infallible,
     error::Error,
@@ -20,13 +24,14 @@ use http::{
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Incoming};
 use hyper_util::{
-    client::legacy::{self, Client},
+    client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
 use mcp_policy::{DecisionRecord, NotSent, Permit};
 use metrics::counter;
 use tower::{BoxError, Service};
 
+use self::plain::{Asked, Plain, Unanswered};
 use crate::{connect::Connector, headers, message, workers::Each};
 
 /// Counts what came to nothing, by server and why.
@@ -135,30 +140,69 @@ pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 ///
 /// It never fails: when there is no answer, it gives one.
 pub(crate) struct Upstream<B> {
-    clients: Each<Client<Connector, B>>,
+    clients: Each<Asking<B>>,
     target: Arc<Target>,
+}
+
+/// How it is asked.
+enum Asking<B> {
+    ByHttp1(Plain<B>),
+    /// By what it agrees to when TLS begins.
+    ByAny(Box<Client<Connector, B>>),
+}
+
+impl<B> Asking<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    fn by(connector: &Connector, target: &Target) -> Self {
+        let plain = match connector {
+            Connector::Plain(_) => Plain::new(connector.clone(), &target.uri),
+            Connector::Any(_) => None,
+        };
+        plain.map_or_else(
+            || {
+                let mut client = Client::builder(TokioExecutor::new());
+                client
+                    .pool_timer(TokioTimer::new())
+                    .pool_idle_timeout(IDLE)
+                    .pool_max_idle_per_host(MAX_IDLE);
+                Self::ByAny(Box::new(client.build(connector.clone())))
+            },
+            Self::ByHttp1,
+        )
+    }
+
+    fn ask(&self, mut request: Request<B>, target: &Target) -> Asked {
+        let client = match self {
+            Self::ByHttp1(plain) => return plain.ask(request),
+            Self::ByAny(client) => client,
+        };
+        // The client writes it anew from the target.
+        request.headers_mut().remove(HOST);
+        *request.uri_mut() = target.uri.clone();
+        let answer = client.request(request);
+        Box::pin(async {
+            answer.await.map_err(|error| match error.is_connect() {
+                true => Unanswered::Unreachable(error.into()),
+                false => Unanswered::BrokenOff(error.into()),
+            })
+        })
+    }
 }
 
 impl<B> Upstream<B>
 where
-    B: Body + Send,
-    B::Data: Send,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     pub(crate) fn new(target: Target) -> Result<Self, rustls::Error> {
-        Ok(Self::by(Connector::new()?, target))
+        Ok(Self::by(&Connector::to(&target.uri)?, target))
     }
 
     /// The same, if it is connected to in this way.
-    fn by(connector: Connector, target: Target) -> Self {
-        let client = || {
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(IDLE)
-                .pool_max_idle_per_host(MAX_IDLE)
-                .build(connector.clone())
-        };
+    fn by(connector: &Connector, target: Target) -> Self {
         Self {
-            clients: Each::of(client),
+            clients: Each::of(|| Asking::by(connector, &target)),
             target: Arc::new(target),
         }
     }
@@ -181,9 +225,7 @@ impl<B> fmt::Debug for Upstream<B> {
 
 impl<B> Service<Request<B>> for Upstream<B>
 where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     type Response = Response<AnswerBody>;
     type Error = Infallible;
@@ -196,8 +238,6 @@ where
     fn call(&mut self, mut request: Request<B>) -> Answer {
         let map = request.headers_mut();
         headers::remove_hop_by_hop(map);
-        // The client writes it anew from the target.
-        map.remove(HOST);
         // Answered by this server already, which has the body or streams it.
         map.remove(header::EXPECT);
         for name in self.target.headers.keys() {
@@ -206,13 +246,12 @@ where
         for (name, value) in &self.target.headers {
             map.append(name, value.clone());
         }
-        // Path and query are the operator's: the policy has not judged the caller's.
-        *request.uri_mut() = self.target.uri.clone();
         // HTTP/2 is used where TLS negotiates it, however the caller came.
         *request.version_mut() = Version::HTTP_11;
         let permit = request.extensions().get().cloned();
         Answer {
-            response: self.clients.here().request(request),
+            // Path and query are the operator's: the policy has not judged the caller's.
+            response: self.clients.here().ask(request, &self.target),
             target: Arc::clone(&self.target),
             permit,
         }
@@ -225,7 +264,7 @@ pub(crate) type AnswerBody = Either<Incoming, Full<Bytes>>;
 /// The answer of the upstream. Dropping it, or the body that it gives, closes
 /// the upstream's stream: that is how a cancelled call gets there.
 pub(crate) struct Answer {
-    response: legacy::ResponseFuture,
+    response: Asked,
     target: Arc<Target>,
     permit: Option<Permit>,
 }
@@ -240,45 +279,48 @@ impl Future for Answer {
     type Output = Result<Response<AnswerBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let response = match ready!(Pin::new(&mut self.response).poll(cx)) {
+        let response = match ready!(self.response.as_mut().poll(cx)) {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => self
                 .bad_gateway(
                     "protocol",
                     "The MCP server behind this proxy changed to another protocol unasked.",
                 ),
             Ok(mut response) => {
-                headers::remove_hop_by_hop(response.headers_mut());
                 headers::keep_what_is_the_upstreams(response.headers_mut());
                 response.map(Either::Left)
             }
-            Err(error) => {
-                tracing::warn!(
-                    upstream = self.target.authority(),
-                    cause = %Causes(&error),
-                    "no answer from the upstream"
-                );
-                if error.is_connect() {
-                    let mut response = self.bad_gateway(
-                        "unreachable",
-                        "The MCP server behind this proxy cannot be reached, so the call was not \
-                         made. Try again later; the operator finds in the proxy's log why.",
-                    );
-                    response.extensions_mut().insert(NotSent);
-                    response
-                } else {
-                    self.bad_gateway(
-                        "broken off",
-                        "The MCP server behind this proxy broke off before it answered. The call \
-                         may have run: check that before you repeat it.",
-                    )
-                }
-            }
+            Err(unanswered) => self.unanswered(&unanswered),
         };
         Poll::Ready(Ok(response))
     }
 }
 
 impl Answer {
+    fn unanswered(&self, why: &Unanswered) -> Response<AnswerBody> {
+        let (Unanswered::Unreachable(error) | Unanswered::BrokenOff(error)) = why;
+        tracing::warn!(
+            upstream = self.target.authority(),
+            cause = %Causes(&**error),
+            "no answer from the upstream"
+        );
+        match why {
+            Unanswered::Unreachable(_) => {
+                let mut response = self.bad_gateway(
+                    "unreachable",
+                    "The MCP server behind this proxy cannot be reached, so the call was not \
+                     made. Try again later; the operator finds in the proxy's log why.",
+                );
+                response.extensions_mut().insert(NotSent);
+                response
+            }
+            Unanswered::BrokenOff(_) => self.bad_gateway(
+                "broken off",
+                "The MCP server behind this proxy broke off before it answered. The call \
+                 may have run: check that before you repeat it.",
+            ),
+        }
+    }
+
     /// A JSON-RPC error with the id of the request, which the policy layer
     /// left in its permit: without it, some clients wait for ever.
     fn bad_gateway(&self, kind: &'static str, text: &'static str) -> Response<AnswerBody> {
@@ -361,7 +403,7 @@ mod tests {
     async fn asked(protocols: &[&str]) -> (Vec<String>, Vec<Option<Vec<u8>>>) {
         let (port, mut accepted) = serve(protocols, answering_together()).await;
         let target = Target::new(&format!("https://localhost:{port}/mcp"), []).unwrap();
-        let upstream = Upstream::by(connector(), target);
+        let upstream = Upstream::by(&connector(), target);
         ask(upstream.clone(), Method::GET, Version::HTTP_11).await;
         let said = join_all((0..TOGETHER).map(|number| {
             // Callers come by either protocol.

@@ -75,3 +75,13 @@ where
     });
     (port, told)
 }
+
+#[tokio::test]
+async fn where_there_is_no_tls_no_url_that_asks_for_it_is_connected_to() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let url = |scheme| Uri::try_from(format!("{scheme}://{address}/")).unwrap();
+    let mut connector = Connector::to(&url("http")).unwrap();
+    assert!(connector.call(url("http")).await.is_ok());
+    assert!(connector.call(url("https")).await.is_err());
+}

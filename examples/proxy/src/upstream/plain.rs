@@ -1,0 +1,222 @@
+//! Connections to the one server that is asked by plain HTTP/1.1, of one thread.
+//!
+//! The client of hyper-util would do, as it does where there is TLS. It is for every server
+//! there is, though: to find a connection by scheme and name, and to write a request for it,
+//! takes it a sixth of all that a call takes without the policy.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, Weak},
+};
+
+use http::{HeaderValue, Request, Response, Uri, header::HOST, uri::PathAndQuery};
+use hyper::{
+    body::{Body, Incoming},
+    client::conn::http1::{SendRequest, handshake},
+};
+use tokio::time::{Instant, sleep};
+use tower::{BoxError, Service};
+
+use super::{IDLE, MAX_IDLE};
+use crate::{connect::Connector, lock::lock};
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// There was no connection, so the server has seen nothing.
+    Unreachable(BoxError),
+    /// It may have seen the request.
+    BrokenOff(BoxError),
+}
+
+/// What becomes of a request.
+pub(super) type Asked =
+    Pin<Box<dyn Future<Output = Result<Response<Incoming>, Unanswered>> + Send>>;
+
+/// The server; clones use the same connections.
+pub(super) struct Plain<B> {
+    connector: Connector,
+    server: Arc<Server>,
+    kept: Arc<Mutex<Kept<B>>>,
+}
+
+struct Server {
+    /// Where it is.
+    uri: Uri,
+    /// What the first line of each request names.
+    target: Uri,
+    host: HeaderValue,
+}
+
+/// Connections that wait for a call, the last one used at the end.
+struct Kept<B> {
+    idle: Vec<Idle<B>>,
+    /// Whether somebody lets go of those that wait for too long.
+    is_looked_after: bool,
+}
+
+struct Idle<B> {
+    connection: SendRequest<B>,
+    since: Instant,
+}
+
+impl<B> Clone for Plain<B> {
+    fn clone(&self) -> Self {
+        Self {
+            connector: self.connector.clone(),
+            server: Arc::clone(&self.server),
+            kept: Arc::clone(&self.kept),
+        }
+    }
+}
+
+impl<B> Plain<B>
+where
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
+{
+    /// `None` if this is no URL of a server.
+    pub(super) fn new(connector: Connector, uri: &Uri) -> Option<Self> {
+        let authority = uri.authority()?;
+        let host = match authority.port_u16() {
+            Some(port) if port != 80 => format!("{}:{port}", authority.host()),
+            _ => authority.host().to_owned(),
+        };
+        let target = uri.path_and_query().cloned();
+        let server = Server {
+            uri: uri.clone(),
+            target: Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/"))),
+            host: HeaderValue::try_from(host).ok()?,
+        };
+        let kept = Kept {
+            idle: Vec::new(),
+            is_looked_after: false,
+        };
+        Some(Self {
+            connector,
+            server: Arc::new(server),
+            kept: Arc::new(Mutex::new(kept)),
+        })
+    }
+
+    /// Sends it, whatever target and host it has.
+    pub(super) fn ask(&self, mut request: Request<B>) -> Asked {
+        *request.uri_mut() = self.server.target.clone();
+        request.headers_mut().insert(HOST, self.server.host.clone());
+        self.send(request)
+    }
+
+    fn send(&self, request: Request<B>) -> Asked {
+        let plain = self.clone();
+        let Some(mut connection) = self.take() else {
+            return Box::pin(plain.connect_and_send(request));
+        };
+        // Here and not in what is returned: that would have to hold the request.
+        let sent = connection.try_send_request(request);
+        Box::pin(async move {
+            match sent.await {
+                Ok(response) => {
+                    plain.keep(connection);
+                    Ok(response)
+                }
+                // The server had closed it already. Each time there is one less.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) => plain.send(unsent).await,
+                    None => Err(Unanswered::BrokenOff(error.into_error().into())),
+                },
+            }
+        })
+    }
+
+    async fn connect_and_send(self, request: Request<B>) -> Result<Response<Incoming>, Unanswered> {
+        let mut connection = self.connect().await.map_err(Unanswered::Unreachable)?;
+        let response = connection
+            .send_request(request)
+            .await
+            .map_err(|error| Unanswered::BrokenOff(error.into()))?;
+        self.keep(connection);
+        Ok(response)
+    }
+
+    async fn connect(&self) -> Result<SendRequest<B>, BoxError> {
+        let stream = self.connector.clone().call(self.server.uri.clone()).await?;
+        let (connection, driving) = handshake(stream).await?;
+        tokio::spawn(async move {
+            // Whoever waits for an answer is told, too.
+            if let Err(error) = driving.await {
+                tracing::debug!(%error, "connection to the upstream ended");
+            }
+        });
+        Ok(connection)
+    }
+
+    /// One that can be used at once.
+    fn take(&self) -> Option<SendRequest<B>> {
+        let mut kept = lock(&self.kept);
+        while let Some(last) = kept.idle.pop() {
+            if last.is_too_old() {
+                // So are all the others.
+                kept.idle.clear();
+                return None;
+            }
+            if last.connection.is_ready() {
+                return Some(last.connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps it for the next call, once it has read the answer to this one.
+    fn keep(&self, mut connection: SendRequest<B>) {
+        if connection.is_ready() {
+            return put(&self.kept, connection);
+        }
+        let kept = Arc::downgrade(&self.kept);
+        tokio::spawn(async move {
+            if connection.ready().await.is_ok()
+                && let Some(kept) = kept.upgrade()
+            {
+                put(&kept, connection);
+            }
+        });
+    }
+}
+
+impl<B> Idle<B> {
+    fn is_too_old(&self) -> bool {
+        self.since.elapsed() >= IDLE
+    }
+}
+
+fn put<B: Send + 'static>(all: &Arc<Mutex<Kept<B>>>, connection: SendRequest<B>) {
+    let mut kept = lock(all);
+    if kept.idle.len() >= MAX_IDLE {
+        return;
+    }
+    let since = Instant::now();
+    kept.idle.push(Idle { connection, since });
+    if !kept.is_looked_after {
+        kept.is_looked_after = true;
+        tokio::spawn(look_after(Arc::downgrade(all)));
+    }
+}
+
+/// Closes what waits for too long, until nothing waits.
+async fn look_after<B>(all: Weak<Mutex<Kept<B>>>) {
+    loop {
+        sleep(IDLE).await;
+        let Some(all) = all.upgrade() else {
+            return;
+        };
+        let mut kept = lock(&all);
+        kept.idle
+            .retain(|one| one.connection.is_ready() && !one.is_too_old());
+        if kept.idle.is_empty() {
+            kept.is_looked_after = false;
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plain/tests.rs"]
+mod tests;

@@ -1,11 +1,13 @@
 //! Counts, for whichever recorder the embedder has set up.
 
+mod keys;
+
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use metrics::{SharedString, counter, gauge, histogram};
+use metrics::{Label, Level, Metadata, SharedString, counter, gauge};
 
 use super::kinds::Ending;
 use super::record::DecisionRecord;
@@ -31,31 +33,38 @@ const MOST_LABELS: usize = 2_000;
 const OTHER: &str = "other";
 const NONE: &str = "none";
 
-pub(super) fn decided(record: &DecisionRecord) {
-    // Clients choose what they write there, and may not choose new labels.
-    let method = match record.method().map(method::lookup) {
+/// Counts a decision, and how its message ended.
+pub(super) fn ended(record: &DecisionRecord, ending: Ending, latency: Duration) {
+    let (decision, duration) = keys::of(record, ending);
+    metrics::with_recorder(|recorder| {
+        let decisions = recorder.register_counter(&decision, &METADATA);
+        decisions.increment(1);
+        let latencies = recorder.register_histogram(&duration, &METADATA);
+        latencies.record(latency);
+    });
+}
+
+/// As the macros of `metrics` would say it.
+static METADATA: Metadata<'static> =
+    Metadata::new(module_path!(), Level::INFO, Some(module_path!()));
+
+fn labels_of_decision(record: &DecisionRecord, tool: Option<Cow<'_, str>>) -> [Label; 5] {
+    [
+        Label::new("server", server(record)),
+        Label::from_static_parts("method", method_label(record)),
+        Label::new("tool", tool.map_or(SharedString::const_str(NONE), known)),
+        Label::from_static_parts("verdict", record.verdict().as_str()),
+        Label::new("rule", known(Cow::Borrowed(record.rule()))),
+    ]
+}
+
+/// Clients choose what they write there, and may not choose new labels.
+fn method_label(record: &DecisionRecord) -> &'static str {
+    match record.method().map(method::lookup) {
         Some(Some(known)) => known.name,
         Some(None) => OTHER,
         None => NONE,
-    };
-    let labels = [
-        ("server", server(record)),
-        ("method", SharedString::const_str(method)),
-        (
-            "tool",
-            tool(record).map_or(SharedString::const_str(NONE), known),
-        ),
-        (
-            "verdict",
-            SharedString::const_str(record.verdict().as_str()),
-        ),
-        ("rule", known(Cow::Borrowed(record.rule()))),
-    ];
-    counter!(DECISIONS, &labels).increment(1);
-}
-
-pub(super) fn ended(record: &DecisionRecord, ending: Ending, latency: Duration) {
-    histogram!(LATENCY, "server" => server(record), "ending" => ending.as_str()).record(latency);
+    }
 }
 
 /// A record waits to be written.
@@ -89,14 +98,32 @@ fn tool(record: &DecisionRecord) -> Option<Cow<'_, str>> {
         return None;
     }
     let called = record.inner().or(record.name())?;
+    let rule = record.rule();
+    if is_of(rule, called) {
+        return Some(Cow::Borrowed(called));
+    }
     let document = record.policy().map(|policy| policy.document());
     let is_named = document.is_some_and(|document| document.tools.contains_key(called));
     if is_named {
         return Some(Cow::Borrowed(called));
     }
-    let entry = record.rule().strip_prefix("/tools/");
-    let entry = entry.and_then(|rest| rest.split('/').next());
-    Some(entry.map_or(Cow::Borrowed(OTHER), |entry| Cow::Owned(unescape(entry))))
+    Some(entry(rule).map_or(Cow::Borrowed(OTHER), Cow::Owned))
+}
+
+/// The entry of the tools of a policy that a rule stands in.
+fn entry(rule: &str) -> Option<String> {
+    let rest = rule.strip_prefix("/tools/")?;
+    rest.split('/').next().map(unescape)
+}
+
+/// Whether a rule stands in the entry of this very tool, told at a glance: most do that
+/// decide.
+fn is_of(rule: &str, tool: &str) -> bool {
+    let rest = rule
+        .strip_prefix("/tools/")
+        .and_then(|rest| rest.strip_prefix(tool));
+    let is_whole = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    is_whole && !tool.bytes().any(|byte| matches!(byte, b'/' | b'~'))
 }
 
 /// A label that the policy has chosen.
@@ -128,6 +155,23 @@ impl Labels {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_that_is_told_at_a_glance_is_the_one_that_is_read() {
+        let tools = ["a", "ab", "a/b", "a~1b", "~", "~0", "", "a*"];
+        let rests = ["", "/require/0", "/limits/0", "b", "~1b", "/b", "*"];
+        let mut told = 0;
+        for (tool, rest) in tools.iter().flat_map(|tool| rests.map(|rest| (tool, rest))) {
+            for begins in ["/tools/", "/prompts/", "", "/tools"] {
+                let rule = format!("{begins}{tool}{rest}");
+                for tool in tools.iter().filter(|tool| is_of(&rule, tool)) {
+                    assert_eq!(entry(&rule).as_deref(), Some(*tool), "{rule}");
+                    told += 1;
+                }
+            }
+        }
+        assert!(told > 10, "{told}");
+    }
 
     #[test]
     fn there_are_only_so_many_labels() {

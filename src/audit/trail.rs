@@ -125,12 +125,9 @@ impl OpenDecision {
         let latency = LazyCell::new(|| self.since.elapsed());
         let decision = self.record.id();
         tracing::debug!(target: LOG, %decision, ending = ending.as_str(), status, latency = ?*latency, "ended");
+        // Only now, as it may have been taken back.
         #[cfg(feature = "metrics")]
-        {
-            // Only now, as it may have been taken back.
-            super::metrics::decided(&self.record);
-            super::metrics::ended(&self.record, ending, *latency);
-        }
+        super::metrics::ended(&self.record, ending, *latency);
         self.trail.hand_over(|| {
             AuditRecord::Outcome(OutcomeRecord {
                 time: SystemTime::now(),

@@ -136,6 +136,11 @@ impl Engine {
         self.sessions.afresh()
     }
 
+    /// Whether anybody can be asked for an approval, so that calls may wait.
+    pub(crate) fn has_approvals(&self) -> bool {
+        self.approvals.can_be_given()
+    }
+
     /// How it is told that policies have changed; `None` if they do not.
     pub(crate) fn changes(&self) -> Option<&PolicyChanges> {
         self.changes.as_ref()

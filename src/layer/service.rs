@@ -58,6 +58,11 @@ impl<S> PolicyService<S> {
     pub fn into_inner(self) -> S {
         self.inner
     }
+
+    /// Whether anything is ever asked of a client whose call waits.
+    pub(super) fn may_ask(&self) -> bool {
+        self.config.engine.has_approvals()
+    }
 }
 
 // ===== impl Service =====

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::ACCEPT;
-use http::{Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -94,8 +94,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let stream = (request.method() == Method::POST && takes_events(&request))
-            .then(ClientStream::default);
+        let may_be_asked = self.inner.may_ask() && request.method() == Method::POST;
+        let stream = (may_be_asked && takes_events(&request)).then(ClientStream::default);
         if let Some(stream) = &stream {
             request.extensions_mut().insert(stream.clone());
         }
@@ -106,8 +106,37 @@ where
 /// Whether a client says that it can read an event stream.
 fn takes_events<B>(request: &Request<B>) -> bool {
     let mut accepted = request.headers().get_all(ACCEPT).iter();
-    accepted.any(|value| {
-        let text = value.to_str().unwrap_or_default().to_ascii_lowercase();
-        text.contains("text/event-stream")
-    })
+    accepted.any(|value| value == AS_CLIENTS_SAY || names_events(value))
+}
+
+/// What the protocol has clients accept, as nearly all write it.
+const AS_CLIENTS_SAY: &str = "application/json, text/event-stream";
+
+fn names_events(accepted: &HeaderValue) -> bool {
+    const EVENTS: &[u8] = b"text/event-stream";
+    let mut parts = accepted.as_bytes().windows(EVENTS.len());
+    accepted.to_str().is_ok() && parts.any(|part| part.eq_ignore_ascii_case(EVENTS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_takes_events_however_it_writes_that() {
+        let takes = |accepted: &[&'static [u8]]| {
+            let request = accepted
+                .iter()
+                .fold(Request::post("/mcp"), |request, value| {
+                    request.header(ACCEPT, *value)
+                });
+            takes_events(&request.body(()).unwrap())
+        };
+        assert!(takes(&[AS_CLIENTS_SAY.as_bytes()]));
+        assert!(takes(&[b"Text/Event-Stream;q=1"]));
+        assert!(takes(&[b"application/json", b"text/event-stream"]));
+        assert!(!takes(&[]));
+        assert!(!takes(&[b"application/json", b"text/event-strea"]));
+        assert!(!takes(&[b"text/event-stream, \xff"]));
+    }
 }

@@ -35,7 +35,8 @@ pub(crate) struct Admission {
     first: Draft,
     /// Of the other messages of a batch.
     others: Vec<Draft>,
-    own: Own,
+    /// `None` if it is nothing to us.
+    own: Option<Box<Own>>,
     /// `None` if it does not wait until it is approved.
     holding: Option<Holding>,
     /// The approval that it needs, until that is used.
@@ -73,7 +74,8 @@ pub(crate) struct Holding {
 /// A message of which it is recorded what was decided.
 #[derive(Debug)]
 pub(crate) struct Recorded {
-    pub(crate) result: Result<Admitted, Refusal>,
+    /// `None` if it may go on.
+    pub(crate) refusal: Option<Refusal>,
     pub(crate) open: OpenDecisions,
     /// Of the records of the decisions.
     pub(crate) receipt: Receipt,
@@ -98,7 +100,7 @@ impl Admission {
             judge,
             first,
             others: Vec::new(),
-            own: Own::default(),
+            own: None,
             holding: None,
             approved: None,
             has_asked: false,
@@ -117,7 +119,7 @@ impl Admission {
     }
 
     /// It is this to us.
-    pub(crate) fn is_own(&mut self, own: Own) {
+    pub(crate) fn is_own(&mut self, own: Option<Box<Own>>) {
         self.own = own;
     }
 
@@ -189,22 +191,28 @@ impl Admission {
             receipt = receipt.and(its_receipt);
         }
         let refusal = self.drafts().find_map(|draft| draft.refusal.clone());
-        let charged = self.charged.take();
-        let result = match (refusal, self.judge.take()) {
-            (None, Some(judge)) => Ok(Admitted {
-                following: self.first.following(&judge, charged.is_some()),
-                judge,
-                charged,
-            }),
-            // There is a judge wherever nothing is refused.
-            (refusal, _) => Err(refusal.unwrap_or(Refusal::Failed)),
-        };
+        // There is a judge wherever nothing is refused.
+        let refusal = refusal.or_else(|| self.judge.is_none().then_some(Refusal::Failed));
+        if refusal.is_some() {
+            self.charged = None;
+        }
         Recorded {
-            result,
+            refusal,
             open,
             receipt,
             runs: self.drafts().any(|draft| draft.runs),
         }
+    }
+
+    /// What is known of it once it is recorded that it may go on: this is told once.
+    pub(crate) fn admitted(&mut self) -> Option<Admitted> {
+        let judge = self.judge.take()?;
+        let charged = self.charged.take();
+        Some(Admitted {
+            following: self.first.following(&judge, charged.is_some()),
+            judge,
+            charged,
+        })
     }
 }
 
@@ -342,7 +350,7 @@ impl Admission {
 impl Admission {
     fn tell(&self, engine: &Engine) -> Option<Telling> {
         let judge = self.judge()?;
-        Some(engine.tell_own_answer(self.own.answers?, judge))
+        Some(engine.tell_own_answer(self.own.as_ref()?.answers?, judge))
     }
 
     fn could_charge(&self, engine: &Engine) -> Option<Charging> {
@@ -366,9 +374,8 @@ impl Admission {
             patience.unwrap_or_else(|| Patience::of(time))
         });
         let stream = self.holding.as_ref().and_then(|it| it.stream.as_ref());
-        let wait = self
-            .first
-            .wait(judge, patience, self.own.call.clone(), stream);
+        let call = self.own.as_ref().and_then(|own| own.call.clone());
+        let wait = self.first.wait(judge, patience, call, stream);
         self.has_asked = true;
         Some(engine.approve(question, wait))
     }
@@ -425,7 +432,7 @@ impl Admission {
     fn take_ours(&mut self, engine: &Engine) {
         let ended = self
             .judge()
-            .zip(self.own.cancels.as_ref())
+            .zip(self.own.as_ref().and_then(|own| own.cancels.as_ref()))
             .is_some_and(|(judge, call)| engine.end_hold(judge, call));
         if ended {
             self.first.refusal = Some(Refusal::Taken);

@@ -44,12 +44,16 @@ impl MessageConnection {
         let mut admission = self.admit(judged).await;
         let rewritten = admission.rewritten(frame);
         let Recorded {
-            result,
+            refusal,
             open,
             receipt,
             runs,
         } = admission.record(&self.engine);
-        let admitted = match result {
+        let admitted = match refusal {
+            None => admission.admitted().ok_or(Refusal::Failed),
+            Some(refusal) => Err(refusal),
+        };
+        let admitted = match admitted {
             Ok(admitted) => admitted,
             Err(refusal) => {
                 noted(receipt.and(open.end(Ending::Refused))).await;
@@ -102,7 +106,7 @@ impl MessageConnection {
             }
             _ => Ok(None),
         };
-        let (judgement, brought) = match brought {
+        let (mut judgement, brought) = match brought {
             Ok(brought) => (judgement, brought),
             Err(refusal) => (refusal.into(), None),
         };
@@ -121,7 +125,7 @@ impl MessageConnection {
         let judge_of_it = judge.as_ref();
         let draft = self
             .engine
-            .draft(arrival, seen, judgement, judge_of_it, brought);
+            .draft(arrival, seen, &mut judgement, judge_of_it, brought);
         Admission::new(arrival, judge, draft)
     }
 
@@ -223,8 +227,8 @@ mod tests {
             block_on(connection.judge(Arrival::now(), &parse(call), Era::Legacy))
         };
         let recorded = judge().record(&connection.engine);
-        assert!(recorded.result.is_err() && !recorded.open.record().is_allowed());
+        assert!(recorded.refusal.is_some() && !recorded.open.record().is_allowed());
         let admitted = block_on(connection.admit(judge())).record(&connection.engine);
-        assert!(admitted.result.is_ok() && admitted.open.record().is_allowed());
+        assert!(admitted.refusal.is_none() && admitted.open.record().is_allowed());
     }
 }

@@ -10,7 +10,7 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, Version, response};
 
 use super::collect::{CollectError, Collected};
-use super::encoding::is_encoded;
+use super::encoding::is_identity;
 use super::endpoints::Endpoints;
 use super::exchange::{Asked, Exchange};
 use super::judged::Refused;
@@ -120,17 +120,46 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
+/// What a head says of its body. It has few headers, so that to look at each of them once
+/// is less work than to search for each of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Heading {
+    /// Whether the media type is what nearly all servers write, letter by letter.
+    is_plainly_json: bool,
+    is_encoded: bool,
+    /// Whether it says how the body comes.
+    is_framed: bool,
+}
+
+impl Heading {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let mut heading = Self::default();
+        let mut has_type = false;
+        for (name, value) in headers {
+            match *name {
+                CONTENT_TYPE => {
+                    heading.is_plainly_json = !has_type && value == JSON;
+                    has_type = true;
+                }
+                CONTENT_ENCODING => heading.is_encoded |= !is_identity(value),
+                TRANSFER_ENCODING | TRAILER => heading.is_framed = true,
+                _ => {}
+            }
+        }
+        heading
+    }
+}
+
 /// Decides by the head of an answer alone.
-pub(super) fn treatment(head: &response::Parts) -> Treatment {
+pub(super) fn treatment(head: &response::Parts, heading: Heading) -> Treatment {
     if head.status.is_informational() || head.status.is_redirection() {
         return Treatment::Redirect;
     }
-    if is_encoded(&head.headers) {
+    if heading.is_encoded {
         return Treatment::Encoded;
     }
     // Some clients look for it anywhere in the header.
-    let is_json = is_plainly_json(&head.headers);
-    if !is_json && media_type(&head.headers).contains("text/event-stream") {
+    if !heading.is_plainly_json && media_type(&head.headers).contains("text/event-stream") {
         return Treatment::Events;
     }
     Treatment::Hold
@@ -163,11 +192,10 @@ pub(super) fn refuse_encoded<R>(asked: &Asked, head: response::Parts) -> Respons
 /// Judges an answer that was held whole, and says whether it is passed on.
 pub(super) fn judge_held<R>(
     exchange: &Exchange,
-    head: response::Parts,
+    (mut head, heading): (response::Parts, Heading),
     collected: Result<Collected, CollectError>,
 ) -> (Response<ResponseBody<R>>, Ending) {
-    let (head, result) = check_held(exchange, head, collected);
-    match result {
+    match check_held(exchange, (&mut head, heading), collected) {
         Ok(collected) if collected.bytes.is_empty() => {
             let response = Response::from_parts(head, ResponseBody::default());
             (response, Ending::Answered)
@@ -177,33 +205,31 @@ pub(super) fn judge_held<R>(
     }
 }
 
-/// What may be passed on of an answer.
+/// What may be passed on of an answer, with its head made fit for it.
 fn check_held(
     exchange: &Exchange,
-    mut head: response::Parts,
+    (head, heading): (&mut response::Parts, Heading),
     collected: Result<Collected, CollectError>,
-) -> (response::Parts, Result<Collected, Refusal>) {
+) -> Result<Collected, Refusal> {
     let asked = &exchange.asked;
-    let collected = match collected {
-        Ok(collected) => collected,
-        Err(error) => return (head, Err(unheld(error))),
-    };
+    let collected = collected.map_err(unheld)?;
     // A true length is set later; trailers are not passed on.
-    head.headers.remove(TRANSFER_ENCODING);
-    head.headers.remove(TRAILER);
-    if collected.bytes.is_empty() {
-        return (head, Ok(collected));
+    if heading.is_framed {
+        head.headers.remove(TRANSFER_ENCODING);
+        head.headers.remove(TRAILER);
     }
-    let is_plainly_json = is_plainly_json(&head.headers);
+    if collected.bytes.is_empty() {
+        return Ok(collected);
+    }
+    let is_plainly_json = heading.is_plainly_json;
     let is_json = is_plainly_json || media_type(&head.headers).starts_with("application/json");
     let is_list = asked.for_list && head.status == StatusCode::OK;
     if !is_json && is_list {
-        let refusal = Refusal::BadAnswer {
+        return Err(Refusal::BadAnswer {
             text: "The server answered with something else than JSON or an event stream, \
                    so its list cannot be checked."
                 .to_owned(),
-        };
-        return (head, Err(refusal));
+        });
     }
     if !is_plainly_json {
         declare_utf_8(&mut head.headers, if is_json { JSON } else { TEXT });
@@ -211,16 +237,16 @@ fn check_held(
     // Without a brace there is no object, and so no list, in UTF-8 at least;
     // and as UTF-8 it is passed on.
     if !is_json && !collected.bytes.contains(&b'{') {
-        return (head, Ok(collected));
+        return Ok(collected);
     }
     match filter(exchange, &collected.bytes) {
-        Ok(None) => (head, Ok(collected)),
+        Ok(None) => Ok(collected),
         Ok(Some(text)) => {
             forget_body(&mut head.headers);
             head.headers.entry(CONTENT_TYPE).or_insert(JSON);
-            (head, Ok(collected.replace(text)))
+            Ok(collected.replace(text))
         }
-        Err(text) => (head, Err(Refusal::BadAnswer { text })),
+        Err(text) => Err(Refusal::BadAnswer { text }),
     }
 }
 
@@ -241,8 +267,7 @@ fn filter(exchange: &Exchange, text: &[u8]) -> Result<Option<Vec<u8>>, String> {
 }
 
 fn pass<R>(mut head: response::Parts, collected: Collected) -> Response<ResponseBody<R>> {
-    let length = request::in_digits(collected.bytes.len());
-    head.headers.insert(CONTENT_LENGTH, length);
+    request::set_length(&mut head.headers, collected.bytes.len());
     Response::from_parts(head, ResponseBody::whole(collected.into_bytes()))
 }
 
@@ -315,12 +340,6 @@ fn forget_body(headers: &mut HeaderMap) {
 pub(super) fn prepare_events(headers: &mut HeaderMap) {
     forget_body(headers);
     headers.insert(CONTENT_TYPE, EVENTS);
-}
-
-/// Whether the media type is what nearly all servers write, letter by letter.
-fn is_plainly_json(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    types.next().is_some_and(|first| first == JSON) && types.next().is_none()
 }
 
 /// The media type without parameters, in lower case; empty if there is none or

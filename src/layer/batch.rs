@@ -15,7 +15,7 @@ use crate::policy::MOST_CHARGES;
 impl Incoming<'_> {
     /// Judges every message of an array. It goes on whole or not at all: so it
     /// is what was judged, and nothing has to be put together from two sources.
-    pub(super) fn judge_batch(self, unread: Asked, body: &[u8]) -> Box<Judged> {
+    pub(super) fn judge_batch(&self, unread: Asked, body: &[u8]) -> Box<Judged> {
         let messages = match self.read_batch(body) {
             Ok(messages) => messages,
             Err(refusal) => return self.refuse(unread, refusal),
@@ -46,15 +46,15 @@ impl Incoming<'_> {
         Judged::batch(self, asked, judge, first, others)
     }
 
-    fn judge_one(self, judge: &Judge, era: Era, message: &Message<'_>) -> Draft {
+    fn judge_one(&self, judge: &Judge, era: Era, message: &Message<'_>) -> Draft {
         let decision = DecisionId::next();
-        let judgement = judge.judge(message, decision);
+        let mut judgement = judge.judge(message, decision);
         let caller = Some(judge.caller());
         let message = (Some(message), None);
-        self.draft(decision, message, era, caller, judgement, Some(judge))
+        self.draft(decision, message, era, caller, &mut judgement, Some(judge))
     }
 
-    fn read_batch<'b>(self, body: &'b [u8]) -> Result<Vec<Message<'b>>, Refusal> {
+    fn read_batch<'b>(&self, body: &'b [u8]) -> Result<Vec<Message<'b>>, Refusal> {
         let messages = Message::parse_batch(body)?;
         self.check_batch(&messages)?;
         Ok(messages)
@@ -62,7 +62,7 @@ impl Incoming<'_> {
 
     /// Refuses arrays that are none of 2025-03-26, and those that servers read
     /// differently.
-    fn check_batch(self, messages: &[Message<'_>]) -> Result<(), Refusal> {
+    fn check_batch(&self, messages: &[Message<'_>]) -> Result<(), Refusal> {
         let mut ids: Vec<Id<'_>> = Vec::new();
         for message in messages {
             if self.mirror.era_of(message) == Era::Modern {
@@ -86,7 +86,7 @@ impl Incoming<'_> {
         Ok(())
     }
 
-    fn add_calls(self, asked: &mut Asked, messages: &[Message<'_>]) {
+    fn add_calls(&self, asked: &mut Asked, messages: &[Message<'_>]) {
         for message in messages {
             if let Message::Request(id, call) = message {
                 asked.for_list |= call.method.ends_with("/list");

@@ -6,17 +6,16 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::response::Parts as ResponseHead;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body::Body;
 use pin_project::pin_project;
 use tower_service::Service;
 
 use self::answered::{answer_held, hold, pass_on, receive};
-use super::answer;
+use super::answer::{self, Heading};
 use super::candidate::{Candidate, Undecided};
 use super::collect::{Collect, CollectError, Collected};
-use super::exchange::Exchange;
-use super::judged::{Recorded, Refused};
+use super::judged::{Called, Recorded, Refused};
 use super::request;
 use super::request_body::RequestBody;
 use super::response_body::ResponseBody;
@@ -82,15 +81,10 @@ struct Permitted<S, B> {
     runs: bool,
 }
 
-/// What waits for the answer.
-struct Called {
-    exchange: Exchange,
-    open: OpenDecisions,
-}
-
 /// What waits for the answer's body.
 struct Held {
     head: ResponseHead,
+    heading: Heading,
     called: Box<Called>,
 }
 
@@ -206,7 +200,13 @@ where
             },
             StateProject::Recording(settling, permitted) => {
                 let recorded = ready!(Pin::new(settling).poll(context));
-                forward(*ready!(taken(permitted)), recorded)
+                let Permitted {
+                    request,
+                    inner,
+                    called,
+                    runs,
+                } = *ready!(taken(permitted));
+                forward(request, inner, (called, runs), recorded)
             }
             StateProject::Calling(future, called) => {
                 let answer = ready!(future.poll(context));
@@ -333,71 +333,82 @@ where
     });
     let Recorded {
         result,
-        open,
         receipt,
         runs,
     } = judged.record();
-    let exchange = match result {
-        Ok(exchange) => exchange,
-        Err(refused) => {
-            let ending = match refused.refusal {
-                Refusal::Taken => Ending::Answered,
-                _ => Ending::Refused,
-            };
-            let mut answer = answer::refuse(&refused, &head.uri);
-            note(&mut answer, open.record());
-            let receipt = receipt.and(open.end(ending));
-            return settle(receipt, Ok(answer));
-        }
+    let called = match result {
+        Ok(called) => called,
+        Err(refused) => return answer_refused(refused, receipt, &head.uri),
     };
     let length = body.as_ref().map(|body| body.bytes.len());
-    request::prepare(&mut head, length, &exchange, open.record());
     let body = body.map(Collected::into_bytes).unwrap_or_default();
     // Where there is no message, a body would go on unread.
-    let body = RequestBody::judged(body);
-    let permitted = Permitted {
-        request: Request::from_parts(head, body),
-        inner,
-        called: Box::new(Called { exchange, open }),
-        runs,
-    };
+    let mut request = Request::from_parts(head, RequestBody::judged(body));
+    request::prepare(&mut request, length, &called.exchange, called.open.record());
     match receipt.settle() {
-        Settlement::Known(recorded) => forward(permitted, recorded),
+        Settlement::Known(recorded) => forward(request, inner, (called, runs), recorded),
         Settlement::Awaited(settling) => {
+            let permitted = Permitted {
+                request,
+                inner,
+                called,
+                runs,
+            };
             Next::State(State::Recording(settling, Some(Box::new(permitted))))
         }
     }
 }
 
+/// Answers a request that may not go on.
+fn answer_refused<S, F, B, R, E>(
+    (refused, open): (Box<Refused>, OpenDecisions),
+    receipt: Receipt,
+    target: &Uri,
+) -> Next<S, F, B, R, E> {
+    let ending = match refused.refusal {
+        Refusal::Taken => Ending::Answered,
+        _ => Ending::Refused,
+    };
+    let mut answer = answer::refuse(&refused, target);
+    note(&mut answer, open.record());
+    let receipt = receipt.and(open.end(ending));
+    settle(receipt, Ok(answer))
+}
+
 /// Calls the inner service, unless something runs by it that is not recorded.
-fn forward<S, B, R>(permitted: Permitted<S, B>, recorded: Result<(), Unrecorded>) -> NextOf<S, B, R>
+fn forward<S, B, R>(
+    request: Request<RequestBody<B>>,
+    mut inner: S,
+    (mut called, runs): (Box<Called>, bool),
+    recorded: Result<(), Unrecorded>,
+) -> NextOf<S, B, R>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
-    let Permitted {
-        request,
-        mut inner,
-        mut called,
-        runs,
-    } = permitted;
     if runs && recorded.is_err() {
-        let Called { exchange, open } = *called;
-        let decision = open.take_back();
-        let refused = Refused {
-            refusal: engine::unrecorded(),
-            caller: Some(exchange.judge.caller().clone()),
-            config: exchange.config,
-            asked: exchange.asked,
-            is_message: true,
-        };
-        let mut answer = answer::refuse(&refused, request.uri());
-        note(&mut answer, &decision);
-        return Next::Answer(Ok(answer));
+        return answer_unrecorded(*called, request.uri());
     }
     if let Some(charged) = &mut called.exchange.charged {
         charged.sent();
     }
     Next::State(State::Calling(inner.call(request), Some(called)))
+}
+
+/// Answers a request that may not go on because it could not be recorded.
+#[cold]
+fn answer_unrecorded<S, F, B, R, E>(called: Called, target: &Uri) -> Next<S, F, B, R, E> {
+    let Called { exchange, open } = called;
+    let decision = open.take_back();
+    let refused = Refused {
+        refusal: engine::unrecorded(),
+        caller: Some(exchange.judge.caller().clone()),
+        config: exchange.config,
+        asked: exchange.asked,
+        is_message: true,
+    };
+    let mut answer = answer::refuse(&refused, target);
+    note(&mut answer, &decision);
+    Next::Answer(Ok(answer))
 }
 
 /// Records how it ended, and answers.

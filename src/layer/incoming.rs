@@ -16,7 +16,6 @@ use crate::engine::{
 use crate::mcp::changed;
 use crate::mcp::headers::{self, Mirror};
 use crate::mcp::message::{Call, Id, Message};
-use crate::mcp::params::Elicitation;
 use crate::mcp::recover;
 use crate::mcp::reply::Refusal;
 use crate::mcp::version::Era;
@@ -40,60 +39,59 @@ pub(super) struct Incoming<'r> {
 
 impl Incoming<'_> {
     /// Refuses it for what can be told without reading a message.
-    pub(super) fn refuse(self, asked: Asked, refusal: Refusal) -> Box<Judged> {
+    pub(super) fn refuse(&self, asked: Asked, refusal: Refusal) -> Box<Judged> {
         let caller = self.config.caller(self.head).ok();
-        self.judged((None, None), asked, caller, refusal.into(), None)
+        self.judged((None, None), asked, caller, &mut refusal.into(), None)
     }
 
     /// Judges a request that has no message: one that opens a stream or ends a
     /// session.
-    pub(super) fn judge_head(self, asked: Asked) -> Box<Judged> {
-        let asked = Asked {
-            role: self.role(asked.era, None),
-            ..asked
-        };
+    pub(super) fn judge_head(&self, mut asked: Asked) -> Box<Judged> {
+        asked.role = self.role(asked.era, None);
         let caller = self.config.caller(self.head);
-        let (judgement, judge) = match self.judge_for(&caller, asked.era) {
+        let (mut judgement, judge) = match self.judge_for(&caller, asked.era) {
             Ok(judge) => (Judgement::PASSES, Some(judge)),
             Err(refusal) => (refusal.into(), None),
         };
-        self.judged((None, None), asked, caller.ok(), judgement, judge)
+        self.judged((None, None), asked, caller.ok(), &mut judgement, judge)
     }
 
     /// Judges a whole body. `unread` is what was known before it was read.
-    pub(super) fn judge(self, unread: Asked, body: &[u8]) -> Box<Judged> {
+    pub(super) fn judge(&self, mut asked: Asked, body: &[u8]) -> Box<Judged> {
         if self.config.accepts_batches && Message::is_batch(body) {
-            return self.judge_batch(unread, body);
+            return self.judge_batch(asked, body);
         }
         let message = match Message::parse(body) {
             Ok(message) => message,
             Err(fault) => {
-                let waiting = match recover::request_id(body) {
-                    Some(id) => Waiting::One(copy(id)),
-                    None => Waiting::Nobody,
-                };
-                let asked = Asked { waiting, ..unread };
+                if let Some(id) = recover::request_id(body) {
+                    asked.waiting = Waiting::One(copy(id));
+                }
                 return self.refuse(asked, fault.into()).of_message();
             }
         };
         let caller = self.config.caller(self.head);
         let era = self.mirror.era_of(&message);
         let mut own = self.own(&message, body, era);
-        let known = self.known_of(&message, &caller, era);
-        let (judgement, judge, brought) = match known {
+        let mut judgement;
+        let (judge, brought) = match self.known_of(&message, &caller, era) {
             Ok((judge, brought)) => {
                 if let Message::Response = message {
-                    own.answers = self.config.engine.own_answer(body, &judge);
+                    let answers = self.config.engine.own_answer(body, &judge);
+                    if answers.is_some() {
+                        own.get_or_insert_default().answers = answers;
+                    }
                 }
-                let judgement = judge.judge(&message, self.arrival.decision);
-                (judgement, Some(judge), brought)
+                judgement = judge.judge(&message, self.arrival.decision);
+                (Some(judge), brought)
             }
-            Err(refusal) => (refusal.into(), None, None),
+            Err(refusal) => {
+                judgement = refusal.into();
+                (None, None)
+            }
         };
-        let mut asked = Asked {
-            role: self.role(era, Some((&message, body))),
-            ..asked_by(&message, era, unread)
-        };
+        asked.learn(&message, era);
+        asked.role = self.role(era, Some((&message, body)));
         // What is refused is not under way.
         if let (None, Message::Request(_, call), Waiting::One(id)) =
             (&judgement.refusal, &message, &asked.waiting)
@@ -103,13 +101,13 @@ impl Incoming<'_> {
             asked.calls.extend(call);
         }
         let message = (Some(&message), brought);
-        let judged = self.judged(message, asked, caller.ok(), judgement, judge);
+        let judged = self.judged(message, asked, caller.ok(), &mut judgement, judge);
         judged.being(own)
     }
 
     /// Whom a message is judged for, and what it brings back of earlier rounds.
     fn known_of(
-        self,
+        &self,
         message: &Message<'_>,
         caller: &Result<Caller, Refusal>,
         era: Era,
@@ -125,7 +123,11 @@ impl Incoming<'_> {
     }
 
     /// What a message is to us, beside what it answers.
-    fn own(self, message: &Message<'_>, body: &[u8], era: Era) -> Own {
+    fn own(&self, message: &Message<'_>, body: &[u8], era: Era) -> Option<Box<Own>> {
+        // Where nobody approves anything, no call is held.
+        if !self.config.engine.has_approvals() {
+            return None;
+        }
         let (call, cancels) = match message {
             Message::Request(id, _) => (self.held_call(id.raw(), era), None),
             Message::Notification(call) if call.method == CANCELLED => {
@@ -134,15 +136,18 @@ impl Incoming<'_> {
             }
             Message::Notification(_) | Message::Response => (None, None),
         };
-        Own {
-            cancels,
-            call,
-            answers: None,
-        }
+        let is_ours = call.is_some() || cancels.is_some();
+        is_ours.then(|| {
+            Box::new(Own {
+                cancels,
+                call,
+                answers: None,
+            })
+        })
     }
 
     /// What the answer will mean.
-    pub(super) fn role(self, era: Era, message: Option<(&Message<'_>, &[u8])>) -> Role {
+    pub(super) fn role(&self, era: Era, message: Option<(&Message<'_>, &[u8])>) -> Role {
         if self.config.engine.changes().is_none() {
             return Role::None;
         }
@@ -167,14 +172,14 @@ impl Incoming<'_> {
     }
 
     /// The tool that a request calls: it is mostly called as it is shown.
-    pub(super) fn tool_of(self, call: &Call<'_>, shown: Option<&Arc<str>>) -> Option<Arc<str>> {
+    pub(super) fn tool_of(&self, call: &Call<'_>, shown: Option<&Arc<str>>) -> Option<Arc<str>> {
         let tool = call.tool()?;
         let shown = shown.filter(|shown| ***shown == *tool);
         Some(shown.map_or_else(|| tool.into(), Arc::clone))
     }
 
     /// The call of a tool by a request with this id.
-    pub(super) fn call_of(self, id: Arc<[u8]>, call: &Call<'_>, tool: Arc<str>) -> ToolCall {
+    pub(super) fn call_of(&self, id: Arc<[u8]>, call: &Call<'_>, tool: Arc<str>) -> ToolCall {
         let session = self.mirror.session().ok().flatten();
         let under_way = session.and_then(|session| {
             let call = self.config.calls.begin(session, &Id::from_raw(&id)?.said());
@@ -190,20 +195,24 @@ impl Incoming<'_> {
 
     /// The judge for this caller, if the session is its own.
     pub(super) fn judge_for(
-        self,
+        &self,
         caller: &Result<Caller, Refusal>,
         era: Era,
     ) -> Result<Judge, Refusal> {
         let caller = caller.as_ref().map_err(Refusal::clone)?;
         let session = self.enter_session(caller)?;
-        let (id, client, elicitation) = match session {
-            Some(session) => (Some(session.id), session.client, session.elicitation),
-            None => (None, None, Elicitation::default()),
-        };
         let judge = self.config.engine.judge_for(caller, self.sessions)?;
+        let Some(OwnSession {
+            id,
+            client,
+            elicitation,
+        }) = session
+        else {
+            return Ok(judge);
+        };
         let judge = judge.of_client(client).of_elicitation(elicitation);
         // A modern request belongs to none, whatever its headers say.
-        Ok(judge.in_session(id.filter(|_| era == Era::Legacy)))
+        Ok(judge.in_session(Some(id).filter(|_| era == Era::Legacy)))
     }
 
     /// Refuses a session that is known to be another caller's. In the modern era
@@ -211,7 +220,7 @@ impl Incoming<'_> {
     /// take the header for what it was.
     ///
     /// Gives the session if it is known to be the caller's.
-    fn enter_session(self, caller: &Caller) -> Result<Option<OwnSession>, Refusal> {
+    fn enter_session(&self, caller: &Caller) -> Result<Option<OwnSession>, Refusal> {
         let session = match self.mirror.session()? {
             Some(session) => self.sessions.entered(session, caller)?,
             None => None,
@@ -223,11 +232,11 @@ impl Incoming<'_> {
     }
 
     fn judged(
-        self,
+        &self,
         (message, brought): (Option<&Message<'_>>, Option<Box<Brought>>),
         asked: Asked,
         caller: Option<Caller>,
-        judgement: Judgement,
+        judgement: &mut Judgement,
         judge: Option<Judge>,
     ) -> Box<Judged> {
         let decision = self.arrival.decision;
@@ -240,7 +249,7 @@ impl Incoming<'_> {
             judgement,
             judge.as_ref(),
         );
-        let judged = Judged::new(self, asked, caller, judge, draft);
+        let judged = Judged::new(&self, asked, caller, judge, draft);
         match message {
             Some(_) => judged.of_message(),
             None => judged,
@@ -249,12 +258,12 @@ impl Incoming<'_> {
 
     /// What is to be recorded of one message.
     pub(super) fn draft(
-        self,
+        &self,
         decision: DecisionId,
         (message, brought): (Option<&Message<'_>>, Option<Box<Brought>>),
         era: Era,
         caller: Option<&Caller>,
-        judgement: Judgement,
+        judgement: &mut Judgement,
         judge: Option<&Judge>,
     ) -> Draft {
         let kind = match self.head.method {
@@ -284,7 +293,7 @@ impl Incoming<'_> {
 
     /// A call by its id and session. Without a session nobody knows whose id it is, and in
     /// the modern era it is enough to go away.
-    fn held_call(self, id: &[u8], era: Era) -> Option<HeldCall> {
+    fn held_call(&self, id: &[u8], era: Era) -> Option<HeldCall> {
         let session = self.mirror.session().ok().flatten();
         Some(HeldCall {
             session: session.filter(|_| era == Era::Legacy)?.into(),
@@ -294,7 +303,7 @@ impl Incoming<'_> {
 
     /// How the client can be told that a call waits: it says so with each request, or
     /// said it when it began the session.
-    fn abilities(self, era: Era, message: Option<&Message<'_>>, judge: &Judge) -> Abilities {
+    fn abilities(&self, era: Era, message: Option<&Message<'_>>, judge: &Judge) -> Abilities {
         let elicitation = match (era, message) {
             (Era::Modern, Some(Message::Request(_, call))) => call.elicitation(),
             _ => judge.elicitation(),
@@ -310,20 +319,19 @@ impl Incoming<'_> {
     }
 }
 
-/// What is asked with a message, beside what was `unread` of it.
-fn asked_by(message: &Message<'_>, era: Era, unread: Asked) -> Asked {
-    let Message::Request(id, call) = message else {
-        return Asked { era, ..unread };
-    };
-    Asked {
-        era,
-        waiting: Waiting::One(copy(*id)),
-        for_list: call.method.ends_with("/list"),
-        session: match &*call.method {
+impl Asked {
+    /// Adds what is asked with a message.
+    fn learn(&mut self, message: &Message<'_>, era: Era) {
+        self.era = era;
+        let Message::Request(id, call) = message else {
+            return;
+        };
+        self.waiting = Waiting::One(copy(*id));
+        self.for_list = call.method.ends_with("/list");
+        self.session = match &*call.method {
             "initialize" => SessionStep::Begin(call.introduction(), call.elicitation()),
             _ => SessionStep::None,
-        },
-        ..unread
+        };
     }
 }
 

@@ -28,12 +28,18 @@ pub(super) struct Judged {
 /// A request of which it is recorded what was decided.
 #[derive(Debug)]
 pub(super) struct Recorded {
-    pub(super) result: Result<Exchange, Box<Refused>>,
-    pub(super) open: OpenDecisions,
+    pub(super) result: Result<Box<Called>, (Box<Refused>, OpenDecisions)>,
     /// Of the records of the decisions.
     pub(super) receipt: Receipt,
     /// Whether something runs by it.
     pub(super) runs: bool,
+}
+
+/// What waits for the answer.
+#[derive(Debug)]
+pub(super) struct Called {
+    pub(super) exchange: Exchange,
+    pub(super) open: OpenDecisions,
 }
 
 /// A request that may not go on.
@@ -55,7 +61,7 @@ impl Judged {
     /// What `first` says of a request, and of those who sent it. Boxed from the beginning:
     /// it goes through many hands.
     pub(super) fn new(
-        incoming: Incoming<'_>,
+        incoming: &Incoming<'_>,
         asked: Asked,
         caller: Option<Caller>,
         judge: Option<Judge>,
@@ -71,7 +77,7 @@ impl Judged {
     }
 
     /// The same of one that is this to us.
-    pub(super) fn being(mut self: Box<Self>, own: Own) -> Box<Self> {
+    pub(super) fn being(mut self: Box<Self>, own: Option<Box<Own>>) -> Box<Self> {
         self.admission.is_own(own);
         self
     }
@@ -84,7 +90,7 @@ impl Judged {
 
     /// Several messages of one caller, which go on together or not at all.
     pub(super) fn batch(
-        incoming: Incoming<'_>,
+        incoming: &Incoming<'_>,
         asked: Asked,
         judge: Judge,
         first: Draft,
@@ -137,34 +143,43 @@ impl Judged {
     pub(super) fn record(mut self: Box<Self>) -> Recorded {
         let to_each = self.refusal_of_batch();
         let engine::Recorded {
-            result,
+            refusal,
             open,
             receipt,
             runs,
         } = self.admission.record(&self.config.engine);
-        let result = match result {
+        let admitted = match refusal {
+            None => self.admission.admitted().ok_or(Refusal::Failed),
+            Some(refusal) => Err(refusal),
+        };
+        let result = match admitted {
             Ok(Admitted {
                 judge,
                 charged,
                 following,
-            }) => Ok(Exchange {
-                config: self.config,
-                judge,
-                asked: self.asked,
-                charged,
-                following: following.map(|following| Follow::new(following, open.record())),
-            }),
-            Err(refusal) => Err(Box::new(Refused {
-                refusal: to_each.unwrap_or(refusal),
-                config: self.config,
-                asked: self.asked,
-                caller: self.caller,
-                is_message: self.is_message,
+            }) => Ok(Box::new(Called {
+                exchange: Exchange {
+                    following: following.map(|following| Follow::new(following, open.record())),
+                    config: self.config,
+                    judge,
+                    asked: self.asked,
+                    charged,
+                },
+                open,
             })),
+            Err(refusal) => {
+                let refused = Box::new(Refused {
+                    refusal: to_each.unwrap_or(refusal),
+                    config: self.config,
+                    asked: self.asked,
+                    caller: self.caller,
+                    is_message: self.is_message,
+                });
+                Err((refused, open))
+            }
         };
         Recorded {
             result,
-            open,
             receipt,
             runs,
         }

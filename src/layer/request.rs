@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, request, response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, request};
 use smallvec::SmallVec;
 
 use super::answer::DIGESTS;
@@ -146,14 +146,14 @@ pub(super) fn session_begun(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Remembers what an answer did to the session.
-pub(super) fn follow_session(exchange: &Exchange, answer: &response::Parts) {
-    if !answer.status.is_success() {
+pub(super) fn follow_session<R>(exchange: &Exchange, answer: &Response<R>) {
+    if !answer.status().is_success() {
         return;
     }
     let sessions = exchange.judge.sessions();
     match &exchange.asked.session {
         SessionStep::Begin(client, elicitation) => {
-            if let Some(session) = session_begun(&answer.headers) {
+            if let Some(session) = session_begun(answer.headers()) {
                 let owner = SessionOwner::new(exchange.judge.caller());
                 let owner = owner.with_elicitation(*elicitation);
                 sessions.begin(
@@ -178,39 +178,54 @@ pub(super) fn forget_digests(headers: &mut HeaderMap) {
 }
 
 /// Makes the head of a request fit what goes on of it.
-pub(super) fn prepare(
-    head: &mut request::Parts,
+pub(super) fn prepare<B>(
+    request: &mut Request<B>,
     length: Option<usize>,
     exchange: &Exchange,
     decision: &DecisionRecord,
 ) {
+    let headers = request.headers_mut();
     // A request has few headers, and nearly never one of these.
-    let dropped = head.headers.keys().filter(|name| is_dropped(name));
-    let dropped: SmallVec<[HeaderName; 4]> = dropped.cloned().collect();
-    for header in dropped {
-        head.headers.remove(header);
+    if headers.keys().any(is_dropped) {
+        drop_headers(headers);
     }
     match length {
-        Some(length) => head.headers.insert(CONTENT_LENGTH, in_digits(length)),
-        None => head.headers.remove(CONTENT_LENGTH),
-    };
+        Some(length) => set_length(headers, length),
+        None => {
+            headers.remove(CONTENT_LENGTH);
+        }
+    }
     // What is compressed cannot be judged on its way back.
-    head.headers
-        .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let caller = exchange.judge.caller().clone();
     let id = match &exchange.asked.waiting {
         Waiting::One(id) => Some(Arc::clone(id)),
         Waiting::Nobody | Waiting::Batch(_) => None,
     };
     let permit = Permit::new(id, caller, decision.clone());
-    head.extensions.insert(permit);
+    request.extensions_mut().insert(permit);
 }
 
-/// A length, as it stands in a header.
-pub(super) fn in_digits(length: usize) -> HeaderValue {
+#[cold]
+fn drop_headers(headers: &mut HeaderMap) {
+    let dropped = headers.keys().filter(|name| is_dropped(name));
+    let dropped: SmallVec<[HeaderName; 4]> = dropped.cloned().collect();
+    for header in dropped {
+        headers.remove(header);
+    }
+}
+
+/// Says how long a body is. Mostly it is said already.
+pub(super) fn set_length(headers: &mut HeaderMap, length: usize) {
     let mut digits = itoa::Buffer::new();
-    let value = HeaderValue::from_str(digits.format(length));
-    value.unwrap_or_else(|_| HeaderValue::from(length))
+    let digits = digits.format(length);
+    let mut said = headers.get_all(CONTENT_LENGTH).iter();
+    if said.next().is_some_and(|said| said == digits) && said.next().is_none() {
+        return;
+    }
+    let value = HeaderValue::from_str(digits);
+    let value = value.unwrap_or_else(|_| HeaderValue::from(length));
+    headers.insert(CONTENT_LENGTH, value);
 }
 
 /// Whether a header does not go on.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::response;
+use http::Response;
 
 use super::exchange::{Exchange, Role, SessionStep, Waiting};
 use super::listeners::{Seat, Session};
@@ -23,12 +23,12 @@ use crate::mcp::changed::{self, Lists};
 use crate::mcp::sse;
 
 /// Notes which session an answer begins or ends.
-pub(super) fn follow_session(exchange: &mut Exchange, answer: &response::Parts) {
-    if !answer.status.is_success() {
+pub(super) fn follow_session<R>(exchange: &mut Exchange, answer: &Response<R>) {
+    if !answer.status().is_success() {
         return;
     }
     if let Role::Begins(session) = &mut exchange.asked.role {
-        let named = session_begun(&answer.headers);
+        let named = session_begun(answer.headers());
         *session = named.map(str::to_owned);
     }
     if let SessionStep::End(session) = &exchange.asked.session {

@@ -30,12 +30,12 @@ fn shown_method(call: &Call<'_>) -> Cow<'static, str> {
 }
 
 impl Engine {
-    /// A message that was judged so.
+    /// A message that was judged so; takes what is known of it out of that.
     pub(crate) fn draft(
         &self,
         arrival: Arrival,
         seen: Seen<'_, '_>,
-        mut judgement: Judgement,
+        judgement: &mut Judgement,
         judge: Option<&Judge>,
         brought: Option<Box<Brought>>,
     ) -> Draft {
@@ -52,7 +52,7 @@ impl Engine {
             self.course(
                 &seen,
                 judge,
-                &judgement,
+                judgement,
                 (question, digest.as_ref()),
                 brought,
             )
@@ -89,7 +89,7 @@ impl Engine {
         &self,
         arrival: Arrival,
         seen: &Seen<'_, '_>,
-        judgement: Judgement,
+        judgement: &mut Judgement,
         judge: Option<&Judge>,
     ) -> Arc<Facts> {
         let params = seen.call.and_then(|call| call.params.as_ref());
@@ -106,16 +106,16 @@ impl Engine {
             },
             kind: seen.kind,
             method: seen.call.map(shown_method),
-            name: judgement.name,
-            inner: judgement.inner,
-            more_names: judgement.more_names,
+            name: judgement.name.take(),
+            inner: judgement.inner.take(),
+            more_names: std::mem::take(&mut judgement.more_names),
             argument_keys: keys.unwrap_or_default(),
             trace_parent: seen.call.and_then(Call::trace_parent).map(str::to_owned),
             policy: judge.and_then(Judge::policy).cloned(),
             verdict: judgement.verdict,
-            rule: judgement.rule,
-            conditions: judgement.conditions,
-            shadow: judgement.shadow,
+            rule: std::mem::take(&mut judgement.rule),
+            conditions: std::mem::take(&mut judgement.conditions),
+            shadow: judgement.shadow.take(),
             approval: None,
             decided_by: None,
         })

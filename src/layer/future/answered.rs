@@ -1,13 +1,12 @@
 //! What becomes of a request when the inner service has answered.
 
 use bytes::Bytes;
-use http::response::Parts as ResponseHead;
 use http::{Response, StatusCode};
 use http_body::Body;
 
 use super::{Called, Held, Next, State, conclude};
 use crate::audit::Ending;
-use crate::layer::answer::{self, Treatment};
+use crate::layer::answer::{self, Heading, Treatment};
 use crate::layer::collect::{Collect, CollectError, Collected};
 use crate::layer::events::Events;
 use crate::layer::not_sent::{MayStillRun, NotSent};
@@ -19,17 +18,14 @@ pub(super) fn receive<S, F, B, R: Body<Data = Bytes>, E>(
     answer: Response<R>,
     mut called: Box<Called>,
 ) -> Next<S, F, B, R, E> {
-    let (head, body) = answer.into_parts();
-    request::follow_session(&called.exchange, &head);
-    tell::follow_session(&mut called.exchange, &head);
-    if head.extensions.get::<NotSent>().is_some() {
+    request::follow_session(&called.exchange, &answer);
+    tell::follow_session(&mut called.exchange, &answer);
+    if answer.extensions().get::<NotSent>().is_some() {
         called.exchange.was_not_sent();
-    } else if may_still_run(&head) {
+    } else if may_still_run(&answer) {
         called.exchange.has_broken_off();
     }
-    let pending = called.exchange.judge.sessions().pending();
-    let answer = Response::from_parts(head, body);
-    match pending {
+    match called.exchange.judge.sessions().pending() {
         Some(pending) => Next::State(State::Following(pending, Some(Box::new((answer, called))))),
         None => pass_on(answer, called),
     }
@@ -37,12 +33,12 @@ pub(super) fn receive<S, F, B, R: Body<Data = Bytes>, E>(
 
 /// Whether the server may be at work on a request although there is an answer: one of
 /// something between.
-fn may_still_run(head: &ResponseHead) -> bool {
+fn may_still_run<R>(answer: &Response<R>) -> bool {
     let is_gateways = matches!(
-        head.status,
+        answer.status(),
         StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
     );
-    is_gateways || head.extensions.get::<MayStillRun>().is_some()
+    is_gateways || answer.extensions().get::<MayStillRun>().is_some()
 }
 
 /// Decides how the answer of the inner service goes on.
@@ -53,7 +49,8 @@ pub(super) fn pass_on<S, F, B, R: Body<Data = Bytes>, E>(
     let (mut head, body) = answer.into_parts();
     called.open.answered_with(head.status.as_u16());
     let asked = &called.exchange.asked;
-    match answer::treatment(&head) {
+    let heading = Heading::of(&head.headers);
+    match answer::treatment(&head, heading) {
         Treatment::Redirect => {
             let answer = answer::refuse_redirect(asked, &head);
             conclude(called.open, Ending::Withheld, answer)
@@ -73,7 +70,11 @@ pub(super) fn pass_on<S, F, B, R: Body<Data = Bytes>, E>(
             let collect = Collect::new(body, config.max_response_size, &config.responses);
             Next::State(State::Holding(
                 collect,
-                Some(Box::new(Held { head, called })),
+                Some(Box::new(Held {
+                    head,
+                    heading,
+                    called,
+                })),
             ))
         }
     }
@@ -107,7 +108,11 @@ pub(super) fn answer_held<S, F, B, R, E>(
     held: Held,
     collected: Result<Collected, CollectError>,
 ) -> Next<S, F, B, R, E> {
-    let Held { head, called } = held;
-    let (answer, ending) = answer::judge_held(&called.exchange, head, collected);
+    let Held {
+        head,
+        heading,
+        called,
+    } = held;
+    let (answer, ending) = answer::judge_held(&called.exchange, (head, heading), collected);
     conclude(called.open, ending, answer)
 }

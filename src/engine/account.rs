@@ -94,7 +94,7 @@ pub(crate) struct Draft {
     /// charged.
     digest: Option<CallDigest>,
     /// How it is refused once that is approved, if it is hidden.
-    approved: Option<Refusal>,
+    approved: Option<Box<Refusal>>,
     /// How it is refused; `None` if it may go on.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -195,7 +195,7 @@ impl Draft {
     pub(crate) fn refuse_hidden(&mut self, charged: &mut Option<Box<Charged>>) -> bool {
         let is_hidden = self.refusal.is_none() && self.approved.is_some();
         if is_hidden {
-            self.refusal = self.approved.take();
+            self.refusal = self.approved.take().map(|refusal| *refusal);
             if let Some(mut charged) = charged.take() {
                 charged.sent();
                 charged.ended();

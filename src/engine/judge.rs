@@ -329,13 +329,13 @@ impl Judge {
         // Somebody is asked about it as about others that the same pattern names.
         let asks = decision.unnamed().and_then(Decision::approval);
         if let (Outcome::Hide, Some(demand)) = (decision.outcome(), asks) {
-            judgement.demand = Some(demand.into());
+            judgement.demand = Some(Box::new(demand.into()));
             let spending = decision.unnamed().map_or(&[][..], Decision::spending);
             judgement.spending = spending.iter().cloned().collect();
-            judgement.approved = Some(match self.denies_by_default() {
+            judgement.approved = Some(Box::new(match self.denies_by_default() {
                 true => by_default(what, decisive),
                 false => unknown(what, decisive),
-            });
+            }));
         }
         judgement
     }

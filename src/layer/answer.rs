@@ -356,3 +356,47 @@ fn media_type(headers: &HeaderMap) -> Cow<'_, str> {
         false => Cow::Borrowed(essence.trim()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layer::encoding::is_encoded;
+
+    #[test]
+    fn what_is_seen_in_passing_is_what_each_search_finds() {
+        let lines: [(HeaderName, &[u8]); 10] = [
+            (CONTENT_TYPE, b"application/json"),
+            (CONTENT_TYPE, b"application/json"),
+            (CONTENT_TYPE, b"text/event-stream"),
+            (CONTENT_ENCODING, b"Identity"),
+            (CONTENT_ENCODING, b"gzip"),
+            (CONTENT_ENCODING, b"identity, gzip"),
+            (TRANSFER_ENCODING, b"chunked"),
+            (TRAILER, b"x"),
+            (
+                HeaderName::from_static("x-content-type"),
+                b"application/json",
+            ),
+            (CONTENT_LENGTH, b"1"),
+        ];
+        for some in 0..1_u32 << lines.len() {
+            let chosen = lines
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| some >> at & 1 == 1);
+            let mut headers = HeaderMap::new();
+            for (_, (name, value)) in chosen {
+                headers.append(name, HeaderValue::from_bytes(value).unwrap());
+            }
+            let types: Vec<_> = headers.get_all(CONTENT_TYPE).iter().collect();
+            let searched = Heading {
+                is_plainly_json: types == [JSON],
+                is_encoded: is_encoded(&headers),
+                is_framed: [TRANSFER_ENCODING, TRAILER]
+                    .iter()
+                    .any(|name| headers.contains_key(name)),
+            };
+            assert_eq!(Heading::of(&headers), searched, "{headers:?}");
+        }
+    }
+}

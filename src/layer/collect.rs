@@ -13,7 +13,7 @@ use super::budget::{Budget, Hold};
 const FRAMES_PER_POLL: u32 = 64;
 
 /// Reads a whole body, at most `limit` bytes of it. Trailers are dropped.
-#[pin_project]
+#[pin_project(project = CollectProject)]
 #[derive(Debug)]
 pub(crate) struct Collect<B> {
     #[pin]
@@ -90,6 +90,16 @@ impl<B: Body<Data = Bytes>> Collect<B> {
     }
 }
 
+impl<B> CollectProject<'_, B> {
+    /// What has been read, which is all of it.
+    fn collected(&mut self) -> Collected {
+        Collected {
+            bytes: std::mem::replace(self.chunks, Chunks::None).into_bytes(),
+            hold: self.hold.take(),
+        }
+    }
+}
+
 impl<B: Body<Data = Bytes>> Future for Collect<B> {
     type Output = Result<Collected, CollectError>;
 
@@ -106,11 +116,7 @@ impl<B: Body<Data = Bytes>> Future for Collect<B> {
                     Err(_trailers) => continue,
                 },
                 Some(Err(_)) => return Poll::Ready(Err(CollectError::Incomplete)),
-                None => {
-                    let bytes = std::mem::replace(this.chunks, Chunks::None).into_bytes();
-                    let hold = this.hold.take();
-                    return Poll::Ready(Ok(Collected { bytes, hold }));
-                }
+                None => return Poll::Ready(Ok(this.collected())),
             };
             let length = this.chunks.len().saturating_add(chunk.len());
             if length > *this.limit {
@@ -124,6 +130,11 @@ impl<B: Body<Data = Bytes>> Future for Collect<B> {
                 return Poll::Ready(Err(CollectError::Busy));
             }
             this.chunks.push(chunk);
+            // Whoever asks again hears only that: of a body that comes over a connection,
+            // that takes longer than all the rest here.
+            if this.body.is_end_stream() {
+                return Poll::Ready(Ok(this.collected()));
+            }
         }
         context.waker().wake_by_ref();
         Poll::Pending
@@ -163,6 +174,62 @@ impl Chunks {
             Self::None => Bytes::new(),
             Self::One(chunk) => chunk,
             Self::Many(buffer) => buffer.freeze(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::convert::Infallible;
+    use std::pin::pin;
+
+    use http_body::Frame;
+
+    use super::*;
+
+    /// A body in so many parts, which may say that it has ended.
+    struct Parts {
+        parts: VecDeque<&'static [u8]>,
+        says_when_it_ends: bool,
+    }
+
+    impl Body for Parts {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            let is_over = self.parts.is_empty();
+            assert!(!(is_over && self.says_when_it_ends), "it has said so");
+            let part = self.parts.pop_front().map(Bytes::from_static);
+            Poll::Ready(part.map(|part| Ok(Frame::data(part))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.says_when_it_ends && self.parts.is_empty()
+        }
+    }
+
+    #[test]
+    fn a_body_is_read_to_its_end_and_not_asked_after_that() {
+        let budget = Budget::new(100);
+        for says_when_it_ends in [true, false] {
+            for parts in [&[&b"ab"[..]][..], &[b"a", b"", b"b"], &[b"a", b"b", b""]] {
+                let parts = parts.iter().copied().collect();
+                let body = Parts {
+                    parts,
+                    says_when_it_ends,
+                };
+                let collect = pin!(Collect::new(body, 2, &budget));
+                let waker = std::task::Waker::noop();
+                let Poll::Ready(collected) = collect.poll(&mut Context::from_waker(waker)) else {
+                    panic!("all of it is there");
+                };
+                assert_eq!(collected.unwrap().bytes, "ab");
+            }
         }
     }
 }

@@ -247,3 +247,34 @@ fn is_dropped(name: &HeaderName) -> bool {
             | "x-method-override"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_length_goes_on_whatever_was_said() {
+        for said in [&[][..], &["5"], &["6"], &["5", "5"], &["5", "6"], &["05"]] {
+            let mut headers = HeaderMap::new();
+            for length in said {
+                headers.append(CONTENT_LENGTH, HeaderValue::from_static(length));
+            }
+            set_length(&mut headers, 5);
+            let lengths: Vec<_> = headers.get_all(CONTENT_LENGTH).iter().collect();
+            assert_eq!(lengths, ["5"], "{said:?}");
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_on_is_found_among_others() {
+        let names = ["expect", "range", "te", "content-type", "x-http-method"];
+        let mut headers = HeaderMap::new();
+        for name in names {
+            headers.append(name, HeaderValue::from_static("1"));
+            headers.append(name, HeaderValue::from_static("2"));
+        }
+        drop_headers(&mut headers);
+        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["content-type"]);
+    }
+}

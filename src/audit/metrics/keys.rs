@@ -122,3 +122,48 @@ impl Keys {
         key
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::record::Facts;
+    use crate::audit::testing::decision_with;
+
+    /// A change of a record.
+    type Change = fn(&mut Facts);
+
+    #[test]
+    fn a_key_that_is_remembered_is_the_one_that_would_be_made() {
+        let changes: [Change; 9] = [
+            |_| (),
+            |facts| facts.server = None,
+            |facts| facts.server = Some("t".into()),
+            |facts| facts.method = Some("prompts/get".into()),
+            |facts| facts.method = Some("what/ever".into()),
+            |facts| facts.method = None,
+            |facts| facts.verdict = Verdict::Limited,
+            |facts| facts.rule = "/tools/b/limits/0".into(),
+            |facts| facts.inner = Some("b".into()),
+        ];
+        let records = ["a", "b"].map(|tool| changes.map(|change| decision_with(tool, change)));
+        let mut remembered = Keys::default();
+        let mut seen = Vec::new();
+        for record in records.iter().flatten().chain(records.iter().flatten()) {
+            let record = record.decision();
+            for ending in [Ending::Answered, Ending::Failed] {
+                let mut anew = Keys::default();
+                let decision = remembered.of_decision(record);
+                assert_eq!(decision, anew.of_decision(record));
+                let latency = remembered.of_latency(record, ending);
+                assert_eq!(latency, anew.of_latency(record, ending));
+                seen.push((decision, latency));
+            }
+        }
+        // The second time, none was made.
+        let (first, second) = seen.split_at(seen.len() / 2);
+        for ((one, late), (other, later)) in first.iter().zip(second) {
+            assert!(Rc::ptr_eq(one, other) && Rc::ptr_eq(late, later));
+        }
+        assert_eq!(remembered.latencies.len(), 6);
+    }
+}

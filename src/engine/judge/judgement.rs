@@ -38,10 +38,10 @@ pub(crate) struct Judgement {
     pub(crate) spending: SmallVec<[Spending; 4]>,
     /// What has to be approved first, if it can wait for that. Where nobody can be
     /// asked it is refused.
-    pub(crate) demand: Option<Demand>,
+    pub(crate) demand: Option<Box<Demand>>,
     /// How it is refused all the same once it is approved: what is hidden waits like
     /// what does not exist.
-    pub(crate) approved: Option<Refusal>,
+    pub(crate) approved: Option<Box<Refusal>>,
     /// How it is refused; `None` if it may go on.
     pub(crate) refusal: Option<Refusal>,
 }
@@ -97,7 +97,7 @@ impl Judgement {
     pub(super) fn note(&mut self, decision: &Decision<'_>) {
         self.inner = decision.inner().map(shown);
         self.conditions = decision.shared_conditions().collect();
-        self.demand = decision.approval().map(Demand::from);
+        self.demand = decision.approval().map(|demand| Box::new(demand.into()));
         if self.refusal.is_none() || self.demand.is_some() {
             self.spending = decision.spending().iter().cloned().collect();
         }

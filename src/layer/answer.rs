@@ -383,7 +383,7 @@ mod tests {
             let chosen = lines
                 .iter()
                 .enumerate()
-                .filter(|(at, _)| some >> at & 1 == 1);
+                .filter(|(at, _)| (some >> at) & 1 == 1);
             let mut headers = HeaderMap::new();
             for (_, (name, value)) in chosen {
                 headers.append(name, HeaderValue::from_bytes(value).unwrap());

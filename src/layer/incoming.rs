@@ -249,7 +249,7 @@ impl Incoming<'_> {
             judgement,
             judge.as_ref(),
         );
-        let judged = Judged::new(&self, asked, caller, judge, draft);
+        let judged = Judged::new(self, asked, caller, judge, draft);
         match message {
             Some(_) => judged.of_message(),
             None => judged,

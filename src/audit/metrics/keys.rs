@@ -2,7 +2,7 @@
 //! long as to count by them, and there are few: each thread remembers its own.
 
 use std::cell::RefCell;
-use std::hash::{BuildHasher as _, Hash as _, Hasher as _};
+use std::hash::BuildHasher as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -64,9 +64,7 @@ impl Keys {
         let (method, tool) = (method_label(record), tool(record));
         let (server, verdict, rule) = (record.server(), record.verdict(), record.rule());
         let hash = |server: Option<&str>, tool: Option<&str>, rule: &str| {
-            let mut hasher = self.hashing.build_hasher();
-            (server, tool, rule).hash(&mut hasher);
-            hasher.finish()
+            self.hashing.hash_one((server, tool, rule))
         };
         let hashed = hash(server, tool.as_deref(), rule);
         let is_it = |decided: &Decided| {

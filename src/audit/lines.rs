@@ -44,7 +44,6 @@ pub struct JsonLines {
 }
 
 /// The way to the writer.
-#[derive(Default)]
 struct Way {
     /// Lines that are on it.
     queue: Queue<Vec<u8>>,
@@ -60,7 +59,10 @@ impl JsonLines {
     /// The file cannot be opened, or no thread can be started.
     pub fn append_to(path: impl Into<PathBuf>) -> io::Result<Self> {
         let mut log = LogFile::open(path.into())?;
-        let way = Arc::<Way>::default();
+        let way = Arc::new(Way {
+            queue: Queue::by(usize::MAX),
+            calls: AtomicIsize::default(),
+        });
         let other_end = Arc::clone(&way);
         thread::Builder::new()
             .name("mcp-policy-audit".to_owned())

@@ -15,6 +15,7 @@ mod sqlite;
 #[cfg(test)]
 mod testing;
 mod trail;
+mod written;
 
 pub use kinds::{Ending, MessageKind, Verdict};
 pub use lines::JsonLines;

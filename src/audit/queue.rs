@@ -1,36 +1,31 @@
 //! Records on their way to the thread of a sink, which writes many at once.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_channel::oneshot;
-
+use super::written::{Writing, Written};
 use super::{Receipt, Unrecorded};
 use crate::lock::lock;
 
 /// Bytes that may wait to be written.
 const MOST_WAITING: usize = 16 << 20;
 
-type Written = oneshot::Sender<Result<(), Unrecorded>>;
-type Outcome = oneshot::Receiver<Result<(), Unrecorded>>;
-
-async fn known(outcome: Outcome) -> Result<(), Unrecorded> {
-    // Without an answer the writer has ended.
-    outcome.await.unwrap_or(Err(Unrecorded))
-}
-
 /// What waits is gathered in a `C`.
-#[derive(Default)]
 pub(super) struct Queue<C> {
     state: Mutex<State<C>>,
     filled: Condvar,
+    /// Records that are written at once, at most.
+    most: usize,
 }
 
 #[derive(Default)]
 struct State<C> {
-    batch: Batch<C>,
-    /// How much there is in it.
+    /// What is written before the last, in that order.
+    full: VecDeque<Batch<C>>,
+    last: Batch<C>,
+    /// How much there is in them.
     bytes: usize,
     is_woken: bool,
     is_closed: bool,
@@ -44,7 +39,10 @@ struct State<C> {
 #[derive(Default)]
 pub(super) struct Batch<C> {
     pub(super) content: C,
-    waiting: Vec<Written>,
+    /// Those who wait for it: one for each record, and who closes the queue.
+    waiting: usize,
+    bytes: usize,
+    writing: Writing,
 }
 
 /// What there is to do.
@@ -61,24 +59,35 @@ pub(super) enum Taken<C> {
 }
 
 impl<C: Default> Queue<C> {
+    /// One whose batches are of so many records at most.
+    pub(super) fn by(most: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            filled: Condvar::default(),
+            most,
+        }
+    }
+
     /// Takes a record of so many bytes, unless too many are waiting.
     pub(super) fn push(&self, bytes: usize, add: impl FnOnce(&mut C)) -> Receipt {
         let mut state = self.lock();
-        let bytes = state.bytes.saturating_add(bytes);
-        if bytes > MOST_WAITING || state.is_closed {
+        let waiting = state.bytes.saturating_add(bytes);
+        if waiting > MOST_WAITING || state.is_closed {
             return Receipt::unrecorded();
         }
-        state.bytes = bytes;
-        add(&mut state.batch.content);
-        let written = state.batch.wait();
+        state.bytes = waiting;
+        let batch = state.last(self.most);
+        batch.bytes = batch.bytes.saturating_add(bytes);
+        add(&mut batch.content);
+        let written = batch.wait();
         self.call(state);
-        Receipt::pending(known(written))
+        Receipt::pending(written)
     }
 
-    /// Everything that waits, as soon as there is something, or after so long.
+    /// What has waited longest, as soon as there is something, or after so long.
     pub(super) fn take(&self, patience: Option<Duration>) -> Taken<C> {
         let is_idle = |state: &mut State<C>| {
-            let is_idle = state.batch.waiting.is_empty() && !state.is_woken && !state.is_closed;
+            let is_idle = state.is_empty() && !state.is_woken && !state.is_closed;
             state.is_awaited = is_idle;
             is_idle
         };
@@ -96,16 +105,13 @@ impl<C: Default> Queue<C> {
         };
         state.is_woken = false;
         state.is_awaited = false;
-        match (state.batch.waiting.is_empty(), state.is_closed) {
-            (false, _) => {
-                state.bytes = 0;
-                Taken::Batch(std::mem::take(&mut state.batch))
-            }
-            (true, true) => {
+        match (state.next(), state.is_closed) {
+            (Some(batch), _) => Taken::Batch(batch),
+            (None, true) => {
                 state.ended = Some(Ok(()));
                 Taken::Closed
             }
-            (true, false) => Taken::Nothing,
+            (None, false) => Taken::Nothing,
         }
     }
 
@@ -124,12 +130,12 @@ impl<C: Default> Queue<C> {
         state.is_closed = true;
         let closing = match state.ended.clone() {
             Some(ended) => Err(ended),
-            None => Ok(state.batch.wait()),
+            None => Ok(state.last(self.most).wait()),
         };
         self.call(state);
         async {
             match closing {
-                Ok(written) => known(written).await,
+                Ok(written) => written.await,
                 Err(ended) => ended,
             }
         }
@@ -154,6 +160,31 @@ impl<C: Default> Queue<C> {
     }
 }
 
+impl<C: Default> State<C> {
+    fn is_empty(&self) -> bool {
+        self.full.is_empty() && self.last.waiting == 0
+    }
+
+    /// Where something can be added.
+    fn last(&mut self, most: usize) -> &mut Batch<C> {
+        if self.last.waiting >= most {
+            self.full.push_back(std::mem::take(&mut self.last));
+        }
+        &mut self.last
+    }
+
+    /// What has waited longest.
+    fn next(&mut self) -> Option<Batch<C>> {
+        if self.is_empty() {
+            return None;
+        }
+        let next = self.full.pop_front();
+        let next = next.unwrap_or_else(|| std::mem::take(&mut self.last));
+        self.bytes = self.bytes.saturating_sub(next.bytes);
+        Some(next)
+    }
+}
+
 /// See [`Queue::taker`].
 pub(super) struct Taker<'q, C: Default>(&'q Queue<C>);
 
@@ -162,41 +193,27 @@ impl<C: Default> Drop for Taker<'_, C> {
         let mut state = self.0.lock();
         state.is_closed = true;
         state.ended.get_or_insert(Err(Unrecorded));
-        let batch = std::mem::take(&mut state.batch);
+        let left: Vec<_> = std::iter::from_fn(|| state.next()).collect();
         drop(state);
-        batch.settle(false);
+        left.iter().for_each(|batch| batch.settle(false));
     }
 }
 
 impl<C> Batch<C> {
     /// Waits until all that is in it is written, or known not to be.
-    fn wait(&mut self) -> Outcome {
-        let (written, outcome) = oneshot::channel();
-        self.waiting.push(written);
+    fn wait(&mut self) -> Written {
+        self.waiting = self.waiting.saturating_add(1);
         #[cfg(feature = "metrics")]
         super::metrics::waits();
-        outcome
+        self.writing.written()
     }
 
-    /// Tells all who wait whether it is written.
-    pub(super) fn settle(self, is_written: bool) {
+    /// Tells all who wait whether it is written. Some of them may not be woken before this
+    /// is dropped.
+    pub(super) fn settle(&self, is_written: bool) {
         #[cfg(feature = "metrics")]
-        super::metrics::settled(self.waiting.len());
-        for waiting in self.waiting {
-            // Whoever waited may have gone.
-            let _ = waiting.send(is_written.then_some(()).ok_or(Unrecorded));
-        }
-    }
-}
-
-#[cfg(feature = "sqlite")]
-impl<T> Batch<Vec<T>> {
-    /// Leaves the first so many here, and gives the rest, if there is any.
-    pub(super) fn split_off(&mut self, most: usize) -> Option<Self> {
-        (self.content.len() > most).then(|| Self {
-            content: self.content.split_off(most),
-            waiting: self.waiting.split_off(most),
-        })
+        super::metrics::settled(self.waiting);
+        self.writing.tell(is_written);
     }
 }
 
@@ -243,7 +260,7 @@ mod tests {
 
     #[test]
     fn who_closes_it_waits_for_what_came_before() {
-        let queue = Queue::<Vec<u8>>::default();
+        let queue = Queue::<Vec<u8>>::by(usize::MAX);
         drop(queue.push(1, |lines| lines.push(b'1')));
         let under_way = batch(&queue);
         drop(queue.push(1, |lines| lines.push(b'2')));
@@ -264,8 +281,26 @@ mod tests {
     }
 
     #[test]
+    fn no_more_than_so_many_are_written_at_once_in_their_order() {
+        let queue = Queue::<Vec<u8>>::by(2);
+        let mut all: Vec<_> = (0..5)
+            .map(|record| task::spawn(queue.push(1, |lines| lines.push(record)).patiently()))
+            .collect();
+        for (records, is_written) in [(vec![0, 1], true), (vec![2, 3], false), (vec![4], true)] {
+            assert!(all.iter_mut().all(|waiting| waiting.poll().is_pending()));
+            let batch = batch(&queue);
+            assert_eq!(batch.content, records);
+            batch.settle(is_written);
+            for mut waiting in all.drain(..records.len()) {
+                assert_ready_eq!(waiting.poll(), is_written.then_some(()).ok_or(Unrecorded));
+            }
+        }
+        assert!(matches!(queue.take(Some(Duration::ZERO)), Taken::Nothing));
+    }
+
+    #[test]
     fn nobody_waits_for_a_writer_that_has_panicked() {
-        let queue = Queue::<Vec<u8>>::default();
+        let queue = Queue::<Vec<u8>>::by(usize::MAX);
         drop(queue.push(1, |lines| lines.push(b'1')));
         let mut before = task::spawn(queue.close());
         assert_pending!(before.poll());
@@ -280,7 +315,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_hangs_gets_no_more_than_so_much() {
-        let queue = Queue::<Vec<u8>>::default();
+        let queue = Queue::<Vec<u8>>::by(usize::MAX);
         let line = vec![b'x'; MOST_WAITING / 4];
         let push = || {
             queue
@@ -293,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_leaves_its_room() {
-        let queue = Queue::<Vec<u8>>::default();
+        let queue = Queue::<Vec<u8>>::by(usize::MAX);
         let is_pushed = || {
             let receipt = queue.push(MOST_WAITING, |_| ());
             matches!(receipt.settle(), Settlement::Awaited(_))

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use self::log::{AuditFilter, AuditRow, SqliteAuditLog};
 use self::row::Row;
-use self::writer::{FOR_EVER, Keep, Writer};
+use self::writer::{BATCH, FOR_EVER, Keep, Writer};
 use super::queue::Queue;
 use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
 use crate::sqlite::{in_microseconds, no_thread};
@@ -66,7 +66,7 @@ impl SqliteAuditSink {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let keep = Keep::new(FOR_EVER.into());
         let writer = Writer::open(path.as_ref(), Arc::clone(&keep))?;
-        let queue = Arc::<Queue<Vec<Row>>>::default();
+        let queue = Arc::new(Queue::by(BATCH));
         let other_end = Arc::clone(&queue);
         thread::Builder::new()
             .name("mcp-policy-audit".to_owned())

@@ -17,7 +17,7 @@ use crate::sqlite::{roll_back, since_1970};
 use crate::store::StoreError;
 
 /// Records that share one transaction, and with it one wait for the disk.
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 
 /// Records that are forgotten at once. It takes a few milliseconds.
 const STEP: usize = 256;
@@ -57,7 +57,7 @@ impl Writer {
         let mut look_at = Instant::now();
         loop {
             match queue.take(Some(look_at.saturating_duration_since(Instant::now()))) {
-                Taken::Batch(batch) => self.write_all(batch, &mut telling),
+                Taken::Batch(batch) => self.write_all(&batch, &mut telling),
                 // The time for which records are kept may be another.
                 Taken::Nothing => look_at = Instant::now(),
                 Taken::Closed => return,
@@ -69,19 +69,12 @@ impl Writer {
         }
     }
 
-    fn write_all(&mut self, mut batch: Batch<Vec<Row>>, telling: &mut Telling) {
-        loop {
-            let rest = batch.split_off(BATCH);
-            // Who closes the queue waits in a batch, too, but puts nothing into it.
-            if !batch.content.is_empty() {
-                telling.result(&self.write(&batch.content));
-            }
-            batch.settle(!telling.is_failing());
-            match rest {
-                Some(rest) => batch = rest,
-                None => return,
-            }
+    fn write_all(&mut self, batch: &Batch<Vec<Row>>, telling: &mut Telling) {
+        // Who closes the queue waits in a batch, too, but puts nothing into it.
+        if !batch.content.is_empty() {
+            telling.result(&self.write(&batch.content));
         }
+        batch.settle(!telling.is_failing());
     }
 
     #[cfg(test)]

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 
+use foldhash::fast::RandomState;
+
 use crate::lock::lock;
 
 /// Rung when something has changed. Clones are one bell.
@@ -24,7 +26,7 @@ struct Board {
 #[derive(Default)]
 struct Watches {
     next: u64,
-    slots: HashMap<u64, Arc<Slot>>,
+    slots: HashMap<u64, Arc<Slot>, RandomState>,
 }
 
 /// Who is woken. In a slot of its own, so that the many who wait do not wait for

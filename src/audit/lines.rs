@@ -2,18 +2,22 @@ use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use super::place::{FileId, id_of};
-use super::queue::{Queue, Taken, Telling};
+use super::queue::{Batch, Queue, Taken, Telling};
+use super::written::Writing;
 use super::{AuditRecord, AuditSink, Receipt, Unrecorded};
+use crate::lock::lock;
 
 /// So many calls may be under way without any being held back. With eight at once, to gather
 /// neither saved nor cost anything, and with four it cost.
 const FEW: isize = 8;
+/// Batches that others write than the thread of its own before they do something else.
+const MOST_BATCHES: usize = 3;
 /// See [`gathering`]. A longer time saved no more.
 const GATHERING: Duration = Duration::from_micros(100);
 
@@ -22,7 +26,7 @@ const GATHERING: Duration = Duration::from_micros(100);
 /// A record counts as recorded once the operating system has it: it survives the
 /// end of this process, however sudden, but perhaps not that of the machine. A
 /// thread of its own writes, so that a slow disk keeps nobody from anything
-/// else. While more than eight calls are under way, it lets records come for 100 µs before
+/// else, or whoever [promises to](Self::written_by). While more than eight calls are under way, it lets records come for 100 µs before
 /// it writes them together; fewer are never held back. A stream of events is under way
 /// until it begins. When 16 MiB wait for the disk, nothing more is taken. A program that
 /// is about to end waits for what is on its way with [`close`](Self::close).
@@ -41,14 +45,32 @@ const GATHERING: Duration = Duration::from_micros(100);
 /// ```
 pub struct JsonLines {
     way: Arc<Way>,
+    writers: Option<Writers>,
 }
 
-/// The way to the writer.
+/// Others than the thread of its own that write.
+struct Writers {
+    ask: Box<dyn Fn(&Write) -> bool + Send + Sync>,
+    write: Write,
+}
+
+type Write = Arc<dyn Fn() + Send + Sync>;
+
+/// The way into the file.
 struct Way {
     /// Lines that are on it.
     queue: Queue<Vec<u8>>,
     /// Calls that are decided and have not ended. It need not be exact.
     calls: AtomicIsize,
+    writer: Mutex<Writer>,
+}
+
+/// What only one at a time does.
+struct Writer {
+    log: LogFile,
+    telling: Telling,
+    /// Whoever was told last, by others than the thread of its own.
+    told: Option<Writing>,
 }
 
 impl JsonLines {
@@ -58,16 +80,70 @@ impl JsonLines {
     ///
     /// The file cannot be opened, or no thread can be started.
     pub fn append_to(path: impl Into<PathBuf>) -> io::Result<Self> {
-        let mut log = LogFile::open(path.into())?;
+        let writer = Writer {
+            log: LogFile::open(path.into())?,
+            telling: Telling::default(),
+            told: None,
+        };
         let way = Arc::new(Way {
             queue: Queue::by(usize::MAX),
             calls: AtomicIsize::default(),
+            writer: Mutex::new(writer),
         });
         let other_end = Arc::clone(&way);
         thread::Builder::new()
             .name("mcp-policy-audit".to_owned())
-            .spawn(move || write_all(&other_end, &mut log))?;
-        Ok(Self { way })
+            .spawn(move || other_end.write_all())?;
+        let writers = None;
+        Ok(Self { way, writers })
+    }
+
+    /// Lets others write than a thread of its own, for programs of which some threads can do
+    /// so between two steps of their work: to wake a thread for a moment costs several times
+    /// what it takes to write.
+    ///
+    /// Whoever records is asked, on its own thread, and handed what writes everything that
+    /// waits. With `true` it promises to call that soon, from where it may block: it takes as
+    /// long as the disk does, unless somebody else is at it. Until it does, the record counts
+    /// as one that is not written. With `false` the thread of its own writes.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::sync::Arc;
+    /// use mcp_policy::JsonLines;
+    ///
+    /// type Write = Arc<dyn Fn() + Send + Sync>;
+    ///
+    /// thread_local! {
+    ///     /// What a thread of this program does when it has nothing else to do.
+    ///     static LATER: RefCell<Option<Write>> = const { RefCell::new(None) };
+    /// }
+    ///
+    /// fn main() -> std::io::Result<()> {
+    ///     # let folder = tempfile::tempdir()?;
+    ///     # let path = folder.path().join("audit.jsonl");
+    ///     let lines = JsonLines::append_to(path)?.written_by(|write| {
+    ///         LATER.set(Some(Arc::clone(write)));
+    ///         true
+    ///     });
+    ///     // And there, again and again:
+    ///     if let Some(write) = LATER.take() {
+    ///         write();
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn written_by(
+        mut self,
+        ask: impl Fn(&Arc<dyn Fn() + Send + Sync>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let way = Arc::clone(&self.way);
+        self.writers = Some(Writers {
+            ask: Box::new(ask),
+            write: Arc::new(move || way.write_now()),
+        });
+        self
     }
 
     /// Waits until everything that it was handed is in the file, for a program that is
@@ -106,9 +182,10 @@ impl AuditSink for JsonLines {
         };
         line.push(b'\n');
         self.way.count(record);
-        self.way
-            .queue
-            .push(line.len(), |lines| lines.extend_from_slice(&line))
+        let writers = self.writers.as_ref();
+        let is_looked_for = writers.is_some_and(|writers| (writers.ask)(&writers.write));
+        let add = |lines: &mut Vec<u8>| lines.extend_from_slice(&line);
+        self.way.queue.push(line.len(), is_looked_for, add)
     }
 }
 
@@ -133,20 +210,57 @@ impl Way {
         };
         self.calls.fetch_add(change, Ordering::Relaxed);
     }
-}
 
-fn write_all(way: &Way, log: &mut LogFile) {
-    let _taker = way.queue.taker();
-    let mut telling = Telling::default();
-    while let Taken::Batch(batch) = way.queue.take(None) {
+    /// What the thread of its own does.
+    fn write_all(&self) {
+        let _taker = self.queue.taker();
+        while let Taken::Batch(batch) = self.queue.take(None) {
+            let told = self.write(batch);
+            self.queue.leave();
+            if let Some(time) = gathering(self.calls.load(Ordering::Relaxed)) {
+                thread::sleep(time);
+            }
+            drop(told);
+        }
+    }
+
+    /// What others do.
+    fn write_now(&self) {
+        let Some(mut batch) = self.queue.take_now() else {
+            return;
+        };
+        let taker = self.queue.taker();
+        // What comes meanwhile is looked for by somebody who finds that somebody is at it.
+        for _ in 1..MOST_BATCHES {
+            self.write_and_go_on(batch);
+            match taker.next() {
+                Some(next) => batch = next,
+                None => return taker.leave(),
+            }
+        }
+        self.write_and_go_on(batch);
+        // The thread does the rest.
+        taker.leave();
+    }
+
+    fn write_and_go_on(&self, batch: Batch<Vec<u8>>) {
+        let told = self.write(batch);
+        // They have been on their way since the batch before.
+        let before = lock(&self.writer).told.replace(told);
+        drop(before);
+    }
+
+    /// Writes these, and tells those who wait for them.
+    fn write(&self, batch: Batch<Vec<u8>>) -> Writing {
+        let mut writer = lock(&self.writer);
+        let Writer { log, telling, .. } = &mut *writer;
         // Who closes the queue waits in a batch, too, but puts nothing into it.
         if !batch.content.is_empty() {
             telling.result(&log.append(&batch.content));
         }
-        batch.settle(!telling.is_failing());
-        if let Some(time) = gathering(way.calls.load(Ordering::Relaxed)) {
-            thread::sleep(time);
-        }
+        let is_written = !telling.is_failing();
+        drop(writer);
+        batch.settle(is_written)
     }
 }
 
@@ -240,6 +354,7 @@ mod tests {
     use std::path::Path;
 
     use futures::executor::block_on;
+    use tokio_test::{assert_ready_eq, task};
 
     use super::*;
     use crate::audit::testing::{decision, outcome};
@@ -419,6 +534,90 @@ mod tests {
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), 2000);
+    }
+
+    /// Lines that this thread has promised to write, and what writes them.
+    fn promised(path: &Path) -> (JsonLines, Write) {
+        let write = Arc::<Mutex<Option<Write>>>::default();
+        let handed = Arc::clone(&write);
+        let lines = JsonLines::append_to(path)
+            .unwrap()
+            .written_by(move |write| {
+                *lock(&handed) = Some(Arc::clone(write));
+                true
+            });
+        drop(lines.record(&record()));
+        let write = lock(&write).clone().unwrap();
+        write();
+        (lines, write)
+    }
+
+    #[test]
+    fn others_write_what_they_promised_to_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let (lines, write) = promised(&path);
+        assert_eq!(ids(&path).len(), 1);
+        let mut waiting = [(); 3].map(|()| task::spawn(lines.record(&record()).patiently()));
+        assert!(waiting.iter_mut().all(|one| one.poll().is_pending()));
+        assert_eq!(ids(&path).len(), 1, "nobody else does");
+        write();
+        assert_eq!(ids(&path).len(), 4);
+        // Whoever is woken wakes the others of its thread.
+        assert!(waiting[0].is_woken() && !waiting[1].is_woken());
+        assert_ready_eq!(waiting[0].poll(), Ok(()));
+        for one in &mut waiting[1..] {
+            assert!(one.is_woken());
+            assert_ready_eq!(one.poll(), Ok(()));
+        }
+        write();
+        assert_eq!(ids(&path).len(), 4);
+    }
+
+    #[test]
+    fn whoever_was_told_and_not_woken_is_woken_with_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lines, write) = promised(&folder.path().join("audit.jsonl"));
+        let mut waiting = [(); 2].map(|()| task::spawn(lines.record(&record()).patiently()));
+        assert!(waiting.iter_mut().all(|one| one.poll().is_pending()));
+        write();
+        assert!(!waiting[1].is_woken());
+        drop(lines.record(&record()));
+        write();
+        assert!(waiting[1].is_woken());
+    }
+
+    #[test]
+    fn what_others_promised_is_written_before_it_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let (lines, write) = promised(&path);
+        drop(lines.record(&record()));
+        assert_eq!(block_on(lines.close()), Ok(()));
+        assert_eq!(ids(&path).len(), 2);
+        write();
+        assert!(!keep(&lines));
+        assert_eq!(ids(&path).len(), 2);
+    }
+
+    #[test]
+    fn all_write_at_once_and_lose_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let (lines, write) = promised(&path);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..500 {
+                        let receipt = lines.record(&record());
+                        write();
+                        // If somebody else was at it, that one or the thread does it.
+                        assert_eq!(block_on(receipt.patiently()), Ok(()));
+                    }
+                });
+            }
+        });
+        assert_eq!(ids(&path).len(), 2_001);
     }
 
     #[cfg(target_os = "linux")]

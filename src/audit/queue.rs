@@ -27,9 +27,11 @@ struct State<C> {
     last: Batch<C>,
     /// How much there is in them.
     bytes: usize,
+    /// Whether somebody is at what was taken.
+    is_taken: bool,
     is_woken: bool,
     is_closed: bool,
-    /// Whether whoever takes has to be woken.
+    /// Whether the thread of the sink has to be woken.
     is_awaited: bool,
     /// Once whoever takes has ended: whether that was because there was nothing any more.
     ended: Option<Result<(), Unrecorded>>,
@@ -68,8 +70,14 @@ impl<C: Default> Queue<C> {
         }
     }
 
-    /// Takes a record of so many bytes, unless too many are waiting.
-    pub(super) fn push(&self, bytes: usize, add: impl FnOnce(&mut C)) -> Receipt {
+    /// Takes a record of so many bytes, unless too many are waiting. The thread of the sink
+    /// has to look for it unless somebody else is going to.
+    pub(super) fn push(
+        &self,
+        bytes: usize,
+        is_looked_for: bool,
+        add: impl FnOnce(&mut C),
+    ) -> Receipt {
         let mut state = self.lock();
         let waiting = state.bytes.saturating_add(bytes);
         if waiting > MOST_WAITING || state.is_closed {
@@ -80,14 +88,18 @@ impl<C: Default> Queue<C> {
         batch.bytes = batch.bytes.saturating_add(bytes);
         add(&mut batch.content);
         let written = batch.wait();
-        self.call(state);
+        if !is_looked_for {
+            self.call(state);
+        }
         Receipt::pending(written)
     }
 
-    /// What has waited longest, as soon as there is something, or after so long.
+    /// What has waited longest, as soon as there is something and nobody else is at it, or
+    /// after so long. For the thread of the sink, which [leaves](Self::leave) it then.
     pub(super) fn take(&self, patience: Option<Duration>) -> Taken<C> {
         let is_idle = |state: &mut State<C>| {
-            let is_idle = state.is_empty() && !state.is_woken && !state.is_closed;
+            let is_there = !state.is_empty() || state.is_woken || state.is_closed;
+            let is_idle = state.is_taken || !is_there;
             state.is_awaited = is_idle;
             is_idle
         };
@@ -105,17 +117,41 @@ impl<C: Default> Queue<C> {
         };
         state.is_woken = false;
         state.is_awaited = false;
+        if state.is_taken {
+            return Taken::Nothing;
+        }
         match (state.next(), state.is_closed) {
-            (Some(batch), _) => Taken::Batch(batch),
+            (Some(batch), _) => {
+                state.is_taken = true;
+                Taken::Batch(batch)
+            }
             (None, true) => {
-                state.ended = Some(Ok(()));
+                state.ended.get_or_insert(Ok(()));
                 Taken::Closed
             }
             (None, false) => Taken::Nothing,
         }
     }
 
-    /// Whoever takes looks up, although there may be nothing.
+    /// The same for everybody else, who do not wait.
+    pub(super) fn take_now(&self) -> Option<Batch<C>> {
+        let mut state = self.lock();
+        if state.is_taken {
+            return None;
+        }
+        let next = state.next()?;
+        state.is_taken = true;
+        Some(next)
+    }
+
+    /// Somebody else can take the next.
+    pub(super) fn leave(&self) {
+        let mut state = self.lock();
+        state.is_taken = false;
+        self.call(state);
+    }
+
+    /// The thread of the sink looks up, although there may be nothing.
     #[cfg(feature = "sqlite")]
     pub(super) fn wake(&self) {
         let mut state = self.lock();
@@ -143,14 +179,15 @@ impl<C: Default> Queue<C> {
 
     /// Wakes whoever takes, if that has to be: to wake nobody costs as much.
     fn call(&self, mut state: MutexGuard<'_, State<C>>) {
-        let is_awaited = std::mem::take(&mut state.is_awaited);
+        let is_there = !state.is_empty() || state.is_woken || state.is_closed;
+        let is_awaited = is_there && std::mem::take(&mut state.is_awaited);
         drop(state);
         if is_awaited {
             self.filled.notify_one();
         }
     }
 
-    /// For whoever takes to hold: when that ends, by a panic as well, nobody waits for it.
+    /// For whoever writes to hold: when that ends, by a panic as well, nobody waits for it.
     pub(super) fn taker(&self) -> Taker<'_, C> {
         Taker(self)
     }
@@ -188,14 +225,28 @@ impl<C: Default> State<C> {
 /// See [`Queue::taker`].
 pub(super) struct Taker<'q, C: Default>(&'q Queue<C>);
 
+impl<C: Default> Taker<'_, C> {
+    /// What has waited longest behind what was taken.
+    pub(super) fn next(&self) -> Option<Batch<C>> {
+        self.0.lock().next()
+    }
+
+    /// Lets others go on.
+    pub(super) fn leave(self) {
+        self.0.leave();
+        std::mem::forget(self);
+    }
+}
+
 impl<C: Default> Drop for Taker<'_, C> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.is_closed = true;
+        state.is_taken = false;
         state.ended.get_or_insert(Err(Unrecorded));
         let left: Vec<_> = std::iter::from_fn(|| state.next()).collect();
-        drop(state);
-        left.iter().for_each(|batch| batch.settle(false));
+        self.0.call(state);
+        left.into_iter().for_each(|batch| drop(batch.settle(false)));
     }
 }
 
@@ -208,12 +259,14 @@ impl<C> Batch<C> {
         self.writing.written()
     }
 
-    /// Tells all who wait whether it is written. Some of them may not be woken before this
-    /// is dropped.
-    pub(super) fn settle(&self, is_written: bool) {
+    /// Tells all who wait whether it is written. Some of them may not be woken before what
+    /// is given back is dropped.
+    #[must_use = "to drop it wakes those who are still waiting"]
+    pub(super) fn settle(self, is_written: bool) -> Writing {
         #[cfg(feature = "metrics")]
         super::metrics::settled(self.waiting);
         self.writing.tell(is_written);
+        self.writing
     }
 }
 
@@ -261,19 +314,21 @@ mod tests {
     #[test]
     fn who_closes_it_waits_for_what_came_before() {
         let queue = Queue::<Vec<u8>>::by(usize::MAX);
-        drop(queue.push(1, |lines| lines.push(b'1')));
+        drop(queue.push(1, false, |lines| lines.push(b'1')));
         let under_way = batch(&queue);
-        drop(queue.push(1, |lines| lines.push(b'2')));
+        drop(queue.push(1, false, |lines| lines.push(b'2')));
         let mut closing = task::spawn(queue.close());
         assert_pending!(closing.poll());
-        let late = queue.push(1, |lines| lines.push(b'3')).settle();
+        let late = queue.push(1, false, |lines| lines.push(b'3')).settle();
         assert!(matches!(late, Settlement::Known(Err(Unrecorded))));
-        under_way.settle(true);
+        drop(under_way.settle(true));
+        queue.leave();
         assert_pending!(closing.poll());
         let last = batch(&queue);
         assert_eq!(last.content, b"2");
         assert_pending!(closing.poll());
-        last.settle(false);
+        drop(last.settle(false));
+        queue.leave();
         assert_ready_eq!(closing.poll(), Err(Unrecorded));
         assert!(matches!(queue.take(None), Taken::Closed));
         // Nobody is there any more who could answer.
@@ -284,13 +339,14 @@ mod tests {
     fn no_more_than_so_many_are_written_at_once_in_their_order() {
         let queue = Queue::<Vec<u8>>::by(2);
         let mut all: Vec<_> = (0..5)
-            .map(|record| task::spawn(queue.push(1, |lines| lines.push(record)).patiently()))
+            .map(|record| task::spawn(queue.push(1, false, |lines| lines.push(record)).patiently()))
             .collect();
         for (records, is_written) in [(vec![0, 1], true), (vec![2, 3], false), (vec![4], true)] {
             assert!(all.iter_mut().all(|waiting| waiting.poll().is_pending()));
             let batch = batch(&queue);
             assert_eq!(batch.content, records);
-            batch.settle(is_written);
+            drop(batch.settle(is_written));
+            queue.leave();
             for mut waiting in all.drain(..records.len()) {
                 assert_ready_eq!(waiting.poll(), is_written.then_some(()).ok_or(Unrecorded));
             }
@@ -301,7 +357,7 @@ mod tests {
     #[test]
     fn nobody_waits_for_a_writer_that_has_panicked() {
         let queue = Queue::<Vec<u8>>::by(usize::MAX);
-        drop(queue.push(1, |lines| lines.push(b'1')));
+        drop(queue.push(1, false, |lines| lines.push(b'1')));
         let mut before = task::spawn(queue.close());
         assert_pending!(before.poll());
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
@@ -314,12 +370,49 @@ mod tests {
     }
 
     #[test]
+    fn one_at_a_time_takes_and_the_thread_takes_what_is_left() {
+        let queue = Queue::<Vec<u8>>::by(1);
+        (0..3).for_each(|record| drop(queue.push(1, true, |lines| lines.push(record))));
+        let first = queue.take_now().unwrap();
+        assert!(queue.take_now().is_none());
+        assert!(matches!(queue.take(Some(Duration::ZERO)), Taken::Nothing));
+        let taker = queue.taker();
+        let second = taker.next().unwrap();
+        assert_eq!((first.content, second.content), (vec![0], vec![1]));
+        std::thread::scope(|scope| {
+            let third = scope.spawn(|| match queue.take(None) {
+                Taken::Batch(third) => third.content,
+                Taken::Nothing | Taken::Closed => vec![],
+            });
+            taker.leave();
+            assert_eq!(third.join().unwrap(), [2]);
+        });
+    }
+
+    #[test]
+    fn whoever_panics_while_writing_for_the_thread_ends_it() {
+        let queue = Queue::<Vec<u8>>::by(usize::MAX);
+        let mut first = task::spawn(queue.push(1, true, |lines| lines.push(b'1')).patiently());
+        let taken = queue.take_now().unwrap();
+        let mut second = task::spawn(queue.push(1, true, |lines| lines.push(b'2')).patiently());
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let (_taker, _taken) = (queue.taker(), taken);
+            panic!("on purpose");
+        }));
+        assert!(panicked.is_err());
+        assert_ready_eq!(first.poll(), Err(Unrecorded));
+        assert_ready_eq!(second.poll(), Err(Unrecorded));
+        assert!(matches!(queue.take(None), Taken::Closed));
+        assert_ready_eq!(task::spawn(queue.close()).poll(), Err(Unrecorded));
+    }
+
+    #[test]
     fn a_disk_that_hangs_gets_no_more_than_so_much() {
         let queue = Queue::<Vec<u8>>::by(usize::MAX);
         let line = vec![b'x'; MOST_WAITING / 4];
         let push = || {
             queue
-                .push(line.len(), |lines| lines.extend_from_slice(&line))
+                .push(line.len(), false, |lines| lines.extend_from_slice(&line))
                 .settle()
         };
         let taken = (0..8).filter(|_| matches!(push(), Settlement::Awaited(_)));
@@ -330,12 +423,13 @@ mod tests {
     fn what_is_taken_leaves_its_room() {
         let queue = Queue::<Vec<u8>>::by(usize::MAX);
         let is_pushed = || {
-            let receipt = queue.push(MOST_WAITING, |_| ());
+            let receipt = queue.push(MOST_WAITING, false, |_| ());
             matches!(receipt.settle(), Settlement::Awaited(_))
         };
         for _ in 0..2 {
             assert!(is_pushed() && !is_pushed());
             assert!(matches!(queue.take(Some(Duration::ZERO)), Taken::Batch(_)));
+            queue.leave();
         }
     }
 }

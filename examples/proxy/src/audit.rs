@@ -15,7 +15,7 @@ use std::{
 use mcp_policy::{AuditRecord, AuditSink, JsonLines, Receipt, SqliteAuditSink};
 use tokio::time::{Instant, timeout};
 
-use crate::{failure::Failure, lock::lock};
+use crate::{failure::Failure, lock::lock, turns::between_turns};
 
 /// For how many days records are kept, unless something else is said.
 const DAYS: u32 = 90;
@@ -103,7 +103,7 @@ pub(crate) fn open(place: Option<&Place>, days: Option<u32>) -> Result<Option<Re
         Place::Lines(path) => {
             let lines = JsonLines::append_to(path);
             let lines = lines.map_err(|error| unusable("append to", path, error))?;
-            Records::Lines(Arc::new(lines))
+            Records::Lines(Arc::new(lines.written_by(between_turns)))
         }
         Place::Sqlite(path) => {
             let sink = SqliteAuditSink::open(path);

@@ -73,6 +73,7 @@ mod stdio;
 mod stream;
 mod throttle;
 mod traces;
+mod turns;
 mod upstream;
 mod verdicts;
 mod webhook;

@@ -9,6 +9,8 @@ use std::{cell::Cell, io, sync::Arc, thread};
 
 use tokio::runtime::{self, Handle};
 
+use crate::turns::{Turns, Watch};
+
 /// The most there are. One can do many thousands of calls in a second.
 const MOST: usize = 64;
 
@@ -66,10 +68,13 @@ impl Workers {
 
     /// Starts them; they end with the program.
     pub(crate) fn start() -> io::Result<Self> {
-        (0..count())
-            .map(Worker::start)
-            .collect::<io::Result<_>>()
-            .map(Self)
+        let watch = Arc::<Watch>::default();
+        let started: Vec<_> = (0..count())
+            .map(|place| Worker::start(place, &watch))
+            .collect::<io::Result<_>>()?;
+        let (workers, turns) = started.into_iter().unzip();
+        watch.over(turns)?;
+        Ok(Self(workers))
     }
 
     /// The one that has the least to do, until what is given back is dropped.
@@ -87,17 +92,14 @@ impl Worker {
         Self { runtime, load }
     }
 
-    fn start(place: usize) -> io::Result<Self> {
+    fn start(place: usize, watch: &Arc<Watch>) -> io::Result<(Self, Arc<Turns>)> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let worker = Self::of(runtime.handle().clone());
         let name = format!("connections-{place}");
-        thread::Builder::new().name(name).spawn(move || {
-            PLACE.set(place);
-            runtime.block_on(std::future::pending::<()>());
-        })?;
-        Ok(worker)
+        let turns = Turns::start(name, runtime, watch, move || PLACE.set(place))?;
+        Ok((worker, turns))
     }
 }
 

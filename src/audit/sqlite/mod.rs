@@ -102,7 +102,7 @@ impl SqliteAuditSink {
 impl AuditSink for SqliteAuditSink {
     fn record(&self, record: &AuditRecord) -> Receipt {
         match Row::new(record) {
-            Some(row) => self.queue.push(row.size(), |rows| rows.push(row)),
+            Some(row) => self.queue.push(row.size(), false, |rows| rows.push(row)),
             None => Receipt::unrecorded(),
         }
     }

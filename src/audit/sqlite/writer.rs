@@ -57,7 +57,10 @@ impl Writer {
         let mut look_at = Instant::now();
         loop {
             match queue.take(Some(look_at.saturating_duration_since(Instant::now()))) {
-                Taken::Batch(batch) => self.write_all(&batch, &mut telling),
+                Taken::Batch(batch) => {
+                    self.write_all(batch, &mut telling);
+                    queue.leave();
+                }
                 // The time for which records are kept may be another.
                 Taken::Nothing => look_at = Instant::now(),
                 Taken::Closed => return,
@@ -69,12 +72,12 @@ impl Writer {
         }
     }
 
-    fn write_all(&mut self, batch: &Batch<Vec<Row>>, telling: &mut Telling) {
+    fn write_all(&mut self, batch: Batch<Vec<Row>>, telling: &mut Telling) {
         // Who closes the queue waits in a batch, too, but puts nothing into it.
         if !batch.content.is_empty() {
             telling.result(&self.write(&batch.content));
         }
-        batch.settle(!telling.is_failing());
+        drop(batch.settle(!telling.is_failing()));
     }
 
     #[cfg(test)]

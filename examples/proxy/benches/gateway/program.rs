@@ -29,6 +29,9 @@ mod stream;
 #[path = "../../src/traces.rs"]
 #[allow(dead_code)]
 mod traces;
+#[path = "../../src/turns.rs"]
+#[allow(dead_code)]
+mod turns;
 #[path = "../../src/upstream.rs"]
 #[allow(dead_code)]
 mod upstream;

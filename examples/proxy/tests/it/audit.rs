@@ -28,7 +28,7 @@ use tokio::{io::AsyncWriteExt, net::TcpListener, sync::Notify, task::JoinSet};
 
 use crate::recorded;
 use crate::stdio_server::{ARGUMENTS, ROLE};
-use crate::support::{ALLOW_ALL, Proxy, call, client, command, file, within};
+use crate::support::{ALLOW_ALL, Proxy, body, call, client, command, file, read, within};
 
 /// What may be nowhere but on the wire.
 pub(crate) const SECRET: &str = "hunter2";
@@ -339,6 +339,46 @@ async fn nothing_runs_that_a_full_disk_does_not_take() {
     assert_eq!(proxy.post(&ping).await.json()["id"], 8);
     assert_eq!(asked.load(Ordering::Relaxed), 1);
     proxy.logs("cannot write audit records").await;
+}
+
+/// A disk that hangs is here a pipe that nobody reads, once it is full.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_disk_that_hangs_holds_nobody_and_may_come_back() {
+    let (upstream, asked) = server().await;
+    let folder = recorded::folder();
+    let pipe = folder.path().join("pipe");
+    let readable = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, readable).unwrap();
+    let proxy = recording(upstream, ALLOW_ALL, pipe.to_str().unwrap(), "info").await;
+    // On all threads of the proxy, as long as there are no more than four.
+    let clients: Vec<_> = (0..8).map(|_| client()).collect();
+    let post = async |client: usize, message: &Value| {
+        let request = proxy.request().body(body(message)).unwrap();
+        let answer = within("an answer", clients[client].request(request)).await;
+        read(answer.unwrap()).await.json()
+    };
+    let is_refused = |answer: &Value| answer["error"]["data"]["rule"] == "(audit)";
+    let mut calls = 0;
+    while !is_refused(&post(calls % clients.len(), &call(1, "a")).await) {
+        calls += 1;
+        assert!(calls < 10_000, "a pipe takes 64 KiB");
+    }
+    // None of them ran but those that are recorded.
+    assert_eq!(asked.load(Ordering::Relaxed), u32::try_from(calls).unwrap());
+    for client in 0..clients.len() {
+        assert!(is_refused(&post(client, &call(2, "a")).await));
+        let ping = json!({ "jsonrpc": "2.0", "id": 3, "method": "ping" });
+        assert_eq!(post(client, &ping).await["id"], 3);
+    }
+    let mut records = fs::File::open(&pipe).unwrap();
+    std::thread::spawn(move || std::io::copy(&mut records, &mut std::io::sink()));
+    within("a call that runs again", async {
+        for client in 0..clients.len() {
+            while is_refused(&post(client, &call(4, "a")).await) {}
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

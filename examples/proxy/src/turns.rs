@@ -1,0 +1,269 @@
+//! What a thread that drives connections does while none of them has anything to do.
+//!
+//! Between two turns something may be done that blocks as long as a disk does, like writing
+//! down at once what is recorded of all calls of a turn. If that takes long, another thread
+//! drives the connections from then on: they wait for no disk.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    task::{Poll, Waker},
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use tokio::runtime::Runtime;
+
+/// Something to do between two turns.
+pub(crate) type Work = Arc<dyn Fn() + Send + Sync>;
+
+/// How long connections wait for it at least before another thread drives them. It is at
+/// most twice as long.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+thread_local! {
+    /// What is to be done after this turn.
+    static WORK: RefCell<Option<Work>> = const { RefCell::new(None) };
+    /// Who ends this turn, on a thread that has turns.
+    static END: RefCell<Option<Waker>> = const { RefCell::new(None) };
+}
+
+/// Has this done after this turn, unless this thread has none, or something else to do then.
+pub(crate) fn between_turns(work: &Work) -> bool {
+    WORK.with_borrow_mut(|waiting| match waiting {
+        Some(waiting) => Arc::ptr_eq(waiting, work),
+        None => END.with_borrow(|end| {
+            let Some(end) = end else { return false };
+            *waiting = Some(Arc::clone(work));
+            end.wake_by_ref();
+            true
+        }),
+    })
+}
+
+/// Ends once there is something to do, and nothing that is to be done before.
+async fn turn() -> Work {
+    poll_fn(|context| match WORK.take() {
+        Some(work) => Poll::Ready(work),
+        None => {
+            END.set(Some(context.waker().clone()));
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// The connections of a runtime, and whichever thread drives them.
+pub(crate) struct Turns {
+    name: String,
+    runtime: Runtime,
+    /// What a thread does before it drives them.
+    begin: Box<dyn Fn() + Send + Sync>,
+    /// Even during a turn, and odd between two.
+    count: AtomicU64,
+    watch: Arc<Watch>,
+}
+
+impl Turns {
+    /// Has a thread of this name drive them, which does this first.
+    pub(crate) fn start(
+        name: String,
+        runtime: Runtime,
+        watch: &Arc<Watch>,
+        begin: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<Arc<Self>> {
+        let turns = Arc::new(Self {
+            name,
+            runtime,
+            begin: Box::new(begin),
+            count: AtomicU64::new(1),
+            watch: Arc::clone(watch),
+        });
+        turns.go_on(1)?;
+        Ok(turns)
+    }
+
+    /// Starts a thread that drives them if nobody does: if they are still between the same
+    /// two turns.
+    fn go_on(self: &Arc<Self>, between: u64) -> io::Result<()> {
+        let turns = Arc::clone(self);
+        let name = self.name.clone();
+        thread::Builder::new().name(name).spawn(move || {
+            if let Some(next) = turns.after(between) {
+                (turns.begin)();
+                turns.drive(next);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// The next turn, unless somebody else has begun it.
+    fn after(&self, between: u64) -> Option<u64> {
+        let next = between.wrapping_add(1);
+        let begun = self.count.compare_exchange(between, next, SeqCst, SeqCst);
+        begun.is_ok().then_some(next)
+    }
+
+    /// From this turn on, until somebody else does.
+    fn drive(&self, mut count: u64) {
+        loop {
+            let work = self.runtime.block_on(turn());
+            let between = count.wrapping_add(1);
+            self.count.store(between, SeqCst);
+            self.watch.wake();
+            if catch_unwind(AssertUnwindSafe(|| work())).is_err() {
+                tracing::error!("what is done between two turns has panicked");
+            }
+            match self.after(between) {
+                Some(next) => count = next,
+                None => return,
+            }
+        }
+    }
+}
+
+/// Sees to it that there is always somebody who drives them.
+#[derive(Default)]
+pub(crate) struct Watch {
+    /// Whether nothing has been done between turns for a while, so that nobody looks.
+    is_resting: AtomicBool,
+    looking: OnceLock<Thread>,
+}
+
+impl Watch {
+    /// Starts a thread that watches these, for as long as the program runs.
+    pub(crate) fn over(self: Arc<Self>, turns: Vec<Arc<Turns>>) -> io::Result<()> {
+        let watch = Arc::clone(&self);
+        let name = "connections-watch".to_owned();
+        let looking = thread::Builder::new()
+            .name(name)
+            .spawn(move || watch.look(&turns))?;
+        self.looking.get_or_init(|| looking.thread().clone());
+        Ok(())
+    }
+
+    fn look(&self, turns: &[Arc<Turns>]) {
+        let counts = || turns.iter().map(|turns| turns.count.load(SeqCst));
+        let is_between = |count: &u64| count % 2 == 1;
+        loop {
+            let before: Vec<_> = counts().collect();
+            thread::sleep(PATIENCE);
+            let mut is_quiet = true;
+            for ((turns, before), now) in turns.iter().zip(before).zip(counts()) {
+                is_quiet &= before == now && !is_between(&now);
+                if before == now && is_between(&now) && turns.go_on(now).is_err() {
+                    // It is tried again, as long as that takes.
+                    tracing::debug!("no thread can be started to drive connections");
+                }
+            }
+            self.is_resting.store(is_quiet, SeqCst);
+            // Whoever has begun since then may not have known.
+            while self.is_resting.load(SeqCst) && !counts().any(|count| is_between(&count)) {
+                thread::park();
+            }
+            self.is_resting.store(false, SeqCst);
+        }
+    }
+
+    /// Something is done between two turns.
+    fn wake(&self) {
+        if self.is_resting.load(SeqCst) && self.is_resting.swap(false, SeqCst) {
+            if let Some(looking) = self.looking.get() {
+                looking.unpark();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, mpsc};
+
+    use tokio::{runtime, sync::oneshot, time::timeout};
+
+    use super::*;
+    use crate::lock::lock;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn started() -> Arc<Turns> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let watch = Arc::<Watch>::default();
+        let turns = Turns::start("turns".to_owned(), runtime.unwrap(), &watch, || ());
+        let turns = turns.unwrap();
+        watch.over(vec![Arc::clone(&turns)]).unwrap();
+        turns
+    }
+
+    /// What a task finds there.
+    async fn there<T: Send + 'static>(
+        turns: &Turns,
+        find: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let task = turns.runtime.spawn(async { find() });
+        timeout(LONG, task).await.unwrap().unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_several_times_is_done_once_after_the_turn() {
+        let turns = started();
+        let (done, mut is_done) = tokio::sync::mpsc::unbounded_channel();
+        let work: Work = Arc::new(move || done.send(thread::current().id()).unwrap());
+        let other: Work = Arc::new(|| panic!("nobody promised that"));
+        assert!(!between_turns(&work), "there are no turns here");
+        let asked = there(&turns, move || {
+            assert!(between_turns(&work) && between_turns(&work));
+            assert!(!between_turns(&other));
+            thread::current().id()
+        });
+        let asked = asked.await;
+        assert_eq!(timeout(LONG, is_done.recv()).await.unwrap(), Some(asked));
+        // And nothing more, in the turns that follow.
+        there(&turns, || ()).await;
+        assert!(is_done.try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn whoever_works_for_long_is_replaced_each_time() {
+        let turns = started();
+        let (go_on, is_over) = mpsc::channel::<()>();
+        let is_over = Mutex::new(is_over);
+        let work: Work = Arc::new(move || lock(&is_over).recv().unwrap());
+        let mut threads = Vec::new();
+        for _ in 0..3 {
+            let work = Arc::clone(&work);
+            let (told, there) = oneshot::channel();
+            turns.runtime.spawn(async move {
+                told.send(thread::current().id()).unwrap();
+                assert!(between_turns(&work));
+            });
+            threads.push(timeout(LONG, there).await.unwrap().unwrap());
+            // Only another one can tell.
+            let next = self::there(&turns, || thread::current().id()).await;
+            assert_ne!(threads.last(), Some(&next));
+            go_on.send(()).unwrap();
+        }
+        // Whoever comes back finds that it is not needed.
+        let last = there(&turns, || thread::current().id()).await;
+        assert!(!threads.contains(&last), "{threads:?} {last:?}");
+    }
+
+    #[tokio::test]
+    async fn a_panic_between_turns_ends_nothing() {
+        fn panicking() {
+            panic!("on purpose");
+        }
+        let turns = started();
+        let work: Work = Arc::new(panicking);
+        for _ in 0..3 {
+            let work = Arc::clone(&work);
+            there(&turns, move || assert!(between_turns(&work))).await;
+        }
+    }
+}

@@ -40,6 +40,7 @@ mod upstream;
 mod workers;
 
 mod answering;
+mod rmcp_server;
 mod soak;
 mod without_policy;
 
@@ -59,7 +60,7 @@ mod failure {
     }
 }
 
-const USAGE: &str = "usage: answering ADDRESS BYTES | without-policy ADDRESS URL \
+const USAGE: &str = "usage: answering ADDRESS BYTES | rmcp ADDRESS | without-policy ADDRESS URL \
     | soak URL PROCESS CALLS STREAMS";
 
 fn main() -> ExitCode {
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
     let ended = match *arguments {
         ["answering", address, bytes] => answering::run(address, bytes),
+        ["rmcp", address] => rmcp_server::run(address),
         ["without-policy", address, url] => without_policy::run(address, url),
         ["soak", url, process, calls, streams] => soak::run(url, process, calls, streams),
         _ => Err(USAGE.into()),

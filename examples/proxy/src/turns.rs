@@ -173,10 +173,11 @@ impl Watch {
 
     /// Something is done between two turns.
     fn wake(&self) {
-        if self.is_resting.load(SeqCst) && self.is_resting.swap(false, SeqCst) {
-            if let Some(looking) = self.looking.get() {
-                looking.unpark();
-            }
+        if self.is_resting.load(SeqCst)
+            && self.is_resting.swap(false, SeqCst)
+            && let Some(looking) = self.looking.get()
+        {
+            looking.unpark();
         }
     }
 }

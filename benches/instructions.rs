@@ -5,18 +5,24 @@
 mod support;
 
 use std::hint::black_box;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use gungraun::prelude::*;
 use http::Request;
 use http_body_util::Full;
-use mcp_policy::{Action, Policy, PolicyService, benching};
+use mcp_policy::{
+    Action, AuditRecord, AuditSink, Policy, PolicyLayer, PolicyService, Receipt, benching,
+};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use support::{
     EVENTS, JSON, Server, events, foreign_text_call, guarded, list, policy, request, serve,
     structured_call, text_call,
 };
+use tower::Layer as _;
 
 const KB: usize = 1 << 10;
 const MB: usize = 1 << 20;
@@ -166,6 +172,69 @@ library_benchmark_group!(
     ]
 );
 
+// ===== recording =====
+
+/// Makes the line of each record, as it is written to a file, and keeps the record.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<AuditRecord>>>);
+
+impl AuditSink for Kept {
+    fn record(&self, record: &AuditRecord) -> Receipt {
+        black_box(benching::record_line(record));
+        self.0.lock().unwrap().push(record.clone());
+        Receipt::recorded()
+    }
+}
+
+/// A layer that records, as a gateway has it.
+fn call_that_is_recorded(length: usize) -> (Asked<PolicyService<Server>>, Kept) {
+    let kept = Kept::default();
+    kept.0.lock().unwrap().reserve(4);
+    let layer = PolicyLayer::new(policy(100)).server_name("gateway");
+    let service = layer.audit(kept.clone()).layer(Server::of_calls());
+    // What is made once a second is not to be made in between.
+    while now_within_second() > Duration::from_millis(500) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    let asked = warm(&service, text_call(length), |service, request| {
+        serve(service, request);
+    });
+    (asked, kept)
+}
+
+fn now_within_second() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Duration::from_nanos(now.unwrap().subsec_nanos().into())
+}
+
+/// The two records of a call.
+fn recorded(length: usize) -> Vec<AuditRecord> {
+    let (asked, kept) = call_that_is_recorded(length);
+    drop(asked);
+    std::mem::take(&mut kept.0.lock().unwrap())
+}
+
+#[library_benchmark]
+#[benches::text(args = [KB], setup = call_that_is_recorded)]
+fn call_recorded(
+    (asked, kept): (Asked<PolicyService<Server>>, Kept),
+) -> (Served<PolicyService<Server>>, Kept) {
+    let (service, request) = asked;
+    ((serve(service.clone(), request), service), kept)
+}
+
+#[library_benchmark]
+#[benches::text(args = [KB], setup = recorded)]
+fn record_lines(records: Vec<AuditRecord>) -> (usize, Vec<AuditRecord>) {
+    let lengths = black_box(&records).iter().map(benching::record_line);
+    (lengths.sum(), records)
+}
+
+library_benchmark_group!(
+    name = recording,
+    benchmarks = [call_recorded, record_lines]
+);
+
 // ===== deciding =====
 
 fn decided_before(tools: usize) -> (Policy, String) {
@@ -187,4 +256,4 @@ fn decision((policy, name): (Policy, String)) -> (bool, Policy) {
 
 library_benchmark_group!(name = deciding, benchmarks = [decision]);
 
-main!(library_benchmark_groups = [reading, layer, deciding]);
+main!(library_benchmark_groups = [reading, layer, recording, deciding]);

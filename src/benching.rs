@@ -1,5 +1,6 @@
 //! What the benchmarks in `benches/` see of the inside. No part of the crate's interface.
 
+pub use crate::audit::benching::record_line;
 use crate::json::{Profile, Reader};
 pub use crate::limit::benching::{call, call_of};
 use crate::mcp::message::Message;

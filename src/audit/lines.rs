@@ -177,16 +177,22 @@ impl JsonLines {
 
 impl AuditSink for JsonLines {
     fn record(&self, record: &AuditRecord) -> Receipt {
-        let Ok(mut line) = serde_json::to_vec(record) else {
+        let Some(line) = line_of(record) else {
             return Receipt::unrecorded();
         };
-        line.push(b'\n');
         self.way.count(record);
         let writers = self.writers.as_ref();
         let is_looked_for = writers.is_some_and(|writers| (writers.ask)(&writers.write));
         let add = |lines: &mut Vec<u8>| lines.extend_from_slice(&line);
         self.way.queue.push(line.len(), is_looked_for, add)
     }
+}
+
+/// What is written of a record.
+pub(super) fn line_of(record: &AuditRecord) -> Option<Vec<u8>> {
+    let mut line = serde_json::to_vec(record).ok()?;
+    line.push(b'\n');
+    Some(line)
 }
 
 /// What is written already is; the writer ends once it has written the rest.

@@ -1,6 +1,8 @@
 //! What is recorded of every message: who sent it, what it named, what was
 //! decided by which rule, and what came of it. Never a value.
 
+#[cfg(feature = "_benching")]
+pub(crate) mod benching;
 mod kinds;
 mod lines;
 #[cfg(feature = "metrics")]

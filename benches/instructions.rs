@@ -230,10 +230,7 @@ fn record_lines(records: Vec<AuditRecord>) -> (usize, Vec<AuditRecord>) {
     (lengths.sum(), records)
 }
 
-library_benchmark_group!(
-    name = recording,
-    benchmarks = [call_recorded, record_lines]
-);
+library_benchmark_group!(name = recording, benchmarks = [call_recorded, record_lines]);
 
 // ===== deciding =====
 

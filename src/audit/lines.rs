@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use super::line;
 use super::place::{FileId, id_of};
 use super::queue::{Batch, Queue, Taken, Telling};
 use super::written::Writing;
@@ -177,9 +178,7 @@ impl JsonLines {
 
 impl AuditSink for JsonLines {
     fn record(&self, record: &AuditRecord) -> Receipt {
-        let Some(line) = line_of(record) else {
-            return Receipt::unrecorded();
-        };
+        let line = line_of(record);
         self.way.count(record);
         let writers = self.writers.as_ref();
         let is_looked_for = writers.is_some_and(|writers| (writers.ask)(&writers.write));
@@ -189,10 +188,10 @@ impl AuditSink for JsonLines {
 }
 
 /// What is written of a record.
-pub(super) fn line_of(record: &AuditRecord) -> Option<Vec<u8>> {
-    let mut line = serde_json::to_vec(record).ok()?;
+pub(super) fn line_of(record: &AuditRecord) -> Vec<u8> {
+    let mut line = line::json(record);
     line.push(b'\n');
-    Some(line)
+    line
 }
 
 /// What is written already is; the writer ends once it has written the rest.

@@ -4,7 +4,9 @@
 #[cfg(feature = "_benching")]
 pub(crate) mod benching;
 mod kinds;
+mod line;
 mod lines;
+mod members;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod names;

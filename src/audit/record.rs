@@ -3,11 +3,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use smallvec::SmallVec;
 
 use super::kinds::{Ending, MessageKind, Verdict};
+use super::members::{Members, as_map, name};
 use super::names::Names;
 use crate::digest::{sha256, unique};
 use crate::policy::{Policy, Truth};
@@ -23,8 +23,7 @@ pub(crate) const UNRECORDED: &str = "(audit)";
 /// As JSON it is one object whose member `event` is `decision` or `outcome`. The
 /// names of the members are those of the [page on records](crate::docs::audit).
 #[non_exhaustive]
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
+#[derive(Clone, Debug)]
 pub enum AuditRecord {
     /// What was decided about a message.
     Decision(DecisionRecord),
@@ -39,6 +38,25 @@ impl AuditRecord {
             Self::Decision(decision) => decision,
             Self::Outcome(outcome) => outcome.decision(),
         }
+    }
+
+    pub(super) fn members<M: Members>(&self, to: &mut M) -> Result<(), M::Error> {
+        match self {
+            Self::Decision(decision) => {
+                to.word(name!("event"), "decision")?;
+                decision.facts.members(to)
+            }
+            Self::Outcome(outcome) => {
+                to.word(name!("event"), "outcome")?;
+                outcome.members(to)
+            }
+        }
+    }
+}
+
+impl Serialize for AuditRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        as_map(serializer, |map| self.members(map))
     }
 }
 
@@ -66,49 +84,30 @@ pub struct DecisionRecord {
 }
 
 /// The fields of a [`DecisionRecord`].
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct Facts {
-    #[serde(serialize_with = "as_rfc_3339")]
     pub(crate) time: SystemTime,
-    #[serde(rename = "decision")]
     pub(crate) id: DecisionId,
     /// `None` if who calls could not be found out.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
     pub(crate) caller: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) session: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
     pub(crate) server: Option<Arc<str>>,
     pub(crate) era: &'static str,
     pub(crate) kind: MessageKind,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) method: Option<Cow<'static, str>>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text")]
     pub(crate) name: Option<Arc<str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) inner: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_texts")]
     pub(crate) more_names: Vec<Arc<str>>,
-    #[serde(skip_serializing_if = "Names::is_empty")]
     pub(crate) argument_keys: Names,
-    #[serde(rename = "traceparent", skip_serializing_if = "Option::is_none")]
     pub(crate) trace_parent: Option<String>,
-    #[serde(flatten, serialize_with = "name_and_digest")]
     pub(crate) policy: Option<Policy>,
     pub(crate) verdict: Verdict,
     pub(crate) rule: Cow<'static, str>,
-    #[serde(
-        skip_serializing_if = "SmallVec::is_empty",
-        serialize_with = "places_and_truths"
-    )]
     pub(crate) conditions: Conditions,
-    #[serde(flatten)]
     pub(crate) shadow: Option<Shadow>,
     /// The request for an approval that it needs.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) approval: Option<String>,
     /// Who decided about that.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) decided_by: Option<String>,
 }
 
@@ -122,20 +121,44 @@ pub(crate) struct Shadow {
     pub(crate) rule: String,
 }
 
-impl Serialize for Shadow {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        struct Members<'s> {
-            shadow: bool,
-            shadow_verdict: Verdict,
-            shadow_rule: &'s str,
+impl Facts {
+    fn members<M: Members>(&self, to: &mut M) -> Result<(), M::Error> {
+        to.time(name!("time"), self.time)?;
+        to.id(name!("decision"), self.id)?;
+        to.text_if_any(name!("caller"), self.caller.as_deref())?;
+        to.text_if_any(name!("session"), self.session.as_deref())?;
+        to.text_if_any(name!("server"), self.server.as_deref())?;
+        to.word(name!("era"), self.era)?;
+        to.word(name!("kind"), self.kind.as_str())?;
+        to.text_if_any(name!("method"), self.method.as_deref())?;
+        to.text_if_any(name!("name"), self.name.as_deref())?;
+        to.text_if_any(name!("inner"), self.inner.as_deref())?;
+        if !self.more_names.is_empty() {
+            to.texts(
+                name!("more_names"),
+                self.more_names.iter().map(|name| &**name),
+            )?;
         }
-        let members = Members {
-            shadow: true,
-            shadow_verdict: self.verdict,
-            shadow_rule: &self.rule,
-        };
-        members.serialize(serializer)
+        if !self.argument_keys.is_empty() {
+            to.texts(name!("argument_keys"), self.argument_keys.iter())?;
+        }
+        to.text_if_any(name!("traceparent"), self.trace_parent.as_deref())?;
+        if let Some(policy) = &self.policy {
+            to.text_if_any(name!("policy"), policy.document().name.as_deref())?;
+            to.text_if_any(name!("policy_digest"), Some(policy.digest()))?;
+        }
+        to.word(name!("verdict"), self.verdict.as_str())?;
+        to.text(name!("rule"), &self.rule)?;
+        if !self.conditions.is_empty() {
+            to.conditions(name!("conditions"), &self.conditions)?;
+        }
+        if let Some(shadow) = &self.shadow {
+            to.yes(name!("shadow"))?;
+            to.word(name!("shadow_verdict"), shadow.verdict.as_str())?;
+            to.text(name!("shadow_rule"), &shadow.rule)?;
+        }
+        to.text_if_any(name!("approval"), self.approval.as_deref())?;
+        to.text_if_any(name!("decided_by"), self.decided_by.as_deref())
     }
 }
 
@@ -287,7 +310,7 @@ impl DecisionRecord {
 
 impl Serialize for DecisionRecord {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.facts.serialize(serializer)
+        as_map(serializer, |map| self.facts.members(map))
     }
 }
 
@@ -304,23 +327,18 @@ impl fmt::Debug for DecisionRecord {
 }
 
 /// What came of a message.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct OutcomeRecord {
-    #[serde(serialize_with = "as_rfc_3339")]
     pub(crate) time: SystemTime,
-    #[serde(flatten)]
     pub(crate) decision: DecisionOf,
     pub(crate) ending: Ending,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) status: Option<u16>,
-    #[serde(rename = "latency_us", serialize_with = "in_microseconds")]
     pub(crate) latency: Duration,
 }
 
 /// A decision, of which only the id is written.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub(crate) struct DecisionOf {
-    #[serde(rename = "decision", serialize_with = "its_id")]
     pub(crate) record: DecisionRecord,
 }
 
@@ -351,6 +369,20 @@ impl OutcomeRecord {
     pub fn latency(&self) -> Duration {
         self.latency
     }
+
+    fn members<M: Members>(&self, to: &mut M) -> Result<(), M::Error> {
+        to.time(name!("time"), self.time)?;
+        to.id(name!("decision"), self.decision.record.id())?;
+        to.word(name!("ending"), self.ending.as_str())?;
+        to.status_if_any(name!("status"), self.status)?;
+        to.microseconds(name!("latency_us"), self.latency)
+    }
+}
+
+impl Serialize for OutcomeRecord {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        as_map(serializer, |map| self.members(map))
+    }
 }
 
 /// Tells a decision from all others, of this process and of others.
@@ -365,7 +397,11 @@ impl DecisionId {
         Self(unique())
     }
 
-    #[cfg(feature = "sqlite")]
+    #[cfg(test)]
+    pub(super) const fn of(digits: [u64; 2]) -> Self {
+        Self(digits)
+    }
+
     pub(crate) fn to_bytes(self) -> [u8; 16] {
         let [first, second] = self.0;
         ((u128::from(first) << 64) | u128::from(second)).to_be_bytes()
@@ -390,62 +426,6 @@ pub(crate) fn session_digest(session: &str) -> String {
     let mut digest = sha256(session.as_bytes());
     digest.truncate(16);
     digest
-}
-
-fn as_text<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
-    text.as_deref().serialize(serializer)
-}
-
-fn as_texts<S: Serializer>(texts: &[Arc<str>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(texts.iter().map(|text| &**text))
-}
-
-fn as_rfc_3339<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-    // Out of the range of four-digit years the clock is wrong anyway.
-    let time = Timestamp::try_from(*time).unwrap_or(Timestamp::UNIX_EPOCH);
-    serializer.collect_str(&format_args!("{time:.6}"))
-}
-
-fn in_microseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
-}
-
-fn its_id<S: Serializer>(record: &DecisionRecord, serializer: S) -> Result<S::Ok, S::Error> {
-    record.id().serialize(serializer)
-}
-
-fn name_and_digest<S: Serializer>(
-    policy: &Option<Policy>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Named<'p> {
-        #[serde(skip_serializing_if = "Option::is_none")]
-        policy: Option<&'p str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        policy_digest: Option<&'p str>,
-    }
-    let document = policy.as_ref().map(Policy::document);
-    let named = Named {
-        policy: document.and_then(|document| document.name.as_deref()),
-        policy_digest: policy.as_ref().map(Policy::digest),
-    };
-    named.serialize(serializer)
-}
-
-fn places_and_truths<S: Serializer>(
-    conditions: &[(Arc<str>, Truth)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Condition<'c> {
-        place: &'c str,
-        truth: Truth,
-    }
-    serializer.collect_seq(conditions.iter().map(|(place, truth)| Condition {
-        place,
-        truth: *truth,
-    }))
 }
 
 #[cfg(test)]

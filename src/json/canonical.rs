@@ -11,6 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
+use super::write::string;
 use super::{Error, Kind, Reader};
 
 /// Why a text has no such form.
@@ -114,12 +115,6 @@ pub(crate) fn object<'a>(
     out.append(&mut sorted);
     out.push(b'}');
     Ok(())
-}
-
-fn string(text: &str, out: &mut Vec<u8>) {
-    // This escapes what RFC 8785 does, and as it does. Writing to memory does not
-    // fail, nor does a string.
-    let _ = serde_json::to_writer(out, text);
 }
 
 /// Writes a number of which the token is given.

@@ -13,6 +13,7 @@ mod scan;
 mod splice;
 mod string;
 pub(crate) mod tree;
+pub(crate) mod write;
 
 pub(crate) use error::{Error, ErrorKind};
 pub(crate) use reader::{Kind, Profile, Reader, Utf8, Written};

@@ -1,8 +1,10 @@
 //! A record on its way into the file.
 
+use std::string::FromUtf8Error;
+
 use rusqlite::{Connection, params};
 
-use crate::audit::{AuditRecord, DecisionRecord};
+use crate::audit::{AuditRecord, DecisionRecord, line};
 use crate::sqlite::since_1970;
 
 /// What a record takes besides its text, about.
@@ -18,7 +20,7 @@ impl Row {
     /// `None` if there is no JSON of it.
     pub(super) fn new(record: &AuditRecord) -> Option<Self> {
         Some(Self {
-            json: serde_json::to_string(record).ok()?,
+            json: json_of(record).ok()?,
             record: record.clone(),
         })
     }
@@ -38,7 +40,7 @@ impl Row {
         }
         // What was decided could not be recorded, or is not kept any more.
         let decided = AuditRecord::Decision(decision.clone());
-        let json = serde_json::to_string(&decided)
+        let json = json_of(&decided)
             .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
         insert(connection, decision, &json)?;
         self.end(connection, decision).map(|_| ())
@@ -50,6 +52,10 @@ impl Row {
         let ended = end.execute(params![self.json, decision.id().to_bytes()])?;
         Ok(ended > 0)
     }
+}
+
+fn json_of(record: &AuditRecord) -> Result<String, FromUtf8Error> {
+    String::from_utf8(line::json(record))
 }
 
 fn insert(connection: &Connection, decision: &DecisionRecord, json: &str) -> rusqlite::Result<()> {

@@ -1,0 +1,81 @@
+//! Writes JSON.
+
+use super::scan::special;
+
+/// Appends a string with its quotes, and escapes what has to be, as RFC 8785 has it.
+#[inline(never)]
+pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
+    if is_plain(text.as_bytes()) {
+        out.reserve(text.len().saturating_add(2));
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        escaped(text, out);
+    }
+}
+
+#[cold]
+fn escaped(text: &str, out: &mut Vec<u8>) {
+    // Writing to memory does not fail, nor does a string.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// Whether nothing has to be escaped.
+fn is_plain(text: &[u8]) -> bool {
+    let mut sixteens = text.chunks_exact(16).filter_map(<[u8]>::first_chunk);
+    if let Some(last) = text.last_chunk() {
+        return sixteens.all(|sixteen| special(*sixteen) == 0) && special(*last) == 0;
+    }
+    // What is shorter is read from both ends.
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let [first, last] = [first, last].map(|eight| u128::from(u64::from_ne_bytes(*eight)));
+        return special((first | last << 64).to_ne_bytes()) == 0;
+    }
+    text.iter()
+        .all(|byte| !matches!(byte, b'"' | b'\\' | 0..b' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str) {
+        let mut out = b"before".to_vec();
+        string(text, &mut out);
+        let expected = format!("before{}", serde_json::to_string(text).unwrap());
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    /// Wherever it stands, in a text of whatever length.
+    #[test]
+    fn nothing_is_left_unescaped_anywhere() {
+        for length in 0..=50 {
+            check(&"x".repeat(length));
+            for special in ["\"", "\\", "\0", "\n", "\u{1f}", "\u{7f}", " ", "é"] {
+                for before in 0..=length {
+                    let (before, behind) = ("x".repeat(before), "x".repeat(length - before));
+                    check(&[&*before, special, &behind].concat());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_character_of_one_byte_is_written_as_by_serde_json() {
+        for byte in 0..0x80_u8 {
+            for length in [1, 7, 8, 15, 16, 17] {
+                check(&String::from(char::from(byte)).repeat(length));
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_string_is_written_as_its_twin_writes_it(text in "[\\x00-\\x7f]{0,40}|\\PC{0,40}|[ -~]{0,70}") {
+            check(&text);
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! A record as JSON, in one line.
 //!
-//! It says what `serde_json` makes of the record, byte for byte, for a tenth of the
+//! It says what `serde_json` makes of the record, byte for byte, for a fifth of the
 //! instructions: there are two records of every call.
 
 use std::cell::Cell;
@@ -150,12 +150,12 @@ impl Members for Line {
 
 /// What its `Display` writes.
 fn digits(id: DecisionId) -> [u8; 32] {
-    let mut values = [0; 32];
-    for (pair, byte) in values.chunks_exact_mut(2).zip(id.to_bytes()) {
-        pair.copy_from_slice(&[byte >> 4, byte & 15]);
+    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
+    let mut digits = [0; 32];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(id.to_bytes()) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
-    // For all of them at once there are vectors.
-    values.map(|value: u8| value + if value < 10 { b'0' } else { b'a' - 10 })
+    digits
 }
 
 thread_local! {

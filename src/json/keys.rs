@@ -1,35 +1,81 @@
 //! Finds the names that an object has twice.
 
+use smallvec::SmallVec;
+
 use super::string::{Text, unescape};
 
 /// Objects with more keys than this are sorted to find duplicates; below,
 /// comparing every pair is faster.
 const FEW_KEYS: usize = 12;
 
-/// A member name that is remembered while its object is open.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Key {
-    text: Text,
-    /// The first eight bytes, so that most comparisons are one of integers.
-    head: u64,
+/// The names of the objects that are open, each behind those of the object around it.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    all: SmallVec<[Key; 24]>,
+    /// Whether one may stand there twice: they are looked at more closely at the ends of
+    /// their objects. It seldom is, so that this need not be known of each object.
+    is_doubtful: bool,
 }
 
-impl Key {
+/// A member name that is remembered while its object is open.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    text: Text,
+    /// What is the same of the same names, so that most comparisons are one of integers.
+    mark: u64,
+}
+
+impl Names {
+    pub(super) const fn new() -> Self {
+        Self {
+            all: SmallVec::new_const(),
+            is_doubtful: false,
+        }
+    }
+
     #[inline]
-    pub(super) fn new(bytes: &[u8], text: Text) -> Self {
-        let head = head(bytes, text);
-        Self { text, head }
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Remembers one of the object whose names begin at `first`.
+    #[inline(always)]
+    pub(super) fn remember(&mut self, bytes: &[u8], text: Text, first: usize) {
+        let mark = mark(bytes, text);
+        let others = self.all.get(first..).unwrap_or_default();
+        let is_seen = others.iter().take(FEW_KEYS).any(|one| one.mark == mark);
+        self.is_doubtful |= is_seen | text.escaped;
+        self.all.push(Key { text, mark });
+    }
+
+    /// Forgets those from the `first` on, which are those of an object that has ended, and
+    /// gives one that stands there twice.
+    #[inline]
+    pub(super) fn forget(&mut self, bytes: &[u8], text: &str, first: usize) -> Option<Text> {
+        let count = self.all.len().saturating_sub(first);
+        let twice = match self.is_doubtful || count > FEW_KEYS {
+            true => self.find_duplicate(bytes, text, first),
+            false => None,
+        };
+        self.all.truncate(first);
+        twice
+    }
+
+    #[inline(never)]
+    fn find_duplicate(&mut self, bytes: &[u8], text: &str, first: usize) -> Option<Text> {
+        let names = self.all.get_mut(first..).unwrap_or_default();
+        find_duplicate(bytes, text, names)
     }
 }
 
 /// A name that stands twice among `keys`. Sorts them when there are many.
-pub(super) fn find_duplicate(bytes: &[u8], text: &str, keys: &mut [Key]) -> Option<Text> {
+fn find_duplicate(bytes: &[u8], text: &str, keys: &mut [Key]) -> Option<Text> {
     if keys.iter().any(|key| key.text.escaped) {
         return find_escaped_duplicate(text, keys);
     }
     let raw = |key: &Key| bytes.get(key.text.start..key.text.end);
     let same = |one: &Key, other: &Key| {
-        one.head == other.head && one.text.len() == other.text.len() && raw(one) == raw(other)
+        one.mark == other.mark && one.text.len() == other.text.len() && raw(one) == raw(other)
     };
     if keys.len() <= FEW_KEYS {
         let mut rest = &*keys;
@@ -42,8 +88,8 @@ pub(super) fn find_duplicate(bytes: &[u8], text: &str, keys: &mut [Key]) -> Opti
         return None;
     }
     keys.sort_unstable_by(|one, other| {
-        (one.head, one.text.len())
-            .cmp(&(other.head, other.text.len()))
+        (one.mark, one.text.len())
+            .cmp(&(other.mark, other.text.len()))
             .then_with(|| raw(one).cmp(&raw(other)))
     });
     keys.iter()
@@ -69,17 +115,27 @@ fn find_escaped_duplicate(text: &str, keys: &[Key]) -> Option<Text> {
         .map(|(_, other)| other.1)
 }
 
-/// The first eight bytes of a string, padded with zeros.
-fn head(bytes: &[u8], text: Text) -> u64 {
-    if let Some(chunk) = bytes.get(text.start..).and_then(<[u8]>::first_chunk::<8>) {
-        let word = u64::from_le_bytes(*chunk);
-        return match text.len() {
-            length @ 0..8 => word & !(u64::MAX << (length * 8)),
-            _ => word,
-        };
+/// The first eight bytes of a string, padded with zeros, and of a longer one the last
+/// eight as well.
+#[inline(always)]
+fn mark(bytes: &[u8], text: Text) -> u64 {
+    let word = |start: usize| {
+        let word = bytes.get(start..).and_then(<[u8]>::first_chunk);
+        word.map(|word| u64::from_le_bytes(*word))
+    };
+    match (word(text.start), text.len()) {
+        (Some(first), length @ 0..8) => first & !(u64::MAX << (length * 8)),
+        (Some(first), _) => {
+            let last = word(text.end.saturating_sub(8)).unwrap_or_default();
+            first ^ last.rotate_left(20)
+        }
+        (None, _) => padded(bytes.get(text.start..text.end).unwrap_or_default()),
     }
+}
+
+#[cold]
+fn padded(raw: &[u8]) -> u64 {
     let mut padded = [0; 8];
-    let raw = bytes.get(text.start..text.end).unwrap_or_default();
     for (to, from) in padded.iter_mut().zip(raw) {
         *to = *from;
     }

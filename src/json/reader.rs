@@ -7,7 +7,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::error::{Error, ErrorKind};
-use super::keys::{Key, find_duplicate};
+use super::keys::Names;
 use super::string::{Text, unescape};
 use super::{plain, scan};
 
@@ -94,7 +94,7 @@ pub(crate) struct Reader<'a> {
     position: usize,
     depth: u32,
     profile: Profile,
-    keys: SmallVec<[Key; 24]>,
+    names: Names,
     /// Where values stand that were read before and are not read again, in their order.
     long_values: &'a [Range<usize>],
 }
@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
             position: start,
             depth: 0,
             profile,
-            keys: SmallVec::new(),
+            names: Names::new(),
             long_values: &[],
         }
     }
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
             position: self.position,
             depth: self.depth,
             profile: self.profile,
-            keys: self.keys.clone(),
+            names: self.names.clone(),
             long_values: self.long_values,
         }
     }
@@ -205,7 +205,7 @@ impl<'a> Reader<'a> {
         mut member: impl FnMut(&mut Self, Text) -> Result<(), E>,
     ) -> Result<(), E> {
         self.open(b'{')?;
-        let first_key = self.keys.len();
+        let first_key = self.names.len();
         self.skip_space();
         if self.byte() == Some(b'}') {
             self.position += 1;
@@ -255,14 +255,41 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
+    /// What the string says that comes next, if it is short and holds no escape sequence:
+    /// most are like that. Else nothing is read.
+    #[inline]
+    pub(crate) fn short_string(&mut self) -> Option<&'a str> {
+        let (length, _) = scan::short_string(self.bytes, self.position)?;
+        let start = self.position + 1;
+        let text = self.text.get(start..start + length)?;
+        self.position = start + length + 1;
+        Some(text)
+    }
+
     /// Reads any value and gives its span. Uses no recursion.
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Error> {
         let start = scan::space(self.bytes, self.position);
-        self.position = match self.known_end(start).or_else(|| self.plain_end(start)) {
-            Some(end) => end,
-            None => self.end_of_value(start)?,
-        };
+        self.position = self.end_from(start)?;
         Ok(start..self.position)
+    }
+
+    /// Where the value ends that begins here.
+    fn end_from(&mut self, start: usize) -> Result<usize, Error> {
+        let portable = self.profile.portable_scalars;
+        if let Some(end) = self.known_end(start) {
+            return Ok(end);
+        }
+        match self.bytes.get(start) {
+            Some(b'{' | b'[') => match self.plain_end(start) {
+                Some(end) => Ok(end),
+                None => self.end_of_value(start),
+            },
+            Some(b'"') => {
+                let text = scan::string(self.bytes, start + 1, portable)?;
+                Ok(text.end + 1)
+            }
+            _ => scan::scalar(self.bytes, start, portable),
+        }
     }
 
     /// Where the value ends that begins here, if it was read before. That is asked of every
@@ -320,7 +347,10 @@ impl<'a> Reader<'a> {
         let mut outer: SmallVec<[Container; 16]> = SmallVec::new();
         loop {
             if let Container::Object { first_key } = container {
-                (_, at) = self.key_at(at, first_key)?;
+                at = match self.short_key_at(at, first_key) {
+                    Some(length) => at + length + 3,
+                    None => self.any_key_at(at, first_key)?.1,
+                };
             }
             at = scan::space(bytes, at);
             match bytes.get(at) {
@@ -332,7 +362,7 @@ impl<'a> Reader<'a> {
                     at = self.enter(at)?;
                     outer.push(container);
                     container = Container::Object {
-                        first_key: self.keys.len(),
+                        first_key: self.names.len(),
                     };
                     at = scan::space(bytes, at);
                     if bytes.get(at) != Some(&b'}') {
@@ -445,6 +475,7 @@ impl<'a> Reader<'a> {
 
     /// After an item or member: whether another follows. Consumes the comma or
     /// the closing bracket.
+    #[inline]
     fn another(&mut self, closing: u8) -> Result<bool, Error> {
         self.skip_space();
         match self.byte() {
@@ -461,16 +492,62 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a member name and its colon. `first_key` is where the names of
-    /// this object begin in `self.keys`.
+    /// this object begin among those that are remembered.
+    #[inline]
     fn key(&mut self, first_key: usize) -> Result<Text, Error> {
-        let (text, end) = self.key_at(self.position, first_key)?;
+        match self.short_key(first_key) {
+            Some(length) => {
+                let end = self.position.saturating_sub(2);
+                Ok(Text {
+                    start: end.saturating_sub(length),
+                    end,
+                    escaped: false,
+                })
+            }
+            None => self.any_key(first_key),
+        }
+    }
+
+    /// Reads a name and its colon if they are as they mostly are, and tells how long the
+    /// name is; else nothing is read.
+    #[inline(never)]
+    fn short_key(&mut self, first_key: usize) -> Option<usize> {
+        let length = self.short_key_at(self.position, first_key)?;
+        self.position += length + 3;
+        Some(length)
+    }
+
+    #[inline(never)]
+    fn any_key(&mut self, first_key: usize) -> Result<Text, Error> {
+        let (text, end) = self.any_key_at(self.position, first_key)?;
         self.position = end;
         Ok(text)
     }
 
-    /// The same from here. Gives what follows the colon, too.
+    /// How long the name is that begins here, if it is short and its colon follows it.
     #[inline(always)]
-    fn key_at(&mut self, at: usize, first_key: usize) -> Result<(Text, usize), Error> {
+    fn short_key_at(&mut self, at: usize, first_key: usize) -> Option<usize> {
+        let (length, b':') = scan::short_string(self.bytes, at)? else {
+            return None;
+        };
+        if self.profile.unique_keys {
+            if self.names.len().saturating_sub(first_key) >= self.profile.max_keys {
+                return None;
+            }
+            let start = at + 1;
+            let text = Text {
+                start,
+                end: start + length,
+                escaped: false,
+            };
+            self.names.remember(self.bytes, text, first_key);
+        }
+        Some(length)
+    }
+
+    /// Any name that begins here, and what follows its colon.
+    #[inline(always)]
+    fn any_key_at(&mut self, at: usize, first_key: usize) -> Result<(Text, usize), Error> {
         let bytes = self.bytes;
         let at = scan::space(bytes, at);
         if bytes.get(at) != Some(&b'"') {
@@ -480,10 +557,10 @@ impl<'a> Reader<'a> {
         let text = scan::string(bytes, at + 1, portable)?;
         let end = text.end + 1;
         if self.profile.unique_keys {
-            if self.keys.len().saturating_sub(first_key) >= self.profile.max_keys {
+            if self.names.len().saturating_sub(first_key) >= self.profile.max_keys {
                 return Err(Error::new(ErrorKind::TooManyKeys, end));
             }
-            self.keys.push(Key::new(bytes, text));
+            self.names.remember(bytes, text, first_key);
         }
         let colon = scan::space(bytes, end);
         match bytes.get(colon) {
@@ -493,16 +570,15 @@ impl<'a> Reader<'a> {
     }
 
     /// Checks the names of an object that has just ended, and forgets them.
+    #[inline]
     fn close_object(&mut self, first_key: usize) -> Result<(), Error> {
-        if self.profile.unique_keys {
-            let (bytes, text) = (self.bytes, self.text);
-            let names = self.keys.get_mut(first_key..).unwrap_or_default();
-            if let Some(duplicate) = find_duplicate(bytes, text, names) {
-                return Err(Error::new(ErrorKind::DuplicateKey, duplicate.start));
-            }
-            self.keys.truncate(first_key);
+        if !self.profile.unique_keys {
+            return Ok(());
         }
-        Ok(())
+        match self.names.forget(self.bytes, self.text, first_key) {
+            Some(twice) => Err(Error::new(ErrorKind::DuplicateKey, twice.start)),
+            None => Ok(()),
+        }
     }
 }
 

@@ -36,51 +36,60 @@ pub(super) fn unexpected(bytes: &[u8], at: usize) -> Error {
 #[inline]
 pub(super) fn string(bytes: &[u8], start: usize, portable: bool) -> Result<Text, Error> {
     // Names are short.
-    let end = match bytes.get(start..).and_then(special_in_next) {
+    let plain_end = match bytes.get(start..).and_then(special_in_next) {
         Some(length) => start + length,
         None => plain_run(bytes, start),
     };
-    if bytes.get(end) == Some(&b'"') {
-        return Ok(Text {
-            start,
-            end,
-            escaped: false,
-        });
-    }
-    rest_of_string(bytes, start, end, portable)
-}
-
-/// The same from the first byte that is neither plain nor the quote at the end.
-#[inline(never)]
-fn rest_of_string(bytes: &[u8], start: usize, at: usize, portable: bool) -> Result<Text, Error> {
-    let end = closing_quote(bytes, at, portable)?;
+    let escaped = bytes.get(plain_end) != Some(&b'"');
+    let end = match escaped {
+        false => plain_end,
+        true => closing_quote(bytes, plain_end, portable)?,
+    };
     Ok(Text {
         start,
         end,
-        escaped: true,
+        escaped,
     })
+}
+
+/// How long the string is that this quote opens, and what follows it, if both are plain to
+/// see: it holds no escape sequence and at most sixteen bytes.
+#[inline(always)]
+pub(super) fn short_string(bytes: &[u8], quote: usize) -> Option<(usize, u8)> {
+    let [first, behind @ ..] = bytes.get(quote..)?.first_chunk::<19>()?;
+    let special = special(*behind.first_chunk()?).unsigned_abs() | 1 << 16;
+    let length = special.trailing_zeros() as usize;
+    let [last, follows] = behind.get(length..)?.first_chunk()?;
+    (*first == b'"' && *last == b'"').then_some((length, *follows))
 }
 
 /// The quote that ends a string, from somewhere in it that is not within an escape
 /// sequence.
-fn closing_quote(bytes: &[u8], mut at: usize, portable: bool) -> Result<usize, Error> {
+#[inline(never)]
+pub(super) fn closing_quote(
+    bytes: &[u8],
+    mut at: usize,
+    portable: bool,
+) -> Result<usize, Error> {
     // Where there is one escape sequence there are many: all in a block are found at once.
-    'block: while let Some(mut special) = bytes.get(at..).and_then(special_in_block) {
-        let mut next = at + BLOCK;
+    while let Some((start, block)) = block_with(bytes, at) {
+        let mut special = special_in_block(block) & u64::MAX << (at - start);
+        at = start + BLOCK;
         while special != 0 {
             let bit = special.trailing_zeros() as usize;
-            if !is_short_escape(bytes, at + bit) {
-                at = match behind_special(bytes, at + bit, portable)? {
-                    Some(end) => end,
-                    None => return Ok(at + bit),
-                };
-                continue 'block;
+            let end = match is_short_escape(block, bit) {
+                true => bit + 2,
+                false => match behind_special(bytes, start + bit, portable)? {
+                    Some(end) => end - start,
+                    None => return Ok(start + bit),
+                },
+            };
+            if end >= BLOCK {
+                at = start + end;
+                break;
             }
-            let end = bit + 2;
             special &= u64::MAX << end;
-            next = next.max(at + end);
         }
-        at = next;
     }
     loop {
         at = plain_run(bytes, at);
@@ -91,10 +100,19 @@ fn closing_quote(bytes: &[u8], mut at: usize, portable: bool) -> Result<usize, E
     }
 }
 
+/// The block that begins here, or the last one if this is in it, and where it begins. It
+/// is followed by one more byte.
+#[inline(always)]
+fn block_with(bytes: &[u8], at: usize) -> Option<(usize, &[u8; BLOCK + 1])> {
+    let start = at.min(bytes.len().checked_sub(BLOCK + 1)?);
+    let block = bytes.get(start..)?.first_chunk()?;
+    (at - start < BLOCK).then_some((start, block))
+}
+
 /// Whether an escape sequence of two bytes begins here.
-#[inline]
-fn is_short_escape(bytes: &[u8], at: usize) -> bool {
-    match bytes.get(at..).and_then(<[u8]>::first_chunk) {
+#[inline(always)]
+fn is_short_escape(block: &[u8; BLOCK + 1], at: usize) -> bool {
+    match block.get(at..).and_then(<[u8]>::first_chunk) {
         Some([b'\\', letter]) => STANDS_ALONE.get(usize::from(*letter)) == Some(&true),
         _ => false,
     }
@@ -151,15 +169,20 @@ pub(super) fn special_in_next(rest: &[u8]) -> Option<usize> {
 }
 
 /// Bytes that are looked at together.
-const BLOCK: usize = 32;
+pub(super) const BLOCK: usize = 64;
 
-/// A bit for each byte of the next block that needs attention, if there are so many.
-#[inline]
-fn special_in_block(rest: &[u8]) -> Option<u64> {
-    let (low, rest) = rest.split_first_chunk()?;
-    let high = rest.first_chunk()?;
-    let bits = |chunk: &[u8; 16]| u64::from(special(*chunk).unsigned_abs());
-    Some(bits(low) | bits(high) << 16)
+/// A bit for each byte of a block that needs attention inside a string. What follows the
+/// block does not count.
+#[inline(always)]
+pub(super) fn special_in_block<const N: usize>(block: &[u8; N]) -> u64 {
+    let mut bits = 0;
+    for (index, sixteen) in block.chunks_exact(16).take(BLOCK / 16).enumerate() {
+        let special = sixteen
+            .first_chunk()
+            .map_or(0, |sixteen| special(*sixteen));
+        bits |= u64::from(special.unsigned_abs()) << (16 * index);
+    }
+    bits
 }
 
 /// A bit for each byte that needs attention inside a string.

@@ -2,13 +2,10 @@
 
 use std::num::NonZeroU64;
 
-use super::super::scan;
+use super::super::scan::{self, BLOCK, special_in_block};
 
-/// How many bytes are looked at at once.
-const LENGTH: usize = 64;
-
-/// With what can follow the last of them that counts.
-const REACH: usize = LENGTH + 3;
+/// How many bytes are looked at at once, with what can follow the last of them that counts.
+const REACH: usize = BLOCK + 3;
 
 /// A piece of the text, with a bit for each byte that needs attention inside a string and
 /// was not passed yet.
@@ -86,7 +83,8 @@ impl<'t> Piece<'t> {
             None => quote + 1,
         };
         self.special = 0;
-        Some(Closing::new(text, far(text, from, portable)?))
+        let at = scan::closing_quote(text, from, portable).ok()?;
+        Some(Closing::new(text, at))
     }
 
     /// The same if the string holds no escape sequence.
@@ -114,7 +112,7 @@ impl<'t> Piece<'t> {
     /// The first of these, which is passed by that.
     #[inline(always)]
     fn first_of(&mut self, special: u64) -> Option<Closing> {
-        let length = NonZeroU64::new(special)?.trailing_zeros() as usize % LENGTH;
+        let length = NonZeroU64::new(special)?.trailing_zeros() as usize % BLOCK;
         self.special = without_lowest(special);
         let four = self.bytes.get(length..)?.first_chunk()?;
         Some(Closing {
@@ -127,7 +125,7 @@ impl<'t> Piece<'t> {
     #[inline(always)]
     fn from(text: &'t [u8], start: usize) -> Option<Self> {
         if let Some(bytes) = text.get(start..)?.first_chunk() {
-            let special = special(bytes);
+            let special = special_in_block(bytes);
             return Some(Self {
                 start,
                 bytes,
@@ -135,7 +133,7 @@ impl<'t> Piece<'t> {
             });
         }
         let last = text.len().checked_sub(REACH)?;
-        let passed = start.checked_sub(last).filter(|passed| *passed < LENGTH)?;
+        let passed = start.checked_sub(last).filter(|passed| *passed < BLOCK)?;
         let bytes = text.last_chunk()?;
         Some(Self {
             start: last,
@@ -145,38 +143,12 @@ impl<'t> Piece<'t> {
     }
 }
 
-/// Where a string closes, from any byte of it but the inside of an escape sequence.
-#[inline(never)]
-fn far(text: &[u8], mut at: usize, portable: bool) -> Option<usize> {
-    loop {
-        at = scan::plain_run(text, at);
-        match *text.get(at)? {
-            b'"' => return Some(at),
-            b'\\' => at = scan::escape(text, at, portable).ok()?,
-            _ => return None,
-        }
-    }
-}
-
 #[inline(never)]
 fn special_of_last(bytes: &[u8; REACH]) -> u64 {
-    special(bytes)
+    special_in_block(bytes)
 }
 
 #[inline(always)]
 fn without_lowest(bits: u64) -> u64 {
     bits & bits.wrapping_sub(1)
-}
-
-/// A bit for each byte that needs attention inside a string.
-#[inline(always)]
-fn special(bytes: &[u8; REACH]) -> u64 {
-    let mut bits = 0;
-    for (index, sixteen) in bytes.chunks_exact(16).take(LENGTH / 16).enumerate() {
-        let special = sixteen
-            .first_chunk()
-            .map_or(0, |sixteen| scan::special(*sixteen));
-        bits |= u64::from(special.unsigned_abs()) << (16 * index);
-    }
-    bits
 }

@@ -1,143 +1,194 @@
 //! Finds the names that an object has twice.
 
-use smallvec::SmallVec;
-
+use super::scan;
 use super::string::{Text, unescape};
 
-/// Objects with more keys than this are sorted to find duplicates; below,
-/// comparing every pair is faster.
-const FEW_KEYS: usize = 12;
+/// Names that are compared with each other when they are met, which is faster than to sort
+/// them as long as there are no more.
+const FEW: usize = 16;
 
 /// The names of the objects that are open, each behind those of the object around it.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
-    all: SmallVec<[Key; 24]>,
+    /// The first of them.
+    near: [Key; FEW],
+    /// Those behind them.
+    far: Vec<Key>,
+    /// How many there are in all.
+    count: usize,
+    /// How many one object may have, but for a few that it always may.
+    most: usize,
     /// Whether one may stand there twice: they are looked at more closely at the ends of
     /// their objects. It seldom is, so that this need not be known of each object.
     is_doubtful: bool,
 }
 
 /// A member name that is remembered while its object is open.
-#[derive(Clone, Copy, Debug)]
-struct Key {
-    text: Text,
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Key {
     /// What is the same of the same names, so that most comparisons are one of integers.
     mark: u64,
+    start: usize,
+}
+
+impl Key {
+    pub(super) fn new(bytes: &[u8], text: Text) -> Self {
+        let raw = bytes.get(text.start..text.end).unwrap_or_default();
+        Self {
+            mark: mark(raw),
+            start: text.start,
+        }
+    }
+
+    /// The same of a name of at most sixteen bytes, and what stands from its first byte on.
+    #[inline(always)]
+    pub(super) fn short(start: usize, length: usize, from_first: &[u8; 18]) -> Self {
+        let first = from_first.first_chunk().map_or(0, word);
+        let last = from_first.get(length.wrapping_sub(8)..);
+        let mark = match last.and_then(<[u8]>::first_chunk) {
+            Some(last) => mark_of_words(first, word(last)),
+            None => first & !(u64::MAX << (length % 8 * 8)),
+        };
+        Self { mark, start }
+    }
+}
+
+/// The first eight bytes of a name, padded with zeros, and of a longer one the last as well.
+fn mark(name: &[u8]) -> u64 {
+    match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => mark_of_words(word(first), word(last)),
+        _ => {
+            let bytes = name.iter().rev();
+            bytes.fold(0, |mark, byte| mark << 8 | u64::from(*byte))
+        }
+    }
+}
+
+#[inline(always)]
+fn mark_of_words(first: u64, last: u64) -> u64 {
+    first ^ last.rotate_left(20)
+}
+
+#[inline(always)]
+fn word(bytes: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*bytes)
 }
 
 impl Names {
-    pub(super) const fn new() -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self {
-            all: SmallVec::new_const(),
+            near: [Key::default(); FEW],
+            far: Vec::new(),
+            count: 0,
+            most,
             is_doubtful: false,
         }
     }
 
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.all.len()
+    #[inline(always)]
+    pub(super) fn count(&self) -> usize {
+        self.count
     }
 
-    /// Remembers one of the object whose names begin at `first`.
+    /// Remembers one of the object whose names begin at `first`, unless there are too many.
     #[inline(always)]
-    pub(super) fn remember(&mut self, bytes: &[u8], text: Text, first: usize) {
-        let mark = mark(bytes, text);
-        let others = self.all.get(first..).unwrap_or_default();
-        let is_seen = others.iter().take(FEW_KEYS).any(|one| one.mark == mark);
-        self.is_doubtful |= is_seen | text.escaped;
-        self.all.push(Key { text, mark });
+    pub(super) fn remember(&mut self, key: Key, first: usize) -> bool {
+        let count = self.count;
+        let Some((others, [place, ..])) = self.near.split_at_mut_checked(count) else {
+            return self.remember_far(key, first);
+        };
+        for other in others.get(first..).unwrap_or_default() {
+            if other.mark == key.mark {
+                self.is_doubtful = true;
+                break;
+            }
+        }
+        *place = key;
+        self.count = count + 1;
+        true
+    }
+
+    #[inline(never)]
+    fn remember_far(&mut self, key: Key, first: usize) -> bool {
+        let others = self.count.saturating_sub(first);
+        if others >= self.most.max(FEW) {
+            return false;
+        }
+        if others < FEW {
+            let is_seen = self.from(first).any(|other| other.mark == key.mark);
+            self.is_doubtful |= is_seen;
+        }
+        self.far.push(key);
+        self.count += 1;
+        true
+    }
+
+    /// What was remembered last holds escape sequences.
+    #[cold]
+    pub(super) fn note_escaped(&mut self) {
+        self.is_doubtful = true;
+    }
+
+    /// Those from the `first` on.
+    fn from(&self, first: usize) -> impl Iterator<Item = &Key> {
+        let near = self.near.get(first..self.count.min(FEW));
+        let far = self.far.get(first.saturating_sub(FEW)..);
+        let near = near.unwrap_or_default().iter();
+        near.chain(far.unwrap_or_default())
     }
 
     /// Forgets those from the `first` on, which are those of an object that has ended, and
     /// gives one that stands there twice.
-    #[inline]
-    pub(super) fn forget(&mut self, bytes: &[u8], text: &str, first: usize) -> Option<Text> {
-        let count = self.all.len().saturating_sub(first);
-        let twice = match self.is_doubtful || count > FEW_KEYS {
-            true => self.find_duplicate(bytes, text, first),
-            false => None,
-        };
-        self.all.truncate(first);
-        twice
+    #[inline(always)]
+    pub(super) fn forget(&mut self, text: &str, first: usize) -> Option<Text> {
+        if self.is_doubtful || self.count > FEW {
+            return self.forget_doubtful(text, first);
+        }
+        self.count = first;
+        None
     }
 
     #[inline(never)]
-    fn find_duplicate(&mut self, bytes: &[u8], text: &str, first: usize) -> Option<Text> {
-        let names = self.all.get_mut(first..).unwrap_or_default();
-        find_duplicate(bytes, text, names)
+    fn forget_doubtful(&mut self, text: &str, first: usize) -> Option<Text> {
+        let twice = match self.is_doubtful || self.count.saturating_sub(first) > FEW {
+            true => find_duplicate(text, self.from(first)),
+            false => None,
+        };
+        self.count = first;
+        self.far.truncate(first.saturating_sub(FEW));
+        twice
     }
 }
 
-/// A name that stands twice among `keys`. Sorts them when there are many.
-fn find_duplicate(bytes: &[u8], text: &str, keys: &mut [Key]) -> Option<Text> {
-    if keys.iter().any(|key| key.text.escaped) {
-        return find_escaped_duplicate(text, keys);
+/// A name that stands twice among these.
+fn find_duplicate<'k>(text: &str, keys: impl Iterator<Item = &'k Key>) -> Option<Text> {
+    let bytes = text.as_bytes();
+    // They were read before.
+    let name = |key: &Key| Some((key.mark, scan::string(bytes, key.start, false).ok()?));
+    let mut names: Vec<(u64, Text)> = keys.filter_map(name).collect();
+    if names.iter().any(|(_, name)| name.escaped) {
+        return find_escaped_duplicate(text, &names);
     }
-    let raw = |key: &Key| bytes.get(key.text.start..key.text.end);
-    let same = |one: &Key, other: &Key| {
-        one.mark == other.mark && one.text.len() == other.text.len() && raw(one) == raw(other)
-    };
-    if keys.len() <= FEW_KEYS {
-        let mut rest = &*keys;
-        while let Some((key, others)) = rest.split_first() {
-            if let Some(duplicate) = others.iter().find(|other| same(key, other)) {
-                return Some(duplicate.text);
-            }
-            rest = others;
-        }
-        return None;
-    }
-    keys.sort_unstable_by(|one, other| {
-        (one.mark, one.text.len())
-            .cmp(&(other.mark, other.text.len()))
+    let raw = |name: &Text| bytes.get(name.start..name.end);
+    names.sort_unstable_by(|(mark, one), (other_mark, other)| {
+        (mark, one.len())
+            .cmp(&(other_mark, other.len()))
             .then_with(|| raw(one).cmp(&raw(other)))
     });
-    keys.iter()
-        .zip(keys.iter().skip(1))
-        .find(|(one, other)| same(one, other))
-        .map(|(_, other)| other.text)
+    let mut pairs = names.iter().zip(names.iter().skip(1));
+    let twice = pairs.find(|((_, one), (_, other))| raw(one) == raw(other));
+    twice.map(|(_, (_, other))| *other)
 }
 
 /// Names that hold escape sequences are compared by what they say.
-fn find_escaped_duplicate(text: &str, keys: &[Key]) -> Option<Text> {
-    let mut names: Vec<(String, Text)> = keys
-        .iter()
-        .map(|key| {
-            let raw = text.get(key.text.start..key.text.end).unwrap_or_default();
-            (unescape(raw), key.text)
-        })
-        .collect();
-    names.sort_unstable_by(|one, other| one.0.cmp(&other.0));
-    names
-        .iter()
-        .zip(names.iter().skip(1))
-        .find(|(one, other)| one.0 == other.0)
-        .map(|(_, other)| other.1)
-}
-
-/// The first eight bytes of a string, padded with zeros, and of a longer one the last
-/// eight as well.
-#[inline(always)]
-fn mark(bytes: &[u8], text: Text) -> u64 {
-    let word = |start: usize| {
-        let word = bytes.get(start..).and_then(<[u8]>::first_chunk);
-        word.map(|word| u64::from_le_bytes(*word))
+fn find_escaped_duplicate(text: &str, names: &[(u64, Text)]) -> Option<Text> {
+    let said = |(_, name): &(u64, Text)| {
+        let raw = text.get(name.start..name.end).unwrap_or_default();
+        (unescape(raw), *name)
     };
-    match (word(text.start), text.len()) {
-        (Some(first), length @ 0..8) => first & !(u64::MAX << (length * 8)),
-        (Some(first), _) => {
-            let last = word(text.end.saturating_sub(8)).unwrap_or_default();
-            first ^ last.rotate_left(20)
-        }
-        (None, _) => padded(bytes.get(text.start..text.end).unwrap_or_default()),
-    }
-}
-
-#[cold]
-fn padded(raw: &[u8]) -> u64 {
-    let mut padded = [0; 8];
-    for (to, from) in padded.iter_mut().zip(raw) {
-        *to = *from;
-    }
-    u64::from_le_bytes(padded)
+    let mut names: Vec<(String, Text)> = names.iter().map(said).collect();
+    names.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    let mut pairs = names.iter().zip(names.iter().skip(1));
+    let twice = pairs.find(|(one, other)| one.0 == other.0);
+    twice.map(|(_, other)| other.1)
 }

@@ -232,7 +232,7 @@ fn behind_name(bytes: &[u8], name: Closing) -> Option<usize> {
 #[inline(always)]
 fn scalar(bytes: &[u8], at: usize, first: u8, portable: bool) -> Option<usize> {
     match first {
-        b'1'..=b'9' => integer(bytes, at).or_else(|| scan::scalar(bytes, at, portable).ok()),
+        b'1'..=b'9' => scan::integer(bytes, at).or_else(|| scan::scalar(bytes, at, portable).ok()),
         b't' => word(bytes, at, b"true"),
         b'f' => word(bytes, at, b"false"),
         b'n' => word(bytes, at, b"null"),
@@ -244,16 +244,4 @@ fn scalar(bytes: &[u8], at: usize, first: u8, portable: bool) -> Option<usize> {
 fn word<const N: usize>(bytes: &[u8], at: usize, word: &[u8; N]) -> Option<usize> {
     let written = bytes.get(at..)?.first_chunk::<N>()?;
     (written == word).then_some(at + N)
-}
-
-/// The end of a short integer that begins with this digit, and not with a zero.
-#[inline(always)]
-fn integer(bytes: &[u8], at: usize) -> Option<usize> {
-    const LONGEST: usize = 20;
-    let digits = bytes.get(at..)?.iter().take(LONGEST);
-    let length = digits.take_while(|byte| byte.is_ascii_digit()).count();
-    let end = at + length;
-    let follows = *bytes.get(end)?;
-    let goes_on = follows.is_ascii_digit() || matches!(follows, b'.' | b'e' | b'E');
-    (!goes_on).then_some(end)
 }

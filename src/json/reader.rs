@@ -7,7 +7,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::error::{Error, ErrorKind};
-use super::keys::Names;
+use super::keys::{Key, Names};
 use super::string::{Text, unescape};
 use super::{plain, scan};
 
@@ -16,7 +16,7 @@ use super::{plain, scan};
 pub(crate) struct Profile {
     /// Objects and arrays that may be open at once.
     max_depth: u32,
-    /// Members of one object.
+    /// Members of one object; a few are always tolerated.
     max_keys: usize,
     /// Refuses two members of the same name in one object.
     unique_keys: bool,
@@ -94,7 +94,8 @@ pub(crate) struct Reader<'a> {
     position: usize,
     depth: u32,
     profile: Profile,
-    names: Names,
+    /// Those of the objects that are open, if none may stand there twice.
+    names: Option<Names>,
     /// Where values stand that were read before and are not read again, in their order.
     long_values: &'a [Range<usize>],
 }
@@ -155,7 +156,7 @@ impl<'a> Reader<'a> {
             position: start,
             depth: 0,
             profile,
-            names: Names::new(),
+            names: profile.unique_keys.then(|| Names::new(profile.max_keys)),
             long_values: &[],
         }
     }
@@ -204,15 +205,45 @@ impl<'a> Reader<'a> {
         &mut self,
         mut member: impl FnMut(&mut Self, Text) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.object_of(|reader, first_key| {
+            let key = reader.key(first_key)?;
+            member(reader, key)
+        })
+    }
+
+    /// The same, where `member` is told what each key says.
+    pub(crate) fn members<E: From<Error>>(
+        &mut self,
+        mut member: impl FnMut(&mut Self, &str) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.object_of(|reader, first_key| {
+            let long;
+            let name = match reader.short_key(first_key) {
+                Some(name) => name,
+                None => {
+                    long = reader.long_name(first_key)?;
+                    &*long
+                }
+            };
+            member(reader, name)
+        })
+    }
+
+    /// Reads an object, of which `member` reads a key and its value. It is told where the
+    /// names of this object begin among those that are remembered.
+    #[inline(always)]
+    fn object_of<E: From<Error>>(
+        &mut self,
+        mut member: impl FnMut(&mut Self, usize) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.open(b'{')?;
-        let first_key = self.names.len();
+        let first_key = self.count_of_names();
         self.skip_space();
         if self.byte() == Some(b'}') {
             self.position += 1;
         } else {
             loop {
-                let key = self.key(first_key)?;
-                member(self, key)?;
+                member(self, first_key)?;
                 if !self.another(b'}')? {
                     break;
                 }
@@ -259,7 +290,15 @@ impl<'a> Reader<'a> {
     /// most are like that. Else nothing is read.
     #[inline]
     pub(crate) fn short_string(&mut self) -> Option<&'a str> {
-        let (length, _) = scan::short_string(self.bytes, self.position)?;
+        let mut padded = None;
+        let (length, _) = scan::short_string(self.bytes, self.position, &mut padded)?;
+        self.short_text(length)
+    }
+
+    /// The text of so many bytes that begins behind this quote, which is read with the
+    /// quote at its end.
+    #[inline(always)]
+    fn short_text(&mut self, length: usize) -> Option<&'a str> {
         let start = self.position + 1;
         let text = self.text.get(start..start + length)?;
         self.position = start + length + 1;
@@ -288,6 +327,10 @@ impl<'a> Reader<'a> {
                 let text = scan::string(self.bytes, start + 1, portable)?;
                 Ok(text.end + 1)
             }
+            Some(b'1'..=b'9') => match scan::integer(self.bytes, start) {
+                Some(end) => Ok(end),
+                None => scan::scalar(self.bytes, start, portable),
+            },
             _ => scan::scalar(self.bytes, start, portable),
         }
     }
@@ -349,7 +392,7 @@ impl<'a> Reader<'a> {
             if let Container::Object { first_key } = container {
                 at = match self.short_key_at(at, first_key) {
                     Some(length) => at + length + 3,
-                    None => self.any_key_at(at, first_key)?.1,
+                    None => self.long_key_at(at, first_key)?.1,
                 };
             }
             at = scan::space(bytes, at);
@@ -362,7 +405,7 @@ impl<'a> Reader<'a> {
                     at = self.enter(at)?;
                     outer.push(container);
                     container = Container::Object {
-                        first_key: self.names.len(),
+                        first_key: self.count_of_names(),
                     };
                     at = scan::space(bytes, at);
                     if bytes.get(at) != Some(&b'}') {
@@ -495,72 +538,78 @@ impl<'a> Reader<'a> {
     /// this object begin among those that are remembered.
     #[inline]
     fn key(&mut self, first_key: usize) -> Result<Text, Error> {
+        let start = self.position + 1;
         match self.short_key(first_key) {
-            Some(length) => {
-                let end = self.position.saturating_sub(2);
-                Ok(Text {
-                    start: end.saturating_sub(length),
-                    end,
-                    escaped: false,
-                })
-            }
-            None => self.any_key(first_key),
+            Some(name) => Ok(Text {
+                start,
+                end: start + name.len(),
+                escaped: false,
+            }),
+            None => self.long_key(first_key),
         }
     }
 
-    /// Reads a name and its colon if they are as they mostly are, and tells how long the
-    /// name is; else nothing is read.
+    /// Reads a member name and its colon if both are as they mostly are; else nothing is
+    /// read.
     #[inline(never)]
-    fn short_key(&mut self, first_key: usize) -> Option<usize> {
+    fn short_key(&mut self, first_key: usize) -> Option<&'a str> {
         let length = self.short_key_at(self.position, first_key)?;
-        self.position += length + 3;
-        Some(length)
+        let name = self.short_text(length);
+        self.position += 1;
+        name
     }
 
     #[inline(never)]
-    fn any_key(&mut self, first_key: usize) -> Result<Text, Error> {
-        let (text, end) = self.any_key_at(self.position, first_key)?;
+    fn long_key(&mut self, first_key: usize) -> Result<Text, Error> {
+        let (text, end) = self.long_key_at(self.position, first_key)?;
         self.position = end;
         Ok(text)
+    }
+
+    #[inline(never)]
+    fn long_name(&mut self, first_key: usize) -> Result<Cow<'a, str>, Error> {
+        let key = self.long_key(first_key)?;
+        Ok(self.decode(key))
     }
 
     /// How long the name is that begins here, if it is short and its colon follows it.
     #[inline(always)]
     fn short_key_at(&mut self, at: usize, first_key: usize) -> Option<usize> {
-        let (length, b':') = scan::short_string(self.bytes, at)? else {
+        let mut padded = None;
+        let (length, from_first) = scan::short_string(self.bytes, at, &mut padded)?;
+        if *from_first.get(length + 1)? != b':' {
             return None;
-        };
-        if self.profile.unique_keys {
-            if self.names.len().saturating_sub(first_key) >= self.profile.max_keys {
+        }
+        if let Some(names) = &mut self.names {
+            let key = Key::short(at + 1, length, from_first);
+            if !names.remember(key, first_key) {
                 return None;
             }
-            let start = at + 1;
-            let text = Text {
-                start,
-                end: start + length,
-                escaped: false,
-            };
-            self.names.remember(self.bytes, text, first_key);
         }
         Some(length)
     }
 
+    fn count_of_names(&self) -> usize {
+        self.names.as_ref().map_or(0, Names::count)
+    }
+
     /// Any name that begins here, and what follows its colon.
     #[inline(always)]
-    fn any_key_at(&mut self, at: usize, first_key: usize) -> Result<(Text, usize), Error> {
+    fn long_key_at(&mut self, at: usize, first_key: usize) -> Result<(Text, usize), Error> {
         let bytes = self.bytes;
         let at = scan::space(bytes, at);
         if bytes.get(at) != Some(&b'"') {
             return Err(scan::unexpected(bytes, at));
         }
-        let portable = self.profile.portable_scalars;
-        let text = scan::string(bytes, at + 1, portable)?;
+        let text = scan::string(bytes, at + 1, self.profile.portable_scalars)?;
         let end = text.end + 1;
-        if self.profile.unique_keys {
-            if self.names.len().saturating_sub(first_key) >= self.profile.max_keys {
+        if let Some(names) = &mut self.names {
+            if !names.remember(Key::new(bytes, text), first_key) {
                 return Err(Error::new(ErrorKind::TooManyKeys, end));
             }
-            self.names.remember(bytes, text, first_key);
+            if text.escaped {
+                names.note_escaped();
+            }
         }
         let colon = scan::space(bytes, end);
         match bytes.get(colon) {
@@ -572,10 +621,9 @@ impl<'a> Reader<'a> {
     /// Checks the names of an object that has just ended, and forgets them.
     #[inline]
     fn close_object(&mut self, first_key: usize) -> Result<(), Error> {
-        if !self.profile.unique_keys {
-            return Ok(());
-        }
-        match self.names.forget(self.bytes, self.text, first_key) {
+        let text = self.text;
+        let names = self.names.as_mut();
+        match names.and_then(|names| names.forget(text, first_key)) {
             Some(twice) => Err(Error::new(ErrorKind::DuplicateKey, twice.start)),
             None => Ok(()),
         }

@@ -52,15 +52,39 @@ pub(super) fn string(bytes: &[u8], start: usize, portable: bool) -> Result<Text,
     })
 }
 
-/// How long the string is that this quote opens, and what follows it, if both are plain to
-/// see: it holds no escape sequence and at most sixteen bytes.
+/// What is looked at of a short string: its quote, sixteen bytes, the quote at its end and
+/// one more byte.
+const WINDOW: usize = 19;
+
+/// How long the string is that this quote opens, and what stands from its first byte on,
+/// if that is plain to see: it holds no escape sequence and at most sixteen bytes. Behind
+/// those there is its closing quote and one more byte, which is zero behind the text.
+/// `padded` is only a place to put the end of the text in.
 #[inline(always)]
-pub(super) fn short_string(bytes: &[u8], quote: usize) -> Option<(usize, u8)> {
-    let [first, behind @ ..] = bytes.get(quote..)?.first_chunk::<19>()?;
-    let special = special(*behind.first_chunk()?).unsigned_abs() | 1 << 16;
+pub(super) fn short_string<'b>(
+    bytes: &'b [u8],
+    quote: usize,
+    padded: &'b mut Option<[u8; WINDOW]>,
+) -> Option<(usize, &'b [u8; WINDOW - 1])> {
+    let rest = bytes.get(quote..)?;
+    let window = match rest.first_chunk() {
+        Some(window) => window,
+        None => padded.insert(with_zeros(rest)),
+    };
+    let ([opening], inside) = window.split_first_chunk()?;
+    let special = special(*inside.first_chunk()?).unsigned_abs() | 1 << 16;
     let length = special.trailing_zeros() as usize;
-    let [last, follows] = behind.get(length..)?.first_chunk()?;
-    (*first == b'"' && *last == b'"').then_some((length, *follows))
+    let is_string = *opening == b'"' && *inside.get(length)? == b'"';
+    Some((length, inside.first_chunk()?)).filter(|_| is_string)
+}
+
+#[inline(never)]
+fn with_zeros(rest: &[u8]) -> [u8; WINDOW] {
+    let mut padded = [0; WINDOW];
+    if let Some(place) = padded.get_mut(..rest.len()) {
+        place.copy_from_slice(rest);
+    }
+    padded
 }
 
 /// The quote that ends a string, from somewhere in it that is not within an escape
@@ -239,6 +263,18 @@ fn code_unit(bytes: &[u8], start: usize) -> Option<u32> {
     digits.iter().try_fold(0, |unit, &digit| {
         Some(unit << 4 | char::from(digit).to_digit(16)?)
     })
+}
+
+/// The end of a short integer that begins with this digit, and not with a zero.
+#[inline(always)]
+pub(super) fn integer(bytes: &[u8], at: usize) -> Option<usize> {
+    const LONGEST: usize = 20;
+    let digits = bytes.get(at..)?.iter().take(LONGEST);
+    let length = digits.take_while(|byte| byte.is_ascii_digit()).count();
+    let end = at + length;
+    let follows = *bytes.get(end)?;
+    let goes_on = follows.is_ascii_digit() || matches!(follows, b'.' | b'e' | b'E');
+    (!goes_on).then_some(end)
 }
 
 /// A number, `true`, `false` or `null`. Numbers that are infinite as a 64-bit float are

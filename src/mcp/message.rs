@@ -32,7 +32,7 @@ pub(crate) enum Message<'a> {
 }
 
 /// The part that requests and notifications have in common.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Call<'a> {
     pub(crate) method: Cow<'a, str>,
     /// What is known of the method; it is looked up once.
@@ -53,9 +53,10 @@ impl<'a> Message<'a> {
         if reader.kind()? == Kind::Array {
             return Err(Fault::Batch);
         }
-        let message = Self::read(&mut reader)?;
+        let (mut envelope, mut call) = (Envelope::default(), Call::default());
+        envelope.read(&mut reader, &mut call)?;
         reader.finish()?;
-        message
+        envelope.told_of(call)
     }
 
     /// Reads an array of messages, which clients of 2025-03-26 may send.
@@ -64,7 +65,9 @@ impl<'a> Message<'a> {
         let mut messages = Vec::new();
         let mut fault = None;
         reader.array(|reader| {
-            match Self::read(reader)? {
+            let (mut envelope, mut call) = (Envelope::default(), Call::default());
+            envelope.read(reader, &mut call)?;
+            match envelope.told_of(call) {
                 Ok(message) if messages.len() < MOST_IN_BATCH => messages.push(message),
                 Ok(_) => fault = fault.or(Some(Fault::TooManyInBatch)),
                 Err(other) => fault = fault.or(Some(other)),
@@ -78,33 +81,6 @@ impl<'a> Message<'a> {
     /// Whether a body is an array, and so could be a batch.
     pub(crate) fn is_batch(body: &[u8]) -> bool {
         body.trim_ascii_start().starts_with(b"[")
-    }
-
-    /// Reads the value that comes next. A fault in what it says waits until the
-    /// whole text is known to be JSON, so that a syntax error is always reported
-    /// as one.
-    fn read(reader: &mut Reader<'a>) -> Result<Result<Self, Fault>, json::Error> {
-        if reader.kind()? != Kind::Object {
-            reader.skip()?;
-            return Ok(Err(Fault::NotAnObject));
-        }
-        let mut envelope = Envelope::default();
-        let mut fault = None;
-        reader.object(|reader, key| {
-            let key = reader.decode(key);
-            match envelope.member(reader, &key) {
-                Err(Fault::Json(error)) => Err(error),
-                Err(other) => {
-                    fault.get_or_insert(other);
-                    Ok(())
-                }
-                Ok(()) => Ok(()),
-            }
-        })?;
-        Ok(match fault {
-            Some(fault) => Err(fault),
-            None => envelope.classify(),
-        })
     }
 }
 
@@ -183,6 +159,12 @@ impl<'a> Id<'a> {
         if raw.len() > LONGEST_ID {
             return None;
         }
+        // Most are short numbers, which are exact without more ado.
+        if let [b'1'..=b'9', digits @ ..] = raw {
+            if digits.len() < 15 && digits.iter().all(u8::is_ascii_digit) {
+                return Some(Self { raw });
+            }
+        }
         let digits = match raw {
             [b'"', .., b'"'] => return Some(Self { raw }),
             [b'-', digits @ ..] => digits,
@@ -226,21 +208,46 @@ pub(crate) fn said(raw: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// The members of a message as they are met.
+/// The members of a message as they are met, besides what they have of a call.
 #[derive(Debug, Default)]
 struct Envelope<'a> {
+    /// What is wrong with what it says. That waits until the whole text is known to be
+    /// JSON, so that a syntax error is always reported as one.
+    fault: Option<Fault>,
     version: bool,
     id: Option<Id<'a>>,
-    method: Option<Cow<'a, str>>,
-    params: Option<Params<'a>>,
+    has_method: bool,
     result: bool,
     error: bool,
 }
 
 impl<'a> Envelope<'a> {
+    /// Reads the value that comes next.
+    fn read(&mut self, reader: &mut Reader<'a>, call: &mut Call<'a>) -> Result<(), json::Error> {
+        if reader.kind()? != Kind::Object {
+            reader.skip()?;
+            self.fault = Some(Fault::NotAnObject);
+            return Ok(());
+        }
+        reader.members(|reader, key| match self.member(reader, key, call) {
+            Ok(()) => Ok(()),
+            Err(Fault::Json(error)) => Err(error),
+            Err(other) => {
+                self.fault.get_or_insert(other);
+                Ok(())
+            }
+        })
+    }
+
     /// Reads the value of one member. The value is always read to its end,
     /// whether it is right or wrong.
-    fn member(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), Fault> {
+    #[inline(always)]
+    fn member(
+        &mut self,
+        reader: &mut Reader<'a>,
+        key: &str,
+        call: &mut Call<'a>,
+    ) -> Result<(), Fault> {
         match key {
             "jsonrpc" => {
                 self.version = says_two(reader)?;
@@ -253,22 +260,15 @@ impl<'a> Envelope<'a> {
                 self.id = Some(Id::from_raw(reader.raw(&span)).ok_or(Fault::Id)?);
             }
             "method" => {
-                if reader.kind()? != Kind::String {
-                    reader.skip()?;
-                    return Err(Fault::Method);
-                }
-                let text = reader.string()?;
-                if text.len() > LONGEST_METHOD {
-                    return Err(Fault::Method);
-                }
-                self.method = Some(reader.decode(text));
+                call.method = method(reader)?;
+                self.has_method = true;
             }
             "params" => {
                 if reader.kind()? != Kind::Object {
                     reader.skip()?;
                     return Err(Fault::ParamsNotAnObject);
                 }
-                self.params.insert(Params::default()).read(reader)?;
+                call.params.insert(Params::default()).read(reader)?;
             }
             "result" => {
                 reader.skip()?;
@@ -278,14 +278,7 @@ impl<'a> Envelope<'a> {
                 reader.skip()?;
                 self.error = true;
             }
-            _ => {
-                reader.skip()?;
-                return Err(if key::is_look_alike(key) {
-                    Fault::LookAlikeMember
-                } else {
-                    Fault::UnknownMember
-                });
-            }
+            _ => return Err(other_member(reader, key)),
         }
         Ok(())
     }
@@ -293,24 +286,24 @@ impl<'a> Envelope<'a> {
     /// Requests, notifications and responses have exactly the members that
     /// JSON-RPC gives them; a mixture is refused, because servers differ in
     /// what they take it for.
-    fn classify(self) -> Result<Message<'a>, Fault> {
+    #[inline(always)]
+    fn told_of(self, mut call: Call<'a>) -> Result<Message<'a>, Fault> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
         if !self.version {
             return Err(Fault::Version);
         }
         let answered = self.result || self.error;
-        match (self.method, self.id) {
-            (Some(method), id) if !answered => {
-                let call = Call {
-                    known: method::lookup(&method),
-                    method,
-                    params: self.params,
-                };
+        match (self.has_method, self.id) {
+            (true, id) if !answered => {
+                call.known = method::lookup(&call.method);
                 Ok(match id {
                     Some(id) => Message::Request(id, call),
                     None => Message::Notification(call),
                 })
             }
-            (None, Some(_)) if self.result != self.error && self.params.is_none() => {
+            (false, Some(_)) if self.result != self.error && call.params.is_none() => {
                 Ok(Message::Response)
             }
             _ => Err(Fault::Shape),
@@ -318,15 +311,43 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// Reads the value of a member that no message has.
+#[cold]
+fn other_member(reader: &mut Reader<'_>, key: &str) -> Fault {
+    match reader.skip() {
+        Err(error) => error.into(),
+        Ok(_) if key::is_look_alike(key) => Fault::LookAlikeMember,
+        Ok(_) => Fault::UnknownMember,
+    }
+}
+
 /// Whether the value that comes next is the version of JSON-RPC, in whatever
 /// spelling.
 fn says_two(reader: &mut Reader<'_>) -> Result<bool, Fault> {
+    if let Some(text) = reader.short_string() {
+        return Ok(text == "2.0");
+    }
     if reader.kind()? != Kind::String {
         reader.skip()?;
         return Ok(false);
     }
     let text = reader.string()?;
     Ok(reader.decode(text) == "2.0")
+}
+
+fn method<'a>(reader: &mut Reader<'a>) -> Result<Cow<'a, str>, Fault> {
+    if let Some(text) = reader.short_string() {
+        return Ok(Cow::Borrowed(text));
+    }
+    if reader.kind()? != Kind::String {
+        reader.skip()?;
+        return Err(Fault::Method);
+    }
+    let text = reader.string()?;
+    if text.len() > LONGEST_METHOD {
+        return Err(Fault::Method);
+    }
+    Ok(reader.decode(text))
 }
 
 #[cfg(test)]

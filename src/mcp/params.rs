@@ -44,19 +44,25 @@ pub(crate) enum Param {
 /// How many of them are kept as they are written.
 const KEPT: usize = Param::Name as usize;
 
-const PARAMS: [(&str, Param); 11] = [
-    ("name", Param::Name),
-    ("uri", Param::Uri),
-    ("taskId", Param::TaskId),
-    ("arguments", Param::Arguments),
-    ("_meta", Param::Meta),
-    ("cursor", Param::Cursor),
-    ("ref", Param::Ref),
-    ("inputResponses", Param::InputResponses),
-    ("requestState", Param::RequestState),
-    ("notifications", Param::Notifications),
-    ("task", Param::Task),
-];
+impl Param {
+    #[inline(always)]
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "name" => Self::Name,
+            "uri" => Self::Uri,
+            "taskId" => Self::TaskId,
+            "arguments" => Self::Arguments,
+            "_meta" => Self::Meta,
+            "cursor" => Self::Cursor,
+            "ref" => Self::Ref,
+            "inputResponses" => Self::InputResponses,
+            "requestState" => Self::RequestState,
+            "notifications" => Self::Notifications,
+            "task" => Self::Task,
+            _ => return None,
+        })
+    }
+}
 
 /// An object of parameters.
 #[derive(Debug, Default)]
@@ -153,15 +159,12 @@ impl<'a> Params<'a> {
     pub(super) fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), Fault> {
         let mut fault = None;
         let start = reader.position();
-        reader.object(|reader, key| {
-            let key = reader.decode(key);
-            match self.member(reader, &key) {
-                Err(json @ Fault::Json(_)) => Err(json),
-                Err(other) => {
-                    fault.get_or_insert(other);
-                    Ok(())
-                }
-                Ok(()) => Ok(()),
+        reader.members(|reader, key| match self.member(reader, key) {
+            Ok(()) => Ok(()),
+            Err(json @ Fault::Json(_)) => Err(json),
+            Err(other) => {
+                fault.get_or_insert(other);
+                Ok(())
             }
         })?;
         self.raw = reader.raw(&(start..reader.position()));
@@ -202,48 +205,54 @@ impl<'a> Params<'a> {
         &self.long_arguments
     }
 
+    #[inline(always)]
     fn member(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), Fault> {
-        let kind = reader.kind()?;
-        let start = reader.position();
-        let param = PARAMS
-            .iter()
-            .find(|(name, _)| *name == key)
-            .map(|row| row.1);
+        let Some(param) = Param::named(key) else {
+            return self.other_member(reader, key);
+        };
         match param {
-            Some(Param::Name) => self.name = Some(Name::read(reader, LONGEST_NAME)?),
-            Some(Param::Uri) => self.uri = Some(Name::read(reader, LONGEST_URI)?),
-            Some(Param::TaskId) => self.task_id = Some(Name::read(reader, LONGEST_URI)?),
-            Some(Param::Meta) if kind == Kind::Object => self.meta = Meta::read(reader)?,
-            Some(Param::Meta) => {
-                reader.skip()?;
-                return Err(Fault::MetaNotAnObject);
+            Param::Name => self.name = Some(Name::read(reader, LONGEST_NAME)?),
+            Param::Uri => self.uri = Some(Name::read(reader, LONGEST_URI)?),
+            Param::TaskId => self.task_id = Some(Name::read(reader, LONGEST_URI)?),
+            Param::Meta => {
+                if reader.kind()? != Kind::Object {
+                    reader.skip()?;
+                    return Err(Fault::MetaNotAnObject);
+                }
+                self.meta = Meta::read(reader)?;
             }
-            Some(Param::Ref) => self.reference = Some(Reference::read(reader)?),
-            Some(Param::Notifications) => {
+            Param::Ref => self.reference = Some(Reference::read(reader)?),
+            Param::Notifications => {
                 self.subscriptions = Some(Subscriptions::read(reader)?.into());
             }
-            Some(Param::Arguments) if kind == Kind::Object => self.read_arguments(reader)?,
-            Some(
-                Param::Arguments
-                | Param::Cursor
-                | Param::InputResponses
-                | Param::RequestState
-                | Param::Task,
-            ) => {
-                reader.skip()?;
+            Param::Cursor => drop(reader.skip()?),
+            Param::Arguments | Param::InputResponses | Param::RequestState | Param::Task => {
+                let kind = reader.kind()?;
+                let start = reader.position();
+                match (param, kind) {
+                    (Param::Arguments, Kind::Object) => self.read_arguments(reader)?,
+                    _ => drop(reader.skip()?),
+                }
+                if let Some(span) = self.spans.get_mut(param as usize) {
+                    *span = Some(reader.raw(&(start..reader.position())));
+                }
             }
-            None if key == "clientInfo" => self.client_info = client_info(reader)?,
-            None if key == "capabilities" => self.capabilities = Capabilities::read(reader)?,
-            None => {
+        }
+        Ok(())
+    }
+
+    /// Reads the value of a member that only `initialize` has, or that means nothing.
+    #[inline(never)]
+    fn other_member(&mut self, reader: &mut Reader<'a>, key: &str) -> Result<(), Fault> {
+        match key {
+            "clientInfo" => self.client_info = client_info(reader)?,
+            "capabilities" => self.capabilities = Capabilities::read(reader)?,
+            _ => {
                 reader.skip()?;
                 if key::is_look_alike(key) {
                     return Err(Fault::LookAlikeMember);
                 }
             }
-        }
-        let span = param.and_then(|param| self.spans.get_mut(param as usize));
-        if let Some(span) = span {
-            *span = Some(reader.raw(&(start..reader.position())));
         }
         Ok(())
     }
@@ -268,6 +277,9 @@ impl<'a> Params<'a> {
 
 impl<'a> Name<'a> {
     fn read(reader: &mut Reader<'a>, longest: usize) -> Result<Self, Fault> {
+        if let Some(text) = reader.short_string() {
+            return Ok(Self::Text(Cow::Borrowed(text)));
+        }
         if reader.kind()? != Kind::String {
             reader.skip()?;
             return Ok(Self::Unreadable);
@@ -285,8 +297,8 @@ impl<'a> Meta<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
         let mut meta = Self::default();
         let mut look_alike = false;
-        reader.object(|reader, key| {
-            match &*reader.decode(key) {
+        reader.members(|reader, key| {
+            match key {
                 "io.modelcontextprotocol/protocolVersion" => {
                     meta.protocol_version = Some(Name::read(reader, LONGEST_NAME)?);
                 }
@@ -375,16 +387,13 @@ fn each_object_in<'a>(
 /// Reads the members of an object.
 fn each_in<'a>(
     reader: &mut Reader<'a>,
-    mut member: impl FnMut(&mut Reader<'a>, &str) -> Result<(), Fault>,
+    member: impl FnMut(&mut Reader<'a>, &str) -> Result<(), Fault>,
 ) -> Result<(), Fault> {
     if reader.kind()? != Kind::Object {
         reader.skip()?;
         return Ok(());
     }
-    reader.object(|reader, key| {
-        let key = reader.decode(key);
-        member(reader, &key)
-    })
+    reader.members(member)
 }
 
 impl<'a> Reference<'a> {
@@ -395,8 +404,8 @@ impl<'a> Reference<'a> {
         }
         let (mut kind, mut name, mut uri) = (None, None, None);
         let mut look_alike = false;
-        reader.object(|reader, key| {
-            match &*reader.decode(key) {
+        reader.members(|reader, key| {
+            match key {
                 "type" => kind = Some(Name::read(reader, LONGEST_NAME)?),
                 "name" => name = Some(Name::read(reader, LONGEST_NAME)?),
                 "uri" => uri = Some(Name::read(reader, LONGEST_URI)?),
@@ -431,8 +440,8 @@ impl<'a> Subscriptions<'a> {
         let mut resources = Some(Vec::new());
         let mut tasks = Some(Vec::new());
         let mut look_alike = false;
-        reader.object(|reader, key| {
-            match &*reader.decode(key) {
+        reader.members(|reader, key| {
+            match key {
                 "resourceSubscriptions" => resources = read_names(reader)?,
                 "taskIds" => tasks = read_names(reader)?,
                 other => {

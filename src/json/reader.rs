@@ -216,14 +216,18 @@ impl<'a> Reader<'a> {
         &mut self,
         mut member: impl FnMut(&mut Self, &str) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.named(|reader, name| member(reader, &name))
+    }
+
+    /// The same, where that can be kept.
+    pub(crate) fn named<E: From<Error>>(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Cow<'a, str>) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.object_of(|reader, first_key| {
-            let long;
             let name = match reader.short_key(first_key) {
-                Some(name) => name,
-                None => {
-                    long = reader.long_name(first_key)?;
-                    &*long
-                }
+                Some(name) => Cow::Borrowed(name),
+                None => reader.long_name(first_key)?,
             };
             member(reader, name)
         })

@@ -260,10 +260,10 @@ impl<'a> Params<'a> {
     fn read_arguments(&mut self, reader: &mut Reader<'a>) -> Result<(), Fault> {
         let start = reader.position();
         let in_arguments = |at: usize| at.saturating_sub(start);
-        reader.object(|reader, key| {
+        reader.named(|reader, key| {
             let is_remembered = self.argument_keys.len() < MOST_ARGUMENT_KEYS;
             if is_remembered {
-                self.argument_keys.push(reader.decode(key));
+                self.argument_keys.push(key);
             }
             let value = reader.skip()?;
             if is_remembered && value.len() >= LONG_VALUE {

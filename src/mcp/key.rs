@@ -36,7 +36,7 @@ const PROTOCOL_KEYS: &[&str] = &[
 /// they like. No honest name holds a control character.
 pub(crate) fn is_look_alike(key: &str) -> bool {
     key == "__proto__"
-        || key.chars().any(char::is_control)
+        || has_control(key)
         || (!PROTOCOL_KEYS.contains(&key) && folds_onto(key, PROTOCOL_KEYS))
 }
 
@@ -53,17 +53,69 @@ pub(crate) fn is_look_alike_in_meta(key: &str) -> bool {
         '\u{212a}' => 'k',
         other => other.to_ascii_lowercase(),
     };
-    let same = |name: &&str| key.chars().map(fold).eq(name.chars().map(fold));
+    let same = |name: &&str| match key.is_ascii() {
+        true => key.eq_ignore_ascii_case(name),
+        false => key.chars().map(fold).eq(name.chars().map(fold)),
+    };
     let known = PROTOCOL_KEYS.contains(&key);
     key == "__proto__"
-        || key.chars().any(char::is_control)
+        || has_control(key)
         || (!known && (PROTOCOL_KEYS.iter().any(same) || folds_onto(key, OWN)))
+}
+
+/// Whether there is a control character in a key.
+fn has_control(key: &str) -> bool {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~');
+    !key.bytes().all(is_plain) && key.chars().any(char::is_control)
 }
 
 /// Whether `key` equals one of `names` in the eyes of some reader.
 #[inline]
 pub(crate) fn folds_onto(key: &str, names: &[&str]) -> bool {
     !begins_otherwise(key.as_bytes(), names) && equals_folded(key, names)
+}
+
+/// How some names begin, each with two ASCII letters: most other keys differ from all of
+/// them there already.
+#[derive(Debug)]
+pub(crate) struct Beginnings<const N: usize>([u16; N]);
+
+impl<const N: usize> Beginnings<N> {
+    /// Of names that begin with two letters or digits.
+    #[allow(
+        clippy::indexing_slicing,
+        reason = "it is made when the crate is compiled"
+    )]
+    pub(crate) const fn of(names: [&str; N]) -> Self {
+        let mut all = [0; N];
+        let mut index = 0;
+        while index < N {
+            let name = names[index].as_bytes();
+            let (first, second) = (name[0], name[1]);
+            assert!(first.is_ascii_alphanumeric() && second.is_ascii_alphanumeric());
+            all[index] = beginning(first, second);
+            index += 1;
+        }
+        Self(all)
+    }
+
+    /// Whether it is plain to see that a key equals none of the names in the eyes of any
+    /// reader: by its first two letters or digits, which stay what they are before any
+    /// other ASCII character.
+    #[inline(always)]
+    pub(crate) fn has_none_of(&self, key: &str) -> bool {
+        let (first, second) = match key.as_bytes() {
+            [first, second, third, ..] if third.is_ascii() => (*first, *second),
+            _ => return false,
+        };
+        let has_letters = first.is_ascii_alphanumeric() && second.is_ascii_alphanumeric();
+        has_letters && !self.0.contains(&beginning(first, second))
+    }
+}
+
+/// Two letters, in lower case.
+const fn beginning(first: u8, second: u8) -> u16 {
+    u16::from_le_bytes([first.to_ascii_lowercase(), second.to_ascii_lowercase()])
 }
 
 /// Whether it is plain to see that a key equals none of the names: by its first letter or

@@ -9,7 +9,7 @@ use super::entry::{Entry, entry_name, member_text, task_of, text};
 use super::members::Members;
 use super::{Answer, List, NewTask, Unreadable, Visibility};
 use crate::json::{Edit, Kind, Reader};
-use crate::mcp::key;
+use crate::mcp::key::{self, Beginnings};
 
 /// The member that holds a list, and the member of an entry that names it.
 const LISTS: [(&str, List, &str); 4] = [
@@ -22,13 +22,76 @@ const LISTS: [(&str, List, &str); 4] = [
 /// The notifications that tell of a task, its result included.
 const TASK_NOTIFICATIONS: [&str; 2] = ["notifications/tasks", "notifications/tasks/status"];
 
-/// The members besides the lists themselves that decide where a list stands and
-/// for how long it is kept.
-const DECISIVE: [&str; 4] = ["result", "params", "cacheScope", "ttlMs"];
-
 /// The member of the answers to `initialize` and `server/discover` that holds
 /// text for models. It is taken out of every result.
 const INSTRUCTIONS: &str = "instructions";
+
+/// The members on which all readers must agree: the lists themselves, and what decides
+/// where a list stands and for how long it is kept.
+const DECISIVE: [&str; 9] = [
+    "tools",
+    "prompts",
+    "resources",
+    "resourceTemplates",
+    INSTRUCTIONS,
+    "result",
+    "params",
+    "cacheScope",
+    "ttlMs",
+];
+
+/// How these begin.
+static BEGINNINGS: Beginnings<{ DECISIVE.len() }> = Beginnings::of(DECISIVE);
+
+/// Some of [`DECISIVE`], a bit for each.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Decisive(u16);
+
+impl Decisive {
+    const NONE: Self = Self(0);
+    const INSTRUCTIONS: Self = Self(1 << LISTS.len());
+    /// Those that are not a list and no text.
+    const OTHERS: Self = Self(0b1111 << (LISTS.len() + 1));
+
+    fn of_list(index: usize) -> Self {
+        Self(1 << index)
+    }
+
+    /// The one of this name.
+    #[inline(always)]
+    fn named(name: &str) -> Self {
+        let index = match name {
+            "tools" => 0,
+            "prompts" => 1,
+            "resources" => 2,
+            "resourceTemplates" => 3,
+            INSTRUCTIONS => 4,
+            "result" => 5,
+            "params" => 6,
+            "cacheScope" => 7,
+            "ttlMs" => 8,
+            _ => return Self::NONE,
+        };
+        Self(1 << index)
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    /// Their names.
+    fn names(self) -> SmallVec<[&'static str; DECISIVE.len()]> {
+        let names = DECISIVE.iter().copied().enumerate();
+        let is_one = |index: usize| self.0 & 1 << index != 0;
+        names
+            .filter_map(|(index, name)| is_one(index).then_some(name))
+            .collect()
+    }
+}
 
 /// How deep a result may stand in another: a task's answer holds the answer of
 /// the call that it was made for.
@@ -38,21 +101,18 @@ pub(super) struct Scan<'v, 'a> {
     visibility: &'v dyn Visibility,
     /// The members on which all readers must agree; none if nothing can be
     /// hidden.
-    decisive: SmallVec<[&'static str; 8]>,
+    decisive: Decisive,
     pub(super) edits: Vec<Edit>,
     pub(super) answers: SmallVec<[Answer<'a>; 1]>,
     pub(super) tells_unasked: bool,
     pub(super) is_foreign: bool,
 }
 
-/// Which decisive members an object has shown so far.
-#[derive(Default)]
-struct Seen(u32);
-
 /// What a result has told so far.
 #[derive(Default)]
 struct Told<'a> {
-    seen: Seen,
+    /// Which decisive members it has shown.
+    seen: Decisive,
     caching: Caching,
     /// Whether there is a list in it.
     is_cut: bool,
@@ -63,16 +123,17 @@ struct Told<'a> {
 
 impl<'v, 'a> Scan<'v, 'a> {
     pub(super) fn new(visibility: &'v dyn Visibility) -> Self {
-        let hiding = LISTS
-            .iter()
-            .filter(|(_, list, _)| visibility.may_hide(*list))
-            .map(|(member, ..)| *member);
-        let mut decisive: SmallVec<[&str; 8]> = hiding.collect();
-        if visibility.judges_instructions() {
-            decisive.push(INSTRUCTIONS);
+        let mut decisive = Decisive::NONE;
+        for (index, (_, list, _)) in LISTS.iter().enumerate() {
+            if visibility.may_hide(*list) {
+                decisive.add(Decisive::of_list(index));
+            }
         }
-        if !decisive.is_empty() {
-            decisive.extend(DECISIVE);
+        if visibility.judges_instructions() {
+            decisive.add(Decisive::INSTRUCTIONS);
+        }
+        if decisive != Decisive::NONE {
+            decisive.add(Decisive::OTHERS);
         }
         Self {
             visibility,
@@ -118,19 +179,18 @@ impl<'v, 'a> Scan<'v, 'a> {
             self.note_unasked();
             return Ok(());
         }
-        let mut seen = Seen::default();
+        let mut seen = Decisive::NONE;
         let (mut id, mut task, mut is_answer) = (None, None, false);
         let (mut method, mut about) = (None, None);
-        reader.object(|reader, key| {
-            let key = reader.decode(key);
-            match &*key {
+        reader.members(|reader, key| {
+            match key {
                 "result" => {
-                    self.once(&mut seen, &key)?;
+                    self.once(&mut seen, key)?;
                     is_answer = true;
                     task = self.result(reader, NESTED_RESULTS)?;
                 }
                 "params" => {
-                    self.once(&mut seen, &key)?;
+                    self.once(&mut seen, key)?;
                     about = self.params(reader)?;
                 }
                 "id" => {
@@ -140,7 +200,7 @@ impl<'v, 'a> Scan<'v, 'a> {
                 "method" => method = text(reader)?,
                 other => {
                     is_answer |= other == "error";
-                    self.foreign(reader, &key)?;
+                    self.foreign(reader, key)?;
                 }
             }
             Ok::<(), Unreadable>(())
@@ -170,18 +230,17 @@ impl<'v, 'a> Scan<'v, 'a> {
             return Ok(None);
         }
         let mut task = None;
-        let mut seen = Seen::default();
-        reader.object(|reader, key| {
-            let key = reader.decode(key);
-            match &*key {
+        let mut seen = Decisive::NONE;
+        reader.members(|reader, key| {
+            match key {
                 "result" => {
-                    self.once(&mut seen, &key)?;
+                    self.once(&mut seen, key)?;
                     self.result(reader, NESTED_RESULTS)?;
                 }
                 "taskId" => task = text(reader)?,
                 _ => {
                     reader.skip()?;
-                    self.check_look_alike(&key, &["result"])?;
+                    self.check_look_alike(key, &["result"])?;
                 }
             }
             Ok::<(), Unreadable>(())
@@ -197,7 +256,7 @@ impl<'v, 'a> Scan<'v, 'a> {
     fn is_object(&self, reader: &mut Reader<'a>) -> Result<bool, Unreadable> {
         match reader.kind()? {
             Kind::Object => return Ok(true),
-            Kind::Array if !self.decisive.is_empty() => return Err(Unreadable::NotAList),
+            Kind::Array if self.decisive != Decisive::NONE => return Err(Unreadable::NotAList),
             _ => reader.skip()?,
         };
         Ok(false)
@@ -297,30 +356,29 @@ impl<'v, 'a> Scan<'v, 'a> {
     /// that does.
     fn foreign(&self, reader: &mut Reader<'a>, key: &str) -> Result<(), Unreadable> {
         reader.skip()?;
-        if self.decisive.contains(&key) {
+        let is_decisive = || self.decisive.and(Decisive::named(key)) != Decisive::NONE;
+        if self.decisive == Decisive::NONE || BEGINNINGS.has_none_of(key) || is_decisive() {
             return Ok(());
         }
-        self.check_look_alike(key, &self.decisive)
+        self.check_look_alike(key, &self.decisive.names())
     }
 
+    #[inline(never)]
     fn check_look_alike(&self, key: &str, names: &[&str]) -> Result<(), Unreadable> {
-        if !self.decisive.is_empty() && key::folds_onto(key, names) {
+        if self.decisive != Decisive::NONE && key::folds_onto(key, names) {
             return Err(Unreadable::Ambiguous);
         }
         Ok(())
     }
 
     /// Refuses the second member of a name.
-    fn once(&self, seen: &mut Seen, key: &str) -> Result<(), Unreadable> {
-        let bit = self
-            .decisive
-            .iter()
-            .position(|name| *name == key)
-            .map_or(0, |index| 1 << index);
-        if seen.0 & bit != 0 {
+    #[inline]
+    fn once(&self, seen: &mut Decisive, key: &str) -> Result<(), Unreadable> {
+        let one = self.decisive.and(Decisive::named(key));
+        if seen.and(one) != Decisive::NONE {
             return Err(Unreadable::Ambiguous);
         }
-        seen.0 |= bit;
+        seen.add(one);
         Ok(())
     }
 

@@ -199,6 +199,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether an object comes next.
+    #[inline]
+    pub(crate) fn is_object(&mut self) -> bool {
+        self.skip_space();
+        self.byte() == Some(b'{')
+    }
+
     /// Reads an object. `member` is called after each key and must read
     /// exactly one value.
     pub(crate) fn object<E: From<Error>>(

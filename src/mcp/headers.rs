@@ -91,19 +91,16 @@ impl<'h> Mirror<'h> {
             session: Said::Nothing,
         };
         for (name, value) in headers {
-            let Some(name) = name.as_str().strip_prefix("mcp-") else {
-                continue;
-            };
-            match name {
-                "protocol-version" => {
+            match name.as_str().strip_prefix("mcp-") {
+                Some("protocol-version") => {
                     mirror.version.add(value);
                     if is_modern(value) {
                         mirror.era = Era::Modern;
                     }
                 }
-                "method" => mirror.method.add(value),
-                "name" => mirror.name.add(value),
-                "session-id" => mirror.session.add(value),
+                Some("method") => mirror.method.add(value),
+                Some("name") => mirror.name.add(value),
+                Some("session-id") => mirror.session.add(value),
                 _ => {}
             }
         }

@@ -53,14 +53,19 @@ pub(crate) fn is_look_alike_in_meta(key: &str) -> bool {
         '\u{212a}' => 'k',
         other => other.to_ascii_lowercase(),
     };
-    let same = |name: &&str| match key.is_ascii() {
-        true => key.eq_ignore_ascii_case(name),
-        false => key.chars().map(fold).eq(name.chars().map(fold)),
+    let is_same = match key.is_ascii() {
+        true => {
+            let mut names = PROTOCOL_KEYS.iter();
+            names.any(|name| name.eq_ignore_ascii_case(key))
+        }
+        false => {
+            let same = |name: &&str| key.chars().map(fold).eq(name.chars().map(fold));
+            PROTOCOL_KEYS.iter().any(same)
+        }
     };
-    let known = PROTOCOL_KEYS.contains(&key);
     key == "__proto__"
         || has_control(key)
-        || (!known && (PROTOCOL_KEYS.iter().any(same) || folds_onto(key, OWN)))
+        || ((is_same || folds_onto(key, OWN)) && !PROTOCOL_KEYS.contains(&key))
 }
 
 /// Whether there is a control character in a key.

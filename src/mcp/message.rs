@@ -50,7 +50,7 @@ impl<'a> Message<'a> {
     /// Reads one message strictly, in one pass.
     pub(crate) fn parse(body: &'a [u8]) -> Result<Self, Fault> {
         let mut reader = Reader::of(Utf8::new(body)?, Profile::MESSAGE);
-        if reader.kind()? == Kind::Array {
+        if !reader.is_object() && reader.kind()? == Kind::Array {
             return Err(Fault::Batch);
         }
         let (mut envelope, mut call) = (Envelope::default(), Call::default());
@@ -224,7 +224,7 @@ struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Reads the value that comes next.
     fn read(&mut self, reader: &mut Reader<'a>, call: &mut Call<'a>) -> Result<(), json::Error> {
-        if reader.kind()? != Kind::Object {
+        if !reader.is_object() {
             reader.skip()?;
             self.fault = Some(Fault::NotAnObject);
             return Ok(());
@@ -264,11 +264,12 @@ impl<'a> Envelope<'a> {
                 self.has_method = true;
             }
             "params" => {
-                if reader.kind()? != Kind::Object {
+                if !reader.is_object() {
                     reader.skip()?;
                     return Err(Fault::ParamsNotAnObject);
                 }
-                call.params.insert(Params::default()).read(reader)?;
+                let params = call.params.get_or_insert_with(Params::default);
+                params.read(reader)?;
             }
             "result" => {
                 reader.skip()?;

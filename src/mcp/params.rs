@@ -215,7 +215,7 @@ impl<'a> Params<'a> {
             Param::Uri => self.uri = Some(Name::read(reader, LONGEST_URI)?),
             Param::TaskId => self.task_id = Some(Name::read(reader, LONGEST_URI)?),
             Param::Meta => {
-                if reader.kind()? != Kind::Object {
+                if !reader.is_object() {
                     reader.skip()?;
                     return Err(Fault::MetaNotAnObject);
                 }
@@ -227,10 +227,10 @@ impl<'a> Params<'a> {
             }
             Param::Cursor => drop(reader.skip()?),
             Param::Arguments | Param::InputResponses | Param::RequestState | Param::Task => {
-                let kind = reader.kind()?;
+                let is_object = reader.is_object();
                 let start = reader.position();
-                match (param, kind) {
-                    (Param::Arguments, Kind::Object) => self.read_arguments(reader)?,
+                match param {
+                    Param::Arguments if is_object => self.read_arguments(reader)?,
                     _ => drop(reader.skip()?),
                 }
                 if let Some(span) = self.spans.get_mut(param as usize) {

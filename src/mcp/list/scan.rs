@@ -254,11 +254,13 @@ impl<'v, 'a> Scan<'v, 'a> {
     /// the order that they have in the reader's code. No message has an array
     /// there, so one is not passed on.
     fn is_object(&self, reader: &mut Reader<'a>) -> Result<bool, Unreadable> {
-        match reader.kind()? {
-            Kind::Object => return Ok(true),
-            Kind::Array if self.decisive != Decisive::NONE => return Err(Unreadable::NotAList),
-            _ => reader.skip()?,
-        };
+        if reader.is_object() {
+            return Ok(true);
+        }
+        if reader.kind()? == Kind::Array && self.decisive != Decisive::NONE {
+            return Err(Unreadable::NotAList);
+        }
+        reader.skip()?;
         Ok(false)
     }
 

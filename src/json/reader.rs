@@ -317,6 +317,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads any value and gives its span. Uses no recursion.
+    #[inline]
     pub(crate) fn skip(&mut self) -> Result<Range<usize>, Error> {
         let start = scan::space(self.bytes, self.position);
         self.position = self.end_from(start)?;
@@ -324,10 +325,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the value ends that begins here.
+    #[inline(never)]
     fn end_from(&mut self, start: usize) -> Result<usize, Error> {
         let portable = self.profile.portable_scalars;
-        if let Some(end) = self.known_end(start) {
-            return Ok(end);
+        if !self.long_values.is_empty() {
+            if let Some(end) = self.known_end(start) {
+                return Ok(end);
+            }
         }
         match self.bytes.get(start) {
             Some(b'{' | b'[') => match self.plain_end(start) {
@@ -340,15 +344,15 @@ impl<'a> Reader<'a> {
             }
             Some(b'1'..=b'9') => match scan::integer(self.bytes, start) {
                 Some(end) => Ok(end),
-                None => scan::scalar(self.bytes, start, portable),
+                None => self.end_of_value(start),
             },
-            _ => scan::scalar(self.bytes, start, portable),
+            _ => self.end_of_value(start),
         }
     }
 
     /// Where the value ends that begins here, if it was read before. That is asked of every
     /// item of a long list, so it must not take long where there are many long values.
-    #[inline]
+    #[inline(never)]
     fn known_end(&self, start: usize) -> Option<usize> {
         let known = self.long_values;
         let index = known.binary_search_by_key(&start, |value| value.start);
@@ -356,6 +360,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Where the value ends that begins here, if it is plain.
+    #[inline]
     fn plain_end(&self, at: usize) -> Option<usize> {
         // Else names would have to be compared.
         if self.profile.unique_keys {
@@ -393,6 +398,7 @@ impl<'a> Reader<'a> {
 
     /// Where the value ends that begins here. Whatever it is: [`plain_end`](Self::plain_end)
     /// is only faster.
+    #[inline(never)]
     fn end_of_value(&mut self, mut at: usize) -> Result<usize, Error> {
         let bytes = self.bytes;
         let portable = self.profile.portable_scalars;

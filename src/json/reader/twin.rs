@@ -234,9 +234,12 @@ fn over(bytes: &[u8], profile: Profile) -> Result<(), Error> {
 fn into(bytes: &[u8], profile: Profile) -> Result<(), Error> {
     fn value(reader: &mut Reader<'_>) -> Result<(), Error> {
         match reader.kind()? {
-            Kind::Object => reader.object(|reader, _| value(reader)),
+            Kind::Object => reader.members(|reader, _| value(reader)),
             Kind::Array => reader.array(value),
-            Kind::String => reader.string().map(drop),
+            Kind::String => match reader.short_string() {
+                Some(_) => Ok(()),
+                None => reader.string().map(drop),
+            },
             _ => reader.skip().map(drop),
         }
     }
@@ -359,17 +362,29 @@ proptest! {
 fn depth_and_the_number_of_names_are_bounded_to_the_last_one() {
     let profile = Profile {
         max_depth: 3,
-        max_keys: 4,
+        max_keys: 20,
         ..Profile::MESSAGE
     };
+    let members = |count: usize| {
+        let names = (0..count).map(|name| format!("\"{name:02}\":1"));
+        names.collect::<Vec<_>>().join(",")
+    };
     for (text, expected) in [
-        ("[[[]]]", Ok(())),
-        ("[{\"a\":[1]}]", Ok(())),
-        ("[[[[]]]]", Err((ErrorKind::TooDeep, 4))),
-        (r#"{"a":1,"b":1,"c":1,"d":1}"#, Ok(())),
+        ("[[[]]]".to_owned(), Ok(())),
+        ("[{\"a\":[1]}]".to_owned(), Ok(())),
+        ("[[[[]]]]".to_owned(), Err((ErrorKind::TooDeep, 4))),
+        (format!("{{{}}}", members(20)), Ok(())),
         (
-            r#"{"a":1,"b":1,"c":1,"d":1,"e":1}"#,
-            Err((ErrorKind::TooManyKeys, 28)),
+            format!("{{{}}}", members(21)),
+            Err((ErrorKind::TooManyKeys, 145)),
+        ),
+        (
+            format!("{{{},\"x\":{{{}}}}}", members(15), members(20)),
+            Ok(()),
+        ),
+        (
+            format!("{{{},\"x\":{{{}}}}}", members(15), members(21)),
+            Err((ErrorKind::TooManyKeys, 255)),
         ),
     ] {
         let bytes = text.as_bytes();

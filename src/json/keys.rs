@@ -192,3 +192,80 @@ fn find_escaped_duplicate(text: &str, names: &[(u64, Text)]) -> Option<Text> {
     let twice = pairs.find(|(one, other)| one.0 == other.0);
     twice.map(|(_, other)| other.1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the names of one object, which are written like this, one that stands there twice.
+    fn twice(names: &[String]) -> Option<usize> {
+        let text = names.iter().map(|name| format!("\"{name}\""));
+        let text = text.collect::<Vec<_>>().join(",");
+        let mut all = Names::new(100);
+        let mut at = 1;
+        for name in names {
+            let found = scan::string(text.as_bytes(), at, true).unwrap();
+            let key = Key::new(text.as_bytes(), found);
+            if let (1..=16, false) = (found.len(), found.escaped) {
+                let mut padded = [0; 18];
+                let behind = &text.as_bytes()[at..];
+                let length = behind.len().min(18);
+                padded[..length].copy_from_slice(&behind[..length]);
+                let short = Key::short(at, found.len(), &padded);
+                assert_eq!((short.mark, short.start), (key.mark, key.start), "{name}");
+            }
+            assert!(all.remember(key, 0));
+            if found.escaped {
+                all.note_escaped();
+            }
+            at += name.len() + 3;
+        }
+        let found = all.forget(&text, 0);
+        assert_eq!(all.count(), 0);
+        let position = |found: Text| text[..found.start].matches(',').count();
+        found.map(position)
+    }
+
+    #[test]
+    fn names_with_the_same_mark_are_different_names() {
+        let word = |name: &str| word(name.as_bytes().first_chunk().unwrap());
+        // What is another in the first half is made up for in the second.
+        let one = "abcdefghabcdefgh";
+        let change = word("\0\u{1}\0\0\0\0\0\0");
+        let half = (word("abcdefgh") ^ change.rotate_right(20)).to_le_bytes();
+        let other = format!("accdefgh{}", std::str::from_utf8(&half).unwrap());
+        assert_eq!(mark(one.as_bytes()), mark(other.as_bytes()));
+        let name = |name: &str| name.to_owned();
+        assert_eq!(twice(&[name(one), name(&other)]), None);
+        assert_eq!(twice(&[name(one), name(&other), name(one)]), Some(2));
+        assert_eq!(
+            twice(&[name(&other), name(one), name("x"), name("x")]),
+            Some(3)
+        );
+    }
+
+    #[test]
+    fn the_second_of_two_is_found_wherever_they_stand() {
+        for spell in [
+            |number: usize| format!("{number}"),
+            |number| format!("name_{number:03}"),
+            |number| format!("a_name_{number:03}"),
+            |number| format!("{number:03}_of_names_that_are_longer_than_all"),
+            |number| format!("in_names_that_are_longer_than_all_{number:03}"),
+            |number| format!("\\u0061{number}"),
+        ] {
+            for count in 0..40 {
+                let names: Vec<String> = (0..count).map(spell).collect();
+                assert_eq!(twice(&names), None, "{names:?}");
+                for second in 0..count {
+                    for first in 0..second {
+                        let mut names = names.clone();
+                        names[second] = names[first].clone();
+                        let found = twice(&names);
+                        assert!(found == Some(first) || found == Some(second), "{names:?}");
+                    }
+                }
+            }
+        }
+    }
+}

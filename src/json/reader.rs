@@ -1,15 +1,15 @@
+mod members;
+mod skip;
 #[cfg(test)]
 mod twin;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
 use super::error::{Error, ErrorKind};
-use super::keys::{Key, Names};
+use super::keys::Names;
+use super::scan;
 use super::string::{Text, unescape};
-use super::{plain, scan};
 
 /// How much a [`Reader`] tolerates. The grammar is never relaxed.
 #[derive(Clone, Copy, Debug)]
@@ -72,18 +72,6 @@ pub(crate) enum Kind {
     String,
     Array,
     Object,
-}
-
-/// What a value that is skipped stands in.
-#[derive(Clone, Copy)]
-enum Container {
-    /// Nothing: it is the one that is skipped.
-    None,
-    Array,
-    /// Where its keys begin among those that are remembered.
-    Object {
-        first_key: usize,
-    },
 }
 
 /// A pull reader over one JSON text.
@@ -206,65 +194,6 @@ impl<'a> Reader<'a> {
         self.byte() == Some(b'{')
     }
 
-    /// Reads an object. `member` is called after each key and must read
-    /// exactly one value.
-    pub(crate) fn object<E: From<Error>>(
-        &mut self,
-        mut member: impl FnMut(&mut Self, Text) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.object_of(|reader, first_key| {
-            let key = reader.key(first_key)?;
-            member(reader, key)
-        })
-    }
-
-    /// The same, where `member` is told what each key says.
-    pub(crate) fn members<E: From<Error>>(
-        &mut self,
-        mut member: impl FnMut(&mut Self, &str) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.named(|reader, name| member(reader, &name))
-    }
-
-    /// The same, where that can be kept.
-    pub(crate) fn named<E: From<Error>>(
-        &mut self,
-        mut member: impl FnMut(&mut Self, Cow<'a, str>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.object_of(|reader, first_key| {
-            let name = match reader.short_key(first_key) {
-                Some(name) => Cow::Borrowed(name),
-                None => reader.long_name(first_key)?,
-            };
-            member(reader, name)
-        })
-    }
-
-    /// Reads an object, of which `member` reads a key and its value. It is told where the
-    /// names of this object begin among those that are remembered.
-    #[inline(always)]
-    fn object_of<E: From<Error>>(
-        &mut self,
-        mut member: impl FnMut(&mut Self, usize) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.open(b'{')?;
-        let first_key = self.count_of_names();
-        self.skip_space();
-        if self.byte() == Some(b'}') {
-            self.position += 1;
-        } else {
-            loop {
-                member(self, first_key)?;
-                if !self.another(b'}')? {
-                    break;
-                }
-            }
-        }
-        self.close_object(first_key)?;
-        self.depth = self.depth.saturating_sub(1);
-        Ok(())
-    }
-
     /// Reads an array. `item` is called before each item and must read exactly
     /// one value.
     pub(crate) fn array<E: From<Error>>(
@@ -314,154 +243,6 @@ impl<'a> Reader<'a> {
         let text = self.text.get(start..start + length)?;
         self.position = start + length + 1;
         Some(text)
-    }
-
-    /// Reads any value and gives its span. Uses no recursion.
-    #[inline]
-    pub(crate) fn skip(&mut self) -> Result<Range<usize>, Error> {
-        let start = scan::space(self.bytes, self.position);
-        self.position = self.end_from(start)?;
-        Ok(start..self.position)
-    }
-
-    /// Where the value ends that begins here.
-    #[inline(never)]
-    fn end_from(&mut self, start: usize) -> Result<usize, Error> {
-        let portable = self.profile.portable_scalars;
-        if !self.long_values.is_empty() {
-            if let Some(end) = self.known_end(start) {
-                return Ok(end);
-            }
-        }
-        match self.bytes.get(start) {
-            Some(b'{' | b'[') => match self.plain_end(start) {
-                Some(end) => Ok(end),
-                None => self.end_of_value(start),
-            },
-            Some(b'"') => {
-                let text = scan::string(self.bytes, start + 1, portable)?;
-                Ok(text.end + 1)
-            }
-            Some(b'1'..=b'9') => match scan::integer(self.bytes, start) {
-                Some(end) => Ok(end),
-                None => self.end_of_value(start),
-            },
-            _ => self.end_of_value(start),
-        }
-    }
-
-    /// Where the value ends that begins here, if it was read before. That is asked of every
-    /// item of a long list, so it must not take long where there are many long values.
-    #[inline(never)]
-    fn known_end(&self, start: usize) -> Option<usize> {
-        let known = self.long_values;
-        let index = known.binary_search_by_key(&start, |value| value.start);
-        known.get(index.ok()?).map(|value| value.end)
-    }
-
-    /// Where the value ends that begins here, if it is plain.
-    #[inline]
-    fn plain_end(&self, at: usize) -> Option<usize> {
-        // Else names would have to be compared.
-        if self.profile.unique_keys {
-            return None;
-        }
-        plain::value(self.bytes, at, self.bounds())
-    }
-
-    /// Reads an object whose members are plain to see, with names that hold no escape
-    /// sequence. `member` is called with each, and its value. Nothing is read, and `false`
-    /// given, if the object is not like that or `member` gives `false`.
-    pub(crate) fn plain_object(
-        &mut self,
-        mut member: impl FnMut(Written<'a>, Written<'a>) -> bool,
-    ) -> bool {
-        if self.profile.unique_keys {
-            return false;
-        }
-        let (bytes, text) = (self.bytes, self.text);
-        let is_liked = |name: Range<usize>, value: Range<usize>| {
-            member(Written { text, span: name }, Written { text, span: value })
-        };
-        let start = scan::space(bytes, self.position);
-        let end = plain::members(bytes, start, self.bounds(), is_liked);
-        self.position = end.unwrap_or(self.position);
-        end.is_some()
-    }
-
-    fn bounds(&self) -> plain::Bounds {
-        plain::Bounds {
-            levels: self.profile.max_depth.saturating_sub(self.depth),
-            portable: self.profile.portable_scalars,
-        }
-    }
-
-    /// Where the value ends that begins here. Whatever it is: [`plain_end`](Self::plain_end)
-    /// is only faster.
-    #[inline(never)]
-    fn end_of_value(&mut self, mut at: usize) -> Result<usize, Error> {
-        let bytes = self.bytes;
-        let portable = self.profile.portable_scalars;
-        // The container that is read, and those around it.
-        let mut container = Container::None;
-        let mut outer: SmallVec<[Container; 16]> = SmallVec::new();
-        loop {
-            if let Container::Object { first_key } = container {
-                at = match self.short_key_at(at, first_key) {
-                    Some(length) => at + length + 3,
-                    None => self.long_key_at(at, first_key)?.1,
-                };
-            }
-            at = scan::space(bytes, at);
-            match bytes.get(at) {
-                Some(b'"') => {
-                    let text = scan::string(bytes, at + 1, portable)?;
-                    at = text.end + 1;
-                }
-                Some(b'{') => {
-                    at = self.enter(at)?;
-                    outer.push(container);
-                    container = Container::Object {
-                        first_key: self.count_of_names(),
-                    };
-                    at = scan::space(bytes, at);
-                    if bytes.get(at) != Some(&b'}') {
-                        continue;
-                    }
-                }
-                Some(b'[') => {
-                    at = self.enter(at)?;
-                    outer.push(container);
-                    container = Container::Array;
-                    at = scan::space(bytes, at);
-                    if bytes.get(at) != Some(&b']') {
-                        continue;
-                    }
-                }
-                _ => at = scan::scalar(bytes, at, portable)?,
-            }
-            // A value has ended, or an empty container is about to.
-            loop {
-                if let Container::None = container {
-                    return Ok(at);
-                }
-                at = scan::space(bytes, at);
-                match (bytes.get(at), container) {
-                    (Some(b','), _) => {
-                        at += 1;
-                        break;
-                    }
-                    (Some(b'}'), Container::Object { first_key }) => {
-                        self.close_object(first_key)?
-                    }
-                    (Some(b']'), Container::Array) => {}
-                    _ => return Err(scan::unexpected(bytes, at)),
-                }
-                at += 1;
-                container = outer.pop().unwrap_or(Container::None);
-                self.depth = self.depth.saturating_sub(1);
-            }
-        }
     }
 
     /// Reads to the end: nothing but white space may follow.
@@ -548,101 +329,6 @@ impl<'a> Reader<'a> {
                 Ok(false)
             }
             _ => Err(self.unexpected()),
-        }
-    }
-
-    /// Reads a member name and its colon. `first_key` is where the names of
-    /// this object begin among those that are remembered.
-    #[inline]
-    fn key(&mut self, first_key: usize) -> Result<Text, Error> {
-        let start = self.position + 1;
-        match self.short_key(first_key) {
-            Some(name) => Ok(Text {
-                start,
-                end: start + name.len(),
-                escaped: false,
-            }),
-            None => self.long_key(first_key),
-        }
-    }
-
-    /// Reads a member name and its colon if both are as they mostly are; else nothing is
-    /// read.
-    #[inline(never)]
-    fn short_key(&mut self, first_key: usize) -> Option<&'a str> {
-        let length = self.short_key_at(self.position, first_key)?;
-        let name = self.short_text(length);
-        self.position += 1;
-        name
-    }
-
-    #[inline(never)]
-    fn long_key(&mut self, first_key: usize) -> Result<Text, Error> {
-        let (text, end) = self.long_key_at(self.position, first_key)?;
-        self.position = end;
-        Ok(text)
-    }
-
-    #[inline(never)]
-    fn long_name(&mut self, first_key: usize) -> Result<Cow<'a, str>, Error> {
-        let key = self.long_key(first_key)?;
-        Ok(self.decode(key))
-    }
-
-    /// How long the name is that begins here, if it is short and its colon follows it.
-    #[inline(always)]
-    fn short_key_at(&mut self, at: usize, first_key: usize) -> Option<usize> {
-        let mut padded = None;
-        let (length, from_first) = scan::short_string(self.bytes, at, &mut padded)?;
-        if *from_first.get(length + 1)? != b':' {
-            return None;
-        }
-        if let Some(names) = &mut self.names {
-            let key = Key::short(at + 1, length, from_first);
-            if !names.remember(key, first_key) {
-                return None;
-            }
-        }
-        Some(length)
-    }
-
-    fn count_of_names(&self) -> usize {
-        self.names.as_ref().map_or(0, Names::count)
-    }
-
-    /// Any name that begins here, and what follows its colon.
-    #[inline(always)]
-    fn long_key_at(&mut self, at: usize, first_key: usize) -> Result<(Text, usize), Error> {
-        let bytes = self.bytes;
-        let at = scan::space(bytes, at);
-        if bytes.get(at) != Some(&b'"') {
-            return Err(scan::unexpected(bytes, at));
-        }
-        let text = scan::string(bytes, at + 1, self.profile.portable_scalars)?;
-        let end = text.end + 1;
-        if let Some(names) = &mut self.names {
-            if !names.remember(Key::new(bytes, text), first_key) {
-                return Err(Error::new(ErrorKind::TooManyKeys, end));
-            }
-            if text.escaped {
-                names.note_escaped();
-            }
-        }
-        let colon = scan::space(bytes, end);
-        match bytes.get(colon) {
-            Some(b':') => Ok((text, colon + 1)),
-            _ => Err(scan::unexpected(bytes, colon)),
-        }
-    }
-
-    /// Checks the names of an object that has just ended, and forgets them.
-    #[inline]
-    fn close_object(&mut self, first_key: usize) -> Result<(), Error> {
-        let text = self.text;
-        let names = self.names.as_mut();
-        match names.and_then(|names| names.forget(text, first_key)) {
-            Some(twice) => Err(Error::new(ErrorKind::DuplicateKey, twice.start)),
-            None => Ok(()),
         }
     }
 }

@@ -90,11 +90,7 @@ fn with_zeros(rest: &[u8]) -> [u8; WINDOW] {
 /// The quote that ends a string, from somewhere in it that is not within an escape
 /// sequence.
 #[inline(never)]
-pub(super) fn closing_quote(
-    bytes: &[u8],
-    mut at: usize,
-    portable: bool,
-) -> Result<usize, Error> {
+pub(super) fn closing_quote(bytes: &[u8], mut at: usize, portable: bool) -> Result<usize, Error> {
     // Where there is one escape sequence there are many: all in a block are found at once.
     while let Some((start, block)) = block_with(bytes, at) {
         let mut special = special_in_block(block) & u64::MAX << (at - start);
@@ -201,9 +197,7 @@ pub(super) const BLOCK: usize = 64;
 pub(super) fn special_in_block<const N: usize>(block: &[u8; N]) -> u64 {
     let mut bits = 0;
     for (index, sixteen) in block.chunks_exact(16).take(BLOCK / 16).enumerate() {
-        let special = sixteen
-            .first_chunk()
-            .map_or(0, |sixteen| special(*sixteen));
+        let special = sixteen.first_chunk().map_or(0, |sixteen| special(*sixteen));
         bits |= u64::from(special.unsigned_abs()) << (16 * index);
     }
     bits
@@ -358,23 +352,51 @@ mod tests {
     #[test]
     fn an_escape_sequence_may_stand_anywhere_in_a_string() {
         for escape in [r#"\""#, r"\\", r"\n", r"\u0022", r"\ud83d\ude00"] {
-            for before in 0..70 {
-                for after in [0, 1, 30, 40] {
+            for before in 0..140 {
+                for after in [0, 1, 30, 40, 64, 90] {
                     let plain = |length| "x".repeat(length);
                     let said = [r"\n", &*plain(before), escape, &*plain(after)].concat();
-                    let text = format!("\"{said}\"{}", plain(40));
+                    let text = format!("\"{said}\"{}", plain(before % 3 * 40));
                     let found = string(text.as_bytes(), 1, true).unwrap();
                     assert_eq!((found.end, found.escaped), (said.len() + 1, true), "{text}");
                 }
             }
         }
         for odd in [r"\x", "\n", r"\ud83d"] {
-            for before in 0..70 {
+            for before in 0..140 {
                 let text = format!(r#""\n{}{odd}{}""#, "x".repeat(before), "x".repeat(40));
                 let error = string(text.as_bytes(), 1, true).unwrap_err();
                 assert_eq!(error.offset(), before + 3, "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_short_string_is_one_that_any_reader_ends_there() {
+        for length in 0..20 {
+            for byte in [b'x', b'"', b'\\', b'\n', 0x7f, 0xff] {
+                for at in 0..=length {
+                    for after in 0..22 {
+                        let mut text = vec![b'x'; length + 2 + after];
+                        text[at + 1] = byte;
+                        (text[0], text[length + 1]) = (b'"', b'"');
+                        let mut padded = None;
+                        let short = short_string(&text, 0, &mut padded);
+                        let any = string(&text, 1, true).ok();
+                        let expected = any.filter(|any| !any.escaped && any.len() <= 16);
+                        let found = short.map(|(length, from_first)| {
+                            let end = (length + 3).min(text.len());
+                            assert!(from_first.starts_with(&text[1..end]), "{text:?}");
+                            length
+                        });
+                        assert_eq!(found, expected.map(Text::len), "{text:?}");
+                    }
+                }
+            }
+        }
+        assert!(short_string(b"x\"", 0, &mut None).is_none());
+        assert!(short_string(b"", 0, &mut None).is_none());
+        assert!(short_string(b"\"", 1, &mut None).is_none());
     }
 
     #[test]

@@ -181,6 +181,30 @@ mod tests {
                 prop_assert_eq!(folds_onto(&key, names), equals_folded(&key, names));
             }
         }
+
+        #[test]
+        fn what_has_another_beginning_equals_nothing(
+            key in "[a-z\u{e9}\u{303}\u{338}\u{17f}\u{ff54}\u{200b}_ CTPR]{0,3}(ols|sult|cheScope|Scope|MS|\\PC{0,3})",
+        ) {
+            const NAMES: [&str; 4] = ["tools", "result", "cacheScope", "ttlMs"];
+            if Beginnings::of(NAMES).has_none_of(&key) {
+                prop_assert!(!equals_folded(&key, &NAMES));
+            }
+        }
+
+        #[test]
+        fn a_look_alike_in_meta_is_one_to_the_letter(
+            key in "(na|me|id|Ur|ta|r)(me|thod|i|s|sk|\u{17f}k|ID|ef|\\PC)?(\\PC|I[dD]|[\u{0}\u{7f}\u{85}])?|__proto__",
+        ) {
+            let lower = |key: &str| {
+                let key = key.replace('\u{17f}', "s").replace('\u{212a}', "k");
+                key.to_ascii_lowercase()
+            };
+            let same = PROTOCOL_KEYS.iter().any(|name| lower(name) == lower(&key));
+            let expected = !PROTOCOL_KEYS.contains(&&*key)
+                && (same || key == "__proto__" || key.chars().any(char::is_control));
+            prop_assert_eq!(is_look_alike_in_meta(&key), expected);
+        }
     }
 
     #[test]

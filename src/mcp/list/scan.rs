@@ -430,3 +430,24 @@ impl<'v, 'a> Scan<'v, 'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_decisive_member_has_a_bit_of_its_own() {
+        for (index, name) in DECISIVE.into_iter().enumerate() {
+            assert_eq!(Decisive::named(name).0, 1 << index, "{name}");
+            assert_eq!(*Decisive::named(name).names(), [name]);
+            assert!(!BEGINNINGS.has_none_of(name), "{name}");
+        }
+        for (index, (name, ..)) in LISTS.into_iter().enumerate() {
+            assert!(Decisive::of_list(index) == Decisive::named(name), "{name}");
+        }
+        assert_eq!(*Decisive::INSTRUCTIONS.names(), [INSTRUCTIONS]);
+        let others = ["result", "params", "cacheScope", "ttlMs"];
+        assert_eq!(*Decisive::OTHERS.names(), others);
+        assert_eq!(Decisive::named("content").0, 0);
+    }
+}

@@ -268,4 +268,37 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn an_object_inside_another_has_names_of_its_own() {
+        let text: String = (0..64).map(|number| format!("\"{number:02}\"")).collect();
+        let key = |number: usize| {
+            let start = number * 4 + 1;
+            Key {
+                mark: mark(&text.as_bytes()[start..start + 2]),
+                start,
+            }
+        };
+        for outside in 0..20 {
+            for inside in 1..20 {
+                let mut names = Names::new(100);
+                let mut remember = |names: &mut Names, number, first| {
+                    assert!(names.remember(key(number), first));
+                };
+                (0..outside).for_each(|number| remember(&mut names, number, 0));
+                // The same names are in two objects, the last one twice in the second.
+                for is_twice in [false, true] {
+                    assert_eq!(names.count(), outside);
+                    (0..inside).for_each(|number| remember(&mut names, number, outside));
+                    if is_twice {
+                        remember(&mut names, inside - 1, outside);
+                    }
+                    let twice = names.forget(&text, outside);
+                    let start = twice.map(|twice| twice.start);
+                    assert_eq!(start, is_twice.then_some(key(inside - 1).start));
+                }
+                assert_eq!(names.forget(&text, 0), None);
+            }
+        }
+    }
 }

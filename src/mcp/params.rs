@@ -225,13 +225,16 @@ impl<'a> Params<'a> {
             Param::Notifications => {
                 self.subscriptions = Some(Subscriptions::read(reader)?.into());
             }
-            Param::Cursor => drop(reader.skip()?),
+            Param::Cursor => {
+                reader.skip()?;
+            }
             Param::Arguments | Param::InputResponses | Param::RequestState | Param::Task => {
                 let is_object = reader.is_object();
                 let start = reader.position();
-                match param {
-                    Param::Arguments if is_object => self.read_arguments(reader)?,
-                    _ => drop(reader.skip()?),
+                if is_object && param == Param::Arguments {
+                    self.read_arguments(reader)?;
+                } else {
+                    reader.skip()?;
                 }
                 if let Some(span) = self.spans.get_mut(param as usize) {
                     *span = Some(reader.raw(&(start..reader.position())));

@@ -282,7 +282,7 @@ mod tests {
         for outside in 0..20 {
             for inside in 1..20 {
                 let mut names = Names::new(100);
-                let mut remember = |names: &mut Names, number, first| {
+                let remember = |names: &mut Names, number, first| {
                     assert!(names.remember(key(number), first));
                 };
                 (0..outside).for_each(|number| remember(&mut names, number, 0));

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::SHARDS;
-use super::shard::{Key, Shard};
+use super::shard::{Key, Shard, Slot};
 use crate::limit::LimitCharge;
 use crate::limit::asked::Asked;
 use crate::limit::window::Reading;
@@ -20,10 +20,46 @@ pub(super) struct Locked<'a> {
     known: usize,
     /// How many are accounted for that are about to be here.
     announced: usize,
-    first: MutexGuard<'a, Shard>,
-    first_place: usize,
-    others: SmallVec<[(usize, MutexGuard<'a, Shard>); 1]>,
+    places: Places,
+    /// In the order of their places.
+    shards: SmallVec<[MutexGuard<'a, Shard>; 2]>,
 }
+
+/// Places of shards: a bit for each.
+#[derive(Clone, Copy)]
+struct Places(u64);
+
+const _: () = assert!(SHARDS == u64::BITS as usize, "each shard has a bit");
+
+impl Places {
+    fn of(keys: &[Key<'_>]) -> Self {
+        Self(keys.iter().fold(0, |places, key| places | bit(key)))
+    }
+
+    /// In their order.
+    fn iter(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let place = left.trailing_zeros();
+            left &= left.checked_sub(1)?;
+            usize::try_from(place).ok()
+        })
+    }
+
+    /// How many there are before that of the key.
+    fn before(self, key: &Key<'_>) -> usize {
+        let before = self.0 & (bit(key) - 1);
+        usize::try_from(before.count_ones()).unwrap_or_default()
+    }
+}
+
+fn bit(key: &Key<'_>) -> u64 {
+    1 << (key.spread() % SHARDS)
+}
+
+/// Where the budget of each charge stands that has one, for as long as none is made or
+/// forgotten: in which of the locked shards, and there.
+pub(super) type Slots = SmallVec<[Option<(usize, Slot)>; 4]>;
 
 impl<'a> Locked<'a> {
     /// The shards of these keys, of which there has to be one. They are locked in
@@ -33,51 +69,39 @@ impl<'a> Locked<'a> {
         keys: &[Key<'_>],
         account: &'a AtomicUsize,
     ) -> Option<Self> {
-        let mut places: SmallVec<[usize; 4]> = keys.iter().map(place).collect();
-        places.sort_unstable();
-        places.dedup();
-        let mut guards = places
-            .iter()
-            .filter_map(|place| Some((*place, lock(shards.get(*place)?))));
-        let (first_place, first) = guards.next()?;
-        let mut locked = Self {
-            account,
-            known: 0,
-            announced: 0,
-            first,
-            first_place,
-            others: guards.collect(),
-        };
-        locked.known = locked.budgets();
-        Some(locked)
+        let places = Places::of(keys);
+        let guards = places.iter().filter_map(|place| shards.get(place));
+        let shards: SmallVec<_> = guards.map(lock).collect();
+        (!shards.is_empty()).then(|| Self::new(account, places, shards))
     }
 
     /// A single one.
     pub(super) fn one(shard: &'a Mutex<Shard>, account: &'a AtomicUsize) -> Self {
-        let first = lock(shard);
-        Self {
+        // Nothing is looked for by a key.
+        Self::new(account, Places(0), smallvec![lock(shard)])
+    }
+
+    fn new(
+        account: &'a AtomicUsize,
+        places: Places,
+        shards: SmallVec<[MutexGuard<'a, Shard>; 2]>,
+    ) -> Self {
+        let mut locked = Self {
             account,
-            known: first.budgets(),
+            known: 0,
             announced: 0,
-            first,
-            first_place: 0,
-            others: SmallVec::new(),
-        }
+            places,
+            shards,
+        };
+        locked.known = locked.budgets();
+        locked
     }
 
     /// The one that belongs to the key, which has to be among those that it was
     /// locked for.
-    pub(super) fn of(&mut self, key: Key<'_>) -> &mut Shard {
-        let wanted = place(&key);
-        if wanted == self.first_place {
-            return &mut self.first;
-        }
-        let other = self.others.iter_mut().find(|(place, _)| *place == wanted);
-        other.map_or(&mut self.first, |(_, shard)| shard)
-    }
-
-    pub(super) fn first(&mut self) -> &mut Shard {
-        &mut self.first
+    pub(super) fn of(&mut self, key: Key<'_>) -> Option<&mut Shard> {
+        let place = self.places.before(&key);
+        self.shards.get_mut(place).map(|shard| &mut **shard)
     }
 
     /// What time it is: never earlier than it was for anybody before.
@@ -88,12 +112,59 @@ impl<'a> Locked<'a> {
         Reading { elapsed, ..at }
     }
 
-    /// Whether the budgets admit these charges, each of the key at its place.
-    pub(super) fn ask(&mut self, keys: &[Key<'_>], charges: &[LimitCharge], now: Reading) -> Asked {
-        Asked::all(charges, |place, charge| {
-            let key = keys.get(place)?;
-            Some(self.of(*key).admits(*key, charge, now))
-        })
+    /// Whether the budgets admit these charges, each of the key at its place; and where
+    /// these budgets stand.
+    pub(super) fn ask(
+        &mut self,
+        keys: &[Key<'_>],
+        charges: &[LimitCharge],
+        now: Reading,
+    ) -> (Asked, Slots) {
+        let mut slots = Slots::new();
+        // Mostly they are all of one caller, whose budgets are found once.
+        let mut last: Option<(&Key<'_>, usize, Option<usize>)> = None;
+        let asked = Asked::all(charges, |place, charge| {
+            let Some(key) = keys.get(place) else {
+                slots.push(None);
+                return None;
+            };
+            let (place, owner) = match last {
+                Some((last, place, owner)) if last.is_same_as(key) => (place, owner),
+                _ => {
+                    let place = self.places.before(key);
+                    let shard = self.shards.get(place);
+                    (place, shard.and_then(|shard| shard.owner(*key)))
+                }
+            };
+            last = Some((key, place, owner));
+            let Some(shard) = self.shards.get_mut(place) else {
+                slots.push(None);
+                return None;
+            };
+            let slot = owner.and_then(|owner| shard.slot(owner, charge.quota()));
+            slots.push(slot.map(|slot| (place, slot)));
+            Some(shard.admits(slot, charge, now))
+        });
+        (asked, slots)
+    }
+
+    /// Charges what needs no further budget, where nothing was made or forgotten since it
+    /// was asked about.
+    pub(super) fn charge(
+        &mut self,
+        charges: &[LimitCharge],
+        slots: &Slots,
+        (at, now): (Reading, Reading),
+    ) {
+        for (charge, slot) in charges.iter().zip(slots) {
+            // What has no budget and needs none is nothing.
+            let Some((place, slot)) = *slot else {
+                continue;
+            };
+            if let Some(shard) = self.shards.get_mut(place) {
+                shard.charge_at(slot, charge, (at, now));
+            }
+        }
     }
 
     /// Forgets what has expired in some places of each.
@@ -133,13 +204,11 @@ impl<'a> Locked<'a> {
     }
 
     fn all(&self) -> impl Iterator<Item = &Shard> {
-        let others = self.others.iter().map(|(_, shard)| &**shard);
-        std::iter::once(&*self.first).chain(others)
+        self.shards.iter().map(|shard| &**shard)
     }
 
-    fn all_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
-        let others = self.others.iter_mut().map(|(_, shard)| &mut **shard);
-        std::iter::once(&mut *self.first).chain(others)
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
+        self.shards.iter_mut().map(|shard| &mut **shard)
     }
 }
 
@@ -147,8 +216,4 @@ impl Drop for Locked<'_> {
     fn drop(&mut self) {
         self.settle_account();
     }
-}
-
-fn place(key: &Key<'_>) -> usize {
-    key.spread() % SHARDS
 }

@@ -1,5 +1,6 @@
 //! Counts in the memory of this process.
 
+mod hashing;
 mod locked;
 mod once;
 mod shard;
@@ -7,7 +8,6 @@ mod shard;
 mod tests;
 
 use std::fmt;
-use std::hash::RandomState;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Instant;
@@ -21,6 +21,7 @@ use crate::clock::{Moment, micros, since_1970};
 use crate::lock::lock;
 use crate::policy::Period;
 use crate::store::StoreAnswer;
+use hashing::Hashing;
 use locked::Locked;
 use once::Once;
 use shard::{Key, Shard};
@@ -62,7 +63,7 @@ const SWEEP_WHEN_FULL: usize = 256;
 /// ```
 pub struct MemoryLimitStore {
     shards: [Mutex<Shard>; SHARDS],
-    hashing: RandomState,
+    hashing: Hashing,
     /// How many budgets there are, or are about to be.
     budgets: AtomicUsize,
     max_budgets: usize,
@@ -77,7 +78,7 @@ impl Default for MemoryLimitStore {
     fn default() -> Self {
         Self {
             shards: std::array::from_fn(|_| Mutex::default()),
-            hashing: RandomState::new(),
+            hashing: Hashing::default(),
             budgets: AtomicUsize::new(0),
             max_budgets: MAX_BUDGETS,
             max_budgets_per_caller: MAX_BUDGETS_PER_CALLER,
@@ -109,7 +110,8 @@ impl MemoryLimitStore {
         for shard in &self.shards {
             let mut shard = Locked::one(shard, &self.budgets);
             let now = shard.pass_time(self.reading(now));
-            shard.first().usage(filter, now, most, &mut found);
+            let shards = shard.all_mut();
+            shards.for_each(|shard| shard.usage(filter, now, most, &mut found));
         }
         found
     }
@@ -118,7 +120,7 @@ impl MemoryLimitStore {
         for shard in &self.shards {
             let mut shard = Locked::one(shard, &self.budgets);
             shard.pass_time(self.reading(now));
-            shard.first().reset(filter);
+            shard.all_mut().for_each(|shard| shard.reset(filter));
         }
     }
 
@@ -132,7 +134,8 @@ impl MemoryLimitStore {
             return LimitReserved::Admitted { over: None };
         };
         let now = locked.pass_time(self.reading(reservation.at()));
-        locked.ask(&keys, reservation.charges(), now).answer()
+        let (asked, _) = locked.ask(&keys, reservation.charges(), now);
+        asked.answer()
     }
 
     fn reserve_now(&self, reservation: &LimitReservation) -> LimitReserved {
@@ -143,18 +146,23 @@ impl MemoryLimitStore {
         };
         let at = self.reading(reservation.at());
         let now = locked.pass_time(at);
-        let asked = locked.ask(&keys, charges, now);
+        let (asked, slots) = locked.ask(&keys, charges, now);
         if asked.exceeded.is_some() {
             return asked.answer();
         }
-        if asked.grows && !self.make_room(charges, &keys, &mut locked, now) {
+        if !asked.grows {
+            locked.charge(charges, &slots, (at, now));
+            return asked.answer();
+        }
+        if !self.make_room(charges, &keys, &mut locked, now) {
             #[cfg(feature = "metrics")]
             super::metrics::full(reservation.server());
             return LimitReserved::Full;
         }
         for (key, charge) in keys.iter().zip(charges) {
-            let shard = locked.of(*key);
-            shard.charge(*key, charge, (at, now), &self.hashing);
+            if let Some(shard) = locked.of(*key) {
+                shard.charge(*key, charge, (at, now), &self.hashing);
+            }
         }
         asked.answer()
     }
@@ -173,7 +181,7 @@ impl MemoryLimitStore {
             let growths: SmallVec<[usize; 4]> = keys
                 .iter()
                 .zip(charges)
-                .map(|(key, charge)| locked.of(*key).growth(*key, charge))
+                .filter_map(|(key, charge)| Some(locked.of(*key)?.growth(*key, charge)))
                 .collect();
             let grown = growths.iter().zip(charges);
             let mut grown = grown.filter(|(growth, _)| **growth > 0);
@@ -188,7 +196,9 @@ impl MemoryLimitStore {
                 callers.push(*key);
                 let same = keys.iter().zip(&growths).filter(|(other, _)| *other == key);
                 let growth: usize = same.map(|(_, growth)| growth).sum();
-                let shard = locked.of(*key);
+                let Some(shard) = locked.of(*key) else {
+                    continue;
+                };
                 if shard.size_of(*key).saturating_add(growth) > part_of(self.max_budgets_per_caller)
                 {
                     shard.settle(*key, now);
@@ -205,7 +215,7 @@ impl MemoryLimitStore {
         for charge in reservation.charges() {
             let caller = charge.caller().map(|caller| &**caller);
             // Mostly they are all of one caller.
-            let last = keys.last().filter(|last| last.caller() == caller).copied();
+            let last = keys.last().filter(|last| last.is_for(caller)).copied();
             let new = || Key::new(&self.hashing, reservation.server(), caller);
             keys.push(last.unwrap_or_else(new));
         }
@@ -255,22 +265,26 @@ impl LimitStore for MemoryLimitStore {
     /// Nothing is remembered of reservations: this is for those that were admitted,
     /// and once for each.
     fn conclude(&self, reservation: &LimitReservation, conclusion: LimitConclusion, now: Moment) {
+        // Where something ends, nothing changes but what is under way.
+        let is_meant = |charge: &LimitCharge| {
+            conclusion == LimitConclusion::NotSent || charge.quota().period() == Period::Concurrent
+        };
+        if !reservation.charges().iter().any(is_meant) {
+            return;
+        }
         let at = self.reading(reservation.at());
         let keys = self.keys(reservation);
-        for (key, charge) in keys.iter().zip(reservation.charges()) {
-            let ends = charge.quota().period() == Period::Concurrent;
-            if conclusion != LimitConclusion::NotSent && !ends {
-                continue;
-            }
+        let charges = keys.iter().zip(reservation.charges());
+        for (key, charge) in charges.filter(|(_, charge)| is_meant(charge)) {
             let Some(mut locked) =
                 Locked::of_keys(&self.shards, std::slice::from_ref(key), &self.budgets)
             else {
                 continue;
             };
             let now = locked.pass_time(self.reading(now));
-            locked
-                .of(*key)
-                .conclude(*key, charge, conclusion, (at, now));
+            if let Some(shard) = locked.of(*key) {
+                shard.conclude(*key, charge, conclusion, (at, now));
+            }
         }
     }
 }

@@ -1,12 +1,12 @@
 //! A part of what a [`MemoryLimitStore`](super::MemoryLimitStore) counts, behind
 //! one lock.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::hashing::Hashing;
 use crate::limit::usage::{LimitFilter, LimitUsage};
 use crate::limit::window::{Budget, Reading, TooMuch};
 use crate::limit::{LimitCharge, LimitConclusion};
@@ -22,20 +22,36 @@ pub(super) struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    pub(super) fn new(hashing: &RandomState, server: &'a str, caller: Option<&'a str>) -> Self {
+    pub(super) fn new(hashing: &Hashing, server: &'a Arc<str>, caller: Option<&'a str>) -> Self {
         Self {
-            hash: hash(hashing, (server, caller)),
+            hash: hashing.of_shared(server, caller),
             server,
             caller,
         }
     }
 
-    pub(super) fn caller(&self) -> Option<&'a str> {
-        self.caller
-    }
-
     pub(super) fn is_of_a_caller(&self) -> bool {
         self.caller.is_some()
+    }
+
+    /// Whether it is this very key; else it can still be equal.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let is_same = |(one, other): (&str, &str)| std::ptr::eq(one, other);
+        let callers = self.caller.zip(other.caller);
+        self.hash == other.hash
+            && is_same((self.server, other.server))
+            && self.caller.is_some() == other.caller.is_some()
+            && callers.is_none_or(is_same)
+    }
+
+    /// Whether it is for this caller, or for all of them together.
+    pub(super) fn is_for(&self, caller: Option<&str>) -> bool {
+        match (self.caller, caller) {
+            // Mostly it is the very same text.
+            (Some(own), Some(caller)) => std::ptr::eq(own, caller) || own == caller,
+            (None, None) => true,
+            _ => false,
+        }
     }
 
     /// A number that says where it belongs. Tables go by the other bits.
@@ -44,20 +60,8 @@ impl<'a> Key<'a> {
     }
 }
 
-/// The hash of a server and a caller, of which it is written in one piece: what a hasher does
-/// for each piece takes longer than what it does for the few bytes of a name.
-fn hash(hashing: &RandomState, (server, caller): (&str, Option<&str>)) -> u64 {
-    /// Stands between the two, and in no text.
-    const BETWEEN: u8 = 0xff;
-    let mut names: SmallVec<[u8; 128]> = SmallVec::from_slice(server.as_bytes());
-    if let Some(caller) = caller {
-        names.push(BETWEEN);
-        names.extend_from_slice(caller.as_bytes());
-    }
-    let mut hasher = hashing.build_hasher();
-    hasher.write(&names);
-    hasher.finish()
-}
+/// So many budgets of an owner are looked through before they are searched.
+const LOOKED_THROUGH: usize = 8;
 
 /// The budgets of some callers.
 #[derive(Default)]
@@ -76,12 +80,20 @@ pub(super) struct Shard {
 
 /// Whose budgets these are, and what they hold.
 struct Owner {
-    /// Of the server and of the caller, in one piece, to save space.
+    /// Of the server and, behind a space, of the caller if it is not all of them: in one
+    /// piece, to save room.
     names: Box<str>,
+    /// How long the name of the server is.
     server: usize,
-    has_caller: bool,
     /// By the ids of their quotas.
     entries: SmallVec<[Entry; 1]>,
+}
+
+/// Where a budget stands in a shard, until one is made or forgotten there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Slot {
+    owner: usize,
+    entry: usize,
 }
 
 struct Entry {
@@ -93,10 +105,13 @@ struct Entry {
 impl Owner {
     fn new(key: Key<'_>) -> Self {
         let Key { server, caller, .. } = key;
+        let names = match caller {
+            Some(caller) => [server, " ", caller].concat(),
+            None => server.to_owned(),
+        };
         Self {
-            names: [server, caller.unwrap_or_default()].concat().into(),
+            names: names.into(),
             server: server.len(),
-            has_caller: caller.is_some(),
             entries: SmallVec::new(),
         }
     }
@@ -104,20 +119,24 @@ impl Owner {
     /// The server, the caller, and what is theirs.
     fn parts(&mut self) -> (&str, Option<&str>, &mut [Entry]) {
         let (server, caller) = self.names.split_at_checked(self.server).unwrap_or_default();
-        let caller = self.has_caller.then_some(caller);
-        (server, caller, &mut self.entries)
+        (server, caller.get(1..), &mut self.entries)
     }
 
     fn names(&self) -> (&str, Option<&str>) {
         let (server, caller) = self.names.split_at_checked(self.server).unwrap_or_default();
-        (server, self.has_caller.then_some(caller))
+        (server, caller.get(1..))
     }
 
     fn is(&self, key: Key<'_>) -> bool {
         self.names() == (key.server, key.caller)
     }
 
-    fn find(&self, quota: &Quota) -> Result<usize, usize> {
+    fn find(&self, quota: &Arc<Quota>) -> Result<usize, usize> {
+        // Mostly the policy is still the same: then no other quota has to be looked at.
+        let mut first = self.entries.iter().take(LOOKED_THROUGH);
+        if let Some(place) = first.position(|entry| Arc::ptr_eq(&entry.quota, quota)) {
+            return Ok(place);
+        }
         let id = quota.id();
         self.entries
             .binary_search_by(|entry| entry.quota.id().cmp(&id))
@@ -149,16 +168,31 @@ impl Shard {
         self.budgets
     }
 
-    /// Whether it would be admitted, and whether a budget would have to be made.
+    /// Where the budgets of this owner stand.
+    pub(super) fn owner(&self, key: Key<'_>) -> Option<usize> {
+        self.owners
+            .find_bucket_index(key.hash, |owner| owner.is(key))
+    }
+
+    /// Where the budget of this owner for this quota stands.
+    pub(super) fn slot(&self, owner: usize, quota: &Arc<Quota>) -> Option<Slot> {
+        let entry = self.owners.get_bucket(owner)?.find(quota).ok()?;
+        Some(Slot { owner, entry })
+    }
+
+    /// Whether it would be admitted, and whether a budget would have to be made. It stands
+    /// there if there is one.
     pub(super) fn admits(
         &mut self,
-        key: Key<'_>,
+        slot: Option<Slot>,
         charge: &LimitCharge,
         now: Reading,
     ) -> (Result<(), TooMuch>, bool) {
-        self.change(key, charge.quota(), |entry| {
-            let answer = entry.budget.admits(charge, now);
-            (answer, entry.budget.growth(charge) > 0)
+        slot.and_then(|slot| {
+            self.change(slot, |entry| {
+                let answer = entry.budget.admits(charge, now);
+                (answer, entry.budget.growth(charge) > 0)
+            })
         })
         .unwrap_or_else(|| {
             let grows = Budget::growth_of_new(charge) > 0;
@@ -189,21 +223,33 @@ impl Shard {
         }
     }
 
+    /// Charges it to the budget that stands there, if there is one.
+    pub(super) fn charge_at(
+        &mut self,
+        slot: Slot,
+        charge: &LimitCharge,
+        (at, now): (Reading, Reading),
+    ) -> Option<()> {
+        let quota = charge.quota();
+        self.change(slot, |entry| {
+            if !Arc::ptr_eq(&entry.quota, quota) {
+                entry.quota = Arc::clone(quota);
+            }
+            entry.budget.charge(charge, at, now);
+        })
+    }
+
     /// Charges it, in a new budget if there is none.
     pub(super) fn charge(
         &mut self,
         key: Key<'_>,
         charge: &LimitCharge,
         (at, now): (Reading, Reading),
-        hashing: &RandomState,
+        hashing: &Hashing,
     ) {
         let quota = charge.quota();
-        let known = self.change(key, quota, |entry| {
-            if !Arc::ptr_eq(&entry.quota, quota) {
-                entry.quota = Arc::clone(quota);
-            }
-            entry.budget.charge(charge, at, now);
-        });
+        let slot = self.owner(key).and_then(|owner| self.slot(owner, quota));
+        let known = slot.and_then(|slot| self.charge_at(slot, charge, (at, now)));
         if known.is_some() || Budget::growth_of_new(charge) == 0 {
             return;
         }
@@ -219,7 +265,7 @@ impl Shard {
             .entry(
                 key.hash,
                 |owner| owner.is(key),
-                |owner| hash(hashing, owner.names()),
+                |owner| hashing.of(owner.names()),
             )
             .or_insert_with(|| Box::new(Owner::new(key)))
             .into_mut();
@@ -229,16 +275,10 @@ impl Shard {
         }
     }
 
-    /// Does something to a budget, if there is one.
-    fn change<T>(
-        &mut self,
-        key: Key<'_>,
-        quota: &Quota,
-        change: impl FnOnce(&mut Entry) -> T,
-    ) -> Option<T> {
-        let owner = self.owners.find_mut(key.hash, |owner| owner.is(key))?;
-        let place = owner.find(quota).ok()?;
-        let entry = owner.entries.get_mut(place)?;
+    /// Does something to the budget that stands there, if there is one.
+    fn change<T>(&mut self, slot: Slot, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let owner = self.owners.get_bucket_mut(slot.owner)?;
+        let entry = owner.entries.get_mut(slot.entry)?;
         let before = entry.budget.size();
         let changed = change(entry);
         let others = self.budgets.saturating_sub(before);
@@ -280,9 +320,13 @@ impl Shard {
             LimitConclusion::NotSent if was_reset => LimitConclusion::Ended,
             _ => conclusion,
         };
-        self.change(key, charge.quota(), |entry| {
-            entry.budget.conclude(charge, at, conclusion, now);
-        });
+        let owner = self.owner(key);
+        let slot = owner.and_then(|owner| self.slot(owner, charge.quota()));
+        if let Some(slot) = slot {
+            self.change(slot, |entry| {
+                entry.budget.conclude(charge, at, conclusion, now);
+            });
+        }
     }
 
     /// What is counted, of what is meant, behind what was found before; until there

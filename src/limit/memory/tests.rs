@@ -296,6 +296,48 @@ fn sessions_do_not_fill_it() {
     assert_eq!(call(100), LimitReserved::Full);
 }
 
+/// Also once the policy was read again, so that no quota is the very one that was charged.
+#[test]
+fn each_budget_is_found_however_many_there_are() {
+    let store = MemoryLimitStore::default();
+    let clock = ManualClock::at(START);
+    for count in [1, 3, 8, 9, 30] {
+        let caller = format!("caller of {count}");
+        let quota_of = |number: u64| {
+            let scope = [LimitScope::Server, LimitScope::Caller, LimitScope::Caller];
+            let scope = scope[usize::try_from(number % 3).unwrap()];
+            quota(
+                &format!("/{count}/{number}"),
+                seconds(60),
+                number + 2,
+                scope,
+            )
+        };
+        let call = |quotas: &[Arc<Quota>]| {
+            let charges = quotas.iter().map(|quota| charge(quota, &caller, 1));
+            reserve(&store, &reservation(clock.now(), charges))
+        };
+        let all: Vec<_> = (0..count).map(quota_of).collect();
+        for _ in 0..2 {
+            assert_eq!(call(&all), ADMITTED);
+        }
+        for number in 0..count {
+            for _ in 0..number {
+                assert_eq!(call(&[quota_of(number)]), ADMITTED, "{number} of {count}");
+            }
+            assert_ne!(call(&[quota_of(number)]), ADMITTED, "{number} of {count}");
+        }
+        let exceeded = call(&all);
+        assert!(matches!(
+            exceeded,
+            LimitReserved::Exceeded { charge: 0, .. }
+        ));
+    }
+    let usage = store.usage_now(&LimitFilter::default(), clock.now(), 1_000);
+    assert_eq!(usage.len(), 1 + 3 + 8 + 9 + 30);
+    assert!(usage.iter().all(|budget| budget.used() == budget.max()));
+}
+
 #[test]
 fn what_is_refused_leaves_nothing_behind() {
     let store = MemoryLimitStore::default();

@@ -27,6 +27,7 @@ impl Counter {
         }
     }
 
+    #[inline]
     pub(super) fn admits(
         &mut self,
         amount: Amount,
@@ -46,6 +47,7 @@ impl Counter {
         })
     }
 
+    #[inline]
     pub(super) fn charge(&mut self, amount: Amount, period: Period, now: Reading) {
         let amount = amount.millionths();
         match self {

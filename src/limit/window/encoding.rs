@@ -73,7 +73,7 @@ fn encode_rolling(rolling: &Rolling, into: &mut Vec<u8>) {
             encode_length(times.len(), into);
             times.iter().for_each(|time| encode_number(*time, into));
         }
-        Rolling::Various(entries) => {
+        Rolling::Various { entries, .. } => {
             into.push(VARIOUS);
             encode_length(entries.len(), into);
             for (time, amount) in entries {

@@ -91,6 +91,7 @@ impl Budget {
     }
 
     /// Whether it would be admitted. What has expired is forgotten.
+    #[inline]
     pub(crate) fn admits(&mut self, charge: &LimitCharge, now: Reading) -> Result<(), TooMuch> {
         let quota = charge.quota();
         match self {
@@ -124,6 +125,7 @@ impl Budget {
     /// Charges it, also if it is too much: whoever does not want that has to
     /// [ask](Self::admits) first. `at` is the reading that it will be
     /// [concluded](Self::conclude) with; time may have gone on since.
+    #[inline]
     pub(crate) fn charge(&mut self, charge: &LimitCharge, at: Reading, now: Reading) {
         let quota = charge.quota();
         match self {

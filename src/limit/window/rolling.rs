@@ -20,8 +20,13 @@ const GROWTH: usize = 5;
 pub(crate) enum Rolling {
     /// Each is as much, which takes half of the space.
     Alike { each: u64, times: Vec<u64> },
-    /// By time, and how much.
-    Various(Vec<(u64, u64)>),
+    Various {
+        /// All of them together, which is asked for more often than it changes in another way
+        /// than by one more.
+        used: u64,
+        /// By time, and how much.
+        entries: Vec<(u64, u64)>,
+    },
 }
 
 impl Default for Rolling {
@@ -38,7 +43,7 @@ impl Rolling {
     #[cfg(feature = "sqlite")]
     pub(super) fn of(entries: Vec<(u64, u64)>) -> Option<Self> {
         let sorted = entries.is_sorted_by_key(|(time, _)| *time);
-        (sorted && entries.len() <= MOST).then_some(Self::Various(entries))
+        (sorted && entries.len() <= MOST).then(|| Self::various(entries))
     }
 
     /// As [`of`](Self::of), for charges that are all as much.
@@ -127,9 +132,7 @@ impl Rolling {
                 let count = u64::try_from(times.len()).unwrap_or(u64::MAX);
                 each.saturating_mul(count)
             }
-            Self::Various(entries) => entries
-                .iter()
-                .fold(0, |sum, (_, amount)| sum.saturating_add(*amount)),
+            Self::Various { used, .. } => *used,
         }
     }
 
@@ -146,7 +149,25 @@ impl Rolling {
     }
 
     /// Forgets what has expired, and tells the time that counts as now.
+    #[inline]
     fn settle(&mut self, window: u64, now: u64) -> u64 {
+        let (first, last) = match self {
+            Self::Alike { times, .. } => (times.first().copied(), times.last().copied()),
+            Self::Various { entries, .. } => {
+                let time = |entry: &(u64, u64)| entry.0;
+                (entries.first().map(time), entries.last().map(time))
+            }
+        };
+        match (first, last) {
+            // Mostly there is nothing to forget.
+            (Some(first), Some(last)) if last <= now && now - first < window => now,
+            (None, _) => now,
+            _ => self.forget_expired(window, now),
+        }
+    }
+
+    /// The same, whatever there is to forget.
+    fn forget_expired(&mut self, window: u64, now: u64) -> u64 {
         let now = match self.last() {
             Some(last) if last > now && last - now <= part(window) => last,
             Some(last) if last > now => {
@@ -161,7 +182,7 @@ impl Rolling {
         if gone > 0 {
             match self {
                 Self::Alike { times, .. } => drop(times.drain(..gone)),
-                Self::Various(entries) => drop(entries.drain(..gone)),
+                Self::Various { .. } => self.change(|entries| drop(entries.drain(..gone))),
             }
         }
         now
@@ -171,7 +192,7 @@ impl Rolling {
     fn set_back(&mut self, now: u64) {
         match self {
             Self::Alike { times, .. } => times.iter_mut().for_each(|time| *time = now.min(*time)),
-            Self::Various(entries) => entries
+            Self::Various { entries, .. } => entries
                 .iter_mut()
                 .for_each(|(time, _)| *time = now.min(*time)),
         }
@@ -197,7 +218,12 @@ impl Rolling {
                 make_room(times);
                 times.push(now);
             }
-            _ => self.change(|entries| {
+            Self::Various { used, entries } => {
+                make_room(entries);
+                entries.push((now, amount));
+                *used = used.saturating_add(amount);
+            }
+            Self::Alike { .. } => self.change(|entries| {
                 make_room(entries);
                 entries.push((now, amount));
             }),
@@ -205,41 +231,60 @@ impl Rolling {
     }
 
     fn add_to_last(&mut self, amount: u64, now: u64) {
-        self.change(|entries| {
-            if let Some(last) = entries.last_mut() {
-                *last = (now, last.1.saturating_add(amount));
+        let add = |last: &mut (u64, u64)| *last = (now, last.1.saturating_add(amount));
+        match self {
+            Self::Various { used, entries } => {
+                if let Some(last) = entries.last_mut() {
+                    add(last);
+                    *used = used.saturating_add(amount);
+                }
             }
-        });
+            Self::Alike { .. } => self.change(|entries| {
+                if let Some(last) = entries.last_mut() {
+                    add(last);
+                }
+            }),
+        }
     }
 
     fn remove(&mut self, place: usize) {
         match self {
             Self::Alike { times, .. } => drop(times.remove(place)),
-            Self::Various(entries) => drop(entries.remove(place)),
+            Self::Various { .. } => self.change(|entries| {
+                entries.remove(place);
+            }),
         }
     }
 
     /// Makes something of them that need not be alike.
     fn change(&mut self, change: impl FnOnce(&mut Vec<(u64, u64)>)) {
         let mut entries = match std::mem::take(self) {
-            Self::Various(entries) => entries,
+            Self::Various { entries, .. } => entries,
             alike @ Self::Alike { .. } => alike.iter().collect(),
         };
         change(&mut entries);
-        *self = Self::Various(entries);
+        *self = Self::various(entries);
+    }
+
+    fn various(entries: Vec<(u64, u64)>) -> Self {
+        let amounts = entries.iter().map(|(_, amount)| *amount);
+        Self::Various {
+            used: amounts.fold(0, u64::saturating_add),
+            entries,
+        }
     }
 
     fn len(&self) -> usize {
         match self {
             Self::Alike { times, .. } => times.len(),
-            Self::Various(entries) => entries.len(),
+            Self::Various { entries, .. } => entries.len(),
         }
     }
 
     fn entry(&self, place: usize) -> Option<(u64, u64)> {
         match self {
             Self::Alike { each, times } => times.get(place).map(|time| (*time, *each)),
-            Self::Various(entries) => entries.get(place).copied(),
+            Self::Various { entries, .. } => entries.get(place).copied(),
         }
     }
 
@@ -264,220 +309,4 @@ fn make_room<T>(row: &mut Vec<T>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use proptest::sample::{Index, select};
-
-    use super::*;
-    use crate::limit::testing::naive::Naive;
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Pass(u64),
-        /// The clock goes back.
-        Back(u64),
-        Ask(u64),
-        /// Charges it, too much or not.
-        Force(u64),
-        GiveBack(Index),
-        /// Somebody edits the policy.
-        Max(u64),
-    }
-
-    /// About how long a window is, and about its edges.
-    fn time(window: u64) -> impl Strategy<Value = u64> {
-        let part = window / PARTS;
-        prop_oneof![
-            4 => 0..=part,
-            2 => 0..=window / 4,
-            1 => select(vec![0, 1, part - 1, part, part + 1]),
-            1 => select(vec![window - 1, window, window + 1, window * 2]),
-        ]
-    }
-
-    fn steps(window: u64, back: u32) -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            8 => time(window).prop_map(Step::Pass),
-            back => time(window).prop_map(Step::Back),
-            8 => (0_u64..6).prop_map(Step::Ask),
-            1 => (0_u64..6).prop_map(Step::Force),
-            2 => any::<Index>().prop_map(Step::GiveBack),
-            1 => (0_u64..200).prop_map(Step::Max),
-        ];
-        prop::collection::vec(step, 0..300)
-    }
-
-    fn histories(back: u32) -> impl Strategy<Value = (u64, Vec<Step>)> {
-        let windows = [1, 60, 3_600, 86_400, 2_678_400].map(|seconds| seconds * 1_000_000);
-        select(windows.to_vec()).prop_flat_map(move |window| (Just(window), steps(window, back)))
-    }
-
-    /// How it does compared with a log of everything.
-    struct Compared {
-        rolling: Rolling,
-        naive: Naive,
-        charged: Vec<(u64, u64)>,
-        max: u64,
-    }
-
-    impl Compared {
-        fn new(window: u64) -> Self {
-            Self {
-                rolling: Rolling::default(),
-                naive: Naive::new(window),
-                charged: Vec::new(),
-                max: 20,
-            }
-        }
-
-        fn charge(&mut self, amount: u64, now: u64) {
-            self.rolling.charge(amount, self.naive.window, now);
-            self.naive.charge(now, amount);
-            self.charged.push((now, amount));
-            assert!(self.rolling.len() <= MOST);
-            assert!(self.rolling.iter().is_sorted_by_key(|(time, _)| time));
-        }
-
-        /// Asks, and charges what is admitted.
-        fn ask(&mut self, amount: u64, now: u64) {
-            let (window, max) = (self.naive.window, self.max);
-            let answer = self.rolling.admits(amount, max, window, now);
-            if self.naive.is_exact() {
-                assert_eq!(answer.is_ok(), self.naive.admits(now, amount, max));
-            }
-            match answer {
-                Ok(()) => {
-                    assert!(self.naive.admits(now, amount, max), "too much");
-                    self.charge(amount, now);
-                }
-                Err(wait) => {
-                    assert!(self.naive.may_refuse(now, amount, max), "without cause");
-                    assert_eq!(wait.is_none(), amount > max);
-                    self.check_wait(amount, now, wait);
-                }
-            }
-        }
-
-        fn check_wait(&self, amount: u64, now: u64, wait: Option<u64>) {
-            let Some(wait) = wait else { return };
-            assert!(wait > 0);
-            let asked = |now| {
-                let mut copy = self.rolling.clone();
-                copy.admits(amount, self.max, self.naive.window, now)
-            };
-            assert_eq!(asked(now + wait), Ok(()));
-            let before = now + wait - 1;
-            assert_eq!(asked(before), Err(Some(1)));
-            assert!(self.naive.may_refuse(before, amount, self.max), "too late");
-            if self.naive.is_exact() {
-                assert!(!self.naive.admits(before, amount, self.max));
-            }
-        }
-
-        fn give_back(&mut self, which: Index, now: u64) {
-            if self.charged.is_empty() {
-                return;
-            }
-            let (at, amount) = self.charged.remove(which.index(self.charged.len()));
-            let before = self.rolling.used();
-            self.rolling.give_back(amount, at, self.naive.window, now);
-            self.naive.give_back(at, amount);
-            let settled = self.naive.used(now, 0);
-            assert!(self.rolling.used() >= settled, "somebody else's");
-            assert!(self.rolling.used() <= before);
-        }
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(400))]
-
-        /// It admits what a log admits; except that, when there are many charges,
-        /// some stay for up to a 32nd part of the window longer.
-        #[test]
-        fn a_window_does_as_a_log_of_everything((window, steps) in histories(0)) {
-            let mut compared = Compared::new(window);
-            let mut now = 5 * window;
-            for step in steps {
-                match step {
-                    Step::Pass(time) => now += time,
-                    Step::Back(_) => {}
-                    Step::Ask(amount) => compared.ask(amount, now),
-                    Step::Force(amount) => compared.charge(amount, now),
-                    Step::GiveBack(which) => compared.give_back(which, now),
-                    Step::Max(max) => compared.max = max,
-                }
-            }
-        }
-
-        /// However often the clock goes back, no interval of true time holds more
-        /// than was admitted, and what was charged is forgotten in the end.
-        #[test]
-        fn a_clock_that_goes_back_keeps_things_for_longer((window, steps) in histories(4)) {
-            let (mut rolling, mut naive) = (Rolling::default(), Naive::new(window));
-            let (mut shown, mut elapsed) = (1_000 * window, 1_000 * window);
-            for step in steps {
-                match step {
-                    Step::Pass(time) => {
-                        shown += time;
-                        elapsed += time;
-                    }
-                    Step::Back(time) => shown -= time,
-                    Step::Ask(amount) | Step::Force(amount) => {
-                        if rolling.admits(amount, 20, window, shown).is_ok() {
-                            rolling.charge(amount, window, shown);
-                            naive.charge(elapsed, amount);
-                        }
-                    }
-                    Step::GiveBack(_) | Step::Max(_) => {}
-                }
-                let future = rolling.last().unwrap_or(0).saturating_sub(shown);
-                prop_assert!(rolling.expires_in(window, shown) <= window + window / PARTS, "{future}");
-            }
-            prop_assert!(naive.fullest() <= 20);
-        }
-    }
-
-    #[test]
-    fn what_is_given_back_is_what_was_charged() {
-        let mut rolling = Rolling::default();
-        for (now, amount) in [(100, 3), (110, 4), (120, 5)] {
-            rolling.charge(amount, 3_200, now);
-        }
-        rolling.give_back(4, 110, 3_200, 130);
-        assert_eq!(rolling.iter().collect::<Vec<_>>(), [(100, 3), (120, 5)]);
-        // It has expired: what is there is somebody else's.
-        rolling.give_back(3, 100, 3_200, 3_300);
-        assert_eq!(rolling.iter().collect::<Vec<_>>(), [(120, 5)]);
-        // The clock went back by too much to tell.
-        rolling.give_back(5, 120, 3_200, 10);
-        assert_eq!(rolling.used(), 5);
-    }
-
-    /// Also if it counts as charged together with others.
-    #[test]
-    fn what_was_merged_can_be_given_back() {
-        let window = 3_200;
-        let mut rolling = Rolling::default();
-        for now in 0..200 {
-            rolling.charge(1, window, now);
-        }
-        assert_eq!((rolling.used(), rolling.len() <= MOST), (200, true));
-        for now in (0..200).rev() {
-            rolling.give_back(1, now, window, 200);
-        }
-        assert_eq!(rolling.used(), 0);
-    }
-
-    #[test]
-    fn the_most_that_can_be_counted_does_not_wrap() {
-        let mut rolling = Rolling::default();
-        for now in 0..100 {
-            rolling.charge(u64::MAX, 3_200, now * 50);
-        }
-        assert_eq!(rolling.used(), u64::MAX);
-        assert_eq!(
-            rolling.admits(0, u64::MAX - 1, 3_200, 5_000),
-            Err(Some(3_150))
-        );
-    }
-}
+mod tests;

@@ -110,7 +110,7 @@ fn no_more_space_is_taken_than_is_soon_used() {
             rolling.charge(1 + step * time, WINDOW, time);
             let (len, room) = match &rolling {
                 Rolling::Alike { times, .. } => (times.len(), times.capacity()),
-                Rolling::Various(entries) => (entries.len(), entries.capacity()),
+                Rolling::Various { entries, .. } => (entries.len(), entries.capacity()),
             };
             assert!(room < len + 5, "{room} for {len}");
         }

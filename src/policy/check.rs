@@ -59,14 +59,17 @@ pub(super) struct Looked {
     pub(super) truth: Truth,
 }
 
+/// Conditions that a decision remembers.
+pub(super) const MOST_LOOKED: usize = 64;
+
 /// All that were looked at for one decision: few, nearly always.
 pub(super) type AllLooked = SmallVec<[Looked; 2]>;
 
 /// A check that was looked at, and what came of it.
 #[derive(Debug)]
-pub(super) struct Asked<'c> {
+pub(super) struct Asked<'c, 'l> {
     pub(super) check: &'c Compiled,
-    pub(super) conditions: SmallVec<[Looked; 4]>,
+    pub(super) conditions: &'l [Looked],
     pub(super) truth: Truth,
     pub(super) refuses: bool,
 }
@@ -118,34 +121,36 @@ impl Checks {
 
 /// Asks the checks of several rules, `deny_if` of all of them before `require`
 /// of any, and tells `each` what came of it, until one refuses. Gives that one.
+/// Of the conditions as many are remembered as a decision remembers.
 ///
 /// The truths are those of the conditions of each rule, in the order of its plan.
 pub(super) fn ask<'c>(
     rules: &[&'c Checks],
     truths: &[Truths],
-    mut each: impl FnMut(Asked<'c>),
+    all_looked: &mut AllLooked,
+    mut each: impl FnMut(&Asked<'c, '_>),
 ) -> Option<&'c Compiled> {
     for purpose in [Use::DenyIf, Use::Require] {
         for (checks, truths) in rules.iter().zip(truths) {
             for check in checks.of(purpose) {
-                let looked: SmallVec<[Looked; 4]> = check
-                    .conditions
-                    .clone()
-                    .map(|index| Looked {
+                let before = all_looked.len();
+                let mut truth = Truth::True;
+                for index in check.conditions.clone() {
+                    let looked = Looked {
                         place: checks.places.get(index).cloned().unwrap_or_default(),
                         truth: truths.get(index).copied().unwrap_or(Truth::Undecidable),
-                    })
-                    .collect();
-                let truth = looked
-                    .iter()
-                    .fold(Truth::True, |truth, looked| truth.and(looked.truth));
+                    };
+                    truth = truth.and(looked.truth);
+                    all_looked.push(looked);
+                }
                 let refuses = check.refuses(truth);
-                each(Asked {
+                each(&Asked {
                     check,
-                    conditions: looked,
+                    conditions: all_looked.get(before..).unwrap_or_default(),
                     truth,
                     refuses,
                 });
+                all_looked.truncate(MOST_LOOKED);
                 if refuses {
                     return Some(check);
                 }

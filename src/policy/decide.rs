@@ -5,6 +5,8 @@ mod said;
 
 use self::progress::{Demands, Progress};
 use self::said::Said;
+use smallvec::SmallVec;
+
 use super::Policy;
 use super::action::{Action, Arguments, Subject};
 use super::approval::{Approval, Asking, Considered};
@@ -121,7 +123,7 @@ pub(super) trait Watch {
     /// What the name comes to, before anything is asked of the arguments.
     fn named(&mut self, kind: Kind, name: &str, decision: &Decision<'_>);
     /// A check that was asked.
-    fn asked(&mut self, asked: &Asked<'_>);
+    fn asked(&mut self, asked: &Asked<'_, '_>);
     /// What tells whether the action has to be approved. It was looked at in vain if
     /// the action is refused.
     fn considered(&mut self, considered: &Considered<'_>);
@@ -131,7 +133,7 @@ struct Unwatched;
 
 impl Watch for Unwatched {
     fn named(&mut self, _: Kind, _: &str, _: &Decision<'_>) {}
-    fn asked(&mut self, _: &Asked<'_>) {}
+    fn asked(&mut self, _: &Asked<'_, '_>) {}
     fn considered(&mut self, _: &Considered<'_>) {}
 }
 
@@ -263,21 +265,18 @@ impl Rules {
 
     /// What is asked of a use that its name allows.
     fn demands<'r>(&'r self, kind: Kind, rule: Option<&'r CompiledRule>) -> Demands<'r> {
-        let of_all = Some(self).filter(|_| kind == Kind::Tools);
-        let checks = of_all.and_then(|all| all.all_tools.as_ref()).into_iter();
-        let limits = of_all.and_then(|all| all.all_limits.as_ref()).into_iter();
-        let approvals = of_all.and_then(|all| all.all_approval.as_ref()).into_iter();
-        Demands {
-            checks: checks
-                .chain(rule.and_then(|rule| rule.checks.as_ref()))
-                .collect(),
-            limits: limits
-                .chain(rule.and_then(|rule| rule.limits.as_ref()))
-                .collect(),
-            approvals: approvals
-                .chain(rule.and_then(|rule| rule.approval.as_ref()))
-                .collect(),
+        let mut demands = Demands::default();
+        if kind == Kind::Tools {
+            push_some(&mut demands.checks, &self.all_tools);
+            push_some(&mut demands.limits, &self.all_limits);
+            push_some(&mut demands.approvals, &self.all_approval);
         }
+        if let Some(rule) = rule {
+            push_some(&mut demands.checks, &rule.checks);
+            push_some(&mut demands.limits, &rule.limits);
+            push_some(&mut demands.approvals, &rule.approval);
+        }
+        demands
     }
 
     /// What would be said of a use of something with a name that is nowhere in
@@ -492,6 +491,13 @@ impl Rules {
             DefaultAction::Deny => Said::DeniedByDefault,
             DefaultAction::Hide => Said::Hidden,
         }
+    }
+}
+
+/// What `extend` would do by way of an iterator.
+fn push_some<'r, T>(all: &mut SmallVec<[&'r T; 2]>, one: &'r Option<T>) {
+    if let Some(one) = one {
+        all.push(one);
     }
 }
 

@@ -188,10 +188,10 @@ impl Watch for Watcher<'_, '_> {
         });
     }
 
-    fn asked(&mut self, asked: &Asked<'_>) {
+    fn asked(&mut self, asked: &Asked<'_, '_>) {
         self.steps.push(ExplanationStep::Check {
             place: asked.check.place().to_owned(),
-            conditions: self.conditions(&asked.conditions),
+            conditions: self.conditions(asked.conditions),
             truth: asked.truth,
             refuses: asked.refuses,
         });

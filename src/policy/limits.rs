@@ -6,7 +6,7 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::condition::{
-    Found, InMillionths, MOST_FOUND, Number, Path, Root, Roots, Step, find_past,
+    Found, InMillionths, MOST_FOUND, Number, Path, Root, RootSet, Roots, Step, find_past,
 };
 use super::diagnostic::{Problem, Problems, join, printable};
 use super::document::{
@@ -25,6 +25,7 @@ pub(super) struct Limits {
     list: Vec<Compiled>,
     /// Each path once, however many limits count by it.
     sources: Vec<Source>,
+    looks_at: RootSet,
 }
 
 #[derive(Debug)]
@@ -78,16 +79,17 @@ impl Limits {
         if let Some(concurrent) = &rule.max_concurrent {
             compiler.concurrent(concurrent, join(place, "max_concurrent"));
         }
+        let roots = compiler.sources.iter().map(|source| source.path.root());
         Some(Self {
+            looks_at: RootSet::of(roots),
             list: compiler.list,
             sources: compiler.sources,
         })
     }
 
-    /// Whether any of them counts by what is found at this root.
-    pub(super) fn look_at(&self, root: Root) -> bool {
-        let mut sources = self.sources.iter();
-        sources.any(|source| source.path.root() == root)
+    /// Where there is what they count by.
+    pub(super) fn look_at(&self) -> RootSet {
+        self.looks_at
     }
 
     /// Adds what a use counts; nothing is known of one without roots.
@@ -340,8 +342,7 @@ fn amount_in(found: &Found, text: &[u8]) -> Result<Amount, Why> {
         Found::Value { .. } | Found::Undecidable => None,
         Found::Missing => return Err(Why::Missing),
     };
-    let token = token.and_then(|token| std::str::from_utf8(token).ok());
-    let number = token.and_then(Number::read).ok_or(Why::Unreadable)?;
+    let number = token.and_then(Number::of_bytes).ok_or(Why::Unreadable)?;
     match number.in_millionths() {
         InMillionths::Negative => Err(Why::Negative),
         InMillionths::Exactly(millionths) | InMillionths::RoundedUp(millionths)

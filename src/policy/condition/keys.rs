@@ -46,10 +46,24 @@ impl<T> Keys<T> {
     }
 
     /// Where those stand that a key is equal to, or looks like.
+    #[inline]
     pub(super) fn alike(&self, key: &Seen<'_>) -> Range<usize> {
-        let Some(folded) = &key.folded else {
+        match self.0.as_slice() {
+            // It looks like itself, whatever it is.
+            [entry] if *entry.key == *key.key => 0..1,
+            [entry] if key.looks == Looks::Plain => {
+                0..usize::from(is_folded_to(key.key.as_bytes(), &entry.folded))
+            }
+            _ => self.alike_folded(key),
+        }
+    }
+
+    /// The same, however many there are and whatever is in the key.
+    fn alike_folded(&self, key: &Seen<'_>) -> Range<usize> {
+        if key.looks == Looks::LikeAll {
             return 0..self.0.len();
-        };
+        }
+        let folded = Folded::of(key.key);
         let folded = folded.as_bytes();
         let start = self
             .0
@@ -61,10 +75,19 @@ impl<T> Keys<T> {
         start..start.saturating_add(alike.count())
     }
 
+    /// What stands here.
+    pub(super) fn value(&self, at: usize) -> Option<&T> {
+        self.0.get(at).map(|entry| &entry.value)
+    }
+
+    /// Whether one of [`alike`](Self::alike) is this very key.
+    pub(super) fn is_exactly(&self, at: usize, key: &Seen<'_>) -> bool {
+        self.0.get(at).is_some_and(|entry| *entry.key == *key.key)
+    }
+
     /// What one of [`alike`](Self::alike) stands for, if it is this very key.
     pub(super) fn exactly(&self, at: usize, key: &Seen<'_>) -> Option<&T> {
-        let entry = self.0.get(at).filter(|entry| *entry.key == *key.key)?;
-        Some(&entry.value)
+        self.value(at).filter(|_| self.is_exactly(at, key))
     }
 }
 
@@ -72,9 +95,19 @@ impl<T> Keys<T> {
 #[derive(Debug)]
 pub(super) struct Seen<'k> {
     key: &'k str,
-    /// Nothing if it looks like every other: one that is too long to fold, and
-    /// `__proto__`, through which some servers take an object for another.
-    folded: Option<Folded<'k>>,
+    looks: Looks,
+}
+
+/// What a key could be taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Looks {
+    /// For what it is folded to, byte by byte: it is ASCII.
+    Plain,
+    /// For what it is folded to.
+    Foreign,
+    /// For every other: it is too long to fold, or `__proto__`, through which some servers
+    /// take an object for another.
+    LikeAll,
 }
 
 /// A key as [`fold_key`] makes it.
@@ -103,12 +136,15 @@ impl<'k> Folded<'k> {
 }
 
 impl<'k> Seen<'k> {
+    #[inline]
     pub(super) fn new(key: &'k str) -> Self {
-        let fold = (key.is_ascii() || key.len() <= LONGEST_FOLDED) && key != "__proto__";
-        Self {
-            key,
-            folded: fold.then(|| Folded::of(key)),
-        }
+        let looks = match key.is_ascii() {
+            true if key == "__proto__" => Looks::LikeAll,
+            true => Looks::Plain,
+            false if key.len() > LONGEST_FOLDED => Looks::LikeAll,
+            false => Looks::Foreign,
+        };
+        Self { key, looks }
     }
 }
 
@@ -138,6 +174,29 @@ fn fold_key(key: &str) -> SmallVec<[u8; 64]> {
     SmallVec::from_slice(folded.as_bytes())
 }
 
+/// Whether [`fold_key`] makes this of a key that is ASCII.
+#[inline]
+fn is_folded_to(key: &[u8], folded: &[u8]) -> bool {
+    match (key, folded) {
+        // Most differ in their first letter.
+        ([first, ..], [wanted, ..]) if first.is_ascii_lowercase() && first != wanted => false,
+        _ => is_folded_to_all(key, folded),
+    }
+}
+
+/// The same, whatever they begin with.
+fn is_folded_to_all(key: &[u8], folded: &[u8]) -> bool {
+    let mut folded = folded.iter();
+    let kept = key.iter().filter(|byte| !is_ignored(char::from(**byte)));
+    for byte in kept {
+        if folded.next() != Some(&byte.to_ascii_lowercase()) {
+            return false;
+        }
+    }
+    folded.as_slice().is_empty()
+}
+
+#[inline]
 fn is_ignored(c: char) -> bool {
     matches!(c, '_' | '-' | ' ') || c.is_control()
 }
@@ -213,6 +272,22 @@ mod tests {
             let folded = String::from_utf8(fold_key(&key).to_vec()).unwrap();
             let again = fold_key(&folded);
             prop_assert_eq!(again.as_slice(), folded.as_bytes());
+        }
+
+        #[test]
+        fn a_key_is_compared_as_if_it_were_folded(
+            wanted in "[aA_é]{0,3}|[ -~]{0,3}",
+            key in "[aA_\\-]{0,4}|\\PC{0,3}|[\\x00-\\x7f]{0,4}",
+        ) {
+            let keys = Keys::new([(wanted.as_str().into(), ())]);
+            let seen = Seen::new(&key);
+            prop_assert!(Iterator::eq(keys.alike(&seen), keys.alike_folded(&seen)));
+            let is_alike = alike(&wanted, &key) || key == "__proto__";
+            prop_assert_eq!(!keys.alike(&seen).is_empty(), is_alike);
+            if key.is_ascii() {
+                let folded = fold_key(&wanted);
+                prop_assert_eq!(is_folded_to(key.as_bytes(), &folded), alike(&wanted, &key));
+            }
         }
 
         #[test]

@@ -35,7 +35,7 @@ mod table;
 pub(in crate::policy) use self::find::{Found, MOST_FOUND, find, find_past};
 pub(in crate::policy) use self::number::{InMillionths, Number};
 pub use self::operator::Operator;
-pub(in crate::policy) use self::path::{Path, Root, Step};
+pub(in crate::policy) use self::path::{Path, Root, RootSet, Step};
 pub(in crate::policy) use self::plan::Plan;
 pub(in crate::policy) use self::purpose::Use;
 pub(in crate::policy) use self::regex::{Regexes, is_anchored};

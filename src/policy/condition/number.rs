@@ -46,6 +46,12 @@ impl Number {
         readable.then_some(number)
     }
 
+    /// The same, of the bytes of a token.
+    #[inline]
+    pub(in crate::policy) fn of_bytes(token: &[u8]) -> Option<Self> {
+        short_integer(token).or_else(|| Self::read(std::str::from_utf8(token).ok()?))
+    }
+
     /// The integer that it is, if it is one within ±(2^53 - 1).
     pub(in crate::policy) fn to_integer(self) -> Option<i64> {
         if self.sign == 0 {
@@ -120,6 +126,26 @@ impl PartialOrd for Number {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
+}
+
+/// The value of an integer of few digits, which every reader takes for the same, unless
+/// it begins with a zero or a sign.
+#[inline]
+fn short_integer(token: &[u8]) -> Option<Number> {
+    let digits = u32::try_from(token.len()).ok()?;
+    if digits > SAFE_DIGITS || !matches!(token.first(), Some(b'1'..=b'9')) {
+        return None;
+    }
+    let mut value = 0_u64;
+    for byte in token {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        value = value * 10 + u64::from(digit);
+    }
+    Some(Number {
+        sign: 1,
+        exponent: i32::try_from(digits).ok()?,
+        mantissa: value * 10_u64.pow(DIGITS - digits),
+    })
 }
 
 /// The exact value of a token and how many significant digits it has; nothing
@@ -388,6 +414,16 @@ mod tests {
             if let (Some(x), Some(y)) = (Number::read(&one), Number::read(&other)) {
                 prop_assert_eq!(x.cmp(&y), exact_order(&one, &other));
                 prop_assert_eq!(x == y, x.cmp(&y) == Ordering::Equal);
+            }
+        }
+
+        #[test]
+        fn short_integers_are_read_as_all_others(
+            token in "[0-9]{0,18}|-?[1-9][0-9]{0,3}(\\.[0-9]{1,3})?(e[0-9])?|[0-9/:.e-]{0,5}|\\PC{0,2}",
+        ) {
+            prop_assert_eq!(Number::of_bytes(token.as_bytes()), Number::read(&token));
+            if let Some(number) = short_integer(token.as_bytes()) {
+                prop_assert_eq!(Some(number), Number::read(&token));
             }
         }
 

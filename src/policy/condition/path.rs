@@ -60,6 +60,37 @@ impl Root {
     }
 }
 
+/// Some of the roots: a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::policy) struct RootSet(u8);
+
+impl RootSet {
+    pub(in crate::policy) const NONE: Self = Self(0);
+
+    pub(in crate::policy) fn of(roots: impl IntoIterator<Item = Root>) -> Self {
+        let bits = roots.into_iter().map(|root| 1 << root as u8);
+        Self(bits.fold(0, |set, bit: u8| set | bit))
+    }
+
+    pub(in crate::policy) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
+
+    pub(in crate::policy) const fn has(self, root: Root) -> bool {
+        self.0 >> root as u8 & 1 == 1
+    }
+
+    /// In their order.
+    pub(in crate::policy) fn iter(self) -> impl Iterator<Item = Root> {
+        let mut left = self;
+        std::iter::from_fn(move || {
+            let first = Root::ALL.get(usize::try_from(left.0.trailing_zeros()).ok()?)?;
+            left.0 &= left.0.checked_sub(1)?;
+            Some(*first)
+        })
+    }
+}
+
 /// One step from a value into it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::policy) enum Step {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::keys::Keys;
-use super::path::{Path, Root, Step};
+use super::path::{Path, Root, RootSet, Step};
 use super::purpose::Use;
 use super::test::Test;
 
@@ -14,6 +14,7 @@ pub(in crate::policy) struct Plan {
     /// together.
     conditions: Vec<Condition>,
     roots: [Option<Node>; Root::ALL.len()],
+    looks_at: RootSet,
 }
 
 #[derive(Clone, Debug)]
@@ -67,7 +68,13 @@ impl Plan {
                 index,
             })
             .collect();
-        Self { conditions, roots }
+        let used = Root::ALL.into_iter().zip(&roots);
+        let looks_at = RootSet::of(used.filter_map(|(root, node)| node.as_ref().map(|_| root)));
+        Self {
+            conditions,
+            roots,
+            looks_at,
+        }
     }
 
     /// How many conditions there are.
@@ -75,9 +82,9 @@ impl Plan {
         self.conditions.len()
     }
 
-    /// Whether a condition looks there.
-    pub(in crate::policy) fn uses(&self, root: Root) -> bool {
-        self.root(root).is_some()
+    /// Where its conditions look.
+    pub(in crate::policy) fn looks_at(&self) -> RootSet {
+        self.looks_at
     }
 
     pub(super) fn root(&self, root: Root) -> Option<&Node> {

@@ -191,8 +191,11 @@ fn a_plan_knows_where_it_looks() {
         ("args.a eq 1", Use::Require),
         ("caller.id eq \"x\"", Use::DenyIf),
     ]);
-    let used = Root::ALL.map(|root| plan.uses(root));
+    let looks_at = plan.looks_at();
+    let used = Root::ALL.map(|root| looks_at.has(root));
     assert_eq!(used, [true, false, true, false, false]);
+    assert!(looks_at.iter().eq([Root::Args, Root::Caller]));
+    assert!(RootSet::of(Root::ALL).iter().eq(Root::ALL));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use super::keys::Seen;
-use super::path::Root;
+use super::path::{Root, RootSet};
 use super::plan::{Condition, Node, Plan};
 use super::truth::Truth;
 use super::wanted::Scalar;
@@ -53,11 +53,17 @@ impl<'a> Roots<'a> {
 /// Evaluates several plans in one walk over each root.
 pub(in crate::policy) fn evaluate(plans: &[&Plan], roots: &Roots<'_>) -> SmallVec<[Truths; 2]> {
     let total = plans.iter().map(|plan| plan.len()).sum();
+    if total == 0 {
+        return plans.iter().map(|_| Truths::new()).collect();
+    }
     let mut walk = Walk {
         truths: SmallVec::from_elem(None, total),
         saved: SmallVec::new(),
     };
-    for root in Root::ALL {
+    let looked_at = plans
+        .iter()
+        .fold(RootSet::NONE, |roots, plan| roots.and(plan.looks_at()));
+    for root in looked_at.iter() {
         let mut cursors: Cursors<'_> = SmallVec::new();
         let mut base = 0;
         for plan in plans {
@@ -71,9 +77,7 @@ pub(in crate::policy) fn evaluate(plans: &[&Plan], roots: &Roots<'_>) -> SmallVe
             }
             base += plan.len();
         }
-        if !cursors.is_empty() {
-            walk.root(roots, root, &cursors);
-        }
+        walk.root(roots, root, &cursors);
     }
     walk.results(plans)
 }
@@ -110,12 +114,7 @@ impl<'p> Cursor<'p> {
     }
 }
 
-/// A member that is looked for in an object.
-struct Member<'p> {
-    cursor: Cursor<'p>,
-    state: State,
-}
-
+/// What is known of a member that is looked for in an object.
 #[derive(Clone, Copy)]
 enum State {
     Missing,
@@ -179,33 +178,36 @@ impl Walk {
     }
 
     fn object(&mut self, reader: &mut Reader<'_>, cursors: &[Cursor<'_>]) -> Result<(), Error> {
-        let mut members: SmallVec<[Member<'_>; 8]> = SmallVec::new();
+        let mut fields = 0_usize;
         for cursor in cursors {
             self.undecidable_items(cursor);
-            members.extend(cursor.node.fields.values().map(|node| Member {
-                cursor: cursor.at(node),
-                state: State::Missing,
-            }));
+            fields = fields.saturating_add(cursor.node.fields.len());
         }
-        if members.is_empty() {
+        if fields == 0 {
             return reader.skip().map(drop);
         }
+        // One for each field of each cursor, in their order.
+        let mut states: SmallVec<[State; 8]> = SmallVec::new();
+        states.resize(fields, State::Missing);
         let saved = self.saved.len();
         reader.object(|reader, key| {
             let key = reader.decode(key);
-            let next = self.key(&Seen::new(&key), cursors, &mut members);
-            if next.is_empty() {
+            let key = Seen::new(&key);
+            let mut fields = cursors.iter().map(|cursor| &cursor.node.fields);
+            // Most members are not looked for.
+            if fields.all(|fields| fields.alike(&key).is_empty()) {
                 reader.skip().map(drop)
             } else {
-                self.value(reader, &next)
+                self.member(&key, reader, cursors, &mut states)
             }
         })?;
-        for member in &members {
-            match member.state {
-                State::Missing => self.missing(&member.cursor),
-                State::Met(_) => {}
-                State::Ambiguous => {
-                    self.undecidable(&member.cursor, member.cursor.node.all());
+        let mut states = states.iter();
+        for cursor in cursors {
+            for (node, state) in cursor.node.fields.values().zip(&mut states) {
+                match state {
+                    State::Missing => self.missing(&cursor.at(node)),
+                    State::Met(_) => {}
+                    State::Ambiguous => self.undecidable(cursor, node.all()),
                 }
             }
         }
@@ -213,32 +215,50 @@ impl Walk {
         Ok(())
     }
 
+    /// Reads the value of a member that is looked for, or looks like one that is.
+    #[inline(never)]
+    fn member(
+        &mut self,
+        key: &Seen<'_>,
+        reader: &mut Reader<'_>,
+        cursors: &[Cursor<'_>],
+        states: &mut [State],
+    ) -> Result<(), Error> {
+        let next = self.key(key, cursors, states);
+        if next.is_empty() {
+            reader.skip().map(drop)
+        } else {
+            self.value(reader, &next)
+        }
+    }
+
     /// Where the walk goes on behind a key.
     fn key<'p>(
         &mut self,
         key: &Seen<'_>,
         cursors: &[Cursor<'p>],
-        members: &mut [Member<'p>],
+        states: &mut [State],
     ) -> Cursors<'p> {
-        let mut next = SmallVec::new();
+        let mut next = Cursors::new();
         let mut first = 0_usize;
         for cursor in cursors {
             let fields = &cursor.node.fields;
             for at in fields.alike(key) {
-                let Some(member) = members.get_mut(first.saturating_add(at)) else {
+                let state = states.get_mut(first.saturating_add(at));
+                let (Some(state), Some(node)) = (state, fields.value(at)) else {
                     continue;
                 };
-                let exact = fields.exactly(at, key).is_some();
-                match member.state {
-                    State::Missing if exact => {
-                        member.state = State::Met(self.save(&member.cursor));
-                        next.push(member.cursor);
+                let cursor = cursor.at(node);
+                match *state {
+                    State::Missing if fields.is_exactly(at, key) => {
+                        *state = State::Met(self.save(&cursor));
+                        next.push(cursor);
                     }
                     State::Met(saved) => {
-                        self.restore(&member.cursor, saved);
-                        member.state = State::Ambiguous;
+                        self.restore(&cursor, saved);
+                        *state = State::Ambiguous;
                     }
-                    State::Missing | State::Ambiguous => member.state = State::Ambiguous,
+                    State::Missing | State::Ambiguous => *state = State::Ambiguous,
                 }
             }
             first = first.saturating_add(fields.len());

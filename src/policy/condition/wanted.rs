@@ -45,7 +45,7 @@ impl Scalar<'_> {
         Ok(then(match kind {
             Kind::Null => Scalar::Null,
             Kind::Bool => Scalar::Bool(raw == b"true"),
-            _ => Scalar::Number(std::str::from_utf8(raw).ok().and_then(Number::read)),
+            _ => Scalar::Number(Number::of_bytes(raw)),
         }))
     }
 }

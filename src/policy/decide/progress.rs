@@ -4,18 +4,16 @@ use smallvec::SmallVec;
 
 use super::super::action::{Action, Arguments};
 use super::super::approval::{Approval, Asking};
-use super::super::check::{AllLooked, Asked, Checks, Looked, ask};
-use super::super::condition::{Plan, Root, Roots, Truths, evaluate};
+use super::super::check::{AllLooked, Checks, Looked, MOST_LOOKED, ask};
+use super::super::condition::{Plan, Root, RootSet, Roots, Truths, evaluate};
 use super::super::decision::Decision;
 use super::super::limits::{Limits, Spent};
 use super::{Use, Watch};
 use crate::caller::Caller;
 
-/// Conditions that a decision remembers.
-const MOST_LOOKED: usize = 64;
-
 /// What is asked of a use that its name allows: of `all_tools` first, then of its
 /// own rule.
+#[derive(Default)]
 pub(super) struct Demands<'r> {
     pub(super) checks: SmallVec<[&'r Checks; 2]>,
     pub(super) limits: SmallVec<[&'r Limits; 2]>,
@@ -27,9 +25,10 @@ impl Demands<'_> {
         self.checks.is_empty() && self.limits.is_empty() && self.approvals.is_empty()
     }
 
-    fn look_at(&self, root: Root) -> bool {
-        self.plans().any(|plan| plan.uses(root))
-            || self.limits.iter().any(|limits| limits.look_at(root))
+    fn look_at(&self) -> RootSet {
+        let of_plans = self.plans().map(|plan| plan.looks_at());
+        let of_limits = self.limits.iter().map(|limits| limits.look_at());
+        of_plans.chain(of_limits).fold(RootSet::NONE, RootSet::and)
     }
 
     /// Those of the checks first.
@@ -87,7 +86,8 @@ impl<'r> Progress<'r> {
             }
             return first.map(Decision::of_check);
         };
-        let looked_at = |root| demands.look_at(root);
+        let all_looked_at = demands.look_at();
+        let looked_at = |root| all_looked_at.has(root);
         let named = |key: &str, value: &str| serde_json::json!({ key: value }).to_string();
         let resource =
             looked_at(Root::Resource).then(|| named("uri", &what.section.kind.spelled(what.name)));
@@ -107,10 +107,7 @@ impl<'r> Progress<'r> {
         let plans: SmallVec<[&Plan; 4]> = demands.plans().collect();
         let truths = evaluate(&plans, &roots);
         let looked = &mut self.looked;
-        let refusal = ask(&demands.checks, &truths, |asked: Asked<'_>| {
-            watch.asked(&asked);
-            remember(looked, asked.conditions);
-        });
+        let refusal = ask(&demands.checks, &truths, looked, |asked| watch.asked(asked));
         if refusal.is_none() {
             count(demands, Some(&roots), &mut self.spent, &mut self.uncounted);
             let truths = truths.get(demands.checks.len()..);
@@ -164,8 +161,10 @@ impl<'r> Progress<'r> {
             return refusal;
         }
         decision.spent = std::mem::take(&mut self.spent);
-        let considered = std::mem::take(&mut self.considered);
-        remember(&mut self.looked, considered);
+        if !self.considered.is_empty() {
+            let considered = std::mem::take(&mut self.considered);
+            remember(&mut self.looked, considered);
+        }
         match self.asking.demand() {
             Some(demand) => decision.asking(demand, self.asking.inner.take()),
             None => decision,

@@ -139,18 +139,18 @@ pub(crate) struct Watch {
 impl Watch {
     /// Starts a thread that watches these, for as long as the program runs.
     pub(crate) fn over(self: Arc<Self>, turns: Vec<Arc<Turns>>) -> io::Result<()> {
-        let watch = Arc::clone(&self);
         let name = "connections-watch".to_owned();
-        let looking = thread::Builder::new()
+        thread::Builder::new()
             .name(name)
-            .spawn(move || watch.look(&turns))?;
-        self.looking.get_or_init(|| looking.thread().clone());
+            .spawn(move || self.look(&turns))?;
         Ok(())
     }
 
     fn look(&self, turns: &[Arc<Turns>]) {
         let counts = || turns.iter().map(|turns| turns.count.load(SeqCst));
         let is_between = |count: &u64| count % 2 == 1;
+        // Before it can be needed.
+        self.looking.get_or_init(thread::current);
         loop {
             let before: Vec<_> = counts().collect();
             thread::sleep(PATIENCE);
@@ -186,7 +186,10 @@ impl Watch {
 mod tests {
     use std::sync::{Mutex, mpsc};
 
-    use tokio::{runtime, sync::oneshot, time::timeout};
+    use tokio::{
+        runtime,
+        time::{sleep, timeout},
+    };
 
     use super::*;
     use crate::lock::lock;
@@ -233,20 +236,26 @@ mod tests {
     #[tokio::test]
     async fn whoever_works_for_long_is_replaced_each_time() {
         let turns = started();
+        let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
         let (go_on, is_over) = mpsc::channel::<()>();
         let is_over = Mutex::new(is_over);
-        let work: Work = Arc::new(move || lock(&is_over).recv().unwrap());
+        let work: Work = Arc::new(move || {
+            begun.send(thread::current().id()).unwrap();
+            lock(&is_over).recv().unwrap();
+        });
         let mut threads = Vec::new();
         for _ in 0..3 {
+            // Nor does it matter that nobody looked.
+            while !turns.watch.is_resting.load(SeqCst) {
+                sleep(PATIENCE).await;
+            }
             let work = Arc::clone(&work);
-            let (told, there) = oneshot::channel();
-            turns.runtime.spawn(async move {
-                told.send(thread::current().id()).unwrap();
-                assert!(between_turns(&work));
-            });
-            threads.push(timeout(LONG, there).await.unwrap().unwrap());
+            there(&turns, move || assert!(between_turns(&work))).await;
+            // What comes before that may still belong to the same turn.
+            let working = timeout(LONG, has_begun.recv()).await.unwrap();
+            threads.push(working.unwrap());
             // Only another one can tell.
-            let next = self::there(&turns, || thread::current().id()).await;
+            let next = there(&turns, || thread::current().id()).await;
             assert_ne!(threads.last(), Some(&next));
             go_on.send(()).unwrap();
         }

@@ -357,6 +357,9 @@ impl LogFile {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::pin::Pin;
+    use std::task::{Context, Wake, Waker};
+    use std::thread::ThreadId;
 
     use futures::executor::block_on;
     use tokio_test::{assert_ready_eq, task};
@@ -551,6 +554,7 @@ mod tests {
                 *lock(&handed) = Some(Arc::clone(write));
                 true
             });
+        lines.way.queue.rested();
         drop(lines.record(&record()));
         let write = lock(&write).clone().unwrap();
         write();
@@ -590,6 +594,73 @@ mod tests {
         drop(lines.record(&record()));
         write();
         assert!(waiting[1].is_woken());
+    }
+
+    #[test]
+    fn whoever_is_told_by_the_thread_and_not_woken_is_woken_before_it_rests() {
+        let folder = tempfile::tempdir().unwrap();
+        let promises = AtomicIsize::new(2);
+        let lines = JsonLines::append_to(folder.path().join("audit.jsonl"))
+            .unwrap()
+            .written_by(move |_| promises.fetch_sub(1, Ordering::Relaxed) > 0);
+        lines.way.queue.rested();
+        let mut waiting = [(); 2].map(|()| task::spawn(lines.record(&record()).patiently()));
+        assert!(waiting.iter_mut().all(|one| one.poll().is_pending()));
+        drop(lines.record(&record()));
+        while !waiting[1].is_woken() {
+            thread::yield_now();
+        }
+        assert_ready_eq!(waiting[1].poll(), Ok(()));
+    }
+
+    /// Records something more whenever what it has recorded is written.
+    struct Endless {
+        lines: JsonLines,
+        left: AtomicIsize,
+        waiting: Mutex<Vec<Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send>>>>,
+        told_by: Mutex<Vec<ThreadId>>,
+    }
+
+    impl Wake for Endless {
+        fn wake(self: Arc<Self>) {
+            lock(&self.told_by).push(thread::current().id());
+            if self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
+                let mut next = Box::pin(self.lines.record(&record()).patiently());
+                let waker = Waker::from(Arc::clone(&self));
+                assert!(
+                    next.as_mut()
+                        .poll(&mut Context::from_waker(&waker))
+                        .is_pending()
+                );
+                lock(&self.waiting).push(next);
+            }
+        }
+    }
+
+    #[test]
+    fn others_write_so_many_batches_and_the_thread_does_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let (lines, write) = promised(&path);
+        let most = isize::try_from(MOST_BATCHES).unwrap();
+        let endless = Arc::new(Endless {
+            lines,
+            left: AtomicIsize::new(most + 2),
+            waiting: Mutex::default(),
+            told_by: Mutex::default(),
+        });
+        Arc::clone(&endless).wake();
+        write();
+        while endless.left.load(Ordering::SeqCst) >= 0 {
+            thread::yield_now();
+        }
+        let told_by = lock(&endless.told_by);
+        let (here, there) = told_by[1..].split_at(MOST_BATCHES);
+        assert!(here.iter().all(|thread| *thread == thread::current().id()));
+        assert!(there.iter().all(|thread| *thread != thread::current().id()));
+        drop(told_by);
+        assert_eq!(block_on(endless.lines.close()), Ok(()));
+        assert_eq!(ids(&path).len(), MOST_BATCHES + 3);
     }
 
     #[test]

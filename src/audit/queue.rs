@@ -195,6 +195,15 @@ impl<C: Default> Queue<C> {
     fn lock(&self) -> MutexGuard<'_, State<C>> {
         lock(&self.state)
     }
+
+    /// Returns once the thread of the sink has nothing to do: before it has looked for the
+    /// first time, it takes what others have promised to look for.
+    #[cfg(test)]
+    pub(super) fn rested(&self) {
+        while !self.lock().is_awaited {
+            std::thread::yield_now();
+        }
+    }
 }
 
 impl<C: Default> State<C> {
@@ -404,6 +413,17 @@ mod tests {
         assert_ready_eq!(second.poll(), Err(Unrecorded));
         assert!(matches!(queue.take(None), Taken::Closed));
         assert_ready_eq!(task::spawn(queue.close()).poll(), Err(Unrecorded));
+    }
+
+    #[test]
+    fn a_thread_that_waits_ends_when_somebody_panics_while_writing_for_it() {
+        let queue = Queue::<Vec<u8>>::by(usize::MAX);
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| matches!(queue.take(None), Taken::Closed));
+            queue.rested();
+            drop(queue.taker());
+            assert!(thread.join().unwrap());
+        });
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
+use std::vec;
 
 use super::Unrecorded;
 use crate::lock::lock;
@@ -55,7 +56,8 @@ impl Writing {
 
 impl Drop for Writing {
     fn drop(&mut self) {
-        self.tell(false);
+        // Unless it is known already.
+        let _ = self.0.is_written.set(false);
         self.0.wake(|_| true);
     }
 }
@@ -76,9 +78,23 @@ impl Shared {
             .collect();
         drop(waiting);
         // Whoever is woken may look at once.
-        for waiting in woken {
-            waiting.waker.wake();
-        }
+        Woken(woken.into_iter()).wake();
+    }
+}
+
+/// Those who are to be woken, and have no place any more: if one of them panics, the others
+/// are woken all the same.
+struct Woken(vec::IntoIter<Waiting>);
+
+impl Woken {
+    fn wake(&mut self) {
+        self.0.by_ref().for_each(|waiting| waiting.waker.wake());
+    }
+}
+
+impl Drop for Woken {
+    fn drop(&mut self) {
+        self.wake();
     }
 }
 
@@ -165,6 +181,7 @@ impl Drop for Written {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
@@ -172,9 +189,9 @@ mod tests {
 
     /// Counts how often it is woken.
     #[derive(Default)]
-    struct Woken(AtomicUsize);
+    struct Count(AtomicUsize);
 
-    impl Wake for Woken {
+    impl Wake for Count {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::SeqCst);
         }
@@ -183,7 +200,7 @@ mod tests {
     /// Somebody who waits on this thread.
     struct Someone {
         written: Written,
-        woken: Arc<Woken>,
+        woken: Arc<Count>,
     }
 
     impl Someone {
@@ -285,6 +302,43 @@ mod tests {
         assert_eq!(before.0.load(Ordering::SeqCst), 0);
         assert_eq!(someone.woken(), 1);
         assert_eq!(someone.poll(), Poll::Ready(Err(Unrecorded)));
+    }
+
+    #[test]
+    fn whoever_looks_for_somebody_else_by_now_is_woken_for_that_one() {
+        let writing = Writing::default();
+        let mut someone = Someone::waiting_for(&writing);
+        let before = std::mem::take(&mut someone.woken);
+        assert!(someone.poll().is_pending());
+        writing.tell(true);
+        assert_eq!((before.0.load(Ordering::SeqCst), someone.woken()), (0, 1));
+    }
+
+    #[test]
+    fn a_panic_of_one_who_is_woken_keeps_no_other_waiting() {
+        struct Panicking;
+        impl Wake for Panicking {
+            fn wake(self: Arc<Self>) {
+                panic!("on purpose");
+            }
+        }
+        for is_told in [true, false] {
+            let writing = Writing::default();
+            let mut panicking = writing.written();
+            let waker = Waker::from(Arc::new(Panicking));
+            let first = Pin::new(&mut panicking).poll(&mut Context::from_waker(&waker));
+            assert!(first.is_pending());
+            let other = thread::scope(|scope| {
+                let other = scope.spawn(|| Someone::waiting_for(&writing));
+                other.join().unwrap()
+            });
+            let waking = AssertUnwindSafe(|| match is_told {
+                true => writing.tell(true),
+                false => drop(writing),
+            });
+            assert!(catch_unwind(waking).is_err());
+            assert_eq!(other.woken(), 1);
+        }
     }
 
     #[test]

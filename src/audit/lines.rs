@@ -613,11 +613,13 @@ mod tests {
         assert_ready_eq!(waiting[1].poll(), Ok(()));
     }
 
+    type Kept = Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send>>;
+
     /// Records something more whenever what it has recorded is written.
     struct Endless {
         lines: JsonLines,
         left: AtomicIsize,
-        waiting: Mutex<Vec<Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send>>>>,
+        waiting: Mutex<Vec<Kept>>,
         told_by: Mutex<Vec<ThreadId>>,
     }
 

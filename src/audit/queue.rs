@@ -416,6 +416,23 @@ mod tests {
     }
 
     #[test]
+    fn the_thread_is_woken_for_what_nobody_else_looks_for_and_for_nothing_else() {
+        let queue = Queue::<Vec<u8>>::by(usize::MAX);
+        let push = |is_looked_for| drop(queue.push(1, is_looked_for, |lines| lines.push(b'1')));
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| matches!(queue.take(None), Taken::Batch(_)));
+            queue.rested();
+            push(true);
+            assert!(queue.lock().is_awaited);
+            assert!(queue.take_now().is_some());
+            queue.leave();
+            assert!(queue.lock().is_awaited);
+            push(false);
+            assert!(thread.join().unwrap());
+        });
+    }
+
+    #[test]
     fn a_thread_that_waits_ends_when_somebody_panics_while_writing_for_it() {
         let queue = Queue::<Vec<u8>>::by(usize::MAX);
         std::thread::scope(|scope| {
@@ -451,5 +468,18 @@ mod tests {
             assert!(matches!(queue.take(Some(Duration::ZERO)), Taken::Batch(_)));
             queue.leave();
         }
+    }
+
+    #[test]
+    fn what_waits_behind_what_is_taken_keeps_its_room() {
+        let queue = Queue::<Vec<u8>>::by(1);
+        let is_pushed = |bytes| {
+            let receipt = queue.push(bytes, true, |_| ());
+            matches!(receipt.settle(), Settlement::Awaited(_))
+        };
+        let half = MOST_WAITING / 2;
+        assert!(is_pushed(half) && is_pushed(half));
+        assert!(queue.take_now().is_some());
+        assert!(is_pushed(half) && !is_pushed(1));
     }
 }

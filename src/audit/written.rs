@@ -305,6 +305,24 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_moved_wakes_those_who_wait_where_it_does_by_now() {
+        let writing = Writing::default();
+        let [mut moving, here, _] = three_waiting_for(&writing);
+        let there = thread::scope(|scope| {
+            let there = scope.spawn(|| {
+                assert!(moving.poll().is_pending());
+                Someone::waiting_for(&writing)
+            });
+            there.join().unwrap()
+        });
+        writing.tell(true);
+        let all = [&moving, &here, &there].map(Someone::woken);
+        assert_eq!(all, [1, 1, 0]);
+        assert_eq!(moving.poll(), Poll::Ready(Ok(())));
+        assert_eq!(there.woken(), 1);
+    }
+
+    #[test]
     fn whoever_looks_for_somebody_else_by_now_is_woken_for_that_one() {
         let writing = Writing::default();
         let mut someone = Someone::waiting_for(&writing);

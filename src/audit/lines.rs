@@ -2,10 +2,10 @@ use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::line;
 use super::place::{FileId, id_of};
@@ -19,6 +19,10 @@ use crate::lock::lock;
 const FEW: isize = 8;
 /// Batches that others write than the thread of its own before they do something else.
 const MOST_BATCHES: usize = 3;
+/// What takes longer than this is left to the thread of its own.
+const SLOW: Duration = Duration::from_millis(5);
+/// Bytes for which room is kept between batches.
+const MOST_ROOM: usize = 64 << 10;
 /// See [`gathering`]. A longer time saved no more.
 const GATHERING: Duration = Duration::from_micros(100);
 
@@ -27,10 +31,11 @@ const GATHERING: Duration = Duration::from_micros(100);
 /// A record counts as recorded once the operating system has it: it survives the
 /// end of this process, however sudden, but perhaps not that of the machine. A
 /// thread of its own writes, so that a slow disk keeps nobody from anything
-/// else, or whoever [promises to](Self::written_by). While more than eight calls are under way, it lets records come for 100 µs before
-/// it writes them together; fewer are never held back. A stream of events is under way
-/// until it begins. When 16 MiB wait for the disk, nothing more is taken. A program that
-/// is about to end waits for what is on its way with [`close`](Self::close).
+/// else, or whoever [promises to](Self::written_by). While more than eight calls
+/// are under way, the thread lets records come for 100 µs before it writes them
+/// together; fewer are never held back. A stream of events is under way until it
+/// begins. When 16 MiB wait for the disk, nothing more is taken. A program that is
+/// about to end waits for what is on its way with [`close`](Self::close).
 ///
 /// The file can be rotated at any time: if it was moved away or removed, the next
 /// record goes to a new file of the same name. (A rotation that copies the file
@@ -63,6 +68,8 @@ struct Way {
     queue: Queue<Vec<u8>>,
     /// Calls that are decided and have not ended. It need not be exact.
     calls: AtomicIsize,
+    /// Whether it took long the last time, so that only the thread of its own writes.
+    is_slow: AtomicBool,
     writer: Mutex<Writer>,
 }
 
@@ -70,8 +77,9 @@ struct Way {
 struct Writer {
     log: LogFile,
     telling: Telling,
-    /// Whoever was told last, by others than the thread of its own.
-    told: Option<Writing>,
+    /// Of the last batch that others have written. Who is not awake by then is woken with the
+    /// next.
+    last_told: Option<Writing>,
 }
 
 impl JsonLines {
@@ -84,11 +92,12 @@ impl JsonLines {
         let writer = Writer {
             log: LogFile::open(path.into())?,
             telling: Telling::default(),
-            told: None,
+            last_told: None,
         };
         let way = Arc::new(Way {
             queue: Queue::by(usize::MAX),
             calls: AtomicIsize::default(),
+            is_slow: AtomicBool::default(),
             writer: Mutex::new(writer),
         });
         let other_end = Arc::clone(&way);
@@ -181,6 +190,7 @@ impl AuditSink for JsonLines {
         let line = line_of(record);
         self.way.count(record);
         let writers = self.writers.as_ref();
+        let writers = writers.filter(|_| !self.way.is_slow.load(Ordering::Relaxed));
         let is_looked_for = writers.is_some_and(|writers| (writers.ask)(&writers.write));
         let add = |lines: &mut Vec<u8>| lines.extend_from_slice(&line);
         self.way.queue.push(line.len(), is_looked_for, add)
@@ -251,20 +261,28 @@ impl Way {
     fn write_and_go_on(&self, batch: Batch<Vec<u8>>) {
         let told = self.write(batch);
         // They have been on their way since the batch before.
-        let before = lock(&self.writer).told.replace(told);
+        let before = lock(&self.writer).last_told.replace(told);
         drop(before);
     }
 
     /// Writes these, and tells those who wait for them.
-    fn write(&self, batch: Batch<Vec<u8>>) -> Writing {
+    fn write(&self, mut batch: Batch<Vec<u8>>) -> Writing {
+        let mut lines = std::mem::take(&mut batch.content);
         let mut writer = lock(&self.writer);
         let Writer { log, telling, .. } = &mut *writer;
         // Who closes the queue waits in a batch, too, but puts nothing into it.
-        if !batch.content.is_empty() {
-            telling.result(&log.append(&batch.content));
+        if !lines.is_empty() {
+            let begun = Instant::now();
+            telling.result(&log.append(&lines));
+            self.is_slow
+                .store(begun.elapsed() > SLOW, Ordering::Relaxed);
         }
         let is_written = !telling.is_failing();
         drop(writer);
+        if lines.capacity() <= MOST_ROOM {
+            lines.clear();
+            self.queue.make_room(lines);
+        }
         batch.settle(is_written)
     }
 }
@@ -663,6 +681,26 @@ mod tests {
         drop(told_by);
         assert_eq!(block_on(endless.lines.close()), Ok(()));
         assert_eq!(ids(&path).len(), MOST_BATCHES + 3);
+    }
+
+    #[test]
+    fn while_it_takes_long_nobody_else_is_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let asked = Arc::<AtomicIsize>::default();
+        let count = Arc::clone(&asked);
+        let lines = JsonLines::append_to(folder.path().join("audit.jsonl"))
+            .unwrap()
+            .written_by(move |_| {
+                count.fetch_add(1, Ordering::Relaxed);
+                false
+            });
+        lines.way.is_slow.store(true, Ordering::Relaxed);
+        assert!(keep(&lines));
+        assert_eq!(asked.load(Ordering::Relaxed), 0);
+        // Until that was quick, which it is some time even here.
+        while asked.load(Ordering::Relaxed) == 0 {
+            assert!(keep(&lines));
+        }
     }
 
     #[test]

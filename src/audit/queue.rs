@@ -144,6 +144,14 @@ impl<C: Default> Queue<C> {
         Some(next)
     }
 
+    /// Has what comes next put into this, unless something has come by now.
+    pub(super) fn make_room(&self, empty: C) {
+        let mut state = self.lock();
+        if state.last.waiting == 0 {
+            state.last.content = empty;
+        }
+    }
+
     /// Somebody else can take the next.
     pub(super) fn leave(&self) {
         let mut state = self.lock();
@@ -342,6 +350,17 @@ mod tests {
         assert!(matches!(queue.take(None), Taken::Closed));
         // Nobody is there any more who could answer.
         assert_ready_eq!(task::spawn(queue.close()).poll(), Ok(()));
+    }
+
+    #[test]
+    fn room_is_made_for_what_comes_next_and_nothing_is_lost_by_it() {
+        let queue = Queue::<Vec<u8>>::by(usize::MAX);
+        queue.make_room(Vec::with_capacity(1_000));
+        drop(queue.push(1, false, |lines| lines.push(1)));
+        queue.make_room(Vec::new());
+        let batch = batch(&queue);
+        assert_eq!(batch.content, [1]);
+        assert!(batch.content.capacity() >= 1_000);
     }
 
     #[test]

@@ -95,7 +95,7 @@ impl Turns {
         let turns = Arc::clone(self);
         let name = self.name.clone();
         thread::Builder::new().name(name).spawn(move || {
-            if let Some(next) = turns.after(between) {
+            if let Some(next) = turns.begin_after(between) {
                 (turns.begin)();
                 turns.drive(next);
             }
@@ -104,7 +104,7 @@ impl Turns {
     }
 
     /// The next turn, unless somebody else has begun it.
-    fn after(&self, between: u64) -> Option<u64> {
+    fn begin_after(&self, between: u64) -> Option<u64> {
         let next = between.wrapping_add(1);
         let begun = self.count.compare_exchange(between, next, SeqCst, SeqCst);
         begun.is_ok().then_some(next)
@@ -120,7 +120,7 @@ impl Turns {
             if catch_unwind(AssertUnwindSafe(|| work())).is_err() {
                 tracing::error!("what is done between two turns has panicked");
             }
-            match self.after(between) {
+            match self.begin_after(between) {
                 Some(next) => count = next,
                 None => return,
             }
@@ -156,7 +156,7 @@ impl Watch {
             thread::sleep(PATIENCE);
             let mut is_quiet = true;
             for ((turns, before), now) in turns.iter().zip(before).zip(counts()) {
-                is_quiet &= before == now && !is_between(&now);
+                is_quiet &= before == now;
                 if before == now && is_between(&now) && turns.go_on(now).is_err() {
                     // It is tried again, as long as that takes.
                     tracing::debug!("no thread can be started to drive connections");

@@ -51,7 +51,7 @@ fn a_call_takes_few_allocations_whatever_its_size() {
     allocated(100);
     let small = allocated(100);
     assert_eq!(allocated(1 << 20), small);
-    assert!(small <= 23, "{small} allocations");
+    assert!(small <= 24, "{small} allocations");
 }
 
 /// Each is kept for as long as a call lasts, or moved about with every poll of a stack.

@@ -18,9 +18,10 @@ pub(super) struct Names {
     count: usize,
     /// How many one object may have, but for a few that it always may.
     most: usize,
-    /// Whether one may stand there twice: they are looked at more closely at the ends of
-    /// their objects. It seldom is, so that this need not be known of each object.
-    is_doubtful: bool,
+    /// Behind the last of those that may stand there twice, which are looked at more closely
+    /// at the ends of their objects. There is seldom one, so that this need not be known of
+    /// each object: one around another that was looked at is looked at as well.
+    doubtful: usize,
 }
 
 /// A member name that is remembered while its object is open.
@@ -81,7 +82,7 @@ impl Names {
             far: Vec::new(),
             count: 0,
             most,
-            is_doubtful: false,
+            doubtful: 0,
         }
     }
 
@@ -99,7 +100,7 @@ impl Names {
         };
         for other in others.get(first..).unwrap_or_default() {
             if other.mark == key.mark {
-                self.is_doubtful = true;
+                self.doubtful = count + 1;
                 break;
             }
         }
@@ -114,19 +115,19 @@ impl Names {
         if others >= self.most.max(FEW) {
             return false;
         }
-        if others < FEW {
-            let is_seen = self.from(first).any(|other| other.mark == key.mark);
-            self.is_doubtful |= is_seen;
-        }
+        let is_seen = others < FEW && self.from(first).any(|other| other.mark == key.mark);
         self.far.push(key);
         self.count += 1;
+        if is_seen {
+            self.doubtful = self.count;
+        }
         true
     }
 
     /// What was remembered last holds escape sequences.
     #[cold]
     pub(super) fn note_escaped(&mut self) {
-        self.is_doubtful = true;
+        self.doubtful = self.count;
     }
 
     /// Those from the `first` on.
@@ -141,7 +142,7 @@ impl Names {
     /// gives one that stands there twice.
     #[inline(always)]
     pub(super) fn forget(&mut self, text: &str, first: usize) -> Option<Text> {
-        if self.is_doubtful || self.count > FEW {
+        if self.doubtful > first || self.count > FEW {
             return self.forget_doubtful(text, first);
         }
         self.count = first;
@@ -150,11 +151,13 @@ impl Names {
 
     #[inline(never)]
     fn forget_doubtful(&mut self, text: &str, first: usize) -> Option<Text> {
-        let twice = match self.is_doubtful || self.count.saturating_sub(first) > FEW {
+        let twice = match self.doubtful > first || self.count.saturating_sub(first) > FEW {
             true => find_duplicate(text, self.from(first)),
             false => None,
         };
         self.count = first;
+        // Else every object behind one of these would be looked at more closely.
+        self.doubtful = self.doubtful.min(first);
         self.far.truncate(first.saturating_sub(FEW));
         twice
     }
@@ -298,6 +301,41 @@ mod tests {
                     assert_eq!(start, is_twice.then_some(key(inside - 1).start));
                 }
                 assert_eq!(names.forget(&text, 0), None);
+            }
+        }
+    }
+
+    #[test]
+    fn a_doubt_ends_with_the_object_that_it_is_about() {
+        let text: String = (0..64).map(|number| format!("\"{number:02}\"")).collect();
+        let key = |number: usize| {
+            let start = number * 4 + 1;
+            Key {
+                mark: mark(&text.as_bytes()[start..start + 2]),
+                start,
+            }
+        };
+        for outside in 0..20 {
+            for is_twice in [false, true] {
+                let mut names = Names::new(100);
+                (0..outside).for_each(|number| assert!(names.remember(key(number), 0)));
+                if is_twice {
+                    assert!(names.remember(key(0), 0));
+                }
+                let first = names.count();
+                for notes in [false, true, false] {
+                    assert!(names.remember(key(40), first));
+                    if notes {
+                        names.note_escaped();
+                    }
+                    assert_eq!(names.doubtful > first, notes);
+                    assert!(names.forget(&text, first).is_none());
+                    assert!(names.doubtful <= first);
+                }
+                // What is inside takes no doubt away from what is around it.
+                let twice = names.forget(&text, 0);
+                assert_eq!(twice.is_some(), is_twice && outside > 0, "{outside}");
+                assert_eq!(names.doubtful, 0);
             }
         }
     }

@@ -6,14 +6,14 @@
 //! when another wait begins; it goes off too early then, and is set again.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex},
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use hyper::rt::{Sleep, Timer};
-use tokio::time;
+use tokio::{task::coop::unconstrained, time};
 
 use crate::lock::lock;
 
@@ -72,7 +72,9 @@ impl Future for Until {
             set.timer.as_mut().reset(self.end);
         }
         set.waker.clone_from(context.waker());
-        set.timer.as_mut().poll(context)
+        // It has to be set now, however much the task has done in this turn: it is not asked
+        // again until it goes off.
+        pin!(unconstrained(&mut set.timer)).poll(context)
     }
 }
 
@@ -80,6 +82,8 @@ impl Future for Until {
 mod tests {
     use super::*;
     use std::{future::poll_fn, time::Duration};
+
+    use tokio::task::coop::consume_budget;
 
     #[tokio::test(start_paused = true)]
     async fn each_wait_ends_when_it_should_whatever_was_waited_for_before() {
@@ -93,6 +97,25 @@ mod tests {
             alarm.sleep(Duration::from_secs(seconds)).await;
             let waited = before.elapsed();
             assert_eq!(waited.as_secs(), seconds, "{waited:?}");
+        }
+    }
+
+    /// What runs by tokio is told to wait when its task has done much in one turn.
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_whatever_its_task_has_done_before() {
+        let alarm = Alarm::default();
+        // The first one sets the timer, the others set it anew once it has gone off.
+        for seconds in [30, 5, 40] {
+            let mut wait = alarm.sleep(Duration::from_secs(seconds));
+            let begun = poll_fn(|context| {
+                while pin!(consume_budget()).poll(context).is_ready() {}
+                Poll::Ready(wait.as_mut().poll(context))
+            });
+            assert!(begun.await.is_pending());
+            let before = time::Instant::now();
+            let ended = time::timeout(Duration::from_secs(100), wait).await;
+            assert!(ended.is_ok(), "{seconds}");
+            assert_eq!(before.elapsed().as_secs(), seconds);
         }
     }
 

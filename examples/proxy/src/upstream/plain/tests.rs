@@ -138,3 +138,39 @@ async fn what_waits_for_too_long_is_closed() {
         assert!(waited >= IDLE && waited < IDLE * 2, "{waited:?}");
     }
 }
+
+#[tokio::test]
+async fn what_a_server_says_unasked_answers_no_later_call() {
+    let (listener, plain) = server().await;
+    let answering = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        request(&mut stream).await;
+        let unasked = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno";
+        let both = [ANSWER, unasked].concat();
+        stream.write_all(&both).await.unwrap();
+        stream
+    };
+    let (_first, answer) = tokio::join!(answering, ask(&plain));
+    let body = answer.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "ok");
+    tokio::join!(accept(&listener), call(&plain));
+}
+
+#[tokio::test]
+async fn a_connection_on_which_a_request_still_goes_is_for_no_other_call() {
+    let (listener, plain) = server().await;
+    // More than there is room for on the way.
+    let long = Full::from(vec![0; 32 << 20]);
+    let asked = plain.ask(Request::post("/").body(long).unwrap());
+    let answering = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert_ne!(stream.read(&mut [0]).await.unwrap(), 0);
+        stream.write_all(ANSWER).await.unwrap();
+        stream
+    };
+    let (_first, answer) = tokio::join!(answering, asked);
+    let body = answer.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(body.to_bytes(), "ok");
+    tokio::join!(accept(&listener), call(&plain));
+    assert_eq!(lock(&plain.kept).idle.len(), 1);
+}

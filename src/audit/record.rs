@@ -330,16 +330,10 @@ impl fmt::Debug for DecisionRecord {
 #[derive(Clone, Debug)]
 pub struct OutcomeRecord {
     pub(crate) time: SystemTime,
-    pub(crate) decision: DecisionOf,
+    pub(crate) decision: DecisionRecord,
     pub(crate) ending: Ending,
     pub(crate) status: Option<u16>,
     pub(crate) latency: Duration,
-}
-
-/// A decision, of which only the id is written.
-#[derive(Clone, Debug)]
-pub(crate) struct DecisionOf {
-    pub(crate) record: DecisionRecord,
 }
 
 impl OutcomeRecord {
@@ -350,7 +344,7 @@ impl OutcomeRecord {
 
     /// The decision whose outcome it is.
     pub fn decision(&self) -> &DecisionRecord {
-        &self.decision.record
+        &self.decision
     }
 
     /// How it ended.
@@ -372,7 +366,7 @@ impl OutcomeRecord {
 
     fn members<M: Members>(&self, to: &mut M) -> Result<(), M::Error> {
         to.time(name!("time"), self.time)?;
-        to.id(name!("decision"), self.decision.record.id())?;
+        to.id(name!("decision"), self.decision.id())?;
         to.word(name!("ending"), self.ending.as_str())?;
         to.status_if_any(name!("status"), self.status)?;
         to.microseconds(name!("latency_us"), self.latency)

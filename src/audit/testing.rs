@@ -7,9 +7,7 @@ use smallvec::SmallVec;
 
 use super::kinds::{Ending, MessageKind, Verdict};
 use super::names::Names;
-use super::record::{
-    AuditRecord, DecisionId, DecisionOf, DecisionRecord, Facts, OutcomeRecord, Shadow,
-};
+use super::record::{AuditRecord, DecisionId, DecisionRecord, Facts, OutcomeRecord, Shadow};
 use crate::policy::Truth;
 
 /// Of a call of this tool, which is allowed.
@@ -89,9 +87,7 @@ pub(super) fn outcome_with(
 ) -> AuditRecord {
     let mut outcome = OutcomeRecord {
         time: SystemTime::UNIX_EPOCH,
-        decision: DecisionOf {
-            record: decision.decision().clone(),
-        },
+        decision: decision.decision().clone(),
         ending: Ending::Answered,
         status: Some(200),
         latency: Duration::from_micros(1_500),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use super::kinds::Ending;
-use super::record::{AuditRecord, DecisionOf, DecisionRecord, OutcomeRecord};
+use super::record::{AuditRecord, DecisionRecord, OutcomeRecord};
 use super::{AuditSink, Receipt, Unrecorded};
 use crate::seam::asked;
 
@@ -131,9 +131,7 @@ impl OpenDecision {
         self.trail.hand_over(|| {
             AuditRecord::Outcome(OutcomeRecord {
                 time: SystemTime::now(),
-                decision: DecisionOf {
-                    record: self.record.clone(),
-                },
+                decision: self.record.clone(),
                 ending,
                 status,
                 latency: *latency,

@@ -272,16 +272,24 @@ mod tests {
         }
     }
 
+    /// A text of names that are numbers, from 0 on.
+    fn numbers() -> String {
+        (0..64).map(|number| format!("\"{number:02}\"")).collect()
+    }
+
+    /// One of these names.
+    fn key_of(numbers: &str, number: usize) -> Key {
+        let start = number * 4 + 1;
+        Key {
+            mark: mark(&numbers.as_bytes()[start..start + 2]),
+            start,
+        }
+    }
+
     #[test]
     fn an_object_inside_another_has_names_of_its_own() {
-        let text: String = (0..64).map(|number| format!("\"{number:02}\"")).collect();
-        let key = |number: usize| {
-            let start = number * 4 + 1;
-            Key {
-                mark: mark(&text.as_bytes()[start..start + 2]),
-                start,
-            }
-        };
+        let text = numbers();
+        let key = |number| key_of(&text, number);
         for outside in 0..20 {
             for inside in 1..20 {
                 let mut names = Names::new(100);
@@ -307,14 +315,8 @@ mod tests {
 
     #[test]
     fn a_doubt_ends_with_the_object_that_it_is_about() {
-        let text: String = (0..64).map(|number| format!("\"{number:02}\"")).collect();
-        let key = |number: usize| {
-            let start = number * 4 + 1;
-            Key {
-                mark: mark(&text.as_bytes()[start..start + 2]),
-                start,
-            }
-        };
+        let text = numbers();
+        let key = |number| key_of(&text, number);
         for outside in 0..20 {
             for is_twice in [false, true] {
                 let mut names = Names::new(100);

@@ -85,12 +85,17 @@ mod tests {
 
     use tokio::task::coop::consume_budget;
 
+    /// Begins to wait, in this task.
+    async fn begin(wait: &mut Pin<Box<dyn Sleep>>) {
+        let begun = poll_fn(|context| Poll::Ready(wait.as_mut().poll(context)));
+        assert!(begun.await.is_pending());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn each_wait_ends_when_it_should_whatever_was_waited_for_before() {
         let alarm = Alarm::default();
         let mut given_up = alarm.sleep(Duration::from_secs(30));
-        let begun = poll_fn(|context| Poll::Ready(given_up.as_mut().poll(context)));
-        assert!(begun.await.is_pending());
+        begin(&mut given_up).await;
         drop(given_up);
         for seconds in [40, 5, 30, 1, 90] {
             let before = time::Instant::now();
@@ -107,11 +112,12 @@ mod tests {
         // The first one sets the timer, the others set it anew once it has gone off.
         for seconds in [30, 5, 40] {
             let mut wait = alarm.sleep(Duration::from_secs(seconds));
-            let begun = poll_fn(|context| {
+            poll_fn(|context| {
                 while pin!(consume_budget()).poll(context).is_ready() {}
-                Poll::Ready(wait.as_mut().poll(context))
-            });
-            assert!(begun.await.is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            begin(&mut wait).await;
             let before = time::Instant::now();
             let ended = time::timeout(Duration::from_secs(100), wait).await;
             assert!(ended.is_ok(), "{seconds}");
@@ -123,8 +129,7 @@ mod tests {
     async fn whoever_waits_last_is_woken() {
         let alarm = Alarm::default();
         let mut wait = alarm.sleep(Duration::from_secs(30));
-        let begun = poll_fn(|context| Poll::Ready(wait.as_mut().poll(context)));
-        assert!(begun.await.is_pending());
+        begin(&mut wait).await;
         // In a task of its own, which has another waker.
         let before = time::Instant::now();
         tokio::spawn(wait).await.unwrap();

@@ -46,9 +46,14 @@ async fn call(plain: &Plain<Full<Bytes>>) {
 
 /// Takes a connection on which a call is answered.
 async fn accept(listener: &TcpListener) -> TcpStream {
+    accept_and_say(listener, ANSWER).await
+}
+
+/// The same, if the answer is this.
+async fn accept_and_say(listener: &TcpListener, answer: &[u8]) -> TcpStream {
     let (mut stream, _) = listener.accept().await.unwrap();
     request(&mut stream).await;
-    stream.write_all(ANSWER).await.unwrap();
+    stream.write_all(answer).await.unwrap();
     stream
 }
 
@@ -112,14 +117,8 @@ async fn nobody_who_listens_is_a_server_that_has_seen_nothing() {
 #[tokio::test]
 async fn a_connection_on_which_an_answer_still_comes_is_for_no_other_call() {
     let (listener, plain) = server().await;
-    let beginning = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        request(&mut stream).await;
-        let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegun";
-        stream.write_all(begun).await.unwrap();
-        stream
-    };
-    let (mut first, answer) = tokio::join!(beginning, ask(&plain));
+    let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegun";
+    let (mut first, answer) = tokio::join!(accept_and_say(&listener, begun), ask(&plain));
     tokio::join!(accept(&listener), call(&plain));
     // Whoever lets go of it ends it.
     drop(answer);
@@ -142,15 +141,9 @@ async fn what_waits_for_too_long_is_closed() {
 #[tokio::test]
 async fn what_a_server_says_unasked_answers_no_later_call() {
     let (listener, plain) = server().await;
-    let answering = async {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        request(&mut stream).await;
-        let unasked = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno";
-        let both = [ANSWER, unasked].concat();
-        stream.write_all(&both).await.unwrap();
-        stream
-    };
-    let (_first, answer) = tokio::join!(answering, ask(&plain));
+    let unasked = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nno";
+    let both = [ANSWER, unasked].concat();
+    let (_first, answer) = tokio::join!(accept_and_say(&listener, &both), ask(&plain));
     let body = answer.unwrap().into_body().collect().await.unwrap();
     assert_eq!(body.to_bytes(), "ok");
     tokio::join!(accept(&listener), call(&plain));

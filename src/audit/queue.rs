@@ -31,6 +31,8 @@ struct State<C> {
     is_taken: bool,
     is_woken: bool,
     is_closed: bool,
+    /// What whoever closes it waits for, once somebody has.
+    closing: Option<Written>,
     /// Whether the thread of the sink has to be woken.
     is_awaited: bool,
     /// Once whoever takes has ended: whether that was because there was nothing any more.
@@ -172,9 +174,15 @@ impl<C: Default> Queue<C> {
     pub(super) fn close(&self) -> impl Future<Output = Result<(), Unrecorded>> + use<C> {
         let mut state = self.lock();
         state.is_closed = true;
-        let closing = match state.ended.clone() {
-            Some(ended) => Err(ended),
-            None => Ok(state.last(self.most).wait()),
+        let closing = match (&state.closing, state.ended.clone()) {
+            // The last batch is still the last one.
+            (Some(closing), _) => Ok(closing.again()),
+            (None, Some(ended)) => Err(ended),
+            (None, None) => {
+                let closing = state.last(self.most).wait();
+                state.closing = Some(closing.again());
+                Ok(closing)
+            }
         };
         self.call(state);
         async {
@@ -348,8 +356,28 @@ mod tests {
         queue.leave();
         assert_ready_eq!(closing.poll(), Err(Unrecorded));
         assert!(matches!(queue.take(None), Taken::Closed));
-        // Nobody is there any more who could answer.
-        assert_ready_eq!(task::spawn(queue.close()).poll(), Ok(()));
+        // Nobody is there any more who could answer, and it did not end well.
+        assert_ready_eq!(task::spawn(queue.close()).poll(), Err(Unrecorded));
+    }
+
+    #[test]
+    fn whoever_closes_it_once_more_hears_the_same() {
+        for is_written in [true, false] {
+            let queue = Queue::<Vec<u8>>::by(1);
+            drop(queue.push(1, false, |lines| lines.push(b'1')));
+            let mut closing = [(); 3].map(|()| task::spawn(queue.close()));
+            drop(batch(&queue).settle(true));
+            queue.leave();
+            assert!(closing.iter_mut().all(|one| one.poll().is_pending()));
+            drop(batch(&queue).settle(is_written));
+            queue.leave();
+            let known = is_written.then_some(()).ok_or(Unrecorded);
+            for one in &mut closing {
+                assert_ready_eq!(one.poll(), known.clone());
+            }
+            assert!(matches!(queue.take(None), Taken::Closed));
+            assert_ready_eq!(task::spawn(queue.close()).poll(), known);
+        }
     }
 
     #[test]

@@ -106,6 +106,14 @@ pub(super) struct Written {
 }
 
 impl Written {
+    /// For somebody else who waits for the same.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            place: None,
+        }
+    }
+
     /// Waits in its place, unless it is known by now.
     fn wait(&mut self, waker: &Waker) -> Option<Result<(), Unrecorded>> {
         let thread = thread::current().id();

@@ -67,6 +67,8 @@ pub(crate) struct Turns {
     begin: Box<dyn Fn() + Send + Sync>,
     /// Even during a turn, and odd between two.
     count: AtomicU64,
+    /// Between which two turns a thread was last started.
+    started: AtomicU64,
     watch: Arc<Watch>,
 }
 
@@ -83,6 +85,7 @@ impl Turns {
             runtime,
             begin: Box::new(begin),
             count: AtomicU64::new(1),
+            started: AtomicU64::new(0),
             watch: Arc::clone(watch),
         });
         turns.go_on(1)?;
@@ -90,8 +93,12 @@ impl Turns {
     }
 
     /// Starts a thread that drives them if nobody does: if they are still between the same
-    /// two turns.
-    fn go_on(self: &Arc<Self>, between: u64) -> io::Result<()> {
+    /// two turns. One is enough, however long it takes until it runs: says whether it is
+    /// started now.
+    fn go_on(self: &Arc<Self>, between: u64) -> io::Result<bool> {
+        if self.started.load(SeqCst) == between {
+            return Ok(false);
+        }
         let turns = Arc::clone(self);
         let name = self.name.clone();
         thread::Builder::new().name(name).spawn(move || {
@@ -100,7 +107,8 @@ impl Turns {
                 turns.drive(next);
             }
         })?;
-        Ok(())
+        self.started.store(between, SeqCst);
+        Ok(true)
     }
 
     /// The next turn, unless somebody else has begun it.
@@ -262,6 +270,16 @@ mod tests {
         // Whoever comes back finds that it is not needed.
         let last = there(&turns, || thread::current().id()).await;
         assert!(!threads.contains(&last), "{threads:?} {last:?}");
+    }
+
+    #[tokio::test]
+    async fn one_thread_is_started_for_each_wait_however_long_that_takes() {
+        let turns = started();
+        let is_started = |between| turns.go_on(between).unwrap();
+        assert!(!is_started(1), "one was, with all the rest");
+        assert!(is_started(3) && !is_started(3) && is_started(5));
+        // None of these waits is there, so none of these threads stays.
+        there(&turns, || ()).await;
     }
 
     #[tokio::test]

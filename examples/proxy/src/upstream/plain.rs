@@ -5,10 +5,12 @@
 //! takes it a sixth of all that a call takes without the policy.
 
 use std::{
+    future::ready,
     pin::Pin,
     sync::{Arc, Mutex, Weak},
 };
 
+use futures_util::{FutureExt, future::Either};
 use http::{HeaderValue, Request, Response, Uri, header::HOST, uri::PathAndQuery};
 use hyper::{
     body::{Body, Incoming},
@@ -112,19 +114,21 @@ where
         };
         // Here and not in what is returned: that would have to hold the request.
         let sent = connection.try_send_request(request);
-        Box::pin(async move {
-            match sent.await {
-                Ok(response) => {
-                    plain.keep(connection);
-                    Ok(response)
-                }
-                // The server had closed it already. Each time there is one less.
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => plain.send(unsent).await,
-                    None => Err(Unanswered::BrokenOff(error.into_error().into())),
-                },
+        // Not in an `async` block: that would have to hold what it waits for twice.
+        Box::pin(sent.then(move |answer| match answer {
+            Ok(response) => {
+                plain.keep(connection);
+                Either::Left(ready(Ok(response)))
             }
-        })
+            // The server had closed it already. Each time there is one less.
+            Err(mut error) => match error.take_message() {
+                Some(unsent) => Either::Right(plain.send(unsent)),
+                None => {
+                    let error = error.into_error().into();
+                    Either::Left(ready(Err(Unanswered::BrokenOff(error))))
+                }
+            },
+        }))
     }
 
     async fn connect_and_send(self, request: Request<B>) -> Result<Response<Incoming>, Unanswered> {

@@ -3,7 +3,6 @@
 use super::*;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http_body_util::{BodyExt, Full};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -166,4 +165,13 @@ async fn a_connection_on_which_a_request_still_goes_is_for_no_other_call() {
     assert_eq!(body.to_bytes(), "ok");
     tokio::join!(accept(&listener), call(&plain));
     assert_eq!(lock(&plain.kept).idle.len(), 1);
+}
+
+// What takes more is slow to get from most allocators, and each call needs one.
+#[tokio::test]
+async fn what_waits_for_an_answer_is_small() {
+    let (listener, plain) = server().await;
+    let _ = tokio::join!(call(&plain), accept(&listener));
+    let asked = ask(&plain);
+    assert!(size_of_val(&*asked) <= 1_024, "{}", size_of_val(&*asked));
 }

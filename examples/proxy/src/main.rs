@@ -92,6 +92,11 @@ use crate::{
     failure::Failure,
 };
 
+/// That of musl lets one thread in at a time.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if let Some(failure) = cli::misplaced(std::env::args_os()) {
         return failure.report(false);

@@ -1,7 +1,6 @@
 //! The proxy without what it is for: everything that a call passes but the policy layer.
 
 use std::{
-    future::pending,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
@@ -11,7 +10,11 @@ use bytes::Bytes;
 use http::Response;
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::{net::TcpListener, runtime};
+use tokio::{
+    net::TcpListener,
+    runtime,
+    signal::unix::{SignalKind, signal},
+};
 use tower::{BoxError, ServiceBuilder};
 use tower_http::map_request_body::MapRequestBodyLayer;
 
@@ -44,7 +47,12 @@ async fn serve(address: SocketAddr, target: Target) -> Result<(), BoxError> {
         .service(Upstream::<Timely>::new(target)?);
     let service = entered(Access::new(address), service);
     let workers = Workers::start()?;
-    server::serve_by(workers, listener, service, async || pending().await).await;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let until = async || {
+        terminated.recv().await;
+    };
+    // Ends as the gateway does: what is counted while it runs is written at its end.
+    server::serve_by(workers, listener, service, until).await;
     Ok(())
 }
 

@@ -237,6 +237,9 @@ impl Way {
             }
             drop(told);
         }
+        // Nothing follows with which those would be woken who are not awake yet.
+        let last = lock(&self.writer).last_told.take();
+        drop(last);
     }
 
     /// What others do.
@@ -714,6 +717,26 @@ mod tests {
         write();
         assert!(!keep(&lines));
         assert_eq!(ids(&path).len(), 2);
+    }
+
+    #[test]
+    fn whoever_closes_it_is_woken_though_another_who_does_never_looks() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lines, _) = promised(&folder.path().join("audit.jsonl"));
+        drop(lines.record(&record()));
+        // What others do, who have begun before.
+        let Way { queue, .. } = &*lines.way;
+        let batch = queue.take_now().unwrap();
+        let mut closing = [(); 2].map(|()| task::spawn(lines.close()));
+        assert!(closing.iter_mut().all(|one| one.poll().is_pending()));
+        let taker = queue.taker();
+        lines.way.write_and_go_on(batch);
+        lines.way.write_and_go_on(taker.next().unwrap());
+        taker.leave();
+        while !closing[1].is_woken() {
+            thread::yield_now();
+        }
+        assert_ready_eq!(closing[1].poll(), Ok(()));
     }
 
     #[test]

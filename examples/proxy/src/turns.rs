@@ -67,7 +67,8 @@ pub(crate) struct Turns {
     begin: Box<dyn Fn() + Send + Sync>,
     /// Even during a turn, and odd between two.
     count: AtomicU64,
-    /// Between which two turns a thread was last started.
+    /// Between which two turns a thread was last started, which only the watch does once
+    /// there is one.
     started: AtomicU64,
     watch: Arc<Watch>,
 }
@@ -205,12 +206,15 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     fn started() -> Arc<Turns> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let watch = Arc::<Watch>::default();
-        let turns = Turns::start("turns".to_owned(), runtime.unwrap(), &watch, || ());
-        let turns = turns.unwrap();
+        let turns = started_under(&watch);
         watch.over(vec![Arc::clone(&turns)]).unwrap();
         turns
+    }
+
+    fn started_under(watch: &Arc<Watch>) -> Arc<Turns> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        Turns::start("turns".to_owned(), runtime.unwrap(), watch, || ()).unwrap()
     }
 
     /// What a task finds there.
@@ -274,7 +278,8 @@ mod tests {
 
     #[tokio::test]
     async fn one_thread_is_started_for_each_wait_however_long_that_takes() {
-        let turns = started();
+        // Nobody watches, who might start some, too.
+        let turns = started_under(&Arc::default());
         let is_started = |between| turns.go_on(between).unwrap();
         assert!(!is_started(1), "one was, with all the rest");
         assert!(is_started(3) && !is_started(3) && is_started(5));

@@ -24,6 +24,9 @@ mod message;
 #[path = "../../src/server.rs"]
 #[allow(dead_code)]
 mod server;
+#[path = "../../src/shutdown.rs"]
+#[allow(dead_code)]
+mod shutdown;
 #[path = "../../src/stream.rs"]
 mod stream;
 #[path = "../../src/traces.rs"]
@@ -59,6 +62,11 @@ mod failure {
         }
     }
 }
+
+/// As in the gateway.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "usage: answering ADDRESS BYTES | rmcp ADDRESS | without-policy ADDRESS URL \
     | soak URL PROCESS CALLS STREAMS";

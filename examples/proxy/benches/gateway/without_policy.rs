@@ -10,11 +10,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body_util::{Either, Full};
 use hyper::body::{Body, Frame, SizeHint};
-use tokio::{
-    net::TcpListener,
-    runtime,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::{net::TcpListener, runtime};
 use tower::{BoxError, ServiceBuilder};
 use tower_http::map_request_body::MapRequestBodyLayer;
 
@@ -23,6 +19,7 @@ use crate::{
     failure::Failure,
     gateway::{Timely, entered},
     server,
+    shutdown::Signals,
     traces::{self, Traced},
     upstream::{AnswerBody, Target, Upstream},
     workers::Workers,
@@ -47,12 +44,9 @@ async fn serve(address: SocketAddr, target: Target) -> Result<(), BoxError> {
         .service(Upstream::<Timely>::new(target)?);
     let service = entered(Access::new(address), service);
     let workers = Workers::start()?;
-    let mut terminated = signal(SignalKind::terminate())?;
-    let until = async || {
-        terminated.recv().await;
-    };
+    let mut signals = Signals::listen()?;
     // Ends as the gateway does: what is counted while it runs is written at its end.
-    server::serve_by(workers, listener, service, until).await;
+    server::serve_by(workers, listener, service, async || signals.next().await).await;
     Ok(())
 }
 

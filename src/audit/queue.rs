@@ -35,8 +35,6 @@ struct State<C> {
     closing: Option<Written>,
     /// Whether the thread of the sink has to be woken.
     is_awaited: bool,
-    /// Once whoever takes has ended: whether that was because there was nothing any more.
-    ended: Option<Result<(), Unrecorded>>,
 }
 
 /// What is written at once, and who waits for that.
@@ -127,10 +125,7 @@ impl<C: Default> Queue<C> {
                 state.is_taken = true;
                 Taken::Batch(batch)
             }
-            (None, true) => {
-                state.ended.get_or_insert(Ok(()));
-                Taken::Closed
-            }
+            (None, true) => Taken::Closed,
             (None, false) => Taken::Nothing,
         }
     }
@@ -173,22 +168,23 @@ impl<C: Default> Queue<C> {
     /// not to be.
     pub(super) fn close(&self) -> impl Future<Output = Result<(), Unrecorded>> + use<C> {
         let mut state = self.lock();
-        state.is_closed = true;
-        let closing = match (&state.closing, state.ended.clone()) {
+        let closing = match &state.closing {
             // The last batch is still the last one.
-            (Some(closing), _) => Ok(closing.again()),
-            (None, Some(ended)) => Err(ended),
-            (None, None) => {
+            Some(closing) => Some(closing.again()),
+            // Whoever takes has panicked.
+            None if state.is_closed => None,
+            None => {
                 let closing = state.last(self.most).wait();
                 state.closing = Some(closing.again());
-                Ok(closing)
+                Some(closing)
             }
         };
+        state.is_closed = true;
         self.call(state);
         async {
             match closing {
-                Ok(written) => written.await,
-                Err(ended) => ended,
+                Some(written) => written.await,
+                None => Err(Unrecorded),
             }
         }
     }
@@ -268,7 +264,6 @@ impl<C: Default> Drop for Taker<'_, C> {
         let mut state = self.0.lock();
         state.is_closed = true;
         state.is_taken = false;
-        state.ended.get_or_insert(Err(Unrecorded));
         let left: Vec<_> = std::iter::from_fn(|| state.next()).collect();
         self.0.call(state);
         left.into_iter().for_each(|batch| drop(batch.settle(false)));

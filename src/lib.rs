@@ -55,7 +55,7 @@ pub use approval::{Webhook, WebhookError};
 pub use audit::{AuditFilter, AuditRow, SqliteAuditLog, SqliteAuditSink};
 pub use audit::{
     AuditRecord, AuditSink, DecisionId, DecisionRecord, Ending, JsonLines, MessageKind,
-    OutcomeRecord, Receipt, Unrecorded, Verdict,
+    OutcomeRecord, Receipt, Unrecorded, Verdict, WrittenLines,
 };
 pub use caller::Caller;
 pub use clock::{Clock, Moment, SystemClock};

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
+
 use super::line;
 use super::place::{FileId, id_of};
 use super::queue::{Batch, Queue, Taken, Telling};
@@ -60,7 +62,38 @@ struct Writers {
     write: Write,
 }
 
-type Write = Arc<dyn Fn() + Send + Sync>;
+type Write = Arc<dyn Fn() -> WrittenLines + Send + Sync>;
+
+/// Lines that were written by [others](JsonLines::written_by) than the thread of the sink.
+///
+/// Whoever waits for them is told when this is dropped, whether they are in the file or not.
+/// Those who wait on this thread are woken there, which is cheap where tasks of this thread
+/// run: within the runtime that drives them.
+#[must_use = "whoever waits for these lines is told when this is dropped"]
+#[derive(Default)]
+pub struct WrittenLines {
+    way: Option<Arc<Way>>,
+    /// Whether each of these is written.
+    batches: SmallVec<[(Batch<Vec<u8>>, bool); MOST_BATCHES]>,
+}
+
+impl Drop for WrittenLines {
+    fn drop(&mut self) {
+        for (batch, is_written) in self.batches.drain(..) {
+            let told = batch.settle(is_written);
+            if let Some(way) = &self.way {
+                let before = lock(&way.writer).told(told);
+                drop(before);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for WrittenLines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WrittenLines").finish_non_exhaustive()
+    }
+}
 
 /// The way into the file.
 struct Way {
@@ -80,6 +113,19 @@ struct Writer {
     /// Of the last batch that others have written. Who is not awake by then is woken with the
     /// next.
     last_told: Option<Writing>,
+    /// Whether the thread of its own has ended.
+    is_over: bool,
+}
+
+impl Writer {
+    /// Gives what wakes those who have been on their way for long enough when it is dropped:
+    /// since the batch before, or nothing follows.
+    fn told(&mut self, told: Writing) -> Option<Writing> {
+        match self.is_over {
+            true => Some(told),
+            false => self.last_told.replace(told),
+        }
+    }
 }
 
 impl JsonLines {
@@ -89,13 +135,18 @@ impl JsonLines {
     ///
     /// The file cannot be opened, or no thread can be started.
     pub fn append_to(path: impl Into<PathBuf>) -> io::Result<Self> {
+        Self::by(path.into(), Queue::by(usize::MAX))
+    }
+
+    fn by(path: PathBuf, queue: Queue<Vec<u8>>) -> io::Result<Self> {
         let writer = Writer {
-            log: LogFile::open(path.into())?,
+            log: LogFile::open(path)?,
             telling: Telling::default(),
             last_told: None,
+            is_over: false,
         };
         let way = Arc::new(Way {
-            queue: Queue::by(usize::MAX),
+            queue,
             calls: AtomicIsize::default(),
             is_slow: AtomicBool::default(),
             writer: Mutex::new(writer),
@@ -117,12 +168,14 @@ impl JsonLines {
     /// long as the disk does, unless somebody else is at it. Until it does, the record counts
     /// as one that is not written. With `false` the thread of its own writes.
     ///
+    /// Whoever waits for what was written is told when what that gives is dropped.
+    ///
     /// ```
     /// use std::cell::RefCell;
     /// use std::sync::Arc;
-    /// use mcp_policy::JsonLines;
+    /// use mcp_policy::{JsonLines, WrittenLines};
     ///
-    /// type Write = Arc<dyn Fn() + Send + Sync>;
+    /// type Write = Arc<dyn Fn() -> WrittenLines + Send + Sync>;
     ///
     /// thread_local! {
     ///     /// What a thread of this program does when it has nothing else to do.
@@ -138,7 +191,9 @@ impl JsonLines {
     ///     });
     ///     // And there, again and again:
     ///     if let Some(write) = LATER.take() {
-    ///         write();
+    ///         let written = write();
+    ///         // And here, where what waits for it runs:
+    ///         drop(written);
     ///     }
     ///     Ok(())
     /// }
@@ -146,7 +201,7 @@ impl JsonLines {
     #[must_use]
     pub fn written_by(
         mut self,
-        ask: impl Fn(&Arc<dyn Fn() + Send + Sync>) -> bool + Send + Sync + 'static,
+        ask: impl Fn(&Arc<dyn Fn() -> WrittenLines + Send + Sync>) -> bool + Send + Sync + 'static,
     ) -> Self {
         let way = Arc::clone(&self.way);
         self.writers = Some(Writers {
@@ -229,8 +284,9 @@ impl Way {
     /// What the thread of its own does.
     fn write_all(&self) {
         let _taker = self.queue.taker();
-        while let Taken::Batch(batch) = self.queue.take(None) {
-            let told = self.write(batch);
+        while let Taken::Batch(mut batch) = self.queue.take(None) {
+            let is_written = self.write(&mut batch);
+            let told = batch.settle(is_written);
             self.queue.leave();
             if let Some(time) = gathering(self.calls.load(Ordering::Relaxed)) {
                 thread::sleep(time);
@@ -238,38 +294,42 @@ impl Way {
             drop(told);
         }
         // Nothing follows with which those would be woken who are not awake yet.
-        let last = lock(&self.writer).last_told.take();
+        let mut writer = lock(&self.writer);
+        writer.is_over = true;
+        let last = writer.last_told.take();
+        drop(writer);
         drop(last);
     }
 
     /// What others do.
-    fn write_now(&self) {
+    fn write_now(self: &Arc<Self>) -> WrittenLines {
         let Some(mut batch) = self.queue.take_now() else {
-            return;
+            return WrittenLines::default();
         };
         let taker = self.queue.taker();
-        // What comes meanwhile is looked for by somebody who finds that somebody is at it.
-        for _ in 1..MOST_BATCHES {
-            self.write_and_go_on(batch);
+        let mut written = WrittenLines {
+            way: Some(Arc::clone(self)),
+            batches: SmallVec::new(),
+        };
+        loop {
+            let is_written = self.write(&mut batch);
+            written.batches.push((batch, is_written));
+            // The thread does the rest.
+            if written.batches.len() >= MOST_BATCHES {
+                break;
+            }
+            // What comes meanwhile is looked for by somebody who finds that somebody is at it.
             match taker.next() {
                 Some(next) => batch = next,
-                None => return taker.leave(),
+                None => break,
             }
         }
-        self.write_and_go_on(batch);
-        // The thread does the rest.
         taker.leave();
+        written
     }
 
-    fn write_and_go_on(&self, batch: Batch<Vec<u8>>) {
-        let told = self.write(batch);
-        // They have been on their way since the batch before.
-        let before = lock(&self.writer).last_told.replace(told);
-        drop(before);
-    }
-
-    /// Writes these, and tells those who wait for them.
-    fn write(&self, mut batch: Batch<Vec<u8>>) -> Writing {
+    /// Writes these, and says whether that is done.
+    fn write(&self, batch: &mut Batch<Vec<u8>>) -> bool {
         let mut lines = std::mem::take(&mut batch.content);
         let mut writer = lock(&self.writer);
         let Writer { log, telling, .. } = &mut *writer;
@@ -286,7 +346,7 @@ impl Way {
             lines.clear();
             self.queue.make_room(lines);
         }
-        batch.settle(is_written)
+        is_written
     }
 }
 
@@ -378,9 +438,6 @@ impl LogFile {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::pin::Pin;
-    use std::task::{Context, Wake, Waker};
-    use std::thread::ThreadId;
 
     use futures::executor::block_on;
     use tokio_test::{assert_ready_eq, task};
@@ -578,7 +635,7 @@ mod tests {
         lines.way.queue.rested();
         drop(lines.record(&record()));
         let write = lock(&write).clone().unwrap();
-        write();
+        drop(write());
         (lines, write)
     }
 
@@ -591,16 +648,15 @@ mod tests {
         let mut waiting = [(); 3].map(|()| task::spawn(lines.record(&record()).patiently()));
         assert!(waiting.iter_mut().all(|one| one.poll().is_pending()));
         assert_eq!(ids(&path).len(), 1, "nobody else does");
-        write();
+        let written = write();
         assert_eq!(ids(&path).len(), 4);
-        // Whoever is woken wakes the others of its thread.
-        assert!(waiting[0].is_woken() && !waiting[1].is_woken());
-        assert_ready_eq!(waiting[0].poll(), Ok(()));
-        for one in &mut waiting[1..] {
+        assert!(!waiting.iter().any(|one| one.is_woken()));
+        drop(written);
+        for one in &mut waiting {
             assert!(one.is_woken());
             assert_ready_eq!(one.poll(), Ok(()));
         }
-        write();
+        drop(write());
         assert_eq!(ids(&path).len(), 4);
     }
 
@@ -609,11 +665,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (lines, write) = promised(&folder.path().join("audit.jsonl"));
         let mut waiting = [(); 2].map(|()| task::spawn(lines.record(&record()).patiently()));
-        assert!(waiting.iter_mut().all(|one| one.poll().is_pending()));
-        write();
-        assert!(!waiting[1].is_woken());
+        thread::scope(|scope| {
+            // On a thread of their own, of which the first is to wake the other.
+            scope.spawn(|| assert!(waiting.iter_mut().all(|one| one.poll().is_pending())));
+        });
+        drop(write());
+        assert!(waiting[0].is_woken() && !waiting[1].is_woken());
         drop(lines.record(&record()));
-        write();
+        drop(write());
         assert!(waiting[1].is_woken());
     }
 
@@ -634,56 +693,56 @@ mod tests {
         assert_ready_eq!(waiting[1].poll(), Ok(()));
     }
 
-    type Kept = Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send>>;
-
-    /// Records something more whenever what it has recorded is written.
-    struct Endless {
-        lines: JsonLines,
-        left: AtomicIsize,
-        waiting: Mutex<Vec<Kept>>,
-        told_by: Mutex<Vec<ThreadId>>,
-    }
-
-    impl Wake for Endless {
-        fn wake(self: Arc<Self>) {
-            lock(&self.told_by).push(thread::current().id());
-            if self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
-                let mut next = Box::pin(self.lines.record(&record()).patiently());
-                let waker = Waker::from(Arc::clone(&self));
-                assert!(
-                    next.as_mut()
-                        .poll(&mut Context::from_waker(&waker))
-                        .is_pending()
-                );
-                lock(&self.waiting).push(next);
-            }
-        }
-    }
-
     #[test]
     fn others_write_so_many_batches_and_the_thread_does_the_rest() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("audit.jsonl");
-        let (lines, write) = promised(&path);
-        let most = isize::try_from(MOST_BATCHES).unwrap();
-        let endless = Arc::new(Endless {
-            lines,
-            left: AtomicIsize::new(most + 2),
-            waiting: Mutex::default(),
-            told_by: Mutex::default(),
-        });
-        Arc::clone(&endless).wake();
-        write();
-        while endless.left.load(Ordering::SeqCst) >= 0 {
-            thread::yield_now();
+        let write = Arc::<Mutex<Option<Write>>>::default();
+        let handed = Arc::clone(&write);
+        let lines = JsonLines::by(path.clone(), Queue::by(1))
+            .unwrap()
+            .written_by(move |write| {
+                *lock(&handed) = Some(Arc::clone(write));
+                true
+            });
+        lines.way.queue.rested();
+        let mut waiting =
+            [(); MOST_BATCHES + 2].map(|()| task::spawn(lines.record(&record()).patiently()));
+        assert!(waiting.iter_mut().all(|one| one.poll().is_pending()));
+        let write = lock(&write).clone().unwrap();
+        let written = write();
+        assert_eq!(written.batches.len(), MOST_BATCHES);
+        let (here, there) = waiting.split_at_mut(MOST_BATCHES);
+        for one in there {
+            while !one.is_woken() {
+                thread::yield_now();
+            }
+            assert_ready_eq!(one.poll(), Ok(()));
         }
-        let told_by = lock(&endless.told_by);
-        let (here, there) = told_by[1..].split_at(MOST_BATCHES);
-        assert!(here.iter().all(|thread| *thread == thread::current().id()));
-        assert!(there.iter().all(|thread| *thread != thread::current().id()));
-        drop(told_by);
-        assert_eq!(block_on(endless.lines.close()), Ok(()));
-        assert_eq!(ids(&path).len(), MOST_BATCHES + 3);
+        // They do not wait for each other.
+        assert!(!here.iter().any(|one| one.is_woken()));
+        drop(written);
+        for one in here {
+            assert_ready_eq!(one.poll(), Ok(()));
+        }
+        assert_eq!(ids(&path).len(), MOST_BATCHES + 2);
+    }
+
+    #[test]
+    fn what_is_written_and_not_told_waits_for_that_and_for_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lines, write) = promised(&folder.path().join("audit.jsonl"));
+        let mut first = task::spawn(lines.record(&record()).patiently());
+        assert!(first.poll().is_pending());
+        let written = write();
+        let mut second = task::spawn(lines.record(&record()).patiently());
+        assert!(second.poll().is_pending());
+        drop(write());
+        assert_ready_eq!(second.poll(), Ok(()));
+        assert!(first.poll().is_pending());
+        drop(written);
+        assert!(first.is_woken());
+        assert_ready_eq!(first.poll(), Ok(()));
     }
 
     #[test]
@@ -714,7 +773,7 @@ mod tests {
         drop(lines.record(&record()));
         assert_eq!(block_on(lines.close()), Ok(()));
         assert_eq!(ids(&path).len(), 2);
-        write();
+        drop(write());
         assert!(!keep(&lines));
         assert_eq!(ids(&path).len(), 2);
     }
@@ -730,9 +789,17 @@ mod tests {
         let mut closing = [(); 2].map(|()| task::spawn(lines.close()));
         assert!(closing.iter_mut().all(|one| one.poll().is_pending()));
         let taker = queue.taker();
-        lines.way.write_and_go_on(batch);
-        lines.way.write_and_go_on(taker.next().unwrap());
+        let mut written = WrittenLines {
+            way: Some(Arc::clone(&lines.way)),
+            batches: SmallVec::new(),
+        };
+        for mut batch in [batch, taker.next().unwrap()] {
+            let is_written = lines.way.write(&mut batch);
+            written.batches.push((batch, is_written));
+        }
         taker.leave();
+        // The thread may have ended by then.
+        thread::spawn(|| drop(written)).join().unwrap();
         while !closing[1].is_woken() {
             thread::yield_now();
         }
@@ -749,7 +816,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..500 {
                         let receipt = lines.record(&record());
-                        write();
+                        drop(write());
                         // If somebody else was at it, that one or the thread does it.
                         assert_eq!(block_on(receipt.patiently()), Ok(()));
                     }

@@ -22,7 +22,7 @@ mod trail;
 mod written;
 
 pub use kinds::{Ending, MessageKind, Verdict};
-pub use lines::JsonLines;
+pub use lines::{JsonLines, WrittenLines};
 pub(crate) use names::Names;
 pub use receipt::{Receipt, Unrecorded};
 pub(crate) use receipt::{Settlement, Settling};

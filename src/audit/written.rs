@@ -1,14 +1,17 @@
 //! Whether a batch is written, and who waits to hear of it.
 //!
 //! To wake a task from another thread takes a system call, and from the thread on which it
-//! runs it takes none. So whoever writes wakes only the first of those who wait on a thread;
-//! that one wakes the others. Who is still waiting when the writer goes on is woken by it.
+//! runs it takes none. So whoever tells wakes those who wait on its own thread, and of those
+//! on another only the first; that one wakes the others. Who is still waiting when the writer
+//! goes on is woken by it.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
 use std::vec;
+
+use smallvec::SmallVec;
 
 use super::Unrecorded;
 use crate::lock::lock;
@@ -42,13 +45,14 @@ impl Writing {
     /// Tells whether it is written, once.
     pub(super) fn tell(&self, is_written: bool) {
         if self.0.is_written.set(is_written).is_ok() {
-            let mut threads = Vec::new();
+            let here = thread::current().id();
+            let mut others = SmallVec::<[ThreadId; 4]>::new();
             self.0.wake(|thread| {
-                let is_first = !threads.contains(&thread);
-                if is_first {
-                    threads.push(thread);
+                let is_woken = !others.contains(&thread);
+                if is_woken && thread != here {
+                    others.push(thread);
                 }
-                is_first
+                is_woken
             });
         }
     }
@@ -241,15 +245,17 @@ mod tests {
         [(); 3].map(|()| Someone::waiting_for(writing))
     }
 
+    /// What another thread does, on which nobody waits.
+    fn elsewhere<T: Send>(does: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| scope.spawn(does).join().unwrap())
+    }
+
     #[test]
-    fn the_first_of_a_thread_is_woken_and_wakes_the_others() {
+    fn the_first_of_another_thread_is_woken_and_wakes_the_others() {
         let writing = Writing::default();
         let mut here = three_waiting_for(&writing);
-        let there = thread::scope(|scope| {
-            let there = scope.spawn(|| three_waiting_for(&writing));
-            there.join().unwrap()
-        });
-        writing.tell(true);
+        let there = elsewhere(|| three_waiting_for(&writing));
+        elsewhere(|| writing.tell(true));
         assert_eq!((woken(&here), woken(&there)), ([1, 0, 0], [1, 0, 0]));
         assert_eq!(here[0].poll(), Poll::Ready(Ok(())));
         assert_eq!((woken(&here), woken(&there)), ([1, 1, 1], [1, 0, 0]));
@@ -260,19 +266,28 @@ mod tests {
     }
 
     #[test]
+    fn all_are_woken_who_wait_where_it_is_told() {
+        let writing = Writing::default();
+        let here = three_waiting_for(&writing);
+        let there = elsewhere(|| three_waiting_for(&writing));
+        writing.tell(true);
+        assert_eq!((woken(&here), woken(&there)), ([1, 1, 1], [1, 0, 0]));
+    }
+
+    #[test]
     fn whoever_goes_lets_the_others_be_woken() {
         for told_before in [true, false] {
             let writing = Writing::default();
             let [first, second, third] = three_waiting_for(&writing);
             if told_before {
-                writing.tell(true);
+                elsewhere(|| writing.tell(true));
                 assert_eq!(first.woken(), 1);
                 drop(first);
                 assert_eq!((second.woken(), third.woken()), (1, 1));
             } else {
                 let of_the_first = Arc::clone(&first.woken);
                 drop(first);
-                writing.tell(true);
+                elsewhere(|| writing.tell(true));
                 assert_eq!(of_the_first.0.load(Ordering::SeqCst), 0);
                 // Nor is anything of it held.
                 assert_eq!(Arc::strong_count(&of_the_first), 1);
@@ -300,10 +315,7 @@ mod tests {
         let _other = Someone::waiting_for(&writing);
         let before = Arc::clone(&someone.woken);
         someone.woken = Arc::default();
-        thread::scope(|scope| {
-            let looking = scope.spawn(|| assert!(someone.poll().is_pending()));
-            looking.join().unwrap();
-        });
+        elsewhere(|| assert!(someone.poll().is_pending()));
         assert!(someone.poll().is_pending());
         writing.tell(false);
         drop(writing);
@@ -316,12 +328,9 @@ mod tests {
     fn whoever_has_moved_wakes_those_who_wait_where_it_does_by_now() {
         let writing = Writing::default();
         let [mut moving, here, _] = three_waiting_for(&writing);
-        let there = thread::scope(|scope| {
-            let there = scope.spawn(|| {
-                assert!(moving.poll().is_pending());
-                Someone::waiting_for(&writing)
-            });
-            there.join().unwrap()
+        let there = elsewhere(|| {
+            assert!(moving.poll().is_pending());
+            Someone::waiting_for(&writing)
         });
         writing.tell(true);
         let all = [&moving, &here, &there].map(Someone::woken);
@@ -354,10 +363,7 @@ mod tests {
             let waker = Waker::from(Arc::new(Panicking));
             let first = Pin::new(&mut panicking).poll(&mut Context::from_waker(&waker));
             assert!(first.is_pending());
-            let other = thread::scope(|scope| {
-                let other = scope.spawn(|| Someone::waiting_for(&writing));
-                other.join().unwrap()
-            });
+            let other = elsewhere(|| Someone::waiting_for(&writing));
             let waking = AssertUnwindSafe(|| match is_told {
                 true => writing.tell(true),
                 false => drop(writing),

@@ -18,10 +18,11 @@ use std::{
     time::Duration,
 };
 
+use mcp_policy::WrittenLines;
 use tokio::runtime::Runtime;
 
-/// Something to do between two turns.
-pub(crate) type Work = Arc<dyn Fn() + Send + Sync>;
+/// Something to do between two turns. Whoever waits for it is told in the next.
+pub(crate) type Work = Arc<dyn Fn() -> WrittenLines + Send + Sync>;
 
 /// How long connections wait for it at least before another thread drives them. It is at
 /// most twice as long.
@@ -47,8 +48,12 @@ pub(crate) fn between_turns(work: &Work) -> bool {
     })
 }
 
-/// Ends once there is something to do, and nothing that is to be done before.
-async fn turn() -> Work {
+/// Begins with telling what was done before it, where those run who wait for that. Ends once
+/// there is something to do, and nothing that is to be done before.
+async fn turn(done: WrittenLines) -> Work {
+    if catch_unwind(AssertUnwindSafe(|| drop(done))).is_err() {
+        tracing::error!("whoever waits for what is done between two turns has panicked");
+    }
     poll_fn(|context| match WORK.take() {
         Some(work) => Poll::Ready(work),
         None => {
@@ -121,14 +126,16 @@ impl Turns {
 
     /// From this turn on, until somebody else does.
     fn drive(&self, mut count: u64) {
+        let mut done = WrittenLines::default();
         loop {
-            let work = self.runtime.block_on(turn());
+            let work = self.runtime.block_on(turn(done));
             let between = count.wrapping_add(1);
             self.count.store(between, SeqCst);
             self.watch.wake();
-            if catch_unwind(AssertUnwindSafe(|| work())).is_err() {
+            done = catch_unwind(AssertUnwindSafe(|| work())).unwrap_or_else(|_| {
                 tracing::error!("what is done between two turns has panicked");
-            }
+                WrittenLines::default()
+            });
             match self.begin_after(between) {
                 Some(next) => count = next,
                 None => return,
@@ -230,7 +237,10 @@ mod tests {
     async fn what_is_asked_for_several_times_is_done_once_after_the_turn() {
         let turns = started();
         let (done, mut is_done) = tokio::sync::mpsc::unbounded_channel();
-        let work: Work = Arc::new(move || done.send(thread::current().id()).unwrap());
+        let work: Work = Arc::new(move || {
+            done.send(thread::current().id()).unwrap();
+            WrittenLines::default()
+        });
         let other: Work = Arc::new(|| panic!("nobody promised that"));
         assert!(!between_turns(&work), "there are no turns here");
         let asked = there(&turns, move || {
@@ -254,6 +264,7 @@ mod tests {
         let work: Work = Arc::new(move || {
             begun.send(thread::current().id()).unwrap();
             lock(&is_over).recv().unwrap();
+            WrittenLines::default()
         });
         let mut threads = Vec::new();
         for _ in 0..3 {
@@ -289,7 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_between_turns_ends_nothing() {
-        fn panicking() {
+        fn panicking() -> WrittenLines {
             panic!("on purpose");
         }
         let turns = started();

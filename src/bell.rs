@@ -9,6 +9,7 @@ use std::task::{Context, Waker};
 use foldhash::fast::RandomState;
 
 use crate::lock::lock;
+use crate::seam;
 
 /// Rung when something has changed. Clones are one bell.
 #[derive(Clone, Default)]
@@ -49,10 +50,11 @@ impl Bell {
     pub(crate) fn wake(&self) {
         let slots: Vec<_> = lock(&self.board.watches).slots.values().cloned().collect();
         for slot in slots {
-            // Whoever is woken may want to look at once.
+            // Whoever is woken may want to look at once. If one panics, the others are woken all
+            // the same, and whoever rings goes on.
             let waker = lock(&slot).take();
             if let Some(waker) = waker {
-                waker.wake();
+                seam::wake(waker);
             }
         }
     }
@@ -152,5 +154,28 @@ mod tests {
         assert!(lock(&bell.board.watches).slots.is_empty());
         drop(waker);
         assert_eq!(Arc::strong_count(&woken), 1);
+    }
+
+    #[test]
+    fn a_panic_of_one_who_is_woken_keeps_no_other_waiting() {
+        struct Panicking;
+        impl Wake for Panicking {
+            fn wake(self: Arc<Self>) {
+                panic!("on purpose");
+            }
+        }
+        let bell = Bell::default();
+        let woken = Arc::<Woken>::default();
+        // Whichever comes first.
+        let watches = [(); 8].map(|()| bell.watch());
+        for (at, watch) in watches.iter().enumerate() {
+            let waker = match at % 2 {
+                0 => Waker::from(Arc::new(Panicking)),
+                _ => Waker::from(Arc::clone(&woken)),
+            };
+            assert_eq!(watch.poll(&mut Context::from_waker(&waker)), 0);
+        }
+        bell.ring();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 4);
     }
 }

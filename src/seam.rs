@@ -1,6 +1,7 @@
 //! What the embedder brought is asked here, and may panic.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 
 /// Panics of what the embedder brought, by `seam`.
 #[cfg(feature = "metrics")]
@@ -24,4 +25,11 @@ pub(crate) fn seam_panicked(seam: &'static str) {
     tracing::error!(target: "mcp_policy", seam, "panicked; what it was asked is refused");
     #[cfg(feature = "metrics")]
     metrics::counter!(PANICS, "seam" => seam).increment(1);
+}
+
+/// Wakes whoever waits. If that panics, others are woken all the same.
+pub(crate) fn wake(waker: Waker) {
+    if catch_unwind(AssertUnwindSafe(|| waker.wake())).is_err() {
+        tracing::error!(target: "mcp_policy", "what wakes a task has panicked");
+    }
 }

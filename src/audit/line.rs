@@ -150,13 +150,27 @@ impl Members for Line {
 
 /// What its `Display` writes.
 fn digits(id: DecisionId) -> [u8; 32] {
-    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
     let mut digits = [0; 32];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(id.to_bytes()) {
-        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+        // There is one for each byte.
+        if let Some(digits) = DIGITS.get(usize::from(byte)) {
+            pair.copy_from_slice(digits);
+        }
     }
     digits
 }
+
+/// Each byte in hexadecimal digits.
+const DIGITS: [[u8; 2]; 256] = {
+    let digits = *b"0123456789abcdef";
+    let mut all = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < all.len() {
+        all[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    all
+};
 
 thread_local! {
     /// A second since 1970, and as what it is written. Most records are of the same second

@@ -7,8 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
-
 use super::line;
 use super::place::{FileId, id_of};
 use super::queue::{Batch, Queue, Taken, Telling};
@@ -66,25 +64,26 @@ type Write = Arc<dyn Fn() -> WrittenLines + Send + Sync>;
 
 /// Lines that were written by [others](JsonLines::written_by) than the thread of the sink.
 ///
-/// Whoever waits for them is told when this is dropped, whether they are in the file or not.
-/// Those who wait on this thread are woken there, which is cheap where tasks of this thread
-/// run: within the runtime that drives them.
+/// Whoever waits for them is told when this is dropped, and until then nobody knows that they
+/// are written: [`close`](JsonLines::close) waits for it, too. Those who wait on this thread
+/// are woken by that, which asks nothing of the operating system within the runtime that drives
+/// them. It waits for no disk.
 #[must_use = "whoever waits for these lines is told when this is dropped"]
 #[derive(Default)]
-pub struct WrittenLines {
-    way: Option<Arc<Way>>,
-    /// Whether each of these is written.
-    batches: SmallVec<[(Batch<Vec<u8>>, bool); MOST_BATCHES]>,
+pub struct WrittenLines(Option<Untold>);
+
+/// Those who wait for the last batch that was written do not know it yet.
+struct Untold {
+    way: Arc<Way>,
+    batch: Batch<Vec<u8>>,
+    is_written: bool,
 }
 
 impl Drop for WrittenLines {
     fn drop(&mut self) {
-        for (batch, is_written) in self.batches.drain(..) {
-            let told = batch.settle(is_written);
-            if let Some(way) = &self.way {
-                let before = lock(&way.writer).told(told);
-                drop(before);
-            }
+        if let Some(untold) = self.0.take() {
+            let told = untold.batch.settle_here(untold.is_written);
+            untold.way.told(told);
         }
     }
 }
@@ -104,28 +103,24 @@ struct Way {
     /// Whether it took long the last time, so that only the thread of its own writes.
     is_slow: AtomicBool,
     writer: Mutex<Writer>,
+    /// Apart from what is held while something is written.
+    told: Mutex<Told>,
 }
 
 /// What only one at a time does.
 struct Writer {
     log: LogFile,
     telling: Telling,
-    /// Of the last batch that others have written. Who is not awake by then is woken with the
-    /// next.
-    last_told: Option<Writing>,
-    /// Whether the thread of its own has ended.
-    is_over: bool,
 }
 
-impl Writer {
-    /// Gives what wakes those who have been on their way for long enough when it is dropped:
-    /// since the batch before, or nothing follows.
-    fn told(&mut self, told: Writing) -> Option<Writing> {
-        match self.is_over {
-            true => Some(told),
-            false => self.last_told.replace(told),
-        }
-    }
+/// Of whom not everybody may be awake.
+#[derive(Default)]
+struct Told {
+    /// Of the last batch that others have written. Who is not awake by then is woken with the
+    /// next.
+    last: Option<Writing>,
+    /// Whether the thread of its own has ended, so that nothing follows.
+    is_over: bool,
 }
 
 impl JsonLines {
@@ -142,14 +137,13 @@ impl JsonLines {
         let writer = Writer {
             log: LogFile::open(path)?,
             telling: Telling::default(),
-            last_told: None,
-            is_over: false,
         };
         let way = Arc::new(Way {
             queue,
             calls: AtomicIsize::default(),
             is_slow: AtomicBool::default(),
             writer: Mutex::new(writer),
+            told: Mutex::default(),
         });
         let other_end = Arc::clone(&way);
         thread::Builder::new()
@@ -166,9 +160,8 @@ impl JsonLines {
     /// Whoever records is asked, on its own thread, and handed what writes everything that
     /// waits. With `true` it promises to call that soon, from where it may block: it takes as
     /// long as the disk does, unless somebody else is at it. Until it does, the record counts
-    /// as one that is not written. With `false` the thread of its own writes.
-    ///
-    /// Whoever waits for what was written is told when what that gives is dropped.
+    /// as one that is not written, and so it does until what that gives is dropped. With `false`
+    /// the thread of its own writes.
     ///
     /// ```
     /// use std::cell::RefCell;
@@ -283,6 +276,8 @@ impl Way {
 
     /// What the thread of its own does.
     fn write_all(&self) {
+        // However it ends.
+        let _over = Over(self);
         let _taker = self.queue.taker();
         while let Taken::Batch(mut batch) = self.queue.take(None) {
             let is_written = self.write(&mut batch);
@@ -293,12 +288,6 @@ impl Way {
             }
             drop(told);
         }
-        // Nothing follows with which those would be woken who are not awake yet.
-        let mut writer = lock(&self.writer);
-        writer.is_over = true;
-        let last = writer.last_told.take();
-        drop(writer);
-        drop(last);
     }
 
     /// What others do.
@@ -307,25 +296,33 @@ impl Way {
             return WrittenLines::default();
         };
         let taker = self.queue.taker();
-        let mut written = WrittenLines {
-            way: Some(Arc::clone(self)),
-            batches: SmallVec::new(),
-        };
-        loop {
-            let is_written = self.write(&mut batch);
-            written.batches.push((batch, is_written));
-            // The thread does the rest.
-            if written.batches.len() >= MOST_BATCHES {
-                break;
-            }
-            // What comes meanwhile is looked for by somebody who finds that somebody is at it.
-            match taker.next() {
-                Some(next) => batch = next,
-                None => break,
-            }
+        let mut is_written = self.write(&mut batch);
+        // What comes meanwhile is looked for by somebody who finds that somebody is at it. The
+        // thread does the rest.
+        for _ in 1..MOST_BATCHES {
+            let Some(mut next) = taker.next() else { break };
+            // It may take long, and what is written does not depend on it.
+            self.told(batch.settle(is_written));
+            is_written = self.write(&mut next);
+            batch = next;
         }
         taker.leave();
-        written
+        WrittenLines(Some(Untold {
+            way: Arc::clone(self),
+            batch,
+            is_written,
+        }))
+    }
+
+    /// Whoever is not awake of the batch before has been on the way since then.
+    fn told(&self, told: Writing) {
+        let mut all = lock(&self.told);
+        let before = match all.is_over {
+            true => Some(told),
+            false => all.last.replace(told),
+        };
+        drop(all);
+        drop(before);
     }
 
     /// Writes these, and says whether that is done.
@@ -347,6 +344,20 @@ impl Way {
             self.queue.make_room(lines);
         }
         is_written
+    }
+}
+
+/// The thread of a sink, until it ends: nothing follows then with which those would be woken
+/// who are not awake yet.
+struct Over<'w>(&'w Way);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        let mut told = lock(&self.0.told);
+        told.is_over = true;
+        let last = told.last.take();
+        drop(told);
+        drop(last);
     }
 }
 
@@ -711,21 +722,36 @@ mod tests {
         assert!(waiting.iter_mut().all(|one| one.poll().is_pending()));
         let write = lock(&write).clone().unwrap();
         let written = write();
-        assert_eq!(written.batches.len(), MOST_BATCHES);
-        let (here, there) = waiting.split_at_mut(MOST_BATCHES);
+        // Nobody waits for what is written later than that.
+        let (told, others) = waiting.split_at_mut(MOST_BATCHES - 1);
+        for one in told {
+            assert_ready_eq!(one.poll(), Ok(()));
+        }
+        let (last, there) = others.split_first_mut().unwrap();
         for one in there {
             while !one.is_woken() {
                 thread::yield_now();
             }
             assert_ready_eq!(one.poll(), Ok(()));
         }
-        // They do not wait for each other.
-        assert!(!here.iter().any(|one| one.is_woken()));
+        assert!(last.poll().is_pending());
         drop(written);
-        for one in here {
-            assert_ready_eq!(one.poll(), Ok(()));
-        }
+        assert!(last.is_woken());
+        assert_ready_eq!(last.poll(), Ok(()));
         assert_eq!(ids(&path).len(), MOST_BATCHES + 2);
+    }
+
+    #[test]
+    fn to_tell_waits_for_nobody_who_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (lines, write) = promised(&folder.path().join("audit.jsonl"));
+        let mut waiting = task::spawn(lines.record(&record()).patiently());
+        assert!(waiting.poll().is_pending());
+        let written = write();
+        let writing = lock(&lines.way.writer);
+        drop(written);
+        drop(writing);
+        assert_ready_eq!(waiting.poll(), Ok(()));
     }
 
     #[test]
@@ -789,20 +815,20 @@ mod tests {
         let mut closing = [(); 2].map(|()| task::spawn(lines.close()));
         assert!(closing.iter_mut().all(|one| one.poll().is_pending()));
         let taker = queue.taker();
-        let mut written = WrittenLines {
-            way: Some(Arc::clone(&lines.way)),
-            batches: SmallVec::new(),
-        };
-        for mut batch in [batch, taker.next().unwrap()] {
-            let is_written = lines.way.write(&mut batch);
-            written.batches.push((batch, is_written));
-        }
+        lines.way.told(batch.settle(true));
+        let last = taker.next().unwrap();
         taker.leave();
-        // The thread may have ended by then.
-        thread::spawn(|| drop(written)).join().unwrap();
-        while !closing[1].is_woken() {
+        let written = WrittenLines(Some(Untold {
+            way: Arc::clone(&lines.way),
+            batch: last,
+            is_written: true,
+        }));
+        while !lock(&lines.way.told).is_over {
             thread::yield_now();
         }
+        // Elsewhere only the first is woken, but nothing follows.
+        thread::spawn(|| drop(written)).join().unwrap();
+        assert!(closing[1].is_woken());
         assert_ready_eq!(closing[1].poll(), Ok(()));
     }
 

@@ -5,12 +5,17 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::written::{Writing, Written};
 use super::{Receipt, Unrecorded};
 use crate::lock::lock;
 
 /// Bytes that may wait to be written.
 const MOST_WAITING: usize = 16 << 20;
+
+/// While one is written, another is filled, and perhaps none of them is.
+const MOST_ROOMS: usize = 2;
 
 /// What waits is gathered in a `C`.
 pub(super) struct Queue<C> {
@@ -25,6 +30,9 @@ struct State<C> {
     /// What is written before the last, in that order.
     full: VecDeque<Batch<C>>,
     last: Batch<C>,
+    /// What the next are put into, so that nothing has to be allocated for them: what one
+    /// thread allocates and another frees has them wait for each other.
+    rooms: SmallVec<[C; MOST_ROOMS]>,
     /// How much there is in them.
     bytes: usize,
     /// Whether somebody is at what was taken.
@@ -141,11 +149,11 @@ impl<C: Default> Queue<C> {
         Some(next)
     }
 
-    /// Has what comes next put into this, unless something has come by now.
+    /// Has what comes next put into this, which is empty.
     pub(super) fn make_room(&self, empty: C) {
         let mut state = self.lock();
-        if state.last.waiting == 0 {
-            state.last.content = empty;
+        if state.rooms.len() < MOST_ROOMS {
+            state.rooms.push(empty);
         }
     }
 
@@ -228,6 +236,11 @@ impl<C: Default> State<C> {
         if self.last.waiting >= most {
             self.full.push_back(std::mem::take(&mut self.last));
         }
+        if self.last.waiting == 0
+            && let Some(room) = self.rooms.pop()
+        {
+            self.last.content = room;
+        }
         &mut self.last
     }
 
@@ -283,9 +296,19 @@ impl<C> Batch<C> {
     /// is given back is dropped.
     #[must_use = "to drop it wakes those who are still waiting"]
     pub(super) fn settle(self, is_written: bool) -> Writing {
+        self.settle_by(|writing| writing.tell(is_written))
+    }
+
+    /// The same where some of them wait on this thread, which are woken.
+    #[must_use = "to drop it wakes those who are still waiting"]
+    pub(super) fn settle_here(self, is_written: bool) -> Writing {
+        self.settle_by(|writing| writing.tell_here(is_written))
+    }
+
+    fn settle_by(self, tell: impl FnOnce(&Writing)) -> Writing {
         #[cfg(feature = "metrics")]
         super::metrics::settled(self.waiting);
-        self.writing.tell(is_written);
+        tell(&self.writing);
         self.writing
     }
 }
@@ -379,11 +402,17 @@ mod tests {
     fn room_is_made_for_what_comes_next_and_nothing_is_lost_by_it() {
         let queue = Queue::<Vec<u8>>::by(usize::MAX);
         queue.make_room(Vec::with_capacity(1_000));
-        drop(queue.push(1, false, |lines| lines.push(1)));
-        queue.make_room(Vec::new());
-        let batch = batch(&queue);
-        assert_eq!(batch.content, [1]);
-        assert!(batch.content.capacity() >= 1_000);
+        for written in [[1, 2], [3, 4]] {
+            for line in written {
+                drop(queue.push(1, false, |lines| lines.push(line)));
+                // As far as it is needed: not for what is there already.
+                queue.make_room(Vec::with_capacity(1_000));
+            }
+            let batch = batch(&queue);
+            assert_eq!(batch.content, written);
+            assert!(batch.content.capacity() >= 1_000);
+            queue.leave();
+        }
     }
 
     #[test]

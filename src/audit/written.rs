@@ -1,20 +1,18 @@
 //! Whether a batch is written, and who waits to hear of it.
 //!
 //! To wake a task from another thread takes a system call, and from the thread on which it
-//! runs it takes none. So whoever tells wakes those who wait on its own thread, and of those
-//! on another only the first; that one wakes the others. Who is still waiting when the writer
-//! goes on is woken by it.
+//! runs it takes none. So whoever tells wakes only the first of those who wait on another
+//! thread; that one wakes the others. Who is still waiting when the writer goes on is woken by
+//! it.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, ThreadId};
-use std::vec;
-
-use smallvec::SmallVec;
 
 use super::Unrecorded;
 use crate::lock::lock;
+use crate::seam;
 
 /// For whoever writes. When it is dropped, nobody waits any more: what is not known to be
 /// written by then is lost.
@@ -42,15 +40,23 @@ impl Writing {
         }
     }
 
-    /// Tells whether it is written, once.
+    /// Tells whether it is written, once: wakes the first of those who wait on a thread.
     pub(super) fn tell(&self, is_written: bool) {
+        self.tell_but(is_written, None);
+    }
+
+    /// The same, but wakes all who wait on this one.
+    pub(super) fn tell_here(&self, is_written: bool) {
+        self.tell_but(is_written, Some(thread::current().id()));
+    }
+
+    fn tell_but(&self, is_written: bool, here: Option<ThreadId>) {
         if self.0.is_written.set(is_written).is_ok() {
-            let here = thread::current().id();
-            let mut others = SmallVec::<[ThreadId; 4]>::new();
+            let mut threads = Vec::new();
             self.0.wake(|thread| {
-                let is_woken = !others.contains(&thread);
-                if is_woken && thread != here {
-                    others.push(thread);
+                let is_woken = !threads.contains(&thread);
+                if is_woken && here != Some(thread) {
+                    threads.push(thread);
                 }
                 is_woken
             });
@@ -81,24 +87,10 @@ impl Shared {
             .filter_map(|place| place.take_if(|waiting| is_woken(waiting.thread)))
             .collect();
         drop(waiting);
-        // Whoever is woken may look at once.
-        Woken(woken.into_iter()).wake();
-    }
-}
-
-/// Those who are to be woken, and have no place any more: if one of them panics, the others
-/// are woken all the same.
-struct Woken(vec::IntoIter<Waiting>);
-
-impl Woken {
-    fn wake(&mut self) {
-        self.0.by_ref().for_each(|waiting| waiting.waker.wake());
-    }
-}
-
-impl Drop for Woken {
-    fn drop(&mut self) {
-        self.wake();
+        // Whoever is woken may look at once. If one panics, the others are woken all the same.
+        for waiting in woken {
+            seam::wake(waiting.waker);
+        }
     }
 }
 
@@ -193,7 +185,6 @@ impl Drop for Written {
 
 #[cfg(test)]
 mod tests {
-    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::Wake;
 
@@ -251,11 +242,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_another_thread_is_woken_and_wakes_the_others() {
+    fn the_first_of_a_thread_is_woken_and_wakes_the_others() {
         let writing = Writing::default();
         let mut here = three_waiting_for(&writing);
         let there = elsewhere(|| three_waiting_for(&writing));
-        elsewhere(|| writing.tell(true));
+        writing.tell(true);
         assert_eq!((woken(&here), woken(&there)), ([1, 0, 0], [1, 0, 0]));
         assert_eq!(here[0].poll(), Poll::Ready(Ok(())));
         assert_eq!((woken(&here), woken(&there)), ([1, 1, 1], [1, 0, 0]));
@@ -270,7 +261,7 @@ mod tests {
         let writing = Writing::default();
         let here = three_waiting_for(&writing);
         let there = elsewhere(|| three_waiting_for(&writing));
-        writing.tell(true);
+        writing.tell_here(true);
         assert_eq!((woken(&here), woken(&there)), ([1, 1, 1], [1, 0, 0]));
     }
 
@@ -280,14 +271,14 @@ mod tests {
             let writing = Writing::default();
             let [first, second, third] = three_waiting_for(&writing);
             if told_before {
-                elsewhere(|| writing.tell(true));
+                writing.tell(true);
                 assert_eq!(first.woken(), 1);
                 drop(first);
                 assert_eq!((second.woken(), third.woken()), (1, 1));
             } else {
                 let of_the_first = Arc::clone(&first.woken);
                 drop(first);
-                elsewhere(|| writing.tell(true));
+                writing.tell(true);
                 assert_eq!(of_the_first.0.load(Ordering::SeqCst), 0);
                 // Nor is anything of it held.
                 assert_eq!(Arc::strong_count(&of_the_first), 1);
@@ -364,11 +355,10 @@ mod tests {
             let first = Pin::new(&mut panicking).poll(&mut Context::from_waker(&waker));
             assert!(first.is_pending());
             let other = elsewhere(|| Someone::waiting_for(&writing));
-            let waking = AssertUnwindSafe(|| match is_told {
+            match is_told {
                 true => writing.tell(true),
                 false => drop(writing),
-            });
-            assert!(catch_unwind(waking).is_err());
+            }
             assert_eq!(other.woken(), 1);
         }
     }

@@ -200,12 +200,22 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, mpsc};
+    use std::{
+        convert::Infallible,
+        sync::{Mutex, mpsc},
+        task::{Context, Wake},
+        thread::ThreadId,
+    };
 
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use mcp_policy::{JsonLines, Policy, PolicyLayer, RequestBody};
     use tokio::{
-        runtime,
+        runtime::{self, Handle},
         time::{sleep, timeout},
     };
+    use tower::{Layer, ServiceExt};
 
     use super::*;
     use crate::lock::lock;
@@ -296,6 +306,44 @@ mod tests {
         assert!(is_started(3) && !is_started(3) && is_started(5));
         // None of these waits is there, so none of these threads stays.
         there(&turns, || ()).await;
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_what_is_done_is_told_where_tasks_are_driven() {
+        /// Tells where it was woken.
+        struct Told(tokio::sync::mpsc::UnboundedSender<(ThreadId, bool)>);
+        impl Wake for Told {
+            fn wake(self: Arc<Self>) {
+                let is_driving = Handle::try_current().is_ok();
+                self.0.send((thread::current().id(), is_driving)).unwrap();
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let lines = JsonLines::append_to(folder.path().join("audit.jsonl")).unwrap();
+        let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse().unwrap();
+        let layer = PolicyLayer::new(policy).audit(lines.written_by(between_turns));
+        let server = layer.layer(tower::service_fn(
+            async |_: Request<RequestBody<Full<Bytes>>>| {
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+            },
+        ));
+        let message = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#;
+        let request = Request::post("/mcp").header("content-type", "application/json");
+        let request = request.body(Full::<Bytes>::from(message)).unwrap();
+        let turns = started();
+        let (told, mut is_told) = tokio::sync::mpsc::unbounded_channel();
+        let waker = Waker::from(Arc::new(Told(told)));
+        let asked = there(&turns, move || {
+            let mut answer = Box::pin(server.oneshot(request));
+            let asked = answer.as_mut().poll(&mut Context::from_waker(&waker));
+            assert!(asked.is_pending(), "its record is not written");
+            (thread::current().id(), answer)
+        });
+        let (here, _answer) = asked.await;
+        assert_eq!(
+            timeout(LONG, is_told.recv()).await.unwrap(),
+            Some((here, true))
+        );
     }
 
     #[tokio::test]

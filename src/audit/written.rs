@@ -22,8 +22,16 @@ pub(super) struct Writing(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     is_written: OnceLock<bool>,
+    places: Mutex<Places>,
+}
+
+/// Where those are who wait.
+#[derive(Default)]
+struct Places {
     /// Each in a place of its own, which is empty once that one need not be woken.
-    waiting: Mutex<Vec<Option<Waiting>>>,
+    all: Vec<Option<Waiting>>,
+    /// How many are not empty: everybody who is woken asks whether others are to be.
+    occupied: usize,
 }
 
 struct Waiting {
@@ -81,16 +89,50 @@ impl Shared {
 
     /// Wakes some of those who wait.
     fn wake(&self, mut is_woken: impl FnMut(ThreadId) -> bool) {
-        let mut waiting = lock(&self.waiting);
-        let places = waiting.iter_mut();
-        let woken: Vec<_> = places
-            .filter_map(|place| place.take_if(|waiting| is_woken(waiting.thread)))
-            .collect();
-        drop(waiting);
+        let mut places = lock(&self.places);
+        let woken = places.take_those(|waiting| is_woken(waiting.thread));
+        drop(places);
         // Whoever is woken may look at once. If one panics, the others are woken all the same.
         for waiting in woken {
             seam::wake(waiting.waker);
         }
+    }
+}
+
+impl Places {
+    /// Puts somebody there, or into a new place if there is none, and gives who was there.
+    fn put(&mut self, index: usize, waiting: Waiting) -> Option<Waiting> {
+        let before = match self.all.get_mut(index) {
+            Some(place) => place.replace(waiting),
+            None => {
+                self.all.push(Some(waiting));
+                None
+            }
+        };
+        if before.is_none() {
+            self.occupied = self.occupied.saturating_add(1);
+        }
+        before
+    }
+
+    /// Empties a place.
+    fn take(&mut self, index: usize) -> Option<Waiting> {
+        let left = self.all.get_mut(index).and_then(Option::take);
+        self.occupied = self.occupied.saturating_sub(usize::from(left.is_some()));
+        left
+    }
+
+    /// Empties the places of some.
+    fn take_those(&mut self, mut are_taken: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {
+        if self.occupied == 0 {
+            return Vec::new();
+        }
+        let places = self.all.iter_mut();
+        let taken: Vec<_> = places
+            .filter_map(|place| place.take_if(|waiting| are_taken(waiting)))
+            .collect();
+        self.occupied = self.occupied.saturating_sub(taken.len());
+        taken
     }
 }
 
@@ -113,21 +155,18 @@ impl Written {
     /// Waits in its place, unless it is known by now.
     fn wait(&mut self, waker: &Waker) -> Option<Result<(), Unrecorded>> {
         let thread = thread::current().id();
-        let mut places = lock(&self.shared.waiting);
+        let mut places = lock(&self.shared.places);
         // Nobody is woken who comes to wait after that.
         if let Some(known) = self.shared.known() {
             return Some(known);
         }
-        let index = self.place.map_or(places.len(), |(index, _)| index);
-        let before = match places.get_mut(index) {
-            Some(Some(waiting)) if waiting.thread == thread && waiting.waker.will_wake(waker) => {
-                None
-            }
-            Some(place) => place.replace(Waiting::here(thread, waker)),
-            None => {
-                places.push(Some(Waiting::here(thread, waker)));
-                None
-            }
+        let index = self.place.map_or(places.all.len(), |(index, _)| index);
+        let is_there = places.all.get(index).and_then(Option::as_ref);
+        let is_there = is_there
+            .is_some_and(|waiting| waiting.thread == thread && waiting.waker.will_wake(waker));
+        let before = match is_there {
+            true => None,
+            false => places.put(index, Waiting::here(thread, waker)),
         };
         drop(places);
         drop(before);
@@ -172,8 +211,8 @@ impl Drop for Written {
         let Some((index, _)) = self.place else {
             return;
         };
-        let mut places = lock(&self.shared.waiting);
-        let left = places.get_mut(index).and_then(Option::take);
+        let mut places = lock(&self.shared.places);
+        let left = places.take(index);
         let is_known = self.shared.known().is_some();
         drop(places);
         drop(left);
@@ -361,6 +400,42 @@ mod tests {
             }
             assert_eq!(other.woken(), 1);
         }
+    }
+
+    #[test]
+    fn whoever_finds_all_places_empty_looks_at_none_of_them() {
+        let writing = Writing::default();
+        let occupied = || {
+            let places = lock(&writing.0.places);
+            let found = places.all.iter().flatten().count();
+            assert_eq!(places.occupied, found);
+            found
+        };
+        let [first, mut second, third] = three_waiting_for(&writing);
+        let there = elsewhere(|| three_waiting_for(&writing));
+        assert_eq!(occupied(), 6);
+        // By another waker, by the same, and elsewhere.
+        second.woken = Arc::default();
+        for _ in 0..2 {
+            assert!(second.poll().is_pending());
+            assert_eq!(occupied(), 6);
+        }
+        elsewhere(|| assert!(second.poll().is_pending()));
+        assert_eq!(occupied(), 6);
+        drop(first);
+        assert_eq!(occupied(), 5);
+        writing.tell_here(true);
+        // The first on each of two others is woken, too.
+        assert_eq!(
+            (third.woken(), woken(&there), second.woken()),
+            (1, [1, 0, 0], 1)
+        );
+        assert_eq!(occupied(), 2);
+        let [one, ..] = there;
+        drop(one);
+        assert_eq!(occupied(), 0);
+        let places = lock(&writing.0.places).take_those(|_| panic!("there is nobody"));
+        assert!(places.is_empty());
     }
 
     #[test]

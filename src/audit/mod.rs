@@ -6,6 +6,7 @@ pub(crate) mod benching;
 mod kinds;
 mod line;
 mod lines;
+mod log_file;
 mod members;
 #[cfg(feature = "metrics")]
 mod metrics;

@@ -161,7 +161,7 @@ fn digits(id: DecisionId) -> [u8; 32] {
 }
 
 /// Each byte in hexadecimal digits.
-const DIGITS: [[u8; 2]; 256] = {
+static DIGITS: [[u8; 2]; 256] = {
     let digits = *b"0123456789abcdef";
     let mut all = [[0; 2]; 256];
     let mut byte = 0;

@@ -22,7 +22,7 @@ const FEW: isize = 8;
 const MOST_BATCHES: usize = 3;
 /// What takes longer than this is left to the thread of its own.
 const SLOW: Duration = Duration::from_millis(5);
-/// Bytes for which room is kept between batches.
+/// Bytes for which each room is kept between batches.
 const MOST_ROOM: usize = 64 << 10;
 /// See [`gathering`]. A longer time saved no more.
 const GATHERING: Duration = Duration::from_micros(100);
@@ -65,15 +65,15 @@ type Write = Arc<dyn Fn() -> WrittenLines + Send + Sync>;
 
 /// Lines that were written by [others](JsonLines::written_by) than the thread of the sink.
 ///
-/// Whoever waits for them is told when this is dropped, and until then nobody knows that they
-/// are written: [`close`](JsonLines::close) waits for it, too. Those who wait on this thread
-/// are woken by that, which asks nothing of the operating system within the runtime that drives
-/// them. It waits for no disk.
+/// Whoever waits for the last of them is told when this is dropped, and until then does not know
+/// that they are written; who closes the sink may have to wait for that, too. Those who wait on
+/// this thread are woken by it, which asks nothing of the operating system within a runtime of
+/// one thread that drives them. To drop it waits for nobody who writes.
 #[must_use = "whoever waits for these lines is told when this is dropped"]
 #[derive(Default)]
 pub struct WrittenLines(Option<Untold>);
 
-/// Those who wait for the last batch that was written do not know it yet.
+/// A batch of which those who wait for it do not know yet.
 struct Untold {
     way: Arc<Way>,
     batch: Batch<Vec<u8>>,
@@ -84,7 +84,7 @@ impl Drop for WrittenLines {
     fn drop(&mut self) {
         if let Some(untold) = self.0.take() {
             let told = untold.batch.settle_here(untold.is_written);
-            untold.way.told(told);
+            untold.way.wake_with_the_next(told);
         }
     }
 }
@@ -114,11 +114,11 @@ struct Writer {
     telling: Telling,
 }
 
-/// Of whom not everybody may be awake.
+/// Those who were told, of whom perhaps not all are awake.
 #[derive(Default)]
 struct Told {
-    /// Of the last batch that others have written. Who is not awake by then is woken with the
-    /// next.
+    /// Of the last batch that others have written, who are woken with the next that others
+    /// write.
     last: Option<Writing>,
     /// Whether the thread of its own has ended, so that nothing follows.
     is_over: bool,
@@ -161,8 +161,8 @@ impl JsonLines {
     /// Whoever records is asked, on its own thread, and handed what writes everything that
     /// waits. With `true` it promises to call that soon, from where it may block: it takes as
     /// long as the disk does, unless somebody else is at it. Until it does, the record counts
-    /// as one that is not written, and so it does until what that gives is dropped. With `false`
-    /// the thread of its own writes.
+    /// as one that is not written; the last of what it wrote does until what it gives is dropped.
+    /// With `false` the thread of its own writes.
     ///
     /// ```
     /// use std::cell::RefCell;
@@ -303,7 +303,7 @@ impl Way {
         for _ in 1..MOST_BATCHES {
             let Some(mut next) = taker.next() else { break };
             // It may take long, and what is written does not depend on it.
-            self.told(batch.settle(is_written));
+            self.wake_with_the_next(batch.settle(is_written));
             is_written = self.write(&mut next);
             batch = next;
         }
@@ -315,8 +315,8 @@ impl Way {
         }))
     }
 
-    /// Whoever is not awake of the batch before has been on the way since then.
-    fn told(&self, told: Writing) {
+    /// Has those woken later who are not awake by then, and now those of the batch before.
+    fn wake_with_the_next(&self, told: Writing) {
         let mut all = lock(&self.told);
         let before = match all.is_over {
             true => Some(told),
@@ -330,7 +330,7 @@ impl Way {
     fn write(&self, batch: &mut Batch<Vec<u8>>) -> bool {
         let mut lines = std::mem::take(&mut batch.content);
         let mut writer = lock(&self.writer);
-        let Writer { log, telling, .. } = &mut *writer;
+        let Writer { log, telling } = &mut *writer;
         // Who closes the queue waits in a batch, too, but puts nothing into it.
         if !lines.is_empty() {
             let begun = Instant::now();

@@ -5,8 +5,6 @@ use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use smallvec::SmallVec;
-
 use super::written::{Writing, Written};
 use super::{Receipt, Unrecorded};
 use crate::lock::lock;
@@ -14,7 +12,7 @@ use crate::lock::lock;
 /// Bytes that may wait to be written.
 const MOST_WAITING: usize = 16 << 20;
 
-/// While one is written, another is filled, and perhaps none of them is.
+/// While one is written, another is filled; at times both are empty.
 const MOST_ROOMS: usize = 2;
 
 /// What waits is gathered in a `C`.
@@ -32,7 +30,7 @@ struct State<C> {
     last: Batch<C>,
     /// What the next are put into, so that nothing has to be allocated for them: what one
     /// thread allocates and another frees has them wait for each other.
-    rooms: SmallVec<[C; MOST_ROOMS]>,
+    rooms: Vec<C>,
     /// How much there is in them.
     bytes: usize,
     /// Whether somebody is at what was taken.
@@ -296,19 +294,20 @@ impl<C> Batch<C> {
     /// is given back is dropped.
     #[must_use = "to drop it wakes those who are still waiting"]
     pub(super) fn settle(self, is_written: bool) -> Writing {
-        self.settle_by(|writing| writing.tell(is_written))
+        self.writing.tell(is_written);
+        self.settled()
     }
 
     /// The same where some of them wait on this thread, which are woken.
     #[must_use = "to drop it wakes those who are still waiting"]
     pub(super) fn settle_here(self, is_written: bool) -> Writing {
-        self.settle_by(|writing| writing.tell_here(is_written))
+        self.writing.tell_here(is_written);
+        self.settled()
     }
 
-    fn settle_by(self, tell: impl FnOnce(&Writing)) -> Writing {
+    fn settled(self) -> Writing {
         #[cfg(feature = "metrics")]
         super::metrics::settled(self.waiting);
-        tell(&self.writing);
         self.writing
     }
 }

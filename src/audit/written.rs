@@ -48,22 +48,22 @@ impl Writing {
         }
     }
 
-    /// Tells whether it is written, once: wakes the first of those who wait on a thread.
+    /// Tells whether it is written, once: wakes the first of those who wait on each thread.
     pub(super) fn tell(&self, is_written: bool) {
-        self.tell_but(is_written, None);
+        self.tell_by(is_written, None);
     }
 
-    /// The same, but wakes all who wait on this one.
+    /// The same, but wakes all who wait on this thread.
     pub(super) fn tell_here(&self, is_written: bool) {
-        self.tell_but(is_written, Some(thread::current().id()));
+        self.tell_by(is_written, Some(thread::current().id()));
     }
 
-    fn tell_but(&self, is_written: bool, here: Option<ThreadId>) {
+    fn tell_by(&self, is_written: bool, all_of: Option<ThreadId>) {
         if self.0.is_written.set(is_written).is_ok() {
             let mut threads = Vec::new();
             self.0.wake(|thread| {
                 let is_woken = !threads.contains(&thread);
-                if is_woken && here != Some(thread) {
+                if is_woken && all_of != Some(thread) {
                     threads.push(thread);
                 }
                 is_woken
@@ -169,8 +169,8 @@ impl Written {
             false => places.put(index, Waiting::here(thread, waker)),
         };
         drop(places);
-        drop(before);
         self.place = Some((index, thread));
+        drop(before);
         None
     }
 
@@ -215,10 +215,10 @@ impl Drop for Written {
         let left = places.take(index);
         let is_known = self.shared.known().is_some();
         drop(places);
-        drop(left);
         if is_known {
             self.pass_on();
         }
+        drop(left);
     }
 }
 

@@ -1,6 +1,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
+use std::task::{Context, Wake, Waker};
 
 use futures::executor::block_on;
 use tokio_test::{assert_ready_eq, task};
@@ -167,14 +168,17 @@ fn several_writers_share_a_file() {
 
 /// Lines that this thread has promised to write, and what writes them.
 fn promised(path: &Path) -> (JsonLines, Write) {
+    promised_by(JsonLines::append_to(path).unwrap())
+}
+
+/// The same of these, with one that is written.
+fn promised_by(lines: JsonLines) -> (JsonLines, Write) {
     let write = Arc::<Mutex<Option<Write>>>::default();
     let handed = Arc::clone(&write);
-    let lines = JsonLines::append_to(path)
-        .unwrap()
-        .written_by(move |write| {
-            *lock(&handed) = Some(Arc::clone(write));
-            true
-        });
+    let lines = lines.written_by(move |write| {
+        *lock(&handed) = Some(Arc::clone(write));
+        true
+    });
     lines.way.queue.rested();
     drop(lines.record(&record()));
     let write = lock(&write).clone().unwrap();
@@ -240,21 +244,12 @@ fn whoever_is_told_by_the_thread_and_not_woken_is_woken_before_it_rests() {
 fn others_write_so_many_batches_and_the_thread_does_the_rest() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let write = Arc::<Mutex<Option<Write>>>::default();
-    let handed = Arc::clone(&write);
-    let lines = JsonLines::by(path.clone(), Queue::by(1))
-        .unwrap()
-        .written_by(move |write| {
-            *lock(&handed) = Some(Arc::clone(write));
-            true
-        });
-    lines.way.queue.rested();
+    let (lines, write) = promised_by(JsonLines::by(path.clone(), Queue::by(1)).unwrap());
     let mut waiting =
         [(); MOST_BATCHES + 2].map(|()| task::spawn(lines.record(&record()).patiently()));
     assert!(waiting.iter_mut().all(|one| one.poll().is_pending()));
-    let write = lock(&write).clone().unwrap();
     let written = write();
-    // Nobody waits for what is written later than that.
+    // Nobody waits for what is written later.
     let (told, others) = waiting.split_at_mut(MOST_BATCHES - 1);
     for one in told {
         assert_ready_eq!(one.poll(), Ok(()));
@@ -270,7 +265,31 @@ fn others_write_so_many_batches_and_the_thread_does_the_rest() {
     drop(written);
     assert!(last.is_woken());
     assert_ready_eq!(last.poll(), Ok(()));
-    assert_eq!(ids(&path).len(), MOST_BATCHES + 2);
+    assert_eq!(ids(&path).len(), MOST_BATCHES + 3);
+}
+
+#[test]
+fn what_is_written_is_told_before_more_is() {
+    /// Notes how many records there were when it was woken.
+    struct Counting(PathBuf, Mutex<Vec<usize>>);
+    impl Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            lock(&self.1).push(ids(&self.0).len());
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let (lines, write) = promised_by(JsonLines::by(path.clone(), Queue::by(1)).unwrap());
+    let mut waiting = [(); MOST_BATCHES].map(|()| Box::pin(lines.record(&record()).patiently()));
+    let counting = Arc::new(Counting(path, Mutex::default()));
+    let waker = Waker::from(Arc::clone(&counting));
+    for one in &mut waiting {
+        let asked = one.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(asked.is_pending());
+    }
+    drop(write());
+    // With the one that there was before.
+    assert_eq!(*lock(&counting.1), [2, 3, 4]);
 }
 
 #[test]
@@ -338,30 +357,42 @@ fn what_others_promised_is_written_before_it_is_closed() {
 
 #[test]
 fn whoever_closes_it_is_woken_though_another_who_does_never_looks() {
-    let folder = tempfile::tempdir().unwrap();
-    let (lines, _) = promised(&folder.path().join("audit.jsonl"));
-    drop(lines.record(&record()));
-    // What others do, who have begun before.
-    let Way { queue, .. } = &*lines.way;
-    let batch = queue.take_now().unwrap();
-    let mut closing = [(); 2].map(|()| task::spawn(lines.close()));
-    assert!(closing.iter_mut().all(|one| one.poll().is_pending()));
-    let taker = queue.taker();
-    lines.way.told(batch.settle(true));
-    let last = taker.next().unwrap();
-    taker.leave();
-    let written = WrittenLines(Some(Untold {
-        way: Arc::clone(&lines.way),
-        batch: last,
-        is_written: true,
-    }));
-    while !lock(&lines.way.told).is_over {
-        thread::yield_now();
+    // Whether they are told before the thread ends, or after that.
+    for is_told_before in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let (lines, _) = promised(&folder.path().join("audit.jsonl"));
+        drop(lines.record(&record()));
+        // What others do, who have begun before.
+        let Way { queue, told, .. } = &*lines.way;
+        let batch = queue.take_now().unwrap();
+        let mut closing = [(); 2].map(|()| task::spawn(lines.close()));
+        assert!(closing.iter_mut().all(|one| one.poll().is_pending()));
+        let taker = queue.taker();
+        lines.way.wake_with_the_next(batch.settle(true));
+        let written = WrittenLines(Some(Untold {
+            way: Arc::clone(&lines.way),
+            batch: taker.next().unwrap(),
+            is_written: true,
+        }));
+        // Elsewhere, where only the first of them is woken.
+        let tell = || thread::spawn(|| drop(written)).join().unwrap();
+        if is_told_before {
+            tell();
+            assert!(closing[0].is_woken() && !closing[1].is_woken());
+            taker.leave();
+            while !closing[1].is_woken() {
+                thread::yield_now();
+            }
+        } else {
+            taker.leave();
+            while !lock(told).is_over {
+                thread::yield_now();
+            }
+            tell();
+            assert!(closing[1].is_woken());
+        }
+        assert_ready_eq!(closing[1].poll(), Ok(()));
     }
-    // Elsewhere only the first is woken, but nothing follows.
-    thread::spawn(|| drop(written)).join().unwrap();
-    assert!(closing[1].is_woken());
-    assert_ready_eq!(closing[1].poll(), Ok(()));
 }
 
 #[test]

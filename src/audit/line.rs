@@ -162,15 +162,20 @@ fn digits(id: DecisionId) -> [u8; 32] {
 
 /// Each byte in hexadecimal digits.
 static DIGITS: [[u8; 2]; 256] = {
-    let digits = *b"0123456789abcdef";
     let mut all = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < all.len() {
-        all[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
+    let mut rest: &mut [[u8; 2]] = &mut all;
+    let mut byte = 0_u8;
+    while let [pair, others @ ..] = rest {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+        byte = byte.wrapping_add(1);
+        rest = others;
     }
     all
 };
+
+const fn digit(value: u8) -> u8 {
+    value + if value < 10 { b'0' } else { b'a' - 10 }
+}
 
 thread_local! {
     /// A second since 1970, and as what it is written. Most records are of the same second

@@ -150,31 +150,12 @@ impl Members for Line {
 
 /// What its `Display` writes.
 fn digits(id: DecisionId) -> [u8; 32] {
+    let digit = |value: u8| value + if value < 10 { b'0' } else { b'a' - 10 };
     let mut digits = [0; 32];
     for (pair, byte) in digits.chunks_exact_mut(2).zip(id.to_bytes()) {
-        // There is one for each byte.
-        if let Some(digits) = DIGITS.get(usize::from(byte)) {
-            pair.copy_from_slice(digits);
-        }
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
     }
     digits
-}
-
-/// Each byte in hexadecimal digits.
-static DIGITS: [[u8; 2]; 256] = {
-    let mut all = [[0; 2]; 256];
-    let mut rest: &mut [[u8; 2]] = &mut all;
-    let mut byte = 0_u8;
-    while let [pair, others @ ..] = rest {
-        *pair = [digit(byte >> 4), digit(byte & 15)];
-        byte = byte.wrapping_add(1);
-        rest = others;
-    }
-    all
-};
-
-const fn digit(value: u8) -> u8 {
-    value + if value < 10 { b'0' } else { b'a' - 10 }
 }
 
 thread_local! {

@@ -123,6 +123,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::seam::testing::panicking_waker;
 
     #[derive(Default)]
     struct Woken(AtomicUsize);
@@ -158,19 +159,13 @@ mod tests {
 
     #[test]
     fn a_panic_of_one_who_is_woken_keeps_no_other_waiting() {
-        struct Panicking;
-        impl Wake for Panicking {
-            fn wake(self: Arc<Self>) {
-                panic!("on purpose");
-            }
-        }
         let bell = Bell::default();
         let woken = Arc::<Woken>::default();
         // Whichever comes first.
         let watches = [(); 8].map(|()| bell.watch());
         for (at, watch) in watches.iter().enumerate() {
             let waker = match at % 2 {
-                0 => Waker::from(Arc::new(Panicking)),
+                0 => panicking_waker(),
                 _ => Waker::from(Arc::clone(&woken)),
             };
             assert_eq!(watch.poll(&mut Context::from_waker(&waker)), 0);

@@ -33,3 +33,20 @@ pub(crate) fn wake(waker: Waker) {
         tracing::error!(target: "mcp_policy", "what wakes a task has panicked");
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use std::sync::Arc;
+    use std::task::{Wake, Waker};
+
+    /// One that panics when it is woken.
+    pub(crate) fn panicking_waker() -> Waker {
+        struct Panicking;
+        impl Wake for Panicking {
+            fn wake(self: Arc<Self>) {
+                panic!("on purpose");
+            }
+        }
+        Waker::from(Arc::new(Panicking))
+    }
+}

@@ -161,12 +161,11 @@ impl Written {
             return Some(known);
         }
         let index = self.place.map_or(places.all.len(), |(index, _)| index);
-        let is_there = places.all.get(index).and_then(Option::as_ref);
-        let is_there = is_there
-            .is_some_and(|waiting| waiting.thread == thread && waiting.waker.will_wake(waker));
-        let before = match is_there {
-            true => None,
-            false => places.put(index, Waiting::here(thread, waker)),
+        let before = match places.all.get(index) {
+            Some(Some(waiting)) if waiting.thread == thread && waiting.waker.will_wake(waker) => {
+                None
+            }
+            _ => places.put(index, Waiting::here(thread, waker)),
         };
         drop(places);
         self.place = Some((index, thread));
@@ -228,6 +227,7 @@ mod tests {
     use std::task::Wake;
 
     use super::*;
+    use crate::seam::testing::panicking_waker;
 
     /// Counts how often it is woken.
     #[derive(Default)]
@@ -381,16 +381,10 @@ mod tests {
 
     #[test]
     fn a_panic_of_one_who_is_woken_keeps_no_other_waiting() {
-        struct Panicking;
-        impl Wake for Panicking {
-            fn wake(self: Arc<Self>) {
-                panic!("on purpose");
-            }
-        }
         for is_told in [true, false] {
             let writing = Writing::default();
             let mut panicking = writing.written();
-            let waker = Waker::from(Arc::new(Panicking));
+            let waker = panicking_waker();
             let first = Pin::new(&mut panicking).poll(&mut Context::from_waker(&waker));
             assert!(first.is_pending());
             let other = elsewhere(|| Someone::waiting_for(&writing));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -101,11 +101,19 @@ struct Way {
     queue: Queue<Vec<u8>>,
     /// Calls that are decided and have not ended. It need not be exact.
     calls: AtomicIsize,
-    /// Whether it took long the last time, so that only the thread of its own writes.
-    is_slow: AtomicBool,
-    writer: Mutex<Writer>,
+    /// Shared by all sinks [beside each other](JsonLines::beside).
+    destination: Arc<Destination>,
     /// Apart from what is held while something is written.
     told: Mutex<Told>,
+}
+
+/// Where lines go.
+struct Destination {
+    writer: Mutex<Writer>,
+    /// Whether it took long the last time, so that only the threads of their own write.
+    is_slow: AtomicBool,
+    /// How many sinks there are, which share what may wait.
+    sinks: AtomicUsize,
 }
 
 /// What only one at a time does.
@@ -139,17 +147,26 @@ impl JsonLines {
             log: LogFile::open(path)?,
             telling: Telling::default(),
         };
+        let destination = Destination {
+            writer: Mutex::new(writer),
+            is_slow: AtomicBool::default(),
+            sinks: AtomicUsize::default(),
+        };
+        Self::to(Arc::new(destination), queue)
+    }
+
+    fn to(destination: Arc<Destination>, queue: Queue<Vec<u8>>) -> io::Result<Self> {
         let way = Arc::new(Way {
             queue,
             calls: AtomicIsize::default(),
-            is_slow: AtomicBool::default(),
-            writer: Mutex::new(writer),
+            destination,
             told: Mutex::default(),
         });
         let other_end = Arc::clone(&way);
         thread::Builder::new()
             .name("mcp-policy-audit".to_owned())
             .spawn(move || other_end.write_all())?;
+        way.destination.sinks.fetch_add(1, Ordering::Relaxed);
         let writers = None;
         Ok(Self { way, writers })
     }
@@ -205,6 +222,31 @@ impl JsonLines {
         self
     }
 
+    /// Another sink for the same file, with a thread of its own, and nobody else
+    /// [who writes](Self::written_by) yet.
+    ///
+    /// Whoever records in one of them waits for nothing that is recorded in another. Where each
+    /// thread that serves calls has its own, none has to wake another for a record. They share
+    /// the 16 MiB evenly, and each is [closed](Self::close) by itself.
+    ///
+    /// # Errors
+    ///
+    /// No thread can be started.
+    ///
+    /// ```
+    /// use mcp_policy::JsonLines;
+    ///
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("audit.jsonl");
+    /// let first = JsonLines::append_to(path)?;
+    /// let second = first.beside()?;
+    /// # drop(second);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn beside(&self) -> io::Result<Self> {
+        Self::to(Arc::clone(&self.way.destination), Queue::by(usize::MAX))
+    }
+
     /// Waits until everything that it was handed is in the file, for a program that is
     /// about to end. Nothing more is recorded from now on. That takes as long as the
     /// disk does; to drop it does the same, without waiting.
@@ -239,10 +281,13 @@ impl AuditSink for JsonLines {
         let line = line_of(record);
         self.way.count(record);
         let writers = self.writers.as_ref();
-        let writers = writers.filter(|_| !self.way.is_slow.load(Ordering::Relaxed));
+        let Destination { is_slow, sinks, .. } = &*self.way.destination;
+        let writers = writers.filter(|_| !is_slow.load(Ordering::Relaxed));
         let is_looked_for = writers.is_some_and(|writers| (writers.ask)(&writers.write));
         let add = |lines: &mut Vec<u8>| lines.extend_from_slice(&line);
-        self.way.queue.push(line.len(), is_looked_for, add)
+        // As if all had as much to write, and together may have that much.
+        let bytes = line.len().saturating_mul(sinks.load(Ordering::Relaxed));
+        self.way.queue.push(bytes, is_looked_for, add)
     }
 }
 
@@ -257,6 +302,7 @@ pub(super) fn line_of(record: &AuditRecord) -> Vec<u8> {
 impl Drop for JsonLines {
     fn drop(&mut self) {
         drop(self.way.queue.close());
+        self.way.destination.sinks.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -329,14 +375,16 @@ impl Way {
     /// Writes these, and says whether that is done.
     fn write(&self, batch: &mut Batch<Vec<u8>>) -> bool {
         let mut lines = std::mem::take(&mut batch.content);
-        let mut writer = lock(&self.writer);
+        let Destination {
+            writer, is_slow, ..
+        } = &*self.destination;
+        let mut writer = lock(writer);
         let Writer { log, telling } = &mut *writer;
         // Who closes the queue waits in a batch, too, but puts nothing into it.
         if !lines.is_empty() {
             let begun = Instant::now();
             telling.result(&log.append(&lines));
-            self.is_slow
-                .store(begun.elapsed() > SLOW, Ordering::Relaxed);
+            is_slow.store(begun.elapsed() > SLOW, Ordering::Relaxed);
         }
         let is_written = !telling.is_failing();
         drop(writer);

@@ -6,16 +6,17 @@ pub(crate) mod message;
 
 use std::{
     ffi::OsString,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use mcp_policy::{AuditRecord, AuditSink, JsonLines, Receipt, SqliteAuditSink};
+use futures_util::future::join_all;
+use mcp_policy::{AuditRecord, AuditSink, JsonLines, Receipt, SqliteAuditSink, Unrecorded};
 use tokio::time::{Instant, timeout};
 
-use crate::{failure::Failure, lock::lock, turns::between_turns};
+use crate::{failure::Failure, lock::lock, turns::between_turns, workers::Each};
 
 /// For how many days records are kept, unless something else is said.
 const DAYS: u32 = 90;
@@ -57,7 +58,7 @@ impl Place {
 /// Where records go. Clones go to the same place.
 #[derive(Clone, Debug)]
 pub(crate) enum Records {
-    Lines(Arc<JsonLines>),
+    Lines(Each<JsonLines>),
     Sqlite(Arc<SqliteAuditSink>),
 }
 
@@ -69,7 +70,7 @@ pub(crate) async fn close(records: Option<Records>) {
     let closing = async {
         match records {
             None => Ok(()),
-            Some(Records::Lines(lines)) => lines.close().await,
+            Some(Records::Lines(lines)) => close_all(&lines).await,
             Some(Records::Sqlite(sink)) => sink.close().await,
         }
     };
@@ -78,13 +79,25 @@ pub(crate) async fn close(records: Option<Records>) {
     }
 }
 
+/// All of them, however it goes with some.
+async fn close_all(lines: &Each<JsonLines>) -> Result<(), Unrecorded> {
+    let closed = join_all(lines.all().map(JsonLines::close)).await;
+    closed.into_iter().collect()
+}
+
 impl AuditSink for Records {
     fn record(&self, record: &AuditRecord) -> Receipt {
         match self {
-            Self::Lines(lines) => lines.record(record),
+            Self::Lines(lines) => lines.here().record(record),
             Self::Sqlite(sink) => sink.record(record),
         }
     }
+}
+
+/// One for each thread that drives connections, none of which has to wake another then.
+fn each(lines: JsonLines) -> io::Result<Each<JsonLines>> {
+    let first = lines.written_by(between_turns);
+    Each::beside(first, |first| Ok(first.beside()?.written_by(between_turns)))
 }
 
 /// Opens it, or says why it cannot be had. What is older than so many days is
@@ -102,8 +115,8 @@ pub(crate) fn open(place: Option<&Place>, days: Option<u32>) -> Result<Option<Re
         }
         Place::Lines(path) => {
             let lines = JsonLines::append_to(path);
-            let lines = lines.map_err(|error| unusable("append to", path, error))?;
-            Records::Lines(Arc::new(lines.written_by(between_turns)))
+            let lines = lines.and_then(each);
+            Records::Lines(lines.map_err(|error| unusable("append to", path, error))?)
         }
         Place::Sqlite(path) => {
             let sink = SqliteAuditSink::open(path);
@@ -169,4 +182,60 @@ fn unusable(what: &str, path: &Path, error: impl fmt::Display) -> Failure {
          configuration",
         path.display()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{convert::Infallible, fs};
+
+    use bytes::Bytes;
+    use futures_util::poll;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use mcp_policy::{PolicyLayer, RequestBody};
+    use tower::{Layer, ServiceExt};
+
+    use super::*;
+    use crate::workers;
+
+    /// Has everything recorded by the last of them.
+    struct Last(Each<JsonLines>);
+
+    impl AuditSink for Last {
+        fn record(&self, record: &AuditRecord) -> Receipt {
+            self.0.all().last().unwrap().record(record)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_any_thread_has_recorded_is_written_before_it_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        // None of which does what it promises.
+        let first = JsonLines::append_to(&path).unwrap().written_by(|_| true);
+        let beside = |first: &JsonLines| Ok::<_, io::Error>(first.beside()?.written_by(|_| true));
+        let lines = Each::beside(first, beside).unwrap();
+        assert_eq!(lines.all().count(), workers::count());
+        // Until their own threads rest, which would write it all the same.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let policy = r#"{ "version": "1", "default": "deny" }"#.parse().unwrap();
+        let layer = PolicyLayer::new(policy).audit(Last(lines.clone()));
+        let server = layer.layer(tower::service_fn(
+            async |_: Request<RequestBody<Full<Bytes>>>| {
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+            },
+        ));
+        let message = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#;
+        let request = Request::post("/mcp").header("content-type", "application/json");
+        let request = request.body(Full::<Bytes>::from(message)).unwrap();
+        let mut answer = Box::pin(server.oneshot(request));
+        // It is recorded then, and mostly waits for that.
+        let asked = poll!(answer.as_mut());
+        close(Some(Records::Lines(lines))).await;
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        if asked.is_pending() {
+            answer.await.unwrap();
+        }
+    }
 }

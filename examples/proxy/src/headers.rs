@@ -139,10 +139,10 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Removes what `Connection` names.
 fn remove_named(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
+    // Few have one, as with `remove_all`.
+    let said = headers.iter().filter(|(name, _)| *name == CONNECTION);
+    let named: Vec<HeaderName> = said
+        .filter_map(|(_, value)| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .filter_map(|name| name.trim().parse().ok())
         .filter(|name| !is_end_to_end(name))

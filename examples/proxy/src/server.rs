@@ -19,6 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::TryFutureExt;
 use http::{Request, Response};
 use http_body_util::Either;
 use hyper::{
@@ -30,6 +31,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
 };
+use mcp_policy::Caller;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -111,10 +113,11 @@ pub(crate) async fn serve_by(
             let asked = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&asked);
             let (service, stopping) = (service.clone(), stopping.clone());
+            // Without anything better, this is who calls.
+            let caller = Caller::from(peer.ip());
             let service = service_fn(move |mut request: Request<Incoming>| {
                 note.store(true, Ordering::Relaxed);
-                // Without anything better, this is who calls.
-                request.extensions_mut().insert(peer);
+                request.extensions_mut().insert(caller.clone());
                 answer(service.clone(), request, stopping.clone())
             });
             let mut http = http.clone();
@@ -195,26 +198,30 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
 
 /// The answer to a request. A stream on which no answer is due lasts no longer than until
 /// this server stops.
-async fn answer<S, B>(
+///
+/// No `async` block: that would have a place for each of what is asked, who asks and the answer
+/// at once, and all of it is moved and kept for each connection.
+fn answer<S, B>(
     service: S,
     request: Request<Incoming>,
     stopping: watch::Sender<bool>,
-) -> Result<Response<Either<Bounded<B>, B>>, S::Error>
+) -> impl Future<Output = Result<Response<Either<Bounded<B>, B>>, S::Error>>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
     B: Body<Data = Bytes>,
 {
     let listens = only_listens(&request);
-    let response = service.oneshot(request).await?;
-    if !listens || !is_stream(&response) {
-        return Ok(response.map(Either::Right));
-    }
-    let mut told = stopping.subscribe();
-    let stops = async move {
-        // Nobody is left who could say so: then it has stopped, too.
-        let _ = told.wait_for(|stops| *stops).await;
-    };
-    Ok(response.map(|body| Either::Left(Bounded::by(stops, body))))
+    service.oneshot(request).map_ok(move |response| {
+        if !listens || !is_stream(&response) {
+            return response.map(Either::Right);
+        }
+        let mut told = stopping.subscribe();
+        let stops = async move {
+            // Nobody is left who could say so: then it has stopped, too.
+            let _ = told.wait_for(|stops| *stops).await;
+        };
+        response.map(|body| Either::Left(Bounded::by(stops, body)))
+    })
 }
 
 /// A connection that ends when nothing of what is written to it is taken any

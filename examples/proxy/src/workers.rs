@@ -5,7 +5,7 @@
 //! of them would be woken on any thread for each step of a call, and the threads would wake
 //! each other.
 
-use std::{cell::Cell, io, sync::Arc, thread};
+use std::{cell::Cell, fmt, io, iter, sync::Arc, thread};
 
 use tokio::runtime::{self, Handle};
 
@@ -35,6 +35,18 @@ impl<T> Each<T> {
         Self(Arc::new((first, others)))
     }
 
+    /// This one for the first, and what is made beside it for the others.
+    pub(crate) fn beside<E>(first: T, beside: impl Fn(&T) -> Result<T, E>) -> Result<Self, E> {
+        let others = (1..count()).map(|_| beside(&first));
+        let others = others.collect::<Result<_, _>>()?;
+        Ok(Self(Arc::new((first, others))))
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
+        let (first, others) = &*self.0;
+        iter::once(first).chain(others)
+    }
+
     /// That of this thread.
     pub(crate) fn here(&self) -> &T {
         let (first, others) = &*self.0;
@@ -46,6 +58,12 @@ impl<T> Each<T> {
 impl<T> Clone for Each<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> fmt::Debug for Each<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Each").finish_non_exhaustive()
     }
 }
 
@@ -122,6 +140,17 @@ mod tests {
         assert_eq!(theirs.iter().filter(|own| is_first(own)).count(), 1);
         let pairs = theirs.iter().zip(theirs.iter().skip(1));
         assert!(pairs.into_iter().all(|(one, next)| !Arc::ptr_eq(one, next)));
+    }
+
+    #[test]
+    fn what_is_made_beside_the_first_is_there_for_each_or_not_at_all() {
+        let made = Each::beside(1, |first| Ok::<_, ()>(first + 1));
+        let made: Vec<_> = made.unwrap().all().copied().collect();
+        let (first, others) = made.split_first().unwrap();
+        assert_eq!((*first, made.len()), (1, count()));
+        assert!(others.iter().all(|other| *other == 2));
+        let failed = Each::beside(1, |_| Err("no"));
+        assert_eq!(failed.err(), (count() > 1).then_some("no"));
     }
 
     #[tokio::test]

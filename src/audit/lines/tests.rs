@@ -7,6 +7,7 @@ use futures::executor::block_on;
 use tokio_test::{assert_ready_eq, task};
 
 use super::*;
+use crate::audit::Settlement;
 use crate::audit::testing::{decision, outcome};
 
 fn record() -> AuditRecord {
@@ -166,6 +167,65 @@ fn several_writers_share_a_file() {
     assert_eq!(ids.len(), 2000);
 }
 
+#[test]
+fn sinks_beside_each_other_share_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let moved = folder.path().join("audit.1");
+    let first = JsonLines::append_to(&path).unwrap();
+    let second = first.beside().unwrap();
+    let all_keep = || assert!(keep(&first) && keep(&second) && keep(&first));
+    let lines = |path| fs::read_to_string(path).unwrap().matches('\n').count();
+    all_keep();
+    assert_eq!((lines(&path), ids(&path).len()), (3, 3));
+    fs::rename(&path, &moved).unwrap();
+    all_keep();
+    assert_eq!((lines(&moved), lines(&path)), (3, 3));
+    assert_eq!(block_on(first.close()), Ok(()));
+    assert!(keep(&second) && !keep(&first));
+    drop(first);
+    assert!(keep(&second));
+    assert_eq!(lines(&path), 5);
+}
+
+#[test]
+fn whoever_records_beside_another_waits_for_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let (first, write) = promised(&path);
+    let second = first.beside().unwrap();
+    let mut waiting = task::spawn(first.record(&record()).patiently());
+    assert!(waiting.poll().is_pending());
+    assert!(keep(&second));
+    assert!(waiting.poll().is_pending());
+    assert_eq!(ids(&path).len(), 2);
+    drop(write());
+    assert_ready_eq!(waiting.poll(), Ok(()));
+    assert_eq!(ids(&path).len(), 3);
+}
+
+#[test]
+fn sinks_beside_each_other_share_what_may_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, write) = promised(&folder.path().join("audit.jsonl"));
+    let record = decision(&"a".repeat(4096));
+    let most = (16 << 20) / line_of(&record).len();
+    let is_taken = |_: &usize| matches!(first.record(&record).settle(), Settlement::Awaited(_));
+    let taken = || {
+        let taken = (0..=most).take_while(is_taken).count();
+        drop(write());
+        // Or the thread of its own would take them.
+        let is_slow = &first.way.destination.is_slow;
+        is_slow.store(false, Ordering::Relaxed);
+        taken
+    };
+    assert_eq!(taken(), most);
+    let others = [(); 3].map(|()| first.beside().unwrap());
+    assert_eq!(taken(), most / 4);
+    drop(others);
+    assert_eq!(taken(), most);
+}
+
 /// Lines that this thread has promised to write, and what writes them.
 fn promised(path: &Path) -> (JsonLines, Write) {
     promised_by(JsonLines::append_to(path).unwrap())
@@ -299,7 +359,7 @@ fn to_tell_waits_for_nobody_who_writes() {
     let mut waiting = task::spawn(lines.record(&record()).patiently());
     assert!(waiting.poll().is_pending());
     let written = write();
-    let writing = lock(&lines.way.writer);
+    let writing = lock(&lines.way.destination.writer);
     drop(written);
     drop(writing);
     assert_ready_eq!(waiting.poll(), Ok(()));
@@ -333,7 +393,12 @@ fn while_it_takes_long_nobody_else_is_asked() {
             count.fetch_add(1, Ordering::Relaxed);
             false
         });
-    lines.way.is_slow.store(true, Ordering::Relaxed);
+    let beside = lines.beside().unwrap();
+    beside
+        .way
+        .destination
+        .is_slow
+        .store(true, Ordering::Relaxed);
     assert!(keep(&lines));
     assert_eq!(asked.load(Ordering::Relaxed), 0);
     // Until that was quick, which it is some time even here.

@@ -24,6 +24,7 @@ mod limit;
 mod lock;
 mod mcp;
 mod names;
+mod places;
 mod policy;
 mod reload;
 #[cfg(feature = "redis")]

@@ -17,9 +17,11 @@ use crate::policy::Truth;
 /// Longer than nearly all are, with a line break behind.
 const USUAL: usize = 1_024;
 
-/// The record as one JSON object.
-pub(super) fn json(record: &AuditRecord) -> Vec<u8> {
-    let mut line = Line(Vec::with_capacity(USUAL));
+/// The record as one JSON object, in this memory.
+pub(super) fn json(record: &AuditRecord, mut memory: Vec<u8>) -> Vec<u8> {
+    memory.clear();
+    memory.reserve(USUAL);
+    let mut line = Line(memory);
     let Ok(()) = record.members(&mut line);
     let mut json = line.0;
     // Each member has a comma before it.

@@ -1,5 +1,6 @@
 //! The sink that writes lines, and who writes them: a thread of its own, or others.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ const FEW: isize = 8;
 const MOST_BATCHES: usize = 3;
 /// What takes longer than this is left to the thread of its own.
 const SLOW: Duration = Duration::from_millis(5);
-/// Bytes for which each room is kept between batches.
+/// Bytes for which memory is kept between batches, and between lines.
 const MOST_ROOM: usize = 64 << 10;
 /// See [`gathering`]. A longer time saved no more.
 const GATHERING: Duration = Duration::from_micros(100);
@@ -278,24 +279,39 @@ impl JsonLines {
 
 impl AuditSink for JsonLines {
     fn record(&self, record: &AuditRecord) -> Receipt {
-        let line = line_of(record);
+        with_line(record, |line| self.add(record, line))
+    }
+}
+
+impl JsonLines {
+    fn add(&self, record: &AuditRecord, line: &[u8]) -> Receipt {
         self.way.count(record);
         let writers = self.writers.as_ref();
         let Destination { is_slow, sinks, .. } = &*self.way.destination;
         let writers = writers.filter(|_| !is_slow.load(Ordering::Relaxed));
         let is_looked_for = writers.is_some_and(|writers| (writers.ask)(&writers.write));
-        let add = |lines: &mut Vec<u8>| lines.extend_from_slice(&line);
+        let add = |lines: &mut Vec<u8>| lines.extend_from_slice(line);
         // As if all had as much to write, and together may have that much.
         let bytes = line.len().saturating_mul(sinks.load(Ordering::Relaxed));
         self.way.queue.push(bytes, is_looked_for, add)
     }
 }
 
-/// What is written of a record.
-pub(super) fn line_of(record: &AuditRecord) -> Vec<u8> {
-    let mut line = line::json(record);
+/// What is written of a record, in memory that is used again.
+pub(super) fn with_line<T>(record: &AuditRecord, read: impl FnOnce(&[u8]) -> T) -> T {
+    thread_local! {
+        static MEMORY: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    // There is none on a thread that is about to end.
+    let memory = MEMORY.try_with(Cell::take).unwrap_or_default();
+    let mut line = line::json(record, memory);
     line.push(b'\n');
-    line
+    let result = read(&line);
+    if line.capacity() <= MOST_ROOM {
+        // Nor is it kept there.
+        let _ = MEMORY.try_with(|memory| memory.set(line));
+    }
+    result
 }
 
 /// What is written already is; the writer ends once it has written the rest.

@@ -12,6 +12,7 @@ use std::thread::{self, ThreadId};
 
 use super::Unrecorded;
 use crate::lock::lock;
+use crate::places::Places;
 use crate::seam;
 
 /// For whoever writes. When it is dropped, nobody waits any more: what is not known to be
@@ -22,16 +23,7 @@ pub(super) struct Writing(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     is_written: OnceLock<bool>,
-    places: Mutex<Places>,
-}
-
-/// Where those are who wait.
-#[derive(Default)]
-struct Places {
-    /// Each in a place of its own, which is empty once that one need not be woken.
-    all: Vec<Option<Waiting>>,
-    /// How many are not empty: everybody who is woken asks whether others are to be.
-    occupied: usize,
+    places: Mutex<Places<Waiting>>,
 }
 
 struct Waiting {
@@ -99,43 +91,6 @@ impl Shared {
     }
 }
 
-impl Places {
-    /// Puts somebody there, or into a new place if there is none, and gives who was there.
-    fn put(&mut self, index: usize, waiting: Waiting) -> Option<Waiting> {
-        let before = match self.all.get_mut(index) {
-            Some(place) => place.replace(waiting),
-            None => {
-                self.all.push(Some(waiting));
-                None
-            }
-        };
-        if before.is_none() {
-            self.occupied = self.occupied.saturating_add(1);
-        }
-        before
-    }
-
-    /// Empties a place.
-    fn take(&mut self, index: usize) -> Option<Waiting> {
-        let left = self.all.get_mut(index).and_then(Option::take);
-        self.occupied = self.occupied.saturating_sub(usize::from(left.is_some()));
-        left
-    }
-
-    /// Empties the places of some.
-    fn take_those(&mut self, mut are_taken: impl FnMut(&Waiting) -> bool) -> Vec<Waiting> {
-        if self.occupied == 0 {
-            return Vec::new();
-        }
-        let places = self.all.iter_mut();
-        let taken: Vec<_> = places
-            .filter_map(|place| place.take_if(|waiting| are_taken(waiting)))
-            .collect();
-        self.occupied = self.occupied.saturating_sub(taken.len());
-        taken
-    }
-}
-
 /// Ready once it is known whether it is written.
 pub(super) struct Written {
     shared: Arc<Shared>,
@@ -160,11 +115,9 @@ impl Written {
         if let Some(known) = self.shared.known() {
             return Some(known);
         }
-        let index = self.place.map_or(places.all.len(), |(index, _)| index);
-        let before = match places.all.get(index) {
-            Some(Some(waiting)) if waiting.thread == thread && waiting.waker.will_wake(waker) => {
-                None
-            }
+        let index = self.place.map_or_else(|| places.next(), |(index, _)| index);
+        let before = match places.get(index) {
+            Some(waiting) if waiting.thread == thread && waiting.waker.will_wake(waker) => None,
             _ => places.put(index, Waiting::here(thread, waker)),
         };
         drop(places);
@@ -399,12 +352,7 @@ mod tests {
     #[test]
     fn whoever_finds_all_places_empty_looks_at_none_of_them() {
         let writing = Writing::default();
-        let occupied = || {
-            let places = lock(&writing.0.places);
-            let found = places.all.iter().flatten().count();
-            assert_eq!(places.occupied, found);
-            found
-        };
+        let occupied = || lock(&writing.0.places).occupied();
         let [first, mut second, third] = three_waiting_for(&writing);
         let there = elsewhere(|| three_waiting_for(&writing));
         assert_eq!(occupied(), 6);

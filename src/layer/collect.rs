@@ -11,6 +11,9 @@ use super::budget::{Budget, Hold};
 /// Frames that are read before others get a turn: a body that is always ready
 /// must not keep the thread.
 const FRAMES_PER_POLL: u32 = 64;
+/// Bytes for which there is room at once, because a body says that so many come: more would
+/// have to be believed.
+const MOST_ROOM: u64 = 64 << 10;
 
 /// Reads a whole body, at most `limit` bytes of it. Trailers are dropped.
 #[pin_project(project = CollectProject)]
@@ -129,7 +132,7 @@ impl<B: Body<Data = Bytes>> Future for Collect<B> {
             {
                 return Poll::Ready(Err(CollectError::Busy));
             }
-            this.chunks.push(chunk);
+            this.chunks.push(chunk, this.body.size_hint().lower());
             // Whoever asks again hears only that: of a body that comes over a connection,
             // that takes longer than all the rest here.
             if this.body.is_end_stream() {
@@ -150,14 +153,17 @@ impl Chunks {
         }
     }
 
-    fn push(&mut self, chunk: Bytes) {
+    /// Adds it, before so many bytes that are expected.
+    fn push(&mut self, chunk: Bytes, expected: u64) {
         if chunk.is_empty() {
             return;
         }
         *self = match std::mem::replace(self, Self::None) {
             Self::None => Self::One(chunk),
             Self::One(first) => {
-                let mut buffer = BytesMut::with_capacity((first.len() + chunk.len()) * 2);
+                let length = first.len().saturating_add(chunk.len());
+                let room = usize::try_from(expected.min(MOST_ROOM)).unwrap_or(length);
+                let mut buffer = BytesMut::with_capacity(length.saturating_add(room.max(length)));
                 buffer.extend_from_slice(&first);
                 buffer.extend_from_slice(&chunk);
                 Self::Many(buffer)
@@ -184,14 +190,15 @@ mod tests {
     use std::convert::Infallible;
     use std::pin::pin;
 
-    use http_body::Frame;
+    use http_body::{Frame, SizeHint};
 
     use super::*;
 
-    /// A body in so many parts, which may say that it has ended.
+    /// A body in so many parts, which may say that it has ended, and how much is left.
     struct Parts {
         parts: VecDeque<&'static [u8]>,
         says_when_it_ends: bool,
+        left: u64,
     }
 
     impl Body for Parts {
@@ -211,6 +218,12 @@ mod tests {
         fn is_end_stream(&self) -> bool {
             self.says_when_it_ends && self.parts.is_empty()
         }
+
+        fn size_hint(&self) -> SizeHint {
+            let mut hint = SizeHint::default();
+            hint.set_lower(self.left);
+            hint
+        }
     }
 
     #[test]
@@ -222,6 +235,7 @@ mod tests {
                 let body = Parts {
                     parts,
                     says_when_it_ends,
+                    left: 0,
                 };
                 let collect = pin!(Collect::new(body, 2, &budget));
                 let waker = std::task::Waker::noop();
@@ -230,6 +244,27 @@ mod tests {
                 };
                 assert_eq!(collected.unwrap().bytes, "ab");
             }
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_what_is_expected_but_not_for_all_that_is_said() {
+        let most = usize::try_from(MOST_ROOM).unwrap();
+        for (left, room) in [
+            (0, 2),
+            (1, 2),
+            (100, 100),
+            (MOST_ROOM, most),
+            (u64::MAX, most),
+        ] {
+            let mut chunks = Chunks::None;
+            for part in ["a", "b"] {
+                chunks.push(Bytes::from_static(part.as_bytes()), left);
+            }
+            let Chunks::Many(buffer) = chunks else {
+                panic!("there are two");
+            };
+            assert_eq!((&*buffer, buffer.capacity()), (&b"ab"[..], 2 + room));
         }
     }
 }

@@ -53,7 +53,7 @@ enum State<S, F, B, R, E> {
     /// The request was judged, and waits for what it needs to go on.
     Deciding(Box<AwaitedAdmission<Undecided<S>>>),
     /// The request may go on, once that is recorded.
-    Recording(Settling, Option<Box<Permitted<S, B>>>),
+    Recording(Settling, Option<Permitted<S>>),
     /// The inner service has been called.
     Calling(#[pin] F, Option<Box<Called>>),
     /// The session store is told what the answer did to the session.
@@ -73,9 +73,9 @@ struct Unjudged<S> {
 }
 
 /// A request that may go on, and where to.
-struct Permitted<S, B> {
-    request: Request<RequestBody<B>>,
-    inner: S,
+struct Permitted<S> {
+    candidate: Box<Candidate<S>>,
+    body: Bytes,
     called: Box<Called>,
     /// Whether something runs by it.
     runs: bool,
@@ -200,13 +200,7 @@ where
             },
             StateProject::Recording(settling, permitted) => {
                 let recorded = ready!(Pin::new(settling).poll(context));
-                let Permitted {
-                    request,
-                    inner,
-                    called,
-                    runs,
-                } = *ready!(taken(permitted));
-                forward(request, inner, (called, runs), recorded)
+                forward(ready!(taken(permitted)), recorded)
             }
             StateProject::Calling(future, called) => {
                 let answer = ready!(future.poll(context));
@@ -318,12 +312,10 @@ where
 {
     let Undecided {
         mut judged,
-        candidate,
+        mut candidate,
         body,
     } = undecided;
-    let Candidate {
-        mut head, inner, ..
-    } = *candidate;
+    let head = &mut candidate.head;
     let body = body.map(|body| match judged.rewritten(&body.bytes) {
         Some(bytes) => {
             request::forget_digests(&mut head.headers);
@@ -341,21 +333,18 @@ where
         Err(refused) => return answer_refused(refused, receipt, &head.uri),
     };
     let length = body.as_ref().map(|body| body.bytes.len());
-    let body = body.map(Collected::into_bytes).unwrap_or_default();
     // Where there is no message, a body would go on unread.
-    let mut request = Request::from_parts(head, RequestBody::judged(body));
-    request::prepare(&mut request, length, &called.exchange, called.open.record());
+    let body = body.map(Collected::into_bytes).unwrap_or_default();
+    request::prepare(head, length, &called.exchange, called.open.record());
+    let permitted = Permitted {
+        candidate,
+        body,
+        called,
+        runs,
+    };
     match receipt.settle() {
-        Settlement::Known(recorded) => forward(request, inner, (called, runs), recorded),
-        Settlement::Awaited(settling) => {
-            let permitted = Permitted {
-                request,
-                inner,
-                called,
-                runs,
-            };
-            Next::State(State::Recording(settling, Some(Box::new(permitted))))
-        }
+        Settlement::Known(recorded) => forward(permitted, recorded),
+        Settlement::Awaited(settling) => Next::State(State::Recording(settling, Some(permitted))),
     }
 }
 
@@ -376,21 +365,26 @@ fn answer_refused<S, F, B, R, E>(
 }
 
 /// Calls the inner service, unless something runs by it that is not recorded.
-fn forward<S, B, R>(
-    request: Request<RequestBody<B>>,
-    mut inner: S,
-    (mut called, runs): (Box<Called>, bool),
-    recorded: Result<(), Unrecorded>,
-) -> NextOf<S, B, R>
+fn forward<S, B, R>(permitted: Permitted<S>, recorded: Result<(), Unrecorded>) -> NextOf<S, B, R>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
 {
+    let Permitted {
+        candidate,
+        body,
+        mut called,
+        runs,
+    } = permitted;
     if runs && recorded.is_err() {
-        return answer_unrecorded(*called, request.uri());
+        return answer_unrecorded(*called, &candidate.head.uri);
     }
     if let Some(charged) = &mut called.exchange.charged {
         charged.sent();
     }
+    let Candidate {
+        head, mut inner, ..
+    } = *candidate;
+    let request = Request::from_parts(head, RequestBody::judged(body));
     Next::State(State::Calling(inner.call(request), Some(called)))
 }
 

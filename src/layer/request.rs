@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, request};
+use http::{HeaderMap, HeaderValue, Method, Response, request};
 use smallvec::SmallVec;
 
 use super::answer::DIGESTS;
@@ -178,13 +178,13 @@ pub(super) fn forget_digests(headers: &mut HeaderMap) {
 }
 
 /// Makes the head of a request fit what goes on of it.
-pub(super) fn prepare<B>(
-    request: &mut Request<B>,
+pub(super) fn prepare(
+    head: &mut request::Parts,
     length: Option<usize>,
     exchange: &Exchange,
     decision: &DecisionRecord,
 ) {
-    let headers = request.headers_mut();
+    let headers = &mut head.headers;
     // A request has few headers, and nearly never one of these.
     if headers.keys().any(is_dropped) {
         drop_headers(headers);
@@ -203,7 +203,7 @@ pub(super) fn prepare<B>(
         Waiting::Nobody | Waiting::Batch(_) => None,
     };
     let permit = Permit::new(id, caller, decision.clone());
-    request.extensions_mut().insert(permit);
+    head.extensions.insert(permit);
 }
 
 #[cold]

@@ -82,8 +82,24 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.call_beside(request, None)
+    }
+}
+
+impl<S> PolicyService<S> {
+    /// The same for a client that can be asked beside its answer.
+    pub(super) fn call_beside<B, R>(
+        &mut self,
+        request: Request<B>,
+        stream: Option<ClientStream>,
+    ) -> ResponseFuture<S, B, R>
+    where
+        S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone,
+        B: Body<Data = Bytes>,
+        R: Body<Data = Bytes>,
+    {
         let arrival = Arrival::now();
-        let (mut head, body) = request.into_parts();
+        let (head, body) = request.into_parts();
         let route = request::route(&self.config, &head);
         if let Ok(Route::Around) = route {
             let request = Request::from_parts(head, RequestBody::untouched(body));
@@ -95,8 +111,7 @@ where
         let ready = std::mem::replace(&mut self.inner, clone);
         let candidate = Candidate {
             patience: None,
-            // Another layer of the same kind behind this one has none.
-            stream: head.extensions.remove::<ClientStream>(),
+            stream,
             head,
             inner: ready,
             sessions: self.config.engine.sessions(),

@@ -1,43 +1,50 @@
 //! How long anything is waited for.
 //!
 //! A timer of its own wakes a thread when it is made and again when it is let go, for each
-//! call whose record is written. So those who begin to wait at about the same time share
-//! one.
+//! call whose record is written. So those who begin to wait on a thread at about the same time
+//! share one. Threads have their own: what one of them writes to, another has to wait for.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures_timer::Delay;
 
-use crate::bell::{Bell, Watch};
 use crate::lock::lock;
+use crate::places::Places;
+use crate::seam;
 
 /// How long anything waits for a sink or a store, at most.
 const LONGEST: Duration = Duration::from_millis(100);
 /// Those who begin within this time of each other can share a timer: the first of them wait
 /// for [`LONGEST`], and the last for this much less.
-const STEP: Duration = Duration::from_millis(10);
+const STEP: Duration = Duration::from_millis(20);
 
 /// Ready once it has been waited for long enough.
 pub(super) struct Patience {
     timer: Arc<Timer>,
-    /// Who is woken, once somebody waits.
-    watch: Option<Watch>,
+    /// Where whoever waits is found.
+    place: Option<usize>,
 }
 
 impl Patience {
     /// The usual one, which is shared.
     pub(super) fn usual() -> Self {
-        static NEWEST: Mutex<Option<Arc<Timer>>> = Mutex::new(None);
-        Self::shared(&NEWEST, Instant::now())
+        thread_local! {
+            static NEWEST: RefCell<Option<Arc<Timer>>> = const { RefCell::new(None) };
+        }
+        let shared =
+            NEWEST.try_with(|newest| Self::shared(&mut newest.borrow_mut(), Instant::now()));
+        // On a thread that is about to end there is none.
+        shared.unwrap_or_else(|_| Self::of(LONGEST))
     }
 
-    fn shared(newest: &Mutex<Option<Arc<Timer>>>, now: Instant) -> Self {
-        let mut newest = lock(newest);
-        let timer = match &*newest {
+    fn shared(newest: &mut Option<Arc<Timer>>, now: Instant) -> Self {
+        let timer = match newest {
             Some(timer) if timer.end + STEP >= now + LONGEST => Arc::clone(timer),
             _ => Arc::clone(newest.insert(Timer::start(now, LONGEST))),
         };
@@ -50,8 +57,8 @@ impl Patience {
     }
 
     fn by(timer: Arc<Timer>) -> Self {
-        let watch = None;
-        Self { timer, watch }
+        let place = None;
+        Self { timer, place }
     }
 }
 
@@ -59,14 +66,29 @@ impl Future for Patience {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let Self { timer, watch } = &mut *self;
-        if timer.bell.count() > 0 {
+        let Self { timer, place } = &mut *self;
+        let mut waiting = lock(&timer.waiting);
+        // Nobody is woken who comes to wait after that.
+        if timer.is_over.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }
-        let watch = watch.get_or_insert_with(|| timer.bell.watch());
-        match watch.poll(context) {
-            0 => Poll::Pending,
-            _ => Poll::Ready(()),
+        let index = *place.get_or_insert_with(|| waiting.next());
+        let waker = context.waker();
+        let before = match waiting.get(index) {
+            Some(known) if known.will_wake(waker) => None,
+            _ => waiting.put(index, waker.clone()),
+        };
+        drop(waiting);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        if let Some(index) = self.place {
+            let left = lock(&self.timer.waiting).take(index);
+            drop(left);
         }
     }
 }
@@ -74,8 +96,9 @@ impl Future for Patience {
 /// When those who share it have waited for long enough.
 struct Timer {
     end: Instant,
-    /// Rung then.
-    bell: Bell,
+    is_over: AtomicBool,
+    /// Who is woken then.
+    waiting: Mutex<Places<Waker>>,
     /// What wakes this timer, until then.
     delay: Mutex<Option<Delay>>,
 }
@@ -84,20 +107,27 @@ impl Timer {
     fn start(now: Instant, time: Duration) -> Arc<Self> {
         let timer = Arc::new(Self {
             end: now + time,
-            bell: Bell::default(),
+            is_over: AtomicBool::default(),
+            waiting: Mutex::default(),
             delay: Mutex::default(),
         });
         timer.look(Delay::new(time));
         timer
     }
 
-    /// Rings if the time is over, and looks again when it is.
+    /// Wakes everybody if the time is over, and looks again when it is.
     fn look(self: &Arc<Self>, mut delay: Delay) {
         let waker = Waker::from(Arc::clone(self));
         match Pin::new(&mut delay).poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(()) => self.bell.ring(),
+            Poll::Ready(()) => self.end(),
             Poll::Pending => *lock(&self.delay) = Some(delay),
         }
+    }
+
+    fn end(&self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        let woken = lock(&self.waiting).take_those(|_| true);
+        woken.into_iter().for_each(seam::wake);
     }
 }
 
@@ -107,7 +137,7 @@ impl Wake for Timer {
         match delay {
             Some(delay) => self.look(delay),
             // It was over before anybody could look again.
-            None => self.bell.ring(),
+            None => self.end(),
         }
     }
 }
@@ -155,13 +185,21 @@ mod tests {
 
     #[test]
     fn those_who_begin_together_share_a_timer_and_others_do_not() {
-        let newest = Mutex::new(None);
+        let mut newest = None;
         let now = Instant::now();
-        let one = Patience::shared(&newest, now);
-        let other = Patience::shared(&newest, now + STEP);
+        let one = Patience::shared(&mut newest, now);
+        let other = Patience::shared(&mut newest, now + STEP);
         assert!(Arc::ptr_eq(&one.timer, &other.timer));
-        let late = Patience::shared(&newest, now + STEP * 2);
+        let late = Patience::shared(&mut newest, now + STEP * 2);
         assert!(!Arc::ptr_eq(&one.timer, &late.timer));
+    }
+
+    #[test]
+    fn a_thread_has_a_timer_of_its_own_which_ends_without_it() {
+        let here = Patience::usual();
+        let there = std::thread::spawn(Patience::usual).join().unwrap();
+        assert!(!Arc::ptr_eq(&here.timer, &there.timer));
+        block_on(there);
     }
 
     #[test]
@@ -177,7 +215,7 @@ mod tests {
         let mut left = Patience::by(Arc::clone(&timer));
         assert!(is_pending(&mut left, &gone));
         drop(left);
-        timer.bell.ring();
+        timer.end();
         assert_eq!(woken.0.load(Ordering::SeqCst), 2);
         assert_eq!(gone.0.load(Ordering::SeqCst), 0);
         assert!(waiting.iter_mut().all(|one| !is_pending(one, &woken)));

@@ -92,8 +92,7 @@ use crate::{
     failure::Failure,
 };
 
-/// That of musl lets one thread in at a time.
-#[cfg(target_env = "musl")]
+/// Those of C libraries take longer for calls; see `src/docs/performance.md`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

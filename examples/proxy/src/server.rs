@@ -14,12 +14,12 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use bytes::Bytes;
-use futures_util::future::TryFutureExt;
+use futures_util::future::{self, TryFutureExt};
 use http::{Request, Response};
 use http_body_util::Either;
 use hyper::{
@@ -41,7 +41,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
-use tower::{Service, ServiceExt};
+use tower::{Service, ServiceExt, util::Oneshot};
 
 use self::alarm::Alarm;
 use crate::{
@@ -112,13 +112,13 @@ pub(crate) async fn serve_by(
             };
             let asked = Arc::new(AtomicBool::new(false));
             let note = Arc::clone(&asked);
-            let (service, stopping) = (service.clone(), stopping.clone());
+            let (service, stopping) = (Mutex::new(service.clone()), stopping.clone());
             // Without anything better, this is who calls.
             let caller = Caller::from(peer.ip());
             let service = service_fn(move |mut request: Request<Incoming>| {
                 note.store(true, Ordering::Relaxed);
                 request.extensions_mut().insert(caller.clone());
-                answer(service.clone(), request, stopping.clone())
+                answer(&service, request, &stopping)
             });
             let mut http = http.clone();
             http.http1().timer(Alarm::default());
@@ -202,26 +202,44 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
 /// No `async` block: that would have a place for each of what is asked, who asks and the answer
 /// at once, and all of it is moved and kept for each connection.
 fn answer<S, B>(
-    service: S,
+    service: &Mutex<S>,
     request: Request<Incoming>,
-    stopping: watch::Sender<bool>,
-) -> impl Future<Output = Result<Response<Either<Bounded<B>, B>>, S::Error>>
+    stopping: &watch::Sender<bool>,
+) -> impl Future<Output = Result<Response<Either<Bounded<B>, B>>, S::Error>> + use<S, B>
 where
-    S: Service<Request<Incoming>, Response = Response<B>>,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
     B: Body<Data = Bytes>,
 {
-    let listens = only_listens(&request);
-    service.oneshot(request).map_ok(move |response| {
-        if !listens || !is_stream(&response) {
-            return response.map(Either::Right);
+    let stopping = only_listens(&request).then(|| stopping.clone());
+    ask(service, request).map_ok(move |response| match stopping {
+        Some(stopping) if is_stream(&response) => {
+            let mut told = stopping.subscribe();
+            let stops = async move {
+                // Nobody is left who could say so: then it has stopped, too.
+                let _ = told.wait_for(|stops| *stops).await;
+            };
+            response.map(|body| Either::Left(Bounded::by(stops, body)))
         }
-        let mut told = stopping.subscribe();
-        let stops = async move {
-            // Nobody is left who could say so: then it has stopped, too.
-            let _ = told.wait_for(|stops| *stops).await;
-        };
-        response.map(|body| Either::Left(Bounded::by(stops, body)))
+        _ => response.map(Either::Right),
     })
+}
+
+/// Asks the service of a connection, which is ready as a rule. A clone for each call would be
+/// counted in places to which all threads write, and for which they would wait.
+fn ask<S, Q>(service: &Mutex<S>, request: Q) -> future::Either<S::Future, Pin<Box<Oneshot<S, Q>>>>
+where
+    S: Service<Q> + Clone,
+{
+    let mut service = lock(service);
+    match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Ok(())) => future::Either::Left(service.call(request)),
+        _ => {
+            // The one that was asked may have its turn by that, and no other.
+            let other = service.clone();
+            let waiting = std::mem::replace(&mut *service, other);
+            future::Either::Right(Box::pin(waiting.oneshot(request)))
+        }
+    }
 }
 
 /// A connection that ends when nothing of what is written to it is taken any
@@ -337,6 +355,44 @@ mod tests {
         stop.notify_one();
         assert_eq!(serving.await.unwrap(), Ended::CutOff);
         assert!(before.elapsed() >= DRAIN_TIMEOUT);
+    }
+
+    /// Ready once it was asked so often; a clone has to be asked more often than anybody does.
+    struct NotYet(u32);
+
+    impl Clone for NotYet {
+        fn clone(&self) -> Self {
+            Self(u32::MAX)
+        }
+    }
+
+    impl Service<u8> for NotYet {
+        type Response = u8;
+        type Error = Infallible;
+        type Future = future::Ready<Result<u8, Infallible>>;
+
+        fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            if self.0 == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            self.0 -= 1;
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+
+        fn call(&mut self, request: u8) -> Self::Future {
+            assert_eq!(self.0, 0, "it is not ready");
+            future::ok(request)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_that_is_not_ready_is_waited_for() {
+        for often in 0..3 {
+            let service = Mutex::new(NotYet(often));
+            let answer = timeout(Duration::from_secs(60), ask(&service, 7)).await;
+            assert_eq!(answer, Ok(Ok(7)));
+        }
     }
 
     #[tokio::test]

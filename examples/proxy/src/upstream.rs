@@ -139,8 +139,11 @@ pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 /// Sends requests to the upstream, whatever their target was.
 ///
 /// It never fails: when there is no answer, it gives one.
-pub(crate) struct Upstream<B> {
-    clients: Each<Asking<B>>,
+pub(crate) struct Upstream<B>(Each<Own<B>>);
+
+/// What a thread writes to for each call, so each has its own.
+struct Own<B> {
+    client: Asking<B>,
     target: Arc<Target>,
 }
 
@@ -196,30 +199,28 @@ where
     B: Body<Data: Send, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     pub(crate) fn new(target: Target) -> Result<Self, rustls::Error> {
-        Ok(Self::by(&Connector::to(&target.uri)?, target))
+        Ok(Self::by(&Connector::to(&target.uri)?, &target))
     }
 
     /// The same, if it is connected to in this way.
-    fn by(connector: &Connector, target: Target) -> Self {
-        Self {
-            clients: Each::of(|| Asking::by(connector, &target)),
-            target: Arc::new(target),
-        }
+    fn by(connector: &Connector, target: &Target) -> Self {
+        Self(Each::of(|| Own {
+            client: Asking::by(connector, target),
+            target: Arc::new(target.clone()),
+        }))
     }
 }
 
 impl<B> Clone for Upstream<B> {
     fn clone(&self) -> Self {
-        Self {
-            clients: self.clients.clone(),
-            target: Arc::clone(&self.target),
-        }
+        Self(self.0.clone())
     }
 }
 
 impl<B> fmt::Debug for Upstream<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Upstream").field(&self.target).finish()
+        let Own { target, .. } = self.0.here();
+        f.debug_tuple("Upstream").field(target).finish()
     }
 }
 
@@ -236,14 +237,15 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Answer {
+        let Own { client, target } = self.0.here();
         let map = request.headers_mut();
         headers::remove_hop_by_hop(map);
         // Answered by this server already, which has the body or streams it.
         map.remove(header::EXPECT);
-        for name in self.target.headers.keys() {
+        for name in target.headers.keys() {
             map.remove(name);
         }
-        for (name, value) in &self.target.headers {
+        for (name, value) in &target.headers {
             map.append(name, value.clone());
         }
         // HTTP/2 is used where TLS negotiates it, however the caller came.
@@ -251,8 +253,8 @@ where
         let permit = request.extensions().get().cloned();
         Answer {
             // Path and query are the operator's: the policy has not judged the caller's.
-            response: self.clients.here().ask(request, &self.target),
-            target: Arc::clone(&self.target),
+            response: client.ask(request, target),
+            target: Arc::clone(target),
             permit,
         }
     }
@@ -403,7 +405,7 @@ mod tests {
     async fn asked(protocols: &[&str]) -> (Vec<String>, Vec<Option<Vec<u8>>>) {
         let (port, mut accepted) = serve(protocols, answering_together()).await;
         let target = Target::new(&format!("https://localhost:{port}/mcp"), []).unwrap();
-        let upstream = Upstream::by(&connector(), target);
+        let upstream = Upstream::by(&connector(), &target);
         ask(upstream.clone(), Method::GET, Version::HTTP_11).await;
         let said = join_all((0..TOGETHER).map(|number| {
             // Callers come by either protocol.

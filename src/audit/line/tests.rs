@@ -13,7 +13,7 @@ use crate::policy::Policy;
 
 /// The record as JSON, which `serde_json` makes the same of.
 fn written(record: &AuditRecord) -> String {
-    let json = String::from_utf8(json(record)).unwrap();
+    let json = String::from_utf8(json(record, Vec::new())).unwrap();
     assert_eq!(json, serde_json::to_string(record).unwrap());
     json
 }

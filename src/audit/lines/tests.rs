@@ -29,6 +29,14 @@ fn ids(path: &Path) -> Vec<String> {
 }
 
 #[test]
+fn a_line_holds_nothing_of_the_one_before() {
+    let (short, long) = (decision("a"), decision(&"b".repeat(4096)));
+    let alone = line::json(&short, Vec::new());
+    with_line(&long, |_| ());
+    with_line(&short, |line| assert_eq!(line, [&*alone, b"\n"].concat()));
+}
+
+#[test]
 fn a_record_is_a_line_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
@@ -209,7 +217,7 @@ fn sinks_beside_each_other_share_what_may_wait() {
     let folder = tempfile::tempdir().unwrap();
     let (first, write) = promised(&folder.path().join("audit.jsonl"));
     let record = decision(&"a".repeat(4096));
-    let most = (16 << 20) / line_of(&record).len();
+    let most = (16 << 20) / with_line(&record, <[u8]>::len);
     let is_taken = |_: &usize| matches!(first.record(&record).settle(), Settlement::Awaited(_));
     let taken = || {
         let taken = (0..=most).take_while(is_taken).count();

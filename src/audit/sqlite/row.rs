@@ -55,7 +55,7 @@ impl Row {
 }
 
 fn json_of(record: &AuditRecord) -> Result<String, FromUtf8Error> {
-    String::from_utf8(line::json(record))
+    String::from_utf8(line::json(record, Vec::new()))
 }
 
 fn insert(connection: &Connection, decision: &DecisionRecord, json: &str) -> rusqlite::Result<()> {

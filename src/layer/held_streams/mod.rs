@@ -93,13 +93,11 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let may_be_asked = self.inner.may_ask() && request.method() == Method::POST;
         let stream = (may_be_asked && takes_events(&request)).then(ClientStream::default);
-        if let Some(stream) = &stream {
-            request.extensions_mut().insert(stream.clone());
-        }
-        HeldFuture::new(Box::pin(self.inner.call(request)), stream)
+        let answering = self.inner.call_beside(request, stream.clone());
+        HeldFuture::new(Box::pin(answering), stream)
     }
 }
 

@@ -64,7 +64,6 @@ mod failure {
 }
 
 /// As in the gateway.
-#[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

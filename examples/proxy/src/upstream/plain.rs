@@ -36,18 +36,16 @@ pub(super) type Asked =
     Pin<Box<dyn Future<Output = Result<Response<Incoming>, Unanswered>> + Send>>;
 
 /// The server; clones use the same connections.
-pub(super) struct Plain<B> {
-    connector: Connector,
-    server: Arc<Server>,
-    kept: Arc<Mutex<Kept<B>>>,
-}
+pub(super) struct Plain<B>(Arc<Server<B>>);
 
-struct Server {
+struct Server<B> {
+    connector: Connector,
     /// Where it is.
     uri: Uri,
     /// What the first line of each request names.
     target: Uri,
     host: HeaderValue,
+    kept: Mutex<Kept<B>>,
 }
 
 /// Connections that wait for a call, the last one used at the end.
@@ -64,11 +62,7 @@ struct Idle<B> {
 
 impl<B> Clone for Plain<B> {
     fn clone(&self) -> Self {
-        Self {
-            connector: self.connector.clone(),
-            server: Arc::clone(&self.server),
-            kept: Arc::clone(&self.kept),
-        }
+        Self(Arc::clone(&self.0))
     }
 }
 
@@ -83,27 +77,24 @@ where
             Some(port) if port != 80 => format!("{}:{port}", authority.host()),
             _ => authority.host().to_owned(),
         };
-        let target = uri.path_and_query().cloned();
-        let server = Server {
-            uri: uri.clone(),
-            target: Uri::from(target.unwrap_or_else(|| PathAndQuery::from_static("/"))),
-            host: HeaderValue::try_from(host).ok()?,
-        };
-        let kept = Kept {
-            idle: Vec::new(),
-            is_looked_after: false,
-        };
-        Some(Self {
+        // A copy: clones of a part of one URL would all be counted in one place.
+        let target = uri.path_and_query().map(PathAndQuery::to_string);
+        Some(Self(Arc::new(Server {
             connector,
-            server: Arc::new(server),
-            kept: Arc::new(Mutex::new(kept)),
-        })
+            uri: uri.clone(),
+            target: target.as_deref().unwrap_or("/").parse().ok()?,
+            host: HeaderValue::try_from(host).ok()?,
+            kept: Mutex::new(Kept {
+                idle: Vec::new(),
+                is_looked_after: false,
+            }),
+        })))
     }
 
     /// Sends it, whatever target and host it has.
     pub(super) fn ask(&self, mut request: Request<B>) -> Asked {
-        *request.uri_mut() = self.server.target.clone();
-        request.headers_mut().insert(HOST, self.server.host.clone());
+        *request.uri_mut() = self.0.target.clone();
+        request.headers_mut().insert(HOST, self.0.host.clone());
         self.send(request)
     }
 
@@ -142,7 +133,8 @@ where
     }
 
     async fn connect(&self) -> Result<SendRequest<B>, BoxError> {
-        let stream = self.connector.clone().call(self.server.uri.clone()).await?;
+        let Server { connector, uri, .. } = &*self.0;
+        let stream = connector.clone().call(uri.clone()).await?;
         let (connection, driving) = handshake(stream).await?;
         tokio::spawn(async move {
             // Whoever waits for an answer is told, too.
@@ -155,7 +147,7 @@ where
 
     /// One that can be used at once.
     fn take(&self) -> Option<SendRequest<B>> {
-        let mut kept = lock(&self.kept);
+        let mut kept = lock(&self.0.kept);
         while let Some(last) = kept.idle.pop() {
             if last.is_too_old() {
                 // So are all the others.
@@ -172,14 +164,14 @@ where
     /// Keeps it for the next call, once it has read the answer to this one.
     fn keep(&self, mut connection: SendRequest<B>) {
         if connection.is_ready() {
-            return put(&self.kept, connection);
+            return put(&self.0, connection);
         }
-        let kept = Arc::downgrade(&self.kept);
+        let server = Arc::downgrade(&self.0);
         tokio::spawn(async move {
             if connection.ready().await.is_ok()
-                && let Some(kept) = kept.upgrade()
+                && let Some(server) = server.upgrade()
             {
-                put(&kept, connection);
+                put(&server, connection);
             }
         });
     }
@@ -191,8 +183,8 @@ impl<B> Idle<B> {
     }
 }
 
-fn put<B: Send + 'static>(all: &Arc<Mutex<Kept<B>>>, connection: SendRequest<B>) {
-    let mut kept = lock(all);
+fn put<B: Send + 'static>(server: &Arc<Server<B>>, connection: SendRequest<B>) {
+    let mut kept = lock(&server.kept);
     if kept.idle.len() >= MAX_IDLE {
         return;
     }
@@ -200,18 +192,18 @@ fn put<B: Send + 'static>(all: &Arc<Mutex<Kept<B>>>, connection: SendRequest<B>)
     kept.idle.push(Idle { connection, since });
     if !kept.is_looked_after {
         kept.is_looked_after = true;
-        tokio::spawn(look_after(Arc::downgrade(all)));
+        tokio::spawn(look_after(Arc::downgrade(server)));
     }
 }
 
 /// Closes what waits for too long, until nothing waits.
-async fn look_after<B>(all: Weak<Mutex<Kept<B>>>) {
+async fn look_after<B>(server: Weak<Server<B>>) {
     loop {
         sleep(IDLE).await;
-        let Some(all) = all.upgrade() else {
+        let Some(server) = server.upgrade() else {
             return;
         };
-        let mut kept = lock(&all);
+        let mut kept = lock(&server.kept);
         kept.idle
             .retain(|one| one.connection.is_ready() && !one.is_too_old());
         if kept.idle.is_empty() {

@@ -40,7 +40,7 @@ fn ask(plain: &Plain<Full<Bytes>>) -> Asked {
 async fn call(plain: &Plain<Full<Bytes>>) {
     let body = ask(plain).await.unwrap().into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "ok");
-    while lock(&plain.kept).idle.is_empty() {
+    while lock(&plain.0.kept).idle.is_empty() {
         yield_now().await;
     }
 }
@@ -82,7 +82,7 @@ async fn a_connection_that_was_closed_is_not_used() {
     let (listener, plain) = server().await;
     let (stream, ()) = tokio::join!(accept(&listener), call(&plain));
     drop(stream);
-    while lock(&plain.kept).idle[0].connection.is_ready() {
+    while lock(&plain.0.kept).idle[0].connection.is_ready() {
         yield_now().await;
     }
     tokio::join!(accept(&listener), call(&plain));
@@ -98,7 +98,7 @@ async fn what_a_closed_connection_did_not_take_is_sent_on_another() {
     // So that this is woken together with whoever drives the connection, and first.
     thread::sleep(Duration::from_millis(20));
     soon.await;
-    assert!(lock(&plain.kept).idle[0].connection.is_ready());
+    assert!(lock(&plain.0.kept).idle[0].connection.is_ready());
     let (_second, answer) = tokio::join!(accept(&listener), ask(&plain));
     assert_eq!(answer.unwrap().status(), 200);
 }
@@ -139,7 +139,7 @@ async fn a_connection_on_which_an_answer_still_comes_is_for_no_other_call() {
     // Whoever lets go of it ends it.
     drop(answer);
     assert_eq!(first.read(&mut [0]).await.unwrap(), 0);
-    assert_eq!(lock(&plain.kept).idle.len(), 1);
+    assert_eq!(lock(&plain.0.kept).idle.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -181,7 +181,7 @@ async fn a_connection_on_which_a_request_still_goes_is_for_no_other_call() {
     let body = answer.unwrap().into_body().collect().await.unwrap();
     assert_eq!(body.to_bytes(), "ok");
     tokio::join!(accept(&listener), call(&plain));
-    assert_eq!(lock(&plain.kept).idle.len(), 1);
+    assert_eq!(lock(&plain.0.kept).idle.len(), 1);
 }
 
 // Each call needs one. Were the request held twice, most allocators would not have it at hand.

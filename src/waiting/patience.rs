@@ -72,12 +72,14 @@ impl Future for Patience {
         if timer.is_over.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }
-        let index = *place.get_or_insert_with(|| waiting.next());
+        let index = place.unwrap_or_else(|| waiting.next());
         let waker = context.waker();
         let before = match waiting.get(index) {
             Some(known) if known.will_wake(waker) => None,
             _ => waiting.put(index, waker.clone()),
         };
+        // Not before it is there: to clone a waker may panic.
+        *place = Some(index);
         drop(waiting);
         drop(before);
         Poll::Pending

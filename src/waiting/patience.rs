@@ -22,7 +22,7 @@ use crate::seam;
 const LONGEST: Duration = Duration::from_millis(100);
 /// Those who begin within this time of each other can share a timer: the first of them wait
 /// for [`LONGEST`], and the last for this much less.
-const STEP: Duration = Duration::from_millis(20);
+const STEP: Duration = Duration::from_millis(10);
 
 /// Ready once it has been waited for long enough.
 pub(super) struct Patience {

@@ -1,6 +1,9 @@
 //! Where those are who wait for the same thing, each in a place of its own.
 
 /// Places, of which a new one is made for whoever comes.
+///
+/// Nobody may come any more once [`take_those`](Self::take_those) was called: a place that it has
+/// emptied may become that of another while its owner still knows it.
 pub(crate) struct Places<T> {
     /// Empty for those who need not be woken any more.
     all: Vec<Option<T>>,

@@ -141,7 +141,7 @@ pub(crate) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue
 /// It never fails: when there is no answer, it gives one.
 pub(crate) struct Upstream<B>(Each<Own<B>>);
 
-/// What a thread writes to for each call, so each has its own.
+/// Each thread has its own, as it counts for each call who uses it.
 struct Own<B> {
     client: Asking<B>,
     target: Arc<Target>,

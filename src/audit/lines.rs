@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -100,8 +100,8 @@ impl fmt::Debug for WrittenLines {
 struct Way {
     /// Lines that are on it.
     queue: Queue<Vec<u8>>,
-    /// Calls that are decided and have not ended. It need not be exact.
-    calls: AtomicIsize,
+    /// Whether what was written last could not be.
+    has_failed: AtomicBool,
     /// Shared by all sinks [beside each other](JsonLines::beside).
     destination: Arc<Destination>,
     /// Apart from what is held while something is written.
@@ -113,8 +113,9 @@ struct Destination {
     writer: Mutex<Writer>,
     /// Whether it took long the last time, so that only the threads of their own write.
     is_slow: AtomicBool,
-    /// How many sinks there are, which share what may wait.
-    sinks: AtomicUsize,
+    /// Calls that are decided and have not ended, which they may do on another way. It need not
+    /// be exact.
+    calls: AtomicIsize,
 }
 
 /// What only one at a time does.
@@ -151,7 +152,7 @@ impl JsonLines {
         let destination = Destination {
             writer: Mutex::new(writer),
             is_slow: AtomicBool::default(),
-            sinks: AtomicUsize::default(),
+            calls: AtomicIsize::default(),
         };
         Self::to(Arc::new(destination), queue)
     }
@@ -159,7 +160,7 @@ impl JsonLines {
     fn to(destination: Arc<Destination>, queue: Queue<Vec<u8>>) -> io::Result<Self> {
         let way = Arc::new(Way {
             queue,
-            calls: AtomicIsize::default(),
+            has_failed: AtomicBool::default(),
             destination,
             told: Mutex::default(),
         });
@@ -167,7 +168,6 @@ impl JsonLines {
         thread::Builder::new()
             .name("mcp-policy-audit".to_owned())
             .spawn(move || other_end.write_all())?;
-        way.destination.sinks.fetch_add(1, Ordering::Relaxed);
         let writers = None;
         Ok(Self { way, writers })
     }
@@ -226,9 +226,9 @@ impl JsonLines {
     /// Another sink for the same file, with a thread of its own, and nobody else
     /// [who writes](Self::written_by) yet.
     ///
-    /// Whoever records in one of them waits for nothing that is recorded in another. Where each
+    /// Whoever records in one of them waits for no record of another. Where each
     /// thread that serves calls has its own, none has to wake another for a record. They share
-    /// the 16 MiB evenly, and each is [closed](Self::close) by itself.
+    /// the disk and the 16 MiB that may wait for it, and each is [closed](Self::close) by itself.
     ///
     /// # Errors
     ///
@@ -245,7 +245,7 @@ impl JsonLines {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn beside(&self) -> io::Result<Self> {
-        Self::to(Arc::clone(&self.way.destination), Queue::by(usize::MAX))
+        Self::to(Arc::clone(&self.way.destination), self.way.queue.beside())
     }
 
     /// Waits until everything that it was handed is in the file, for a program that is
@@ -287,13 +287,11 @@ impl JsonLines {
     fn add(&self, record: &AuditRecord, line: &[u8]) -> Receipt {
         self.way.count(record);
         let writers = self.writers.as_ref();
-        let Destination { is_slow, sinks, .. } = &*self.way.destination;
+        let is_slow = &self.way.destination.is_slow;
         let writers = writers.filter(|_| !is_slow.load(Ordering::Relaxed));
         let is_looked_for = writers.is_some_and(|writers| (writers.ask)(&writers.write));
         let add = |lines: &mut Vec<u8>| lines.extend_from_slice(line);
-        // As if all had as much to write, and together may have that much.
-        let bytes = line.len().saturating_mul(sinks.load(Ordering::Relaxed));
-        self.way.queue.push(bytes, is_looked_for, add)
+        self.way.queue.push(line.len(), is_looked_for, add)
     }
 }
 
@@ -318,7 +316,6 @@ pub(super) fn with_line<T>(record: &AuditRecord, read: impl FnOnce(&[u8]) -> T) 
 impl Drop for JsonLines {
     fn drop(&mut self) {
         drop(self.way.queue.close());
-        self.way.destination.sinks.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -334,7 +331,8 @@ impl Way {
             AuditRecord::Decision(_) => 1,
             AuditRecord::Outcome(_) => -1,
         };
-        self.calls.fetch_add(change, Ordering::Relaxed);
+        let calls = &self.destination.calls;
+        calls.fetch_add(change, Ordering::Relaxed);
     }
 
     /// What the thread of its own does.
@@ -346,7 +344,7 @@ impl Way {
             let is_written = self.write(&mut batch);
             let told = batch.settle(is_written);
             self.queue.leave();
-            if let Some(time) = gathering(self.calls.load(Ordering::Relaxed)) {
+            if let Some(time) = gathering(self.destination.calls.load(Ordering::Relaxed)) {
                 thread::sleep(time);
             }
             drop(told);
@@ -399,10 +397,12 @@ impl Way {
         // Who closes the queue waits in a batch, too, but puts nothing into it.
         if !lines.is_empty() {
             let begun = Instant::now();
-            telling.result(&log.append(&lines));
+            let result = log.append(&lines);
+            telling.result(&result);
+            self.has_failed.store(result.is_err(), Ordering::Relaxed);
             is_slow.store(begun.elapsed() > SLOW, Ordering::Relaxed);
         }
-        let is_written = !telling.is_failing();
+        let is_written = !self.has_failed.load(Ordering::Relaxed);
         drop(writer);
         if lines.capacity() <= MOST_ROOM {
             lines.clear();

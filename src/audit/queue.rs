@@ -2,14 +2,15 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::written::{Writing, Written};
 use super::{Receipt, Unrecorded};
 use crate::lock::lock;
 
-/// Bytes that may wait to be written.
+/// Bytes that may wait to be written to one place.
 const MOST_WAITING: usize = 16 << 20;
 
 /// While one is written, another is filled; at times both are empty.
@@ -31,8 +32,8 @@ struct State<C> {
     /// What the next are put into, so that nothing has to be allocated for them: what one
     /// thread allocates and another frees has them wait for each other.
     rooms: Vec<C>,
-    /// How much there is in them.
-    bytes: usize,
+    /// How much waits here and in all queues [beside](Queue::beside) this one.
+    waiting: Arc<AtomicUsize>,
     /// Whether somebody is at what was taken.
     is_taken: bool,
     is_woken: bool,
@@ -76,6 +77,13 @@ impl<C: Default> Queue<C> {
         }
     }
 
+    /// Another one, whose batches are as large. Together they hold as much as one.
+    pub(super) fn beside(&self) -> Self {
+        let beside = Self::by(self.most);
+        beside.lock().waiting = Arc::clone(&self.lock().waiting);
+        beside
+    }
+
     /// Takes a record of so many bytes, unless too many are waiting. The thread of the sink
     /// has to look for it unless somebody else is going to.
     pub(super) fn push(
@@ -85,11 +93,9 @@ impl<C: Default> Queue<C> {
         add: impl FnOnce(&mut C),
     ) -> Receipt {
         let mut state = self.lock();
-        let waiting = state.bytes.saturating_add(bytes);
-        if waiting > MOST_WAITING || state.is_closed {
+        if state.is_closed || !state.has_room_for(bytes) {
             return Receipt::unrecorded();
         }
-        state.bytes = waiting;
         let batch = state.last(self.most);
         batch.bytes = batch.bytes.saturating_add(bytes);
         add(&mut batch.content);
@@ -249,8 +255,19 @@ impl<C: Default> State<C> {
         }
         let next = self.full.pop_front();
         let next = next.unwrap_or_else(|| std::mem::take(&mut self.last));
-        self.bytes = self.bytes.saturating_sub(next.bytes);
+        self.waiting.fetch_sub(next.bytes, Ordering::Relaxed);
         Some(next)
+    }
+
+    /// Whether so many bytes may wait, too, which they do from now on.
+    fn has_room_for(&self, bytes: usize) -> bool {
+        let with = |waiting: usize| {
+            let waiting = waiting.checked_add(bytes)?;
+            (waiting <= MOST_WAITING).then_some(waiting)
+        };
+        let waiting = &self.waiting;
+        let updated = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with);
+        updated.is_ok()
     }
 }
 
@@ -333,6 +350,7 @@ impl Telling {
     }
 
     /// Whether it did not work the last time.
+    #[cfg(feature = "sqlite")]
     pub(super) fn is_failing(&self) -> bool {
         self.is_failing
     }
@@ -551,5 +569,21 @@ mod tests {
         assert!(is_pushed(half) && is_pushed(half));
         assert!(queue.take_now().is_some());
         assert!(is_pushed(half) && !is_pushed(1));
+    }
+
+    #[test]
+    fn what_waits_in_one_leaves_less_room_in_others_even_in_new_ones() {
+        let first = Queue::<Vec<u8>>::by(1);
+        let is_pushed = |queue: &Queue<Vec<u8>>, bytes| {
+            let receipt = queue.push(bytes, true, |_| ());
+            matches!(receipt.settle(), Settlement::Awaited(_))
+        };
+        let half = MOST_WAITING / 2;
+        assert!(is_pushed(&first, half));
+        let second = first.beside();
+        assert!(is_pushed(&second, half) && !is_pushed(&second, 1) && !is_pushed(&first, 1));
+        drop(second.taker());
+        let third = first.beside();
+        assert!(is_pushed(&third, half) && !is_pushed(&third, 1));
     }
 }

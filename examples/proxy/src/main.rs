@@ -93,6 +93,7 @@ use crate::{
 };
 
 /// Those of C libraries take longer for calls; see `src/docs/performance.md`.
+#[cfg(any(feature = "mimalloc", target_env = "musl"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -109,7 +109,7 @@ fn what_was_torn_off_stays_a_line_of_its_own() {
 fn who_calls_alone_is_never_held_back() {
     let folder = tempfile::tempdir().unwrap();
     let lines = JsonLines::append_to(folder.path().join("audit.jsonl")).unwrap();
-    let held = || gathering(lines.way.calls.load(Ordering::Relaxed));
+    let held = || gathering(lines.way.destination.calls.load(Ordering::Relaxed));
     let calls: Vec<_> = (0..=FEW).map(|_| record()).collect();
     // One after the other.
     for call in &calls {
@@ -218,20 +218,35 @@ fn sinks_beside_each_other_share_what_may_wait() {
     let (first, write) = promised(&folder.path().join("audit.jsonl"));
     let record = decision(&"a".repeat(4096));
     let most = (16 << 20) / with_line(&record, <[u8]>::len);
-    let is_taken = |_: &usize| matches!(first.record(&record).settle(), Settlement::Awaited(_));
-    let taken = || {
-        let taken = (0..=most).take_while(is_taken).count();
-        drop(write());
-        // Or the thread of its own would take them.
-        let is_slow = &first.way.destination.is_slow;
-        is_slow.store(false, Ordering::Relaxed);
-        taken
-    };
-    assert_eq!(taken(), most);
-    let others = [(); 3].map(|()| first.beside().unwrap());
-    assert_eq!(taken(), most / 4);
-    drop(others);
-    assert_eq!(taken(), most);
+    let is_taken =
+        |lines: &JsonLines| matches!(lines.record(&record).settle(), Settlement::Awaited(_));
+    let taken = |lines| (0..=most).take_while(|_| is_taken(lines)).count();
+    assert_eq!(taken(&first), most);
+    let second = first.beside().unwrap();
+    assert!(!is_taken(&second));
+    drop(write());
+    // One that takes long leaves the next to the threads of their own.
+    first
+        .way
+        .destination
+        .is_slow
+        .store(false, Ordering::Relaxed);
+    assert_eq!(taken(&first), most);
+}
+
+#[test]
+fn who_closes_hears_of_what_became_of_its_own_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("place");
+    fs::create_dir(&place).unwrap();
+    let first = JsonLines::append_to(place.join("audit.jsonl")).unwrap();
+    let second = first.beside().unwrap();
+    fs::remove_dir_all(&place).unwrap();
+    assert!(!keep(&first));
+    fs::create_dir(&place).unwrap();
+    assert!(keep(&second));
+    assert_eq!(block_on(first.close()), Err(Unrecorded));
+    assert_eq!(block_on(second.close()), Ok(()));
 }
 
 /// Lines that this thread has promised to write, and what writes them.

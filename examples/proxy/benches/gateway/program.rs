@@ -64,6 +64,7 @@ mod failure {
 }
 
 /// As in the gateway.
+#[cfg(any(feature = "mimalloc", target_env = "musl"))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

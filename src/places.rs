@@ -21,17 +21,33 @@ impl<T> Default for Places<T> {
 }
 
 impl<T> Places<T> {
+    /// Lets somebody wait in its place, or in a new one if it has none, unless it is known to wait
+    /// there. Gives the place, which is its own from now on, and who was there before.
+    pub(crate) fn wait(
+        &mut self,
+        place: Option<usize>,
+        is_known: impl FnOnce(&T) -> bool,
+        waiting: impl FnOnce() -> T,
+    ) -> (usize, Option<T>) {
+        let index = place.unwrap_or_else(|| self.next());
+        let before = match self.get(index) {
+            Some(known) if is_known(known) => None,
+            _ => self.put(index, waiting()),
+        };
+        (index, before)
+    }
+
     /// The place of whoever comes next.
-    pub(crate) fn next(&self) -> usize {
+    fn next(&self) -> usize {
         self.all.len()
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+    fn get(&self, index: usize) -> Option<&T> {
         self.all.get(index).and_then(Option::as_ref)
     }
 
     /// Puts somebody there, or into a new place if there is none, and gives who was there.
-    pub(crate) fn put(&mut self, index: usize, waiting: T) -> Option<T> {
+    fn put(&mut self, index: usize, waiting: T) -> Option<T> {
         let before = match self.all.get_mut(index) {
             Some(place) => place.replace(waiting),
             None => {

@@ -115,11 +115,11 @@ impl Written {
         if let Some(known) = self.shared.known() {
             return Some(known);
         }
-        let index = self.place.map_or_else(|| places.next(), |(index, _)| index);
-        let before = match places.get(index) {
-            Some(waiting) if waiting.thread == thread && waiting.waker.will_wake(waker) => None,
-            _ => places.put(index, Waiting::here(thread, waker)),
-        };
+        let (index, before) = places.wait(
+            self.place.map(|(index, _)| index),
+            |known| known.thread == thread && known.waker.will_wake(waker),
+            || Waiting::here(thread, waker),
+        );
         drop(places);
         self.place = Some((index, thread));
         drop(before);

@@ -132,7 +132,7 @@ impl<B: Body<Data = Bytes>> Future for Collect<B> {
             {
                 return Poll::Ready(Err(CollectError::Busy));
             }
-            this.chunks.push(chunk, this.body.size_hint().lower());
+            this.chunks.push(chunk, || this.body.size_hint().lower());
             // Whoever asks again hears only that: of a body that comes over a connection,
             // that takes longer than all the rest here.
             if this.body.is_end_stream() {
@@ -154,7 +154,7 @@ impl Chunks {
     }
 
     /// Adds it, before so many bytes that are expected.
-    fn push(&mut self, chunk: Bytes, expected: u64) {
+    fn push(&mut self, chunk: Bytes, expected: impl FnOnce() -> u64) {
         if chunk.is_empty() {
             return;
         }
@@ -162,7 +162,7 @@ impl Chunks {
             Self::None => Self::One(chunk),
             Self::One(first) => {
                 let length = first.len().saturating_add(chunk.len());
-                let room = usize::try_from(expected.min(MOST_ROOM)).unwrap_or(length);
+                let room = usize::try_from(expected().min(MOST_ROOM)).unwrap_or(length);
                 let mut buffer = BytesMut::with_capacity(length.saturating_add(room.max(length)));
                 buffer.extend_from_slice(&first);
                 buffer.extend_from_slice(&chunk);
@@ -259,7 +259,7 @@ mod tests {
         ] {
             let mut chunks = Chunks::None;
             for part in ["a", "b"] {
-                chunks.push(Bytes::from_static(part.as_bytes()), left);
+                chunks.push(Bytes::from_static(part.as_bytes()), || left);
             }
             let Chunks::Many(buffer) = chunks else {
                 panic!("there are two");

@@ -72,12 +72,9 @@ impl Future for Patience {
         if timer.is_over.load(Ordering::SeqCst) {
             return Poll::Ready(());
         }
-        let index = place.unwrap_or_else(|| waiting.next());
         let waker = context.waker();
-        let before = match waiting.get(index) {
-            Some(known) if known.will_wake(waker) => None,
-            _ => waiting.put(index, waker.clone()),
-        };
+        let (index, before) =
+            waiting.wait(*place, |known| known.will_wake(waker), || waker.clone());
         // Not before it is there: to clone a waker may panic.
         *place = Some(index);
         drop(waiting);

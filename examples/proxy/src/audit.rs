@@ -186,17 +186,12 @@ fn unusable(what: &str, path: &Path, error: impl fmt::Display) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, fs};
+    use std::fs;
 
-    use bytes::Bytes;
     use futures_util::poll;
-    use http::{Request, Response};
-    use http_body_util::Full;
-    use mcp_policy::{PolicyLayer, RequestBody};
-    use tower::{Layer, ServiceExt};
 
     use super::*;
-    use crate::workers;
+    use crate::{turns::testing::refused_call, workers};
 
     /// Has everything recorded by the last of them.
     struct Last(Each<JsonLines>);
@@ -218,24 +213,14 @@ mod tests {
         assert_eq!(lines.all().count(), workers::count());
         // Until their own threads rest, which would write it all the same.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let policy = r#"{ "version": "1", "default": "deny" }"#.parse().unwrap();
-        let layer = PolicyLayer::new(policy).audit(Last(lines.clone()));
-        let server = layer.layer(tower::service_fn(
-            async |_: Request<RequestBody<Full<Bytes>>>| {
-                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-            },
-        ));
-        let message = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#;
-        let request = Request::post("/mcp").header("content-type", "application/json");
-        let request = request.body(Full::<Bytes>::from(message)).unwrap();
-        let mut answer = Box::pin(server.oneshot(request));
+        let mut answer = refused_call(Last(lines.clone()));
         // It is recorded then, and mostly waits for that.
         let asked = poll!(answer.as_mut());
         close(Some(Records::Lines(lines))).await;
         let text = fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
         if asked.is_pending() {
-            answer.await.unwrap();
+            answer.await;
         }
     }
 }

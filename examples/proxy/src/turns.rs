@@ -201,25 +201,51 @@ impl Watch {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use futures_util::future::{BoxFuture, FutureExt};
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use mcp_policy::{AuditSink, PolicyLayer, RequestBody};
+    use tower::{Layer, ServiceExt};
+
+    /// A call that is refused, and twice recorded.
+    pub(crate) fn refused_call(sink: impl AuditSink) -> BoxFuture<'static, ()> {
+        let policy = r#"{ "version": "1", "default": "deny" }"#.parse().unwrap();
+        let layer = PolicyLayer::new(policy).audit(sink);
+        let server = layer.layer(tower::service_fn(
+            async |_: Request<RequestBody<Full<Bytes>>>| {
+                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+            },
+        ));
+        let message = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#;
+        let request = Request::post("/mcp").header("content-type", "application/json");
+        let request = request.body(Full::<Bytes>::from(message)).unwrap();
+        server
+            .oneshot(request)
+            .map(|answer| drop(answer.unwrap()))
+            .boxed()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::{
-        convert::Infallible,
         sync::{Mutex, mpsc},
         task::{Context, Wake},
         thread::ThreadId,
         time::Instant,
     };
 
-    use bytes::Bytes;
-    use http::{Request, Response};
-    use http_body_util::Full;
-    use mcp_policy::{JsonLines, Policy, PolicyLayer, RequestBody};
+    use mcp_policy::JsonLines;
     use tokio::{
         runtime::{self, Handle},
         time::{sleep, timeout},
     };
-    use tower::{Layer, ServiceExt};
 
+    use super::testing::refused_call;
     use super::*;
     use crate::lock::lock;
 
@@ -323,24 +349,15 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let lines = JsonLines::append_to(folder.path().join("audit.jsonl")).unwrap();
-        let policy: Policy = r#"{ "version": "1", "default": "deny" }"#.parse().unwrap();
-        let layer = PolicyLayer::new(policy).audit(lines.written_by(between_turns));
-        let server = layer.layer(tower::service_fn(
-            async |_: Request<RequestBody<Full<Bytes>>>| {
-                Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
-            },
-        ));
-        let message = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}"#;
+        let lines = Arc::new(lines.written_by(between_turns));
         let turns = started();
         let until = Instant::now() + LONG;
         loop {
-            let request = Request::post("/mcp").header("content-type", "application/json");
-            let request = request.body(Full::<Bytes>::from(message)).unwrap();
             let (told, mut is_told) = tokio::sync::mpsc::unbounded_channel();
             let waker = Waker::from(Arc::new(Told(told)));
-            let server = server.clone();
+            let lines = Arc::clone(&lines);
             let asked = there(&turns, move || {
-                let mut answer = Box::pin(server.oneshot(request));
+                let mut answer = refused_call(lines);
                 let asked = answer.as_mut().poll(&mut Context::from_waker(&waker));
                 (thread::current().id(), asked.is_pending().then_some(answer))
             });

@@ -5,7 +5,7 @@
 //! of them would be woken on any thread for each step of a call, and the threads would wake
 //! each other.
 
-use std::{cell::Cell, fmt, io, iter, sync::Arc, thread};
+use std::{cell::Cell, convert::Infallible, fmt, io, iter, sync::Arc, thread};
 
 use tokio::runtime::{self, Handle};
 
@@ -30,9 +30,8 @@ pub(crate) struct Each<T>(Arc<(T, Vec<T>)>);
 impl<T> Each<T> {
     /// What is made by this.
     pub(crate) fn of(make: impl Fn() -> T) -> Self {
-        let first = make();
-        let others = (1..count()).map(|_| make()).collect();
-        Self(Arc::new((first, others)))
+        let Ok(each) = Self::beside(make(), |_| Ok::<_, Infallible>(make()));
+        each
     }
 
     /// This one for the first, and what is made beside it for the others.
